@@ -1,0 +1,95 @@
+package clusters
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// Follower knows what a remote has: a watcher of its Secret is one. It may be
+// used concurrently.
+type Follower interface {
+	// Run watches until ctx is done.
+	Run(ctx context.Context)
+	// Seen is what was seen last, and whether that is sure.
+	Seen() (mirror.Copy, bool)
+	// Get reads the remote.
+	Get(ctx context.Context) (mirror.Copy, error)
+	// Wrote takes the answer to a write of ours.
+	Wrote(*corev1.Secret)
+}
+
+// Follow makes the Follower of a remote's Secret. timedOut is to be called
+// when a request found no answer in time.
+type Follow func(remote string, secrets corev1client.SecretInterface, timedOut func()) Follower
+
+// Remote is a cluster that is to have a copy, and a live client of it. It may
+// be used concurrently.
+type Remote struct {
+	// Name is its kubeconfig file's.
+	Name string
+	// Server is its address.
+	Server string
+
+	conn     *Connection
+	secrets  corev1client.SecretInterface
+	follower Follower
+	timeout  time.Duration
+}
+
+// Address is the API server's.
+func (r *Remote) Address() string { return r.Server }
+
+// Copy is what was seen of the remote last, and whether that is sure.
+func (r *Remote) Copy() (mirror.Copy, bool) { return r.follower.Seen() }
+
+// Look reads the remote's Secret.
+func (r *Remote) Look(ctx context.Context) (mirror.Copy, error) { return r.follower.Get(ctx) }
+
+// Write sends the Secret of a decision to Create or to Update, in one request,
+// and returns what is seen then. It never overwrites what the decision did not
+// see: that is a conflict, as [apierrors.IsConflict] tells, or NotFound where
+// the Secret is gone meanwhile.
+func (r *Remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
+	send := r.update
+	if d.Action == mirror.Create {
+		send = r.create
+	}
+	err := r.conn.timed(ctx, r.timeout, func(ctx context.Context) error {
+		written, err := send(ctx, d.Secret)
+		if err == nil {
+			r.follower.Wrote(written)
+		}
+		return err
+	})
+	if err != nil {
+		return mirror.Copy{}, fmt.Errorf("writing Secret %s: %w", d.Secret.Name, err)
+	}
+	seen, _ := r.follower.Seen()
+	return seen, nil
+}
+
+// update carries the resourceVersion and the uid of the copy that was decided
+// on: without a resourceVersion an API server overwrites blindly.
+func (r *Remote) update(ctx context.Context, s *corev1.Secret) (*corev1.Secret, error) {
+	return r.secrets.Update(ctx, s, metav1.UpdateOptions{FieldManager: mirror.FieldManager})
+}
+
+// create is a server-side apply, because RBAC can limit its verbs to one name,
+// and a POST's not. With a resourceVersion it makes an absent Secret, and is a
+// conflict where there is one.
+func (r *Remote) create(ctx context.Context, s *corev1.Secret) (*corev1.Secret, error) {
+	apply := corev1apply.Secret(s.Name, "").
+		WithResourceVersion("1").
+		WithAnnotations(s.Annotations).
+		WithType(s.Type).
+		WithData(s.Data)
+	apply.Namespace = nil // the request's own
+	return r.secrets.Apply(ctx, apply, metav1.ApplyOptions{FieldManager: mirror.FieldManager})
+}

@@ -1,0 +1,107 @@
+// Package cli is the command line: it reads flags, wires the other packages
+// together, and prints.
+//
+// It decides nothing about keys.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitWell    = 0
+	exitNotWell = 1 // some remote, or the source, is not well
+	exitUsage   = 2 // bad usage or configuration
+)
+
+// notWell ends a command with exit code 1. err is nil where all was said already.
+type notWell struct{ err error }
+
+func (n notWell) Error() string { return fmt.Sprint(n.err) }
+func (n notWell) Unwrap() error { return n.err }
+
+// Main runs the program with the arguments of the process, until it is done or
+// told to end by SIGINT or SIGTERM, and returns its exit code.
+func Main() int {
+	if err := prepareProcess(); err != nil {
+		fmt.Fprintln(os.Stderr, "fernetcast:", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// prepareProcess sets what holds for the whole process, before any client is made.
+func prepareProcess() error {
+	// A core would hold the keys.
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
+		return fmt.Errorf("switching core dumps off: %w", err)
+	}
+	// A connection that went black is noticed by HTTP/2 pings, after 5 + 5 s in
+	// place of apimachinery's 30 + 15 s.
+	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
+		if err := os.Setenv(name, "5"); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var trouble notWell
+	switch {
+	case err == nil:
+		return exitWell
+	case errors.As(err, &trouble):
+		if trouble.err != nil {
+			fmt.Fprintln(stderr, "fernetcast:", err)
+		}
+		return exitNotWell
+	}
+	fmt.Fprintf(stderr, "fernetcast: %v\nTry: fernetcast --help\n", err)
+	return exitUsage
+}
+
+func newRoot() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use:   "fernetcast COMMAND",
+		Short: "Keeps Keystone's Fernet keys the same in every region",
+		Long: `fernetcast keeps Keystone's Fernet keys the same in every region.
+
+It runs beside Keystone in the main region, watches the Secret
+openstack/keystone-fernet-keys, and the moment a rotation changes it, writes the
+same keys into the Secret of the same name in every remote cluster.
+
+Exit codes: 0, all is well; 1, the source or some remote is not; 2, bad usage
+or configuration.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Usage(); err != nil {
+				return err
+			}
+			return errors.New("a command is needed")
+		},
+	}
+	o.register(root)
+	root.AddCommand(newRun(o), newPromote(o), newPush(o), newStatus(o), newVersion())
+	return root
+}

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/klog/v2"
+)
+
+const (
+	defaultDirectory = "/etc/fernetcast/clusters"
+	secretPrefix     = "secret/"
+	defaultSecret    = secretPrefix + "fernetcast-clusters"
+)
+
+// options are the flags of all commands.
+type options struct {
+	kubeconfig, context string
+	namespace, secret   string
+	clusters            string
+	requestTimeout      time.Duration
+	logLevel, logFormat string
+}
+
+func (o *options) register(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
+	f.StringVar(&o.context, "context", "", "context of that kubeconfig (default: its current one)")
+	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source and in each remote whose kubeconfig names none")
+	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret with the keys")
+	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or secret/NAME in the source's namespace\n"+
+		"(default: "+defaultDirectory+" where it exists, else "+defaultSecret+")")
+	f.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second, "deadline of each request")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
+}
+
+// check refuses flags that cannot be meant.
+func (o *options) check() error {
+	if reasons := validation.IsDNS1123Label(o.namespace); reasons != nil {
+		return fmt.Errorf("--namespace %q: %s", o.namespace, reasons[0])
+	}
+	if reasons := validation.IsDNS1123Subdomain(o.secret); reasons != nil {
+		return fmt.Errorf("--secret %q: %s", o.secret, reasons[0])
+	}
+	if name, ok := strings.CutPrefix(o.clusters, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
+		return fmt.Errorf("--clusters %q: %q is not a Secret's name", o.clusters, name)
+	}
+	return positive("--request-timeout", o.requestTimeout)
+}
+
+func positive(flag string, d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s %s: it has to be above 0", flag, d)
+	}
+	return nil
+}
+
+// remotesFrom is where the remotes' kubeconfigs are.
+func (o *options) remotesFrom() string {
+	if o.clusters != "" {
+		return o.clusters
+	}
+	if _, err := os.Stat(defaultDirectory); errors.Is(err, fs.ErrNotExist) {
+		return defaultSecret
+	}
+	return defaultDirectory
+}
+
+// logger makes the one stream that all lines go to, client-go's own included.
+func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: it has to be debug, info, warn or error", o.logLevel)
+	}
+	w := cmd.ErrOrStderr()
+	terminal := isTerminal(w)
+	text := tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !terminal})
+	var log *slog.Logger
+	switch {
+	case o.logFormat == "text" || o.logFormat == "auto" && terminal:
+		log = slog.New(text)
+	case o.logFormat == "json" || o.logFormat == "auto":
+		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	default:
+		return nil, fmt.Errorf("--log-format %q: it has to be auto, text or json", o.logFormat)
+	}
+	klog.SetSlogLogger(log)
+	return log, nil
+}
+
+// isTerminal says whether a person is at the other end: a character device,
+// but not the null one.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&fs.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/telemetry"
+	"github.com/fernetcast/fernetcast/pusher"
+	"github.com/fernetcast/fernetcast/watcher"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// runOptions are the flags of run alone.
+type runOptions struct {
+	*options
+	listen                     string
+	resync                     time.Duration
+	backoffInitial, backoffMax time.Duration
+}
+
+func newRun(all *options) *cobra.Command {
+	o := &runOptions{options: all}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Watch and push until SIGTERM: what the sidecar runs",
+		Long: `Watches the source Secret and every remote, and pushes what differs, until SIGTERM.
+
+It acts where its own cluster's Secret bears the mark of the main, stands by
+where it is a copy, and touches nothing where it is neither: see promote.
+Bad flags end it at once. Nothing else does: what goes wrong is said, and tried
+again.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			log, err := o.logger(cmd)
+			if err != nil {
+				return err
+			}
+			o.run(cmd.Context(), log)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", ":9464", "address of /livez, /readyz and /statusz; empty: none")
+	f.DurationVar(&o.resync, "resync", time.Minute, "how often source and remotes are read, whatever their watches say")
+	f.DurationVar(&o.backoffInitial, "backoff-initial", 200*time.Millisecond, "first wait of a remote that failed")
+	f.DurationVar(&o.backoffMax, "backoff-max", 30*time.Second, "longest wait of a remote that failed")
+	return cmd
+}
+
+func (o *runOptions) check() error {
+	if err := o.options.check(); err != nil {
+		return err
+	}
+	if strings.HasPrefix(o.clusters, secretPrefix) {
+		return fmt.Errorf("--clusters %q: run takes a directory; mount the Secret", o.clusters)
+	}
+	if o.clusters == "" {
+		o.clusters = defaultDirectory
+	}
+	if o.listen != "" {
+		if _, _, err := net.SplitHostPort(o.listen); err != nil {
+			return fmt.Errorf("--listen %q: it has to be host:port or :port", o.listen)
+		}
+	}
+	for flag, d := range map[string]time.Duration{"--resync": o.resync, "--backoff-initial": o.backoffInitial, "--backoff-max": o.backoffMax} {
+		if err := positive(flag, d); err != nil {
+			return err
+		}
+	}
+	if o.backoffInitial > o.backoffMax {
+		return fmt.Errorf("--backoff-initial %s is above --backoff-max %s", o.backoffInitial, o.backoffMax)
+	}
+	return nil
+}
+
+// run wires everything together, and returns when all of it has ended.
+func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
+	log.Info("starting", "version", version, "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
+	defer log.Info("ended")
+	var push *pusher.Pusher
+	home := &home{opts: o.options}
+	opts := home.sourceOptions(log)
+	opts.Poll = o.resync
+	opts.Changed = func() { push.SourceChanged() }
+	source := watcher.New(home, o.secret, opts)
+
+	set := clusters.NewSet(clusters.Options{
+		Namespace: o.namespace, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log,
+		Changed: func(remote string) { push.ClientChanged(remote) },
+		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
+			return watcher.New(secrets, o.secret, watcher.Options[mirror.Copy]{
+				Parse:     func(s *corev1.Secret) mirror.Copy { return mirror.ReadCopy(remote, s) },
+				Timeout:   o.requestTimeout,
+				Changed:   func() { push.RemoteChanged(remote) },
+				Connected: func() { push.RemoteAnswered(remote) },
+				TimedOut:  timedOut,
+				Log:       log.With("remote", remote),
+			})
+		},
+	})
+	push = pusher.New(pusher.Options{
+		Source: source, Remotes: remotes{set}, Resync: o.resync,
+		BackoffInitial: o.backoffInitial, BackoffMax: o.backoffMax, Log: log,
+	})
+	server := telemetry.Server{
+		Address: o.listen, Ready: source.Read, Log: log,
+		Status: func() mirror.Status {
+			seen, _ := source.Seen()
+			return mirror.Status{Source: seen.Status(o.namespace, o.secret, source.Err()), Remotes: push.Status()}
+		},
+	}
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { source.Run(ctx) })
+	parts.Go(func() { set.Run(ctx, o.clusters) })
+	parts.Go(func() { push.Run(ctx) })
+	if o.listen != "" {
+		parts.Go(func() { server.Run(ctx) })
+	}
+	<-ctx.Done()
+	log.Info("ending")
+}
+
+// remotes hands the clusters' remotes to the pusher, in the pusher's terms.
+type remotes struct{ *clusters.Set }
+
+// Remote implements [pusher.Remotes].
+func (r remotes) Remote(name string) (pusher.Remote, error) {
+	remote, err := r.Set.Remote(name)
+	if remote == nil {
+		return nil, err // an interface that is nil itself
+	}
+	return remote, err
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/pusher"
+	"github.com/fernetcast/fernetcast/watcher"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// session is what the commands work on that look, or push, and end: the
+// source and the remotes, read live.
+type session struct {
+	opts   *options
+	home   *home
+	source *watcher.Watcher[mirror.Source]
+	set    *clusters.Set
+	log    *slog.Logger
+}
+
+// open reads the source and the remotes' kubeconfigs. A source that does not
+// answer is no error yet: the session's status says so.
+func (o *options) open(cmd *cobra.Command) (*session, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	log, err := o.logger(cmd)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{opts: o, home: &home{opts: o}, log: log}
+	if _, err := s.home.connect(); err != nil {
+		return nil, err
+	}
+	// What these say is printed with the outcome.
+	quiet := slog.New(slog.DiscardHandler)
+	s.source = watcher.New(s.home, o.secret, s.home.sourceOptions(quiet))
+	s.set = clusters.NewSet(clusters.Options{
+		Namespace: o.namespace, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: quiet,
+		Changed: func(string) {},
+		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
+			return watcher.New(secrets, o.secret, watcher.Options[mirror.Copy]{
+				Parse:    func(s *corev1.Secret) mirror.Copy { return mirror.ReadCopy(remote, s) },
+				Timeout:  o.requestTimeout,
+				TimedOut: timedOut,
+			})
+		},
+	})
+	return s, s.read(cmd.Context())
+}
+
+// read takes up the remotes' kubeconfigs and the source as they are now.
+func (s *session) read(ctx context.Context) error {
+	// Its failure shows in the source's status.
+	_, _ = s.source.Get(ctx)
+	files, err := s.files(ctx)
+	if err != nil {
+		return notWell{err}
+	}
+	s.set.Apply(files)
+	return nil
+}
+
+func (s *session) files(ctx context.Context) ([]clusters.File, error) {
+	from := s.opts.remotesFrom()
+	name, isSecret := strings.CutPrefix(from, secretPrefix)
+	if !isSecret {
+		return clusters.ReadDir(from)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.requestTimeout)
+	defer cancel()
+	secret, err := s.home.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		s.log.Warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, pusher.Failed(err).Detail)
+	}
+	return clusters.Files(secret.Data), nil
+}
+
+// choose checks that the named remotes exist; without names it is all of them.
+func (s *session) choose(names []string) ([]string, error) {
+	all := s.set.Names()
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, strings.Join(all, ", "))
+		}
+	}
+	if len(names) == 0 {
+		return all, nil
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names))), nil
+}
+
+// step is a push or a look, at one remote.
+type step func(context.Context, pusher.Remote) pusher.Outcome
+
+func (s *session) sync(force bool) pusher.Sync { return pusher.Sync{Source: s.source, Force: force} }
+
+// look is the step that changes nothing.
+func (s *session) look(ctx context.Context, remote pusher.Remote) pusher.Outcome {
+	return s.sync(false).Look(ctx, remote)
+}
+
+// push is the step that writes what there is to write.
+func (s *session) push(force bool) step {
+	return func(ctx context.Context, remote pusher.Remote) pusher.Outcome {
+		return s.sync(force).Run(ctx, remote, true)
+	}
+}
+
+// each takes the step at every named remote at once, and returns the outcomes by name.
+func (s *session) each(ctx context.Context, names []string, step step) map[string]pusher.Outcome {
+	outcomes := make(map[string]pusher.Outcome, len(names))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, name := range names {
+		all.Go(func() {
+			o := s.one(ctx, name, step)
+			mu.Lock()
+			defer mu.Unlock()
+			outcomes[name] = o
+		})
+	}
+	all.Wait()
+	return outcomes
+}
+
+func (s *session) one(ctx context.Context, name string, step step) pusher.Outcome {
+	remote, err := remotes{s.set}.Remote(name)
+	if remote == nil {
+		return pusher.Outcome{Decision: pusher.Refused(mirror.Decision{State: mirror.Misconfigured}, err)}
+	}
+	return step(ctx, remote)
+}
+
+// status is the document of what came out.
+func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
+	src, _ := s.source.Seen()
+	var trouble error
+	if err := s.source.Err(); err != nil {
+		trouble = fmt.Errorf("the source cannot be read: %s", pusher.Failed(err).Detail)
+	}
+	st := mirror.Status{Source: src.Status(s.opts.namespace, s.opts.secret, trouble), Remotes: []mirror.RemoteStatus{}}
+	for _, name := range s.set.Names() {
+		o, done := outcomes[name]
+		if !done {
+			continue
+		}
+		r := o.Copy.Status(src, o.Decision)
+		r.Name = name
+		if remote, _ := s.set.Remote(name); remote != nil {
+			r.Server = remote.Server
+		}
+		st.Remotes = append(st.Remotes, r)
+	}
+	return st
+}

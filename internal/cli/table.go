@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+const columnGap = 2
+
+// show prints the table, and returns the verdict.
+func (s *session) show(out io.Writer, st mirror.Status) error {
+	if _, err := fmt.Fprintln(out, headline(st.Source)); err != nil {
+		return notWell{fmt.Errorf("writing the status: %w", err)}
+	}
+	if st.Source.Detail != "" {
+		fmt.Fprintln(out, "        "+st.Source.Detail)
+	}
+	if len(st.Remotes) == 0 {
+		fmt.Fprintln(out, "no remotes")
+		return verdict(st)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, columnGap, ' ', 0)
+	fmt.Fprintln(w, "REMOTE\tSTATE\tPRIMARY\tBEHIND\tLAST PUSHED\tDETAIL")
+	for _, r := range st.Remotes {
+		fmt.Fprintln(w, strings.Join([]string{
+			r.Name, string(r.State), primary(r.Primary, r.Keys), behind(r), ago(r.LastPushed), detail(r),
+		}, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return notWell{fmt.Errorf("writing the status: %w", err)}
+	}
+	return verdict(st)
+}
+
+// headline is the source in one line.
+func headline(s mirror.SourceStatus) string {
+	parts := []string{fmt.Sprintf("%-6s", strings.ToUpper(string(s.State)))}
+	if s.Term != nil {
+		of := ""
+		if s.State == mirror.SourceStandby {
+			of = "copy of "
+		}
+		parts = append(parts, fmt.Sprintf("%s%s (term %d)", of, s.Region, *s.Term))
+	}
+	parts = append(parts, s.Namespace+"/"+s.Secret)
+	if s.Primary != nil {
+		parts = append(parts, fmt.Sprintf("primary %d (%s)", *s.Primary, s.Keys[*s.Primary]))
+		if s.Staged {
+			parts = append(parts, fmt.Sprintf("staged 0 (%s)", s.Keys.Staged()))
+		}
+		parts = append(parts, fmt.Sprintf("%d keys", len(s.Keys)))
+	}
+	if s.RotatedAt != nil {
+		parts = append(parts, "rotated "+ago(s.RotatedAt)+" ago")
+	}
+	return strings.Join(parts, "  ")
+}
+
+func primary(n *int, keys keyset.Prints) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.Itoa(*n) + " " + keys[*n]
+}
+
+// behind is the number of generations; "?" where the source's keys do not
+// continue the remote's, and "-" where there are none to compare.
+func behind(r mirror.RemoteStatus) string {
+	switch {
+	case r.Behind != nil:
+		return strconv.Itoa(*r.Behind)
+	case r.Primary != nil:
+		return "?"
+	}
+	return "-"
+}
+
+func ago(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	// The API server's clock may be ahead of ours.
+	return duration.HumanDuration(max(0, time.Since(*t)))
+}
+
+// detail is the reason, where it says more than the detail itself, and the detail.
+func detail(r mirror.RemoteStatus) string {
+	if r.State == mirror.Held {
+		return strings.ToLower(string(r.Reason)) + ": " + r.Detail
+	}
+	return r.Detail
+}

@@ -1,0 +1,125 @@
+package mirror
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// The annotations of the mark, which only promote sets, and only on the main's
+// own Secret.
+const (
+	MarkRegion = "fernetcast/main"
+	MarkTerm   = "fernetcast/main-term"
+	MarkUID    = "fernetcast/main-uid"
+)
+
+// The annotations of the stamp, which every copy bears beside its keys.
+const (
+	StampRegion  = "fernetcast/region"
+	StampTerm    = "fernetcast/term"
+	StampUID     = "fernetcast/source-uid"
+	StampVersion = "fernetcast/source-resource-version"
+	StampKeys    = "fernetcast/keys"
+)
+
+// FieldManager is the name under which API servers keep what we wrote.
+const FieldManager = "fernetcast"
+
+// MaxTerm is the highest term there may be.
+const MaxTerm = 999999
+
+const maxRegionBytes = 255
+
+var termForm = regexp.MustCompile(`^[1-9][0-9]{0,5}$`)
+
+// Owner is whose copy a Secret is, or, as its mark, which main it is itself.
+// The zero Owner is nobody.
+type Owner struct {
+	Region string
+	Term   int
+	// UID is the uid of the main's Secret.
+	UID types.UID
+}
+
+// CheckRegion refuses a name that could not be read back from an annotation
+// and from a line of text.
+func CheckRegion(region string) error {
+	switch {
+	case region == "":
+		return fmt.Errorf("a region's name is empty")
+	case len(region) > maxRegionBytes:
+		return fmt.Errorf("a region's name is longer than %d bytes", maxRegionBytes)
+	case !utf8.ValidString(region) || strings.ContainsFunc(region, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("a region's name has characters that cannot be printed")
+	case strings.TrimSpace(region) != region:
+		return fmt.Errorf("a region's name begins or ends with a space")
+	}
+	return nil
+}
+
+// claims is what a Secret's annotations say of whose it is. An owner that
+// lacks a part or does not parse is unreadable: it is nobody, and its
+// annotations are listed in unreadable.
+type claims struct {
+	mark  Owner
+	stamp Owner
+	// pushed and keys are what the stamp says of the push; "" and nil where lost.
+	pushed string
+	keys   keyset.Prints
+	// marked says whether any part of a mark is there, readable or not.
+	marked     bool
+	unreadable []string
+}
+
+func readClaims(s *corev1.Secret) claims {
+	var c claims
+	c.mark, c.marked = c.readOwner(s, MarkRegion, MarkTerm, MarkUID)
+	c.stamp, _ = c.readOwner(s, StampRegion, StampTerm, StampUID)
+	c.pushed = s.Annotations[StampVersion]
+	if keys, err := keyset.ParsePrints(s.Annotations[StampKeys]); err == nil {
+		c.keys = keys
+	}
+	return c
+}
+
+// readOwner reads the three annotations of an owner and says whether any of
+// them is there.
+func (c *claims) readOwner(s *corev1.Secret, names ...string) (owner Owner, present bool) {
+	var there []string
+	for _, name := range names {
+		if _, ok := s.Annotations[name]; ok {
+			there = append(there, name)
+		}
+	}
+	if len(there) == 0 {
+		return Owner{}, false
+	}
+	o := Owner{Region: s.Annotations[names[0]], UID: types.UID(s.Annotations[names[2]])}
+	o.Term, _ = strconv.Atoi(s.Annotations[names[1]])
+	if CheckRegion(o.Region) != nil || o.UID == "" || !termForm.MatchString(s.Annotations[names[1]]) {
+		c.unreadable = append(c.unreadable, there...)
+		return Owner{}, true
+	}
+	return o, true
+}
+
+// validMark is the mark if it was set on this very object. One that came along
+// with a copied or restored manifest has another's uid, and counts for nothing.
+func (c claims) validMark(uid types.UID) Owner {
+	if c.mark.UID != uid {
+		return Owner{}
+	}
+	return c.mark
+}
+
+// highestTerm is the highest term that is written here by anyone, for promote
+// to go beyond: a mark with a foreign uid is counted too.
+func (c claims) highestTerm() int { return max(c.mark.Term, c.stamp.Term) }

@@ -1,0 +1,133 @@
+package mirror
+
+import (
+	"encoding/json"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Copy is a remote's Secret as it was read once. It never changes and may be
+// used concurrently. The zero Copy has not been read.
+type Copy struct {
+	remote string
+	read   bool
+	// secret is nil where the remote has none.
+	secret *corev1.Secret
+	claims claims
+	prints keyset.Prints
+}
+
+// ReadCopy takes what the named remote has; nil says that it has no such
+// Secret. It keeps the Secret, which must not be changed afterwards.
+func ReadCopy(remote string, s *corev1.Secret) Copy {
+	c := Copy{remote: remote, read: true, secret: s}
+	if s != nil {
+		c.claims, c.prints = readClaims(s), keyset.PrintsOf(s.Data)
+	}
+	return c
+}
+
+// Prints are the fingerprints of what the remote's Keystone has; nil where
+// nothing was read, or nothing is there.
+func (c Copy) Prints() keyset.Prints { return c.prints }
+
+// stamped are the keys that the stamp says were pushed, where lost those that are there.
+func (c Copy) stamped() keyset.Prints {
+	if c.claims.keys == nil {
+		return c.prints
+	}
+	return c.claims.keys
+}
+
+// asStamped says whether the data is what the stamp says it is.
+func (c Copy) asStamped() bool {
+	return c.claims.keys.Equal(c.prints) && len(c.prints) == len(c.secret.Data)
+}
+
+// LastWriter is the field manager other than fernetcast that wrote last; "" where the API server names none.
+func (c Copy) LastWriter() string {
+	if c.secret == nil {
+		return ""
+	}
+	var last metav1.ManagedFieldsEntry
+	for _, m := range c.secret.ManagedFields {
+		if m.Manager != FieldManager && m.Time != nil && !m.Time.Before(last.Time) {
+			last = m
+		}
+	}
+	return last.Manager
+}
+
+// lastPushed is when fernetcast wrote last, by the API server's own record.
+func (c Copy) lastPushed() *time.Time {
+	if c.secret == nil {
+		return nil
+	}
+	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager })
+}
+
+type managed metav1.ManagedFieldsEntry
+
+// writesData says whether the manager owns any of the Secret's data.
+func (m managed) writesData() bool {
+	var fields map[string]json.RawMessage
+	if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
+		return false
+	}
+	_, ok := fields["f:data"]
+	return ok
+}
+
+func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
+	var last *time.Time
+	for _, m := range s.ManagedFields {
+		if m.Time == nil || !counts(managed(m)) {
+			continue
+		}
+		if t := m.Time.UTC(); last == nil || t.After(*last) {
+			last = &t
+		}
+	}
+	return last
+}
+
+// secretFor is what a remote is to have: the source's keys and a stamp that
+// says so. For a remote with a copy it is that copy, down to its
+// resourceVersion and uid, with all else that others put on it.
+func secretFor(src Source, c Copy) *corev1.Secret {
+	var s *corev1.Secret
+	if c.secret != nil {
+		s = c.secret.DeepCopy()
+	} else {
+		s = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: src.secret.Name}, Type: src.secret.Type}
+	}
+	s.Data = src.set.Data()
+	dropAnnotations(s)
+	setAnnotations(s, map[string]string{
+		StampRegion:  src.owner.Region,
+		StampTerm:    strconv.Itoa(src.owner.Term),
+		StampUID:     string(src.owner.UID),
+		StampVersion: src.secret.ResourceVersion,
+		StampKeys:    src.set.Prints().String(),
+	})
+	return s
+}
+
+// dropAnnotations takes away mark and stamp, whole.
+func dropAnnotations(s *corev1.Secret) {
+	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
+		delete(s.Annotations, name)
+	}
+}
+
+func setAnnotations(s *corev1.Secret, add map[string]string) {
+	if s.Annotations == nil {
+		s.Annotations = map[string]string{}
+	}
+	maps.Copy(s.Annotations, add)
+}

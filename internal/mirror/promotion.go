@@ -1,0 +1,97 @@
+package mirror
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// HighestTerm is the highest term that is written on it, by whomever; 0 for none.
+func (s Source) HighestTerm() int { return s.claims.highestTerm() }
+
+// SameClaims says whether mark and stamp are still what they were in other.
+func (s Source) SameClaims(other Source) bool {
+	return s.claims.mark == other.claims.mark && s.claims.stamp == other.claims.stamp &&
+		len(s.claims.unreadable) == len(other.claims.unreadable)
+}
+
+// Unreadable names the annotations of a mark or an owner that cannot be read.
+func (s Source) Unreadable() []string { return s.claims.unreadable }
+
+// Marked is the Secret with the mark of a main and without a stamp, to be
+// written over this source by compare-and-swap. Only promote does.
+func (s Source) Marked(region string, term int) *corev1.Secret {
+	marked := s.secret.DeepCopy()
+	dropAnnotations(marked)
+	setAnnotations(marked, map[string]string{
+		MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID),
+	})
+	return marked
+}
+
+// HighestTerm is the highest term that is written on it, by whomever; 0 for none.
+func (c Copy) HighestTerm() int { return c.claims.highestTerm() }
+
+// Read says whether the remote was read; it may have no Secret all the same.
+func (c Copy) Read() bool { return c.read }
+
+// Is says whether the copy is the very source.
+func (c Copy) Is(src Source) bool { return c.secret != nil && c.secret.UID == src.UID() }
+
+// IsMain says whether the copy bears the valid mark of a main.
+func (c Copy) IsMain() bool { return c.mark() != Owner{} }
+
+// mark is the valid mark of a main, or nobody.
+func (c Copy) mark() Owner {
+	if c.secret == nil {
+		return Owner{}
+	}
+	return c.claims.validMark(c.secret.UID)
+}
+
+// Rival is an owner other than src's whose term src's does not outrank, in the
+// copy's mark or in its stamp; nobody where there is none.
+func (c Copy) Rival(src Source) Owner {
+	var rival Owner
+	for _, other := range []Owner{c.mark(), c.claims.stamp} {
+		if other != src.owner && other.Term >= src.owner.Term && other.Term > rival.Term {
+			rival = other
+		}
+	}
+	return rival
+}
+
+// Whose says in a few words whose Secret the copy is.
+func (c Copy) Whose() string {
+	mark, stamp := c.mark(), c.claims.stamp
+	switch {
+	case c.secret == nil:
+		return "absent"
+	case len(c.claims.unreadable) > 0:
+		return "of an owner that cannot be read"
+	case mark != Owner{} && mark.Term > stamp.Term:
+		return fmt.Sprintf("the main %s, term %d", mark.Region, mark.Term)
+	case stamp != Owner{}:
+		return fmt.Sprintf("a copy of %s, term %d", stamp.Region, stamp.Term)
+	}
+	return "nobody's"
+}
+
+// Promotable says whether src can become the main without losing keys that
+// this copy holds: it bears no stamp and no mark, or src continues its keys.
+func (c Copy) Promotable(src Source) bool {
+	var holds keyset.Prints
+	switch {
+	case c.secret == nil:
+		return true
+	case c.claims.mark != Owner{}:
+		holds = c.prints // a main's own
+	case c.claims.stamp != Owner{}:
+		holds = c.stamped()
+	default:
+		return true
+	}
+	return src.set.Prints().Continues(holds)
+}

@@ -1,0 +1,107 @@
+package mirror
+
+import (
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// SourceState is what the source Secret is.
+type SourceState string
+
+// The states of a source. Only a Main is ever pushed from.
+const (
+	SourceUnread     SourceState = "Unread"
+	SourceMain       SourceState = "Main"
+	SourceStandby    SourceState = "Standby"
+	SourceUnpromoted SourceState = "Unpromoted"
+	SourceAbsent     SourceState = "Absent"
+	SourceRefused    SourceState = "Refused"
+)
+
+// Source is the source Secret as it was read once: parsed, judged, and never
+// changed, so it may be used concurrently. The zero Source has not been read.
+type Source struct {
+	state  SourceState
+	detail string
+	secret *corev1.Secret
+	claims claims
+	owner  Owner
+	set    keyset.Set
+}
+
+// ReadSource judges the source Secret; nil says that it is absent. It keeps
+// the Secret, which must not be changed afterwards.
+func ReadSource(s *corev1.Secret) Source {
+	if s == nil {
+		return Source{state: SourceAbsent, detail: "the Secret does not exist"}
+	}
+	src := Source{secret: s, claims: readClaims(s)}
+	mark, stamp := src.claims.validMark(s.UID), src.claims.stamp
+	// Where both are there, the higher term counts; equal ones count as the stamp's.
+	standby := stamp != Owner{} && stamp.Term >= mark.Term
+	set, err := keyset.Parse(s.Data)
+	src.set = set
+	switch {
+	case err != nil:
+		src.state, src.detail = SourceRefused, err.Error()
+	case standby:
+		src.state, src.owner, src.detail = SourceStandby, stamp, "copy of "+stamp.Region
+	case len(src.claims.unreadable) > 0:
+		src.state = SourceUnpromoted
+		src.detail = "its annotations " + strings.Join(src.claims.unreadable, ", ") + " cannot be read"
+	case mark == Owner{}:
+		src.state, src.detail = SourceUnpromoted, "it bears no mark of a main"
+		if src.claims.marked {
+			src.detail = "its mark was set on another object: this one was restored, copied or made anew"
+		}
+	default:
+		src.state, src.owner = SourceMain, mark
+	}
+	return src
+}
+
+// State is the judgement.
+func (s Source) State() SourceState {
+	if s.state == "" {
+		return SourceUnread
+	}
+	return s.state
+}
+
+// Detail says why a source is not a Main; "" for a Main and for an unread one.
+func (s Source) Detail() string { return s.detail }
+
+// Owner is the main's own name, term and uid, of a Standby those of its main,
+// and else nobody.
+func (s Source) Owner() Owner { return s.owner }
+
+// Keys is the key set; the zero Set where it was refused.
+func (s Source) Keys() keyset.Set { return s.set }
+
+// UID of the Secret, "" where there is none.
+func (s Source) UID() types.UID {
+	if s.secret == nil {
+		return ""
+	}
+	return s.secret.UID
+}
+
+// ResourceVersion of the Secret, "" where there is none.
+func (s Source) ResourceVersion() string {
+	if s.secret == nil {
+		return ""
+	}
+	return s.secret.ResourceVersion
+}
+
+// rotatedAt is when the keys were last written, by the API server's own record.
+func (s Source) rotatedAt() *time.Time {
+	if s.secret == nil {
+		return nil
+	}
+	return lastWrite(s.secret, func(m managed) bool { return m.writesData() })
+}

@@ -1,0 +1,103 @@
+package mirror
+
+import (
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+)
+
+// Status is what is known of source and remotes: the document of /statusz and
+// of status -o json. Fields are added, never renamed; what is not known is null.
+type Status struct {
+	Source  SourceStatus   `json:"source"`
+	Remotes []RemoteStatus `json:"remotes"` // by name
+}
+
+// SourceStatus is the source's part of a [Status].
+type SourceStatus struct {
+	// Region is the main's name, and for a Standby that of its main.
+	Region          string        `json:"region"`
+	Term            *int          `json:"term"`
+	Namespace       string        `json:"namespace"`
+	Secret          string        `json:"secret"`
+	ResourceVersion string        `json:"resourceVersion"`
+	State           SourceState   `json:"state"`
+	Detail          string        `json:"detail"`
+	Primary         *int          `json:"primary"`
+	Staged          bool          `json:"staged"`
+	RotatedAt       *time.Time    `json:"rotatedAt"`
+	Keys            keyset.Prints `json:"keys"`
+}
+
+// RemoteStatus is one remote's part of a [Status].
+type RemoteStatus struct {
+	Name                  string        `json:"name"`
+	Server                string        `json:"server"`
+	State                 State         `json:"state"`
+	Reason                Reason        `json:"reason"`
+	Detail                string        `json:"detail"`
+	Primary               *int          `json:"primary"`
+	Behind                *int          `json:"behind"`
+	PushedResourceVersion string        `json:"pushedResourceVersion"`
+	LastPushed            *time.Time    `json:"lastPushed"`
+	LastSynced            *time.Time    `json:"lastSynced"`
+	NextTry               *time.Time    `json:"nextTry"`
+	Keys                  keyset.Prints `json:"keys"`
+}
+
+// Well says whether the source is one to be at ease with, and every remote.
+func (s Status) Well() bool {
+	for _, r := range s.Remotes {
+		if !r.State.Well() {
+			return false
+		}
+	}
+	return s.Source.State == SourceMain || s.Source.State == SourceStandby
+}
+
+// Status tells what the source is. trouble is why it could not be read of
+// late, nil if it could.
+func (s Source) Status(namespace, name string, trouble error) SourceStatus {
+	st := SourceStatus{
+		Region: s.owner.Region, Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
+		State: s.State(), Detail: s.detail, RotatedAt: s.rotatedAt(), Keys: s.set.Prints(),
+	}
+	if s.owner.Term > 0 {
+		st.Term = &s.owner.Term
+	}
+	if s.State() == SourceUnpromoted {
+		st.Detail += "; if this cluster is the main: " + s.promoteCommand()
+	}
+	if s.State() == SourceMain {
+		st.Detail = s.warning()
+	}
+	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
+	if trouble != nil {
+		st.Detail = trouble.Error()
+	}
+	return st
+}
+
+// warning tells what is odd about a key set that is good all the same.
+func (s Source) warning() string {
+	if s.set.Prints().Staged() == "" {
+		return "no staged key 0: the next rotation's primary is not known to the remotes beforehand"
+	}
+	return ""
+}
+
+// Status tells what was decided of the copy, and what it is against src.
+func (c Copy) Status(src Source, d Decision) RemoteStatus {
+	return RemoteStatus{
+		Name: c.remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
+		Primary: primary(c.prints), Behind: generations(src.set.Prints(), c.prints),
+		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
+	}
+}
+
+func primary(p keyset.Prints) *int {
+	if n := p.Primary(); n > 0 {
+		return &n
+	}
+	return nil
+}

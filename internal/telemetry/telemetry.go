@@ -1,0 +1,100 @@
+// Package telemetry shows what goes on: health and status over HTTP.
+//
+// It knows what to show only from who asks it to; it reads no cluster itself.
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+)
+
+const (
+	listenRetry    = 5 * time.Second
+	requestTimeout = 10 * time.Second
+)
+
+// Server answers on /livez, /readyz and /statusz. All fields are needed.
+type Server struct {
+	// Address to listen on, as host:port.
+	Address string
+	// Ready says whether the source was read once. It never depends on a
+	// remote: Keystone's pod would go out of service with one.
+	Ready func() bool
+	// Status is the document of /statusz. It may be called concurrently.
+	Status func() mirror.Status
+	Log    *slog.Logger
+}
+
+// Run serves until ctx is done. Where it cannot listen it says so, once for
+// each reason, and tries again.
+func (s Server) Run(ctx context.Context) {
+	trouble := ""
+	for ctx.Err() == nil {
+		err := s.serve(ctx)
+		if err != nil && err.Error() != trouble {
+			trouble = err.Error()
+			s.Log.Warn("health and status are not served; trying again", "address", s.Address, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenRetry):
+		}
+	}
+}
+
+func (s Server) serve(ctx context.Context) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Address)
+	if err != nil {
+		return err
+	}
+	s.Log.Info("serving health and status", "address", listener.Addr().String())
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: requestTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Handler is what is served.
+func (s Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if s.Ready() {
+			answer(w, http.StatusOK, "ok\n")
+			return
+		}
+		answer(w, http.StatusServiceUnavailable, "the source has not been read yet\n")
+	})
+	mux.HandleFunc("GET /statusz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(s.Status()); err != nil {
+			s.Log.Debug("a client went away", "error", err)
+		}
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	// A client that went away is no concern of ours.
+	_, _ = w.Write([]byte(text))
+}

@@ -1,0 +1,159 @@
+package pusher
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// record is what is remembered of a remote between two syncs. Its worker alone
+// uses the fields above mu; those below it guards.
+type record struct {
+	// lookAt is when the remote has to be read again.
+	lookAt time.Time
+	// settled is what the remote was last seen to have, or given. A write that
+	// is due with nothing new at the source repairs a drift.
+	settled settled
+	// drifted is when a drift was seen last, repaired when one was repaired last.
+	drifted, repaired time.Time
+	// repairing says that this sync has found a drift to repair.
+	repairing bool
+
+	mu         sync.Mutex
+	contested  bool
+	decision   mirror.Decision // the zero Decision before the first sync
+	refused    error           // why the newest kubeconfig is
+	lastSynced *time.Time
+}
+
+// settled is an owner's key set.
+type settled struct {
+	region string
+	term   int
+	uid    types.UID
+	keys   string
+}
+
+func settledWith(src mirror.Source) settled {
+	o := src.Owner()
+	return settled{o.Region, o.Term, o.UID, src.Keys().Prints().String()}
+}
+
+// admit lets a write go that is the first repair of a drift, or no repair at
+// all. A second drift within quiet of our repair is a contest: it waits for
+// the back-off, and then is repaired at each turn.
+func (r *record) admit(quiet time.Duration) func(mirror.Source, mirror.Copy, mirror.Decision) (mirror.Decision, bool) {
+	turn := r.isContested()
+	return func(src mirror.Source, c mirror.Copy, d mirror.Decision) (mirror.Decision, bool) {
+		if settledWith(src) != r.settled {
+			return d, true
+		}
+		r.drifted = time.Now()
+		if !turn && r.drifted.Sub(r.repaired) < quiet {
+			r.setContested(true)
+			return contested(c), false
+		}
+		r.repairing = true
+		return d, true
+	}
+}
+
+func contested(c mirror.Copy) mirror.Decision {
+	rival := c.LastWriter()
+	if rival == "" {
+		rival = "somebody who is not named there"
+	}
+	return mirror.Decision{
+		State: mirror.Contested, Reason: "Rival",
+		Detail: "its Secret is changed again and again by " + rival + "; it is repaired now and then; stop the other writer",
+	}
+}
+
+// settle notes what a sync came to. A contest is over when there was no drift for as long as quiet.
+func (r *record) settle(o *Outcome, quiet time.Duration) {
+	now := time.Now()
+	synced := o.Decision.State == mirror.Synced
+	if len(o.Writes) > 0 || synced {
+		r.settled = settledWith(o.Source)
+	}
+	if len(o.Writes) > 0 && r.repairing {
+		r.repaired = now
+	}
+	r.repairing = false
+	if now.Sub(r.drifted) >= quiet {
+		r.setContested(false)
+	}
+	if synced && r.isContested() {
+		o.Decision = contested(o.Copy)
+	}
+	if synced {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		at := now.UTC()
+		r.lastSynced = &at
+	}
+}
+
+func (r *record) isContested() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.contested
+}
+
+func (r *record) setContested(is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.contested = is
+}
+
+// note keeps what was decided of the remote, and logs it when that is another than before.
+func (r *record) note(log *slog.Logger, d mirror.Decision, refused error) {
+	d.Secret = nil // it has keys, and is not needed any more
+	r.mu.Lock()
+	before, refusedBefore := r.decision, r.refused
+	r.decision, r.refused = d, refused
+	r.mu.Unlock()
+	if d.State == before.State && d.Detail == before.Detail && (refused == nil) == (refusedBefore == nil) {
+		return
+	}
+	level := slog.LevelInfo
+	if !d.State.Well() {
+		level = slog.LevelWarn
+	}
+	log.Log(context.Background(), level, "remote is "+string(d.State), "reason", string(d.Reason), "detail", d.Detail)
+}
+
+// status is how the remote stands, with what is seen of it now: a worker may
+// be busy with it since the source changed.
+func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.decision
+	if d.State == "" {
+		d = mirror.Decision{State: mirror.Pending, Reason: mirror.NotLookedAt, Detail: "not looked at yet"}
+	}
+	if now := mirror.Decide(src, c, false); d.State == mirror.Synced && now.State == mirror.Behind {
+		d = now
+	}
+	st := c.Status(src, Refused(d, r.refused))
+	st.Name, st.Server, st.LastSynced = name, server, r.lastSynced
+	return st
+}
+
+// Refused is the decision as it is shown where the newest kubeconfig is
+// refused, and the last good one, if any, is in use; nil changes nothing.
+func Refused(d mirror.Decision, refused error) mirror.Decision {
+	if refused == nil {
+		return d
+	}
+	detail := refused.Error()
+	if d.State != mirror.Misconfigured {
+		detail += "; going on with the last good one: " + strings.TrimSpace(string(d.State)+" "+d.Detail)
+	}
+	return mirror.Decision{State: mirror.Misconfigured, Reason: "Kubeconfig", Detail: detail}
+}

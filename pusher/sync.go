@@ -1,0 +1,153 @@
+package pusher
+
+import (
+	"context"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Source is where the keys come from. A watcher of the source Secret is one.
+type Source interface {
+	// Seen is what was seen last, and whether that is sure.
+	Seen() (mirror.Source, bool)
+	// Get reads it from etcd, by a request that begins after the call.
+	Get(ctx context.Context) (mirror.Source, error)
+}
+
+// Remote is one cluster that is to have a copy.
+type Remote interface {
+	// Copy is what was seen last, and whether that is sure.
+	Copy() (mirror.Copy, bool)
+	// Look reads it.
+	Look(ctx context.Context) (mirror.Copy, error)
+	// Write sends a decision's Secret, by compare-and-swap, and returns what is seen then.
+	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
+	// Address is the server's.
+	Address() string
+}
+
+// conflicts is how often a write that was overtaken is decided again at once,
+// before it goes back to the queue.
+const conflicts = 5
+
+// Sync is one remote's sync: look, decide, write.
+type Sync struct {
+	Source Source
+	// Force pushes also where the source does not continue what was pushed.
+	Force bool
+	// Admit may put off a write; nil admits all.
+	Admit func(mirror.Source, mirror.Copy, mirror.Decision) (mirror.Decision, bool)
+}
+
+// Outcome is what a sync came to.
+type Outcome struct {
+	Source   mirror.Source
+	Copy     mirror.Copy
+	Decision mirror.Decision
+	// Looked says whether the remote was read with GET.
+	Looked bool
+	// Writes are the decisions that were carried out, in order.
+	Writes []mirror.Decision
+	// RetryAfter is what a server asked for; 0 where none did.
+	RetryAfter time.Duration
+}
+
+// Run syncs a remote. With look it is read first, else only where what is
+// known of it is not sure. It ends when nothing is left to write, or by a
+// failure, which is then the outcome's decision. One at a time may run for a remote.
+func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
+	var o Outcome
+	sure := false
+	o.Copy, sure = remote.Copy()
+	for tries := 0; ; {
+		o.Source, _ = s.Source.Seen()
+		// Without a copy only the rows that need none decide.
+		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action != mirror.Look {
+			return o
+		}
+		if look || !sure {
+			seen, err := remote.Look(ctx)
+			if err != nil {
+				return o.failed(err)
+			}
+			o.Copy, o.Looked, look, sure = seen, true, false, true
+			continue
+		}
+		if err := s.decide(ctx, &o); err != nil {
+			return o.unread(err)
+		}
+		if o.Decision.Action == mirror.None {
+			return o
+		}
+		if s.Admit != nil {
+			if put, ok := s.Admit(o.Source, o.Copy, o.Decision); !ok {
+				o.Decision = put
+				return o
+			}
+		}
+		seen, err := remote.Write(ctx, o.Decision)
+		switch {
+		case err == nil:
+			o.Copy = seen
+			o.Writes = append(o.Writes, o.Decision)
+		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.Update:
+			look = true
+		default:
+			return o.failed(err)
+		}
+		if tries++; tries >= conflicts {
+			return o
+		}
+	}
+}
+
+// decide decides, with the live read where it is called for. The copy was read
+// before, so whoever wrote since makes our write a conflict.
+func (s Sync) decide(ctx context.Context, o *Outcome) error {
+	o.Decision = mirror.Decide(o.Source, o.Copy, s.Force)
+	if !o.Decision.LiveRead {
+		return nil
+	}
+	src, err := s.Source.Get(ctx)
+	if err != nil {
+		return err
+	}
+	o.Source = src
+	o.Decision = mirror.Decide(src, o.Copy, s.Force)
+	return nil
+}
+
+// Look reads a remote and says how it stands, and changes nothing.
+func (s Sync) Look(ctx context.Context, remote Remote) Outcome {
+	var o Outcome
+	var err error
+	o.Source, _ = s.Source.Seen()
+	if o.Copy, err = remote.Look(ctx); err != nil {
+		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.Look {
+			return o.failed(err)
+		}
+		return o
+	}
+	if err := s.decide(ctx, &o); err != nil {
+		return o.unread(err)
+	}
+	return o
+}
+
+func (o Outcome) failed(err error) Outcome {
+	o.Decision = Failed(err)
+	o.RetryAfter = retryAfter(err)
+	return o
+}
+
+// unread is the outcome where the live read failed: the remote is as it was,
+// and it is not known what to write.
+func (o Outcome) unread(err error) Outcome {
+	o.Decision.Action = mirror.None
+	o.Decision.State = mirror.Behind
+	o.Decision.Detail = "the source cannot be read: " + Failed(err).Detail
+	o.RetryAfter = retryAfter(err)
+	return o
+}

@@ -1,0 +1,190 @@
+package watcher
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+const (
+	// A watch is asked for again soon: its answer is how we learn that a cluster is back.
+	watchRetryMin = 200 * time.Millisecond
+	watchRetryMax = 5 * time.Second
+	// watchForbiddenRetry is when a token that may not watch is tried again.
+	watchForbiddenRetry = time.Hour
+	// pollJitter spreads the GETs of many replicas.
+	pollJitter = 0.2
+)
+
+// Run watches the Secret until ctx is done. Where the token may not watch, it
+// says so once and leaves it to GETs, until one succeeds that was forbidden
+// before, or an hour is over.
+func (w *Watcher[T]) Run(ctx context.Context) {
+	var polling sync.WaitGroup
+	defer polling.Wait()
+	if w.opts.Poll > 0 {
+		polling.Go(func() { w.poll(ctx) })
+	}
+	for {
+		w.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		w.opts.Log.Info("may not watch the Secret, so it is read with GET from time to time")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(watchForbiddenRetry):
+		case <-w.rewatch:
+		}
+	}
+}
+
+// follow watches until ctx is done or watching is forbidden: a reflector would
+// list for ever then. The reflector is the half of an informer that talks to
+// the API server; what is seen is the other half.
+func (w *Watcher[T]) follow(ctx context.Context) {
+	ctx, forbidden := context.WithCancel(ctx)
+	defer forbidden()
+	// Its own lines would tell of the same error at each try.
+	var quiet klog.Logger
+	ctx = klog.NewContext(ctx, quiet)
+	only := fields.OneTermEqualSelector(metav1.ObjectNameField, w.name).String()
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
+			defer cancel()
+			opts.FieldSelector = only
+			list, err := w.secrets.List(ctx, opts)
+			w.answered(ctx, err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+			opts.FieldSelector = only
+			events, err := w.secrets.Watch(ctx, opts)
+			if apierrors.IsForbidden(err) {
+				forbidden()
+				return nil, err
+			}
+			w.answered(ctx, err)
+			return events, err
+		},
+	}
+	cache.NewReflectorWithOptions(lw, &corev1.Secret{}, store[T]{w}, cache.ReflectorOptions{
+		Logger: &quiet,
+		Name:   "Secret " + w.name,
+		Backoff: &wait.Backoff{
+			Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5,
+		},
+	}).RunWithContext(ctx)
+}
+
+// answered notes how a LIST or a WATCH went. The first to fail puts what is
+// seen in doubt: whoever asks for it then finds out with GET.
+func (w *Watcher[T]) answered(ctx context.Context, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case ctx.Err() != nil && err != nil:
+	case err == nil:
+		w.broken = false
+		w.opts.Connected()
+	case !w.broken:
+		w.broken = true
+		w.opts.Log.Debug("the watch is broken", "error", err)
+		w.inDoubt()
+	}
+}
+
+// inDoubt has what is seen read again. w.mu is held.
+func (w *Watcher[T]) inDoubt() {
+	w.doubt = true
+	select {
+	case w.poke <- struct{}{}:
+	default:
+	}
+	w.opts.Changed()
+}
+
+// poll reads the Secret every now and then, at once when in doubt, and soon
+// again after a failure.
+func (w *Watcher[T]) poll(ctx context.Context) {
+	retry := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(watchRetryMin), backoff.WithMaxInterval(watchRetryMax), backoff.WithMaxElapsedTime(0))
+	for {
+		next := wait.Jitter(w.opts.Poll, pollJitter)
+		if _, err := w.Get(ctx); err != nil {
+			next = retry.NextBackOff()
+		} else {
+			retry.Reset()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(next):
+		case <-w.poke:
+		}
+	}
+}
+
+// store is where the reflector puts what it sees. It never fails: the
+// reflector would log the whole Secret.
+type store[T any] struct{ w *Watcher[T] }
+
+func (s store[T]) Add(obj any) error    { return s.Update(obj) }
+func (s store[T]) Resync() error        { return nil }
+func (s store[T]) Delete(obj any) error { s.put(obj, true); return nil }
+func (s store[T]) Update(obj any) error { s.put(obj, false); return nil }
+
+func (s store[T]) put(obj any, deleted bool) {
+	secret, ok := obj.(*corev1.Secret)
+	if !ok || secret.Name != s.w.name {
+		return
+	}
+	version := secret.ResourceVersion // a deletion has one of its own
+	if deleted {
+		secret = nil
+	}
+	s.w.watched(secret, version, false)
+}
+
+func (s store[T]) Replace(list []any, version string) error {
+	for _, obj := range list {
+		if secret, ok := obj.(*corev1.Secret); ok && secret.Name == s.w.name {
+			s.w.watched(secret, secret.ResourceVersion, true)
+			return nil
+		}
+	}
+	s.w.watched(nil, version, true)
+	return nil
+}
+
+// watched takes what the watch brought. What is older than what is known lags,
+// and is passed over; a whole list that is older may come from a cluster that
+// was restored.
+func (w *Watcher[T]) watched(secret *corev1.Secret, version string, whole bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.read && newer(w.version, version) {
+		if whole {
+			w.inDoubt()
+		}
+		return
+	}
+	w.changes++
+	if whole {
+		w.doubt = false
+	}
+	w.set(secret, version)
+}
