@@ -36,9 +36,10 @@ var index = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 // validates with.
 //
 // Only [Parse] makes one; the zero Set holds no keys. A Set never changes and
-// may be used concurrently. Its keys are behind a pointer, so that not even
-// the %+v of a struct around it reaches them.
-type Set struct{ keys *keys }
+// may be used concurrently. Its keys are behind a function, so that package fmt
+// does not reach them even where it may not call Format: in an unexported
+// field of a struct around it.
+type Set struct{ keys func() keys }
 
 type keys struct {
 	data   map[string][]byte
@@ -64,7 +65,8 @@ func Parse(data map[string][]byte) (Set, error) {
 	if prints.Primary() == 0 {
 		return Set{}, errors.New("it has no primary key, that is no index above 0")
 	}
-	return Set{&keys{data: clone(data), prints: prints}}, nil
+	held := keys{data: clone(data), prints: prints}
+	return Set{func() keys { return held }}, nil
 }
 
 func parseIndex(name string) (int, bool) {
@@ -133,7 +135,7 @@ func (s Set) Data() map[string][]byte {
 	if s.keys == nil {
 		return nil
 	}
-	return clone(s.keys.data)
+	return clone(s.keys().data)
 }
 
 // Prints returns the fingerprints of the keys. The caller must not change them.
@@ -141,12 +143,12 @@ func (s Set) Prints() Prints {
 	if s.keys == nil {
 		return nil
 	}
-	return s.keys.prints
+	return s.keys().prints
 }
 
 // SameData says whether data has this set's data keys and bytes, and no others.
 func (s Set) SameData(data map[string][]byte) bool {
-	return s.keys != nil && maps.EqualFunc(s.keys.data, data, bytes.Equal)
+	return s.keys != nil && maps.EqualFunc(s.keys().data, data, bytes.Equal)
 }
 
 // Format prints the fingerprints, whatever the verb.

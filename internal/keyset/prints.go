@@ -101,7 +101,7 @@ func (p Prints) Continues(old Prints) bool {
 
 // NextAfter says whether p is just one rotation on from old: old's staged key is its primary.
 func (p Prints) NextAfter(old Prints) bool {
-	return p.Primary() == old.Primary()+1 && p.promoted(old)
+	return p.Primary() == old.Primary()+1 && p.promoted(old) && p.Continues(old)
 }
 
 func (p Prints) promoted(old Prints) bool {
