@@ -169,7 +169,7 @@ func write(src Source, c Copy, action Action, reason Reason) Decision {
 // difference is why a copy that is there has to be written.
 func (c Copy) difference(src Source) Reason {
 	switch {
-	case c.claims.stamp == Owner{}:
+	case c.claims.stamp == Owner{} && !c.IsMain():
 		return Unstamped
 	case c.claims.stamp != src.owner:
 		return Superseded
@@ -186,7 +186,7 @@ func describe(src Source, c Copy, reason Reason) string {
 	case Unstamped:
 		return "its Secret was never stamped: its keys are to be replaced"
 	case Superseded:
-		return fmt.Sprintf("a copy of %s, term %d, which this main outranks", c.claims.stamp.Region, c.claims.stamp.Term)
+		return "it is " + c.Whose() + ", which this main outranks"
 	case Rotated:
 		if n := generations(src.set.Prints(), c.prints); n != nil && *n > 0 {
 			return fmt.Sprintf("%d generation%s behind", *n, map[bool]string{true: "", false: "s"}[*n == 1])

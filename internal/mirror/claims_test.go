@@ -1,0 +1,104 @@
+package mirror
+
+import (
+	"testing"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Whatever the annotations are, an owner is whole or nobody, and what is kept
+// of it writes the same annotations again.
+func FuzzClaims(f *testing.F) {
+	f.Add("sjc", "3", "uid", "0=1a2b3c4d,1=00000000")
+	f.Add("", "03", "", "")
+	f.Add("sjc", "1000000", "uid", "1=x")
+	f.Fuzz(func(t *testing.T, region, term, uid, keys string) {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), Annotations: map[string]string{
+			MarkRegion: region, MarkTerm: term, MarkUID: uid,
+			StampRegion: region, StampTerm: term, StampUID: uid, StampVersion: "7", StampKeys: keys,
+		}}}
+		c := readClaims(s)
+		readable := len(c.unreadable) == 0
+		if whole := c.stamp.Term >= 1 && c.stamp.Term <= MaxTerm && c.stamp.UID != "" && CheckRegion(c.stamp.Region) == nil; whole != readable {
+			t.Errorf("owner %+v, unreadable %v", c.stamp, c.unreadable)
+		}
+		if c.mark != c.stamp || (c.validMark(s.UID) != c.mark) || c.highestTerm() != c.stamp.Term {
+			t.Errorf("mark %+v, stamp %+v, of the same annotations", c.mark, c.stamp)
+		}
+		if c.keys != nil && c.keys.String() != keys {
+			t.Errorf("keys %q read as %v", keys, c.keys)
+		}
+		src := Source{secret: s}
+		if marked := readClaims(src.Marked("iad", MaxTerm)); marked.mark.Term != MaxTerm && uid != "" || marked.stamp != (Owner{}) || marked.keys != nil {
+			t.Errorf("marked, it has %+v", marked)
+		}
+	})
+}
+
+func TestPromotable(t *testing.T) {
+	src := ReadSource(secret(homeUID, "100", newest, stamp("iad", 2, farUID, "1", newest)))
+	for name, tc := range map[string]struct {
+		copy *corev1.Secret
+		can  bool
+	}{
+		"absent":                           {nil, true},
+		"nobody's, with other keys":        {secret(farUID, "9", anew, nil), true},
+		"a copy, behind":                   {secret(farUID, "9", older0, stamp("iad", 2, "u", "1", older0)), true},
+		"a copy, ahead":                    {secret(farUID, "9", "0=e 3=c 4=d", stamp("iad", 2, "u", "1", "0=e 3=c 4=d")), false},
+		"a copy, not kin":                  {secret(farUID, "9", anew, stamp("iad", 2, "u", "1", anew)), false},
+		"a copy, drifted":                  {secret(farUID, "9", anew, stamp("iad", 2, "u", "1", older0)), true},
+		"a copy without its fingerprints":  {secret(farUID, "9", anew, without(stamp("iad", 2, "u", "1", older0), StampKeys)), false},
+		"the old main, equal":              {secret(farUID, "9", newest, mark("iad", 2, farUID)), true},
+		"the old main, ahead":              {secret(farUID, "9", "0=e 3=c 4=d", mark("iad", 2, farUID)), false},
+		"restored from an old main, ahead": {secret(farUID, "9", "0=e 3=c 4=d", mark("iad", 2, "gone")), false},
+	} {
+		if got := ReadCopy("dfw", tc.copy).Promotable(src); got != tc.can {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestTimesComeFromTheServersRecord(t *testing.T) {
+	at := func(second int64) *metav1.Time { t := metav1.Unix(second, 0); return &t }
+	fields := func(raw string) *metav1.FieldsV1 { f := metav1.FieldsV1{}; f.SetRawBytes([]byte(raw)); return &f }
+	s := secret(homeUID, "100", newest, mark("sjc", 3, homeUID))
+	s.ManagedFields = []metav1.ManagedFieldsEntry{
+		{Manager: "helm", Time: at(10), FieldsV1: fields(`{"f:data":{"f:0":{}}}`)},
+		{Manager: "python-requests", Time: at(20), FieldsV1: fields(`{"f:data":{"f:8":{}},"f:type":{}}`)},
+		{Manager: FieldManager, Time: at(30), FieldsV1: fields(`{"f:metadata":{"f:annotations":{}}}`)},
+		{Manager: "kubectl-label", Time: at(25), FieldsV1: fields(`{"f:metadata":{"f:labels":{}}}`)},
+	}
+	if got := ReadSource(s).Status("openstack", s.Name, nil).RotatedAt; got == nil || got.Unix() != 20 {
+		t.Errorf("rotated at %v, want 20", got)
+	}
+	c := ReadCopy("dfw", s)
+	if got := c.Status(Source{}, Decision{}).LastPushed; got == nil || got.Unix() != 30 {
+		t.Errorf("last pushed at %v, want 30", got)
+	}
+	if got := c.LastWriter(); got != "kubectl-label" {
+		t.Errorf("last writer %s", got)
+	}
+	if got := ReadCopy("dfw", secret(farUID, "1", newest, nil)).Status(Source{}, Decision{}); got.LastPushed != nil || got.Behind != nil {
+		t.Errorf("without a record: %+v", got)
+	}
+}
+
+func TestBehind(t *testing.T) {
+	src := ReadSource(mainSecret())
+	for pairs, want := range map[string]int{newest: 0, older0: 1, older1: 2, anew: -1, "": -1} {
+		st := ReadCopy("dfw", secret(farUID, "9", pairs, nil)).Status(src, Decision{})
+		got := -1
+		if st.Behind != nil {
+			got = *st.Behind
+		}
+		if got != want {
+			t.Errorf("%q is %d behind, want %d", pairs, got, want)
+		}
+	}
+	if p := keyset.Prints(nil).Primary(); p != 0 {
+		t.Errorf("the primary of nothing is %d", p)
+	}
+}

@@ -1,0 +1,245 @@
+package mirror
+
+import (
+	"bytes"
+	"encoding/base64"
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+)
+
+const (
+	homeUID = types.UID("uid-of-the-source")
+	farUID  = types.UID("uid-of-the-copy")
+)
+
+// repo makes data of "index=letter" pairs: one letter, one key.
+func repo(pairs string) map[string][]byte {
+	data := map[string][]byte{}
+	for pair := range strings.FieldsSeq(pairs) {
+		i, letter, _ := strings.Cut(pair, "=")
+		data[i] = []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte(letter), 32)))
+	}
+	return data
+}
+
+func prints(pairs string) string { return keyset.PrintsOf(repo(pairs)).String() }
+
+// secret is a Secret with keys and annotations, changed by each of edits.
+func secret(uid types.UID, version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) *corev1.Secret {
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "keystone-fernet-keys", Namespace: "openstack", UID: uid, ResourceVersion: version,
+			Annotations: maps.Clone(annotations), Labels: map[string]string{"kept": "yes"},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: repo(pairs),
+	}
+	for _, edit := range edits {
+		edit(s)
+	}
+	return s
+}
+
+func mark(region string, term int, uid types.UID) map[string]string {
+	return map[string]string{MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(uid)}
+}
+
+func stamp(region string, term int, uid types.UID, version, pairs string) map[string]string {
+	return map[string]string{
+		StampRegion: region, StampTerm: strconv.Itoa(term), StampUID: string(uid),
+		StampVersion: version, StampKeys: prints(pairs),
+	}
+}
+
+func both(a, b map[string]string) map[string]string {
+	a = maps.Clone(a)
+	maps.Copy(a, b)
+	return a
+}
+
+func without(a map[string]string, names ...string) map[string]string {
+	a = maps.Clone(a)
+	for _, name := range names {
+		delete(a, name)
+	}
+	return a
+}
+
+// The key sets of the table: each a rotation on from the one before.
+const (
+	older1 = "0=b 1=a"
+	older0 = "0=c 1=a 2=b"
+	newest = "0=d 1=a 2=b 3=c"
+	anew   = "0=x 1=y"
+)
+
+// main is the source of most rows: sjc, term 3, at version 100.
+func mainSecret(edits ...func(*corev1.Secret)) *corev1.Secret {
+	return secret(homeUID, "100", newest, mark("sjc", 3, homeUID), edits...)
+}
+
+func annotate(annotations map[string]string) func(*corev1.Secret) {
+	return func(s *corev1.Secret) { s.Annotations = maps.Clone(annotations) }
+}
+
+func keys(pairs string) func(*corev1.Secret) {
+	return func(s *corev1.Secret) { s.Data = repo(pairs) }
+}
+
+// row is a line of the decision table, or a case of it.
+type row struct {
+	name   string
+	source Source
+	copy   Copy
+	force  bool
+	action Action
+	state  State
+	reason Reason
+	live   bool
+	says   string
+}
+
+func rows() []row {
+	far := func(version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) Copy {
+		return ReadCopy("dfw", secret(farUID, version, pairs, annotations, edits...))
+	}
+	home := func(edits ...func(*corev1.Secret)) Source { return ReadSource(mainSecret(edits...)) }
+	ours := func(version, pairs string) map[string]string { return stamp("sjc", 3, homeUID, version, pairs) }
+	absent := ReadCopy("dfw", nil)
+	immutable := func(s *corev1.Secret) { s.Immutable = ptr.To(true) }
+	tls := func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }
+	synced := ours("100", newest)
+
+	return []row{
+		{name: "1 source not read", source: Source{}, copy: absent, state: Pending, reason: SourceNotRead},
+		{name: "2 source absent", source: ReadSource(nil), copy: absent, state: Held, reason: SourceIsAbsent, says: "source"},
+		{name: "2 source emptied", source: home(keys("")), copy: absent, state: Held, reason: SourceIsRefused, says: "holds no keys"},
+		{name: "2 before 3", source: home(keys("0=a"), annotate(stamp("iad", 9, farUID, "1", older0))), copy: absent, state: Held, reason: SourceIsRefused},
+		{name: "3 source is a copy", source: home(annotate(stamp("iad", 4, farUID, "1", newest))), copy: absent, state: Standby, reason: SourceIsCopy, says: "copy of iad"},
+		{name: "3 marked, and a copy of a higher term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
+		{name: "3 marked, and a copy of the same term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 3, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
+		{name: "3 a copy with a foreign mark of a higher term", source: home(annotate(both(mark("iad", 9, farUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
+		{name: "3 before 4: a copy with an unreadable mark", source: home(annotate(both(without(mark("sjc", 3, homeUID), MarkTerm), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
+		{name: "4 not promoted", source: home(annotate(nil)), copy: absent, state: Held, reason: NotPromoted, says: "fernetcast promote REGION"},
+		{name: "4 mark of another object", source: home(annotate(mark("sjc", 3, farUID))), copy: absent, state: Held, reason: NotPromoted, says: "--force"},
+		{name: "4 unreadable mark", source: home(annotate(without(mark("sjc", 3, homeUID), MarkTerm))), copy: absent, state: Held, reason: NotPromoted, says: MarkRegion},
+		{name: "4 marked, with an unreadable owner", source: home(annotate(both(mark("sjc", 3, homeUID), without(ours("1", newest), StampRegion)))), copy: absent, state: Held, reason: NotPromoted, says: StampUID},
+		{name: "a main with a copy's stamp of a lower term is a main", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 2, farUID, "1", newest)))), copy: absent, action: Create, state: Behind, reason: Absent, live: true},
+
+		{name: "not looked at", source: home(), copy: Copy{}, action: Look, state: Pending, reason: NotLookedAt},
+		{name: "5 absent", source: home(), copy: absent, action: Create, state: Behind, reason: Absent, live: true},
+		{name: "6 the source itself", source: home(), copy: ReadCopy("dfw", mainSecret()), state: Self, reason: IsSource},
+		{name: "7 stamped with a higher term", source: home(), copy: far("9", newest, stamp("iad", 4, farUID, "1", newest)), state: Held, reason: Owned, says: "iad, term 4"},
+		{name: "7 stamped with our term by another region", source: home(), copy: far("9", newest, stamp("iad", 3, homeUID, "1", newest)), state: Held, reason: Owned},
+		{name: "7 stamped with our term by our name, another object", source: home(), copy: far("9", newest, stamp("sjc", 3, "old", "1", newest)), state: Held, reason: Owned},
+		{name: "7 marked with a higher term", source: home(), copy: far("9", newest, mark("iad", 4, farUID)), state: Held, reason: Owned},
+		{name: "7 marked with our term", source: home(), copy: far("9", newest, mark("iad", 3, farUID)), state: Held, reason: Owned},
+		{name: "7 stamped by us, marked with our term", source: home(), copy: far("9", newest, both(synced, mark("iad", 3, farUID))), state: Held, reason: Owned},
+		{name: "7 before 8", source: home(), copy: far("9", newest, both(mark("iad", 4, farUID), map[string]string{StampTerm: "5"})), state: Held, reason: Owned},
+		{name: "8 owner lacks its uid", source: home(), copy: far("9", newest, without(synced, StampUID)), state: Held, reason: BadStamp, says: "fernetcast/region- fernetcast/term-"},
+		{name: "8 owner's term is no number", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "03"})), state: Held, reason: BadStamp},
+		{name: "8 owner's term is too high", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "1000000"})), state: Held, reason: BadStamp},
+		{name: "8 unreadable mark", source: home(), copy: far("9", newest, both(synced, map[string]string{MarkRegion: "iad"})), state: Held, reason: BadStamp, says: MarkRegion},
+		{name: "8 even with force", source: home(), copy: far("9", newest, without(synced, StampUID)), force: true, state: Held, reason: BadStamp},
+		{name: "9 equal and stamped so", source: home(), copy: far("9", newest, synced), state: Synced},
+		{name: "9 stamped at another version of the same keys", source: home(), copy: far("9", newest, ours("99", newest)), state: Synced},
+		{name: "9 before 10", source: home(), copy: far("9", newest, synced, immutable), state: Synced},
+		{name: "10 immutable", source: home(), copy: far("9", older0, ours("50", older0), immutable), state: Held, reason: Immutable},
+		{name: "10 another type", source: home(), copy: far("9", older0, ours("50", older0), tls), state: Held, reason: OtherType, says: "kubernetes.io/tls"},
+		{name: "11 equal, never stamped", source: home(), copy: far("9", newest, nil), action: Update, state: Behind, reason: Unstamped, live: true},
+		{name: "11 equal, of a lower term", source: home(), copy: far("9", newest, stamp("iad", 2, farUID, "1", newest)), action: Update, state: Behind, reason: Superseded, live: true},
+		{name: "11 equal, keys lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampKeys)), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "11 equal, version lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampVersion)), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "11 equal, with a mark of another object", source: home(), copy: far("9", newest, both(synced, mark("sjc", 9, homeUID))), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "12 set up anew", source: home(keys(anew)), copy: far("9", newest, synced), state: Held, reason: Discontinuous, live: true, says: "push dfw --force"},
+		{name: "12 the source is older", source: home(keys(older0)), copy: far("9", newest, synced), state: Held, reason: Discontinuous, live: true},
+		{name: "12 too many rotations missed", source: home(keys("0=z 8=w 9=y")), copy: far("9", newest, synced), state: Held, reason: Discontinuous, live: true},
+		{name: "12 by the data where keys is lost", source: home(keys(anew)), copy: far("9", newest, without(synced, StampKeys)), state: Held, reason: Discontinuous, live: true},
+		{name: "12 by the stamp where the data drifted", source: home(keys(anew)), copy: far("9", anew+" 9=q", synced), state: Held, reason: Discontinuous, live: true},
+		{name: "12 forced", source: home(keys(anew)), copy: far("9", newest, synced), force: true, action: Update, state: Behind, reason: Rotated, live: true},
+		{name: "13 the plain next step", source: home(), copy: far("9", older0, ours("50", older0)), action: Update, state: Behind, reason: Rotated, says: "1 generation behind"},
+		{name: "13 the next step, but the stamp is no older", source: home(), copy: far("9", older0, ours("100", older0)), action: Update, state: Behind, reason: Rotated, live: true},
+		{name: "13 the next step, but the data is not as stamped", source: home(), copy: far("9", older1, ours("50", older0)), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "13 two generations behind", source: home(), copy: far("9", older1, ours("50", older1)), action: Update, state: Behind, reason: Rotated, live: true, says: "2 generations behind"},
+		{name: "13 drifted", source: home(), copy: far("9", anew, synced), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "13 emptied", source: home(), copy: far("9", "", synced), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "13 a data key too many", source: home(), copy: far("9", newest, synced, func(s *corev1.Secret) { s.Data["extra"] = nil }), action: Update, state: Behind, reason: Drifted, live: true},
+		{name: "13 never stamped", source: home(), copy: far("9", anew, nil), action: Update, state: Behind, reason: Unstamped, live: true},
+		{name: "13 of a lower term, whatever its keys", source: home(), copy: far("9", anew, stamp("iad", 2, farUID, "1", anew)), action: Update, state: Behind, reason: Superseded, live: true},
+		{name: "13 a main of a lower term", source: home(), copy: far("9", anew, mark("iad", 2, farUID)), action: Update, state: Behind, reason: Superseded, live: true, says: "the main iad, term 2"},
+	}
+}
+
+func TestDecisionTable(t *testing.T) {
+	for _, r := range rows() {
+		t.Run(r.name, func(t *testing.T) {
+			d := Decide(r.source, r.copy, r.force)
+			if d.Action != r.action || d.State != r.state || d.Reason != r.reason || d.LiveRead != r.live {
+				t.Errorf("action %v, state %s, reason %s, live read %v; want %v, %s, %s, %v\n%s",
+					d.Action, d.State, d.Reason, d.LiveRead, r.action, r.state, r.reason, r.live, d.Detail)
+			}
+			if !strings.Contains(d.Detail, r.says) {
+				t.Errorf("the detail is %q, without %q", d.Detail, r.says)
+			}
+			if !d.State.Well() && d.Detail == "" {
+				t.Error("an operator is told nothing")
+			}
+			if d.State == Held && !strings.Contains(d.Detail, "nothing was changed") {
+				t.Errorf("it is not said that nothing was changed: %s", d.Detail)
+			}
+			writes := d.Action == Create || d.Action == Update
+			if writes != (d.Secret != nil) {
+				t.Fatalf("action %v with Secret %v", d.Action, d.Secret != nil)
+			}
+			if writes {
+				checkWrite(t, r, d.Secret)
+			}
+		})
+	}
+}
+
+// What is written is exact, carries the preconditions of what was seen, keeps
+// what others put there, bears a whole stamp and no mark, and is Synced once there.
+func checkWrite(t *testing.T, r row, s *corev1.Secret) {
+	t.Helper()
+	if !r.source.Keys().SameData(s.Data) {
+		t.Error("the data is not the source's")
+	}
+	for _, name := range []string{MarkRegion, MarkTerm, MarkUID} {
+		if _, ok := s.Annotations[name]; ok {
+			t.Errorf("annotation %s stays", name)
+		}
+	}
+	if before := r.copy.secret; before != nil {
+		if s.UID != before.UID || s.ResourceVersion != before.ResourceVersion || s.Labels["kept"] != "yes" || s.Type != before.Type {
+			t.Error("it is not the copy that was seen, with its labels and type")
+		}
+	}
+	written := s.DeepCopy()
+	if written.UID == "" {
+		written.UID = farUID
+	}
+	if after := Decide(r.source, ReadCopy("dfw", written), false); after.State != Synced {
+		t.Errorf("once written it is %s (%s: %s)", after.State, after.Reason, after.Detail)
+	}
+}
+
+// A region's name has to read back from an annotation, and from a line of text.
+func TestRegionNames(t *testing.T) {
+	for region, good := range map[string]bool{
+		"sjc": true, "RegionOne": true, "us-east 1": true, "Zürich": true,
+		"": false, " sjc": false, "sjc\n": false, "a\x00b": false, strings.Repeat("r", 256): false, "\xff": false,
+	} {
+		if err := CheckRegion(region); (err == nil) != good {
+			t.Errorf("region %q: %v", region, err)
+		}
+	}
+}
