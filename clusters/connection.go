@@ -40,7 +40,6 @@ func Connect(cfg *rest.Config, userAgent string) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return errRedirected }
 	core, err := corev1client.NewForConfigAndClient(cfg, client)
 	if err != nil {
 		return nil, err

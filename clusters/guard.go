@@ -30,9 +30,9 @@ const (
 // maxAnswer bounds an answer's body, and each event of a watch. A Secret holds 1 MiB.
 const maxAnswer = 4 << 20
 
-// guard stands between client-go and a server that is not trusted: it bounds
-// what is read, and takes Retry-After out of client-go's hands, which would
-// sleep through it until the request's deadline.
+// guard stands between client-go and a server that is not trusted: it refuses
+// redirects, bounds what is read, and takes Retry-After out of client-go's
+// hands, which would sleep through it until the request's deadline.
 type guard struct{ next http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper]. An answer with a Retry-After comes
@@ -41,6 +41,10 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices && resp.StatusCode < http.StatusBadRequest {
+		_ = resp.Body.Close()
+		return nil, errRedirected
 	}
 	busy := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError
 	if wait := resp.Header.Get("Retry-After"); wait != "" && busy {
@@ -93,14 +97,15 @@ func whole() sizer {
 func lines() sizer {
 	size := 0
 	return func(read []byte) int {
-		end := bytes.LastIndexByte(read, '\n')
-		if end < 0 {
-			size += len(read)
-			return size
+		largest := 0
+		for i, part := range bytes.Split(read, []byte("\n")) {
+			if i > 0 {
+				size = 0
+			}
+			size += len(part)
+			largest = max(largest, size)
 		}
-		largest := size + bytes.IndexByte(read, '\n')
-		size = len(read) - end - 1
-		return max(largest, size)
+		return largest
 	}
 }
 

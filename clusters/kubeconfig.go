@@ -87,18 +87,24 @@ func take(list string, entries []entry, name string, to any, allowed []string) e
 	if slices.ContainsFunc(entries[i+1:], func(e entry) bool { return e.Name == name }) {
 		return fmt.Errorf("%s has %q more than once", list, name)
 	}
-	content := entries[i].content()
 	var fields map[string]any
-	if err := json.Unmarshal(content, &fields); err != nil {
+	if err := json.Unmarshal(entries[i].content(), &fields); err != nil {
 		return fmt.Errorf("%s: %q is empty or not a mapping", list, name)
 	}
 	for field, value := range fields {
-		if slices.Contains(ignoredFields, field) || slices.Contains(allowed, field) || !set(value) {
+		if slices.Contains(allowed, field) {
 			continue
 		}
-		return fmt.Errorf("%s: %q sets the field %s, which is not allowed; allowed are %s", list, name, field, strings.Join(allowed, ", "))
+		if set(value) && !slices.Contains(ignoredFields, field) {
+			return fmt.Errorf("%s: %q sets the field %s, which is not allowed; allowed are %s", list, name, field, strings.Join(allowed, ", "))
+		}
+		delete(fields, field)
 	}
-	if err := json.Unmarshal(content, to); err != nil {
+	taken, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("%s: %q: %w", list, name, err)
+	}
+	if err := json.Unmarshal(taken, to); err != nil {
 		return fmt.Errorf("%s: %q has a field of the wrong type, or data that is not base64", list, name)
 	}
 	return nil

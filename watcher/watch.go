@@ -21,34 +21,48 @@ const (
 	// A watch is asked for again soon: its answer is how we learn that a cluster is back.
 	watchRetryMin = 200 * time.Millisecond
 	watchRetryMax = 5 * time.Second
-	// watchForbiddenRetry is when a token that may not watch is tried again.
-	watchForbiddenRetry = time.Hour
+	// A token that may not watch is tried again from time to time: it may have
+	// been an API server in the middle of its start.
+	forbiddenRetryMin = time.Minute
+	forbiddenRetryMax = time.Hour
 	// pollJitter spreads the GETs of many replicas.
 	pollJitter = 0.2
 )
 
 // Run watches the Secret until ctx is done. Where the token may not watch, it
-// says so once and leaves it to GETs, until one succeeds that was forbidden
-// before, or an hour is over.
+// says so once and leaves it to GETs, until one succeeds after a failure, or
+// for a minute at first and an hour in the end.
 func (w *Watcher[T]) Run(ctx context.Context) {
 	var polling sync.WaitGroup
 	defer polling.Wait()
 	if w.opts.Poll > 0 {
 		polling.Go(func() { w.poll(ctx) })
 	}
-	for {
+	retry := exponential(forbiddenRetryMin, forbiddenRetryMax)
+	for said := false; ; said = true {
 		w.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		w.opts.Log.Info("may not watch the Secret, so it is read with GET from time to time")
+		if !said {
+			w.opts.Log.Info("may not watch the Secret, so it is read with GET from time to time")
+		}
+		// What happened since the watch ended is not known.
+		w.mu.Lock()
+		w.inDoubt()
+		w.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(watchForbiddenRetry):
+		case <-time.After(retry.NextBackOff()):
 		case <-w.rewatch:
 		}
 	}
+}
+
+func exponential(initial, highest time.Duration) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(initial), backoff.WithMaxInterval(highest), backoff.WithMaxElapsedTime(0))
 }
 
 // follow watches until ctx is done or watching is forbidden: a reflector would
@@ -61,6 +75,8 @@ func (w *Watcher[T]) follow(ctx context.Context) {
 	var quiet klog.Logger
 	ctx = klog.NewContext(ctx, quiet)
 	only := fields.OneTermEqualSelector(metav1.ObjectNameField, w.name).String()
+	// mayRead says that since a WATCH was forbidden a GET was not.
+	mayRead := false
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
@@ -73,9 +89,15 @@ func (w *Watcher[T]) follow(ctx context.Context) {
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			opts.FieldSelector = only
 			events, err := w.secrets.Watch(ctx, opts)
-			if apierrors.IsForbidden(err) {
+			// An API server that has just started forbids everything for a moment.
+			switch refused := apierrors.IsForbidden(err); {
+			case refused && mayRead:
 				forbidden()
 				return nil, err
+			case refused:
+				mayRead = w.mayRead(ctx)
+			default:
+				mayRead = false
 			}
 			w.answered(ctx, err)
 			return events, err
@@ -88,6 +110,14 @@ func (w *Watcher[T]) follow(ctx context.Context) {
 			Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5,
 		},
 	}).RunWithContext(ctx)
+}
+
+// mayRead says whether a GET is allowed. It does not look at what there is.
+func (w *Watcher[T]) mayRead(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
+	defer cancel()
+	_, err := w.secrets.Get(ctx, w.name, metav1.GetOptions{})
+	return err == nil || apierrors.IsNotFound(err)
 }
 
 // answered notes how a LIST or a WATCH went. The first to fail puts what is
@@ -120,8 +150,7 @@ func (w *Watcher[T]) inDoubt() {
 // poll reads the Secret every now and then, at once when in doubt, and soon
 // again after a failure.
 func (w *Watcher[T]) poll(ctx context.Context) {
-	retry := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(watchRetryMin), backoff.WithMaxInterval(watchRetryMax), backoff.WithMaxElapsedTime(0))
+	retry := exponential(watchRetryMin, watchRetryMax)
 	for {
 		next := wait.Jitter(w.opts.Poll, pollJitter)
 		if _, err := w.Get(ctx); err != nil {
