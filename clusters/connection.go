@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	dialTimeout   = 10 * time.Second
+	dialTimeout   = 5 * time.Second
 	dialKeepAlive = 30 * time.Second
 )
 

@@ -165,7 +165,7 @@ func logPush(log *slog.Logger, d mirror.Decision, took time.Duration) {
 	}
 	stamp := d.Secret.Annotations
 	log.Log(context.Background(), level, "pushed", "reason", string(d.Reason), "detail", d.Detail,
-		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "took", took)
+		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
 }
 
 // record is the remote's own, made where there is none.

@@ -20,7 +20,7 @@ import (
 const (
 	// A watch is asked for again soon: its answer is how we learn that a cluster is back.
 	watchRetryMin = 200 * time.Millisecond
-	watchRetryMax = 5 * time.Second
+	watchRetryMax = 3 * time.Second
 	// A token that may not watch is tried again from time to time: it may have
 	// been an API server in the middle of its start.
 	forbiddenRetryMin = time.Minute

@@ -59,12 +59,13 @@ type Watcher[T any] struct {
 	name    string
 	opts    Options[T]
 
-	// get lets one GET through at a time, so that a later one is a later truth.
-	get     sync.Mutex
-	started uint64 // GETs begun; guarded by mu
-	last    result[T]
+	// turn lets one GET through at a time, so that a later one is a later
+	// truth. Whoever has it may use last.
+	turn chan struct{}
+	last result[T]
 
 	mu      sync.Mutex
+	started uint64 // GETs begun
 	seen    T
 	read    bool
 	version string // of what is seen; "" where that is unknown
@@ -95,7 +96,7 @@ func New[T any](secrets Secrets, name string, opts Options[T]) *Watcher[T] {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Watcher[T]{secrets: secrets, name: name, opts: opts,
-		poke: make(chan struct{}, 1), rewatch: make(chan struct{}, 1)}
+		turn: make(chan struct{}, 1), poke: make(chan struct{}, 1), rewatch: make(chan struct{}, 1)}
 }
 
 // Seen is what was seen last, T's zero value where nothing was. It is sure
@@ -127,8 +128,13 @@ func (w *Watcher[T]) Get(ctx context.Context) (T, error) {
 	w.mu.Lock()
 	arrived := w.started
 	w.mu.Unlock()
-	w.get.Lock()
-	defer w.get.Unlock()
+	select {
+	case w.turn <- struct{}{}:
+		defer func() { <-w.turn }()
+	case <-ctx.Done():
+		seen, _ := w.Seen()
+		return seen, ctx.Err()
+	}
 	if w.last.number > arrived && !errors.Is(w.last.err, context.Canceled) {
 		return w.last.seen, w.last.err
 	}

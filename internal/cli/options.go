@@ -77,24 +77,33 @@ func (o *options) remotesFrom() string {
 
 // logger makes the one stream that all lines go to, client-go's own included.
 func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+	// No other levels: below debug, client-go prints bodies.
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[o.logLevel]
+	if !ok {
 		return nil, fmt.Errorf("--log-level %q: it has to be debug, info, warn or error", o.logLevel)
 	}
 	w := cmd.ErrOrStderr()
 	terminal := isTerminal(w)
-	text := tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !terminal})
 	var log *slog.Logger
 	switch {
 	case o.logFormat == "text" || o.logFormat == "auto" && terminal:
-		log = slog.New(text)
+		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !terminal, ReplaceAttr: plainLevel}))
 	case o.logFormat == "json" || o.logFormat == "auto":
-		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: plainLevel}))
 	default:
 		return nil, fmt.Errorf("--log-format %q: it has to be auto, text or json", o.logFormat)
 	}
 	klog.SetSlogLogger(log)
 	return log, nil
+}
+
+// plainLevel calls klog's levels between debug and info what they are.
+func plainLevel(_ []string, a slog.Attr) slog.Attr {
+	if level, ok := a.Value.Any().(slog.Level); ok && level < slog.LevelInfo {
+		return slog.Any(slog.LevelKey, slog.LevelDebug)
+	}
+	return a
 }
 
 // isTerminal says whether a person is at the other end: a character device,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -70,8 +71,9 @@ func (o *runOptions) check() error {
 		o.clusters = defaultDirectory
 	}
 	if o.listen != "" {
-		if _, _, err := net.SplitHostPort(o.listen); err != nil {
-			return fmt.Errorf("--listen %q: it has to be host:port or :port", o.listen)
+		_, port, err := net.SplitHostPort(o.listen)
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+			return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", o.listen)
 		}
 	}
 	for flag, d := range map[string]time.Duration{"--resync": o.resync, "--backoff-initial": o.backoffInitial, "--backoff-max": o.backoffMax} {

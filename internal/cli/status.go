@@ -38,17 +38,20 @@ not continue the remote's.`,
 			if err != nil {
 				return err
 			}
-			show := s.show
+			v := view{session: s, out: cmd.OutOrStdout(), format: s.show}
 			switch {
 			case output == "json" && watch:
-				show = s.showLine
+				v.format = s.showLine
 			case output == "json":
-				show = s.showJSON
+				v.format = s.showJSON
+			default:
+				v.screen = isTerminal(v.out)
+				v.gap = !v.screen
 			}
 			if watch {
-				return s.watch(cmd.Context(), cmd.OutOrStdout(), show, output == "table")
+				return v.watch(cmd.Context())
 			}
-			return show(cmd.OutOrStdout(), s.stand(cmd.Context()))
+			return v.format(v.out, s.stand(cmd.Context()))
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -61,30 +64,38 @@ func (s *session) stand(ctx context.Context) mirror.Status {
 	return s.status(s.each(ctx, s.set.Names(), s.look))
 }
 
+// view is how a status is shown.
+type view struct {
+	*session
+	out    io.Writer
+	format func(io.Writer, mirror.Status) error
+	// screen draws each over the one before, gap puts an empty line after it.
+	screen, gap bool
+}
+
 // watch shows how all stand until it is interrupted, and ends with the last look's verdict.
-func (s *session) watch(ctx context.Context, out io.Writer, show func(io.Writer, mirror.Status) error, redraw bool) error {
-	redraw = redraw && isTerminal(out)
+func (v view) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		st := s.stand(ctx)
-		if redraw {
-			fmt.Fprint(out, clearScreen)
+		st := v.stand(ctx)
+		if v.screen {
+			fmt.Fprint(v.out, clearScreen)
 		}
-		verdict := show(out, st)
-		if !redraw {
-			fmt.Fprintln(out)
+		verdict := v.format(v.out, st)
+		if v.gap {
+			fmt.Fprintln(v.out)
 		}
 		select {
 		case <-ctx.Done():
 			return verdict
 		case <-tick.C:
 		}
-		if err := s.read(ctx); err != nil && ctx.Err() == nil {
-			fmt.Fprintln(out, err)
-		}
-		if ctx.Err() != nil {
+		switch err := v.read(ctx); {
+		case ctx.Err() != nil:
 			return verdict
+		case err != nil:
+			v.log.Warn("the remotes are taken as they were", "error", err)
 		}
 	}
 }
