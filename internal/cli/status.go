@@ -77,12 +77,16 @@ type view struct {
 func (v view) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	var verdict error
 	for {
 		st := v.stand(ctx)
+		if ctx.Err() != nil { // it was cut short, and says nothing
+			return verdict
+		}
 		if v.screen {
 			fmt.Fprint(v.out, clearScreen)
 		}
-		verdict := v.format(v.out, st)
+		verdict = v.format(v.out, st)
 		if v.gap {
 			fmt.Fprintln(v.out)
 		}

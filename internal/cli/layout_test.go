@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fernetcast/fernetcast"
+
+// mayImport is what each of our packages may import of us: one way, cli down
+// to keyset.
+var mayImport = map[string][]string{
+	"":                   {"internal/cli"},
+	"internal/cli":       {"watcher", "pusher", "clusters", "internal/telemetry", "internal/mirror", "internal/keyset"},
+	"watcher":            {},
+	"pusher":             {"internal/mirror", "internal/keyset"},
+	"clusters":           {"internal/mirror"},
+	"internal/telemetry": {"internal/mirror"},
+	"internal/mirror":    {"internal/keyset"},
+	"internal/keyset":    {},
+}
+
+// mayRequire are the modules that the program itself is made of.
+var mayRequire = []string{
+	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
+	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/fsnotify/fsnotify",
+	"github.com/prometheus/client_golang", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	lines := goList(t, "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, module+"/...")
+	if len(lines) != len(mayImport) {
+		t.Errorf("there are %d packages, and %d are known here", len(lines), len(mayImport))
+	}
+	for _, line := range lines {
+		imports := strings.Fields(line)
+		name := strings.TrimPrefix(strings.TrimPrefix(imports[0], module), "/")
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("package %s has no place in the layout", name)
+		}
+		for _, path := range imports[1:] {
+			if own, ok := strings.CutPrefix(path, module+"/"); ok && !slices.Contains(allowed, own) {
+				t.Errorf("%s imports %s", name, own)
+			}
+			if host, _, _ := strings.Cut(path, "/"); name == "internal/keyset" && strings.Contains(host, ".") {
+				t.Errorf("keyset is of the standard library alone, and imports %s", path)
+			}
+		}
+	}
+}
+
+func TestModuleStaysLean(t *testing.T) {
+	for _, path := range goList(t, "-m", "-f", `{{if not (or .Indirect .Main)}}{{.Path}}{{end}}`, "all") {
+		if path != "" && !slices.Contains(mayRequire, path) {
+			t.Errorf("go.mod requires %s", path)
+		}
+	}
+}
