@@ -149,7 +149,7 @@ func TestBounded(t *testing.T) {
 	if _, err := io.ReadAll(body); !errors.Is(err, errTooLarge) {
 		t.Errorf("error %v", err)
 	}
-	body = &bounded{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x\n", maxAnswer))), size: lines()}
+	body = &bounded{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat(strings.Repeat("x", 1023)+"\n", 2*maxAnswer/1024))), size: lines()}
 	if _, err := io.ReadAll(body); err != nil {
 		t.Errorf("a long watch of small events: %v", err)
 	}

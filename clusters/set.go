@@ -82,7 +82,7 @@ func (s *Set) Run(ctx context.Context, dir string) {
 	s.running = ctx
 	s.mu.Unlock()
 	defer s.followers.Wait()
-	defer s.Apply(nil)
+	defer s.close()
 	var last, trouble string
 	for tick := time.NewTicker(lookEvery); ; {
 		if now := signature(dir); now != last {
@@ -187,6 +187,15 @@ func (s *Set) open(f File) (*Remote, error) {
 		Name: f.Name, Server: cfg.Host, conn: conn, secrets: secrets, timeout: s.opts.Timeout,
 		follower: s.opts.Follow(f.Name, secrets, conn.Reset),
 	}, nil
+}
+
+// close ends all clients, without a word about remotes that are still meant.
+func (s *Set) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		m.close()
+	}
 }
 
 // follow watches a remote, where the set runs, until the returned function is called.

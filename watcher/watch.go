@@ -137,14 +137,18 @@ func (w *Watcher[T]) answered(ctx context.Context, err error) {
 	}
 }
 
-// inDoubt has what is seen read again. w.mu is held.
+// inDoubt has what is seen read again: by poll, or by whoever looks at what
+// changed. w.mu is held.
 func (w *Watcher[T]) inDoubt() {
 	w.doubt = true
+	if w.opts.Poll == 0 {
+		w.opts.Changed()
+		return
+	}
 	select {
 	case w.poke <- struct{}{}:
 	default:
 	}
-	w.opts.Changed()
 }
 
 // poll reads the Secret every now and then, at once when in doubt, and soon

@@ -37,8 +37,8 @@ type Options[T any] struct {
 	// Poll is how often Run reads the Secret with GET, whatever the watch says;
 	// jittered. 0: never, for those who do it themselves.
 	Poll time.Duration
-	// Changed is called after each change of what is seen, and when it came in
-	// doubt. Like the other calls it must neither block nor call the watcher.
+	// Changed is called after each change of what is seen, and, without Poll,
+	// when it came in doubt. Like the other calls it must neither block nor call the watcher.
 	Changed func()
 	// Connected is called when the cluster has answered a LIST or a WATCH.
 	Connected func()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -88,9 +89,9 @@ func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	var log *slog.Logger
 	switch {
 	case o.logFormat == "text" || o.logFormat == "auto" && terminal:
-		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !terminal, ReplaceAttr: plainLevel}))
+		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !terminal, ReplaceAttr: tidy}))
 	case o.logFormat == "json" || o.logFormat == "auto":
-		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: plainLevel}))
+		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: tidy}))
 	default:
 		return nil, fmt.Errorf("--log-format %q: it has to be auto, text or json", o.logFormat)
 	}
@@ -98,10 +99,19 @@ func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	return log, nil
 }
 
-// plainLevel calls klog's levels between debug and info what they are.
-func plainLevel(_ []string, a slog.Attr) slog.Attr {
-	if level, ok := a.Value.Any().(slog.Level); ok && level < slog.LevelInfo {
-		return slog.Any(slog.LevelKey, slog.LevelDebug)
+// tidy is the last hand on each attribute of each line, client-go's included:
+// levels between debug and info are called debug, and no text that somebody
+// else made can show a key.
+func tidy(_ []string, a slog.Attr) slog.Attr {
+	switch value := a.Value.Any().(type) {
+	case slog.Level:
+		if value < slog.LevelInfo {
+			a.Value = slog.AnyValue(slog.LevelDebug)
+		}
+	case string:
+		a.Value = slog.StringValue(pusher.Scrub(value))
+	case error:
+		a.Value = slog.StringValue(pusher.Scrub(value.Error()))
 	}
 	return a
 }

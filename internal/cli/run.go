@@ -119,8 +119,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	server := telemetry.Server{
 		Address: o.listen, Ready: source.Read, Log: log,
 		Status: func() mirror.Status {
-			seen, _ := source.Seen()
-			return mirror.Status{Source: seen.Status(o.namespace, o.secret, source.Err()), Remotes: push.Status()}
+			return mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
 		},
 	}
 	var parts sync.WaitGroup

@@ -150,11 +150,7 @@ func (s *session) one(ctx context.Context, name string, step step) pusher.Outcom
 // status is the document of what came out.
 func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 	src, _ := s.source.Seen()
-	var trouble error
-	if err := s.source.Err(); err != nil {
-		trouble = fmt.Errorf("the source cannot be read: %s", pusher.Failed(err).Detail)
-	}
-	st := mirror.Status{Source: src.Status(s.opts.namespace, s.opts.secret, trouble), Remotes: []mirror.RemoteStatus{}}
+	st := mirror.Status{Source: s.opts.sourceStatus(s.source), Remotes: []mirror.RemoteStatus{}}
 	for _, name := range s.set.Names() {
 		o, done := outcomes[name]
 		if !done {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -114,4 +115,14 @@ func (h *home) sourceOptions(log *slog.Logger) watcher.Options[mirror.Source] {
 		TimedOut: h.reset,
 		Log:      log.With("source", h.opts.namespace+"/"+h.opts.secret),
 	}
+}
+
+// sourceStatus tells what a watcher of the source sees, and why it could not of late.
+func (o *options) sourceStatus(source *watcher.Watcher[mirror.Source]) mirror.SourceStatus {
+	seen, _ := source.Seen()
+	trouble := ""
+	if err := source.Err(); err != nil {
+		trouble = "the source cannot be read: " + pusher.Failed(err).Detail
+	}
+	return seen.Status(o.namespace, o.secret, trouble)
 }

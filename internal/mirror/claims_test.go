@@ -71,7 +71,7 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 		{Manager: FieldManager, Time: at(30), FieldsV1: fields(`{"f:metadata":{"f:annotations":{}}}`)},
 		{Manager: "kubectl-label", Time: at(25), FieldsV1: fields(`{"f:metadata":{"f:labels":{}}}`)},
 	}
-	if got := ReadSource(s).Status("openstack", s.Name, nil).RotatedAt; got == nil || got.Unix() != 20 {
+	if got := ReadSource(s).Status("openstack", s.Name, "").RotatedAt; got == nil || got.Unix() != 20 {
 		t.Errorf("rotated at %v, want 20", got)
 	}
 	c := ReadCopy("dfw", s)

@@ -56,8 +56,8 @@ func (s Status) Well() bool {
 }
 
 // Status tells what the source is. trouble is why it could not be read of
-// late, nil if it could.
-func (s Source) Status(namespace, name string, trouble error) SourceStatus {
+// late, "" if it could.
+func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.owner.Region, Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
 		State: s.State(), Detail: s.detail, RotatedAt: s.rotatedAt(), Keys: s.set.Prints(),
@@ -72,8 +72,8 @@ func (s Source) Status(namespace, name string, trouble error) SourceStatus {
 		st.Detail = s.warning()
 	}
 	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
-	if trouble != nil {
-		st.Detail = trouble.Error()
+	if trouble != "" {
+		st.Detail = trouble
 	}
 	return st
 }
