@@ -4,6 +4,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,7 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// Server answers on /livez, /readyz and /statusz. All fields are needed.
+// Server answers on /livez, /readyz and /statusz. All its exported fields are needed.
 type Server struct {
 	// Address to listen on, as host:port.
 	Address string
@@ -30,6 +31,8 @@ type Server struct {
 	// Status is the document of /statusz. It may be called concurrently.
 	Status func() mirror.Status
 	Log    *slog.Logger
+
+	retry time.Duration // 0: listenRetry
 }
 
 // Run serves until ctx is done. Where it cannot listen it says so, once for
@@ -44,7 +47,7 @@ func (s Server) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(listenRetry):
+		case <-time.After(cmp.Or(s.retry, listenRetry)):
 		}
 	}
 }
