@@ -1,0 +1,60 @@
+# For everybody: make demo, make test. The other targets are parts of these.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+
+# More flags for every go test, for example T=-v or T='-run Drift'.
+T ?=
+
+.PHONY: demo test check fmt vet staticcheck tidy unit e2e bench clean
+
+# Four regions on this machine, a rotation every few seconds, their states on
+# screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
+# is a job that has the terminal to itself, so that Ctrl-C does not end make as
+# well; without the exit, bash would become the demo instead.
+demo:
+	@echo "Building: some minutes the first time, seconds later."
+	@cd e2e; mkdir -p .assets; go build -o .assets/demo ./demo; set -m; .assets/demo; exit
+
+# Everything: what a change has to pass.
+test: check e2e
+
+# The part that needs no control planes.
+check: fmt vet staticcheck tidy unit
+
+fmt:
+	@echo "== gofmt"
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+
+vet:
+	@echo "== go vet: the program, e2e"
+	@go vet ./...
+	@cd e2e; go vet ./...
+
+staticcheck:
+	@echo "== staticcheck: the program, e2e (the first time takes some minutes)"
+	@tool=$$(cd tools; go tool -n honnef.co/go/tools/cmd/staticcheck); "$$tool" ./...; cd e2e; "$$tool" ./...
+
+tidy:
+	@echo "== go mod tidy: every go.mod says what is used"
+	@for module in . e2e tools; do (cd $$module; go mod tidy -diff); done
+
+unit:
+	@echo "== unit and property tests, with the race detector"
+	go test -race -count=1 -timeout 5m $(T) ./...
+
+# Control planes, manifests, and the real program on them. One package at a
+# time: the clusters of two would share the machine, and deadlines would tell of that.
+e2e:
+	@echo "== end to end, on control planes built from their Go modules (the first time takes some minutes)"
+	@cd e2e; assets=$$(go run ./ground/prepare); packages=$$(go list ./... | grep -v /e2e/bench); \
+	set -x; KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -p 1 -timeout 20m $(T) $$packages
+
+# How fast it is, beside the least possible. On a quiet machine.
+bench:
+	@cd e2e; assets=$$(go run ./ground/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
+
+# The Go build cache stays: `go clean -cache` empties it.
+clean:
+	rm -rf e2e/.assets

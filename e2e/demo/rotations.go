@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+const rotateEvery = 3 * time.Second
+
+// record is what became of every rotation.
+type record struct {
+	slowest  []time.Duration // of each rotation, until the last region was equal
+	failures []string
+}
+
+func (r *record) summary() string {
+	if len(r.slowest)+len(r.failures) == 0 {
+		return "There was no rotation yet."
+	}
+	if len(r.slowest) == 0 {
+		return fmt.Sprintf("No rotation reached every region; %d did not in time.", len(r.failures))
+	}
+	sorted := slices.Sorted(slices.Values(r.slowest))
+	return fmt.Sprintf("%d rotations. The last region was equal after %s (median), %s (slowest). %d late.",
+		len(r.slowest)+len(r.failures), milliseconds(sorted[len(sorted)/2]), milliseconds(sorted[len(sorted)-1]), len(r.failures))
+}
+
+// rotateUntil rotates in the main region until ctx ends, and looks at every
+// region after each rotation. An error is one of the stage's own; a region that
+// is late goes on record.
+func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) error {
+	histories := map[string]*ground.History{}
+	// A rotation that has begun is looked at to its end.
+	looking := context.WithoutCancel(ctx)
+	for _, c := range s.ground.Clusters() {
+		h, err := c.Follow(looking, namespace)
+		if err != nil {
+			return err
+		}
+		defer h.Stop()
+		histories[c.Name] = h
+	}
+	tick := time.NewTicker(rotateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.syncer.Done():
+			return errors.New("fernetcast run has ended by itself")
+		case <-s.watch.Done():
+			return errors.New("fernetcast status --watch has ended by itself")
+		case <-tick.C:
+		}
+		if err := s.rotate(looking, view, record, histories); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stage) rotate(ctx context.Context, view *screen, record *record, histories map[string]*ground.History) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	rotation, err := s.ground.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
+	if err != nil {
+		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
+	}
+	delays, err := arrivals(ctx, rotation.Keys, histories)
+	if err == nil {
+		err = ground.Until(ctx, 20*time.Millisecond, s.allSynced)
+	}
+	primary := rotation.Keys.Primary()
+	if err != nil {
+		late := fmt.Sprintf("primary %d was not everywhere, and shown so, within %s: %v", primary, limit, err)
+		record.failures = append(record.failures, late)
+		view.event("%s", late)
+		return nil
+	}
+	var each []string
+	for _, name := range remoteRegions() {
+		each = append(each, name+" "+milliseconds(delays[name]))
+	}
+	last := slices.MaxFunc(remoteRegions(), func(a, b string) int { return int(delays[a] - delays[b]) })
+	record.slowest = append(record.slowest, delays[last])
+	view.event("keys rotated in %s: primary %d. Equal after: %s", mainRegion, primary, strings.Join(each, ", "))
+	return nil
+}
+
+// arrivals is how long after the main each region had exactly these keys, as
+// seen in their etcds.
+func arrivals(ctx context.Context, keys ground.Repository, histories map[string]*ground.History) (map[string]time.Duration, error) {
+	seen := map[string]*ground.Version{}
+	waits, ctx := errgroup.WithContext(ctx)
+	for name, history := range histories {
+		at := &ground.Version{}
+		seen[name] = at
+		waits.Go(func() (err error) {
+			*at, err = history.Await(ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	if err := waits.Wait(); err != nil {
+		return nil, err
+	}
+	delays := map[string]time.Duration{}
+	for _, name := range remoteRegions() {
+		delays[name] = seen[name].Seen.Sub(seen[mainRegion].Seen)
+	}
+	return delays, nil
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }

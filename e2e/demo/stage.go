@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+const (
+	mainRegion = "sjc"
+	namespace  = "openstack"
+	maxActive  = 7 // openstack-helm's max_active_keys
+	limit      = 5 * time.Second
+)
+
+// remoteRegions are the regions that follow the main.
+func remoteRegions() []string { return []string{"dfw", "iad", "ord"} }
+
+// stage is everything that runs, and where it is.
+type stage struct {
+	ground  *ground.Ground
+	program *ground.Program
+	syncer  *ground.Process // `fernetcast run`
+	watch   *ground.Process // `fernetcast status --watch`
+	listen  string
+
+	dir, log string
+}
+
+// setStage starts all of it, up to the moment when every remote is Synced. A
+// stage comes back with an error, too, when there is something to close.
+func setStage(ctx context.Context, view *screen) (*stage, error) {
+	view.say("Starting four control planes: the main region %s, and %s.", mainRegion, strings.Join(remoteRegions(), ", "))
+	g, err := ground.Open(ctx, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{ground: g}
+	if err := g.Start(ctx, append(remoteRegions(), mainRegion)...); err != nil {
+		return s, err
+	}
+	if s.program, err = g.Program(ctx); err != nil {
+		return s, err
+	}
+	if err := s.furnish(ctx); err != nil {
+		return s, err
+	}
+	view.say("%s has keys like a Keystone's that has been up for a while; the others have none yet.", mainRegion)
+	view.say("fernetcast promote %s --yes", mainRegion)
+	promoted, err := s.program.Run(ctx, s.operating("promote", mainRegion, "--yes")...)
+	if err != nil {
+		return s, err
+	}
+	view.say("%s%s", promoted.Stdout, promoted.Stderr)
+	if promoted.Code != 0 {
+		return s, fmt.Errorf("promote %s: exit code %d", mainRegion, promoted.Code)
+	}
+	if err := s.startSyncer(); err != nil {
+		return s, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := ground.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
+		return s, fmt.Errorf("waiting for the first time that all are Synced: %w\n%s", err, s.syncer.Stderr.Tail(10))
+	}
+	view.tell(s.directions())
+	return s, nil
+}
+
+// furnish makes the keys, and every kubeconfig.
+func (s *stage) furnish(ctx context.Context) (err error) {
+	if s.dir, err = s.ground.Directory("demo-"); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(s.dir, "clusters"), 0o700); err != nil {
+		return fmt.Errorf("making a place for kubeconfigs: %w", err)
+	}
+	for _, c := range s.ground.Clusters() {
+		place := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+		if _, err := c.Client().CoreV1().Namespaces().Create(ctx, place, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("creating namespace %s in %s: %w", namespace, c.Name, err)
+		}
+		admin, err := c.AdminKubeconfig(namespace)
+		if err != nil {
+			return err
+		}
+		if err := ground.WriteFile(s.dir, "admin-"+c.Name, admin); err != nil {
+			return err
+		}
+	}
+	home := s.ground.Cluster(mainRegion)
+	if _, err := home.Put(ctx, namespace, s.ground.Keys.NewRepository(8, maxActive)); err != nil {
+		return fmt.Errorf("putting keys into %s: %w", mainRegion, err)
+	}
+	for _, name := range remoteRegions() {
+		if err := s.kubeconfig(ctx, s.ground.Cluster(name), ground.RemoteRole, filepath.Join("clusters", name)); err != nil {
+			return err
+		}
+	}
+	if err := s.kubeconfig(ctx, home, ground.SidecarRole, "sidecar"); err != nil {
+		return err
+	}
+	return s.kubeconfig(ctx, home, ground.OperatorRole, "operator")
+}
+
+func (s *stage) kubeconfig(ctx context.Context, c *ground.Cluster, role ground.Role, path string) error {
+	data, err := c.Kubeconfig(ctx, ground.Access{Namespace: namespace, Role: role})
+	if err != nil {
+		return err
+	}
+	full := s.path(path)
+	return ground.WriteFile(filepath.Dir(full), filepath.Base(full), data)
+}
+
+// startSyncer starts what the sidecar runs, with the sidecar's own rights.
+func (s *stage) startSyncer() (err error) {
+	if s.listen, err = s.ground.Address(); err != nil {
+		return err
+	}
+	s.log = filepath.Join(s.dir, "run.log")
+	log, err := os.Create(s.log)
+	if err != nil {
+		return fmt.Errorf("making a log: %w", err)
+	}
+	s.syncer, err = s.program.StartOn(log, log, s.reading("run", "--listen", s.listen)...)
+	return err
+}
+
+// path is of a kubeconfig by the name it was written under.
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name+".kubeconfig") }
+
+// reading is a command with the sidecar's rights at home, operating one with an operator's.
+func (s *stage) reading(args ...string) []string   { return s.as("sidecar", args) }
+func (s *stage) operating(args ...string) []string { return s.as("operator", args) }
+
+func (s *stage) as(who string, args []string) []string {
+	return append(args, "--kubeconfig", s.path(who), "--clusters", filepath.Join(s.dir, "clusters"))
+}
+
+// allSynced is nil when /statusz shows every remote Synced with the main's primary.
+func (s *stage) allSynced(ctx context.Context) error {
+	status, err := ground.Statusz(ctx, s.listen)
+	if err != nil {
+		return err
+	}
+	if status.Source.Primary == nil {
+		return fmt.Errorf("/statusz shows no primary: %s: %s", status.Source.State, status.Source.Detail)
+	}
+	for _, name := range remoteRegions() {
+		remote := status.Remote(name)
+		if remote == nil {
+			return fmt.Errorf("/statusz shows no %s", name)
+		}
+		if remote.State != "Synced" || remote.Primary == nil || *remote.Primary != *status.Source.Primary {
+			return fmt.Errorf("/statusz shows %s as %s: %s", name, remote.State, remote.Detail)
+		}
+	}
+	return nil
+}

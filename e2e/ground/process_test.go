@@ -1,0 +1,144 @@
+package ground_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+func TestRunKeepsOutputsApartAndTheCode(t *testing.T) {
+	t.Setenv("KUBECONFIG", "the caller's")
+	shell := (&ground.Program{Path: "/bin/sh"}).With("-c").WithEnv("A=b")
+	result, err := shell.Run(deadline(t), "echo out $A $KUBECONFIG; echo err >&2; exit 3")
+	must(t, err)
+	if want := (ground.Result{Stdout: "out b\n", Stderr: "err\n", Code: 3}); result != want {
+		t.Errorf("got %+v, wanted %+v", result, want)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := shell.Run(ctx, "exec sleep 1000"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a command that does not end: %v, wanted the deadline", err)
+	}
+}
+
+func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
+	process, err := (&ground.Program{Path: "/bin/sh"}).Start("-c", "while echo x; do :; done")
+	must(t, err)
+	defer process.Kill()
+	grows := func(than int) error {
+		return ground.Until(deadline(t), time.Millisecond, func(context.Context) error {
+			if len(process.Stdout.String()) <= than {
+				return errors.New("no more output")
+			}
+			return nil
+		})
+	}
+	must(t, grows(0))
+	if now, peak, err := process.Memory(); err != nil || now < 100<<10 || peak < now {
+		t.Errorf("memory: %d now, %d at most, %v", now, peak, err)
+	}
+	must(t, process.Freeze())
+	before := -1
+	must(t, ground.Until(deadline(t), 100*time.Millisecond, func(context.Context) error {
+		last := before
+		before = len(process.Stdout.String())
+		if before != last {
+			return errors.New("still writing")
+		}
+		return nil
+	}))
+	must(t, process.Thaw())
+	must(t, grows(before))
+	must(t, process.Freeze())
+	process.Kill()
+	if code, err := process.Wait(deadline(t)); code != -1 || err != nil {
+		t.Errorf("killed: code %d, %v", code, err)
+	}
+}
+
+// parentEnv makes the test binary a parent that is killed in the next test.
+const parentEnv = "GROUND_TEST_PARENT"
+
+func TestChildDiesWithItsParent(t *testing.T) {
+	if os.Getenv(parentEnv) != "" {
+		child, err := (&ground.Program{Path: "/bin/sleep"}).Start("1000")
+		must(t, err)
+		fmt.Println("child", child.Pid())
+		<-child.Done()
+		return
+	}
+	parent := exec.Command(os.Args[0], "-test.run=^TestChildDiesWithItsParent$")
+	parent.Env = append(os.Environ(), parentEnv+"=1")
+	out, err := parent.StdoutPipe()
+	must(t, err)
+	must(t, parent.Start())
+	pid := 0
+	for lines := bufio.NewScanner(out); pid == 0 && lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), "child "); ok {
+			pid, err = strconv.Atoi(text)
+			must(t, err)
+		}
+	}
+	if pid == 0 {
+		t.Fatal("the parent told no pid")
+	}
+	must(t, syscall.Kill(pid, 0))
+	must(t, parent.Process.Kill())
+	// Its own error is that it was killed.
+	_ = parent.Wait()
+	must(t, ground.Until(deadline(t), 10*time.Millisecond, func(context.Context) error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !strings.Contains(string(stat), ") Z ") {
+			return fmt.Errorf("the child %d lives", pid)
+		}
+		return nil
+	}))
+}
+
+func TestLeaksFindsEachForm(t *testing.T) {
+	keys := &ground.Keys{}
+	keys.Remember("short")
+	key := keys.New()
+	raw, err := base64.URLEncoding.DecodeString(key)
+	must(t, err)
+	for name, output := range map[string]string{
+		"as it is":        "level=info key=" + key,
+		"its beginning":   key[:12] + "…",
+		"its end":         "…" + key[31:],
+		"text in base64":  base64.StdEncoding.EncodeToString([]byte(key)),
+		"inside base64":   base64.StdEncoding.EncodeToString([]byte(`{"data":"` + key + `"}`)),
+		"inside base64+1": base64.StdEncoding.EncodeToString([]byte(` {"data":"` + key + `"}`)),
+		"inside base64+2": base64.StdEncoding.EncodeToString([]byte(`  {"data":"` + key + `"}`)),
+		"text in hex":     fmt.Sprintf("%x", key),
+		"text by %v":      fmt.Sprint(map[string][]byte{"0": []byte(key)}),
+		"bytes in base64": base64.RawStdEncoding.EncodeToString(raw),
+		"bytes in hex":    strings.ToUpper(hex.EncodeToString(raw)),
+		"bytes by %v":     fmt.Sprint(raw),
+		"bytes":           string(raw),
+	} {
+		leaks := keys.Leaks("nothing here", "a line\n"+output)
+		if len(leaks) == 0 {
+			t.Errorf("%s: not found", name)
+		}
+		for _, leak := range leaks {
+			if len(keys.Leaks(leak.String())) > 0 {
+				t.Errorf("%s: the report holds the key", name)
+			}
+		}
+	}
+	if leaks := keys.Leaks(ground.SecretName, "short", (&ground.Keys{}).New()); len(leaks) > 0 {
+		t.Errorf("found in what holds no key: %v", leaks)
+	}
+}

@@ -1,0 +1,120 @@
+package manifests
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+	"sigs.k8s.io/yaml"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// within is a deadline for one test on real API servers, on slow machines.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// makeNamespace makes the manifests' namespace, where only pods that keep to
+// the level `restricted` may be.
+func makeNamespace(ctx context.Context, t *testing.T, cluster *ground.Cluster) {
+	t.Helper()
+	_, err := cluster.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name:   namespace,
+		Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+	}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatalf("creating the namespace: %v", err)
+	}
+}
+
+// apply applies objects as `kubectl apply --server-side --validate=strict`
+// does: a field that the API server does not know is an error.
+func apply(ctx context.Context, t *testing.T, cluster *ground.Cluster, objects ...*unstructured.Unstructured) {
+	t.Helper()
+	makeNamespace(ctx, t, cluster)
+	for _, object := range objects {
+		if err := applyOne(ctx, cluster, object); err != nil {
+			t.Fatalf("applying %s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+	}
+}
+
+func applyOne(ctx context.Context, cluster *ground.Cluster, object *unstructured.Unstructured) error {
+	client, err := dynamic.NewForConfig(cluster.Config())
+	if err != nil {
+		return err
+	}
+	kind := object.GroupVersionKind()
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(cluster.Client().Discovery()))
+	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return err
+	}
+	resource := dynamic.ResourceInterface(client.Resource(mapping.Resource))
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		in := object.GetNamespace()
+		if in == "" {
+			in = namespace // helm puts what has none into the release's
+		}
+		resource = client.Resource(mapping.Resource).Namespace(in)
+	}
+	body, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	_, err = resource.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
+		FieldManager:    "operator",
+		FieldValidation: metav1.FieldValidationStrict,
+	})
+	return err
+}
+
+func TestManifestsApply(t *testing.T) {
+	ctx := within(t, time.Minute)
+	lab := shared.Cluster("lab")
+	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir} {
+		apply(ctx, t, lab, render(t, dir)...)
+	}
+	// It stands apart, for `kubectl apply -f`.
+	text, err := os.ReadFile(remoteDir + "/token.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var token unstructured.Unstructured
+	if err := yaml.UnmarshalStrict(text, &token.Object); err != nil {
+		t.Fatalf("reading token.yaml: %v", err)
+	}
+	apply(ctx, t, lab, &token)
+	for _, name := range []string{"keystone-api", "fernetcast"} {
+		deployment, err := lab.Client().AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As the API server has understood it.
+		container(t, &deployment.Spec.Template.Spec)
+		if mode := volume(t, &deployment.Spec.Template.Spec).Secret.DefaultMode; mode == nil || *mode != 0o444 {
+			t.Errorf("%s: the kubeconfigs' mode is not 0444", name)
+		}
+	}
+
+	wrong := render(t, remoteDir)[0]
+	wrong.Object["automountToken"] = false
+	if err := applyOne(ctx, lab, wrong); err == nil {
+		t.Error("an unknown field was applied: this test cannot see a misspelt one")
+	}
+}

@@ -1,0 +1,233 @@
+package manifests
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"fmt"
+	"go/version"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+)
+
+const stamp = "v9.8.7-stamped"
+
+// image is what the Dockerfile makes.
+type image struct {
+	base       string   // of the stage that builds
+	command    string   // its `go build`, for a shell
+	binary     string   // where that puts the binary, from the context
+	program    string   // where the binary stands in the final image
+	roots      string   // where the CA roots do
+	user       string   // who it runs as
+	entrypoint []string // what it runs
+	arguments  []string // with what, unless told otherwise
+}
+
+// readDockerfile takes the Dockerfile apart, and refuses what the tests here
+// would not prove: a final image that holds more than two files.
+func readDockerfile(t *testing.T) image {
+	t.Helper()
+	file, err := os.Open(repository + "/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	parsed, err := parser.Parse(file)
+	if err != nil {
+		t.Fatalf("parsing the Dockerfile: %v", err)
+	}
+	stages, _, err := instructions.Parse(parsed.AST, nil)
+	if err != nil {
+		t.Fatalf("parsing the Dockerfile: %v", err)
+	}
+	if len(stages) != 2 || stages[1].BaseName != "scratch" {
+		t.Fatalf("the Dockerfile has %d stages, want one that builds and one from scratch", len(stages))
+	}
+	found := image{base: stages[0].BaseName}
+	workdir := ""
+	for _, command := range stages[0].Commands {
+		switch command := command.(type) {
+		case *instructions.WorkdirCommand:
+			workdir = command.Path
+		case *instructions.RunCommand:
+			if line := strings.Join(command.CmdLine, " "); strings.Contains(line, "go build") {
+				found.command = line
+			}
+		}
+	}
+	for _, command := range stages[1].Commands {
+		switch command := command.(type) {
+		case *instructions.CopyCommand:
+			from, to := command.SourcePaths[0], command.DestPath
+			if command.From != stages[0].Name || len(command.SourcePaths) != 1 {
+				t.Fatalf("the final image has more than the binary and the CA roots: %s", command)
+			}
+			if binary, ok := strings.CutPrefix(from, workdir+"/"); ok {
+				found.binary, found.program = binary, to
+			} else {
+				found.roots = to
+			}
+		case *instructions.UserCommand:
+			found.user = command.User
+		case *instructions.EntrypointCommand:
+			found.entrypoint = command.CmdLine
+		case *instructions.CmdCommand:
+			found.arguments = command.CmdLine
+		default:
+			t.Fatalf("the final image has an instruction that is not tested: %s", command.Name())
+		}
+	}
+	return found
+}
+
+// buildContext copies what `docker build` would send: all but what
+// .dockerignore names.
+func buildContext(t *testing.T, to string) {
+	t.Helper()
+	file, err := os.Open(repository + "/.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	patterns, err := ignorefile.ReadAll(file)
+	if err != nil {
+		t.Fatalf("reading .dockerignore: %v", err)
+	}
+	ignored, err := patternmatcher.New(patterns)
+	if err != nil {
+		t.Fatalf("reading .dockerignore: %v", err)
+	}
+	err = filepath.WalkDir(repository, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(repository, path)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if name == ".git" || name == "e2e" {
+				return fs.SkipDir // large, and none of the program
+			}
+			return nil
+		}
+		if skip, err := ignored.MatchesOrParentMatches(name); skip || err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(to, filepath.Dir(name)), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), data, 0o644)
+	})
+	if err != nil {
+		t.Fatalf("copying the context: %v", err)
+	}
+}
+
+// buildBinary runs the Dockerfile's own build command in a copy of the tree in
+// dir, and returns the path of what it made. Without TARGETARCH it builds for
+// this machine's.
+func buildBinary(ctx context.Context, t *testing.T, docker image, dir string) string {
+	t.Helper()
+	buildContext(t, dir)
+	build := exec.CommandContext(ctx, "/bin/sh", "-c", docker.command)
+	build.Dir = dir
+	// GOFLAGS and GOWORK of this machine are not in the image.
+	build.Env = append(os.Environ(), "VERSION="+stamp, "TARGETOS=linux", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", docker.command, err, output)
+	}
+	return filepath.Join(dir, docker.binary)
+}
+
+// shippedBinary is built at its first use; the tests here run one after another.
+var shippedBinary string
+
+func shipped(ctx context.Context, t *testing.T, docker image) string {
+	t.Helper()
+	if shippedBinary == "" {
+		dir, err := shared.Directory("context-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shippedBinary = buildBinary(ctx, t, docker, dir)
+	}
+	return shippedBinary
+}
+
+func TestBaseIsPinned(t *testing.T) {
+	docker := readDockerfile(t)
+	pinned := regexp.MustCompile(`^golang:(\d+\.\d+\.\d+)-\w+@sha256:[0-9a-f]{64}$`).FindStringSubmatch(docker.base)
+	if pinned == nil {
+		t.Fatalf("the base %s is not pinned by version and digest", docker.base)
+	}
+	list := exec.Command("go", "list", "-m", "-f", "{{.GoVersion}}")
+	list.Dir = repository
+	output, err := list.Output()
+	if err != nil {
+		t.Fatalf("asking for the Go version of go.mod: %v", err)
+	}
+	if wanted := strings.TrimSpace(string(output)); version.Compare("go"+pinned[1], "go"+wanted) < 0 {
+		t.Errorf("go.mod wants Go %s, the base has %s", wanted, pinned[1])
+	}
+}
+
+func TestImageRunsAsNobody(t *testing.T) {
+	docker := readDockerfile(t)
+	pod := template(t, deploymentDir).Spec
+	security := container(t, &pod).SecurityContext
+	if want := fmt.Sprintf("%d:%d", *security.RunAsUser, *security.RunAsGroup); docker.user != want {
+		t.Errorf("the image's user is %q, the manifests' is %q", docker.user, want)
+	}
+	if len(docker.entrypoint) != 1 || docker.entrypoint[0] != docker.program {
+		t.Errorf("the entrypoint is %q, the binary is %s", docker.entrypoint, docker.program)
+	}
+	if len(docker.arguments) != 1 || docker.arguments[0] != "run" {
+		t.Errorf("the image does %q by itself, want run", docker.arguments)
+	}
+}
+
+func TestBinaryIsStaticAndReproducible(t *testing.T) {
+	ctx := within(t, 8*time.Minute) // a first build compiles all of client-go
+	docker := readDockerfile(t)
+	first := shipped(ctx, t, docker)
+	file, err := elf.Open(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, program := range file.Progs {
+		if program.Type == elf.PT_INTERP || program.Type == elf.PT_DYNAMIC {
+			t.Errorf("the binary is not static: it has a %v", program.Type)
+		}
+	}
+
+	second := buildBinary(ctx, t, docker, t.TempDir())
+	one, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.ReadFile(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(one, other) {
+		t.Errorf("built in %s and in %s, the binaries differ", filepath.Dir(first), filepath.Dir(second))
+	}
+}

@@ -1,0 +1,214 @@
+package manifests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// workstation is an operator's: a shell with kubectl, fernetcast and a context
+// for each region.
+type workstation struct {
+	env []string
+	tmp string
+}
+
+func newWorkstation(t *testing.T, fernetcast string, regions ...string) workstation {
+	t.Helper()
+	home, bin, tmp := t.TempDir(), t.TempDir(), t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, program := range map[string]string{"kubectl": self, "fernetcast": fernetcast} {
+		if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	contexts := clientcmdapi.NewConfig()
+	for _, region := range regions {
+		kubeconfig, err := shared.Cluster(region).AdminKubeconfig("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := clientcmd.Load(kubeconfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		current := config.Contexts[config.CurrentContext]
+		contexts.Clusters[region] = config.Clusters[current.Cluster]
+		contexts.AuthInfos[region] = config.AuthInfos[current.AuthInfo]
+		contexts.Contexts[region] = &clientcmdapi.Context{Cluster: region, AuthInfo: region}
+	}
+	kubeconfig := filepath.Join(home, "kubeconfig")
+	if err := clientcmd.WriteToFile(*contexts, kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	return workstation{tmp: tmp, env: []string{
+		"HOME=" + home, "TMPDIR=" + tmp, "KUBECONFIG=" + kubeconfig, "PATH=" + bin + ":" + os.Getenv("PATH"),
+	}}
+}
+
+// shell runs a script in the repository, as an operator would line by line:
+// the first command that fails ends it.
+func (w workstation) shell(ctx context.Context, t *testing.T, script string) (output string) {
+	t.Helper()
+	sh := exec.CommandContext(ctx, "/bin/sh", "-eu")
+	sh.Dir, sh.Env, sh.Stdin = repository, w.env, strings.NewReader(script)
+	said, err := sh.CombinedOutput()
+	if err != nil {
+		t.Fatalf("docs/install.md: %v\n%s", err, said)
+	}
+	return string(said)
+}
+
+// scripts are the page's shell blocks: those until the promotion, and the rest.
+func scripts(t *testing.T) (before, after string) {
+	t.Helper()
+	for _, step := range installSteps(t) {
+		switch {
+		case step.language != "sh":
+		case after == "" && !strings.Contains(step.text, "promote"):
+			before += step.text
+		default:
+			// There is no terminal here that it could ask on.
+			after += strings.ReplaceAll(step.text, "promote sjc\n", "promote sjc --yes\n")
+		}
+	}
+	if before == "" || !strings.Contains(after, "--yes") {
+		t.Fatal("docs/install.md has no promotion, or nothing before it")
+	}
+	return before, after
+}
+
+// TestInstallPage does what docs/install.md says, to the letter, in regions
+// where Keystone has keys of its own, and then rotates.
+func TestInstallPage(t *testing.T) {
+	ctx := within(t, shortBuild)
+	docker := readDockerfile(t)
+	binary := shipped(ctx, t, docker)
+	before, after := scripts(t)
+	sjc, dfw, iad := shared.Cluster("sjc"), shared.Cluster("dfw"), shared.Cluster("iad")
+	for _, region := range []*ground.Cluster{sjc, dfw, iad} {
+		makeNamespace(ctx, t, region)
+		makeRotation(ctx, t, region)
+		t.Cleanup(func() { forget(t, region) })
+	}
+	own := shared.Keys.NewRepository(3, 3) // dfw's; iad has none
+	if _, err := dfw.Put(ctx, namespace, own); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sjc.Put(ctx, namespace, shared.Keys.NewRepository(8, 7)); err != nil {
+		t.Fatal(err)
+	}
+
+	operator := newWorkstation(t, binary, "sjc", "dfw", "iad")
+	said := operator.shell(ctx, t, before)
+	if left, err := os.ReadDir(operator.tmp); err != nil || len(left) > 0 {
+		t.Errorf("tokens were left on the workstation: %v, %v", left, err)
+	}
+	apply(ctx, t, sjc, render(t, sidecarDir)...)
+	sidecar, address := startSidecar(ctx, t, sjc, docker, binary)
+	err := until(ctx, func(ctx context.Context) error {
+		status, err := ground.Statusz(ctx, address)
+		if err == nil && (status.Source.State != "Unpromoted" || len(status.Remotes) != 2) {
+			err = fmt.Errorf("the source is %s with remotes %v", status.Source.State, status.States())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("before the promotion: %v", err)
+	}
+	if err := dfw.Holds(ctx, namespace, own); err != nil {
+		t.Errorf("before the promotion: %v", err)
+	}
+
+	said += operator.shell(ctx, t, after)
+	rotation, err := sjc.Rotate(ctx, namespace, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, remote := range []*ground.Cluster{dfw, iad} {
+		err := until(ctx, func(ctx context.Context) error {
+			return remote.Holds(ctx, namespace, rotation.Keys)
+		})
+		if err != nil {
+			t.Errorf("after a rotation: %v", err)
+		}
+		if !suspended(ctx, t, remote) {
+			t.Errorf("%s still rotates by itself", remote.Name)
+		}
+	}
+	if suspended(ctx, t, sjc) {
+		t.Error("the main does not rotate any more")
+	}
+	sidecar.terminate(ctx, t)
+	for _, leak := range shared.Keys.Leaks(said, sidecar.stdout.String(), sidecar.stderr.String()) {
+		t.Error(leak)
+	}
+}
+
+// startSidecar runs the sidecar's container as a pod of Keystone's has it, with
+// the Secret that the page has made for a volume.
+func startSidecar(ctx context.Context, t *testing.T, cluster *ground.Cluster, docker image, binary string) (*contained, string) {
+	t.Helper()
+	pod := template(t, sidecarDir).Spec
+	c := container(t, &pod)
+	mounted := volume(t, &pod).Secret
+	secret, err := cluster.Client().CoreV1().Secrets(namespace).Get(ctx, mounted.SecretName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoot(t, docker, binary, nil)
+	for name, data := range secret.Data {
+		r.mount(t, filepath.Join(c.VolumeMounts[0].MountPath, name), os.FileMode(*mounted.DefaultMode), data)
+	}
+	return r.run(ctx, t, c, r.inCluster(ctx, t, cluster, pod.ServiceAccountName))
+}
+
+// rotationJob is openstack-helm's.
+const rotationJob = "keystone-fernet-rotate"
+
+func makeRotation(ctx context.Context, t *testing.T, cluster *ground.Cluster) {
+	t.Helper()
+	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: rotationJob}}
+	job.Spec.Schedule = "0 */12 * * *"
+	job.Spec.JobTemplate.Spec.Template = template(t, "testdata/keystone")
+	job.Spec.JobTemplate.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+	if _, err := cluster.Client().BatchV1().CronJobs(namespace).Create(ctx, job, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forget takes the keys and the rotation away, for the test to be run again.
+func forget(t *testing.T, cluster *ground.Cluster) {
+	t.Helper()
+	ctx := context.Background() // the test's own is over
+	if err := cluster.Delete(ctx, namespace); err != nil {
+		t.Error(err)
+	}
+	if err := cluster.Client().BatchV1().CronJobs(namespace).Delete(ctx, rotationJob, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func suspended(ctx context.Context, t *testing.T, cluster *ground.Cluster) bool {
+	t.Helper()
+	job, err := cluster.Client().BatchV1().CronJobs(namespace).Get(ctx, rotationJob, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job.Spec.Suspend != nil && *job.Spec.Suspend
+}

@@ -1,0 +1,71 @@
+package manifests
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// step is a fenced block of the install page, and the heading it stands under.
+type step struct {
+	heading, language, text string
+}
+
+func installSteps(t *testing.T) []step {
+	t.Helper()
+	page, err := os.ReadFile(installPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []step
+	heading, open := "", false
+	for line := range strings.Lines(string(page)) {
+		fence, isFence := strings.CutPrefix(strings.TrimRight(line, "\n"), "```")
+		switch {
+		case isFence && !open:
+			steps = append(steps, step{heading: heading, language: fence})
+			open = true
+		case isFence:
+			open = false
+		case open:
+			steps[len(steps)-1].text += line
+		case strings.HasPrefix(line, "#"):
+			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
+		}
+	}
+	return steps
+}
+
+// yamlBlock is the one yaml block of the install page that holds text.
+func yamlBlock(t *testing.T, text string) string {
+	t.Helper()
+	var found []string
+	for _, step := range installSteps(t) {
+		if step.language == "yaml" && strings.Contains(step.text, text) {
+			found = append(found, step.text)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("docs/install.md has %d yaml blocks with %q, want 1", len(found), text)
+	}
+	return found[0]
+}
+
+func TestPageAndManifestsAreOfOneVersion(t *testing.T) {
+	pod := template(t, sidecarDir).Spec
+	_, tag, _ := strings.Cut(container(t, &pod).Image, ":")
+	page, err := os.ReadFile(installPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := regexp.MustCompile(`v\d+\.\d+\.\d+`).FindAllString(string(page), -1)
+	if len(versions) == 0 {
+		t.Error("docs/install.md names no version")
+	}
+	for _, version := range versions {
+		if version != tag {
+			t.Errorf("docs/install.md says %s, the manifests say %s", version, tag)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package manifests
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// shortBuild is enough for one build of the binary, and what comes after it.
+const shortBuild = 6 * time.Minute
+
+// serviceAccount is where the kubelet puts a pod's token.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/"
+
+// inCluster makes r a container of a pod in cluster that runs as account, and
+// returns the environment that the kubelet gives it.
+func (r root) inCluster(ctx context.Context, t *testing.T, cluster *ground.Cluster, account string) []string {
+	t.Helper()
+	r.mount(t, serviceAccount+"token", 0o644, []byte(token(ctx, t, cluster, account)))
+	r.mount(t, serviceAccount+"ca.crt", 0o644, cluster.Config().CAData)
+	r.mount(t, serviceAccount+"namespace", 0o644, []byte(namespace))
+	address, err := url.Parse(cluster.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"KUBERNETES_SERVICE_HOST=" + address.Hostname(), "KUBERNETES_SERVICE_PORT=" + address.Port()}
+}
+
+// run starts the container as a manifest has it, but for the address, of which
+// this machine has only one. It returns when the program answers /livez.
+func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []string) (p *contained, address string) {
+	t.Helper()
+	address, err := shared.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = r.start(t, env, append(c.Args, "--listen="+address)...)
+	answers(ctx, t, p, "http://"+address+"/livez")
+	return p, address
+}
+
+// until waits for what takes a moment on a machine that is not busy.
+func until(ctx context.Context, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return ground.Until(ctx, 20*time.Millisecond, check)
+}
+
+// answers waits for a 200, and wants p to live until then.
+func answers(ctx context.Context, t *testing.T, p *contained, url string) {
+	t.Helper()
+	err := until(ctx, func(ctx context.Context) error {
+		if err := p.alive(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ground.Get(ctx, url)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", url, err)
+	}
+}
+
+func TestManifestsStartTheProgram(t *testing.T) {
+	ctx := within(t, shortBuild)
+	lab := shared.Cluster("lab")
+	docker := readDockerfile(t)
+	binary := shipped(ctx, t, docker)
+	makeNamespace(ctx, t, lab)
+	if _, err := lab.Put(ctx, namespace, shared.Keys.NewRepository(4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	for dir, account := range map[string]string{sidecarDir: "keystone-api", deploymentDir: "fernetcast-source"} {
+		t.Run(dir, func(t *testing.T) {
+			apply(ctx, t, lab, render(t, dir)...)
+			pod := template(t, dir).Spec
+			if pod.ServiceAccountName != account {
+				t.Errorf("the pod runs as %s, want %s", pod.ServiceAccountName, account)
+			}
+			c := container(t, &pod)
+
+			// With nothing to talk to at all it must stay, or its pod would go.
+			nowhere := newRoot(t, docker, binary, nil)
+			p, _ := nowhere.run(ctx, t, c, nil)
+			p.terminate(ctx, t)
+
+			r := newRoot(t, docker, binary, nil)
+			p, address := r.run(ctx, t, c, r.inCluster(ctx, t, lab, account))
+			answers(ctx, t, p, "http://"+address+"/readyz")
+			p.terminate(ctx, t)
+		})
+	}
+}
+
+func TestPortIsTheProgramsOwn(t *testing.T) {
+	ctx := within(t, shortBuild)
+	docker := readDockerfile(t)
+	help := newRoot(t, docker, shipped(ctx, t, docker), nil).start(t, nil, "run", "--help")
+	if code := help.wait(ctx, t); code != 0 {
+		t.Fatalf("run --help: exit %d", code)
+	}
+	pod := template(t, sidecarDir).Spec
+	port := strconv.Itoa(int(container(t, &pod).Ports[0].ContainerPort))
+	listen := regexp.MustCompile(`--listen\b.*` + regexp.QuoteMeta(net.JoinHostPort("", port)))
+	if !listen.MatchString(help.stdout.String()) {
+		t.Errorf("the manifests' port %s is not the default of --listen:\n%s", port, help.stdout.String())
+	}
+}
+
+// withoutAuthority takes the CA out of a kubeconfig.
+func withoutAuthority(t *testing.T, kubeconfig []byte) []byte {
+	t.Helper()
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cluster := range config.Clusters {
+		cluster.CertificateAuthorityData = nil
+	}
+	kubeconfig, err = clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
+}
+
+func sourceState(t *testing.T, document string) string {
+	t.Helper()
+	var status ground.Status
+	if err := json.Unmarshal([]byte(document), &status); err != nil {
+		t.Fatalf("reading the status %q: %v", document, err)
+	}
+	return status.Source.State
+}

@@ -1,0 +1,168 @@
+package manifests
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// root is the file system of a container of the image: the binary, CA roots,
+// and what is mounted into it. Processes in it cannot write to it.
+type root struct {
+	dir     string
+	program string
+}
+
+// newRoot makes one that holds what the final image holds and nothing else.
+func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
+	t.Helper()
+	r := root{dir: t.TempDir(), program: docker.program}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.mount(t, docker.program, 0o755, program)
+	r.mount(t, docker.roots, 0o644, roots)
+	return r
+}
+
+// mount puts a file where a volume would.
+func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
+	t.Helper()
+	path = filepath.Join(r.dir, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, data, mode), os.Chmod(path, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contained is a process in a root, as uid and gid 65532.
+type contained struct {
+	stdout, stderr ground.Output
+	cmd            *exec.Cmd
+	done           chan struct{}
+}
+
+// start starts the program in the root, with env alone for its environment. It
+// is killed at the end of the test at the latest.
+func (r root) start(t *testing.T, env []string, args ...string) *contained {
+	t.Helper()
+	p := &contained{cmd: exec.Command(r.program, args...), done: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env = "/", env
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Chroot:     r.dir,
+		Credential: &syscall.Credential{Uid: 65532, Gid: 65532},
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		// Only root may chroot and change its uid, or who is it in a namespace of its own.
+		p.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		p.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getuid(), Size: 1}}
+		p.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getgid(), Size: 1}}
+		p.cmd.SysProcAttr.Credential.NoSetGroups = true
+	}
+	started := make(chan error, 1)
+	go func() {
+		// The child dies with the thread that forked it, so that one is kept.
+		runtime.LockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // ProcessState has it
+			close(p.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatalf("entering an empty root, for which this test must be root or be allowed user namespaces: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-p.done
+		if t.Failed() {
+			t.Logf("stderr of %v:\n%s", args, p.stderr.Tail(20))
+		}
+	})
+	return p
+}
+
+// wait returns the exit code.
+func (p *contained) wait(ctx context.Context, t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-ctx.Done():
+		t.Fatalf("%v did not end: %v", p.cmd.Args, context.Cause(ctx))
+		return 0
+	}
+}
+
+// alive is an error once the process has ended.
+func (p *contained) alive() error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("%v ended with %d", p.cmd.Args, p.cmd.ProcessState.ExitCode())
+	default:
+		return nil
+	}
+}
+
+// terminate ends the process as the kubelet does, and wants it to end well.
+func (p *contained) terminate(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(ctx, t); code != 0 {
+		t.Errorf("%v ended with %d after SIGTERM, want 0", p.cmd.Args, code)
+	}
+}
+
+func TestBinaryRunsInAnEmptyRoot(t *testing.T) {
+	ctx := within(t, shortBuild)
+	lab := shared.Cluster("lab")
+	docker := readDockerfile(t)
+	binary := shipped(ctx, t, docker)
+	own, err := shared.Namespace(ctx, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lab.Put(ctx, own, shared.Keys.NewRepository(4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	authority := lab.Config().CAData
+	admin, err := lab.AdminKubeconfig(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// The image's CA roots are all that can vouch for the API server here.
+	other := shared.Cluster("sjc").Config().CAData
+	for want, roots := range map[string][]byte{"Unpromoted": authority, "Unread": other} {
+		r := newRoot(t, docker, binary, roots)
+		r.mount(t, "/kubeconfig", 0o444, withoutAuthority(t, admin))
+
+		version := r.start(t, nil, "version")
+		if code := version.wait(ctx, t); code != 0 || !bytes.Contains([]byte(version.stdout.String()), []byte(stamp)) {
+			t.Errorf("version: exit %d, %q, want %s in it", code, version.stdout.String(), stamp)
+		}
+
+		status := r.start(t, nil, "status", "-o", "json", "--kubeconfig=/kubeconfig", "--namespace="+own, "--clusters=/clusters")
+		status.wait(ctx, t)
+		if state := sourceState(t, status.stdout.String()); state != want {
+			t.Errorf("the source is %s, want %s; stderr: %s", state, want, status.stderr.Tail(5))
+		}
+	}
+}

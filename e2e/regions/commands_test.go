@@ -1,0 +1,227 @@
+package regions
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// What cannot be meant is refused before anything is done, with exit code 2, a
+// word on what is wrong, and nothing on stdout.
+func TestBadUsage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keys()
+	w.join("dfw")
+	for _, c := range []struct{ args, says string }{
+		{"", "a command is needed"},
+		{"rum", "rum"},
+		{"--frobnicate", "frobnicate"},
+		{"run --frobnicate", "frobnicate"},
+		{"status --frobnicate", "frobnicate"},
+		{"push --frobnicate", "frobnicate"},
+		{"promote sjc --frobnicate", "frobnicate"},
+		{"version --frobnicate", "frobnicate"},
+		{"run sjc", "sjc"},
+		{"status dfw", "dfw"},
+		{"version dfw", "dfw"},
+		{"promote", "arg"},
+		{"promote sjc dfw --yes", "arg"},
+		{"promote sjc", "--yes"},
+		{"promote sjc\n --yes", "name"},
+		{"push nowhere", `"nowhere"`},
+		{"push dfw nowhere --force", `"nowhere"`},
+		{"run --clusters secret/fernetcast-clusters", "directory"},
+		{"status --clusters secret/", "Secret"},
+		{"status --clusters secret/A_b", "Secret"},
+		{"status --output yaml", "yaml"},
+		{"status --namespace Open_Stack", "--namespace"},
+		{"status --secret Keys!", "--secret"},
+		{"status --request-timeout 0s", "--request-timeout"},
+		{"push --request-timeout -1s", "--request-timeout"},
+		{"status --request-timeout soon", "soon"},
+		{"status --log-level loud", "loud"},
+		{"status --log-format xml", "xml"},
+		{"status --kubeconfig /nonexistent", "/nonexistent"},
+		{"status --context nowhere", "nowhere"},
+		{"run --request-timeout 10", "10"},
+		{"run --resync 0", "--resync"},
+		{"run --resync -1m", "--resync"},
+		{"run --backoff-initial 0s", "--backoff-initial"},
+		{"run --backoff-max -30s", "--backoff-max"},
+		{"run --backoff-initial 1m --backoff-max 1s", "--backoff-max"},
+		{"run --listen 9464", "--listen"},
+		{"run --listen :99999", "--listen"},
+		{"run --listen :port", "--listen"},
+		{"run --listen 127.0.0.1:-1", "--listen"},
+		{"run --log-level loud", "loud"},
+		{"run --log-format xml", "xml"},
+		{"run --namespace Open_Stack", "--namespace"},
+	} {
+		args := strings.Split(c.args, " ")
+		if c.args == "" {
+			args = nil
+		}
+		ctx, cancel := context.WithTimeout(w.ctx, soon)
+		r, err := w.operator.Run(ctx, args...)
+		cancel()
+		if err != nil {
+			t.Errorf("%q is not refused: %v", c.args, err)
+			continue
+		}
+		w.noLeaks(r.Stdout, r.Stderr)
+		if r.Code != 2 || r.Stdout != "" && c.args != "" || !strings.Contains(r.Stderr, c.says) {
+			t.Errorf("%q: exit %d, want 2 and %q on stderr:\n%s%s", c.args, r.Code, c.says, r.Stdout, r.Stderr)
+		}
+	}
+	if secret, err := shared.Cluster("dfw").Secret(w.ctx, w.ns); err == nil {
+		t.Errorf("dfw was written: %v", secret.Annotations)
+	}
+}
+
+// Help is on stdout and for all.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for command, says := range map[string]string{
+		"": "Exit codes", "run": "SIGTERM", "promote": "REGION", "push": "--force", "status": "--watch", "version": "version",
+	} {
+		r := w.command(append(strings.Fields(command), "--help")...)
+		if r.Code != 0 || r.Stderr != "" || !strings.Contains(r.Stdout, says) {
+			t.Errorf("%s --help: exit %d, want 0 and %q on stdout:\n%s%s", command, r.Code, says, r.Stdout, r.Stderr)
+		}
+	}
+	w.says(0, []string{"fernetcast"}, "version")
+}
+
+// On a workstation the kubeconfigs come out of a Secret beside the source,
+// fernetcast-clusters if no other is named.
+func TestClustersFromSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.join("dfw", "iad")
+	data := map[string][]byte{"broken.yaml": []byte("current-context: x")}
+	for _, name := range []string{"dfw", "iad"} {
+		kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+		w.must(err)
+		data[name+".kubeconfig"] = kubeconfig
+	}
+	operator := *w.operator
+	operator.Args = operator.Args[:len(operator.Args)-2] // without --clusters
+	w.operator = &operator
+	from := []string{"--clusters", "secret/fernetcast-clusters"}
+	w.says(1, []string{"no remotes", "fernetcast-clusters"}, append(from, "status")...)
+
+	secrets := w.main.Client().CoreV1().Secrets(w.ns)
+	_, err := secrets.Create(w.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "fernetcast-clusters"}, Data: data,
+	}, metav1.CreateOptions{})
+	w.must(err)
+	w.says(1, []string{"dfw", "iad", "Misconfigured"}, append(from, "status")...)
+	w.says(2, []string{`"ord"`}, append(from, "push", "ord")...)
+	w.says(1, []string{"Marked"}, append(from, "promote", "sjc", "--yes")...)
+	w.equal(time.Second, keys, "dfw", "iad") // it has been pushed when promote ends
+	rotation := w.rotate()
+	w.says(0, []string{"dfw"}, append(from, "push", "dfw")...)
+	w.says(0, []string{"iad"}, "push", "iad") // the default
+	w.equal(time.Second, rotation.Keys, "dfw", "iad")
+
+	// The operator's Role is for that one name.
+	w.says(1, []string{"forbidden"}, "--clusters", "secret/other", "status")
+	w.says(0, []string{"no remotes"}, "--clusters", filepath.Join(t.TempDir(), "missing"), "status")
+}
+
+// The names in the JSON are what others build on: all of them, and no others.
+func TestStatusFields(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.join("dfw")
+	run := w.run()
+	run.source("Absent", "")
+	run.shows("dfw", "Held", "SourceAbsent")
+	for _, document := range w.documents(run, 1) {
+		wantNull(t, document, "source", "term", "primary", "rotatedAt")
+		wantNull(t, document, "dfw", "primary", "behind", "lastPushed", "lastSynced", "nextTry")
+	}
+	keys := w.keys()
+	w.promote()
+	w.equal(soon, keys, "dfw")
+	run.shows("dfw", "Synced", "")
+	both := w.documents(run, 0)
+	wantNull(t, both[0], "source")
+	wantNull(t, both[1], "source")
+	wantNull(t, both[0], "dfw", "lastSynced", "nextTry")
+	wantNull(t, both[1], "dfw", "nextTry")
+	_, err := w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(9, 3))
+	w.must(err)
+	run.shows("dfw", "Held", "Discontinuous")
+	for _, document := range w.documents(run, 1) {
+		if behind := document["dfw"]["behind"]; behind != nil {
+			t.Errorf("behind is %v where the source does not continue the copy", behind)
+		}
+	}
+}
+
+// documents are what `status -o json` (which must exit with the code) and
+// /statusz show, in this order, with the source's part under source and a
+// remote's under its name.
+func (w *world) documents(run *replica, code int) []map[string]map[string]any {
+	w.Helper()
+	r := w.command("status", "-o", "json")
+	if r.Code != code {
+		w.Errorf("status -o json: exit %d, want %d", r.Code, code)
+	}
+	body, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+	w.must(err)
+	source := []string{"detail", "keys", "namespace", "primary", "region", "resourceVersion", "rotatedAt", "secret", "staged", "state", "term"}
+	remote := []string{"behind", "detail", "keys", "lastPushed", "lastSynced", "name", "nextTry", "primary",
+		"pushedResourceVersion", "reason", "server", "state"}
+	var all []map[string]map[string]any
+	for _, text := range []string{r.Stdout, string(body)} {
+		var top map[string]any
+		w.must(json.Unmarshal([]byte(text), &top))
+		w.fields(top, []string{"remotes", "source"})
+		document := map[string]map[string]any{"source": top["source"].(map[string]any)}
+		w.fields(document["source"], source)
+		for _, one := range top["remotes"].([]any) {
+			part := one.(map[string]any)
+			w.fields(part, remote)
+			document[part["name"].(string)] = part
+		}
+		all = append(all, document)
+	}
+	return all
+}
+
+func (w *world) fields(part map[string]any, names []string) {
+	w.Helper()
+	if have := slices.Sorted(maps.Keys(part)); !slices.Equal(have, names) {
+		w.Errorf("the fields are %v, documented are %v", have, names)
+	}
+}
+
+// wantNull fails the test unless these fields, and no others but keys, are null.
+func wantNull(t *testing.T, document map[string]map[string]any, part string, names ...string) {
+	t.Helper()
+	var null []string
+	for name, value := range document[part] {
+		if value == nil && name != "keys" {
+			null = append(null, name)
+		}
+	}
+	slices.Sort(null)
+	slices.Sort(names)
+	if !slices.Equal(null, names) {
+		t.Errorf("null in %s are %v, not %v", part, null, names)
+	}
+}

@@ -1,0 +1,181 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+)
+
+const rival = "argocd-controller"
+
+// What somebody did to a remote's Secret is undone, by its watch alone.
+func TestDrift(t *testing.T) {
+	t.Parallel()
+	for _, drift := range []struct {
+		name string
+		// change is what is done to the Secret; nil deletes it.
+		change func(*corev1.Secret)
+		// made is what the Secret is made anew with; nil where it is not.
+		made ground.Repository
+	}{
+		{"key edited", func(s *corev1.Secret) { s.Data["8"] = []byte(shared.Keys.New()) }, nil},
+		{"key damaged", func(s *corev1.Secret) { s.Data["8"] = nil }, nil},
+		{"key added", func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }, nil},
+		{"key removed", func(s *corev1.Secret) { delete(s.Data, "0") }, nil},
+		{"rotated by its own CronJob", func(s *corev1.Secret) { s.Data = shared.Keys.Rotated(s.Data, 7) }, nil},
+		{"emptied", func(s *corev1.Secret) { s.Data = nil }, nil},
+		{"stamp taken away", func(s *corev1.Secret) { s.Annotations = nil }, nil},
+		{"part of the stamp lost", func(s *corev1.Secret) { delete(s.Annotations, "fernetcast/keys") }, nil},
+		{"deleted", nil, nil},
+		{"re-created empty", nil, ground.Repository{}},
+		{"re-created and set up", nil, shared.Keys.NewRepository(1, 2)},
+	} {
+		t.Run(drift.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			keys := w.keys()
+			w.promote()
+			w.join("dfw")
+			run := w.run("--resync", "1h")
+			w.equal(soon, keys, "dfw")
+			run.shows("dfw", "Synced", "")
+			remote := shared.Cluster("dfw")
+			before, err := remote.Secret(w.ctx, w.ns)
+			w.must(err)
+			switch {
+			case drift.change != nil:
+				w.edit(remote, rival, drift.change)
+			case drift.made == nil:
+				w.must(remote.Delete(w.ctx, w.ns))
+			default:
+				// Frozen, or it would have made the Secret again before we do.
+				w.must(run.Freeze())
+				w.must(remote.Delete(w.ctx, w.ns))
+				_, err := remote.Put(w.ctx, w.ns, drift.made)
+				w.must(err)
+				w.must(run.Thaw())
+			}
+			w.repaired(remote, keys, before.Annotations)
+			// And all goes on from there.
+			w.equal(soon, w.rotate().Keys, "dfw")
+			run.shows("dfw", "Synced", "")
+		})
+	}
+}
+
+// repaired waits until the Secret has these keys and the whole stamp.
+func (w *world) repaired(c *ground.Cluster, keys ground.Repository, stamp map[string]string) {
+	w.Helper()
+	w.until(soon, func(ctx context.Context) error {
+		after, err := c.Secret(ctx, w.ns)
+		if err != nil {
+			return err
+		}
+		if !maps.Equal(after.Annotations, stamp) {
+			return fmt.Errorf("it has the annotations %v, not %v", after.Annotations, stamp)
+		}
+		return c.Holds(ctx, w.ns, keys)
+	})
+}
+
+// What drifted while no run was up is repaired when it is up again.
+func TestDriftWhileAway(t *testing.T) {
+	t.Parallel()
+	w, run, keys := everywhere(t, func(w *world) *replica { return w.run() })
+	run.Kill()
+	w.edit(shared.Cluster("dfw"), rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
+	w.must(shared.Cluster("iad").Delete(w.ctx, w.ns))
+	w.exits(1, "status")
+	w.run("--resync", "1h")
+	w.equal(soon, keys, remotes...)
+	w.exits(0, "status")
+}
+
+// Two writers who undo each other are no war at network speed: it is said who
+// the other is, and repaired now and then. New keys go out all the same, and
+// with the other gone all is as it was.
+func TestContest(t *testing.T) {
+	const initial, quiet = time.Second, 4 * time.Second
+	w, run, keys := everywhere(t, func(w *world) *replica {
+		return w.run("--resync", "1h", "--backoff-initial", initial.String(), "--backoff-max", quiet.String())
+	})
+	remote := shared.Cluster("dfw")
+	seen := w.follow("dfw", "iad")
+	stop := w.fight(remote, shared.Keys.NewRepository(5, 3))
+	run.shows("dfw", "Contested", rival)
+	w.exits(1, "status")
+	// The back-off's waits are half of the interval at least, and the fourth
+	// interval is 3.4 s: what comes within a second did not wait for its turn.
+	w.repairs(seen["dfw"], keys, 4)
+	rotation := w.rotate()
+	if late := w.arrived(seen["dfw"], rotation.Keys).Sub(rotation.Committed); late > time.Second {
+		t.Errorf("new keys came to a contested remote after %v: they waited for its turn", late)
+	}
+	w.equal(soon, rotation.Keys, "iad", "ord")
+	seen["iad"].only(rotation.Keys)
+	w.apart(seen["dfw"], keys, initial/2)
+
+	stop()
+	run.shows("dfw", "Synced", "")
+	w.equal(soon, rotation.Keys, remotes...)
+	w.edit(remote, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
+	w.equal(soon, rotation.Keys, remotes...)
+	run.shows("dfw", "Synced", "")
+}
+
+// fight has a rival put keys back as soon as others are there, until stop or the test's end.
+func (w *world) fight(c *ground.Cluster, keys ground.Repository) (stop func()) {
+	ctx, cancel := context.WithCancel(w.ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It ends with ctx alone.
+		_ = ground.Until(ctx, often, func(ctx context.Context) error {
+			if c.Holds(ctx, w.ns, keys) == nil {
+				return errors.New("nothing to undo")
+			}
+			return fmt.Errorf("undone: %w", edit(ctx, c, w.ns, rival, func(s *corev1.Secret) { s.Data = keys }))
+		})
+	}()
+	stop = func() { cancel(); <-ended }
+	w.Cleanup(stop)
+	return stop
+}
+
+// repairs waits until keys that were there before were put back so many times.
+func (w *world) repairs(h *history, keys ground.Repository, times int) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, 2*soon)
+	defer cancel()
+	count := 0
+	_, err := h.Await(ctx, func(v ground.Version) bool {
+		if !v.Deleted && keys.Equal(v.Keys()) {
+			count++
+		}
+		return count > times
+	})
+	w.must(err)
+}
+
+// apart fails unless all repairs but the first, which is done at once, came so
+// long after the one before.
+func (w *world) apart(h *history, keys ground.Repository, least time.Duration) {
+	w.Helper()
+	var repairs []time.Time
+	for _, v := range h.since() {
+		if !v.Deleted && keys.Equal(v.Keys()) {
+			repairs = append(repairs, v.Seen)
+		}
+	}
+	for i := 1; i < len(repairs); i++ {
+		if gap := repairs[i].Sub(repairs[i-1]); gap < least {
+			w.Errorf("repair %d of %d came %v after the one before, not %v", i+1, len(repairs), gap, least)
+		}
+	}
+}

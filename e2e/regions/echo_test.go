@@ -1,0 +1,209 @@
+package regions
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// echo is a server that takes itself for a remote's API server, and answers
+// writes, and then reads as well, with errors that quote what it was sent.
+type echo struct {
+	*httptest.Server
+	// keys is what it decodes the keys of a request to.
+	keys []string
+	// has is the Secret that it shows; nil for none.
+	has *corev1.Secret
+
+	mu     sync.Mutex
+	style  style
+	sent   []byte // the last write's body
+	writes int
+	reads  int
+}
+
+// style is a way to answer, given what was sent and as which keys it was read.
+type style struct {
+	name   string
+	answer func(w http.ResponseWriter, sent string, keys []string)
+	// reads says that reads are answered so too.
+	reads bool
+}
+
+func newEcho(t *testing.T, keys ground.Repository, has *corev1.Secret) *echo {
+	t.Helper()
+	e := &echo{has: has}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		e.keys = append(e.keys, string(keys[key]))
+	}
+	e.Server = httptest.NewUnstartedServer(e)
+	e.Server.Config.ErrorLog = nil
+	e.StartTLS()
+	t.Cleanup(e.Close)
+	return e
+}
+
+func (e *echo) kubeconfig() ([]byte, error) {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.Certificate().Raw})
+	return clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"echo": {Server: e.URL, CertificateAuthorityData: ca}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"echo": {Token: "a-token"}},
+		Contexts:       map[string]*clientcmdapi.Context{"echo": {Cluster: "echo", AuthInfo: "echo"}},
+		CurrentContext: "echo",
+	})
+}
+
+// set switches to a style and forgets what was counted.
+func (e *echo) set(s style) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.style, e.writes, e.reads = s, 0, 0
+}
+
+// counts says how many writes and reads were answered in this style.
+func (e *echo) counts() (writes, reads int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.writes, e.reads
+}
+
+// ServeHTTP implements [http.Handler].
+func (e *echo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if req.Method != http.MethodGet {
+		e.sent = body
+		e.writes++
+		e.style.answer(w, string(body), e.keys)
+		return
+	}
+	e.reads++
+	switch {
+	case e.style.reads && e.sent != nil:
+		e.style.answer(w, string(e.sent), e.keys)
+	case req.URL.Query().Has("watch"):
+		status(w, http.StatusForbidden, metav1.Status{Message: "no watch"})
+	case e.has == nil:
+		status(w, http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound, Message: "not found"})
+	default:
+		inJSON(w, http.StatusOK, e.has)
+	}
+}
+
+func inJSON(w http.ResponseWriter, code int, object any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	// A client that went away is no matter.
+	_ = json.NewEncoder(w).Encode(object)
+}
+
+func status(w http.ResponseWriter, code int, st metav1.Status) {
+	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	st.Status, st.Code = metav1.StatusFailure, int32(code)
+	inJSON(w, code, st)
+}
+
+// plain is a style of a plain text with that code.
+func plain(code int, text func(sent string, keys []string) string) style {
+	return style{name: fmt.Sprintf("plain %d", code), answer: func(w http.ResponseWriter, sent string, keys []string) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, text(sent, keys))
+	}}
+}
+
+// spoken is a style of an API server's Status with that code.
+func spoken(name string, code int, text func(sent string, keys []string) string) style {
+	return style{name: fmt.Sprintf("%s %d", name, code), answer: func(w http.ResponseWriter, sent string, keys []string) {
+		status(w, code, metav1.Status{Message: text(sent, keys)})
+	}}
+}
+
+func whole(sent string, _ []string) string   { return "cannot take " + sent }
+func decoded(_ string, keys []string) string { return "cannot take " + strings.Join(keys, " ") }
+func inDecimals(_ string, keys []string) string {
+	return fmt.Sprintf("cannot take %v", []byte(keys[0]))
+}
+
+// cut is how a server quotes that limits what it says.
+func cut(_ string, keys []string) string {
+	var list []string
+	for _, key := range keys {
+		list = append(list, key[:30]+"... is too long")
+	}
+	return strings.Join(list, ", ")
+}
+
+func inPieces(_ string, keys []string) string {
+	var pieces []string
+	for key := keys[0]; len(key) >= 12; key = key[12:] {
+		pieces = append(pieces, key[:12])
+	}
+	return strings.Join(pieces, "\n")
+}
+
+func cutBytes(_ string, keys []string) string {
+	return base64.StdEncoding.EncodeToString([]byte(keys[0]))[:36] + "…"
+}
+
+func styles() []style {
+	raw := style{name: "no HTTP", answer: func(w http.ResponseWriter, sent string, keys []string) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, keys[0]+" "+sent+"\r\n\r\n")
+		_ = conn.Close()
+	}}
+	list := []style{
+		spoken("whole", 422, whole), spoken("whole", 403, whole), spoken("whole", 401, whole), spoken("whole", 400, whole),
+		spoken("whole", 409, whole), spoken("whole", 500, whole), spoken("decoded", 422, decoded), spoken("decoded", 403, decoded),
+		spoken("cut", 422, cut), spoken("cut in base64", 422, cutBytes), spoken("in decimals", 422, inDecimals), spoken("in pieces", 403, inPieces),
+		plain(400, decoded), plain(500, decoded), plain(500, whole), plain(502, cut), plain(200, decoded), plain(302, decoded),
+		raw,
+		{name: "reason", answer: func(w http.ResponseWriter, _ string, keys []string) {
+			status(w, 422, metav1.Status{Reason: metav1.StatusReason(keys[0]), Message: "no"})
+		}},
+		{name: "causes", answer: func(w http.ResponseWriter, _ string, keys []string) {
+			status(w, 422, metav1.Status{Reason: metav1.StatusReasonInvalid, Message: "no", Details: &metav1.StatusDetails{
+				Name: keys[0], Kind: keys[1], Causes: []metav1.StatusCause{{Message: keys[0], Field: keys[1]}},
+			}})
+		}},
+		{name: "warning", answer: func(w http.ResponseWriter, _ string, keys []string) {
+			w.Header().Set("Warning", fmt.Sprintf("299 - %q", "odd data: "+keys[0]))
+			status(w, 422, metav1.Status{Message: "no"})
+		}},
+		{name: "redirect", answer: func(w http.ResponseWriter, _ string, keys []string) {
+			w.Header().Set("Location", "https://elsewhere.invalid/"+keys[0])
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}},
+		{name: "retry later", answer: func(w http.ResponseWriter, sent string, keys []string) {
+			w.Header().Set("Retry-After", "0")
+			status(w, 503, metav1.Status{Message: whole(sent, keys)})
+		}},
+	}
+	for _, s := range list {
+		s.name, s.reads = s.name+" on reads", true
+		list = append(list, s)
+	}
+	return list
+}

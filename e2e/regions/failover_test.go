@@ -1,0 +1,95 @@
+package regions
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// A whole failover, and back: the first region goes down, the second is
+// promoted and rotates, the first comes back with its own rotation still on,
+// and a third region that was out of reach throughout follows by itself.
+func TestFailover(t *testing.T) {
+	sjc := newWorld(t)
+	dfw := newMain(t, sjc.ctx, sjc.ns, "dfw")
+	ord, err := shared.Cluster("ord").Proxy()
+	sjc.must(err)
+	t.Cleanup(ord.Close)
+	for _, w := range []*world{sjc, dfw} {
+		w.join("sjc", "dfw", "iad")
+		w.joinAs("ord", ground.Access{Role: ground.RemoteRole, Server: ord.URL()})
+	}
+	first := sjc.keys()
+	a, b := sjc.run(), dfw.run()
+	sjc.promote()
+	second := sjc.rotate()
+	sjc.equal(soon, second.Keys, "dfw", "iad", "ord")
+	b.source("Standby", "copy of sjc")
+
+	sjc.must(ord.Set(ground.Refuse))
+	sjc.down()
+	dfw.says(1, []string{"sjc: NOT REACHED", "ord: NOT REACHED", "iad: gets these keys", "Marked", "CronJob"}, "promote", "dfw", "--yes")
+	home := dfw.follow("dfw")["dfw"]
+	others := dfw.follow("iad", "ord")
+	third, fourth := dfw.rotate(), dfw.rotate()
+	dfw.equal(soon, fourth.Keys, "iad")
+	b.shows("sjc", "Unreachable", "")
+	b.shows("ord", "Unreachable", "")
+
+	// The first comes back while the second's fernetcast happens to be away: it
+	// takes itself for the main, and finds that it is not.
+	sjc.must(b.Freeze())
+	sjc.must(sjc.main.Restart(sjc.ctx))
+	rogue := sjc.rotate()
+	a.sees(rogue.ResourceVersion)
+	a.source("Main", "")
+	a.shows("iad", "Held", "owned by dfw, term 2")
+	a.shows("dfw", "Held", "owned by dfw, term 2")
+	sjc.says(1, []string{"owned by dfw, term 2", "nothing was changed"}, "push", "dfw", "iad", "--force")
+	sjc.must(b.Thaw())
+	dfw.equal(soon, fourth.Keys, "sjc")
+	a.source("Standby", "copy of dfw")
+
+	// Its CronJob goes on for as long as nobody switches it off.
+	sjc.rotate()
+	dfw.equal(soon, fourth.Keys, "sjc")
+	fifth := dfw.rotate()
+	dfw.equal(time.Minute, fifth.Keys, "sjc", "iad")
+	sjc.must(ord.Set(ground.Pass))
+	dfw.equal(soon, fifth.Keys, "ord")
+	b.shows("ord", "Synced", "")
+	home.only(third.Keys, fourth.Keys, fifth.Keys)
+	others["iad"].neverBack(second.Keys, third.Keys, fourth.Keys, fifth.Keys)
+	others["ord"].only(fifth.Keys)
+
+	// And back.
+	sjc.says(0, []string{"Marked", "term 3"}, "promote", "sjc", "--yes")
+	b.source("Standby", "copy of sjc")
+	sixth := sjc.rotate()
+	sjc.equal(soon, sixth.Keys, "dfw", "iad", "ord")
+	a.allShow("Synced", "", "dfw", "iad", "ord")
+	b.allShow("Standby", "copy of sjc", "sjc", "iad", "ord")
+	for _, h := range []*history{home, others["iad"], others["ord"]} {
+		h.neverBack(first, second.Keys, third.Keys, fourth.Keys, fifth.Keys, sixth.Keys)
+		h.fenced()
+	}
+	sjc.exits(0, "status")
+	dfw.exits(0, "status")
+}
+
+// down kills the main's API server, which is back at the latest at the test's end.
+func (w *world) down() {
+	w.main.Kill()
+	w.Cleanup(func() {
+		if w.main.Process().Running() {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := w.main.Restart(ctx); err != nil {
+			w.Error(err)
+		}
+	})
+}

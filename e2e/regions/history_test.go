@@ -1,0 +1,183 @@
+package regions
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// history is every version of one region's Secret since some moment.
+type history struct {
+	*ground.History
+	w      *world
+	region string
+	// there is how many versions were there when it began.
+	there int
+}
+
+// follow begins the histories of the regions, by name.
+func (w *world) follow(regions ...string) map[string]*history {
+	w.Helper()
+	all := map[string]*history{}
+	for _, region := range regions {
+		h, err := shared.Cluster(region).Follow(w.ctx, w.ns)
+		w.must(err)
+		w.Cleanup(h.Stop)
+		all[region] = &history{h, w, region, len(h.Versions())}
+	}
+	return all
+}
+
+// since is all that happened since it began.
+func (h *history) since() []ground.Version {
+	h.w.Helper()
+	h.w.must(h.CatchUp(h.w.ctx))
+	return h.Versions()[h.there:]
+}
+
+// untouched fails the test where anything at all happened.
+func (h *history) untouched() {
+	h.w.Helper()
+	if versions := h.since(); len(versions) > 0 {
+		h.w.Fatalf("%s was changed %d times: %v", h.region, len(versions), tell(versions))
+	}
+}
+
+// untouched fails the test where anything happened in any of the regions.
+func (w *world) untouched(all map[string]*history) {
+	w.Helper()
+	for _, h := range all {
+		h.untouched()
+	}
+}
+
+// only fails the test unless each version since has just these keys, one after
+// the other, and there is no other version.
+func (h *history) only(keys ...ground.Repository) {
+	h.w.Helper()
+	versions := h.since()
+	same := slices.EqualFunc(versions, keys, func(v ground.Version, r ground.Repository) bool {
+		return !v.Deleted && r.Equal(v.Secret.Data)
+	})
+	if !same {
+		h.w.Fatalf("%s has %d versions, wanted %d: %v", h.region, len(versions), len(keys), tell(versions))
+	}
+}
+
+// neverBack fails the test where a version has keys that are not of the line,
+// or of an earlier place in it than those of a version before. A deletion does
+// not make an older key set a newer one.
+func (h *history) neverBack(line ...ground.Repository) {
+	h.w.Helper()
+	h.w.must(h.CatchUp(h.w.ctx))
+	newest := -1
+	for _, v := range h.Versions() {
+		if v.Deleted {
+			continue
+		}
+		at := slices.IndexFunc(line, func(r ground.Repository) bool { return r.Equal(v.Secret.Data) })
+		if at < 0 {
+			h.w.Fatalf("%s had keys that nobody gave it: %v", h.region, tell([]ground.Version{v}))
+		}
+		if at < newest {
+			h.w.Fatalf("%s went back from key set %d to %d: %v", h.region, newest, at, tell(h.Versions()))
+		}
+		newest = at
+	}
+}
+
+// fenced fails the test where a term went down, or had two owners.
+func (h *history) fenced() {
+	h.w.Helper()
+	h.w.must(h.CatchUp(h.w.ctx))
+	term, owner := 0, ""
+	for _, v := range h.Versions() {
+		n, by := ownerOf(v)
+		if v.Deleted || n == 0 {
+			continue
+		}
+		if n < term || n == term && by != owner {
+			h.w.Fatalf("%s went from %s, term %d, to %s, term %d: %v", h.region, owner, term, by, n, tell(h.Versions()))
+		}
+		term, owner = n, by
+	}
+}
+
+// ownerOf is whose copy a version is, or as which main it is marked.
+func ownerOf(v ground.Version) (term int, region string) {
+	for _, prefix := range []string{"fernetcast/", "fernetcast/main-"} {
+		var n int
+		// 0 where there is none.
+		_, _ = fmt.Sscan(v.Secret.Annotations[prefix+"term"], &n)
+		if n > term {
+			term, region = n, v.Secret.Annotations[prefix+"region"]
+			if prefix != "fernetcast/" {
+				region = v.Secret.Annotations["fernetcast/main"]
+			}
+		}
+	}
+	return term, region
+}
+
+// tell says of each version what may be shown.
+func tell(versions []ground.Version) []string {
+	var lines []string
+	for _, v := range versions {
+		term, owner := ownerOf(v)
+		line := fmt.Sprintf("%s: primary %d, %d keys, of %q term %d", v.Secret.ResourceVersion, v.Keys().Primary(), len(v.Keys()), owner, term)
+		if v.Deleted {
+			line = v.Secret.ResourceVersion + ": deleted"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// source waits until /statusz shows the source in the state, with text in its detail.
+func (r *replica) source(state, text string) {
+	r.w.Helper()
+	r.w.until(soon, func(ctx context.Context) error {
+		st, err := r.status(ctx)
+		if err != nil {
+			return err
+		}
+		if s := st.Source; s.State != state || !strings.Contains(s.Detail, text) {
+			return fmt.Errorf("the source is %s (%s), not %s with %q", s.State, s.Detail, state, text)
+		}
+		return nil
+	})
+}
+
+// sees waits until the program has seen that version of the source.
+func (r *replica) sees(resourceVersion string) {
+	r.w.Helper()
+	r.w.until(soon, func(ctx context.Context) error {
+		st, err := r.status(ctx)
+		if err == nil && st.Source.ResourceVersion != resourceVersion {
+			err = fmt.Errorf("it sees version %s, not %s", st.Source.ResourceVersion, resourceVersion)
+		}
+		return err
+	})
+}
+
+// allShow waits until /statusz shows each remote in the state.
+func (r *replica) allShow(state, text string, remotes ...string) {
+	r.w.Helper()
+	for _, remote := range remotes {
+		r.shows(remote, state, text)
+	}
+}
+
+// stays fails the test unless the process runs and answers.
+func (r *replica) stays() {
+	r.w.Helper()
+	if !r.Running() {
+		r.w.Fatal("run has ended")
+	}
+	if _, err := ground.Get(r.w.ctx, "http://"+r.address+"/livez"); err != nil {
+		r.w.Fatal(err)
+	}
+}

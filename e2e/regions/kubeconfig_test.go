@@ -1,0 +1,167 @@
+package regions
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	"sigs.k8s.io/yaml"
+)
+
+// A kubeconfig is written by someone else: what may do more than say where the
+// cluster is and prove who we are is refused by its name, and no value is shown.
+func TestForbiddenFields(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("dfw")
+	ran := filepath.Join(t.TempDir(), "ran")
+	const secret = "hunter2-is-not-to-be-shown"
+	file := filepath.Join(t.TempDir(), "file")
+	w.must(os.WriteFile(file, []byte(secret), 0o600))
+	forbidden := map[string]struct {
+		list, field string
+		value       any
+	}{
+		"exec": {"user", "exec", map[string]any{
+			"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": []string{ran}, "interactiveMode": "Never",
+		}},
+		"auth-provider":         {"user", "auth-provider", map[string]any{"name": "oidc"}},
+		"token-file":            {"user", "tokenFile", file},
+		"client-certificate":    {"user", "client-certificate", file},
+		"client-key":            {"user", "client-key", file},
+		"username":              {"user", "username", secret},
+		"password":              {"user", "password", secret},
+		"as":                    {"user", "as", secret},
+		"as-uid":                {"user", "as-uid", secret},
+		"as-groups":             {"user", "as-groups", []string{"system:masters"}},
+		"as-user-extra":         {"user", "as-user-extra", map[string]any{"scopes": []string{secret}}},
+		"unknown-of-user":       {"user", "password-file", file},
+		"certificate-authority": {"cluster", "certificate-authority", file},
+		"insecure":              {"cluster", "insecure-skip-tls-verify", true},
+		"disable-compression":   {"cluster", "disable-compression", true},
+		"unknown-of-cluster":    {"cluster", "server-file", file},
+		"unknown-of-context":    {"context", "namespace-file", file},
+		"http":                  {"cluster", "server", strings.Replace(shared.Cluster("iad").URL, "https:", "http:", 1)},
+		"proxy":                 {"cluster", "proxy-url", "file:///" + secret},
+	}
+	for name, f := range forbidden {
+		w.must(ground.WriteFile(w.clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
+	}
+	run := w.run()
+	w.equal(soon, keys, "dfw")
+	w.equal(soon, w.rotate().Keys, "dfw")
+	table := w.exits(1, "status")
+	for name, f := range forbidden {
+		run.shows(name, "Misconfigured", f.field)
+		if line := lineOf(table, name); !strings.Contains(line, "Misconfigured") || !strings.Contains(line, f.field) {
+			t.Errorf("status says of %s: %q, want Misconfigured and %s", name, line, f.field)
+		}
+	}
+	body, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+	w.must(err)
+	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
+		t.Error("a value of a forbidden field is shown")
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the program of an exec field was run")
+	}
+	w.without("iad")
+
+	// In a remote that is in use, such a field changes nothing of what it does.
+	w.must(ground.WriteFile(w.clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
+	run.shows("dfw", "Misconfigured", "exec")
+	w.equal(soon, w.rotate().Keys, "dfw")
+}
+
+// What other people's tools leave in a kubeconfig and does no harm is no reason
+// to refuse it, nor are entries that the current context does not ask for.
+func TestIgnoredFields(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	extensions := []any{map[string]any{"name": "minikube", "extension": map[string]any{"version": "v1"}}}
+	w.must(ground.WriteFile(w.clusters, "dfw.yaml", w.with("dfw", "cluster", "extensions", extensions)))
+	w.must(ground.WriteFile(w.clusters, "iad.yaml", w.with("iad", "user", "exec", nil)))
+	more := w.kubeconfigMap("ord")
+	more["preferences"] = map[string]any{"colors": true}
+	more["users"] = append(more["users"].([]any), map[string]any{"name": "other", "user": map[string]any{"exec": map[string]any{"command": "false"}}})
+	w.must(ground.WriteFile(w.clusters, "ord.yaml", w.written(more)))
+	run := w.run()
+	w.equal(soon, keys, remotes...)
+	run.allShow("Synced", "", remotes...)
+}
+
+// The namespace is the kubeconfig's; where it has none, it is the source's.
+func TestNamespaces(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	elsewhere := newWorld(t)
+	kubeconfig := elsewhere.kubeconfig("dfw")
+	w.must(ground.WriteFile(w.clusters, "dfw.yaml", kubeconfig))
+	w.joinAs("iad", ground.Access{Role: ground.RemoteRole, NoNamespace: true})
+	w.run()
+	w.equal(soon, keys, "iad")
+	elsewhere.equal(soon, keys, "dfw")
+	w.without("dfw")
+	elsewhere.without("iad")
+}
+
+// File names that make no remote's name, and those that are to be skipped.
+func TestFileNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("dfw")
+	w.must(ground.WriteFile(w.clusters, ".iad.yaml", w.kubeconfig("iad")))
+	w.must(ground.WriteFile(w.clusters, "Ord_1.yaml", w.kubeconfig("ord")))
+	w.must(os.Mkdir(filepath.Join(w.clusters, "iad"), 0o700))
+	run := w.run()
+	w.equal(soon, keys, "dfw")
+	run.shows("Ord_1", "Misconfigured", "Ord_1.yaml")
+	st, err := run.status(w.ctx)
+	w.must(err)
+	if len(st.Remotes) != 2 {
+		t.Errorf("the remotes are %v, want dfw and Ord_1", st.States())
+	}
+	w.without("iad", "ord")
+}
+
+// with is a good kubeconfig of a cluster with one field set in its cluster, user or context.
+func (w *world) with(name, list, field string, value any) []byte {
+	w.Helper()
+	config := w.kubeconfigMap(name)
+	config[list+"s"].([]any)[0].(map[string]any)[list].(map[string]any)[field] = value
+	return w.written(config)
+}
+
+func (w *world) kubeconfigMap(name string) map[string]any {
+	w.Helper()
+	var config map[string]any
+	w.must(yaml.Unmarshal(w.kubeconfig(name), &config))
+	return config
+}
+
+func (w *world) written(config map[string]any) []byte {
+	w.Helper()
+	data, err := yaml.Marshal(config)
+	w.must(err)
+	return data
+}
+
+// lineOf is a table's line that begins with a word.
+func lineOf(table, word string) string {
+	for line := range strings.Lines(table) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == word {
+			return line
+		}
+	}
+	return ""
+}

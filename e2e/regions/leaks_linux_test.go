@@ -1,0 +1,152 @@
+package regions
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// A remote that quotes the keys which it was sent, in every way that an answer
+// has, gets them into no log, no status and no error.
+func TestEcho(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	theirs := &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{Name: ground.SecretName, Namespace: w.ns, UID: "theirs", ResourceVersion: "1"},
+		Type:       corev1.SecretTypeOpaque, Data: shared.Keys.NewRepository(3, 3),
+	}
+	echoes := map[string]*echo{"creates": newEcho(t, keys, nil), "updates": newEcho(t, keys, theirs)}
+	list := styles()
+	for name, e := range echoes {
+		kubeconfig, err := e.kubeconfig()
+		w.must(err)
+		e.set(list[0])
+		w.must(ground.WriteFile(w.clusters, name, kubeconfig))
+	}
+	w.promote()
+	run := w.run("--backoff-initial", "10ms", "--backoff-max", "100ms", "--resync", "200ms")
+	built, err := shipped()
+	w.must(err)
+	operator := built.With(w.operator.Args...)
+	logged := 0
+	for _, s := range list {
+		for _, e := range echoes {
+			e.set(s)
+		}
+		w.until(soon, func(context.Context) error {
+			for name, e := range echoes {
+				if writes, reads := e.counts(); writes+reads < 3 || writes == 0 && !s.reads {
+					return fmt.Errorf("%s: %s was answered %d writes and %d reads", s.name, name, writes, reads)
+				}
+			}
+			return nil
+		})
+		statusz, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+		w.must(err)
+		log := run.Stderr.String()
+		shown := map[string]string{"/statusz": string(statusz), "the log": log[logged:]}
+		logged = len(log)
+		commands := []string{"push"}
+		if s.reads { // else they have nothing to say
+			commands = []string{"status", "status -o json", "promote sjc --yes"}
+		}
+		for _, command := range commands {
+			r, err := operator.Run(w.ctx, append(strings.Fields(command), "--log-level", "debug")...)
+			w.must(err)
+			if r.Code != 1 {
+				t.Errorf("%s: %s: exit %d, want 1\n%s", s.name, command, r.Code, r.Stderr)
+			}
+			shown[command] = r.Stdout + r.Stderr
+		}
+		for _, where := range slices.Sorted(maps.Keys(shown)) {
+			if leaks := shared.Keys.Leaks(shown[where]); len(leaks) > 0 {
+				t.Errorf("a remote that answers %s gets keys into %s: %v", s.name, where, leaks[0])
+			}
+		}
+	}
+}
+
+// Whatever goes wrong, and whichever command tells of it, at its most
+// talkative: no key.
+func TestNothingShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.join("dfw", "iad")
+	nobody, err := shared.Address()
+	w.must(err)
+	secret, err := shared.Cluster("dfw").Put(w.ctx, w.ns, keys)
+	w.must(err)
+	secret.Annotations = map[string]string{"fernetcast/region": mainRegion, "fernetcast/term": string(keys["8"])}
+	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Update(w.ctx, secret, metav1.UpdateOptions{})
+	w.must(err)
+	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.NoRole, Server: "https://" + nobody})
+	w.must(err)
+	denied, err := shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.NoRole})
+	w.must(err)
+	for name, data := range map[string][]byte{
+		"dead": dead, "denied": denied,
+		// Somebody has mistaken the keys for a kubeconfig.
+		"mistaken":    keys["8"],
+		"misplaced":   fmt.Appendf(nil, "current-context: %s\ncontexts: %s\n", keys["8"], keys["7"]),
+		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),
+		"misdirected": []byte(strings.ReplaceAll(string(dead), "https://", "http://"+string(keys["8"])+"@")),
+	} {
+		w.must(ground.WriteFile(w.clusters, name, data))
+	}
+	run := w.run("--backoff-max", "1s", "--resync", "1s")
+	w.promote()
+	w.equal(soon, keys, "iad")
+	run.shows("dfw", "Held", "Stamp")
+	run.shows("dead", "Unreachable", "")
+	run.shows("denied", "Denied", "")
+	for _, name := range []string{"mistaken", "misplaced", "miswritten", "misdirected"} {
+		run.shows(name, "Misconfigured", "")
+	}
+	everything := func() {
+		for _, args := range [][]string{
+			{"status"}, {"status", "-o", "json"}, {"push"}, {"push", "--force"}, {"promote", mainRegion, "--yes"}, {"version"}, {"status", "--help"},
+		} {
+			w.command(append(args, "--log-level", "debug", "--log-format", "text")...)
+		}
+	}
+	everything()
+	key := string(keys["8"])
+	for _, bad := range []ground.Repository{
+		{strings.TrimRight(key, "="): keys["8"]}, {"1": []byte(key + key)}, {"1": []byte(" " + key)}, {"1": []byte(key[:30] + "*")}, {},
+	} {
+		secret, err := w.main.Put(w.ctx, w.ns, bad)
+		w.must(err)
+		run.sees(secret.ResourceVersion)
+		run.shows("iad", "Held", "SourceRefused")
+		everything()
+	}
+	_, err = w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(2, 2))
+	w.must(err)
+	run.shows("iad", "Held", "Discontinuous")
+	everything()
+
+	// Not even a crash shows one, or leaves one on the disk.
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", run.Pid()))
+	w.must(err)
+	for line := range strings.Lines(string(limits)) {
+		if f := strings.Fields(line); strings.HasPrefix(line, "Max core file size") && (f[4] != "0" || f[5] != "0") {
+			t.Errorf("core dumps are on: %s", line)
+		}
+	}
+	w.must(run.Signal(syscall.SIGQUIT))
+	if code, err := run.Wait(w.ctx); err != nil || code != 2 || !strings.Contains(run.Stderr.String(), "goroutine ") {
+		t.Errorf("it did not crash with its stacks: exit %d, %v", code, err)
+	}
+}

@@ -1,0 +1,256 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// A cluster that nobody has promoted touches nothing, whatever the remotes
+// have, and says what to do.
+func TestUnpromoted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keys()
+	_, err := shared.Cluster("iad").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
+	w.must(err)
+	w.join(remotes...)
+	histories := w.follow(remotes...)
+	run := w.run("--resync", "1s")
+	run.source("Unpromoted", "fernetcast promote REGION")
+	run.allShow("Held", "NotPromoted", remotes...)
+	run.allShow("Held", "fernetcast promote REGION", remotes...)
+	rotation := w.rotate()
+	run.sees(rotation.ResourceVersion)
+	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", "fernetcast promote REGION"}, "status")
+	w.says(1, []string{"not promoted"}, "push", "--force")
+	w.untouched(histories)
+
+	w.promote()
+	w.equal(soon, rotation.Keys, remotes...)
+	for _, h := range histories {
+		for _, v := range h.since() {
+			if term, owner := ownerOf(v); term != 1 || owner != mainRegion || !rotation.Keys.Equal(v.Secret.Data) {
+				t.Errorf("%s was changed before the promotion, or to other keys: %v", h.region, tell(h.since()))
+			}
+		}
+	}
+}
+
+// twoMains are two regions with the same manifests: each lists the others, and
+// itself.
+func twoMains(t *testing.T, lists ...string) (sjc, dfw *world) {
+	t.Helper()
+	sjc = newWorld(t)
+	dfw = newMain(t, sjc.ctx, sjc.ns, "dfw")
+	sjc.join(lists...)
+	dfw.join(lists...)
+	return sjc, dfw
+}
+
+// Of two regions that list each other the one that is promoted acts, and the
+// other stands by.
+func TestStandby(t *testing.T) {
+	t.Parallel()
+	sjc, dfw := twoMains(t, "sjc", "dfw", "iad")
+	keys := sjc.keys()
+	_, err := dfw.main.Put(dfw.ctx, dfw.ns, shared.Keys.NewRepository(3, 3))
+	dfw.must(err)
+	a, b := sjc.run(), dfw.run("--resync", "1s")
+	a.source("Unpromoted", "")
+	b.source("Unpromoted", "")
+	sjc.promote()
+	home := sjc.follow("sjc")["sjc"]
+	sjc.equal(soon, keys, "dfw", "iad")
+	a.allShow("Synced", "", "dfw", "iad")
+	a.shows("sjc", "Self", "")
+	b.source("Standby", "copy of sjc")
+	b.allShow("Standby", "copy of sjc", "sjc", "dfw", "iad")
+
+	others := sjc.follow("dfw", "iad")
+	first, second := sjc.rotate(), sjc.rotate()
+	sjc.equal(soon, second.Keys, "dfw", "iad")
+	a.allShow("Synced", "", "dfw", "iad")
+	b.source("Standby", "copy of sjc")
+	dfw.says(0, []string{"STANDBY", "copy of sjc (term 1)"}, "status")
+	dfw.says(0, []string{"STANDBY"}, "push", "--force")
+	home.only(first.Keys, second.Keys)
+	for _, h := range others {
+		h.neverBack(keys, first.Keys, second.Keys)
+		h.fenced()
+	}
+	// A standby repairs nothing either: it leaves that to the main.
+	sjc.must(a.Freeze())
+	sjc.must(shared.Cluster("iad").Delete(sjc.ctx, sjc.ns))
+	dfw.exits(0, "push", "--force")
+	b.shows("iad", "Standby", "")
+	if versions := others["iad"].since(); !versions[len(versions)-1].Deleted {
+		t.Errorf("the standby wrote to iad: %v", tell(versions))
+	}
+	sjc.must(a.Thaw())
+	sjc.equal(soon, second.Keys, "iad")
+}
+
+// A kubeconfig that points at the source itself does no harm.
+func TestSelf(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.join("sjc", "dfw")
+	w.promote()
+	home := w.follow("sjc")["sjc"]
+	run := w.run("--resync", "1s")
+	w.equal(soon, keys, "dfw")
+	run.shows("sjc", "Self", "points at the source itself")
+	rotation := w.rotate()
+	w.equal(soon, rotation.Keys, "dfw")
+	run.sees(rotation.ResourceVersion)
+	run.shows("sjc", "Self", "")
+	w.exits(0, "push", "--force")
+	w.exits(0, "push", "sjc", "--force")
+	w.says(0, []string{"Self"}, "status")
+	// Twice repaired since, so that each has been looked at again meanwhile.
+	for range 2 {
+		w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+		w.equal(soon, rotation.Keys, "dfw")
+	}
+	home.only(rotation.Keys)
+	secret, err := w.main.Secret(w.ctx, w.ns)
+	w.must(err)
+	if secret.ResourceVersion != rotation.ResourceVersion {
+		t.Errorf("the source's resourceVersion has moved from %s to %s", rotation.ResourceVersion, secret.ResourceVersion)
+	}
+}
+
+// Two regions are promoted at the same moment. Whoever wins, if any: no copy
+// is fought over, and one more promotion ends it.
+func TestTwoPromotionsAtOnce(t *testing.T) {
+	t.Parallel()
+	sjc, dfw := twoMains(t, "sjc", "dfw", "iad", "ord")
+	sjc.keys()
+	dfw.keys()
+	histories := sjc.follow("sjc", "dfw", "iad", "ord")
+	a, b := sjc.run("--resync", "1s"), dfw.run("--resync", "1s")
+	a.source("Unpromoted", "")
+	b.source("Unpromoted", "")
+	var both sync.WaitGroup
+	for _, w := range []*world{sjc, dfw} {
+		both.Go(func() { w.tryPromote() })
+	}
+	both.Wait()
+	for _, r := range []*replica{a, b} {
+		r.settled()
+	}
+	dfw.promote("--force")
+	secret, err := dfw.main.Secret(dfw.ctx, dfw.ns)
+	dfw.must(err)
+	dfw.equal(soon, secret.Data, "sjc", "iad", "ord")
+	a.source("Standby", "copy of dfw")
+	b.allShow("Synced", "", "sjc", "iad", "ord")
+	for _, h := range histories {
+		h.fenced()
+	}
+}
+
+// tryPromote promotes where another may be faster.
+func (w *world) tryPromote() {
+	r, err := w.operator.Run(w.ctx, "promote", w.main.Name, "--yes", "--force")
+	if err != nil || r.Code > 1 {
+		w.Errorf("promoting %s: exit %d, %v\n%s%s", w.main.Name, r.Code, err, r.Stdout, r.Stderr)
+	}
+	w.noLeaks(r.Stdout, r.Stderr)
+}
+
+// Both regions were promoted while neither saw the other. Each holds what is
+// not its own and says so, until one is promoted once more.
+func TestTwoMains(t *testing.T) {
+	t.Parallel()
+	sjc := newWorld(t)
+	dfw := newMain(t, sjc.ctx, sjc.ns, "dfw")
+	var walls []*ground.Proxy
+	for from, to := range map[*world]*world{sjc: dfw, dfw: sjc} {
+		wall, err := to.main.Proxy()
+		from.must(err)
+		t.Cleanup(wall.Close)
+		from.must(wall.Set(ground.Refuse))
+		from.joinAs(to.main.Name, ground.Access{Role: ground.RemoteRole, Server: wall.URL()})
+		walls = append(walls, wall)
+	}
+	sjc.join("iad")
+	dfw.join("ord")
+	mine, theirs := sjc.keys(), dfw.keys()
+	a, b := sjc.run("--resync", "1s"), dfw.run("--resync", "1s")
+	sjc.says(1, []string{"dfw: NOT REACHED", "Marked"}, "promote", "sjc", "--yes")
+	dfw.says(1, []string{"sjc: NOT REACHED", "Marked"}, "promote", "dfw", "--yes")
+	sjc.equal(soon, mine, "iad")
+	dfw.equal(soon, theirs, "ord")
+	a.shows("dfw", "Unreachable", "")
+	b.shows("sjc", "Unreachable", "")
+
+	histories := sjc.follow("sjc", "dfw", "iad", "ord")
+	for _, wall := range walls {
+		sjc.must(wall.Set(ground.Pass))
+	}
+	sjc.join("ord")
+	dfw.join("iad")
+	a.allShow("Held", "owned by dfw, term 1", "dfw", "ord")
+	b.allShow("Held", "owned by sjc, term 1", "sjc", "iad")
+	mineNext, theirsNext := sjc.rotate(), dfw.rotate()
+	sjc.equal(soon, mineNext.Keys, "iad")
+	dfw.equal(soon, theirsNext.Keys, "ord")
+	a.sees(mineNext.ResourceVersion)
+	b.sees(theirsNext.ResourceVersion)
+	sjc.says(1, []string{"owned by dfw, term 1", "nothing was changed", "fernetcast promote sjc"}, "status")
+	dfw.says(1, []string{"owned by sjc, term 1"}, "push", "--force")
+	for region, keys := range map[string]ground.Rotation{"sjc": mineNext, "iad": mineNext, "dfw": theirsNext, "ord": theirsNext} {
+		histories[region].only(keys.Keys)
+	}
+
+	// Their keys are not kin, so one of the two loses its tokens: not without a word.
+	sjc.says(1, []string{"dfw", "nothing was changed", "--force"}, "promote", "sjc", "--yes")
+	histories["sjc"].only(mineNext.Keys)
+	sjc.promote("--force")
+	sjc.equal(soon, mineNext.Keys, "dfw", "iad", "ord")
+	b.source("Standby", "copy of sjc")
+	a.allShow("Synced", "", "dfw", "iad", "ord")
+	for _, h := range histories {
+		h.fenced()
+	}
+	sjc.exits(0, "status")
+}
+
+// settled waits until the newest source is known and nothing is left to be
+// done: all is well, or held for an owner whom this main does not outrank.
+func (r *replica) settled() {
+	r.w.Helper()
+	r.w.until(soon, func(ctx context.Context) error {
+		st, err := r.status(ctx)
+		if err != nil {
+			return err
+		}
+		secret, err := r.w.main.Secret(ctx, r.w.ns)
+		if err != nil {
+			return err
+		}
+		if secret.ResourceVersion != st.Source.ResourceVersion {
+			return errors.New("it has not seen the newest source yet")
+		}
+		for _, remote := range st.Remotes {
+			switch remote.State {
+			case "Synced", "Self", "Standby":
+			case "Held":
+				if remote.Reason != "Owned" || !strings.Contains(remote.Detail, "fernetcast promote") {
+					return fmt.Errorf("%s is held: %s: %s", remote.Name, remote.Reason, remote.Detail)
+				}
+			default:
+				return fmt.Errorf("%s is %s: %s", remote.Name, remote.State, remote.Detail)
+			}
+		}
+		return nil
+	})
+}

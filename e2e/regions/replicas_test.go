@@ -1,0 +1,144 @@
+package regions
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// noStamp takes all of a stamp away, noKeys what it says was pushed.
+const (
+	noStamp = `{"metadata":{"annotations":{"fernetcast/region":null,"fernetcast/term":null,"fernetcast/source-uid":null,` +
+		`"fernetcast/source-resource-version":null,"fernetcast/keys":null}}}`
+	noKeys = `{"metadata":{"annotations":{"fernetcast/keys":null}}}`
+)
+
+// patch changes a remote's copy as somebody there would.
+func (w *world) patch(region, patch string) {
+	w.Helper()
+	_, err := shared.Cluster(region).Client().CoreV1().Secrets(w.ns).
+		Patch(w.ctx, ground.SecretName, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	w.must(err)
+}
+
+// breakCopies deletes a copy, and strips two others of what they know about themselves.
+func (w *world) breakCopies() {
+	w.Helper()
+	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+	w.patch("iad", noStamp)
+	w.patch("ord", noKeys)
+}
+
+// mended waits until every copy has the keys and a whole stamp that says so.
+func (w *world) mended(keys ground.Repository) {
+	w.Helper()
+	w.equal(soon, keys, remotes...)
+	w.until(soon, func(ctx context.Context) error {
+		for _, region := range remotes {
+			secret, err := shared.Cluster(region).Secret(ctx, w.ns)
+			if err != nil {
+				return err
+			}
+			if secret.Annotations["fernetcast/region"] != mainRegion || secret.Annotations["fernetcast/keys"] == "" {
+				return fmt.Errorf("%s is not stamped", region)
+			}
+		}
+		return nil
+	})
+}
+
+// A replica that is stopped across two rotations, and goes on with what it
+// knew then, never puts it back: not where the copy is gone, nor where nothing
+// on it tells how new it is, nor beside another replica that mends the same.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	line := []ground.Repository{w.keys()}
+	w.join(remotes...)
+	w.promote()
+	histories := w.follow(remotes...)
+	stopped, other := w.run("--backoff-max", "1s"), w.run("--backoff-max", "1s")
+	for _, run := range []*replica{stopped, other} {
+		run.allShow("Synced", "", remotes...)
+	}
+	for round := range 4 {
+		w.must(stopped.Freeze())
+		for range 2 {
+			line = append(line, w.rotate().Keys)
+			w.equal(soon, line[len(line)-1], remotes...)
+		}
+		alone := round%2 == 0
+		if alone { // nobody else can mend what is broken now
+			w.must(other.Freeze())
+		}
+		w.breakCopies()
+		w.must(stopped.Thaw())
+		w.mended(line[len(line)-1])
+		if alone {
+			w.must(other.Thaw())
+		}
+		// Once both are through with it, both agree.
+		for _, run := range []*replica{stopped, other} {
+			run.allShow("Synced", "", remotes...)
+		}
+		stopped, other = other, stopped
+	}
+	for _, h := range histories {
+		h.neverBack(line...)
+		h.fenced()
+	}
+}
+
+// A replica whose view of the source stands still, while all else goes on, writes
+// nothing that it has not read afresh.
+func TestStaleSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	line := []ground.Repository{w.keys()}
+	w.join(remotes...)
+	w.promote()
+	wall, err := w.main.Proxy()
+	w.must(err)
+	t.Cleanup(wall.Close)
+	built, err := program()
+	w.must(err)
+	histories := w.follow(remotes...)
+	run := w.runProgram(built.With(w.flagsVia(wall.URL())...), "--request-timeout", "2s")
+	w.equal(soon, line[0], remotes...)
+	run.allShow("Synced", "", remotes...)
+
+	w.must(wall.Set(ground.Hold))
+	for range 2 {
+		line = append(line, w.rotate().Keys)
+		w.exits(0, "push")
+	}
+	w.breakCopies()
+	run.shows("dfw", "Behind", "the source cannot be read")
+	run.shows("iad", "Behind", "the source cannot be read")
+	run.shows("ord", "Behind", "the source cannot be read")
+	for _, h := range histories {
+		h.neverBack(line...)
+	}
+	w.must(wall.Set(ground.Pass))
+	w.mended(line[2])
+	run.allShow("Synced", "", remotes...)
+	for _, h := range histories {
+		h.neverBack(line...)
+		h.fenced()
+	}
+}
+
+// flagsVia are the sidecar's flags, with another way to the source.
+func (w *world) flagsVia(server string) []string {
+	w.Helper()
+	kubeconfig, err := w.main.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.SidecarRole, Server: server})
+	w.must(err)
+	dir := w.TempDir()
+	w.must(ground.WriteFile(dir, "kubeconfig", kubeconfig))
+	return []string{"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--namespace", w.ns, "--clusters", w.clusters}
+}

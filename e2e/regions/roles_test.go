@@ -1,0 +1,166 @@
+package regions
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// The design's own Role and the one that Genestack documents are enough, where
+// the Secret is there and where it is not.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	for _, role := range []ground.Role{ground.RemoteRole, ground.GenestackRole} {
+		t.Run(string(role), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			keys := w.keys()
+			_, err := shared.Cluster("iad").Put(w.ctx, w.ns, ground.Repository{})
+			w.must(err)
+			_, err = shared.Cluster("ord").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
+			w.must(err)
+			w.promote()
+			for _, name := range remotes {
+				w.joinAs(name, ground.Access{Role: role})
+			}
+			run := w.run("--resync", "2s")
+			w.equal(soon, keys, remotes...)
+			for range 2 {
+				w.equal(soon, w.rotate().Keys, remotes...)
+			}
+			last := w.rotate().Keys
+			w.equal(soon, last, remotes...)
+			// Without a watch these are found by GET.
+			w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+			w.edit(shared.Cluster("iad"), rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
+			w.equal(soon, last, remotes...)
+			run.allShow("Synced", "", remotes...)
+			w.exits(0, "status")
+		})
+	}
+}
+
+// A new key set does not wait for the GETs of a remote that may not be watched,
+// and that it may not be is said once.
+func TestWithoutWatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.joinAs("dfw", ground.Access{Role: ground.GenestackRole})
+	w.join("iad")
+	run := w.run("--resync", "1h")
+	w.equal(soon, keys, "dfw", "iad")
+	for range 3 {
+		w.equal(soon, w.rotate().Keys, "dfw", "iad")
+	}
+	said := map[string]int{}
+	for line := range strings.Lines(run.Stderr.String()) {
+		for _, name := range []string{"dfw", "iad"} {
+			if strings.Contains(line, "may not watch") && strings.Contains(line, `"remote":"`+name+`"`) {
+				said[name]++
+			}
+		}
+	}
+	if said["dfw"] != 1 || said["iad"] != 0 {
+		t.Errorf("that a remote may not be watched was said %v times, want once of dfw alone", said)
+	}
+}
+
+// A Role without update is a remote Denied, and the others go on. Where it is
+// put right, the remote follows by itself.
+func TestRoleWithoutUpdate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	denied := shared.Cluster("iad")
+	old := shared.Keys.NewRepository(3, 3)
+	_, err := denied.Put(w.ctx, w.ns, old)
+	w.must(err)
+	w.promote()
+	w.join("dfw", "ord")
+	w.joinAs("iad", ground.Access{Role: ground.NoUpdateRole})
+	run := w.run("--backoff-max", "2s")
+	seen := w.follow("iad")
+	w.equal(soon, keys, "dfw", "ord")
+	run.shows("iad", "Denied", "cannot update")
+	last := keys
+	for range 2 {
+		last = w.rotate().Keys
+		w.equal(soon, last, "dfw", "ord")
+	}
+	run.allShow("Synced", "", "dfw", "ord")
+	run.shows("iad", "Denied", "cannot update")
+	seen["iad"].untouched()
+	if out := w.exits(1, "push"); !strings.Contains(out, "Denied") {
+		t.Errorf("push does not say Denied:\n%s", out)
+	}
+
+	w.mayUpdate(denied)
+	w.equal(soon, last, remotes...)
+	run.shows("iad", "Synced", "")
+}
+
+// mayUpdate adds to the Role without update what it lacks.
+func (w *world) mayUpdate(c *ground.Cluster) {
+	w.Helper()
+	roles := c.Client().RbacV1().Roles(w.ns)
+	role, err := roles.Get(w.ctx, "fernetcast-"+string(ground.NoUpdateRole), metav1.GetOptions{})
+	w.must(err)
+	role.Rules[0].Verbs = append(slices.Clone(role.Rules[0].Verbs), "update")
+	_, err = roles.Update(w.ctx, role, metav1.UpdateOptions{})
+	w.must(err)
+}
+
+// Without update an absent Secret can be made, and not be changed then.
+func TestRoleWithoutUpdateCreates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.joinAs("iad", ground.Access{Role: ground.NoUpdateRole})
+	run := w.run("--backoff-max", "2s")
+	w.equal(soon, keys, "iad")
+	run.shows("iad", "Synced", "")
+	last := w.rotate().Keys
+	run.shows("iad", "Denied", "cannot update")
+	w.mayUpdate(shared.Cluster("iad"))
+	w.equal(soon, last, "iad")
+}
+
+// A token that may nothing, and a namespace that is missing: both are Denied,
+// and said to be either.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.joinAs("dfw", ground.Access{Role: ground.NoRole})
+	kubeconfig, err := shared.Cluster("iad").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+	w.must(err)
+	astray, err := clientcmd.Load(kubeconfig)
+	w.must(err)
+	astray.Contexts[astray.CurrentContext].Namespace = "nowhere"
+	kubeconfig, err = clientcmd.Write(*astray)
+	w.must(err)
+	w.must(ground.WriteFile(w.clusters, "iad.yaml", kubeconfig))
+	w.join("ord")
+	run := w.run("--backoff-max", "2s")
+	w.equal(soon, keys, "ord")
+	run.allShow("Denied", "namespace", "dfw", "iad")
+	w.equal(soon, w.rotate().Keys, "ord")
+
+	// A Role that is taken away and given back while it runs.
+	w.must(shared.Cluster("ord").Forbid(w.ctx, w.ns, ground.RemoteRole))
+	last := w.rotate().Keys
+	run.shows("ord", "Denied", "")
+	_, err = shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+	w.must(err)
+	w.equal(soon, last, "ord")
+	run.shows("ord", "Synced", "")
+}

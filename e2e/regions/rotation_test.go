@@ -1,0 +1,80 @@
+package regions
+
+import (
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// Each rotation purges the lowest key: it goes from the remotes as well, each
+// of which is written once a rotation, and the main not at all.
+func TestTenRotations(t *testing.T) {
+	t.Parallel()
+	w, run, keys := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
+	seen := w.follow(append([]string{mainRegion}, remotes...)...)
+	var sets []ground.Repository
+	var last ground.Rotation
+	for range 10 {
+		last = w.rotate()
+		if len(last.Keys) != len(keys) {
+			t.Fatalf("the rotation left %d keys, so it did not purge", len(last.Keys))
+		}
+		w.equal(soon, last.Keys, remotes...)
+		sets = append(sets, last.Keys)
+	}
+	for _, history := range seen {
+		history.only(sets...)
+	}
+	st, err := run.status(w.ctx)
+	w.must(err)
+	for _, name := range remotes {
+		run.shows(name, "Synced", "")
+		if r := st.Remote(name); r.PushedResourceVersion != last.ResourceVersion {
+			t.Errorf("/statusz says that %s was pushed version %s, not %s", name, r.PushedResourceVersion, last.ResourceVersion)
+		}
+	}
+	w.exits(0, "status")
+}
+
+// With max_active_keys lowered, one rotation purges many at once.
+func TestFewerActiveKeys(t *testing.T) {
+	t.Parallel()
+	w, _, _ := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
+	seen := w.follow(remotes...)
+	rotation, err := w.main.Rotate(w.ctx, w.ns, 3)
+	w.must(err)
+	if len(rotation.Keys) != 3 {
+		t.Fatalf("the rotation left %d keys", len(rotation.Keys))
+	}
+	w.equal(soon, rotation.Keys, remotes...)
+	for _, history := range seen {
+		history.only(rotation.Keys)
+	}
+}
+
+// Rotations while no run was up are one write when it is up again.
+func TestRotationsWhileAway(t *testing.T) {
+	t.Parallel()
+	w, run, _ := everywhere(t, func(w *world) *replica { return w.run() })
+	run.Kill()
+	seen := w.follow(remotes...)
+	var last ground.Rotation
+	for range 3 {
+		last = w.rotate()
+	}
+	st, result, err := w.operator.Status(w.ctx)
+	w.must(err)
+	for _, name := range remotes {
+		if r := st.Remote(name); r.State != "Behind" || r.Behind == nil || *r.Behind != 3 {
+			t.Errorf("status says that %s is %s, not Behind by 3:\n%s", name, r.State, result.Stdout)
+		}
+	}
+	if result.Code != 1 {
+		t.Errorf("status with remotes behind: exit %d, want 1", result.Code)
+	}
+	w.run()
+	w.equal(soon, last.Keys, remotes...)
+	for _, history := range seen {
+		history.only(last.Keys)
+	}
+}

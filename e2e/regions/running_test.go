@@ -1,0 +1,184 @@
+package regions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// answers waits until a path answers with the code.
+func (r *replica) answers(path string, code int) {
+	r.w.Helper()
+	r.w.until(soon, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.address+path, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != code {
+			return fmt.Errorf("%s answers %s, not %d", path, resp.Status, code)
+		}
+		return nil
+	})
+}
+
+// logs waits until the program's log has the text.
+func (r *replica) logs(text string) {
+	r.w.Helper()
+	r.w.until(soon, func(context.Context) error {
+		if !strings.Contains(r.Stderr.String(), text) {
+			return fmt.Errorf("its log does not say %q", text)
+		}
+		return nil
+	})
+}
+
+// A sidecar that ends takes its Keystone out of service. Without anything that
+// it needs it stays, says so, and goes on when it is there.
+func TestRunStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	built, err := program()
+	w.must(err)
+	good, err := w.main.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.SidecarRole})
+	w.must(err)
+	nobody, err := shared.Address()
+	w.must(err)
+	dead, err := w.main.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.SidecarRole, Server: "https://" + nobody})
+	w.must(err)
+	dir, home := t.TempDir(), t.TempDir()
+	w.must(ground.WriteFile(dir, "dead", dead))
+	w.must(ground.WriteFile(dir, "broken", []byte("kind: Config\nusers: 7\n")))
+	late := filepath.Join(home, ".kube")
+	flags := []string{"--namespace", w.ns, "--clusters", filepath.Join(dir, "clusters"), "--resync", "2s"}
+	runs := map[string]*replica{}
+	for name, p := range map[string]*ground.Program{
+		"none":   built.WithEnv("HOME=" + home),
+		"absent": built.With("--kubeconfig", filepath.Join(dir, "absent")),
+		"broken": built.With("--kubeconfig", filepath.Join(dir, "broken")),
+		"dead":   built.With("--kubeconfig", filepath.Join(dir, "dead")),
+	} {
+		runs[name] = w.runProgram(p, flags...)
+	}
+	for name, run := range runs {
+		run.answers("/livez", http.StatusOK)
+		run.answers("/readyz", http.StatusServiceUnavailable)
+		run.answers("/elsewhere", http.StatusNotFound)
+		run.source("Unread", "")
+		run.logs("the Secret cannot be read")
+		if n := strings.Count(run.Stderr.String(), "the Secret cannot be read"); n > 2 {
+			t.Errorf("%s: the same trouble is told of %d times", name, n)
+		}
+	}
+
+	// The kubeconfig comes, and then all else.
+	w.must(os.Mkdir(late, 0o700))
+	w.must(ground.WriteFile(late, "config", good))
+	w.must(ground.WriteFile(dir, "absent", good))
+	w.must(ground.WriteFile(dir, "broken", good))
+	delete(runs, "dead")
+	for _, run := range runs {
+		run.answers("/readyz", http.StatusOK) // it knows that there is no Secret
+		run.source("Absent", "")
+	}
+	keys := w.keys()
+	w.promote()
+	w.must(os.Mkdir(filepath.Join(dir, "clusters"), 0o700))
+	w.clusters = filepath.Join(dir, "clusters")
+	w.join("dfw")
+	w.equal(soon, keys, "dfw")
+	for _, run := range runs {
+		run.shows("dfw", "Synced", "")
+	}
+}
+
+// The port belongs to somebody else, and then does not. The keys do not wait for it.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.join("dfw")
+	w.promote()
+	address, err := shared.Address()
+	w.must(err)
+	squatter, err := net.Listen("tcp", address)
+	w.must(err)
+	t.Cleanup(func() { _ = squatter.Close() })
+	process, err := w.runner.Start("run", "--listen", address, "--log-level", "debug")
+	w.must(err)
+	run := &replica{process, w, address}
+	t.Cleanup(run.end)
+	run.logs("address already in use")
+	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+	w.equal(soon, keys, "dfw")
+	w.must(squatter.Close())
+	run.answers("/livez", http.StatusOK)
+	run.answers("/readyz", http.StatusOK)
+	run.shows("dfw", "Synced", "")
+
+	// Without an address it serves nothing, and pushes all the same.
+	silent, err := w.runner.Start("run", "--listen", "", "--log-level", "debug")
+	w.must(err)
+	none := &replica{silent, w, ""}
+	t.Cleanup(none.end)
+	none.logs("remote is Synced")
+	if strings.Contains(none.Stderr.String(), "serving") {
+		t.Error("it serves with an empty --listen")
+	}
+}
+
+// Off a terminal what --watch prints is appended: tables, or a document a line.
+func TestStatusWatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.join("dfw")
+	w.promote()
+	table := w.watches(2, "REMOTE  ")
+	if strings.Contains(table, "\x1b") {
+		t.Errorf("there are control sequences in %q", table)
+	}
+	for i, line := range strings.Split(strings.TrimSuffix(w.watches(2, `"source"`, "-o", "json"), "\n"), "\n") {
+		var st ground.Status
+		if err := json.Unmarshal([]byte(line), &st); err != nil {
+			t.Fatalf("line %d is no document: %v: %q", i+1, err, line)
+		}
+		if len(st.Source.Keys) != len(keys) || st.States()["dfw"] != "Synced" {
+			t.Errorf("line %d: %q", i+1, line)
+		}
+	}
+}
+
+// watches runs status --watch until its output has the text n times, ends it,
+// and returns the output. What it was worth last is its exit code.
+func (w *world) watches(n int, text string, args ...string) string {
+	w.Helper()
+	process, err := w.operator.Start(append([]string{"status", "--watch"}, args...)...)
+	w.must(err)
+	defer process.Kill()
+	w.until(soon, func(context.Context) error {
+		if strings.Count(process.Stdout.String(), text) < n {
+			return errors.New("it has not looked often enough: " + process.Stdout.String() + process.Stderr.String())
+		}
+		return nil
+	})
+	w.must(process.Terminate())
+	if code, err := process.Wait(w.ctx); err != nil || code != 0 {
+		w.Errorf("status --watch: exit %d, %v\n%s", code, err, process.Stderr.String())
+	}
+	w.noLeaks(process.Stdout.String(), process.Stderr.String())
+	return process.Stdout.String()
+}

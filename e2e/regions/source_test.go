@@ -1,0 +1,227 @@
+package regions
+
+import (
+	"encoding/base64"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// synced is a world with keys that are everywhere, and a run.
+func synced(t *testing.T) (*world, *replica, ground.Repository) {
+	t.Helper()
+	w := newWorld(t)
+	keys := w.keys()
+	w.join(remotes...)
+	w.promote()
+	run := w.run("--resync", "2s")
+	w.equal(soon, keys, remotes...)
+	run.allShow("Synced", "", remotes...)
+	return w, run, keys
+}
+
+// says fails the test unless a command ended with the code and its output has every text.
+func (w *world) says(code int, texts []string, args ...string) {
+	w.Helper()
+	output := w.exits(code, args...)
+	for _, text := range texts {
+		if !strings.Contains(output, text) {
+			w.Errorf("%v does not say %q:\n%s", args, text, output)
+		}
+	}
+}
+
+// damage is a key set that Keystone would not use as it is.
+type damage struct {
+	index string
+	value string
+	says  string
+}
+
+func damages() []damage {
+	key := shared.Keys.New()
+	raw, _ := base64.URLEncoding.DecodeString(key)
+	list := []damage{
+		{"01", key, `"01"`},
+		{"-1", key, `"-1"`},
+		{"1_0", key, `"1_0"`},
+		{"keys", key, `"keys"`},
+		{"99999999999", key, `"99999999999"`},
+		{"7", "", "key 7 is empty"},
+		{"7", "\n", "key 7 is empty"},
+		{"7", key[:30], "key 7 is"},
+		{"8", key[:40], "key 8 is"},
+		{"7", key[:43], "key 7 is not"},
+		{"7", base64.URLEncoding.EncodeToString(raw[:16]), "key 7 is of 16 bytes"},
+		{"7", base64.StdEncoding.EncodeToString(append([]byte{0xfb, 0xff}, raw[2:]...)), "key 7 is not url-safe base64"},
+		{"0", key + "\n\n", "key 0 has a line break"},
+		{"7", key[:20] + "\n" + key[20:], "key 7 has a line break"},
+		{"7", base64.URLEncoding.EncodeToString(make([]byte, 32)), "key 7 is the all-zero key"},
+	}
+	for _, d := range list {
+		shared.Keys.Remember(d.value)
+	}
+	return list
+}
+
+// No key set that Keystone could not use gets anywhere, each is told of, and
+// once the source is right again all goes on by itself.
+func TestSourceMalformed(t *testing.T) {
+	t.Parallel()
+	w, run, keys := synced(t)
+	histories := w.follow(remotes...)
+	for _, d := range damages() {
+		bad := maps.Clone(keys)
+		bad[d.index] = []byte(d.value)
+		run.refuses(bad, d.says)
+	}
+	run.refuses(ground.Repository{}, "it holds no keys")
+	run.refuses(ground.Repository{"0": keys["0"]}, "no primary key")
+	w.says(1, []string{"REFUSED", "sourcerefused", "no primary key", "nothing was changed", "dfw", "iad", "ord"}, "status")
+	w.says(1, []string{"no primary key"}, "push", "--force")
+	w.says(1, []string{"no primary key", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
+	w.untouched(histories)
+
+	// What is deleted meanwhile is not made anew from a bad source.
+	w.must(shared.Cluster("ord").Delete(w.ctx, w.ns))
+	run.refuses(ground.Repository{"0": keys["0"], "x": keys["8"]}, `"x"`)
+	run.stays()
+
+	good := shared.Keys.Rotated(keys, 7)
+	_, err := w.main.Put(w.ctx, w.ns, good)
+	w.must(err)
+	w.equal(soon, good, remotes...)
+	run.allShow("Synced", "", remotes...)
+	histories["dfw"].only(good)
+	histories["iad"].only(good)
+	if versions := histories["ord"].since(); len(versions) != 2 || !versions[0].Deleted {
+		t.Errorf("ord: %v, wanted the deletion and the good keys", tell(versions))
+	}
+	w.exits(0, "status")
+}
+
+// refuses puts a bad key set into the source, and waits until all is held for it.
+func (r *replica) refuses(bad ground.Repository, why string) {
+	r.w.Helper()
+	secret, err := r.w.main.Put(r.w.ctx, r.w.ns, bad)
+	r.w.must(err)
+	r.sees(secret.ResourceVersion)
+	r.source("Refused", why)
+	r.allShow("Held", why, remotes...)
+	r.allShow("Held", "SourceRefused", remotes...)
+}
+
+// The Secret is deleted, rendered anew empty, set up with new keys that rotate
+// beyond the old ones: the remotes keep theirs, until a person decides.
+func TestSourceRecreated(t *testing.T) {
+	t.Parallel()
+	w, run, _ := synced(t)
+	histories := w.follow(remotes...)
+	w.must(w.main.Delete(w.ctx, w.ns))
+	run.source("Absent", "")
+	run.allShow("Held", "SourceAbsent", remotes...)
+	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed"}, "status")
+	run.refuses(ground.Repository{}, "it holds no keys")
+
+	_, err := w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
+	w.must(err)
+	run.source("Unpromoted", "fernetcast promote REGION")
+	run.allShow("Held", "NotPromoted", remotes...)
+	var last ground.Rotation
+	for range 12 { // beyond the primary that the remotes have
+		last = w.rotate()
+	}
+	run.sees(last.ResourceVersion)
+	run.allShow("Held", "fernetcast promote", remotes...)
+	w.says(1, []string{"UNPROMOTED", "notpromoted", "nothing was changed", "fernetcast promote"}, "status")
+	w.says(1, []string{"notpromoted"}, "push", "--force")
+	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
+	if secret, err := w.main.Secret(w.ctx, w.ns); err != nil || secret.ResourceVersion != last.ResourceVersion {
+		t.Errorf("a promotion that was refused has changed the source: %v", err)
+	}
+	w.untouched(histories)
+	run.stays()
+
+	w.promote("--force")
+	w.equal(soon, last.Keys, remotes...)
+	next := w.rotate()
+	w.equal(soon, next.Keys, remotes...)
+	run.allShow("Synced", "", remotes...)
+	for _, h := range histories {
+		h.only(last.Keys, next.Keys)
+		h.fenced()
+	}
+}
+
+// A Secret that is restored from a backup with its mark is not the object that
+// was marked. Its keys are kin, so that no force is needed to promote it.
+func TestSourceRestored(t *testing.T) {
+	t.Parallel()
+	w, run, keys := synced(t)
+	histories := w.follow(remotes...)
+	backup, err := w.main.Secret(w.ctx, w.ns)
+	w.must(err)
+	w.must(w.main.Delete(w.ctx, w.ns))
+	run.source("Absent", "")
+	_, err = w.main.Client().CoreV1().Secrets(w.ns).Create(w.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: backup.Name, Annotations: backup.Annotations}, Data: backup.Data,
+	}, metav1.CreateOptions{})
+	w.must(err)
+	run.source("Unpromoted", "its mark was set on another object")
+	run.allShow("Held", "NotPromoted", remotes...)
+	lost := w.rotate()
+	run.sees(lost.ResourceVersion)
+	w.exits(1, "push", "--force")
+	w.untouched(histories)
+
+	w.promote()
+	w.equal(soon, lost.Keys, remotes...)
+	run.allShow("Synced", "", remotes...)
+	for _, h := range histories {
+		h.neverBack(keys, lost.Keys)
+		h.fenced()
+	}
+	if st, _, err := w.operator.Status(w.ctx); err != nil || st.Source.Term == nil || *st.Source.Term != 2 {
+		t.Errorf("the term after the second promotion: %+v, %v", st, err)
+	}
+}
+
+// New keys in the same object, rotated beyond the old ones or not, do not
+// continue what the remotes have. A person who means it says so.
+func TestRekey(t *testing.T) {
+	t.Parallel()
+	w, run, _ := synced(t)
+	histories := w.follow(remotes...)
+	_, err := w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(8, 7)) // the same indices
+	w.must(err)
+	run.allShow("Held", "now 8", remotes...)
+	_, err = w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
+	w.must(err)
+	run.allShow("Held", "now 1)", remotes...)
+	var last ground.Rotation
+	for range 12 {
+		last = w.rotate()
+	}
+	run.allShow("Held", "now 13", remotes...)
+	run.allShow("Held", "Discontinuous", remotes...)
+	w.says(1, []string{"MAIN", "discontinuous", "nothing was changed", "fernetcast push dfw --force", "?"}, "status")
+	w.says(1, []string{"discontinuous"}, "push")
+	w.untouched(histories)
+	run.stays()
+
+	w.exits(0, "push", "dfw", "--force")
+	histories["dfw"].only(last.Keys)
+	histories["iad"].untouched()
+	histories["ord"].untouched()
+	w.exits(0, "push", "--force")
+	run.allShow("Synced", "", remotes...)
+	next := w.rotate()
+	w.equal(soon, next.Keys, remotes...)
+	for _, h := range histories {
+		h.only(last.Keys, next.Keys)
+	}
+}

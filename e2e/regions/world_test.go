@@ -1,0 +1,267 @@
+// Package regions proves the program on real control planes: a main, sjc, and
+// three remotes. Each test has a namespace of its own in all of them.
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+const (
+	mainRegion = "sjc"
+	// soon is how long anything may take that no promise sets a time for, on a
+	// slow machine.
+	soon = 30 * time.Second
+	// often is how often a condition is looked at.
+	often = 20 * time.Millisecond
+	// testTime ends a test that hangs.
+	testTime = 5 * time.Minute
+)
+
+var (
+	shared  *ground.Ground
+	remotes = []string{"dfw", "iad", "ord"}
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(ground.Main(m, &shared, append([]string{mainRegion}, remotes...)...))
+}
+
+// program is the real binary, built with the race detector.
+var program = sync.OnceValues(func() (*ground.Program, error) {
+	return shared.RaceProgram(context.Background())
+})
+
+// shipped is the real binary as it ships, for what has to do with its size and speed.
+var shipped = sync.OnceValues(func() (*ground.Program, error) {
+	return shared.Program(context.Background())
+})
+
+// world is one test's: a namespace in every cluster, and the program on a main.
+type world struct {
+	*testing.T
+	ctx  context.Context
+	ns   string
+	main *ground.Cluster
+	// clusters is the directory of kubeconfigs.
+	clusters string
+	// operator is the program with an operator's rights on the main, runner
+	// with the sidecar's own.
+	operator, runner *ground.Program
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
+	t.Cleanup(cancel)
+	ns, err := shared.Namespace(ctx, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newMain(t, ctx, ns, mainRegion)
+}
+
+// newMain is the world as it looks from one region: several of one namespace
+// make a world with several mains.
+func newMain(t *testing.T, ctx context.Context, ns, region string) *world {
+	t.Helper()
+	built, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, ctx: ctx, ns: ns, main: shared.Cluster(region), clusters: t.TempDir()}
+	home := t.TempDir()
+	w.operator = built.With(w.flags(home, "operator", ground.OperatorRole)...)
+	w.runner = built.With(w.flags(home, "sidecar", ground.SidecarRole)...)
+	return w
+}
+
+// flags are those that every command needs, with credentials of a role on the main.
+func (w *world) flags(dir, name string, role ground.Role) []string {
+	w.Helper()
+	kubeconfig, err := w.main.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: role})
+	w.must(err)
+	w.must(ground.WriteFile(dir, name, kubeconfig))
+	return []string{"--kubeconfig", filepath.Join(dir, name), "--namespace", w.ns, "--clusters", w.clusters}
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// join gives the program a kubeconfig of the design's own Role for each remote.
+func (w *world) join(names ...string) {
+	w.Helper()
+	for _, name := range names {
+		w.joinAs(name, ground.Access{Role: ground.RemoteRole})
+	}
+}
+
+// joinAs gives it a kubeconfig of other rights, or another address.
+func (w *world) joinAs(name string, access ground.Access) {
+	w.Helper()
+	access.Namespace = w.ns
+	kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, access)
+	w.must(err)
+	w.must(ground.WriteFile(w.clusters, name+".yaml", kubeconfig))
+}
+
+// keys puts a key set in use into the main, and returns it.
+func (w *world) keys() ground.Repository {
+	w.Helper()
+	keys := shared.Keys.NewRepository(8, 7)
+	_, err := w.main.Put(w.ctx, w.ns, keys)
+	w.must(err)
+	return keys
+}
+
+// promote makes the main the main.
+func (w *world) promote(args ...string) {
+	w.Helper()
+	if r := w.command(append([]string{"promote", w.main.Name, "--yes"}, args...)...); !strings.Contains(r.Stdout, "Marked") {
+		w.Fatalf("promote %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
+	}
+}
+
+// command runs one command with an operator's rights. No output may show a key.
+func (w *world) command(args ...string) ground.Result {
+	w.Helper()
+	r, err := w.operator.Run(w.ctx, args...)
+	w.must(err)
+	w.noLeaks(r.Stdout, r.Stderr)
+	return r
+}
+
+// exits runs a command that has to end with the code, and returns all its output.
+func (w *world) exits(code int, args ...string) string {
+	w.Helper()
+	r := w.command(args...)
+	if r.Code != code {
+		w.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout + r.Stderr
+}
+
+func (w *world) noLeaks(outputs ...string) {
+	w.Helper()
+	for _, leak := range shared.Keys.Leaks(outputs...) {
+		w.Errorf("a key is shown: %v", leak)
+	}
+}
+
+// replica is a run of the program.
+type replica struct {
+	*ground.Process
+	w       *world
+	address string
+}
+
+// run starts the program. At the test's end it has to stop at SIGTERM with
+// exit code 0, unless it is gone by then, and no line of it may show a key.
+func (w *world) run(args ...string) *replica {
+	w.Helper()
+	return w.runProgram(w.runner, args...)
+}
+
+func (w *world) runProgram(p *ground.Program, args ...string) *replica {
+	w.Helper()
+	address, err := shared.Address()
+	w.must(err)
+	process, err := p.Start(append([]string{"run", "--listen", address, "--log-level", "debug"}, args...)...)
+	w.must(err)
+	r := &replica{process, w, address}
+	w.Cleanup(r.end)
+	return r
+}
+
+func (r *replica) end() {
+	defer r.Kill()
+	if r.Running() {
+		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		defer cancel()
+		if err := r.Terminate(); err != nil {
+			r.w.Error(err)
+		}
+		if code, err := r.Wait(ctx); err != nil || code != 0 {
+			r.w.Errorf("run ended with exit code %d, %v", code, err)
+		}
+	}
+	r.w.noLeaks(r.Stdout.String(), r.Stderr.String())
+	if r.w.Failed() {
+		r.w.Logf("the last of run's log:\n%s", r.Stderr.Tail(60))
+	}
+}
+
+// status is /statusz, which must not show a key.
+func (r *replica) status(ctx context.Context) (*ground.Status, error) {
+	body, err := ground.Get(ctx, "http://"+r.address+"/statusz")
+	if err != nil {
+		return nil, err
+	}
+	r.w.noLeaks(string(body))
+	return ground.Statusz(ctx, r.address)
+}
+
+// shows waits until /statusz shows the remote in the state, with text in its
+// reason or detail.
+func (r *replica) shows(remote, state, text string) {
+	r.w.Helper()
+	r.w.until(soon, func(ctx context.Context) error {
+		st, err := r.status(ctx)
+		if err != nil {
+			return err
+		}
+		s := st.Remote(remote)
+		if s == nil {
+			return fmt.Errorf("/statusz has no %s", remote)
+		}
+		if s.State != state || !strings.Contains(s.Reason+" "+s.Detail, text) {
+			return fmt.Errorf("%s is %s (%s: %s), not %s with %q", remote, s.State, s.Reason, s.Detail, state, text)
+		}
+		return nil
+	})
+}
+
+// until waits for a condition, and fails the test where it does not come in time.
+func (w *world) until(limit time.Duration, check func(context.Context) error) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, limit)
+	defer cancel()
+	if err := ground.Until(ctx, often, check); err != nil {
+		w.Fatalf("not within %v: %v", limit, err)
+	}
+}
+
+// equal waits until every named remote has exactly these keys.
+func (w *world) equal(limit time.Duration, keys ground.Repository, names ...string) {
+	w.Helper()
+	w.until(limit, func(ctx context.Context) error {
+		var errs []error
+		for _, name := range names {
+			if err := shared.Cluster(name).Holds(ctx, w.ns, keys); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// rotate rotates the main's keys as openstack-helm's job does.
+func (w *world) rotate() ground.Rotation {
+	w.Helper()
+	rotation, err := w.main.Rotate(w.ctx, w.ns, 7)
+	w.must(err)
+	return rotation
+}

@@ -1,0 +1,61 @@
+package regions
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+)
+
+// everywhere is a world whose remotes all have the main's keys, from a run that start began.
+func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, ground.Repository) {
+	t.Helper()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote() // It pushes, too: what run does has to be left to do.
+	w.join(remotes...)
+	run := start(w)
+	w.equal(soon, keys, remotes...)
+	run.allShow("Synced", "", remotes...)
+	return w, run, keys
+}
+
+// runShipped starts the program as it ships, for what is timed.
+func (w *world) runShipped(args ...string) *replica {
+	w.Helper()
+	built, err := shipped()
+	w.must(err)
+	return w.runProgram(built.With(w.runner.Args...), args...)
+}
+
+// arrived waits for the version that has exactly these keys, and tells when it was written.
+func (w *world) arrived(h *history, keys ground.Repository) time.Time {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, soon)
+	defer cancel()
+	v, err := h.Await(ctx, func(v ground.Version) bool { return !v.Deleted && keys.Equal(v.Keys()) })
+	w.must(err)
+	return v.Seen
+}
+
+// edit changes a cluster's Secret as a writer of that name would.
+func (w *world) edit(c *ground.Cluster, writer string, change func(*corev1.Secret)) {
+	w.Helper()
+	w.must(edit(w.ctx, c, w.ns, writer, change))
+}
+
+func edit(ctx context.Context, c *ground.Cluster, ns, writer string, change func(*corev1.Secret)) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		secret, err := c.Secret(ctx, ns)
+		if err != nil {
+			return err
+		}
+		change(secret)
+		_, err = c.Client().CoreV1().Secrets(ns).Update(ctx, secret, metav1.UpdateOptions{FieldManager: writer})
+		return err
+	})
+}
