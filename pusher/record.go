@@ -118,7 +118,8 @@ func (r *record) note(log *slog.Logger, d mirror.Decision, refused error) {
 	before, refusedBefore := r.decision, r.refused
 	r.decision, r.refused = d, refused
 	r.mu.Unlock()
-	if d.State == before.State && d.Detail == before.Detail && (refused == nil) == (refusedBefore == nil) {
+	same := d.State == before.State && d.Detail == before.Detail && (refused == nil) == (refusedBefore == nil)
+	if same || d.State == mirror.Pending { // at each start, and no news
 		return
 	}
 	level := slog.LevelInfo

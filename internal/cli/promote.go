@@ -128,6 +128,9 @@ func (p *promotion) highest(src mirror.Source, seen map[string]pusher.Outcome) i
 
 // plan prints what will happen to each remote, and returns those whose keys would be lost.
 func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (lost []string) {
+	if len(seen) == 0 {
+		fmt.Fprintln(p.out, "  there are no remotes")
+	}
 	for _, name := range p.set.Names() {
 		c := seen[name].Copy
 		switch {
@@ -137,12 +140,20 @@ func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (los
 			fmt.Fprintf(p.out, "  %s: this cluster itself; nothing changes\n", name)
 		case !c.Promotable(src):
 			lost = append(lost, name)
-			fmt.Fprintf(p.out, "  %s: has keys that this cluster does not continue (%s, primary %d): its tokens will be lost\n", name, c.Whose(), c.Prints().Primary())
+			fmt.Fprintf(p.out, "  %s: has keys that this cluster does not continue (%s): its tokens will be lost\n", name, describe(c))
 		default:
-			fmt.Fprintf(p.out, "  %s: gets these keys (now %s, primary %d)\n", name, c.Whose(), c.Prints().Primary())
+			fmt.Fprintf(p.out, "  %s: gets these keys (now %s)\n", name, describe(c))
 		}
 	}
 	return lost
+}
+
+// describe says whose a remote's Secret is, and with which primary.
+func describe(c mirror.Copy) string {
+	if n := c.Prints().Primary(); n > 0 {
+		return fmt.Sprintf("%s, primary %d", c.Whose(), n)
+	}
+	return c.Whose()
 }
 
 func (p *promotion) confirmed(in io.Reader) bool {
@@ -203,8 +214,7 @@ func (p *promotion) tellChanges(before, after map[string]pusher.Outcome) {
 	for _, name := range p.set.Names() {
 		was, is := before[name].Copy, after[name].Copy
 		if was.Read() && is.Read() && (was.Whose() != is.Whose() || !was.Prints().Equal(is.Prints())) {
-			fmt.Fprintf(p.out, "  %s changed meanwhile: it was %s, primary %d, and is %s, primary %d\n",
-				name, was.Whose(), was.Prints().Primary(), is.Whose(), is.Prints().Primary())
+			fmt.Fprintf(p.out, "  %s changed meanwhile: it was %s, and is %s\n", name, describe(was), describe(is))
 		}
 	}
 }

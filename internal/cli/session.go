@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -76,6 +79,9 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	from := s.opts.remotesFrom()
 	name, isSecret := strings.CutPrefix(from, secretPrefix)
 	if !isSecret {
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
+		}
 		return clusters.ReadDir(from)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.requestTimeout)
