@@ -73,6 +73,9 @@ func ParseKubeconfig(data []byte) (*rest.Config, string, error) {
 	if err := take("users", k.Users, context.AuthInfo, &user, userFields); err != nil {
 		return nil, "", err
 	}
+	if user.Token == "" && len(user.ClientCertificateData) == 0 {
+		return nil, "", fmt.Errorf("users: %q has neither a token nor client-certificate-data", context.AuthInfo)
+	}
 	cfg, err := config(cluster, user)
 	return cfg, context.Namespace, err
 }

@@ -92,6 +92,7 @@ func TestKubeconfigRefuses(t *testing.T) {
 		{"context", "user", "nobody"},
 		{"context", "cluster", "nowhere"},
 		{"user", "token", []any{"secret-word"}},
+		{"user", "token", ""},
 	} {
 		_, _, err := ParseKubeconfig(kubeconfigOf(t, tc.list, tc.field, tc.value))
 		switch {

@@ -146,7 +146,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 func (p *Pusher) again(name string, r *record, o Outcome) {
 	switch o.Decision.State {
 	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failed:
-		p.limiter.ask(name, o.RetryAfter)
+		p.limiter.ask(name, retryAfter(o.Err))
 		p.queue.AddRateLimited(name)
 	default:
 		p.limiter.Forget(name)

@@ -2,7 +2,6 @@ package pusher
 
 import (
 	"context"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,8 +49,9 @@ type Outcome struct {
 	Looked bool
 	// Writes are the decisions that were carried out, in order.
 	Writes []mirror.Decision
-	// RetryAfter is what a server asked for; 0 where none did.
-	RetryAfter time.Duration
+	// Err is why the remote, or the source in the live read, did not answer
+	// as it should; nil where both did.
+	Err error
 }
 
 // Run syncs a remote. With look it is read first, else only where what is
@@ -125,6 +125,7 @@ func (s Sync) Look(ctx context.Context, remote Remote) Outcome {
 	var err error
 	o.Source, _ = s.Source.Seen()
 	if o.Copy, err = remote.Look(ctx); err != nil {
+		o.Err = err
 		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.Look {
 			return o.failed(err)
 		}
@@ -137,8 +138,7 @@ func (s Sync) Look(ctx context.Context, remote Remote) Outcome {
 }
 
 func (o Outcome) failed(err error) Outcome {
-	o.Decision = Failed(err)
-	o.RetryAfter = retryAfter(err)
+	o.Decision, o.Err = Failed(err), err
 	return o
 }
 
@@ -148,6 +148,6 @@ func (o Outcome) unread(err error) Outcome {
 	o.Decision.Action = mirror.None
 	o.Decision.State = mirror.Behind
 	o.Decision.Detail = "the source cannot be read: " + Failed(err).Detail
-	o.RetryAfter = retryAfter(err)
+	o.Err = err
 	return o
 }

@@ -51,7 +51,7 @@ func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []
 
 // until waits for what takes a moment on a machine that is not busy.
 func until(ctx context.Context, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return ground.Until(ctx, 20*time.Millisecond, check)
 }

@@ -135,7 +135,7 @@ func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (los
 		c := seen[name].Copy
 		switch {
 		case !c.Read():
-			fmt.Fprintf(p.out, "  %s: NOT REACHED (%s): a higher term or newer keys there are not known; it follows when it is seen again\n", name, seen[name].Decision.Detail)
+			fmt.Fprintf(p.out, "  %s: NOT REACHED (%s): a higher term or newer keys there are not known; it follows when it is seen again\n", name, p.whyNot(seen[name]))
 		case c.Is(src):
 			fmt.Fprintf(p.out, "  %s: this cluster itself; nothing changes\n", name)
 		case !c.Promotable(src):
@@ -146,6 +146,14 @@ func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (los
 		}
 	}
 	return lost
+}
+
+// whyNot says why a remote was not read.
+func (p *promotion) whyNot(o pusher.Outcome) string {
+	if o.Err != nil {
+		return pusher.Failed(o.Err).Detail
+	}
+	return o.Decision.Detail // its kubeconfig is refused
 }
 
 // describe says whose a remote's Secret is, and with which primary.
