@@ -33,6 +33,7 @@ func Connect(cfg *rest.Config, userAgent string) (*Connection, error) {
 	cfg.Dial = dialer.DialContext
 	cfg.UserAgent = userAgent
 	cfg.QPS = -1
+	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next} })

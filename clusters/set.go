@@ -92,7 +92,7 @@ func (s *Set) Run(ctx context.Context, dir string) {
 				s.Apply(files)
 			} else if err.Error() != trouble {
 				trouble = err.Error()
-				s.opts.Log.Warn("the remotes stay as they are", "error", err)
+				s.opts.Log.Warn("the remotes stay as they are", "error", err.Error())
 			}
 		}
 		select {
@@ -156,7 +156,7 @@ func (s *Set) put(f File) bool {
 	remote, err := s.open(f)
 	if err != nil {
 		m.err = fmt.Errorf("reading kubeconfig %s: %w", f.Name, err)
-		log.Warn("kubeconfig refused", "error", err, "lastGoodInUse", m.remote != nil)
+		log.Warn("kubeconfig refused", "error", err.Error(), "lastGoodInUse", m.remote != nil)
 		return true
 	}
 	m.close()

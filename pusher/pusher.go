@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 )
@@ -145,7 +146,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 // failed or is not at its end, else for its next read.
 func (p *Pusher) again(name string, r *record, o Outcome) {
 	switch o.Decision.State {
-	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failed:
+	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failing:
 		p.limiter.ask(name, retryAfter(o.Err))
 		p.queue.AddRateLimited(name)
 	default:
@@ -196,4 +197,10 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 		list = append(list, st)
 	}
 	return list
+}
+
+// retryAfter is how long the server asks to be left alone; 0 where it does not.
+func retryAfter(err error) time.Duration {
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return time.Duration(seconds) * time.Second
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -424,28 +422,4 @@ func TestResync(t *testing.T) {
 			t.Errorf("%d reads and %d writes in a day", looks, writes)
 		}
 	})
-}
-
-func TestFailed(t *testing.T) {
-	status := func(code int) error {
-		return apierrors.NewGenericServerResponse(code, "put", resource, "keystone-fernet-keys", "", 0, true)
-	}
-	for state, errs := range map[mirror.State][]error{
-		mirror.Denied:      {status(401), status(403)},
-		mirror.Unreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded)},
-		mirror.Failed:      {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
-	} {
-		for _, err := range errs {
-			if d := Failed(err); d.State != state || d.Detail == "" || d.Action != mirror.None {
-				t.Errorf("%v is %s (%s)", err, d.State, d.Detail)
-			}
-		}
-	}
-	key := string(repository(1)["2"])
-	for _, form := range []string{key, base64.StdEncoding.EncodeToString([]byte(key)), fmt.Sprintf("%x", key)} {
-		err := apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "put", resource, "x", "you sent "+form, 0, true)
-		if d := Failed(err); bytes.Contains([]byte(d.Detail), []byte(form)) {
-			t.Errorf("the detail shows what the server quoted: %s", d.Detail)
-		}
-	}
 }

@@ -138,7 +138,7 @@ func (s Sync) Look(ctx context.Context, remote Remote) Outcome {
 }
 
 func (o Outcome) failed(err error) Outcome {
-	o.Decision, o.Err = Failed(err), err
+	o.Decision, o.Err = mirror.Failed(err), err
 	return o
 }
 
@@ -147,7 +147,7 @@ func (o Outcome) failed(err error) Outcome {
 func (o Outcome) unread(err error) Outcome {
 	o.Decision.Action = mirror.None
 	o.Decision.State = mirror.Behind
-	o.Decision.Detail = "the source cannot be read: " + Failed(err).Detail
+	o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
 	o.Err = err
 	return o
 }

@@ -62,7 +62,8 @@ func TestKilledRemote(t *testing.T) {
 }
 
 // A partition in which packets are lost: connections are open and dead for
-// ever, so new ones have to be made.
+// ever, so new ones have to be made, and sooner than HTTP/2's pings tell of it,
+// which is after 10 s.
 func TestLostConnections(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
@@ -72,7 +73,7 @@ func TestLostConnections(t *testing.T) {
 	w.must(err)
 	w.Cleanup(proxy.Close)
 	w.joinAs("ord", ground.Access{Role: ground.RemoteRole, Server: proxy.URL()})
-	run := w.runShipped()
+	run := w.runShipped("--request-timeout", "2s")
 	w.equal(soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	seen := w.follow(remotes...)
@@ -81,7 +82,7 @@ func TestLostConnections(t *testing.T) {
 	run.shows("ord", "Unreachable", "")
 	second := w.rotateAtOnce(seen, "dfw", "iad")
 	w.must(proxy.Set(ground.Pass))
-	w.arrived(seen["ord"], second)
+	w.returned(seen["ord"], onReturn, second)
 	run.shows("ord", "Synced", "")
 	seen["dfw"].only(first, second)
 	seen["ord"].neverBack(keys, first, second)

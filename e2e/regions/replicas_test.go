@@ -66,7 +66,7 @@ func TestReplicas(t *testing.T) {
 	for _, run := range []*replica{stopped, other} {
 		run.allShow("Synced", "", remotes...)
 	}
-	for round := range 4 {
+	for round := range 6 {
 		w.must(stopped.Freeze())
 		for range 2 {
 			line = append(line, w.rotate().Keys)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fernetcast/fernetcast/pusher"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -100,18 +100,16 @@ func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
 }
 
 // tidy is the last hand on each attribute of each line, client-go's included:
-// levels between debug and info are called debug, and no text that somebody
-// else made can show a key.
+// levels between debug and info are called debug, and no error shows what a
+// server quotes.
 func tidy(_ []string, a slog.Attr) slog.Attr {
 	switch value := a.Value.Any().(type) {
 	case slog.Level:
 		if value < slog.LevelInfo {
 			a.Value = slog.AnyValue(slog.LevelDebug)
 		}
-	case string:
-		a.Value = slog.StringValue(pusher.Scrub(value))
 	case error:
-		a.Value = slog.StringValue(pusher.Scrub(value.Error()))
+		a.Value = slog.StringValue(mirror.Explain(value))
 	}
 	return a
 }

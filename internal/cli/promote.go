@@ -151,7 +151,7 @@ func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (los
 // whyNot says why a remote was not read.
 func (p *promotion) whyNot(o pusher.Outcome) string {
 	if o.Err != nil {
-		return pusher.Failed(o.Err).Detail
+		return mirror.Explain(o.Err)
 	}
 	return o.Decision.Detail // its kubeconfig is refused
 }
@@ -182,10 +182,10 @@ func (p *promotion) mark(ctx context.Context, shown mirror.Source, term int) (mi
 			return src, nil
 		}
 		if !apierrors.IsConflict(err) {
-			return src, fmt.Errorf("marking the source: %s", pusher.Failed(err).Detail)
+			return src, fmt.Errorf("marking the source: %s", mirror.Explain(err))
 		}
 		if src, err = p.source.Get(ctx); err != nil {
-			return src, fmt.Errorf("reading the source again: %s", pusher.Failed(err).Detail)
+			return src, fmt.Errorf("reading the source again: %s", mirror.Explain(err))
 		}
 		if !src.SameClaims(shown) || !src.Keys().Prints().Continues(shown.Keys().Prints()) {
 			break

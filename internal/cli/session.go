@@ -92,7 +92,7 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, pusher.Failed(err).Detail)
+		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
 	return clusters.Files(secret.Data), nil
 }

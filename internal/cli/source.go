@@ -10,7 +10,6 @@ import (
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -122,7 +121,7 @@ func (o *options) sourceStatus(source *watcher.Watcher[mirror.Source]) mirror.So
 	seen, _ := source.Seen()
 	trouble := ""
 	if err := source.Err(); err != nil {
-		trouble = "the source cannot be read: " + pusher.Failed(err).Detail
+		trouble = "the source cannot be read: " + mirror.Explain(err)
 	}
 	return seen.Status(o.namespace, o.secret, trouble)
 }

@@ -83,7 +83,7 @@ func parseIndex(name string) (int, bool) {
 func quote(name string) string {
 	const enough = 20
 	if len(name) > enough {
-		return fmt.Sprintf("%q…", name[:enough])
+		return fmt.Sprintf("of %d characters", len(name))
 	}
 	return strconv.Quote(name)
 }

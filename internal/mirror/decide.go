@@ -24,7 +24,7 @@ const (
 	Contested     State = "Contested"     // another writer undoes what we write
 	Denied        State = "Denied"        // 401, 403
 	Unreachable   State = "Unreachable"   // no answer
-	Failed        State = "Failed"        // any other answer
+	Failing       State = "Failed"        // any other answer
 	Misconfigured State = "Misconfigured" // its kubeconfig is refused
 )
 

@@ -1,0 +1,69 @@
+package mirror
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var resource = schema.GroupResource{Resource: "secrets"}
+
+func TestFailed(t *testing.T) {
+	status := func(code int) error {
+		return apierrors.NewGenericServerResponse(code, "put", resource, "keystone-fernet-keys", "", 0, true)
+	}
+	for state, errs := range map[State][]error{
+		Denied:      {status(401), status(403)},
+		Unreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded)},
+		Failing:     {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
+	} {
+		for _, err := range errs {
+			if d := Failed(err); d.State != state || d.Detail == "" || d.Action != None {
+				t.Errorf("%v is %s (%s)", err, d.State, d.Detail)
+			}
+		}
+	}
+	key := base64.URLEncoding.EncodeToString([]byte("0123456789abcdefghijklmnopqrstuv"))
+	for _, quoted := range []string{key, key[:30], base64.StdEncoding.EncodeToString([]byte(key)), fmt.Sprintf("%x", key), fmt.Sprint([]byte(key)), `{"0":"` + key + `"}`} {
+		for _, err := range []error{
+			apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "put", resource, "x", "you sent "+quoted, 0, true),
+			&apierrors.StatusError{ErrStatus: metav1.Status{Code: 409, Reason: metav1.StatusReason(quoted), Message: quoted}},
+			&url.Error{Op: "Put", URL: "https://dfw/" + quoted, Err: errors.New("malformed HTTP response " + quoted)},
+			fmt.Errorf("decoding: %s", quoted),
+		} {
+			d := Failed(err)
+			shown := d.Detail + string(d.Reason)
+			for part := 0; part+8 <= len(quoted); part++ {
+				if strings.Contains(shown, quoted[part:part+8]) {
+					t.Fatalf("of what the server quoted, %q is shown: %s", quoted[part:part+8], shown)
+				}
+			}
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	forbidden := apierrors.NewForbidden(resource, "keystone-fernet-keys", errors.New(`User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`))
+	for want, err := range map[string]error{
+		`403 secrets "keystone-fernet-keys" is forbidden: User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`: forbidden,
+		"no answer in time": fmt.Errorf("reading: %w", &url.Error{Op: "Get", URL: "https://dfw", Err: context.DeadlineExceeded}),
+		"dial tcp 10.0.0.9:6443: connect: connection refused": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
+			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}},
+	} {
+		if got := Explain(err); got != want {
+			t.Errorf("explained as %q, want %q", got, want)
+		}
+	}
+}
