@@ -103,6 +103,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 	var s *corev1.Secret
 	if c.secret != nil {
 		s = c.secret.DeepCopy()
+		s.ManagedFields = nil // the server keeps its own record
 	} else {
 		s = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: src.secret.Name}, Type: src.secret.Type}
 	}
