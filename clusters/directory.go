@@ -21,6 +21,8 @@ type File struct {
 	Name string // the remote's
 	Data []byte
 	Err  error
+	// unread says that Err is of the reading, which may go well the next time.
+	unread bool
 }
 
 // Files makes the remotes' files out of raw ones by file name. Names with a
@@ -28,7 +30,11 @@ type File struct {
 // remote's, or that two files have, is an error of that one alone.
 func Files(raw map[string][]byte) []File {
 	var files []File
-	from := map[string]string{}
+	type first struct {
+		file  string
+		place int
+	}
+	seen := map[string]first{}
 	for _, file := range slices.Sorted(maps.Keys(raw)) {
 		if strings.HasPrefix(file, ".") {
 			continue
@@ -37,11 +43,11 @@ func Files(raw map[string][]byte) []File {
 		if reasons := validation.IsDNS1123Label(f.Name); reasons != nil {
 			f.Err = fmt.Errorf("the file name %q does not make a remote's name: %s", file, reasons[0])
 		}
-		if other, twice := from[f.Name]; twice {
-			files[len(files)-1] = File{Name: f.Name, Err: fmt.Errorf("two files are of this name, %s and %s: remove one", other, file)}
+		if other, twice := seen[f.Name]; twice {
+			files[other.place] = File{Name: f.Name, Err: fmt.Errorf("two files are of this name, %s and %s: remove one", other.file, file)}
 			continue
 		}
-		from[f.Name] = file
+		seen[f.Name] = first{file, len(files)}
 		files = append(files, f)
 	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
@@ -82,7 +88,7 @@ func ReadDir(dir string) ([]File, error) {
 	files := Files(raw)
 	for i := range files {
 		if err := failed[files[i].Name]; err != nil && files[i].Err == nil {
-			files[i].Err = err
+			files[i].Err, files[i].unread = err, true
 		}
 	}
 	return files, nil
@@ -121,7 +127,7 @@ func signature(dir string) string {
 			fmt.Fprintln(&b, e.Name(), err)
 			continue
 		}
-		fmt.Fprintln(&b, e.Name(), info.Size(), info.ModTime().UnixNano(), inode(info))
+		fmt.Fprintln(&b, e.Name(), info.Mode(), info.Size(), info.ModTime().UnixNano(), inode(info))
 	}
 	return b.String()
 }

@@ -32,11 +32,7 @@ type Follow func(remote string, secrets corev1client.SecretInterface, timedOut f
 // Remote is a cluster that is to have a copy, and a live client of it. It may
 // be used concurrently.
 type Remote struct {
-	// Name is its kubeconfig file's.
-	Name string
-	// Server is its address.
-	Server string
-
+	server   string
 	conn     *Connection
 	secrets  corev1client.SecretInterface
 	follower Follower
@@ -44,7 +40,7 @@ type Remote struct {
 }
 
 // Address is the API server's.
-func (r *Remote) Address() string { return r.Server }
+func (r *Remote) Address() string { return r.server }
 
 // Copy is what was seen of the remote last, and whether that is sure.
 func (r *Remote) Copy() (mirror.Copy, bool) { return r.follower.Seen() }

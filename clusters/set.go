@@ -88,8 +88,11 @@ func (s *Set) Run(ctx context.Context, dir string) {
 		if now := signature(dir); now != last {
 			files, err := ReadDir(dir)
 			if err == nil {
-				last, trouble = now, ""
+				trouble = ""
 				s.Apply(files)
+				if !slices.ContainsFunc(files, func(f File) bool { return f.unread }) {
+					last = now
+				}
 			} else if err.Error() != trouble {
 				trouble = err.Error()
 				s.opts.Log.Warn("the remotes stay as they are", "error", err.Error())
@@ -162,7 +165,7 @@ func (s *Set) put(f File) bool {
 	m.close()
 	m.remote, m.good, m.err = remote, hash, nil
 	m.stop = s.follow(remote)
-	log.Info("remote taken up", "server", remote.Server)
+	log.Info("remote taken up", "server", remote.Address())
 	return true
 }
 
@@ -184,7 +187,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	}
 	secrets := conn.Core.Secrets(namespace)
 	return &Remote{
-		Name: f.Name, Server: cfg.Host, conn: conn, secrets: secrets, timeout: s.opts.Timeout,
+		server: cfg.Host, conn: conn, secrets: secrets, timeout: s.opts.Timeout,
 		follower: s.opts.Follow(f.Name, secrets, conn.Reset),
 	}, nil
 }

@@ -41,6 +41,15 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A name that two files have costs no other remote anything, wherever the
+// files stand in the order.
+func TestFilesOfOneName(t *testing.T) {
+	files := Files(map[string][]byte{"dfw": []byte("1"), "dfw-a.yaml": []byte("2"), "dfw.yaml": []byte("3")})
+	if len(files) != 2 || files[0].Name != "dfw" || files[0].Err == nil || files[1].Name != "dfw-a" || files[1].Err != nil {
+		t.Errorf("files: %+v", files)
+	}
+}
+
 func TestReadDir(t *testing.T) {
 	dir := t.TempDir()
 	if files, err := ReadDir(filepath.Join(dir, "absent")); err != nil || len(files) != 0 {
@@ -192,6 +201,13 @@ func TestRun(t *testing.T) {
 	until("an added remote is not followed", running("iad", 1))
 	must(t, os.Remove(filepath.Join(dir, "iad")))
 	until("a removed remote is still followed", running("iad", 0))
+
+	path := filepath.Join(dir, "ord.yaml")
+	must(t, os.Symlink(path, path)) // it cannot be read, for now
+	until("a file that cannot be read is not reported", func() bool { _, err := set.Remote("ord"); return err != nil })
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(path, kubeconfigOf(t, "", "", nil), 0o600))
+	until("a file that can be read again is not", running("ord", 1))
 
 	must(t, os.RemoveAll(dir))
 	until("with the directory gone a remote is still there", func() bool { return len(set.Names()) == 0 })

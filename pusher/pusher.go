@@ -126,15 +126,18 @@ func (p *Pusher) work(ctx context.Context, name string) {
 		return
 	}
 	started := time.Now()
-	sync := Sync{Source: p.opts.Source, Admit: r.admit(p.opts.BackoffMax)}
-	o := sync.Run(ctx, remote, !started.Before(r.lookAt))
+	r.forRemote(remote)
+	s := Sync{Source: p.opts.Source, Admit: r.admit(p.opts.BackoffMax)}
+	o := s.Run(ctx, remote, !started.Before(r.lookAt))
 	if ctx.Err() != nil {
 		return
 	}
 	if o.Looked {
 		r.lookAt = time.Now().Add(wait.Jitter(p.opts.Resync, resyncJitter))
 	}
-	r.settle(&o, p.opts.BackoffMax)
+	if r.settle(&o, p.opts.BackoffMax) {
+		p.queue.Add(name) // its events were not heeded
+	}
 	for _, d := range o.Writes {
 		logPush(log, d, time.Since(started))
 	}

@@ -75,6 +75,7 @@ type remote struct {
 	fail    error         // of any request
 	rival   func(*remote) // writes before each of ours
 	hang    chan struct{}
+	mangle  bool // what is written is not what was sent
 	changed func()
 	looks   int
 	writes  int
@@ -123,6 +124,9 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	}
 	r.writes++
 	r.put(d.Secret)
+	if r.mangle {
+		r.secret.Data["0"] = nil
+	}
 	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), nil
 }
 
@@ -345,6 +349,48 @@ func TestContest(t *testing.T) {
 		synctest.Wait()
 		if !dfw.holds(1) {
 			t.Error("after the contest a drift is not repaired at once")
+		}
+	})
+}
+
+// A webhook that alters each write is a rival as well.
+func TestMangledWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{mangle: true}
+		p := running(t, src, members{"dfw": dfw})
+		expect(t, p, "dfw", mirror.Contested)
+		if _, writes := dfw.counts(); writes != 1 {
+			t.Errorf("%d writes at once", writes)
+		}
+		time.Sleep(time.Minute)
+		if _, writes := dfw.counts(); writes > 20 {
+			t.Errorf("%d writes in a minute", writes)
+		}
+		dfw.set(func() { dfw.mangle = false })
+		time.Sleep(2 * time.Minute)
+		expect(t, p, "dfw", mirror.Synced)
+	})
+}
+
+// A contest that ends in a Secret that is not to be written is over: what
+// happens next is heeded.
+func TestContestEndsWhenHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{}
+		p := running(t, src, members{"dfw": dfw})
+		for range 3 {
+			dfw.spoil()
+			synctest.Wait()
+		}
+		expect(t, p, "dfw", mirror.Contested)
+		dfw.set(func() { dfw.secret.Type = corev1.SecretTypeTLS })
+		time.Sleep(5 * time.Second)
+		expect(t, p, "dfw", mirror.Held)
+		dfw.set(func() { dfw.secret = nil })
+		dfw.changed()
+		time.Sleep(time.Second)
+		if !dfw.holds(0) {
+			t.Error("it is not made anew")
 		}
 	})
 }

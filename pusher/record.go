@@ -1,6 +1,7 @@
 package pusher
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -14,6 +15,8 @@ import (
 // record is what is remembered of a remote between two syncs. Its worker alone
 // uses the fields above mu; those below it guards.
 type record struct {
+	// remote is the client that the rest is about.
+	remote Remote
 	// lookAt is when the remote has to be read again.
 	lookAt time.Time
 	// settled is what the remote was last seen to have, or given. A write that
@@ -23,6 +26,8 @@ type record struct {
 	drifted, repaired time.Time
 	// repairing says that this sync has found a drift to repair.
 	repairing bool
+	// rival is the other writer that was seen last.
+	rival string
 
 	mu         sync.Mutex
 	contested  bool
@@ -47,35 +52,37 @@ func settledWith(src mirror.Source) settled {
 // admit lets a write go that is the first repair of a drift, or no repair at
 // all. A second drift within quiet of our repair is a contest: it waits for
 // the back-off, and then is repaired at each turn.
-func (r *record) admit(quiet time.Duration) func(mirror.Source, mirror.Copy, mirror.Decision) (mirror.Decision, bool) {
+func (r *record) admit(quiet time.Duration) func(Outcome) (mirror.Decision, bool) {
 	turn := r.isContested()
-	return func(src mirror.Source, c mirror.Copy, d mirror.Decision) (mirror.Decision, bool) {
-		if settledWith(src) != r.settled {
-			return d, true
+	return func(o Outcome) (mirror.Decision, bool) {
+		undone := o.wroteThis() // what came back is not what was sent
+		if !undone && settledWith(o.Source) != r.settled {
+			return o.Decision, true
 		}
 		r.drifted = time.Now()
-		if !turn && r.drifted.Sub(r.repaired) < quiet {
+		if rival := o.Copy.LastWriter(); rival != "" { // our repair may take its last field from it
+			r.rival = rival
+		}
+		if undone || !turn && r.drifted.Sub(r.repaired) < quiet {
 			r.setContested(true)
-			return contested(c), false
+			return r.contest(), false
 		}
 		r.repairing = true
-		return d, true
+		return o.Decision, true
 	}
 }
 
-func contested(c mirror.Copy) mirror.Decision {
-	rival := c.LastWriter()
-	if rival == "" {
-		rival = "somebody who is not named there"
-	}
+// contest is what is shown of a remote with a rival.
+func (r *record) contest() mirror.Decision {
 	return mirror.Decision{
 		State: mirror.Contested, Reason: "Rival",
-		Detail: "its Secret is changed again and again by " + rival + "; it is repaired now and then; stop the other writer",
+		Detail: "its Secret is changed again and again by " + cmp.Or(r.rival, "somebody who is not named there") + "; it is repaired now and then; stop the other writer",
 	}
 }
 
-// settle notes what a sync came to. A contest is over when there was no drift for as long as quiet.
-func (r *record) settle(o *Outcome, quiet time.Duration) {
+// settle notes what a sync came to, and says whether that ends a contest: when
+// there was no drift for as long as quiet, or nothing is to be written any more.
+func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 	now := time.Now()
 	synced := o.Decision.State == mirror.Synced
 	if len(o.Writes) > 0 || synced {
@@ -85,18 +92,29 @@ func (r *record) settle(o *Outcome, quiet time.Duration) {
 		r.repaired = now
 	}
 	r.repairing = false
-	if now.Sub(r.drifted) >= quiet {
-		r.setContested(false)
-	}
-	if synced && r.isContested() {
-		o.Decision = contested(o.Copy)
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if synced {
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		at := now.UTC()
 		r.lastSynced = &at
 	}
+	if r.contested && (now.Sub(r.drifted) >= quiet || o.Decision.State == mirror.Held) {
+		r.contested = false
+		return true
+	}
+	if r.contested && synced {
+		o.Decision = r.contest()
+	}
+	return false
+}
+
+// forRemote forgets what was of another client, and maybe of another cluster.
+func (r *record) forRemote(remote Remote) {
+	if r.remote == remote {
+		return
+	}
+	r.remote, r.lookAt, r.settled, r.repaired = remote, time.Time{}, settled{}, time.Time{}
+	r.setContested(false)
 }
 
 func (r *record) isContested() bool {

@@ -36,8 +36,9 @@ type Sync struct {
 	Source Source
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
-	// Admit may put off a write; nil admits all.
-	Admit func(mirror.Source, mirror.Copy, mirror.Decision) (mirror.Decision, bool)
+	// Admit may put off the write that was decided on, and says what is shown
+	// instead; nil admits all.
+	Admit func(Outcome) (mirror.Decision, bool)
 }
 
 // Outcome is what a sync came to.
@@ -82,8 +83,8 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 			return o
 		}
 		if s.Admit != nil {
-			if put, ok := s.Admit(o.Source, o.Copy, o.Decision); !ok {
-				o.Decision = put
+			if instead, ok := s.Admit(o); !ok {
+				o.Decision = instead
 				return o
 			}
 		}
@@ -101,6 +102,12 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 			return o
 		}
 	}
+}
+
+// wroteThis says whether the last write was of just what the source has now.
+func (o Outcome) wroteThis() bool {
+	n := len(o.Writes)
+	return n > 0 && o.Writes[n-1].Secret.Annotations[mirror.StampVersion] == o.Source.ResourceVersion()
 }
 
 // decide decides, with the live read where it is called for. The copy was read

@@ -79,16 +79,18 @@ func (w *Watcher[T]) follow(ctx context.Context) {
 	mayRead := false
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
-			defer cancel()
 			opts.FieldSelector = only
-			list, err := w.secrets.List(ctx, opts)
+			var list *corev1.SecretList
+			err := w.timed(ctx, func(ctx context.Context) (err error) {
+				list, err = w.secrets.List(ctx, opts)
+				return err
+			})
 			w.answered(ctx, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			opts.FieldSelector = only
-			events, err := w.secrets.Watch(ctx, opts)
+			events, err := w.begin(ctx, opts)
 			// An API server that has just started forbids everything for a moment.
 			switch refused := apierrors.IsForbidden(err); {
 			case refused && mayRead:
@@ -114,10 +116,38 @@ func (w *Watcher[T]) follow(ctx context.Context) {
 
 // mayRead says whether a GET is allowed. It does not look at what there is.
 func (w *Watcher[T]) mayRead(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
-	defer cancel()
-	_, err := w.secrets.Get(ctx, w.name, metav1.GetOptions{})
+	err := w.timed(ctx, func(ctx context.Context) error {
+		_, err := w.secrets.Get(ctx, w.name, metav1.GetOptions{})
+		return err
+	})
 	return err == nil || apierrors.IsNotFound(err)
+}
+
+// begin sends a WATCH. The deadline is for its answer; the events may take as long as they like.
+func (w *Watcher[T]) begin(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	watching, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(w.opts.Timeout, func() {
+		cancel()
+		w.opts.TimedOut()
+	})
+	events, err := w.secrets.Watch(watching, opts)
+	late.Stop()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return stream{events, cancel}, nil
+}
+
+// stream is a watch that lets go of its context when it is stopped.
+type stream struct {
+	watch.Interface
+	cancel context.CancelFunc
+}
+
+func (s stream) Stop() {
+	s.cancel()
+	s.Interface.Stop()
 }
 
 // answered notes how a LIST or a WATCH went. The first to fail puts what is

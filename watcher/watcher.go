@@ -32,7 +32,7 @@ type Secrets interface {
 type Options[T any] struct {
 	// Parse judges what was seen; nil is an absent Secret. It may keep the Secret.
 	Parse func(*corev1.Secret) T
-	// Timeout bounds a GET.
+	// Timeout bounds a GET, a LIST, and the wait for a WATCH's answer.
 	Timeout time.Duration
 	// Poll is how often Run reads the Secret with GET, whatever the watch says;
 	// jittered. 0: never, for those who do it themselves.
@@ -42,7 +42,7 @@ type Options[T any] struct {
 	Changed func()
 	// Connected is called when the cluster has answered a LIST or a WATCH.
 	Connected func()
-	// TimedOut is called when a GET found no answer in time. It may close connections.
+	// TimedOut is called when a request found no answer in time. It may close connections.
 	TimedOut func()
 	Log      *slog.Logger
 }
@@ -143,19 +143,29 @@ func (w *Watcher[T]) Get(ctx context.Context) (T, error) {
 	number, before := w.started, w.changes
 	w.mu.Unlock()
 
-	getCtx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
-	defer cancel()
-	// No resourceVersion: the API server asks etcd.
-	secret, err := w.secrets.Get(getCtx, w.name, metav1.GetOptions{})
+	var secret *corev1.Secret
+	err := w.timed(ctx, func(ctx context.Context) (err error) {
+		// No resourceVersion: the API server asks etcd.
+		secret, err = w.secrets.Get(ctx, w.name, metav1.GetOptions{})
+		return err
+	})
 	if apierrors.IsNotFound(err) {
 		secret, err = nil, nil
-	}
-	if err != nil && getCtx.Err() != nil && ctx.Err() == nil {
-		w.opts.TimedOut()
 	}
 	seen := w.got(secret, err, before)
 	w.last = result[T]{number, seen, err}
 	return seen, err
+}
+
+// timed runs a request with a deadline, and says so where it passed without an answer.
+func (w *Watcher[T]) timed(ctx context.Context, request func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, w.opts.Timeout)
+	defer cancel()
+	err := request(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		w.opts.TimedOut()
+	}
+	return err
 }
 
 // got takes the answer to a GET. What the watch brought while it was under way
@@ -175,9 +185,12 @@ func (w *Watcher[T]) got(secret *corev1.Secret, err error, before uint64) T {
 		}
 	}
 	w.err, w.doubt = nil, false
-	overtaken := w.changes != before && (secret == nil || newer(w.version, secret.ResourceVersion))
-	if !overtaken {
+	during := w.changes != before
+	if !during || secret == nil || !newer(w.version, secret.ResourceVersion) {
 		w.set(secret, versionOf(secret))
+	}
+	if during && secret == nil { // an absence has no version: which was first is not known
+		w.inDoubt()
 	}
 	return w.seen
 }
@@ -204,7 +217,7 @@ func (w *Watcher[T]) Wrote(secret *corev1.Secret) {
 
 // set changes what is seen, and says so where it did change. w.mu is held.
 func (w *Watcher[T]) set(secret *corev1.Secret, version string) {
-	if w.read && version != "" && version == w.version {
+	if w.read && version == w.version {
 		return
 	}
 	w.seen, w.read, w.version = w.opts.Parse(secret), true, version

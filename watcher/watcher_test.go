@@ -34,6 +34,7 @@ type cluster struct {
 	mu       sync.Mutex
 	get      func() (*corev1.Secret, error)
 	watchErr error
+	hang     bool // a WATCH gets no answer
 	gets     int
 	watches  int
 	lists    int
@@ -57,7 +58,11 @@ func (c *cluster) List(context.Context, metav1.ListOptions) (*corev1.SecretList,
 	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
 }
 
-func (c *cluster) Watch(context.Context, metav1.ListOptions) (watch.Interface, error) {
+func (c *cluster) Watch(ctx context.Context, _ metav1.ListOptions) (watch.Interface, error) {
+	if c.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watches++
@@ -133,29 +138,38 @@ func TestWhichViewCounts(t *testing.T) {
 			}
 		}
 	}
+	absentDuring := func(bring story) story {
+		return func(w *Watcher[string], c *cluster) {
+			c.get = func() (*corev1.Secret, error) { bring(w, c); return nil, errNotFound }
+			if _, err := w.Get(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	for what, tc := range map[string]struct {
 		tale []story
 		seen string
 		sure bool
 	}{
-		"nothing":                                   {nil, "", false},
-		"the watch goes on":                         {[]story{event("5"), event("6")}, "6", true},
-		"the watch lags behind a GET":               {[]story{get("6"), event("5")}, "6", true},
-		"the watch catches up with a GET":           {[]story{get("6"), event("5"), event("7")}, "7", true},
-		"a GET rewinds":                             {[]story{event("9"), get("4")}, "4", true},
-		"after a rewind the watch counts again":     {[]story{event("9"), get("4"), event("5")}, "5", true},
-		"the watch lags behind our own write":       {[]story{event("5"), wrote("7"), event("6")}, "7", true},
-		"a rival was faster than our answer":        {[]story{event("5"), event("8"), wrote("7")}, "8", true},
-		"deleted":                                   {[]story{event("5"), gone("6")}, "absent", true},
-		"deleted before our write":                  {[]story{event("5"), wrote("7"), gone("6")}, "7", true},
-		"absent, says a GET, and then it is there":  {[]story{get("absent"), event("5")}, "5", true},
-		"a list without it":                         {[]story{event("5"), list("9")}, "absent", true},
-		"a list that lags":                          {[]story{get("6"), list("5", secretAt("5"))}, "6", false},
-		"a list of a restored cluster, then a GET":  {[]story{event("9"), list("5", secretAt("5")), get("5")}, "5", true},
-		"a list with others alone":                  {[]story{list("9", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}})}, "absent", true},
-		"a GET is overtaken by the watch":           {[]story{during("5", event("6"))}, "6", true},
-		"a GET is overtaken by an older event":      {[]story{get("4"), during("7", event("6"))}, "7", true},
-		"a GET finds the end of a rewind meanwhile": {[]story{event("9"), during("4", event("8"))}, "4", true},
+		"nothing":                                      {nil, "", false},
+		"the watch goes on":                            {[]story{event("5"), event("6")}, "6", true},
+		"the watch lags behind a GET":                  {[]story{get("6"), event("5")}, "6", true},
+		"the watch catches up with a GET":              {[]story{get("6"), event("5"), event("7")}, "7", true},
+		"a GET rewinds":                                {[]story{event("9"), get("4")}, "4", true},
+		"after a rewind the watch counts again":        {[]story{event("9"), get("4"), event("5")}, "5", true},
+		"the watch lags behind our own write":          {[]story{event("5"), wrote("7"), event("6")}, "7", true},
+		"a rival was faster than our answer":           {[]story{event("5"), event("8"), wrote("7")}, "8", true},
+		"deleted":                                      {[]story{event("5"), gone("6")}, "absent", true},
+		"deleted before our write":                     {[]story{event("5"), wrote("7"), gone("6")}, "7", true},
+		"absent, says a GET, and then it is there":     {[]story{get("absent"), event("5")}, "5", true},
+		"a list without it":                            {[]story{event("5"), list("9")}, "absent", true},
+		"a list that lags":                             {[]story{get("6"), list("5", secretAt("5"))}, "6", false},
+		"a list of a restored cluster, then a GET":     {[]story{event("9"), list("5", secretAt("5")), get("5")}, "5", true},
+		"a list with others alone":                     {[]story{list("9", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}})}, "absent", true},
+		"a GET is overtaken by the watch":              {[]story{during("5", event("6"))}, "6", true},
+		"a GET is overtaken by an older event":         {[]story{get("4"), during("7", event("6"))}, "7", true},
+		"a GET finds nothing, and the watch something": {[]story{event("4"), absentDuring(event("5"))}, "absent", false},
+		"a GET finds the end of a rewind meanwhile":    {[]story{event("9"), during("4", event("8"))}, "4", true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			c := &cluster{}
@@ -224,6 +238,35 @@ func TestGetFails(t *testing.T) {
 	if seen, sure := w.Seen(); seen != "5" || !sure {
 		t.Errorf("after a failure %q, %v is seen", seen, sure)
 	}
+}
+
+// What is seen again unchanged is no change: whoever is told of one reads again.
+func TestChangedOnlyWhenItDid(t *testing.T) {
+	changed := 0
+	c := &cluster{get: answer(nil, errNotFound)}
+	w := versions(c, Options[string]{Changed: func() { changed++ }})
+	for range 10 {
+		if _, err := w.Get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changed != 1 {
+		t.Errorf("still absent, and it changed %d times", changed)
+	}
+}
+
+// A WATCH that is never answered does not keep the watcher, and its connection, for ever.
+func TestWatchHasADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{get: answer(secretAt("5"), nil), hang: true}
+		var timeouts atomic.Int32
+		w := versions(c, Options[string]{TimedOut: func() { timeouts.Add(1) }})
+		_, err := w.begin(t.Context(), metav1.ListOptions{})
+		synctest.Wait()
+		if err == nil || timeouts.Load() != 1 {
+			t.Errorf("error %v, %d time-outs", err, timeouts.Load())
+		}
+	})
 }
 
 // Where the token may read and not watch, the reflector ends, and does not

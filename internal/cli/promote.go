@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -82,19 +81,22 @@ func (p *promotion) run(ctx context.Context, ask io.Reader) error {
 	}
 	fmt.Fprintf(p.out, "%s becomes the main, term %d, with primary %d (%s).\n", p.region, term,
 		src.Keys().Prints().Primary(), src.Keys().Prints()[src.Keys().Prints().Primary()])
-	lost := p.plan(src, seen)
+	lost := p.plan(src, mirror.ReadSource(src.Marked(p.region, term)), seen)
 	if len(lost) > 0 && !p.force {
-		return notWell{fmt.Errorf("nothing was changed: %s ahead of this cluster's keys, or not kin to them, and tokens would be lost; promote there instead, or add --force", strings.Join(lost, ", "))}
+		return notWell{fmt.Errorf("nothing was changed: the keys of %s are ahead of this cluster's, or not kin to them, and tokens would be lost; promote there instead, or add --force", strings.Join(lost, ", "))}
 	}
-	if ask != nil && !p.confirmed(ask) {
+	if ask != nil && !p.confirmed(ctx, ask) {
 		return notWell{errors.New("nothing was changed")}
 	}
 	if src, err = p.mark(ctx, src, term); err != nil {
-		return notWell{fmt.Errorf("nothing was changed: %w", err)}
+		return notWell{fmt.Errorf("the promotion has not begun: %w", err)}
 	}
 	again := p.each(ctx, p.set.Names(), p.look)
 	p.tellChanges(seen, again)
-	if rival := p.rivalTerm(src, again); rival > 0 && rival < mirror.MaxTerm {
+	if rival := p.rivalTerm(src, again); rival > 0 {
+		if rival == mirror.MaxTerm {
+			return notWell{fmt.Errorf("term %d has turned up elsewhere meanwhile, and there is none above it: find out who wrote it", rival)}
+		}
 		fmt.Fprintf(p.out, "Term %d has turned up elsewhere meanwhile: marking once more.\n", rival)
 		if _, err = p.mark(ctx, src, rival+1); err != nil {
 			return notWell{fmt.Errorf("marking once more: %w", err)}
@@ -126,8 +128,9 @@ func (p *promotion) highest(src mirror.Source, seen map[string]pusher.Outcome) i
 	return highest
 }
 
-// plan prints what will happen to each remote, and returns those whose keys would be lost.
-func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (lost []string) {
+// plan prints what will happen to each remote once src is the main, and
+// returns those whose keys would be lost.
+func (p *promotion) plan(src, promoted mirror.Source, seen map[string]pusher.Outcome) (lost []string) {
 	if len(seen) == 0 {
 		fmt.Fprintln(p.out, "  there are no remotes")
 	}
@@ -141,6 +144,8 @@ func (p *promotion) plan(src mirror.Source, seen map[string]pusher.Outcome) (los
 		case !c.Promotable(src):
 			lost = append(lost, name)
 			fmt.Fprintf(p.out, "  %s: has keys that this cluster does not continue (%s): its tokens will be lost\n", name, describe(c))
+		case mirror.Decide(promoted, c, false).State == mirror.Held:
+			fmt.Fprintf(p.out, "  %s: stays as it is: %s\n", name, mirror.Decide(promoted, c, false).Detail)
 		default:
 			fmt.Fprintf(p.out, "  %s: gets these keys (now %s)\n", name, describe(c))
 		}
@@ -164,10 +169,21 @@ func describe(c mirror.Copy) string {
 	return c.Whose()
 }
 
-func (p *promotion) confirmed(in io.Reader) bool {
+// confirmed asks, until there is an answer or ctx is done.
+func (p *promotion) confirmed(ctx context.Context, in io.Reader) bool {
 	fmt.Fprint(p.out, "Go on? [y/N] ")
-	line, _ := bufio.NewReader(in).ReadString('\n')
-	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line)))
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case line := <-answer:
+		return line == "y" || line == "yes"
+	case <-ctx.Done():
+		fmt.Fprintln(p.out)
+		return false
+	}
 }
 
 // mark sets the mark by compare-and-swap. A rotation that came in between is
@@ -181,11 +197,16 @@ func (p *promotion) mark(ctx context.Context, shown mirror.Source, term int) (mi
 			src, _ = p.source.Seen()
 			return src, nil
 		}
-		if !apierrors.IsConflict(err) {
-			return src, fmt.Errorf("marking the source: %s", mirror.Explain(err))
+		refused := fmt.Errorf("marking the source: %s", mirror.Explain(err))
+		known := apierrors.ReasonForError(err) != metav1.StatusReasonUnknown
+		if known && !apierrors.IsConflict(err) {
+			return src, refused
 		}
 		if src, err = p.source.Get(ctx); err != nil {
-			return src, fmt.Errorf("reading the source again: %s", mirror.Explain(err))
+			return src, fmt.Errorf("%w; and whether it is marked is not known: look at fernetcast status", refused)
+		}
+		if src.Owner() == (mirror.Owner{Region: p.region, Term: term, UID: shown.UID()}) { // the answer was lost
+			return src, nil
 		}
 		if !src.SameClaims(shown) || !src.Keys().Prints().Continues(shown.Keys().Prints()) {
 			break
@@ -201,9 +222,11 @@ func (p *promotion) write(ctx context.Context, src mirror.Source, term int) erro
 	if err != nil {
 		return err
 	}
-	written, err := secrets.Update(ctx, src.Marked(p.region, term), metav1.UpdateOptions{FieldManager: mirror.FieldManager})
+	written, err := secrets.Update(ctx, src.Marked(p.region, term), metav1.UpdateOptions{FieldManager: mirror.MarkManager})
 	if err == nil {
 		p.source.Wrote(written)
+	} else if ctx.Err() != nil {
+		p.home.reset()
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,7 +17,6 @@ import (
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
@@ -76,10 +76,9 @@ func (o *runOptions) check() error {
 			return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", o.listen)
 		}
 	}
-	for flag, d := range map[string]time.Duration{"--resync": o.resync, "--backoff-initial": o.backoffInitial, "--backoff-max": o.backoffMax} {
-		if err := positive(flag, d); err != nil {
-			return err
-		}
+	if err := errors.Join(positive("--resync", o.resync), positive("--backoff-initial", o.backoffInitial),
+		positive("--backoff-max", o.backoffMax)); err != nil {
+		return err
 	}
 	if o.backoffInitial > o.backoffMax {
 		return fmt.Errorf("--backoff-initial %s is above --backoff-max %s", o.backoffInitial, o.backoffMax)
@@ -102,14 +101,11 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		Namespace: o.namespace, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log,
 		Changed: func(remote string) { push.ClientChanged(remote) },
 		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
-			return watcher.New(secrets, o.secret, watcher.Options[mirror.Copy]{
-				Parse:     func(s *corev1.Secret) mirror.Copy { return mirror.ReadCopy(remote, s) },
-				Timeout:   o.requestTimeout,
-				Changed:   func() { push.RemoteChanged(remote) },
-				Connected: func() { push.RemoteAnswered(remote) },
-				TimedOut:  timedOut,
-				Log:       log.With("remote", remote),
-			})
+			opts := o.copyOptions(remote, timedOut)
+			opts.Changed = func() { push.RemoteChanged(remote) }
+			opts.Connected = func() { push.RemoteAnswered(remote) }
+			opts.Log = log.With("remote", remote)
+			return watcher.New(secrets, o.secret, opts)
 		},
 	})
 	push = pusher.New(pusher.Options{

@@ -16,7 +16,6 @@ import (
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -30,6 +29,7 @@ type session struct {
 	source *watcher.Watcher[mirror.Source]
 	set    *clusters.Set
 	log    *slog.Logger
+	warned bool // that there are no remotes
 }
 
 // open reads the source and the remotes' kubeconfigs. A source that does not
@@ -53,11 +53,7 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 		Namespace: o.namespace, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: quiet,
 		Changed: func(string) {},
 		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
-			return watcher.New(secrets, o.secret, watcher.Options[mirror.Copy]{
-				Parse:    func(s *corev1.Secret) mirror.Copy { return mirror.ReadCopy(remote, s) },
-				Timeout:  o.requestTimeout,
-				TimedOut: timedOut,
-			})
+			return watcher.New(secrets, o.secret, o.copyOptions(remote, timedOut))
 		},
 	})
 	return s, s.read(cmd.Context())
@@ -80,7 +76,7 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	name, isSecret := strings.CutPrefix(from, secretPrefix)
 	if !isSecret {
 		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
+			s.warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
 		}
 		return clusters.ReadDir(from)
 	}
@@ -88,13 +84,21 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	defer cancel()
 	secret, err := s.home.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		s.log.Warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
+		s.warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
 	return clusters.Files(secret.Data), nil
+}
+
+// warn warns once, however often status --watch looks.
+func (s *session) warn(text string, args ...any) {
+	if !s.warned {
+		s.warned = true
+		s.log.Warn(text, args...)
+	}
 }
 
 // choose checks that the named remotes exist; without names it is all of them.
@@ -150,7 +154,9 @@ func (s *session) one(ctx context.Context, name string, step step) pusher.Outcom
 	if remote == nil {
 		return pusher.Outcome{Decision: pusher.Refused(mirror.Decision{State: mirror.Misconfigured}, err)}
 	}
-	return step(ctx, remote)
+	o := step(ctx, remote)
+	o.Decision = pusher.Refused(o.Decision, err)
+	return o
 }
 
 // status is the document of what came out.
@@ -165,7 +171,7 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 		r := o.Copy.Status(src, o.Decision)
 		r.Name = name
 		if remote, _ := s.set.Remote(name); remote != nil {
-			r.Server = remote.Server
+			r.Server = remote.Address()
 		}
 		st.Remotes = append(st.Remotes, r)
 	}

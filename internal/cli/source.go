@@ -39,7 +39,9 @@ func (h *home) connect() (*clusters.Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the source's cluster: %w", err)
 	}
-	cfg.Proxy = http.ProxyFromEnvironment
+	if cfg.Proxy == nil {
+		cfg.Proxy = http.ProxyFromEnvironment
+	}
 	h.conn, err = clusters.Connect(cfg, userAgent())
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
@@ -113,6 +115,15 @@ func (h *home) sourceOptions(log *slog.Logger) watcher.Options[mirror.Source] {
 		Timeout:  h.opts.requestTimeout,
 		TimedOut: h.reset,
 		Log:      log.With("source", h.opts.namespace+"/"+h.opts.secret),
+	}
+}
+
+// copyOptions are those that every watcher of a remote's copy has.
+func (o *options) copyOptions(remote string, timedOut func()) watcher.Options[mirror.Copy] {
+	return watcher.Options[mirror.Copy]{
+		Parse:    func(s *corev1.Secret) mirror.Copy { return mirror.ReadCopy(remote, s) },
+		Timeout:  o.requestTimeout,
+		TimedOut: timedOut,
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *session) show(out io.Writer, st mirror.Status) error {
 	fmt.Fprintln(w, "REMOTE\tSTATE\tPRIMARY\tBEHIND\tLAST PUSHED\tDETAIL")
 	for _, r := range st.Remotes {
 		fmt.Fprintln(w, strings.Join([]string{
-			r.Name, string(r.State), primary(r.Primary, r.Keys), behind(r), ago(r.LastPushed), detail(r),
+			r.Name, string(r.State), primary(r.Primary, r.Keys), behind(r), ago(r.LastPushed), r.Detail,
 		}, "\t"))
 	}
 	if err := w.Flush(); err != nil {
@@ -89,12 +89,4 @@ func ago(t *time.Time) string {
 	}
 	// The API server's clock may be ahead of ours.
 	return duration.HumanDuration(max(0, time.Since(*t)))
-}
-
-// detail is the reason, where it says more than the detail itself, and the detail.
-func detail(r mirror.RemoteStatus) string {
-	if r.State == mirror.Held {
-		return strings.ToLower(string(r.Reason)) + ": " + r.Detail
-	}
-	return r.Detail
 }

@@ -23,7 +23,7 @@ func TestTable(t *testing.T) {
 		Remotes: []mirror.RemoteStatus{
 			{Name: "dfw", State: mirror.Synced, Primary: ptr.To(8), Behind: ptr.To(0), Keys: keys, LastPushed: ago(4*time.Hour + 12*time.Minute)},
 			{Name: "iad", State: mirror.Unreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout"},
-			{Name: "ord", State: mirror.Held, Reason: mirror.Discontinuous, Detail: "the source's keys do not continue", Primary: ptr.To(5), Keys: keyset.Prints{5: "0c0c0c0c"}, LastPushed: ago(48 * time.Hour)},
+			{Name: "ord", State: mirror.Held, Reason: mirror.Discontinuous, Detail: "discontinuous: the source's keys do not continue", Primary: ptr.To(5), Keys: keyset.Prints{5: "0c0c0c0c"}, LastPushed: ago(48 * time.Hour)},
 		},
 	}
 	var out bytes.Buffer

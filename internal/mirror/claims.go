@@ -33,12 +33,19 @@ const (
 // FieldManager is the name under which API servers keep what we wrote.
 const FieldManager = "fernetcast"
 
+// MarkManager is the name under which they keep a mark. It is another, so that
+// a promotion does not pass for a push, nor for a rotation.
+const MarkManager = "fernetcast-promote"
+
 // MaxTerm is the highest term there may be.
 const MaxTerm = 999999
 
 const maxRegionBytes = 255
 
-var termForm = regexp.MustCompile(`^[1-9][0-9]{0,5}$`)
+var (
+	termForm    = regexp.MustCompile(`^[1-9][0-9]{0,5}$`)
+	versionForm = regexp.MustCompile(`^[1-9][0-9]*$`)
+)
 
 // Owner is whose copy a Secret is, or, as its mark, which main it is itself.
 // The zero Owner is nobody.
@@ -83,7 +90,9 @@ func readClaims(s *corev1.Secret) claims {
 	var c claims
 	c.mark, c.marked = c.readOwner(s, MarkRegion, MarkTerm, MarkUID)
 	c.stamp, _ = c.readOwner(s, StampRegion, StampTerm, StampUID)
-	c.pushed = s.Annotations[StampVersion]
+	if version := s.Annotations[StampVersion]; versionForm.MatchString(version) {
+		c.pushed = version
+	}
 	if keys, err := keyset.ParsePrints(s.Annotations[StampKeys]); err == nil {
 		c.keys = keys
 	}

@@ -52,6 +52,7 @@ func TestPromotable(t *testing.T) {
 		"a copy, drifted":                  {secret(farUID, "9", anew, stamp("iad", 2, "u", "1", older0)), true},
 		"a copy without its fingerprints":  {secret(farUID, "9", anew, without(stamp("iad", 2, "u", "1", older0), StampKeys)), false},
 		"the old main, equal":              {secret(farUID, "9", newest, mark("iad", 2, farUID)), true},
+		"the old main, emptied":            {secret(farUID, "9", "", mark("iad", 2, farUID)), true},
 		"the old main, ahead":              {secret(farUID, "9", "0=e 3=c 4=d", mark("iad", 2, farUID)), false},
 		"restored from an old main, ahead": {secret(farUID, "9", "0=e 3=c 4=d", mark("iad", 2, "gone")), false},
 	} {

@@ -60,7 +60,7 @@ func (c Copy) LastWriter() string {
 			last = m
 		}
 	}
-	return last.Manager
+	return words(last.Manager) // a text of the server's
 }
 
 // lastPushed is when fernetcast wrote last, by the API server's own record.

@@ -97,27 +97,29 @@ func Decide(src Source, c Copy, force bool) Decision {
 		return Decision{State: Self, Reason: IsSource, Detail: "this kubeconfig points at the source itself"}
 	}
 	if other := c.Rival(src); other.Term > 0 { // row 7
-		return held(Owned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
+		d := held(Owned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
 			other.Region, other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
+		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID // our own next term
+		return d
 	}
 	ours := c.claims.stamp == src.owner
 	same := src.set.SameData(c.secret.Data)
 	switch {
 	case len(c.claims.unreadable) > 0: // row 8
 		list := strings.Join(c.claims.unreadable, ", ")
-		return held(BadStamp, "its annotations %s cannot be read, so whose copy it is is not known; nothing was changed; if it is nobody's: remove them there: kubectl annotate secret -n %s %s %s-",
+		return held(BadStamp, "stamp: its annotations %s cannot be read, so whose copy it is is not known; nothing was changed; if it is nobody's: remove them there: kubectl annotate secret -n %s %s %s-",
 			list, c.secret.Namespace, c.secret.Name, strings.Join(c.claims.unreadable, "- "))
 	case same && ours && !c.claims.marked && c.claims.pushed != "" && c.claims.keys.Equal(src.set.Prints()): // row 9
 		return Decision{State: Synced}
 	case ptr.Deref(c.secret.Immutable, false): // row 10
-		return held(Immutable, "its Secret is immutable; nothing was changed; delete it there and it is made anew")
+		return held(Immutable, "immutable: its Secret is; nothing was changed; delete it there and it is made anew")
 	case c.secret.Type != src.secret.Type:
-		return held(OtherType, "its Secret is of type %s, the source's of %s; nothing was changed; delete it there and it is made anew",
-			c.secret.Type, src.secret.Type)
+		return held(OtherType, "type: its Secret is of type %s, the source's of %s; nothing was changed; delete it there and it is made anew",
+			words(string(c.secret.Type)), src.secret.Type)
 	case same: // row 11
 		return write(src, c, Update, c.difference(src))
 	case ours && !force && !src.set.Prints().Continues(c.stamped()): // row 12
-		d := held(Discontinuous, "the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
+		d := held(Discontinuous, "discontinuous: the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
 			c.remote, c.stamped().Primary(), src.set.Prints().Primary(), c.remote)
 		d.LiveRead = true
 		return d
@@ -144,7 +146,7 @@ func decideBySource(src Source) (Decision, bool) {
 
 // promoteCommand is what makes an unpromoted source the main.
 func (s Source) promoteCommand() string {
-	if len(s.claims.unreadable) > 0 || s.claims.marked {
+	if len(s.claims.unreadable) > 0 {
 		return "fernetcast promote REGION --force"
 	}
 	return "fernetcast promote REGION"

@@ -66,7 +66,7 @@ func Explain(err error) string {
 	switch isRequest := errors.As(err, &request); {
 	case errors.As(err, &status):
 		return strings.TrimSpace(fmt.Sprintf("%d %s", status.Status().Code, words(status.Status().Message)))
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && !dialing(err):
 		return "no answer in time"
 	case isRequest && (answered(err) || fromSystem(err)):
 		return request.Err.Error()
@@ -92,6 +92,12 @@ func fromSystem(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var alert tls.AlertError
 	return errors.As(err, &operation) || errors.As(err, &lookup) || errors.As(err, &certificate) || errors.As(err, &alert) || errors.As(err, &file)
+}
+
+// dialing says whether an error came before there was a connection: it names the address.
+func dialing(err error) bool {
+	var operation *net.OpError
+	return errors.As(err, &operation) && operation.Op == "dial"
 }
 
 func timedOut(err error) bool {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,10 +55,23 @@ func TestFailed(t *testing.T) {
 	}
 }
 
+// dialTimeout is the error that a dial past its deadline has inside.
+func dialTimeout(t *testing.T) error {
+	t.Helper()
+	_, err := (&net.Dialer{Deadline: time.Now().Add(-time.Second)}).DialContext(t.Context(), "tcp", "127.0.0.1:9")
+	var operation *net.OpError
+	if !errors.As(err, &operation) {
+		t.Fatal(err)
+	}
+	return operation.Err
+}
+
 func TestExplain(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "keystone-fernet-keys", errors.New(`User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`))
 	for want, err := range map[string]error{
 		`403 secrets "keystone-fernet-keys" is forbidden: User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`: forbidden,
+		"dial tcp 10.0.0.9:6443: i/o timeout": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
+			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: dialTimeout(t)}},
 		"no answer in time": fmt.Errorf("reading: %w", &url.Error{Op: "Get", URL: "https://dfw", Err: context.DeadlineExceeded}),
 		"dial tcp 10.0.0.9:6443: connect: connection refused": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
 			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}},

@@ -93,5 +93,6 @@ func (c Copy) Promotable(src Source) bool {
 	default:
 		return true
 	}
-	return src.set.Prints().Continues(holds)
+	// One without a primary holds nothing to be lost.
+	return holds.Primary() == 0 || src.set.Prints().Continues(holds)
 }

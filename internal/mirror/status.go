@@ -27,6 +27,8 @@ type SourceStatus struct {
 	Staged          bool          `json:"staged"`
 	RotatedAt       *time.Time    `json:"rotatedAt"`
 	Keys            keyset.Prints `json:"keys"`
+	// Stale says that the source could not be read of late.
+	Stale bool `json:"-"`
 }
 
 // RemoteStatus is one remote's part of a [Status].
@@ -52,7 +54,7 @@ func (s Status) Well() bool {
 			return false
 		}
 	}
-	return s.Source.State == SourceMain || s.Source.State == SourceStandby
+	return !s.Source.Stale && (s.Source.State == SourceMain || s.Source.State == SourceStandby)
 }
 
 // Status tells what the source is. trouble is why it could not be read of
@@ -73,7 +75,7 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	}
 	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
 	if trouble != "" {
-		st.Detail = trouble
+		st.Detail, st.Stale = trouble, true
 	}
 	return st
 }
