@@ -81,7 +81,7 @@ func TestSourceMalformed(t *testing.T) {
 	}
 	run.refuses(ground.Repository{}, "it holds no keys")
 	run.refuses(ground.Repository{"0": keys["0"]}, "no primary key")
-	w.says(1, []string{"REFUSED", "sourcerefused", "no primary key", "nothing was changed", "dfw", "iad", "ord"}, "status")
+	w.says(1, []string{"REFUSED", "source: ", "no primary key", "nothing was changed", "dfw", "iad", "ord"}, "status")
 	w.says(1, []string{"no primary key"}, "push", "--force")
 	w.says(1, []string{"no primary key", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 	w.untouched(histories)
@@ -137,8 +137,8 @@ func TestSourceRecreated(t *testing.T) {
 	}
 	run.sees(last.ResourceVersion)
 	run.allShow("Held", "fernetcast promote", remotes...)
-	w.says(1, []string{"UNPROMOTED", "notpromoted", "nothing was changed", "fernetcast promote"}, "status")
-	w.says(1, []string{"notpromoted"}, "push", "--force")
+	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", "fernetcast promote"}, "status")
+	w.says(1, []string{"not promoted"}, "push", "--force")
 	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
 	if secret, err := w.main.Secret(w.ctx, w.ns); err != nil || secret.ResourceVersion != last.ResourceVersion {
 		t.Errorf("a promotion that was refused has changed the source: %v", err)
