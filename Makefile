@@ -45,11 +45,14 @@ unit:
 	go test -race -count=1 -timeout 5m $(T) ./...
 
 # Control planes, manifests, and the real program on them. One package at a
-# time: the clusters of two would share the machine, and deadlines would tell of that.
+# time: the clusters of two would share the machine, and deadlines would tell of
+# that. The manifests' tests have all of kubectl in them and start nothing at
+# once: without the race detector it need not be compiled a second time.
 e2e:
 	@echo "== end to end, on control planes built from their Go modules (the first time takes some minutes)"
-	@cd e2e; assets=$$(go run ./ground/prepare); packages=$$(go list ./... | grep -v /e2e/bench); \
-	set -x; KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -p 1 -timeout 20m $(T) $$packages
+	@cd e2e; assets=$$(go run ./ground/prepare); export KUBEBUILDER_ASSETS=$$assets; \
+	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); set -x; \
+	go test -count=1 -p 1 -timeout 20m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 20m $(T) $$packages
 
 # How fast it is, beside the least possible. On a quiet machine.
 bench:
