@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,6 +23,11 @@ func connectTo(t *testing.T, handler http.HandlerFunc) *Connection {
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
+	return connectToServer(t, server)
+}
+
+func connectToServer(t *testing.T, server *httptest.Server) *Connection {
+	t.Helper()
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	conn, err := Connect(&rest.Config{Host: server.URL, BearerToken: "a-token", Proxy: http.ProxyFromEnvironment,
 		TLSClientConfig: rest.TLSClientConfig{CAData: ca}}, "test")
@@ -90,13 +96,20 @@ func TestEndlessBodyIsCut(t *testing.T) {
 }
 
 // A server that took the request and says nothing loses its connection at the
-// deadline, so that the next request dials anew.
+// deadline, so that the next request dials anew. Over HTTP/2 the end of the
+// request alone would keep it.
 func TestTimedOutConnectionIsClosed(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	server.EnableHTTP2 = true
 	closed := make(chan struct{}, 1)
-	conn := connectTo(t, func(_ http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done()
-		closed <- struct{}{}
-	})
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	conn := connectToServer(t, server)
 	err := conn.timed(t.Context(), 2*time.Second, func(ctx context.Context) error {
 		_, err := conn.Core.Secrets("openstack").Get(ctx, "keystone-fernet-keys", metav1.GetOptions{})
 		return err
