@@ -1,4 +1,5 @@
-# For everybody: make demo, make test. The other targets are parts of these.
+# For everybody: make demo, make test. check and e2e are the parts of test;
+# bench and clean stand apart.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -46,8 +47,8 @@ unit:
 
 # Control planes, manifests, and the real program on them. One package at a
 # time: the clusters of two would share the machine, and deadlines would tell of
-# that. The manifests' tests have all of kubectl in them and start nothing at
-# once: without the race detector it need not be compiled a second time.
+# that. The manifests' tests have all of kubectl in them, and little that runs
+# concurrently: without the race detector kubectl is compiled only once.
 e2e:
 	@echo "== end to end, on control planes built from their Go modules (the first time takes some minutes)"
 	@cd e2e; assets=$$(go run ./ground/prepare); export KUBEBUILDER_ASSETS=$$assets; \

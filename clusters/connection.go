@@ -58,9 +58,9 @@ func (c *Connection) Close() {
 	c.dialer.CloseAll()
 }
 
-// timed runs a request with a deadline, and resets the connection where it
+// Timed runs a request with a deadline, and resets the connection where it
 // passed without an answer.
-func (c *Connection) timed(ctx context.Context, timeout time.Duration, request func(context.Context) error) error {
+func (c *Connection) Timed(ctx context.Context, timeout time.Duration, request func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := request(limited)

@@ -110,7 +110,7 @@ func TestTimedOutConnectionIsClosed(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	conn := connectToServer(t, server)
-	err := conn.timed(t.Context(), 2*time.Second, func(ctx context.Context) error {
+	err := conn.Timed(t.Context(), 2*time.Second, func(ctx context.Context) error {
 		_, err := conn.Core.Secrets("openstack").Get(ctx, "keystone-fernet-keys", metav1.GetOptions{})
 		return err
 	})

@@ -50,10 +50,10 @@ func (e entry) content() json.RawMessage {
 	return slices.Concat(e.Cluster, e.User, e.Context)
 }
 
-// ParseKubeconfig reads the current context of a kubeconfig, and the namespace
+// parseKubeconfig reads the current context of a kubeconfig, and the namespace
 // in it, "" where it has none. It refuses every field that could do more than
 // say where the cluster is and prove who we are, naming it; never a value.
-func ParseKubeconfig(data []byte) (*rest.Config, string, error) {
+func parseKubeconfig(data []byte) (*rest.Config, string, error) {
 	var k kubeconfig
 	if err := yaml.Unmarshal(data, &k); err != nil {
 		return nil, "", errors.New("it is not the YAML of a kubeconfig")

@@ -34,7 +34,7 @@ func kubeconfigOf(t testing.TB, list, field string, value any) []byte {
 }
 
 func TestParseKubeconfig(t *testing.T) {
-	cfg, namespace, err := ParseKubeconfig(kubeconfigOf(t, "cluster", "tls-server-name", "kubernetes"))
+	cfg, namespace, err := parseKubeconfig(kubeconfigOf(t, "cluster", "tls-server-name", "kubernetes"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +52,12 @@ func TestKubeconfigTakesWhatIsNotSet(t *testing.T) {
 		"insecure-skip-tls-verify": "cluster", "exec": "user", "tokenFile": "user", "as-groups": "user", "extensions": "user",
 	} {
 		for _, nothing := range []any{nil, false, "", []any{}, map[string]any{}} {
-			if _, _, err := ParseKubeconfig(kubeconfigOf(t, list, field, nothing)); err != nil {
+			if _, _, err := parseKubeconfig(kubeconfigOf(t, list, field, nothing)); err != nil {
 				t.Errorf("%s: %v: %v", field, nothing, err)
 			}
 		}
 	}
-	if _, _, err := ParseKubeconfig(kubeconfigOf(t, "context", "extensions", []any{map[string]any{"name": "minikube"}})); err != nil {
+	if _, _, err := parseKubeconfig(kubeconfigOf(t, "context", "extensions", []any{map[string]any{"name": "minikube"}})); err != nil {
 		t.Error(err)
 	}
 }
@@ -94,7 +94,7 @@ func TestKubeconfigRefuses(t *testing.T) {
 		{"user", "token", []any{"secret-word"}},
 		{"user", "token", ""},
 	} {
-		_, _, err := ParseKubeconfig(kubeconfigOf(t, tc.list, tc.field, tc.value))
+		_, _, err := parseKubeconfig(kubeconfigOf(t, tc.list, tc.field, tc.value))
 		switch {
 		case err == nil:
 			t.Errorf("%s: %v is taken", tc.field, tc.value)
@@ -109,7 +109,7 @@ func TestKubeconfigRefuses(t *testing.T) {
 		"twice": "current-context: x\ncontexts: [{name: x, context: {cluster: c}}, {name: x, context: {cluster: d}}]\n",
 		"null":  "current-context: x\ncontexts: [{name: x}]\n",
 	} {
-		if _, _, err := ParseKubeconfig([]byte(data)); err == nil {
+		if _, _, err := parseKubeconfig([]byte(data)); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
@@ -121,7 +121,7 @@ func FuzzParseKubeconfig(f *testing.F) {
 	f.Add(kubeconfigOf(f, "user", "exec", map[string]any{"command": "sh"}))
 	f.Add(kubeconfigOf(f, "cluster", "certificate-authority-data", base64.StdEncoding.EncodeToString([]byte("x"))))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, _, err := ParseKubeconfig(data)
+		cfg, _, err := parseKubeconfig(data)
 		if err != nil {
 			return
 		}

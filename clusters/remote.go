@@ -57,7 +57,7 @@ func (r *Remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	if d.Action == mirror.Create {
 		send = r.create
 	}
-	err := r.conn.timed(ctx, r.timeout, func(ctx context.Context) error {
+	err := r.conn.Timed(ctx, r.timeout, func(ctx context.Context) error {
 		written, err := send(ctx, d.Secret)
 		if err == nil {
 			r.follower.Wrote(written)

@@ -64,12 +64,15 @@ func New(opts Options) *Pusher {
 // keys of the past.
 func (p *Pusher) SourceChanged() {
 	for _, name := range p.opts.Remotes.Names() {
-		p.ClientChanged(name)
+		p.tryNow(name)
 	}
 }
 
 // ClientChanged has a remote looked at that came, went or got another client.
-func (p *Pusher) ClientChanged(name string) {
+func (p *Pusher) ClientChanged(name string) { p.tryNow(name) }
+
+// tryNow ends a remote's waiting.
+func (p *Pusher) tryNow(name string) {
 	p.limiter.Forget(name)
 	p.queue.Add(name)
 }
@@ -85,7 +88,7 @@ func (p *Pusher) RemoteChanged(name string) {
 // RemoteAnswered has a remote tried again that failed and is alive again.
 func (p *Pusher) RemoteAnswered(name string) {
 	if p.limiter.NumRequeues(name) > 0 && !p.record(name).isContested() {
-		p.ClientChanged(name)
+		p.tryNow(name)
 	}
 }
 
@@ -122,7 +125,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 		return
 	case remote == nil:
 		p.limiter.Forget(name)
-		r.note(log, mirror.Decision{State: mirror.Misconfigured, Reason: "Kubeconfig", Detail: refused.Error()}, refused)
+		r.note(log, mirror.Decision{State: mirror.Misconfigured, Reason: mirror.BadKubeconfig, Detail: refused.Error()}, refused)
 		return
 	}
 	started := time.Now()
@@ -149,7 +152,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 // failed or is not at its end, else for its next read.
 func (p *Pusher) again(name string, r *record, o Outcome) {
 	switch o.Decision.State {
-	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failing:
+	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failed:
 		p.limiter.ask(name, retryAfter(o.Err))
 		p.queue.AddRateLimited(name)
 	default:

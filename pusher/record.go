@@ -75,7 +75,7 @@ func (r *record) admit(quiet time.Duration) func(Outcome) (mirror.Decision, bool
 // contest is what is shown of a remote with a rival.
 func (r *record) contest() mirror.Decision {
 	return mirror.Decision{
-		State: mirror.Contested, Reason: "Rival",
+		State: mirror.Contested, Reason: mirror.Rivalled,
 		Detail: "its Secret is changed again and again by " + cmp.Or(r.rival, "somebody who is not named there") + "; it is repaired now and then; stop the other writer",
 	}
 }
@@ -174,5 +174,5 @@ func Refused(d mirror.Decision, refused error) mirror.Decision {
 	if d.State != mirror.Misconfigured {
 		detail += "; going on with the last good one: " + strings.TrimSpace(string(d.State)+" "+d.Detail)
 	}
-	return mirror.Decision{State: mirror.Misconfigured, Reason: "Kubeconfig", Detail: detail}
+	return mirror.Decision{State: mirror.Misconfigured, Reason: mirror.BadKubeconfig, Detail: detail}
 }

@@ -145,7 +145,7 @@ func (s Sync) Look(ctx context.Context, remote Remote) Outcome {
 }
 
 func (o Outcome) failed(err error) Outcome {
-	o.Decision, o.Err = mirror.Failed(err), err
+	o.Decision, o.Err = mirror.FailureOf(err), err
 	return o
 }
 

@@ -1,8 +1,8 @@
 // Package watcher follows one Secret of one cluster: the source, and, where it
 // is handed to package clusters, a remote's copy.
 //
-// It says that something changed and what was seen last. It hands no payload
-// on, decides nothing and writes nothing.
+// Its calls say only that something changed; what was seen last is there to be
+// asked for. It decides nothing and writes nothing.
 package watcher
 
 import (

@@ -19,7 +19,7 @@ import (
 // The exit codes.
 const (
 	exitWell    = 0
-	exitNotWell = 1 // some remote, or the source, is not well
+	exitNotWell = 1 // some remote, or the source, is not well, or nothing could be done
 	exitUsage   = 2 // bad usage or configuration
 )
 
@@ -89,8 +89,8 @@ It runs beside Keystone in the main region, watches the Secret
 openstack/keystone-fernet-keys, and the moment a rotation changes it, writes the
 same keys into the Secret of the same name in every remote cluster.
 
-Exit codes: 0, all is well; 1, the source or some remote is not; 2, bad usage
-or configuration.`,
+Exit codes: 0, all is well; 1, the source or some remote is not, or the command
+could not be carried out; 2, bad usage or configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

@@ -25,8 +25,8 @@ var mayImport = map[string][]string{
 // mayRequire are the modules that the program itself is made of.
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
-	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/fsnotify/fsnotify",
-	"github.com/prometheus/client_golang", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
+	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra",
+	"sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
 }
 
 func goList(t *testing.T, args ...string) []string {

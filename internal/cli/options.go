@@ -37,8 +37,8 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.context, "context", "", "context of that kubeconfig (default: its current one)")
 	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source and in each remote whose kubeconfig names none")
 	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret with the keys")
-	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or secret/NAME in the source's namespace\n"+
-		"(default: "+defaultDirectory+" where it exists, else "+defaultSecret+")")
+	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or, but for run, secret/NAME in the source's namespace\n"+
+		"(default: "+defaultDirectory+" where it exists, and for run, else "+defaultSecret+")")
 	f.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second, "deadline of each request")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")

@@ -43,7 +43,12 @@ not kin to them: their tokens would be lost. --force does it all the same, and
 replaces a mark or an owner on this cluster's Secret that cannot be read.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("promote takes one REGION")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := mirror.CheckRegion(args[0]); err != nil {
 				return err
@@ -216,19 +221,17 @@ func (p *promotion) mark(ctx context.Context, shown mirror.Source, term int) (mi
 }
 
 func (p *promotion) write(ctx context.Context, src mirror.Source, term int) error {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.requestTimeout)
-	defer cancel()
-	secrets, err := p.home.secrets()
+	conn, err := p.home.connect()
 	if err != nil {
 		return err
 	}
-	written, err := secrets.Update(ctx, src.Marked(p.region, term), metav1.UpdateOptions{FieldManager: mirror.MarkManager})
-	if err == nil {
-		p.source.Wrote(written)
-	} else if ctx.Err() != nil {
-		p.home.reset()
-	}
-	return err
+	return conn.Timed(ctx, p.opts.requestTimeout, func(ctx context.Context) error {
+		written, err := conn.Core.Secrets(p.opts.namespace).Update(ctx, src.Marked(p.region, term), metav1.UpdateOptions{FieldManager: mirror.MarkManager})
+		if err == nil {
+			p.source.Wrote(written)
+		}
+		return err
+	})
 }
 
 // rivalTerm is the highest term that another owner has and ours does not outrank; 0 for none.

@@ -10,7 +10,7 @@ func newPush(o *options) *cobra.Command {
 		Use:   "push [REMOTE...]",
 		Short: "Push once, print the table, exit",
 		Long: `Pushes the source's keys to the named remotes, or to all, once, and prints how
-each stands then. It writes only what run would write.
+each stands then. It decides as run does, but does not wait where run waits.
 
 With --force it also pushes a key set that does not continue the one that a
 remote was given: the answer to a deliberate re-key of the same Secret. Nothing

@@ -56,7 +56,7 @@ again.`,
 	f.StringVar(&o.listen, "listen", ":9464", "address of /livez, /readyz and /statusz; empty: none")
 	f.DurationVar(&o.resync, "resync", time.Minute, "how often source and remotes are read, whatever their watches say")
 	f.DurationVar(&o.backoffInitial, "backoff-initial", 200*time.Millisecond, "first wait of a remote that failed")
-	f.DurationVar(&o.backoffMax, "backoff-max", 30*time.Second, "longest wait of a remote that failed")
+	f.DurationVar(&o.backoffMax, "backoff-max", 30*time.Second, "longest wait of a remote that failed, and how long a contested one has to be quiet")
 	return cmd
 }
 
@@ -88,7 +88,7 @@ func (o *runOptions) check() error {
 
 // run wires everything together, and returns when all of it has ended.
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
-	log.Info("starting", "version", version, "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
+	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
 	var push *pusher.Pusher
 	home := &home{opts: o.options}

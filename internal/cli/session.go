@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (s *session) choose(names []string) ([]string, error) {
 	all := s.set.Names()
 	for _, name := range names {
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, strings.Join(all, ", "))
+			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
 		}
 	}
 	if len(names) == 0 {

@@ -11,7 +11,16 @@ import (
 // version is set when a release is built: -ldflags "-X …/internal/cli.version=v1.2.3".
 var version = "dev"
 
-func userAgent() string { return "fernetcast/" + version }
+func userAgent() string { return "fernetcast/" + release() }
+
+// release is the version that was set, else the module's that go install took.
+func release() string {
+	info, ok := debug.ReadBuildInfo()
+	if version != "dev" || !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return version
+	}
+	return info.Main.Version
+}
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
@@ -19,7 +28,7 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fernetcast %s (%s, %s/%s%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, revision())
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fernetcast %s (%s, %s/%s%s)\n", release(), runtime.Version(), runtime.GOOS, runtime.GOARCH, revision())
 			return err
 		},
 	}

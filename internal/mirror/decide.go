@@ -1,3 +1,5 @@
+// Package mirror says what is seen of the source and of a remote's copy, and
+// decides what is to be done. It is pure: it sends no request.
 package mirror
 
 import (
@@ -24,17 +26,18 @@ const (
 	Contested     State = "Contested"     // another writer undoes what we write
 	Denied        State = "Denied"        // 401, 403
 	Unreachable   State = "Unreachable"   // no answer
-	Failing       State = "Failed"        // any other answer
+	Failed        State = "Failed"        // any other answer
 	Misconfigured State = "Misconfigured" // its kubeconfig is refused
 )
 
 // Well says whether there is nothing to do and nothing to see to.
 func (s State) Well() bool { return s == Synced || s == Standby || s == Self }
 
-// Reason is the one word for the row of the decision table that was met.
+// Reason is one word for why: the row of the decision table that was met, or
+// what went wrong with a request.
 type Reason string
 
-// The reasons that are not API servers' own.
+// The reasons, beside those that apimachinery has for an answer's code.
 const (
 	SourceNotRead   Reason = "SourceNotRead"
 	SourceIsAbsent  Reason = "SourceAbsent"
@@ -53,6 +56,11 @@ const (
 	Discontinuous   Reason = "Discontinuous"
 	Drifted         Reason = "Drifted"
 	Rotated         Reason = "Rotated"
+	Rivalled        Reason = "Rival"
+	BadKubeconfig   Reason = "Kubeconfig"
+	OtherAnswer     Reason = "Answer"
+	TimedOut        Reason = "Timeout"
+	NoConnection    Reason = "Connection"
 )
 
 // Action is what is to be done for a remote.
@@ -93,7 +101,7 @@ func Decide(src Source, c Copy, force bool) Decision {
 		return Decision{Action: Look, State: Pending, Reason: NotLookedAt, Detail: "not looked at yet"}
 	case c.secret == nil: // row 5
 		return write(src, c, Create, Absent)
-	case c.secret.UID == src.UID(): // row 6
+	case c.Is(src): // row 6
 		return Decision{State: Self, Reason: IsSource, Detail: "this kubeconfig points at the source itself"}
 	}
 	if other := c.Rival(src); other.Term > 0 { // row 7
@@ -184,7 +192,7 @@ func (c Copy) difference(src Source) Reason {
 func describe(src Source, c Copy, reason Reason) string {
 	switch reason {
 	case Absent:
-		return "it has no such Secret yet"
+		return "it has no such Secret"
 	case Unstamped:
 		return "its Secret was never stamped: its keys are to be replaced"
 	case Superseded:

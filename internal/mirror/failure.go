@@ -17,9 +17,9 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// Failed is what a remote is shown as whose request ended with err.
-func Failed(err error) Decision {
-	d := Decision{State: Failing, Reason: "Answer", Detail: Explain(err)}
+// FailureOf is what a remote is shown as whose request ended with err.
+func FailureOf(err error) Decision {
+	d := Decision{State: Failed, Reason: OtherAnswer, Detail: Explain(err)}
 	var status apierrors.APIStatus
 	switch {
 	case errors.As(err, &status):
@@ -27,9 +27,9 @@ func Failed(err error) Decision {
 		d.State, d.Reason = byCode(code)
 	case answered(err):
 	case timedOut(err):
-		d.State, d.Reason = Unreachable, "Timeout"
+		d.State, d.Reason = Unreachable, TimedOut
 	case disconnected(err):
-		d.State, d.Reason = Unreachable, "Connection"
+		d.State, d.Reason = Unreachable, NoConnection
 	}
 	if d.State == Denied {
 		d.Detail += "; " + remedy(err)
@@ -47,7 +47,7 @@ func byCode(code int) (State, Reason) {
 	case code == http.StatusTooManyRequests || code >= http.StatusInternalServerError:
 		return Unreachable, reason
 	}
-	return Failing, reason
+	return Failed, reason
 }
 
 func remedy(err error) string {

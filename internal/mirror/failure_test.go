@@ -28,10 +28,10 @@ func TestFailed(t *testing.T) {
 	for state, errs := range map[State][]error{
 		Denied:      {status(401), status(403)},
 		Unreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded)},
-		Failing:     {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
+		Failed:      {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
 	} {
 		for _, err := range errs {
-			if d := Failed(err); d.State != state || d.Detail == "" || d.Action != None {
+			if d := FailureOf(err); d.State != state || d.Detail == "" || d.Action != None {
 				t.Errorf("%v is %s (%s)", err, d.State, d.Detail)
 			}
 		}
@@ -44,7 +44,7 @@ func TestFailed(t *testing.T) {
 			&url.Error{Op: "Put", URL: "https://dfw/" + quoted, Err: errors.New("malformed HTTP response " + quoted)},
 			fmt.Errorf("decoding: %s", quoted),
 		} {
-			d := Failed(err)
+			d := FailureOf(err)
 			shown := d.Detail + string(d.Reason)
 			for part := 0; part+8 <= len(quoted); part++ {
 				if strings.Contains(shown, quoted[part:part+8]) {

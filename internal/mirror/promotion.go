@@ -24,6 +24,7 @@ func (s Source) Unreadable() []string { return s.claims.unreadable }
 // written over this source by compare-and-swap. Only promote does.
 func (s Source) Marked(region string, term int) *corev1.Secret {
 	marked := s.secret.DeepCopy()
+	marked.ManagedFields = nil // the server keeps its own record
 	dropAnnotations(marked)
 	setAnnotations(marked, map[string]string{
 		MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID),

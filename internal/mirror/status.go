@@ -7,7 +7,8 @@ import (
 )
 
 // Status is what is known of source and remotes: the document of /statusz and
-// of status -o json. Fields are added, never renamed; what is not known is null.
+// of status -o json. Fields are added, never renamed; what is not known is null,
+// or "" for a text.
 type Status struct {
 	Source  SourceStatus   `json:"source"`
 	Remotes []RemoteStatus `json:"remotes"` // by name

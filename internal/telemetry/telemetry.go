@@ -59,7 +59,7 @@ func (s Server) serve(ctx context.Context) error {
 	}
 	s.Log.Info("serving health and status", "address", listener.Addr().String())
 	server := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           s.handler(),
 		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
@@ -73,8 +73,8 @@ func (s Server) serve(ctx context.Context) error {
 	return nil
 }
 
-// Handler is what is served.
-func (s Server) Handler() http.Handler {
+// handler is what is served.
+func (s Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

@@ -40,7 +40,7 @@ func TestHandler(t *testing.T) {
 	s := Server{Ready: ready.Load, Log: slog.New(slog.DiscardHandler), Status: func() mirror.Status {
 		return mirror.Status{Source: mirror.SourceStatus{State: mirror.SourceMain}, Remotes: []mirror.RemoteStatus{{Name: "dfw"}}}
 	}}
-	server := httptest.NewServer(s.Handler())
+	server := httptest.NewServer(s.handler())
 	defer server.Close()
 	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/statusz": 200, "/": 404} {
 		if code, body := get(t, server.URL+path); code != want {
