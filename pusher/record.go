@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // record is what is remembered of a remote between two syncs. Its worker alone
@@ -38,15 +37,12 @@ type record struct {
 
 // settled is an owner's key set.
 type settled struct {
-	region string
-	term   int
-	uid    types.UID
-	keys   string
+	owner mirror.Owner
+	keys  string
 }
 
 func settledWith(src mirror.Source) settled {
-	o := src.Owner()
-	return settled{o.Region, o.Term, o.UID, src.Keys().Prints().String()}
+	return settled{src.Owner(), src.Keys().Prints().String()}
 }
 
 // admit lets a write go that is the first repair of a drift, or no repair at

@@ -17,6 +17,7 @@ import (
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -81,9 +82,15 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		}
 		return clusters.ReadDir(from)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.opts.requestTimeout)
-	defer cancel()
-	secret, err := s.home.Get(ctx, name, metav1.GetOptions{})
+	conn, err := s.home.connect()
+	if err != nil {
+		return nil, err
+	}
+	var secret *corev1.Secret
+	err = conn.Timed(ctx, s.opts.requestTimeout, func(ctx context.Context) (err error) {
+		secret, err = conn.Core.Secrets(s.opts.namespace).Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
 	if apierrors.IsNotFound(err) {
 		s.warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil
