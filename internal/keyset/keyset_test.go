@@ -243,27 +243,3 @@ func TestRotationsContinue(t *testing.T) {
 		}
 	})
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add("1", key(1))
-	f.Add("01", key(1)+"\n")
-	f.Add("1_0", "")
-	f.Fuzz(func(t *testing.T, index, value string) {
-		d := data(map[int]int{0: 1, 3: 2})
-		d[index] = []byte(value)
-		set, err := Parse(d)
-		if err != nil {
-			return
-		}
-		if n, err := strconv.Atoi(index); err != nil || strconv.Itoa(n) != index || n < 0 {
-			t.Errorf("index %q is taken", index)
-		}
-		raw, err := base64.URLEncoding.DecodeString(strings.TrimSuffix(value, "\n"))
-		if err != nil || len(raw) != keyBytes || strings.Count(value, "\n") > 1 {
-			t.Errorf("value %q is taken", value)
-		}
-		if back, err := ParsePrints(set.Prints().String()); err != nil || !back.Equal(set.Prints()) {
-			t.Errorf("the fingerprints do not read back: %v", err)
-		}
-	})
-}

@@ -1,0 +1,117 @@
+package keyset
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// saysNoKey are all the words that an error has: a data key that is no index,
+// if it is short, an index, a length, and nothing else of what was parsed.
+var saysNoKey = regexp.MustCompile(`^(it holds no keys` +
+	`|data key ("(?s:.*)"|of \d+ characters) is not a key's index \(0, 1, 2 …\)` +
+	`|key (0|[1-9]\d*) (is empty|has a line break inside, or more than one at its end|is not url-safe base64` +
+	`|is of \d+ bytes, not 32|is the all-zero key, which is known to the public)` +
+	`|it has no primary key, that is no index above 0)$`)
+
+// goodIndex and goodKey say what the rule is in other words than Parse.
+func goodIndex(name string) (int, bool) {
+	n, err := strconv.Atoi(name)
+	return n, err == nil && n >= 0 && n <= math.MaxInt32 && strconv.Itoa(n) == name
+}
+
+func goodKey(value string) bool {
+	text := strings.TrimSuffix(value, "\n")
+	if len(text) != 44 || text[43] != '=' {
+		return false
+	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	if strings.Trim(text[:43], alphabet) != "" {
+		return false
+	}
+	// The last of the 43 characters has two bits that belong to no byte.
+	return strings.Trim(text[:42], "A") != "" || strings.IndexByte(alphabet, text[42]) >= 4
+}
+
+// Parse takes what is good, and nothing else; what it took it gives back byte
+// for byte, and it names no key, neither in an error nor when printed.
+func FuzzParse(f *testing.F) {
+	f.Add("0", key(1), "1", key(2))
+	f.Add("1", key(1)+"\n", "01", key(2)+"\n")
+	f.Add("1_0", "", "0", base64.URLEncoding.EncodeToString(make([]byte, keyBytes)))
+	f.Add("2147483647", key(1)[:43], "2147483648", key(1)[:42]+"==")
+	f.Add(key(1), "1", "-1", strings.Repeat("A", 42)+"B=")
+	f.Add("7", key(1)[:20]+"\n"+key(1)[20:], "8", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, keyBytes)))
+	f.Fuzz(func(t *testing.T, index, value, other, otherValue string) {
+		d := map[string][]byte{index: []byte(value), other: []byte(otherValue)}
+		want, primary := true, 0
+		for name, value := range d {
+			n, ok := goodIndex(name)
+			want, primary = want && ok && goodKey(string(value)), max(primary, n)
+		}
+		set, err := Parse(d)
+		if (err == nil) != (want && primary > 0) {
+			t.Fatalf("%q is taken: %v", d, err)
+		}
+		if err != nil {
+			if !saysNoKey.MatchString(err.Error()) || len(set.Data())+len(set.Prints()) > 0 {
+				t.Errorf("refused with %q, and %v", err, set)
+			}
+			return
+		}
+		if !set.SameData(d) || len(set.Data()) != len(d) || set.Prints().Primary() != primary {
+			t.Errorf("%q is read as %v", d, set)
+		}
+		if again, err := Parse(set.Data()); err != nil || !again.SameData(d) {
+			t.Errorf("what was taken is refused: %v", err)
+		}
+		if back, err := ParsePrints(set.Prints().String()); err != nil || !back.Equal(set.Prints()) {
+			t.Errorf("the fingerprints do not read back: %v", err)
+		}
+		if shown := fmt.Sprintf("%v", set); shown != set.Prints().String() {
+			t.Errorf("printed as %s", shown)
+		}
+	})
+}
+
+var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (("(?s:.*)"|of \d+ characters) is not index=fingerprint` +
+	`|the indices are not in ascending order, each once)$`)
+
+// ParsePrints takes what String writes, and nothing else; an error quotes no
+// more than a few characters: somebody may have put keys there.
+func FuzzParsePrints(f *testing.F) {
+	f.Add("0=1a2b3c4d,7=00000000,10=ffffffff")
+	f.Add("0=1a2b3c4d,0=1a2b3c4d")
+	f.Add("01=1A2B3C4D")
+	f.Add("0=" + key(1) + ",1=" + key(2))
+	f.Add(",=")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParsePrints(text)
+		if err != nil {
+			// Each byte that is quoted takes four characters at most.
+			if !printsSayLittle.MatchString(err.Error()) || p != nil || len(err.Error()) > 150 {
+				t.Errorf("refused with %q, and %v", err, p)
+			}
+			return
+		}
+		if p.String() != text || len(p) == 0 {
+			t.Errorf("%q is read as %v", text, p)
+		}
+		for n, print := range p {
+			if raw, err := strconv.ParseUint(print, 16, 32); err != nil || fmt.Sprintf("%08x", raw) != print || n < 0 || n > math.MaxInt32 {
+				t.Errorf("%d=%s is taken", n, print)
+			}
+		}
+		var back Prints
+		asJSON, err := json.Marshal(p)
+		if err != nil || json.Unmarshal(asJSON, &back) != nil || !back.Equal(p) {
+			t.Errorf("%v reads back from JSON as %v", p, back)
+		}
+	})
+}
