@@ -6,37 +6,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
-
-// Whatever the annotations are, an owner is whole or nobody, and what is kept
-// of it writes the same annotations again.
-func FuzzClaims(f *testing.F) {
-	f.Add("sjc", "3", "uid", "0=1a2b3c4d,1=00000000")
-	f.Add("", "03", "", "")
-	f.Add("sjc", "1000000", "uid", "1=x")
-	f.Fuzz(func(t *testing.T, region, term, uid, keys string) {
-		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), Annotations: map[string]string{
-			MarkRegion: region, MarkTerm: term, MarkUID: uid,
-			StampRegion: region, StampTerm: term, StampUID: uid, StampVersion: "7", StampKeys: keys,
-		}}}
-		c := readClaims(s)
-		readable := len(c.unreadable) == 0
-		if whole := c.stamp.Term >= 1 && c.stamp.Term <= MaxTerm && c.stamp.UID != "" && CheckRegion(c.stamp.Region) == nil; whole != readable {
-			t.Errorf("owner %+v, unreadable %v", c.stamp, c.unreadable)
-		}
-		if c.mark != c.stamp || (c.validMark(s.UID) != c.mark) || c.highestTerm() != c.stamp.Term {
-			t.Errorf("mark %+v, stamp %+v, of the same annotations", c.mark, c.stamp)
-		}
-		if c.keys != nil && c.keys.String() != keys {
-			t.Errorf("keys %q read as %v", keys, c.keys)
-		}
-		src := Source{secret: s}
-		if marked := readClaims(src.Marked("iad", MaxTerm)); marked.mark.Term != MaxTerm && uid != "" || marked.stamp != (Owner{}) || marked.keys != nil {
-			t.Errorf("marked, it has %+v", marked)
-		}
-	})
-}
 
 func TestPromotable(t *testing.T) {
 	src := ReadSource(secret(homeUID, "100", newest, stamp("iad", 2, farUID, "1", newest)))
