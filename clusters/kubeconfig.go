@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	casejson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/rest"
 	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/yaml"
@@ -46,8 +47,15 @@ type entry struct {
 	Context json.RawMessage `json:"context"`
 }
 
-func (e entry) content() json.RawMessage {
-	return slices.Concat(e.Cluster, e.User, e.Context)
+// content is what an entry of that list holds; nil where it holds nothing.
+func (e entry) content(list string) json.RawMessage {
+	switch list {
+	case "clusters":
+		return e.Cluster
+	case "users":
+		return e.User
+	}
+	return e.Context
 }
 
 // parseKubeconfig reads the current context of a kubeconfig, and the namespace
@@ -55,7 +63,9 @@ func (e entry) content() json.RawMessage {
 // say where the cluster is and prove who we are, naming it; never a value.
 func parseKubeconfig(data []byte) (*rest.Config, string, error) {
 	var k kubeconfig
-	if err := yaml.Unmarshal(data, &k); err != nil {
+	// The names of fields as they are written, as kubectl reads them: the
+	// standard library's decoder would take Users for users.
+	if data, err := yaml.YAMLToJSON(data); err != nil || casejson.Unmarshal(data, &k) != nil {
 		return nil, "", errors.New("it is not the YAML of a kubeconfig")
 	}
 	if k.CurrentContext == "" {
@@ -91,7 +101,7 @@ func take(list string, entries []entry, name string, to any, allowed []string) e
 		return fmt.Errorf("%s has %q more than once", list, name)
 	}
 	var fields map[string]any
-	if err := json.Unmarshal(entries[i].content(), &fields); err != nil {
+	if err := json.Unmarshal(entries[i].content(list), &fields); err != nil {
 		return fmt.Errorf("%s: %q is empty or not a mapping", list, name)
 	}
 	for field, value := range fields {

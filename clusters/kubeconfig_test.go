@@ -1,7 +1,6 @@
 package clusters
 
 import (
-	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -113,21 +112,4 @@ func TestKubeconfigRefuses(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
-}
-
-// Whatever is taken goes by https, and reads no file and runs nothing.
-func FuzzParseKubeconfig(f *testing.F) {
-	f.Add(kubeconfigOf(f, "", "", nil))
-	f.Add(kubeconfigOf(f, "user", "exec", map[string]any{"command": "sh"}))
-	f.Add(kubeconfigOf(f, "cluster", "certificate-authority-data", base64.StdEncoding.EncodeToString([]byte("x"))))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, _, err := parseKubeconfig(data)
-		if err != nil {
-			return
-		}
-		if !strings.HasPrefix(strings.ToLower(cfg.Host), "https://") || cfg.Insecure || cfg.BearerTokenFile != "" || cfg.CAFile != "" ||
-			cfg.CertFile != "" || cfg.KeyFile != "" || cfg.ExecProvider != nil || cfg.AuthProvider != nil || cfg.Username != "" || cfg.Impersonate.UserName != "" {
-			t.Errorf("taken: %s", cfg.String())
-		}
-	})
 }

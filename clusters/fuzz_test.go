@@ -1,0 +1,125 @@
+package clusters
+
+import (
+	"bytes"
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+)
+
+// tame fails the test where a config could do more than reach a server by
+// https and prove who we are.
+func tame(t *testing.T, cfg *rest.Config) {
+	t.Helper()
+	server, err := url.Parse(cfg.Host)
+	if err != nil || server.Scheme != "https" || server.Host == "" || server.User != nil || server.RawQuery != "" || server.Fragment != "" {
+		t.Errorf("the server %q is taken", cfg.Host)
+	}
+	if cfg.Insecure || cfg.BearerTokenFile != "" || cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" ||
+		cfg.ExecProvider != nil || cfg.AuthProvider != nil || cfg.AuthConfigPersister != nil || cfg.Username != "" || cfg.Password != "" ||
+		cfg.Impersonate.UserName != "" || cfg.Impersonate.UID != "" || len(cfg.Impersonate.Groups)+len(cfg.Impersonate.Extra) > 0 {
+		t.Errorf("taken: %s", cfg.String())
+	}
+	if cfg.BearerToken == "" && len(cfg.CertData) == 0 {
+		t.Error("taken without credentials")
+	}
+	if cfg.Proxy == nil {
+		t.Error("without a proxy function client-go keeps the transport for ever")
+	}
+}
+
+// Whatever is taken goes by https, reads no file and runs nothing; and it is
+// what kubectl would take from the same file, where kubectl can read it.
+func FuzzParseKubeconfig(f *testing.F) {
+	f.Add(kubeconfigOf(f, "", "", nil))
+	f.Add(kubeconfigOf(f, "user", "exec", map[string]any{"command": "sh"}))
+	f.Add(kubeconfigOf(f, "cluster", "certificate-authority-data", base64.StdEncoding.EncodeToString([]byte("x"))))
+	f.Add(kubeconfigOf(f, "cluster", "proxy-url", "socks5://proxy:1080"))
+	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, user: {token: t}}], "u\u017fers": [{name: u, user: {token: other}}]}`))
+	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, user: {token: t}}], Users: [{name: u, user: {token: other}}]}`))
+	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster: {token: t}}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, namespace, err := parseKubeconfig(data)
+		if err != nil {
+			return
+		}
+		tame(t, cfg)
+		loader, err := clientcmd.NewClientConfigFromBytes(data)
+		if err != nil {
+			return
+		}
+		theirs, err := loader.ClientConfig()
+		if err != nil {
+			return
+		}
+		if u, err := url.Parse(cfg.Host); theirs.Host != cfg.Host && (err != nil || theirs.Host != u.String()) ||
+			theirs.BearerToken != cfg.BearerToken || theirs.ServerName != cfg.ServerName ||
+			!bytes.Equal(theirs.CAData, cfg.CAData) || !bytes.Equal(theirs.CertData, cfg.CertData) || !bytes.Equal(theirs.KeyData, cfg.KeyData) {
+			t.Errorf("read as %s, by kubectl as %s", cfg.String(), theirs.String())
+		}
+		if ns, _, err := loader.Namespace(); err == nil && ns != namespace && (ns != "default" || namespace != "") {
+			t.Errorf("the namespace is read as %q, by kubectl as %q", namespace, ns)
+		}
+	})
+}
+
+// canary stands for what may not be shown.
+const canary = "canary+0wnKe5Zt1="
+
+// In an otherwise good kubeconfig a field with whatever value is either one of
+// those that are allowed, or sets nothing, or is refused; and no error shows a value.
+func FuzzKubeconfigField(f *testing.F) {
+	allowed := map[string][]string{"cluster": clusterFields, "user": userFields, "context": contextFields}
+	lists := []string{"cluster", "context", "user"}
+	f.Add(byte(0), "server", "https://a")
+	f.Add(byte(0), "server", "http://")
+	f.Add(byte(0), "proxy-url", "socks5://a:b@")
+	f.Add(byte(0), "certificate-authority-data", "")
+	f.Add(byte(1), "namespace", "openstack")
+	f.Add(byte(2), "exec", "{command: sh}")
+	f.Add(byte(2), "Token", "")
+	f.Add(byte(2), "extensions", "[{name: x}]")
+	f.Fuzz(func(t *testing.T, list byte, field, text string) {
+		where := lists[int(list)%len(lists)]
+		var value any
+		if yaml.Unmarshal([]byte(text), &value) != nil {
+			value = text
+		}
+		// Twice: with the value as it is, and as a text that must not be seen.
+		for _, value := range []any{value, text + canary} {
+			data := kubeconfigOf(t, where, field, value)
+			data = bytes.ReplaceAll(data, []byte("a-token"), []byte(canary))
+			cfg, _, err := parseKubeconfig(data)
+			if err != nil {
+				if strings.Contains(err.Error(), canary) {
+					t.Errorf("%s %q of %q: the error shows a value: %v", where, field, text, err)
+				}
+				continue
+			}
+			tame(t, cfg)
+			if !slices.Contains(allowed[where], field) && field != "extensions" && !nothing(value) {
+				t.Errorf("%s %q of %q is taken", where, field, text)
+			}
+		}
+	})
+}
+
+// nothing says whether a field with that value is as good as not there.
+func nothing(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return slices.Contains([]any{nil, false, "", float64(0)}, value)
+}
