@@ -1,0 +1,62 @@
+package pusher
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// A remote that is down is tried ever more seldom, for ever; a new key set, or
+// its being alive again, ends the waiting.
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{}
+		p := running(t, src, members{"dfw": dfw})
+		dfw.set(func() { dfw.fail = apierrors.NewServiceUnavailable("down") })
+		src.rotate()
+		p.SourceChanged()
+		time.Sleep(time.Hour)
+		expect(t, p, "dfw", mirror.Unreachable)
+		if next := state(t, p, "dfw").NextTry; next == nil || time.Until(*next) > 30*time.Second {
+			t.Errorf("next try at %v", next)
+		}
+		dfw.set(func() { dfw.fail = nil })
+		p.RemoteAnswered("dfw")
+		synctest.Wait()
+		expect(t, p, "dfw", mirror.Synced)
+		if state(t, p, "dfw").NextTry != nil || !dfw.holds(1) {
+			t.Error("it still waits")
+		}
+	})
+}
+
+func TestLimiter(t *testing.T) {
+	l := newLimiter(200*time.Millisecond, 30*time.Second)
+	for try := range 1000 {
+		wait := l.When("dfw")
+		if wait < 100*time.Millisecond || wait > 30*time.Second {
+			t.Fatalf("try %d waits %v", try, wait)
+		}
+		if try > 50 && wait < 10*time.Second {
+			t.Fatalf("try %d waits only %v", try, wait)
+		}
+	}
+	if n := l.NumRequeues("dfw"); n != 1000 {
+		t.Errorf("%d requeues", n)
+	}
+	l.Forget("dfw")
+	if wait := l.When("dfw"); wait > 300*time.Millisecond || l.NumRequeues("dfw") != 1 {
+		t.Errorf("forgotten, it waits %v", wait)
+	}
+	l.ask("dfw", 5*time.Second)
+	if wait := l.When("dfw"); wait < 5*time.Second || wait > 30*time.Second {
+		t.Errorf("asked for 5 s, it waits %v", wait)
+	}
+	l.ask("dfw", time.Hour)
+	if wait := l.When("dfw"); wait != 30*time.Second {
+		t.Errorf("asked for an hour, it waits %v", wait)
+	}
+}

@@ -1,0 +1,175 @@
+package pusher
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var resource = schema.GroupResource{Resource: "secrets"}
+
+// source is a main whose keys are those of one rotation after another.
+type source struct {
+	mu       sync.Mutex
+	rotation int
+	reads    int
+}
+
+func (s *source) Seen() (mirror.Source, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return mirror.ReadSource(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-keys", UID: "home", ResourceVersion: strconv.Itoa(1000 + s.rotation),
+			Annotations: map[string]string{mirror.MarkRegion: "sjc", mirror.MarkTerm: "1", mirror.MarkUID: "home"}},
+		Data: repository(s.rotation),
+	}), true
+}
+
+func (s *source) Get(context.Context) (mirror.Source, error) {
+	s.mu.Lock()
+	s.reads++
+	s.mu.Unlock()
+	seen, _ := s.Seen()
+	return seen, nil
+}
+
+func (s *source) rotate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rotation++
+}
+
+// repository has three keys, as after so many rotations.
+func repository(rotation int) map[string][]byte {
+	key := func(n int) []byte {
+		return []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{byte(n + 1)}, 32)))
+	}
+	return map[string][]byte{
+		"0": key(rotation + 2), strconv.Itoa(rotation + 1): key(rotation), strconv.Itoa(rotation + 2): key(rotation + 1),
+	}
+}
+
+// remote is an API server with one Secret, as far as compare-and-swap goes.
+type remote struct {
+	mu      sync.Mutex
+	secret  *corev1.Secret
+	version int
+	fail    error         // of any request
+	rival   func(*remote) // writes before each of ours
+	hang    chan struct{}
+	mangle  bool // what is written is not what was sent
+	changed func()
+	looks   int
+	writes  int
+}
+
+func (r *remote) Address() string { return "https://dfw" }
+
+func (r *remote) Copy() (mirror.Copy, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), r.looks > 0
+}
+
+func (r *remote) Look(context.Context) (mirror.Copy, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		return mirror.Copy{}, r.fail
+	}
+	r.looks++
+	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), nil
+}
+
+func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
+	r.mu.Lock()
+	hang, rival := r.hang, r.rival
+	r.mu.Unlock()
+	if hang != nil {
+		select {
+		case <-hang:
+		case <-ctx.Done():
+			return mirror.Copy{}, ctx.Err()
+		}
+	}
+	if rival != nil {
+		rival(r)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.fail != nil:
+		return mirror.Copy{}, r.fail
+	case d.Action == mirror.Create && r.secret != nil,
+		d.Action == mirror.Update && (r.secret == nil || r.secret.ResourceVersion != d.Secret.ResourceVersion):
+		return mirror.Copy{}, apierrors.NewConflict(resource, "keystone-fernet-keys", errors.New("it was changed"))
+	}
+	r.writes++
+	r.put(d.Secret)
+	if r.mangle {
+		r.secret.Data["0"] = nil
+	}
+	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), nil
+}
+
+// put stores a Secret under a new version; r.mu is held.
+func (r *remote) put(s *corev1.Secret) {
+	r.version++
+	r.secret = s.DeepCopy()
+	r.secret.UID, r.secret.ResourceVersion = "far", strconv.Itoa(r.version)
+}
+
+// spoil empties the copy as a rival would, and tells the watch.
+func (r *remote) spoil() {
+	r.mu.Lock()
+	s := r.secret.DeepCopy()
+	s.Data = nil
+	s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "argocd", Time: &metav1.Time{Time: time.Now()}}}
+	r.put(s)
+	r.mu.Unlock()
+	if r.changed != nil {
+		r.changed()
+	}
+}
+
+func (r *remote) counts() (looks, writes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.looks, r.writes
+}
+
+// set changes how it behaves.
+func (r *remote) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
+func (r *remote) holds(rotation int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.secret != nil && maps.EqualFunc(r.secret.Data, repository(rotation), bytes.Equal)
+}
+
+type members map[string]*remote
+
+func (m members) Names() []string { return slices.Sorted(maps.Keys(m)) }
+
+func (m members) Remote(name string) (Remote, error) {
+	if m[name] == nil {
+		return nil, nil
+	}
+	return m[name], nil
+}
