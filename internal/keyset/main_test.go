@@ -1,0 +1,10 @@
+package keyset
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Pure code starts nothing: no goroutine is left when all tests have ended.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
