@@ -171,6 +171,16 @@ func TestProxyFaults(t *testing.T) {
 	must(t, proxy.Set(ground.Pass))
 	must(t, read(long))
 
+	proxy.Lose()
+	if err := read(short); err == nil {
+		t.Error("an answer came through a connection that was lost")
+	}
+	if n := proxy.Connections(); n != 1 {
+		t.Errorf("%d connections are open, wanted the one that was lost", n)
+	}
+	c, _ = client(t, cluster, access)
+	must(t, read(long))
+
 	proxy.Delay(100 * time.Millisecond)
 	began := time.Now()
 	must(t, read(long))

@@ -82,6 +82,16 @@ func (p *Proxy) Set(fault Fault) error {
 	return p.listen()
 }
 
+// Lose makes the connections that are open now black for ever: their sockets
+// stay open, and no byte passes any more. New ones are as the fault has them.
+func (p *Proxy) Lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.lost.Store(true)
+	}
+}
+
 // Connections is how many are open now.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
