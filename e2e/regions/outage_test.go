@@ -93,11 +93,18 @@ func (w *world) rotateAtOnce(seen map[string]*history, names ...string) ground.R
 	w.Helper()
 	rotation := w.rotate()
 	for _, name := range names {
-		if took := w.arrived(seen[name], rotation.Keys).Sub(rotation.Committed); took > atOnce {
-			w.Errorf("%s had primary %d after %v, not within %v", name, rotation.Keys.Primary(), took, atOnce)
-		}
+		w.within(atOnce, seen[name], rotation)
 	}
 	return rotation.Keys
+}
+
+// within fails unless a region had the rotation's keys so soon after it.
+func (w *world) within(limit time.Duration, h *history, rotation ground.Rotation) {
+	w.Helper()
+	took := w.arrived(h, rotation.Keys).Sub(rotation.Committed)
+	if took > limit {
+		w.Errorf("%s had primary %d after %v, not within %v", h.region, rotation.Keys.Primary(), took, limit)
+	}
 }
 
 // returned fails unless a remote that is back since now has the keys in time.
