@@ -138,6 +138,9 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Looked {
 		r.lookAt = time.Now().Add(wait.Jitter(p.opts.Resync, resyncJitter))
 	}
+	if o.Decision.State == mirror.Unreachable { // what was sent may have been done
+		r.lookAt = time.Time{}
+	}
 	if r.settle(&o, p.opts.BackoffMax) {
 		p.queue.Add(name) // its events were not heeded
 	}

@@ -154,3 +154,24 @@ func TestResync(t *testing.T) {
 		}
 	})
 }
+
+// A write whose answer was lost may have been done: one look tells, and only
+// then is it known whether to write again.
+func TestLostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{}
+		p := running(t, src, members{"dfw": dfw})
+		looks, _ := dfw.counts()
+		sent := dfw.sent
+		dfw.set(func() { dfw.lose = true })
+		src.rotate()
+		p.SourceChanged()
+		synctest.Wait()
+		expect(t, p, "dfw", mirror.Unreachable)
+		time.Sleep(time.Second)
+		expect(t, p, "dfw", mirror.Synced)
+		if l, _ := dfw.counts(); l != looks+1 || dfw.sent != sent+1 {
+			t.Errorf("%d looks and %d writes were sent; want one each", l-looks, dfw.sent-sent)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -70,8 +71,11 @@ type remote struct {
 	rival   func(*remote) // writes before each of ours
 	hang    chan struct{}
 	mangle  bool // what is written is not what was sent
+	lose    bool // the next write is done, and neither its answer nor the watch tells
+	lag     *corev1.Secret
 	changed func()
 	looks   int
+	sent    int // writes, with those that failed
 	writes  int
 }
 
@@ -80,6 +84,9 @@ func (r *remote) Address() string { return "https://dfw" }
 func (r *remote) Copy() (mirror.Copy, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.lag != nil {
+		return mirror.ReadCopy("dfw", r.lag), true
+	}
 	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), r.looks > 0
 }
 
@@ -90,6 +97,7 @@ func (r *remote) Look(context.Context) (mirror.Copy, error) {
 		return mirror.Copy{}, r.fail
 	}
 	r.looks++
+	r.lag = nil
 	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), nil
 }
 
@@ -109,6 +117,7 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.sent++
 	switch {
 	case r.fail != nil:
 		return mirror.Copy{}, r.fail
@@ -117,6 +126,11 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 		return mirror.Copy{}, apierrors.NewConflict(resource, "keystone-fernet-keys", errors.New("it was changed"))
 	}
 	r.writes++
+	if r.lose {
+		r.lose, r.lag = false, r.secret
+		r.put(d.Secret)
+		return mirror.Copy{}, io.ErrUnexpectedEOF
+	}
 	r.put(d.Secret)
 	if r.mangle {
 		r.secret.Data["0"] = nil

@@ -1,0 +1,76 @@
+package regions
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// gated is a world as everywhere makes it, with the program's requests to dfw
+// going through a gateway.
+func gated(t *testing.T, args ...string) (*world, *replica, ground.Repository, *ground.Gateway) {
+	t.Helper()
+	gateway, err := shared.Cluster("dfw").Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gateway.Close)
+	w, run, keys := everywhere(t, func(w *world) *replica {
+		w.joinAs("dfw", ground.Access{Role: ground.RemoteRole, Server: gateway.URL()})
+		return w.run(args...)
+	})
+	return w, run, keys, gateway
+}
+
+// A write is done, and the connection breaks before its answer: one look tells
+// that it was, and it is not done again.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*http.Request){
+		// The watch is lost with it, and is begun anew.
+		"connection": ground.Sever,
+		// HTTP/2 can break off one answer, and the watch goes on.
+		"stream": func(*http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, run, keys, gateway := gated(t, "--resync", "1h")
+			seen := w.follow(remotes...)
+			before := len(gateway.Requests())
+			var lost atomic.Bool
+			gateway.Spoil(func(honest http.Handler) http.Handler {
+				return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodPut && lost.CompareAndSwap(false, true) {
+						honest.ServeHTTP(httptest.NewRecorder(), r)
+						lose(r)
+						return
+					}
+					honest.ServeHTTP(answer, r)
+				})
+			})
+			rotation := w.rotate()
+			w.equal(soon, rotation.Keys, remotes...)
+			run.logs(`"msg":"remote is Unreachable"`)
+			run.allShow("Synced", "", remotes...)
+			w.pass(time.Now().Add(time.Second)) // another try would come in this time
+			run.allShow("Synced", "", remotes...)
+			var more []ground.Request
+			for _, r := range gateway.Requests()[before+1:] {
+				if !r.Watch {
+					more = append(more, r)
+				}
+			}
+			if len(more) > 1 {
+				t.Errorf("the lost answer cost %d more requests, wanted one at most: %+v", len(more), more)
+			}
+			for _, h := range seen {
+				h.only(rotation.Keys)
+				h.neverBack(keys, rotation.Keys)
+			}
+		})
+	}
+}
