@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,11 @@ import (
 )
 
 var shared *ground.Ground
+
+// apart is a cluster with an etcd of its own.
+var apart = sync.OnceValues(func() (*ground.Cluster, error) {
+	return shared.StartApart(context.Background(), "apart")
+})
 
 func TestMain(m *testing.M) {
 	if os.Getenv(parentEnv) != "" {
@@ -145,7 +151,7 @@ func TestRestartKeepsAddressDataAndHistory(t *testing.T) {
 }
 
 func TestClusterApartLosesItsEtcdAlone(t *testing.T) {
-	apart, err := shared.StartApart(t.Context(), "apart")
+	apart, err := apart()
 	must(t, err)
 	cluster, namespace, keys := place(t, "apart")
 	history, err := cluster.Follow(t.Context(), namespace)
