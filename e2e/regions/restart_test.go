@@ -1,0 +1,59 @@
+package regions
+
+import (
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// The API server or the etcd of the source, of a remote, or of both is killed
+// and started again: whoever else can be reached does not notice, and all are
+// equal afterwards, by their watches alone and without a restart of the program.
+func TestRestarts(t *testing.T) {
+	w, names := newApart(t)
+	line := []ground.Repository{w.keys()}
+	w.promote()
+	w.join(names...)
+	run := w.runShipped("--resync", "1h")
+	w.equal(soon, line[0], names...)
+	run.allShow("Synced", "", names...)
+	seen := w.follow(names...)
+	source, remote := shared.Cluster(apartMain), shared.Cluster(apartRemote)
+	for _, fault := range []struct {
+		name  string
+		kill  func(*ground.Cluster)
+		start func(*ground.Cluster) error
+		// noticed says that it ends the watch.
+		noticed bool
+	}{
+		{"API server", func(c *ground.Cluster) { c.Kill() }, func(c *ground.Cluster) error { return c.Restart(w.ctx) }, true},
+		{"etcd", func(c *ground.Cluster) { c.Etcd.Kill() }, func(c *ground.Cluster) error { return c.Etcd.Restart(w.ctx) }, false},
+	} {
+		for _, victims := range [][]*ground.Cluster{{source}, {remote}, {source, remote}} {
+			for _, c := range victims {
+				fault.kill(c)
+			}
+			if victims[0] == remote {
+				line = append(line, w.rotateAtOnce(seen, "dfw"))
+				run.shows(apartRemote, "Unreachable", "")
+			} else if fault.noticed {
+				run.source("Main", "cannot be read")
+			}
+			for _, c := range victims {
+				w.must(fault.start(c))
+				w.back(c)
+			}
+			if victims[0] == remote {
+				w.equal(soon, line[len(line)-1], names...)
+			}
+			line = append(line, w.rotate().Keys)
+			w.equal(soon, line[len(line)-1], names...)
+			run.allShow("Synced", "", names...)
+			run.stays()
+			t.Logf("%s of %d killed and started", fault.name, len(victims))
+		}
+	}
+	for _, h := range seen {
+		h.only(line[1:]...)
+	}
+}
