@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -29,6 +30,9 @@ const (
 	pollJitter = 0.2
 )
 
+// errRewound ends a watch whose resourceVersions count no more.
+var errRewound = errors.New("the resourceVersion went back")
+
 // Run watches the Secret until ctx is done. Where the token may not watch, it
 // says so once and leaves it to GETs, until one succeeds after a failure, or
 // for a minute at first and an hour in the end.
@@ -39,12 +43,16 @@ func (w *Watcher[T]) Run(ctx context.Context) {
 		polling.Go(func() { w.poll(ctx) })
 	}
 	retry := exponential(forbiddenRetryMin, forbiddenRetryMax)
-	for said := false; ; said = true {
-		w.follow(ctx)
+	for said := false; ; {
+		again := w.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		if again {
+			continue
+		}
 		if !said {
+			said = true
 			w.opts.Log.Info("may not watch the Secret, so it is read with GET from time to time")
 		}
 		// What happened since the watch ended is not known.
@@ -65,12 +73,17 @@ func exponential(initial, highest time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithInitialInterval(initial), backoff.WithMaxInterval(highest), backoff.WithMaxElapsedTime(0))
 }
 
-// follow watches until ctx is done or watching is forbidden: a reflector would
-// list for ever then. The reflector is the half of an informer that talks to
-// the API server; what is seen is the other half.
-func (w *Watcher[T]) follow(ctx context.Context) {
+// follow watches until ctx is done, or watching is to begin anew, or is
+// forbidden: a reflector would list for ever then. The reflector is the half of
+// an informer that talks to the API server; what is seen is the other half.
+func (w *Watcher[T]) follow(ctx context.Context) (again bool) {
 	ctx, forbidden := context.WithCancel(ctx)
 	defer forbidden()
+	ctx, restart := context.WithCancelCause(ctx)
+	defer restart(nil)
+	w.mu.Lock()
+	w.restart = func() { restart(errRewound) }
+	w.mu.Unlock()
 	// Its own lines would tell of the same error at each try.
 	var quiet klog.Logger
 	ctx = klog.NewContext(ctx, quiet)
@@ -112,6 +125,7 @@ func (w *Watcher[T]) follow(ctx context.Context) {
 			Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5,
 		},
 	}).RunWithContext(ctx)
+	return errors.Is(context.Cause(ctx), errRewound)
 }
 
 // mayRead says whether a GET is allowed. It does not look at what there is.
@@ -199,55 +213,4 @@ func (w *Watcher[T]) poll(ctx context.Context) {
 		case <-w.poke:
 		}
 	}
-}
-
-// store is where the reflector puts what it sees. It never fails: the
-// reflector would log the whole Secret.
-type store[T any] struct{ w *Watcher[T] }
-
-func (s store[T]) Add(obj any) error    { return s.Update(obj) }
-func (s store[T]) Resync() error        { return nil }
-func (s store[T]) Delete(obj any) error { s.put(obj, true); return nil }
-func (s store[T]) Update(obj any) error { s.put(obj, false); return nil }
-
-func (s store[T]) put(obj any, deleted bool) {
-	secret, ok := obj.(*corev1.Secret)
-	if !ok || secret.Name != s.w.name {
-		return
-	}
-	version := secret.ResourceVersion // a deletion has one of its own
-	if deleted {
-		secret = nil
-	}
-	s.w.watched(secret, version, false)
-}
-
-func (s store[T]) Replace(list []any, version string) error {
-	for _, obj := range list {
-		if secret, ok := obj.(*corev1.Secret); ok && secret.Name == s.w.name {
-			s.w.watched(secret, secret.ResourceVersion, true)
-			return nil
-		}
-	}
-	s.w.watched(nil, version, true)
-	return nil
-}
-
-// watched takes what the watch brought. What is older than what is known lags,
-// and is passed over; a whole list that is older may come from a cluster that
-// was restored.
-func (w *Watcher[T]) watched(secret *corev1.Secret, version string, whole bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.read && newer(w.version, version) {
-		if whole {
-			w.inDoubt()
-		}
-		return
-	}
-	w.changes++
-	if whole {
-		w.doubt = false
-	}
-	w.set(secret, version)
 }

@@ -71,8 +71,9 @@ type Watcher[T any] struct {
 	version string // of what is seen; "" where that is unknown
 	changes uint64 // made by the watch
 	doubt   bool
-	broken  bool  // the watch, at its last try
-	err     error // of the last GET
+	broken  bool   // the watch, at its last try
+	err     error  // of the last GET
+	restart func() // has the watch begin anew
 
 	poke    chan struct{} // has poll read at once
 	rewatch chan struct{} // has Run try a forbidden watch again
@@ -95,7 +96,7 @@ func New[T any](secrets Secrets, name string, opts Options[T]) *Watcher[T] {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Watcher[T]{secrets: secrets, name: name, opts: opts,
+	return &Watcher[T]{secrets: secrets, name: name, opts: opts, restart: nothing,
 		turn: make(chan struct{}, 1), poke: make(chan struct{}, 1), rewatch: make(chan struct{}, 1)}
 }
 
@@ -186,6 +187,10 @@ func (w *Watcher[T]) got(secret *corev1.Secret, err error, before uint64) T {
 	}
 	w.err, w.doubt = nil, false
 	during := w.changes != before
+	if !during && secret != nil && newer(w.version, secret.ResourceVersion) {
+		w.opts.Log.Warn("the resourceVersion went back: was etcd restored?", "from", w.version, "to", secret.ResourceVersion)
+		w.restart() // a watch from a version that never was brings nothing until it has come again
+	}
 	if !during || secret == nil || !newer(w.version, secret.ResourceVersion) {
 		w.set(secret, versionOf(secret))
 	}

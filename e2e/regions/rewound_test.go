@@ -1,0 +1,154 @@
+package regions
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+)
+
+// The main's etcd is restored to an older state without --bump-revision, so
+// that its resourceVersions come a second time. With the keys that the remotes
+// have nothing is to be done. The next rotation goes out without a resync, though its
+// resourceVersion is lower than those in the stamps, and than the watch's own.
+func TestRewoundSameKeys(t *testing.T) {
+	r := beforeRewind(t)
+	then := r.snapshot()
+	for i := range 20 {
+		r.edit(r.main, "somebody", func(s *corev1.Secret) { s.Labels = map[string]string{"note": fmt.Sprint(i)} })
+	}
+	// The stamps get the version that will not have been.
+	for _, name := range r.names {
+		r.must(shared.Cluster(name).Delete(r.ctx, r.ns))
+	}
+	r.everywhere(r.first)
+	seen := r.follow(r.names...)
+	lost, err := r.main.Secret(r.ctx, r.ns)
+	r.must(err)
+
+	r.restore(then)
+	r.run.allShow("Synced", "", r.names...)
+	r.untouched(seen)
+	next := r.rotate()
+	if order, err := resourceversion.CompareResourceVersion(next.ResourceVersion, lost.ResourceVersion); err != nil || order >= 0 {
+		t.Fatalf("the rotation is version %s, wanted one before %s", next.ResourceVersion, lost.ResourceVersion)
+	}
+	r.everywhere(next.Keys)
+	for _, h := range seen {
+		h.only(next.Keys)
+	}
+}
+
+// With one rotation lost, the main holds until its job has rotated again: the
+// staged key that was lost has signed nothing, and the primary is the same.
+func TestRewoundByOneRotation(t *testing.T) {
+	r := beforeRewind(t)
+	seen := r.follow(r.names...)
+	then := r.snapshot()
+	lost := r.rotate().Keys
+	r.everywhere(lost)
+	r.restore(then)
+	r.run.allShow("Held", "(primary 9, now 8)", r.names...)
+	r.says(1, []string{"discontinuous", "nothing was changed"}, "push")
+	for _, h := range seen {
+		h.only(lost)
+	}
+	again, next := r.rotate().Keys, r.rotate().Keys
+	r.everywhere(next)
+	r.run.stays()
+	for _, h := range seen {
+		h.neverBack(r.first, lost, again, next)
+		h.fenced()
+	}
+}
+
+// With two lost, another key comes to stand where the remotes have one that
+// signs: whatever is rotated on, they keep theirs until a person decides.
+func TestRewoundByTwoRotations(t *testing.T) {
+	r := beforeRewind(t)
+	then := r.snapshot()
+	r.rotate()
+	r.everywhere(r.rotate().Keys)
+	seen := r.follow(r.names...)
+	r.restore(then)
+	r.run.allShow("Held", "(primary 10, now 8)", r.names...)
+	var last ground.Rotation
+	for primary := 9; primary <= 18; primary++ { // until no index is in both
+		last = r.rotate()
+		r.run.sees(last.ResourceVersion)
+		r.run.allShow("Held", fmt.Sprintf("(primary 10, now %d)", primary), r.names...)
+	}
+	r.run.allShow("Held", "Discontinuous", r.names...)
+	r.says(1, []string{"MAIN", "discontinuous", "nothing was changed", "fernetcast push dfw --force"}, "status")
+	r.says(1, []string{"discontinuous"}, "push")
+	r.untouched(seen)
+	r.run.stays()
+
+	r.exits(0, "push", "--force")
+	r.everywhere(last.Keys)
+	next := r.rotate()
+	r.everywhere(next.Keys)
+	for _, h := range seen {
+		h.only(last.Keys, next.Keys)
+		h.fenced()
+	}
+}
+
+// rewound is a world whose main's etcd is to be restored, with keys that are everywhere.
+type rewound struct {
+	*world
+	names []string
+	run   *replica
+	first ground.Repository
+	// wall is what the program reaches the main through.
+	wall *ground.Proxy
+}
+
+func beforeRewind(t *testing.T) *rewound {
+	t.Helper()
+	w, names := newApart(t)
+	r := &rewound{world: w, names: names, first: w.keys()}
+	r.promote()
+	r.join(names...)
+	var err error
+	r.wall, err = w.main.Proxy()
+	r.must(err)
+	t.Cleanup(r.wall.Close)
+	built, err := program()
+	r.must(err)
+	r.run = r.runProgram(built.With(r.flagsVia(r.wall.URL())...), "--resync", "1h")
+	r.everywhere(r.first)
+	return r
+}
+
+// everywhere waits until all remotes have the keys.
+func (r *rewound) everywhere(keys ground.Repository) {
+	r.Helper()
+	r.equal(soon, keys, r.names...)
+	r.run.allShow("Synced", "", r.names...)
+}
+
+func (r *rewound) snapshot() ground.Snapshot {
+	r.Helper()
+	s, err := r.main.Etcd.Snapshot(r.ctx)
+	r.must(err)
+	r.back(r.main)
+	return s
+}
+
+// restore puts the main's etcd back, with the API server down, as Kubernetes
+// wants it. Nobody reaches it before all is up, so that the program's watch
+// is asked for as it was, from a resourceVersion that never was.
+func (r *rewound) restore(s ground.Snapshot) {
+	r.Helper()
+	r.must(r.wall.Set(ground.Refuse))
+	r.main.Kill()
+	r.must(r.main.Etcd.Restore(r.ctx, s))
+	r.must(r.main.Restart(r.ctx))
+	r.must(r.wall.Set(ground.Pass))
+	secret, err := r.main.Secret(r.ctx, r.ns)
+	r.must(err)
+	r.run.sees(secret.ResourceVersion)
+}
