@@ -14,18 +14,28 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// running is a pusher at work in a synctest bubble.
-func running(t *testing.T, src *source, m members) *Pusher {
+const backoffMax = 30 * time.Second
+
+// started is a pusher at work in a synctest bubble.
+func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *Pusher {
 	t.Helper()
-	p := New(Options{Source: src, Remotes: m, Resync: time.Minute,
-		BackoffInitial: 200 * time.Millisecond, BackoffMax: 30 * time.Second, Log: slog.New(slog.DiscardHandler)})
-	for name, r := range m {
-		r.changed = func() { p.RemoteChanged(name) }
-	}
+	p := New(Options{Source: src, Remotes: remotes, Resync: resync,
+		BackoffInitial: 200 * time.Millisecond, BackoffMax: backoffMax, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { p.Run(ctx) })
 	t.Cleanup(func() { cancel(); run.Wait() })
+	return p
+}
+
+// running is one that has dealt with each of the remotes, and hears of what
+// changes there.
+func running(t *testing.T, src *source, m members) *Pusher {
+	t.Helper()
+	p := started(t, src, m, time.Minute)
+	for name, r := range m {
+		r.changed = func() { p.RemoteChanged(name) }
+	}
 	p.SourceChanged()
 	synctest.Wait()
 	return p

@@ -1,0 +1,190 @@
+package pusher
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+)
+
+const (
+	week = 7 * 24 * time.Hour
+	// resync is longer than by default: each read costs real time.
+	resync = 5 * time.Minute
+)
+
+// A week of a fleet's life by a model clock: a rotation every 12 hours, two
+// remotes that are down for hours every day, one that flaps, one that drifts,
+// some that come and go. Whatever happens, each is turned to in time, no two
+// march in step, every rotation is everywhere at once, the last day is as the
+// first, and nothing is left of what is gone.
+func TestWeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, f := &source{}, &fleet{list: map[string]*attended{}}
+		f.push = started(t, src, f, resync)
+		start := time.Now()
+		steady, twin := f.add("steady"), f.add("twin")
+		flapping, drifting := f.add("flapping"), f.add("drifting")
+		drifting.slack = backoffMax
+		alike := []*attended{f.add("alike-1"), f.add("alike-2")}
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+
+		ctx, stop := context.WithCancel(t.Context())
+		var actors sync.WaitGroup
+		for _, act := range []func(context.Context){
+			func(ctx context.Context) { f.flap(ctx, flapping) },
+			func(ctx context.Context) { drift(ctx, drifting) },
+			f.comeAndGo,
+		} {
+			actors.Go(func() { act(ctx) })
+		}
+		outages := map[time.Time]time.Time{}
+		for hour := range int(week / time.Hour) {
+			switch hour % 24 {
+			case 5:
+				alike[0].down()
+				alike[1].down()
+				f.rotates(t, src) // and both fail at once
+			case 11:
+				outages[time.Now().Add(-6*time.Hour)] = time.Now()
+				alike[0].up()
+				alike[1].up()
+			case 17:
+				f.rotates(t, src)
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			f.inTime(t)
+			f.keepsNothingOfTheGone(t)
+		}
+		stop()
+		actors.Wait()
+		flapping.up()
+		time.Sleep(resync + resync/5)
+		synctest.Wait()
+		for _, name := range f.Names() {
+			expect(t, f.push, name, mirror.Synced)
+			if !f.of(name).holds(src.rotation) {
+				t.Errorf("%s has not the last keys", name)
+			}
+		}
+		if after := runtime.NumGoroutine(); after != before {
+			t.Errorf("%d goroutines, %d a week before", after, before)
+		}
+		evenDays(t, steady, start)
+		if n := inStep(steady.turns, twin.turns); n > 10 {
+			t.Errorf("two remotes are read together %d times of 100", n)
+		}
+		for from, to := range outages {
+			one, other := alike[0].between(from, to), alike[1].between(from, to)
+			if n := inStep(one, other); n > 10 {
+				t.Errorf("two remotes that fail alike are tried together %d times of 100", n)
+			}
+			// At its longest the back-off waits 15 to 30 s.
+			if hours := int(to.Sub(from) / time.Hour); len(one) < 120*hours || len(one) > 240*hours+20 {
+				t.Errorf("%d tries in %d hours", len(one), hours)
+			}
+		}
+	})
+}
+
+// rotates rotates, and fails unless each remote that is up has the keys at once.
+func (f *fleet) rotates(t *testing.T, src *source) {
+	t.Helper()
+	src.rotate()
+	f.push.SourceChanged()
+	synctest.Wait()
+	for _, a := range f.all() {
+		if a.isUp() && a.hang == nil && !a.holds(src.rotation) {
+			t.Errorf("%s has not got rotation %d at once", a.name, src.rotation)
+		}
+	}
+}
+
+// keepsNothingOfTheGone fails where more is remembered than the remotes there are.
+func (f *fleet) keepsNothingOfTheGone(t *testing.T) {
+	t.Helper()
+	p, there := f.push, len(f.Names())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limiter.mu.Lock()
+	defer p.limiter.mu.Unlock()
+	if len(p.records) > there || len(p.limiter.items) > there || p.queue.Len() > there {
+		t.Fatalf("%d remotes, and %d records, %d back-offs, %d in the queue",
+			there, len(p.records), len(p.limiter.items), p.queue.Len())
+	}
+}
+
+// evenDays fails unless each day has the reads of a remote where nothing
+// happens: one a resync, or up to a fifth later.
+func evenDays(t *testing.T, a *attended, start time.Time) {
+	t.Helper()
+	const day = 24 * time.Hour
+	least, most := int(day/(resync+resync/5)), int(day/resync)
+	for n := range int(week / day) {
+		turns := len(a.between(start.Add(time.Duration(n)*day), start.Add(time.Duration(n+1)*day)))
+		if turns < least || turns > most+3 { // two rotations, and both ends
+			t.Errorf("%d reads and writes on day %d, not %d to %d", turns, n+1, least, most)
+		}
+	}
+}
+
+// flap has a remote down and up, and be heard of by its watch now and then.
+func (f *fleet) flap(ctx context.Context, a *attended) {
+	for pause(ctx, time.Hour) {
+		a.down()
+		pause(ctx, 20*time.Minute)
+		a.up()
+		if rand.N(2) == 0 {
+			f.push.RemoteAnswered(a.name)
+		}
+	}
+}
+
+// drift spoils a copy now and then, sometimes twice.
+func drift(ctx context.Context, a *attended) {
+	for pause(ctx, 6*time.Hour) {
+		a.spoil()
+		if rand.N(3) == 0 && pause(ctx, 10*time.Second) {
+			a.spoil()
+		}
+	}
+}
+
+// comeAndGo adds remotes and removes them: some are well, some gone in the
+// midst of their waiting, and some in the midst of a write that then fails.
+func (f *fleet) comeAndGo(ctx context.Context) {
+	var guests sync.WaitGroup
+	defer guests.Wait()
+	well := func(*attended) {}
+	// No request has a deadline here, so one that hangs is never in time.
+	hung := func(a *attended) { a.hang, a.slack = make(chan struct{}), week }
+	for n := 0; pause(ctx, 3*time.Hour); n++ {
+		guests.Go(func() {
+			a := f.add(fmt.Sprintf("guest-%d", n), []func(*attended){well, (*attended).down, hung}[n%3])
+			pause(ctx, time.Hour)
+			f.remove(a.name)
+			if a.hang != nil {
+				a.down()
+				close(a.hang)
+			}
+		})
+	}
+}
+
+// pause waits up to so long, and says whether ctx goes on.
+func pause(ctx context.Context, longest time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(rand.N(longest) + 1):
+		return true
+	}
+}
