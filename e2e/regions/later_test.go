@@ -1,0 +1,99 @@
+package regions
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// API servers that ask for time, a second or an hour, for all or for writes
+// alone: each is left alone for as long as it asks, but for no longer than the
+// back-off allows. None of the others waits.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	const highest, fault = 5 * time.Second, 8 * time.Second
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("iad")
+	type late struct {
+		*outpost
+		code, seconds int
+		// reads says that they are refused too.
+		reads bool
+	}
+	var all []late
+	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		for _, seconds := range []int{1, 3600} {
+			for _, reads := range []bool{false, true} {
+				name := fmt.Sprintf("after-%d-%d-reads-%t", seconds, code, reads)
+				all = append(all, late{w.outpost(name, "dfw"), code, seconds, reads})
+			}
+		}
+	}
+	run := w.run("--backoff-max", highest.String(), "--resync", "1h")
+	seen := w.follow("iad")["iad"]
+	for _, l := range all {
+		w.arrived(l.history, keys)
+		run.shows(l.region, "Synced", "")
+	}
+	before := map[string]int{}
+	for _, l := range all {
+		before[l.region] = len(l.Requests())
+		l.Spoil(func(honest http.Handler) http.Handler { return busy(honest, l.code, l.seconds, l.reads) })
+		l.Cut()
+	}
+	began := time.Now()
+	first := w.rotate()
+	w.within(soon, seen, first)
+	for _, l := range all {
+		run.shows(l.region, "Unreachable", strconv.Itoa(l.code))
+	}
+	w.pass(began.Add(fault))
+	for _, l := range all {
+		requests, writes := l.Requests()[before[l.region]:], 0
+		for _, r := range requests {
+			if r.Method == http.MethodPut {
+				writes++
+			}
+		}
+		lasted := time.Since(began)
+		pause := min(time.Duration(l.seconds)*time.Second, highest)
+		// A cluster that answers the watch again is asked again at once.
+		if most := int(lasted/pause) + 3; writes > most {
+			t.Errorf("%s got %d writes in %v, wanted %d at most", l.region, writes, lasted, most)
+		}
+		if most := 5 * int(lasted/time.Second); len(requests) > most {
+			t.Errorf("%s got %d requests in %v, wanted %d at most", l.region, len(requests), lasted, most)
+		}
+	}
+	for _, l := range all {
+		l.Spoil(nil)
+	}
+	ended := time.Now()
+	for _, l := range all {
+		if took := w.arrived(l.history, first.Keys).Sub(ended); took > highest+time.Second {
+			t.Errorf("%s was equal %v after the fault's end, not within %v", l.region, took, highest)
+		}
+		run.shows(l.region, "Synced", "")
+		l.only(keys, first.Keys)
+		l.neverBack(keys, first.Keys)
+	}
+}
+
+// busy answers every write, and with reads every request, with a code and a
+// Retry-After.
+func busy(honest http.Handler, code, seconds int, reads bool) http.Handler {
+	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && !reads {
+			honest.ServeHTTP(answer, r)
+			return
+		}
+		answer.Header().Set("Retry-After", strconv.Itoa(seconds))
+		status(answer, code, metav1.Status{Message: "too much to do"})
+	})
+}
