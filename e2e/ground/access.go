@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,9 @@ type Access struct {
 	Role      Role
 	// Server stands in for the cluster's own address: a Proxy's URL, for example.
 	Server string
+	// Expires is when the token does; zero: in a day. An API server allows for a
+	// minute of its clock being ahead, and knows a good token for 10 s.
+	Expires time.Time
 	// NoNamespace leaves the namespace out of the kubeconfig's context.
 	NoNamespace bool
 }
@@ -32,7 +36,7 @@ type Access struct {
 // the role, where they are absent, and a new token, valid for a day. An older
 // token stays valid: Revoke ends it.
 func (c *Cluster) Kubeconfig(ctx context.Context, access Access) ([]byte, error) {
-	token, err := c.token(ctx, access.Namespace, access.Role)
+	token, err := c.token(ctx, access)
 	if err != nil {
 		return nil, fmt.Errorf("making a token in %s for the role %s: %w", c.Name, access.Role, err)
 	}
@@ -51,7 +55,7 @@ func (c *Cluster) AdminKubeconfig(namespace string) ([]byte, error) {
 
 func (c *Cluster) kubeconfig(server, namespace, user string, auth *clientcmdapi.AuthInfo) ([]byte, error) {
 	return clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{c.Name: {Server: server, CertificateAuthorityData: c.ca.pem()}},
+		Clusters:       map[string]*clientcmdapi.Cluster{c.Name: {Server: server, CertificateAuthorityData: c.servingCA()}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{user: auth},
 		Contexts:       map[string]*clientcmdapi.Context{c.Name: {Cluster: c.Name, AuthInfo: user, Namespace: namespace}},
 		CurrentContext: c.Name,
@@ -73,7 +77,8 @@ func (c *Cluster) Forbid(ctx context.Context, namespace string, role Role) error
 
 func accountName(role Role) string { return "fernetcast-" + string(role) }
 
-func (c *Cluster) token(ctx context.Context, namespace string, role Role) (string, error) {
+func (c *Cluster) token(ctx context.Context, access Access) (string, error) {
+	namespace, role := access.Namespace, access.Role
 	meta := metav1.ObjectMeta{Name: accountName(role), Namespace: namespace}
 	_, err := c.client.CoreV1().ServiceAccounts(namespace).
 		Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
@@ -92,6 +97,9 @@ func (c *Cluster) token(ctx context.Context, namespace string, role Role) (strin
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
+	}
+	if !access.Expires.IsZero() {
+		return c.sign(ctx, meta, access.Expires)
 	}
 	request := &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(24 * 60 * 60))},

@@ -17,6 +17,9 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
+// longLife is how long a certificate is good where nothing else is said.
+const longLife = 30 * 24 * time.Hour
+
 // authority is one cluster's certificate authority.
 type authority struct {
 	key  crypto.Signer
@@ -41,6 +44,11 @@ func (a *authority) pem() []byte { return certificatePEM(a.cert.Raw) }
 // issue makes a key and a certificate for a server on the loopback address, or
 // for a client that is subject.
 func (a *authority) issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
+	return a.issueUntil(time.Now().Add(longLife), subject, usage)
+}
+
+// issueUntil is issue with an end, perhaps in the past.
+func (a *authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key for %s: %w", subject.CommonName, err)
@@ -53,7 +61,7 @@ func (a *authority) issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key 
 		SerialNumber: serial,
 		Subject:      subject,
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(30 * 24 * time.Hour),
+		NotAfter:     end,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
 	}

@@ -10,9 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+)
+
+const (
+	tokenIssuer = "https://kubernetes.default.svc"
+	signingKey  = "sa.key"
 )
 
 // Cluster is one kube-apiserver over an etcd, with a CA, RBAC, ServiceAccount
@@ -34,6 +40,7 @@ type Cluster struct {
 	client      *kubernetes.Clientset
 
 	mu      sync.Mutex
+	serving *authority // whose certificate all but the admin see
 	process *Process
 }
 
@@ -68,29 +75,28 @@ func (c *Cluster) prepare() error {
 	if c.ca, err = newAuthority(c.Name); err != nil {
 		return err
 	}
-	serving, servingKey, err := c.ca.issue(pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth)
-	if err != nil {
-		return err
+	c.trusted(c.ca)
+	for _, files := range []string{toAll, toAdmin} {
+		if err := c.certify(files, c.ca, time.Now().Add(longLife)); err != nil {
+			return err
+		}
 	}
 	// One more key pair than needed for TLS: ServiceAccount tokens are signed with it.
 	_, signing, err := c.ca.issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return err
 	}
-	admin := pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}
-	if c.cert, c.key, err = c.ca.issue(admin, x509.ExtKeyUsageClientAuth); err != nil {
+	if c.cert, c.key, err = c.ca.issue(admin(), x509.ExtKeyUsageClientAuth); err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{
-		"ca.crt": c.ca.pem(), "tls.crt": serving, "tls.key": servingKey, "sa.key": signing,
-	} {
+	for name, data := range map[string][]byte{"ca.crt": c.ca.pem(), signingKey: signing} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), data, 0o600); err != nil {
 			return fmt.Errorf("writing certificates: %w", err)
 		}
 	}
 	c.config = &rest.Config{
 		Host:            c.URL,
-		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca.pem(), CertData: c.cert, KeyData: c.key},
+		TLSClientConfig: rest.TLSClientConfig{ServerName: adminAddress, CAData: c.ca.pem(), CertData: c.cert, KeyData: c.key},
 		QPS:             -1,
 	}
 	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {
@@ -118,13 +124,14 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	in := func(name string) string { return filepath.Join(c.dir, name) }
 	p, err := startProcess(exec.Command(c.binary,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+address.Port(),
-		"--cert-dir="+c.dir, "--tls-cert-file="+in("tls.crt"), "--tls-private-key-file="+in("tls.key"),
+		"--cert-dir="+c.dir, "--tls-cert-file="+in(toAll+".crt"), "--tls-private-key-file="+in(toAll+".key"),
+		"--tls-sni-cert-key="+in(toAdmin+".crt")+","+in(toAdmin+".key")+":"+adminAddress,
 		"--client-ca-file="+in("ca.crt"),
 		"--etcd-servers="+c.Etcd.url, "--etcd-prefix=/"+c.Name,
 		"--etcd-compaction-interval=0", // clusters on one etcd would compact one another's history
 		"--authorization-mode=RBAC",
-		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file="+in("sa.key"), "--service-account-signing-key-file="+in("sa.key"),
+		"--service-account-issuer="+tokenIssuer,
+		"--service-account-key-file="+in(signingKey), "--service-account-signing-key-file="+in(signingKey),
 		"--disable-admission-plugins=ServiceAccount", // nobody makes the default ServiceAccounts here
 		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
 		"--allow-privileged=true", "--profiling=false",

@@ -1,0 +1,99 @@
+package regions
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// A remote's token runs out, and another's client certificate: both are Denied,
+// say what to renew, and get nothing, and the others go on. With the kubeconfig
+// renewed they are equal, without a restart.
+func TestCredentialsExpire(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("dfw")
+	// Longer than a start takes on a slow machine.
+	end := time.Now().Add(20 * time.Second)
+	const allowed = time.Minute // for clocks that differ
+	w.joinAs("iad", ground.Access{Role: ground.RemoteRole, Expires: end.Add(-allowed)})
+	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.ns, end)
+	w.must(err)
+	w.must(ground.WriteFile(w.clusters, "ord.yaml", certificate))
+	run := w.run("--resync", "2s")
+	w.equal(soon, keys, remotes...)
+	run.allShow("Synced", "", remotes...)
+	seen := w.follow(remotes...)
+
+	w.pass(end)
+	run.allShow("Denied", "renew the token or the certificate in its kubeconfig", "iad", "ord")
+	last := w.rotate().Keys
+	w.equal(soon, last, "dfw")
+	run.stays()
+	seen["iad"].untouched()
+	seen["ord"].untouched()
+	w.says(1, []string{"Denied", "renew the token or the certificate"}, "status")
+
+	w.join("iad")
+	certificate, err = shared.Cluster("ord").CertificateKubeconfig(w.ns, time.Now().Add(time.Hour))
+	w.must(err)
+	w.must(ground.WriteFile(w.clusters, "ord.yaml", certificate))
+	w.equal(soon, last, remotes...)
+	run.allShow("Synced", "", remotes...)
+	for _, h := range seen {
+		h.only(last)
+	}
+}
+
+// A remote's API server serves a certificate that has expired, or one of a new
+// CA: it is Unreachable, and says why. It gets no keys meanwhile. With the
+// certificate or the kubeconfig renewed it is equal, without a restart.
+func TestServingCertificate(t *testing.T) {
+	w, names := newApart(t)
+	line := []ground.Repository{w.keys()}
+	w.promote()
+	w.join(names...)
+	remote := shared.Cluster(apartRemote)
+	t.Cleanup(func() {
+		if err := remote.Recertify(context.Background(), time.Now().Add(24*time.Hour)); err != nil {
+			t.Error(err)
+		}
+	})
+	run := w.run("--resync", "2s")
+	w.equal(soon, line[0], names...)
+	run.allShow("Synced", "", names...)
+	seen := w.follow(names...)
+	for _, change := range []struct {
+		says         string
+		spoil, renew func()
+	}{
+		{"certificate has expired",
+			func() { w.must(remote.Recertify(w.ctx, time.Now().Add(-time.Minute))) },
+			func() { w.must(remote.Recertify(w.ctx, time.Now().Add(24*time.Hour))) }},
+		{"certificate signed by unknown authority",
+			func() { w.must(remote.ReplaceCA(w.ctx)) },
+			func() { w.join(apartRemote) }},
+	} {
+		before := len(seen[apartRemote].since())
+		change.spoil()
+		next := w.rotate().Keys
+		w.equal(soon, next, "dfw")
+		run.shows(apartRemote, "Unreachable", change.says)
+		w.says(1, []string{"Unreachable", change.says}, "status")
+		if now := seen[apartRemote].since(); len(now) != before {
+			t.Errorf("%s was written to behind a bad certificate: %v", apartRemote, tell(now))
+		}
+		change.renew()
+		w.equal(soon, next, names...)
+		run.allShow("Synced", "", names...)
+		run.stays()
+		line = append(line, next)
+	}
+	for _, h := range seen {
+		h.only(line[1:]...)
+	}
+}
