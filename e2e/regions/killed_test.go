@@ -1,0 +1,156 @@
+package regions
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// kills is how often the program is killed.
+const kills = 100
+
+// The program is killed at any moment of a push, of its start, and of a first
+// sync, while rotations go on. Started again it has all equal; no copy ever had
+// an older set, nor keys without the stamp that belongs to them.
+func TestKilledAtAnyMoment(t *testing.T) {
+	k := beforeKills(t)
+	partly := 0
+	for round := range kills {
+		// Every other one is killed in its start, with a rotation, or a copy, missing.
+		starting := round%2 == 1
+		if starting {
+			k.run.Kill()
+			if round%4 == 3 {
+				name := remotes[k.random.IntN(len(remotes))]
+				k.must(shared.Cluster(name).Delete(k.ctx, k.ns))
+			}
+		}
+		k.line = append(k.line, k.rotate().Keys)
+		window := &k.pushing
+		if starting {
+			window = &k.starting
+			k.run = k.start()
+		}
+		k.pass(time.Now().Add(time.Duration(k.random.Float64() * 1.2 * float64(*window))))
+		k.run.Kill()
+		if n := k.having(k.line[len(k.line)-1]); n > 0 && n < len(remotes) {
+			partly++
+		}
+		k.run = k.start()
+		k.equals()
+	}
+	t.Logf("%d of %d kills were with some of the remotes written; a push takes %v, a start with one %v", partly, kills, k.pushing, k.starting)
+	if partly < kills/20 {
+		t.Error("too few of the kills were in the middle of a push to prove anything")
+	}
+	k.run.allShow("Synced", "", remotes...)
+	for _, h := range k.seen {
+		h.neverBack(k.line...)
+		h.fenced()
+		h.stamped()
+	}
+}
+
+// killing is a world in which the program is killed again and again.
+type killing struct {
+	*world
+	random *rand.Rand
+	run    *replica
+	seen   map[string]*history
+	line   []ground.Repository
+	// pushing and starting are how long a push takes, and a start with one.
+	pushing, starting time.Duration
+}
+
+// beforeKills measures a push. The remotes are not equally near, so that it is
+// at another step in each.
+func beforeKills(t *testing.T) *killing {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	w := newWorld(t)
+	k := &killing{world: w, random: rand.New(rand.NewPCG(seed, 0)), line: []ground.Repository{w.keys()}}
+	w.promote()
+	for i, name := range remotes {
+		proxy, err := shared.Cluster(name).Proxy()
+		w.must(err)
+		t.Cleanup(proxy.Close)
+		proxy.Delay(time.Duration(i) * 5 * time.Millisecond)
+		w.joinAs(name, ground.Access{Role: ground.RemoteRole, Server: proxy.URL()})
+	}
+	k.seen = w.follow(remotes...)
+	k.run = k.start()
+	k.equals()
+	for range 5 {
+		rotation := w.rotate()
+		k.line = append(k.line, rotation.Keys)
+		k.pushing = max(k.pushing, k.equals().Sub(rotation.Committed))
+	}
+	k.run.Kill()
+	k.line = append(k.line, w.rotate().Keys)
+	began := time.Now()
+	k.run = k.start()
+	k.starting = k.equals().Sub(began)
+	return k
+}
+
+func (k *killing) start() *replica {
+	k.Helper()
+	return k.runShipped("--resync", "1h")
+}
+
+// equals waits until every remote has the newest keys, and tells when the last one had.
+func (k *killing) equals() (last time.Time) {
+	k.Helper()
+	k.equal(soon, k.line[len(k.line)-1], remotes...)
+	for _, h := range k.seen {
+		if at := k.arrived(h, k.line[len(k.line)-1]); at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// having is how many remotes have the keys now.
+func (k *killing) having(keys ground.Repository) int {
+	k.Helper()
+	n := 0
+	for _, name := range remotes {
+		if shared.Cluster(name).Holds(k.ctx, k.ns, keys) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// stamped fails the test unless each version has the stamp of just its keys.
+func (h *history) stamped() {
+	h.w.Helper()
+	for _, v := range h.since() {
+		if want := stampOf(v.Keys()); !v.Deleted && v.Secret.Annotations["fernetcast/keys"] != want {
+			h.w.Fatalf("%s had keys without their stamp: %v: %q, wanted %q", h.region, tell([]ground.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
+		}
+	}
+}
+
+// stampOf is what the design has in a stamp for the keys.
+func stampOf(keys ground.Repository) string {
+	var parts []string
+	for _, index := range slices.SortedFunc(maps.Keys(keys), func(a, b string) int { return number(a) - number(b) }) {
+		parts = append(parts, fmt.Sprintf("%s=%x", index, sha256.Sum256(keys[index]))[:len(index)+1+8])
+	}
+	return strings.Join(parts, ",")
+}
+
+func number(index string) int {
+	n, _ := strconv.Atoi(index) // the test's own
+	return n
+}
