@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// A watch is asked for again soon: its answer is how we learn that a cluster is back.
+	// A watch is asked for again soon: its answer is how we learn that a cluster
+	// is back. Where connections are refused the reflector sleeps through the
+	// end of its context, for up to half as long again.
 	watchRetryMin = 200 * time.Millisecond
-	watchRetryMax = 3 * time.Second
+	watchRetryMax = 2 * time.Second
 	// A token that may not watch is tried again from time to time: it may have
 	// been an API server in the middle of its start.
 	forbiddenRetryMin = time.Minute

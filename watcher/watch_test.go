@@ -82,7 +82,7 @@ func TestPoll(t *testing.T) {
 		c.get, c.gets = answer(nil, errForbidden), 0
 		c.mu.Unlock()
 		time.Sleep(time.Hour)
-		if gets, _ := c.counts(); gets < 500 || gets > 1500 {
+		if gets, _ := c.counts(); gets < 500 || gets > 2500 {
 			t.Errorf("%d GETs in an hour of failures", gets)
 		}
 		cancel()
