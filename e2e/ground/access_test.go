@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -187,4 +188,37 @@ func TestProxyFaults(t *testing.T) {
 	if took := time.Since(began); took < 200*time.Millisecond {
 		t.Errorf("a request took %v, wanted 100 ms more each way", took)
 	}
+}
+
+// A delay is a distance: what is sent one after the other is on its way at once.
+func TestProxyDelay(t *testing.T) {
+	cluster, namespace, _ := place(t, "dfw")
+	proxy, err := cluster.Proxy()
+	must(t, err)
+	defer proxy.Close()
+	c, _ := client(t, cluster, ground.Access{Namespace: namespace, Role: ground.RemoteRole, Server: proxy.URL()})
+	ctx := deadline(t)
+	read := func() (time.Duration, error) {
+		began := time.Now()
+		_, err := c.CoreV1().Secrets(namespace).Get(ctx, ground.SecretName, metav1.GetOptions{})
+		return time.Since(began), err
+	}
+	_, err = read()
+	must(t, err)
+	const way = time.Second
+	proxy.Delay(way)
+	tick := time.NewTicker(way / 20)
+	defer tick.Stop()
+	var requests errgroup.Group
+	for range 10 {
+		<-tick.C
+		requests.Go(func() error {
+			took, err := read()
+			if took < 2*way || took > 2*way+way/2 {
+				t.Errorf("a request took %v over a round trip of %v", took, 2*way)
+			}
+			return err
+		})
+	}
+	must(t, requests.Wait())
 }

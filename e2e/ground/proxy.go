@@ -58,7 +58,9 @@ func (c *Cluster) Proxy() (*Proxy, error) {
 // URL is the server's for a kubeconfig; the cluster's CA is good for it.
 func (p *Proxy) URL() string { return "https://" + p.address }
 
-// Delay makes every piece of data wait d before it is handed on, each way.
+// Delay makes every piece of data wait d before it is handed on, each way. What
+// comes meanwhile waits its own d: it adds to the round trip and takes nothing
+// from the throughput.
 func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
