@@ -35,38 +35,39 @@ type etcdWatched struct {
 	} `json:"result"`
 }
 
+// scope is what of etcd is looked at: the object under key, or, with an end, all
+// from key up to there.
+type scope struct{ key, end string }
+
 // errIncomplete is an error that trying again does not mend.
 var errIncomplete = errors.New("the record is incomplete")
 
-// read returns the object under key, nil where there is none, and the revision
-// of etcd that this is the state of.
-func (e *Etcd) read(ctx context.Context, key string) (*stored, int64, error) {
+// read returns the objects in scope, and the revision of etcd that this is the
+// state of.
+func (e *Etcd) read(ctx context.Context, in scope) ([]stored, int64, error) {
 	var answer struct {
 		Header  etcdHeader `json:"header"`
 		Objects []stored   `json:"kvs"`
 	}
-	body, err := e.post(ctx, "/v3/kv/range", map[string]any{"key": []byte(key)})
+	body, err := e.post(ctx, "/v3/kv/range", map[string]any{"key": []byte(in.key), "range_end": []byte(in.end)})
 	if err != nil {
 		return nil, 0, err
 	}
 	defer body.Close()
 	if err := json.NewDecoder(body).Decode(&answer); err != nil {
-		return nil, 0, fmt.Errorf("reading %s in etcd: %w", key, err)
+		return nil, 0, fmt.Errorf("reading %s in etcd: %w", in.key, err)
 	}
-	if len(answer.Objects) == 0 {
-		return nil, answer.Header.Revision, nil
-	}
-	return &answer.Objects[0], answer.Header.Revision, nil
+	return answer.Objects, answer.Header.Revision, nil
 }
 
-// watch hands each version of key from revision on to record, in order and
+// watch hands each version in scope from revision on to record, in order and
 // without a gap, also across restarts of etcd. It returns when ctx ends, or
 // with what makes going on impossible.
-func (e *Etcd) watch(ctx context.Context, key string, revision int64, record func(stored, bool) error) error {
+func (e *Etcd) watch(ctx context.Context, in scope, revision int64, record func(stored, bool) error) error {
 	next := revision
 	var fatal error
 	err := Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
-		err := e.stream(ctx, key, next, func(event etcdEvent) error {
+		err := e.stream(ctx, in, next, func(event etcdEvent) error {
 			object, deleted := event.Object, event.Type == "DELETE"
 			if deleted && event.Previous != nil {
 				object.Value = event.Previous.Value
@@ -84,9 +85,9 @@ func (e *Etcd) watch(ctx context.Context, key string, revision int64, record fun
 }
 
 // stream watches over one connection, until that breaks.
-func (e *Etcd) stream(ctx context.Context, key string, revision int64, each func(etcdEvent) error) error {
+func (e *Etcd) stream(ctx context.Context, in scope, revision int64, each func(etcdEvent) error) error {
 	body, err := e.post(ctx, "/v3/watch", map[string]any{"create_request": map[string]any{
-		"key": []byte(key), "start_revision": revision, "prev_kv": true,
+		"key": []byte(in.key), "range_end": []byte(in.end), "start_revision": revision, "prev_kv": true,
 	}})
 	if err != nil {
 		return err
@@ -95,10 +96,10 @@ func (e *Etcd) stream(ctx context.Context, key string, revision int64, each func
 	for decoder := json.NewDecoder(body); ; {
 		var watched etcdWatched
 		if err := decoder.Decode(&watched); err != nil {
-			return fmt.Errorf("watching %s in etcd: %w", key, err)
+			return fmt.Errorf("watching %s in etcd: %w", in.key, err)
 		}
 		if watched.Result.Canceled {
-			return fmt.Errorf("%w: etcd ended the watch of %s at revision %d: %s", errIncomplete, key, revision, watched.Result.Reason)
+			return fmt.Errorf("%w: etcd ended the watch of %s at revision %d: %s", errIncomplete, in.key, revision, watched.Result.Reason)
 		}
 		for _, event := range watched.Result.Events {
 			if err := each(event); err != nil {

@@ -90,6 +90,33 @@ func TestRotationIsOneWriteAndHistorySeesEach(t *testing.T) {
 	}
 }
 
+func TestHistoryOfAllSeesEachNamespaceOfItsClusterAlone(t *testing.T) {
+	cluster, first, keys := place(t, "dfw")
+	_, second, _ := place(t, "dfw")
+	history, err := cluster.FollowAll(t.Context())
+	must(t, err)
+	defer history.Stop()
+	_, elsewhere, _ := place(t, "sjc")
+	must(t, cluster.Delete(t.Context(), second))
+	rotation, err := cluster.Rotate(t.Context(), first, 3)
+	must(t, err)
+	must(t, history.CatchUp(deadline(t)))
+
+	of := map[string][]ground.Version{}
+	for _, v := range history.Versions() {
+		of[v.Secret.Namespace] = append(of[v.Secret.Namespace], v)
+	}
+	if v := of[first]; len(v) != 2 || !keys.Equal(v[0].Keys()) || !rotation.Keys.Equal(v[1].Keys()) {
+		t.Errorf("%d versions of the one that was rotated, wanted both its key sets", len(v))
+	}
+	if v := of[second]; len(v) != 2 || !v[1].Deleted {
+		t.Errorf("%d versions of the one that was deleted, wanted it and its end", len(v))
+	}
+	if v := of[elsewhere]; len(v) != 0 {
+		t.Errorf("%d versions from another cluster", len(v))
+	}
+}
+
 func TestRotationThatIsOvertakenConflicts(t *testing.T) {
 	cluster, namespace, keys := place(t, "sjc")
 	stale, err := cluster.Secret(t.Context(), namespace)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
@@ -31,14 +33,14 @@ func (v Version) Keys() Repository {
 	return v.Secret.Data
 }
 
-// History records every version of one Secret, in order. It reads etcd's own
-// log, so that it has no gap when the API server is frozen, killed or
+// History records every version of one Secret, or of those in all namespaces of
+// a cluster, in order. It reads etcd's own log, so that it has no gap when the API server is frozen, killed or
 // restarted. Its methods may be called concurrently.
 type History struct {
-	name string // for messages
-	key  string
-	etcd *Etcd
-	stop func()
+	name  string // for messages
+	scope scope
+	etcd  *Etcd
+	stop  func()
 
 	mu       sync.Mutex
 	versions []Version
@@ -49,15 +51,23 @@ type History struct {
 // Follow records the Secret from its present version on, until ctx ends or
 // Stop is called.
 func (c *Cluster) Follow(ctx context.Context, namespace string) (*History, error) {
-	h := &History{
-		name:    "the Secret in " + c.Name,
-		key:     "/" + c.Name + "/secrets/" + namespace + "/" + SecretName,
-		etcd:    c.Etcd,
-		changed: make(chan struct{}),
-	}
-	present, revision, err := h.etcd.read(ctx, h.key)
-	if err == nil && present != nil {
-		err = h.record(*present, false)
+	return c.follow(ctx, "the Secret in "+c.Name, scope{key: "/" + c.Name + "/secrets/" + namespace + "/" + SecretName})
+}
+
+// FollowAll is Follow for every Secret of the cluster, whatever its name and
+// namespace, at the cost of a single watch.
+func (c *Cluster) FollowAll(ctx context.Context) (*History, error) {
+	// '0' comes after '/'.
+	return c.follow(ctx, "the Secrets in "+c.Name, scope{key: "/" + c.Name + "/secrets/", end: "/" + c.Name + "/secrets0"})
+}
+
+func (c *Cluster) follow(ctx context.Context, name string, in scope) (*History, error) {
+	h := &History{name: name, scope: in, etcd: c.Etcd, changed: make(chan struct{})}
+	present, revision, err := h.etcd.read(ctx, h.scope)
+	for _, object := range present {
+		if err == nil {
+			err = h.record(object, false)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("following %s: %w", h.name, err)
@@ -65,7 +75,7 @@ func (c *Cluster) Follow(ctx context.Context, namespace string) (*History, error
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() {
-		err := h.etcd.watch(ctx, h.key, revision+1, h.record)
+		err := h.etcd.watch(ctx, h.scope, revision+1, h.record)
 		if ctx.Err() != nil {
 			err = errors.New("it was stopped")
 		}
@@ -89,10 +99,10 @@ func (h *History) Versions() []Version {
 	return slices.Clone(h.versions)
 }
 
-// CatchUp blocks until the record reaches the Secret's present state. An error
-// may also be that the record is not complete.
+// CatchUp blocks until the record reaches the present state. An error may also
+// be that the record is not complete.
 func (h *History) CatchUp(ctx context.Context) error {
-	present, _, err := h.etcd.read(ctx, h.key)
+	present, revision, err := h.etcd.read(ctx, h.scope)
 	if err != nil {
 		return fmt.Errorf("following %s: %w", h.name, err)
 	}
@@ -100,7 +110,7 @@ func (h *History) CatchUp(ctx context.Context) error {
 		h.mu.Lock()
 		versions, changed, err := h.versions, h.changed, h.err
 		h.mu.Unlock()
-		if reaches(versions, present) {
+		if reaches(versions, present, revision) {
 			return nil
 		}
 		if err == nil {
@@ -112,14 +122,32 @@ func (h *History) CatchUp(ctx context.Context) error {
 	}
 }
 
-// reaches tells whether the record is as new as what etcd holds.
-func reaches(versions []Version, present *stored) bool {
-	if present == nil {
-		return len(versions) == 0 || versions[len(versions)-1].Deleted
+// reaches tells whether the record is as new as etcd was at a revision, when it
+// held what is present.
+func reaches(versions []Version, present []stored, revision int64) bool {
+	missing := map[string]bool{}
+	for _, object := range present {
+		missing[strconv.FormatInt(object.Revision, 10)] = true
 	}
-	return slices.ContainsFunc(versions, func(v Version) bool {
-		return v.Secret.ResourceVersion == strconv.FormatInt(present.Revision, 10)
-	})
+	held := maps.Clone(missing)
+	last := map[types.UID]Version{}
+	for _, v := range versions {
+		delete(missing, v.Secret.ResourceVersion)
+		last[v.Secret.UID] = v
+	}
+	for _, v := range last {
+		// Its end, or the version after it, is not recorded yet.
+		if !v.Deleted && !held[v.Secret.ResourceVersion] && !v.after(revision) {
+			return false
+		}
+	}
+	return len(missing) == 0
+}
+
+func (v Version) after(revision int64) bool {
+	// A resourceVersion is the revision that record has put there.
+	n, _ := strconv.ParseInt(v.Secret.ResourceVersion, 10, 64)
+	return n > revision
 }
 
 // Await blocks until some version, recorded already or not, is as wanted, and
