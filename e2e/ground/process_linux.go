@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // dieWithParent also takes the child out of the terminal's process group:
@@ -54,4 +55,29 @@ func (p *Process) Memory() (now, peak int64, err error) {
 		return 0, 0, fmt.Errorf("reading the memory of pid %d: no VmRSS: it has ended", p.Pid())
 	}
 	return now, peak, nil
+}
+
+// tick is the unit of processor time in /proc: USER_HZ, the same on every Linux.
+const tick = 10 * time.Millisecond
+
+// CPU reads the processor time that the process has used so far.
+func (p *Process) CPU() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		return 0, fmt.Errorf("reading the processor time of pid %d: %w", p.Pid(), err)
+	}
+	// utime and stime are the 14th and 15th field; comm, the 2nd, may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("reading the processor time of pid %d: %d fields", p.Pid(), len(fields))
+	}
+	var used time.Duration
+	for _, field := range fields[11:13] {
+		ticks, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading the processor time of pid %d: %w", p.Pid(), err)
+		}
+		used += time.Duration(ticks) * tick
+	}
+	return used, nil
 }

@@ -5,6 +5,7 @@ package ground
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // dieWithParent leaves the child in the terminal's process group: without a
@@ -17,4 +18,9 @@ func isStopped(int) error { return nil }
 // Memory is known on Linux only.
 func (p *Process) Memory() (now, peak int64, err error) {
 	return 0, 0, errors.New("reading a process's memory: only on Linux")
+}
+
+// CPU is known on Linux only.
+func (p *Process) CPU() (time.Duration, error) {
+	return 0, errors.New("reading a process's processor time: only on Linux")
 }

@@ -34,6 +34,7 @@ func TestRunKeepsOutputsApartAndTheCode(t *testing.T) {
 }
 
 func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
+	began := time.Now()
 	process, err := (&ground.Program{Path: "/bin/sh"}).Start("-c", "while echo x; do :; done")
 	must(t, err)
 	defer process.Kill()
@@ -49,6 +50,16 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	if now, peak, err := process.Memory(); err != nil || now < 100<<10 || peak < now {
 		t.Errorf("memory: %d now, %d at most, %v", now, peak, err)
 	}
+	must(t, ground.Until(deadline(t), time.Millisecond, func(context.Context) error {
+		used, err := process.CPU()
+		if most := time.Since(began); used > most {
+			t.Errorf("it used %v of a processor in %v", used, most)
+		}
+		if err == nil && used < 50*time.Millisecond {
+			err = fmt.Errorf("used only %v", used)
+		}
+		return err
+	}))
 	must(t, process.Freeze())
 	before := -1
 	must(t, ground.Until(deadline(t), 100*time.Millisecond, func(context.Context) error {

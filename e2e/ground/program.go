@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Program is the built fernetcast. Its methods may be called concurrently.
+// Program is the built fernetcast, or one to measure it beside. Its methods may be called concurrently.
 type Program struct {
 	// Path is the binary's.
 	Path string
@@ -24,20 +24,26 @@ type Program struct {
 
 // Program builds the real binary from the repository as it ships: static.
 func (g *Ground) Program(ctx context.Context) (*Program, error) {
-	return g.build(ctx, "fernetcast", []string{"CGO_ENABLED=0"}, "-trimpath")
+	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast", []string{"CGO_ENABLED=0"}, "-trimpath")
 }
 
 // RaceProgram builds it with the race detector: it exits with 66 once it has
 // seen a race, and tells of it on stderr.
 func (g *Ground) RaceProgram(ctx context.Context) (*Program, error) {
-	return g.build(ctx, "fernetcast-race", []string{"CGO_ENABLED=1"}, "-race")
+	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast-race", []string{"CGO_ENABLED=1"}, "-race")
 }
 
-func (g *Ground) build(ctx context.Context, name string, env []string, flags ...string) (*Program, error) {
+// Companion builds a program of this module, from the package in folder, just
+// as Program builds the real one.
+func (g *Ground) Companion(ctx context.Context, folder string) (*Program, error) {
+	return g.build(ctx, g.module, "./"+folder, filepath.Base(folder), []string{"CGO_ENABLED=0"}, "-trimpath")
+}
+
+func (g *Ground) build(ctx context.Context, module, pkg, name string, env []string, flags ...string) (*Program, error) {
 	path := g.path(name)
-	args := slices.Concat([]string{"build", "-o", path}, flags, []string{"."})
+	args := slices.Concat([]string{"build", "-o", path}, flags, []string{pkg})
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = filepath.Dir(g.module)
+	cmd.Dir = module
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), env...)
 	if _, err := runWithProgress(cmd, "building "+name, g.say); err != nil {
 		return nil, err
@@ -95,7 +101,7 @@ func (p *Program) Run(ctx context.Context, args ...string) (Result, error) {
 	code, err := process.Wait(ctx)
 	if err != nil {
 		process.Kill()
-		err = fmt.Errorf("running fernetcast %q: %w; it said %q", args, err, process.Stderr.Tail(5))
+		err = fmt.Errorf("running %s %q: %w; it said %q", filepath.Base(p.Path), args, err, process.Stderr.Tail(5))
 	}
 	return Result{Stdout: process.Stdout.String(), Stderr: process.Stderr.String(), Code: code}, err
 }
