@@ -2,9 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"testing"
 
@@ -15,38 +12,50 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/ground"
 )
 
-const counted = 20
-
 // A rotation is one request to each remote that is up, and none to the main,
 // by the API servers' own count.
 func TestRequests(t *testing.T) {
-	s := newStand(t)
-	// No resync meanwhile: it is a GET a minute.
-	s.run(s.program(), "--resync", "1h")
-	s.lastEqual(s.keys)
-	s.rotate()
-	before := s.requests()
-	for range counted {
-		s.rotate()
-	}
-	after := s.requests()
-	rows := [][]string{{fmt.Sprintf("requests for Secrets in %d rotations", counted), "GET", "LIST", "POST", "PUT", "PATCH", "APPLY", "DELETE"}}
-	for _, name := range slices.Sorted(maps.Keys(after)) {
-		row := []string{name}
-		for _, verb := range rows[0][1:] {
-			n, want := after[name][verb]-before[name][verb], 0
-			switch {
-			case verb == "PUT", name == mainRegion && verb == "GET": // the rotation job reads and writes the main
-				want = counted
+	const counted = 20
+	table := [][]string{{"requests for Secrets in 20 rotations", "remotes", "GET", "LIST", "POST", "PUT", "PATCH", "APPLY", "DELETE"}}
+	for _, n := range []int{3, 300} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			s := newStand(t)
+			a, _ := s.sides(n)
+			// No resync meanwhile: it is a GET a minute.
+			r := s.ours(a, n, "--resync", "1h")
+			s.synced(r)
+			s.settle(r)
+			s.rotate(r)
+			before := s.requests()
+			for range counted {
+				s.rotate(r)
 			}
-			if n != want {
-				t.Errorf("%s had %d %s requests, want %d", name, n, verb, want)
+			after := s.requests()
+			for _, region := range append([]string{mainRegion}, regions...) {
+				of := n / len(regions)
+				if region == mainRegion {
+					of = 0
+				}
+				row := []string{region, strconv.Itoa(of)}
+				for _, verb := range table[0][2:] {
+					want := 0
+					switch {
+					case region == mainRegion && (verb == "GET" || verb == "PUT"): // the rotation job reads and writes the main
+						want = counted
+					case verb == "PUT":
+						want = counted * of
+					}
+					got := after[region][verb] - before[region][verb]
+					if got != want {
+						t.Errorf("%s had %d %s requests, want %d", region, got, verb, want)
+					}
+					row = append(row, strconv.Itoa(got))
+				}
+				table = append(table, row)
 			}
-			row = append(row, strconv.Itoa(n))
-		}
-		rows = append(rows, row)
+		})
 	}
-	t.Log(table(rows))
+	t.Log(markdown(table))
 }
 
 // requests are those for Secrets by cluster and verb. Watches are not among
@@ -54,7 +63,7 @@ func TestRequests(t *testing.T) {
 func (s *stand) requests() map[string]map[string]int {
 	s.Helper()
 	all := map[string]map[string]int{}
-	for _, name := range append([]string{mainRegion}, remotes...) {
+	for _, name := range append([]string{mainRegion}, regions...) {
 		all[name] = s.requestsTo(shared.Cluster(name))
 	}
 	return all

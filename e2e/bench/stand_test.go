@@ -1,12 +1,12 @@
-// Package bench measures the program as it ships, on a main and three remotes,
-// beside the least that anybody could do. It is not run with the other tests:
-// its figures are those of a quiet machine.
+// Package bench measures the program as it ships, on a main and up to a thousand
+// remotes, beside the least that anybody could do. It is not run with the other
+// tests: its figures are those of a quiet machine.
 package bench
 
 import (
 	"context"
+	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,48 +17,45 @@ import (
 const mainRegion = "sjc"
 
 var (
-	shared  *ground.Ground
-	remotes = []string{"dfw", "iad", "ord"}
+	shared *ground.Ground
+	// regions have the remotes, which are namespaces of these three clusters.
+	regions = []string{"dfw", "iad", "ord"}
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(ground.Main(m, &shared, append([]string{mainRegion}, remotes...)...))
+	os.Exit(ground.Main(m, &shared, append([]string{mainRegion}, regions...)...))
 }
 
-var shipped = sync.OnceValues(func() (*ground.Program, error) {
-	return shared.Program(context.Background())
-})
+// The two that are measured. Both are built without a trace of this process,
+// and each is a process of its own.
+var (
+	shipped = sync.OnceValues(func() (*ground.Program, error) { return shared.Program(context.Background()) })
+	barest  = sync.OnceValues(func() (*ground.Program, error) {
+		return shared.Companion(context.Background(), "bench/least")
+	})
+)
 
-// stand is a namespace in every cluster, with a key set in the main's, and
-// everybody's versions.
+// stand is one test's eyes on all clusters. What it waits for ends when a
+// program that it started does.
 type stand struct {
 	*testing.T
 	ctx  context.Context
-	ns   string
+	fail context.CancelCauseFunc
 	main *ground.Cluster
-	keys ground.Repository
 	seen map[string]*ground.History
 }
 
 func newStand(t *testing.T) *stand {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	t.Cleanup(cancel)
-	ns, err := shared.Namespace(ctx, "bench")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stand{
-		T: t, ctx: ctx, ns: ns, main: shared.Cluster(mainRegion),
-		keys: shared.Keys.NewRepository(8, 7), seen: map[string]*ground.History{},
-	}
-	_, err = s.main.Put(ctx, ns, s.keys)
-	s.must(err)
-	for _, name := range append([]string{mainRegion}, remotes...) {
-		history, err := shared.Cluster(name).Follow(ctx, ns)
+	limited, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, fail := context.WithCancelCause(limited)
+	t.Cleanup(func() { fail(nil); cancel() })
+	s := &stand{T: t, ctx: ctx, fail: fail, main: shared.Cluster(mainRegion), seen: map[string]*ground.History{}}
+	for _, c := range shared.Clusters() {
+		history, err := c.FollowAll(ctx)
 		s.must(err)
 		t.Cleanup(history.Stop)
-		s.seen[name] = history
+		s.seen[c.Name] = history
 	}
 	return s
 }
@@ -70,77 +67,74 @@ func (s *stand) must(err error) {
 	}
 }
 
-// lastEqual waits until every remote has the keys, and tells when the last one
-// committed them.
-func (s *stand) lastEqual(keys ground.Repository) time.Time {
-	s.Helper()
-	var last time.Time
-	for _, name := range remotes {
-		v, err := s.seen[name].Await(s.ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
-		s.must(err)
-		if v.Seen.After(last) {
-			last = v.Seen
-		}
-	}
-	return last
+// runner is a program at work for a side.
+type runner struct {
+	*ground.Process
+	*side
+	// places are those whose copies are waited for.
+	places  []place
+	started time.Time
+	// over says that it may end now.
+	over func()
+	// last has the slowest place of each rotation, each has all places of all.
+	last, each []time.Duration
 }
 
-// rotate rotates the main's keys, and tells how long after the main's commit
-// the last remote's was. Both are seen by the same kind of watch.
-func (s *stand) rotate() time.Duration {
+// ours starts the program as it ships, for a side's first n places.
+func (s *stand) ours(side *side, n int, args ...string) *runner {
 	s.Helper()
-	rotation, err := s.main.Rotate(s.ctx, s.ns, len(s.keys))
+	program, err := shipped()
 	s.must(err)
-	source, err := s.seen[mainRegion].Await(s.ctx, func(v ground.Version) bool {
-		return v.Secret.ResourceVersion == rotation.ResourceVersion
-	})
-	s.must(err)
-	return s.lastEqual(rotation.Keys).Sub(source.Seen)
-}
-
-// program is the one that ships, with the rights that it has beside Keystone,
-// on a main that was promoted and has nothing pushed yet.
-func (s *stand) program() *ground.Program {
-	s.Helper()
-	built, err := shipped()
-	s.must(err)
-	dir, clusters := s.TempDir(), s.TempDir()
-	for name, role := range map[string]ground.Role{"sidecar": ground.SidecarRole, "operator": ground.OperatorRole} {
-		s.kubeconfig(mainRegion, role, dir, name)
-	}
-	with := func(name string) *ground.Program {
-		return built.With("--kubeconfig", filepath.Join(dir, name), "--namespace", s.ns, "--clusters", clusters)
-	}
-	result, err := with("operator").Run(s.ctx, "promote", mainRegion, "--yes")
-	s.must(err)
-	if result.Code != 0 {
-		s.Fatalf("promote: exit %d\n%s%s", result.Code, result.Stdout, result.Stderr)
-	}
-	for _, name := range remotes {
-		s.kubeconfig(name, ground.RemoteRole, clusters, name+".yaml")
-	}
-	return with("sidecar")
-}
-
-func (s *stand) kubeconfig(cluster string, role ground.Role, dir, file string) {
-	s.Helper()
-	kubeconfig, err := shared.Cluster(cluster).Kubeconfig(s.ctx, ground.Access{Namespace: s.ns, Role: role})
-	s.must(err)
-	s.must(ground.WriteFile(dir, file, kubeconfig))
-}
-
-// run starts the program, and ends it at the test's end.
-func (s *stand) run(p *ground.Program, args ...string) *ground.Process {
-	s.Helper()
 	address, err := shared.Address()
 	s.must(err)
-	process, err := p.Start(append([]string{"run", "--listen", address}, args...)...)
+	program = program.With("run", "--listen", address, "--namespace", side.namespace)
+	return s.start(program.With(args...), side, side.places[:n])
+}
+
+// least starts the least possible in the same way.
+func (s *stand) least(side *side, n int) *runner {
+	s.Helper()
+	program, err := barest()
 	s.must(err)
+	return s.start(program, side, side.places[:n])
+}
+
+// both starts ours and then the least possible, for n places of a side each, and
+// waits until the copies are made.
+func (s *stand) both(a, b *side, n int) (ours, least *runner) {
+	s.Helper()
+	ours = s.ours(a, n)
+	s.synced(ours)
+	least = s.least(b, n)
+	s.synced(least)
+	return ours, least
+}
+
+func (s *stand) start(p *ground.Program, side *side, places []place) *runner {
+	s.Helper()
+	clusters := s.TempDir()
+	for _, place := range places {
+		s.must(ground.WriteFile(clusters, place.name, place.kubeconfig))
+	}
+	r := &runner{side: side, places: places, started: time.Now()}
+	var err error
+	r.Process, err = p.Start("--kubeconfig", side.kubeconfig, "--clusters", clusters)
+	s.must(err)
+	ending := make(chan struct{})
+	r.over = sync.OnceFunc(func() { close(ending) })
+	go func() {
+		select {
+		case <-r.Done():
+			s.fail(fmt.Errorf("%s ended: %s", p.Path, r.Stderr.Tail(5)))
+		case <-ending:
+		}
+	}()
 	s.Cleanup(func() {
-		process.Kill()
+		r.over()
+		r.Kill()
 		if s.Failed() {
-			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(20))
+			s.Logf("the last of the log of %s:\n%s", p.Path, r.Stderr.Tail(20))
 		}
 	})
-	return process
+	return r
 }

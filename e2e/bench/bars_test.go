@@ -1,0 +1,42 @@
+package bench
+
+import "time"
+
+// The bars: the promises of docs/performance.md. A test fails where one is missed.
+const (
+	// mostRatio is to the least possible, for the last of 3, 50, 300 and 1,000
+	// remotes at p50, and of 3 at p99.
+	mostRatio = 1.25
+	// mostBeside is the healthy half's p99 to that of as many healthy ones alone.
+	mostBeside = 1.25
+	// mostFirstRatio is the first sync of 1,000 to the least possible's, mostFirst
+	// is that of 3.
+	mostFirstRatio = 1.5
+	mostFirst      = 2 * time.Second
+	// mostMemory is resident at 3 remotes, mostMemoryEach more for each of 1,000.
+	mostMemory     = 40 << 20
+	mostMemoryEach = 150 << 10
+	// mostIdle is of a core, at 1,000 remotes.
+	mostIdle = 0.02
+	// mostGrowth is what a remote more may cost from 300 to 1,000, to what one
+	// more costs from 10 to 300: linear, with room for the machine's moods.
+	mostGrowth = 1.5
+)
+
+// sizes are the numbers of remotes that a rotation is measured at, each with so
+// many rotations: the fewer remotes, the more of p99 is the machine's mood.
+var sizes = []struct {
+	remotes, rotations int
+	hasBar             bool
+}{
+	{3, 300, true},
+	{10, 60, false},
+	{30, 50, false},
+	{50, 50, true},
+	{100, 30, false},
+	{300, 20, true},
+	{1000, 12, true},
+}
+
+// plotted are the sizes that the growth is judged by, and shown.
+var plotted = []int{10, 30, 100, 300, 1000}

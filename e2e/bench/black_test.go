@@ -1,0 +1,64 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// Half of 1,000 remotes goes black: bytes are lost, sockets stay open. The other
+// half is equal as soon as 500 healthy ones alone are: within 1.25 times, at
+// p99 of all of them in all rotations, from the moment of the fault on.
+func TestHalfBlack(t *testing.T) {
+	const n, half, rotations = 1000, 500, 20
+	s := newStand(t)
+	a, b := s.sides(n)
+	proxies := s.proxies()
+	r := s.ours(a.by(proxies, half, n), n)
+	s.synced(r)
+	alone := s.ours(b, half)
+	s.synced(alone)
+	s.settle(r)
+	for _, proxy := range proxies {
+		s.must(proxy.Set(ground.Drop))
+	}
+	fault := time.Now()
+	black := r.places[half:]
+	r.places = r.places[:half]
+	s.turns(rotations, r, alone)
+	table := [][]string{{fmt.Sprintf("%d remotes, %d rotations, each remote for itself", half, rotations), "p50", "p99", "last, p50"}}
+	row := func(name string, r *runner) {
+		table = append(table, []string{name, ms(percentile(r.each, 50)), ms(percentile(r.each, 99)), ms(percentile(r.last, 50))})
+	}
+	row("beside 500 that went black", r)
+	row("alone", alone)
+	x := ratio(percentile(r.each, 99), percentile(alone.each, 99))
+	t.Log(markdown(append(table, []string{"ratio", "", fmt.Sprintf("%.2f", x), ""})))
+	if x > mostBeside {
+		t.Errorf("p99 of the healthy half is %.2f times that of as many alone, the bar is %.2f", x, mostBeside)
+	}
+	for _, c := range shared.Clusters(regions...) {
+		for _, v := range s.seen[c.Name].Versions() {
+			isBlack := func(p place) bool { return p.cluster == c && p.namespace == v.Secret.Namespace }
+			if v.Seen.After(fault) && slices.ContainsFunc(black, isBlack) {
+				t.Fatalf("%s was written in the dark", v.Secret.Namespace)
+			}
+		}
+	}
+}
+
+// proxies are one before each of the remotes' clusters.
+func (s *stand) proxies() map[*ground.Cluster]*ground.Proxy {
+	s.Helper()
+	all := map[*ground.Cluster]*ground.Proxy{}
+	for _, c := range shared.Clusters(regions...) {
+		proxy, err := c.Proxy()
+		s.must(err)
+		s.Cleanup(proxy.Close)
+		all[c] = proxy
+	}
+	return all
+}

@@ -1,0 +1,36 @@
+package bench
+
+import (
+	"testing"
+	"time"
+)
+
+// Three remotes a round trip of 100 ms away are equal at most one such round
+// trip later than three that are near.
+func TestDistance(t *testing.T) {
+	const n, rotations, roundTrip = 3, 30, 100 * time.Millisecond
+	s := newStand(t)
+	a, b := s.sides(n)
+	proxies := s.proxies()
+	r, l := s.both(a.by(proxies, 0, n), b.by(proxies, 0, n), n)
+	s.turns(rotations, r, l)
+	near := r.last
+	for _, proxy := range proxies {
+		proxy.Delay(roundTrip / 2)
+	}
+	r.last, l.last = nil, nil
+	s.turns(rotations, r, l)
+	table := [][]string{{"last of 3 remotes", "p50", "p99"}}
+	row := func(name string, took []time.Duration) {
+		table = append(table, []string{name, ms(percentile(took, 50)), ms(percentile(took, 99))})
+	}
+	row("fernetcast, near", near)
+	row("fernetcast, 100 ms of round trip away", r.last)
+	row("the least possible, 100 ms of round trip away", l.last)
+	t.Log(markdown(table))
+	for _, p := range []float64{50, 99} {
+		if took, most := percentile(r.last, p), percentile(near, p)+roundTrip; took > most {
+			t.Errorf("p%.0f is %v, the bar is %v", p, took, most)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Remotes without the Secret have it within 1.5 times the least possible where
+// they are 1,000, and within 2 s of the process's start where they are 3.
+func TestFirstSync(t *testing.T) {
+	table := [][]string{{"remotes", "starts", "fernetcast p50", "worst", "the least possible p50", "worst", "ratio p50"}}
+	for _, size := range []struct{ remotes, starts int }{{3, 5}, {1000, 3}} {
+		var took, leastTook []time.Duration
+		for range size.starts {
+			took = append(took, firstSync(t, (*stand).startOurs, size.remotes))
+			leastTook = append(leastTook, firstSync(t, (*stand).least, size.remotes))
+		}
+		x := ratio(percentile(took, 50), percentile(leastTook, 50))
+		row := []string{strconv.Itoa(size.remotes), strconv.Itoa(size.starts)}
+		for _, all := range [][]time.Duration{took, leastTook} {
+			row = append(row, ms(percentile(all, 50)), ms(slices.Max(all)))
+		}
+		table = append(table, append(row, fmt.Sprintf("%.2f", x)))
+		if worst := slices.Max(took); size.remotes == 3 && worst > mostFirst {
+			t.Errorf("a first sync of 3 took %v, the bar is %v", worst, mostFirst)
+		}
+		if size.remotes == 1000 && x > mostFirstRatio {
+			t.Errorf("a first sync of 1,000 is %.2f times the least possible, the bar is %.2f", x, mostFirstRatio)
+		}
+	}
+	t.Log("from the process's start to the last remote's first copy\n" + markdown(table))
+}
+
+func (s *stand) startOurs(side *side, n int) *runner { return s.ours(side, n) }
+
+// firstSync is how long a program takes from its start with n remotes that
+// have no Secret, with no other program at work.
+func firstSync(t *testing.T, start func(*stand, *side, int) *runner, n int) (took time.Duration) {
+	t.Run("", func(t *testing.T) {
+		s := newStand(t)
+		side, _ := s.sides(n)
+		took = slices.Max(s.synced(start(s, side, n)))
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+	return took
+}

@@ -1,0 +1,43 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// With 1,000 remotes and nothing to do, at the default resync, the program uses
+// less than 2 % of a core.
+func TestIdle(t *testing.T) {
+	const n, watched = 1000, 61 * time.Second // a whole resync
+	s := newStand(t)
+	a, b := s.sides(n)
+	r, l := s.both(a, b, n)
+	programs := map[string]*runner{"fernetcast": r, "the least possible": l}
+	before := map[string]time.Duration{}
+	for name, r := range programs {
+		s.settle(r)
+		before[name] = s.cpu(r)
+	}
+	began := time.Now()
+	<-time.After(watched)
+	table := [][]string{{"1,000 remotes, nothing to do", "of a core", "resident memory"}}
+	for _, name := range []string{"fernetcast", "the least possible"} {
+		r := programs[name]
+		used := ratio(s.cpu(r)-before[name], time.Since(began))
+		now, _, err := r.Memory()
+		s.must(err)
+		table = append(table, []string{name, fmt.Sprintf("%.2f %%", 100*used), mib(now)})
+		if name == "fernetcast" && used > mostIdle {
+			t.Errorf("it used %.2f %% of a core, the bar is %.2f %%", 100*used, 100*mostIdle)
+		}
+	}
+	t.Log(markdown(table))
+}
+
+func (s *stand) cpu(r *runner) time.Duration {
+	s.Helper()
+	used, err := r.CPU()
+	s.must(err)
+	return used
+}

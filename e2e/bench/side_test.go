@@ -1,0 +1,153 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// side is a main's namespace, and places for copies of its Secret. There are
+// two, alike, for two programs that take turns. They last for the whole run: a
+// test finds whatever the one before has left there.
+type side struct {
+	name       string
+	namespace  string
+	kubeconfig string // of the source: a path
+	keys       int    // in the key set
+	places     []place
+}
+
+// place is a namespace of one of the clusters. To a program it is a remote like
+// any other: it has a token, a client and connections of its own.
+type place struct {
+	name       string
+	cluster    *ground.Cluster
+	namespace  string
+	kubeconfig []byte
+}
+
+// by is the side with some of its places, from first to end, by way of proxies.
+func (d *side) by(proxies map[*ground.Cluster]*ground.Proxy, first, end int) *side {
+	far := *d
+	far.places = slices.Clone(d.places)
+	for i := first; i < end; i++ {
+		p := &far.places[i]
+		p.kubeconfig = bytes.ReplaceAll(p.kubeconfig, []byte(p.cluster.URL), []byte(proxies[p.cluster].URL()))
+	}
+	return &far
+}
+
+// atOnce is how many requests prepare what is measured.
+const atOnce = 32
+
+var sides = sync.OnceValues(func() ([2]*side, error) {
+	var made [2]*side
+	for i, name := range []string{"a", "b"} {
+		var err error
+		if made[i], err = newSide(context.Background(), name); err != nil {
+			return made, fmt.Errorf("making side %s: %w", name, err)
+		}
+	}
+	return made, nil
+})
+
+// sides are both, with n places each that have no Secret, and a key set that no
+// place has ever had.
+func (s *stand) sides(n int) (a, b *side) {
+	s.Helper()
+	both, err := sides()
+	s.must(err)
+	var all errgroup.Group
+	for _, side := range both {
+		all.Go(func() error { return side.clear(s.ctx, n) })
+	}
+	s.must(all.Wait())
+	return both[0], both[1]
+}
+
+// newSide makes one whose source was promoted, with the rights that the program
+// has beside Keystone.
+func newSide(ctx context.Context, name string) (*side, error) {
+	const keys = 7 // openstack-helm's max_active_keys
+	main := shared.Cluster(mainRegion)
+	namespace, err := shared.Namespace(ctx, "bench-"+name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := main.Put(ctx, namespace, shared.Keys.NewRepository(keys+1, keys)); err != nil {
+		return nil, err
+	}
+	dir, err := shared.Directory("bench-")
+	if err != nil {
+		return nil, err
+	}
+	for name, role := range map[string]ground.Role{"sidecar": ground.SidecarRole, "operator": ground.OperatorRole} {
+		kubeconfig, err := main.Kubeconfig(ctx, ground.Access{Namespace: namespace, Role: role})
+		if err != nil {
+			return nil, err
+		}
+		if err := ground.WriteFile(dir, name, kubeconfig); err != nil {
+			return nil, err
+		}
+	}
+	program, err := shipped()
+	if err != nil {
+		return nil, err
+	}
+	result, err := program.Run(ctx, "promote", mainRegion, "--yes", "--namespace", namespace,
+		"--kubeconfig", filepath.Join(dir, "operator"), "--clusters", filepath.Join(dir, "none"))
+	if err == nil && result.Code != 0 {
+		err = fmt.Errorf("promote: exit %d: %s", result.Code, result.Stderr)
+	}
+	return &side{name: name, namespace: namespace, kubeconfig: filepath.Join(dir, "sidecar"), keys: keys}, err
+}
+
+// clear takes every copy away, makes the places that are missing, and rotates.
+func (d *side) clear(ctx context.Context, n int) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(atOnce)
+	for _, p := range d.places {
+		all.Go(func() error {
+			if err := p.cluster.Delete(ctx, p.namespace); !apierrors.IsNotFound(err) {
+				return err
+			}
+			return nil
+		})
+	}
+	old := len(d.places)
+	d.places = append(d.places, make([]place, max(0, n-old))...)
+	for i := old; i < n; i++ {
+		all.Go(func() (err error) {
+			d.places[i], err = d.place(ctx, i)
+			return err
+		})
+	}
+	_, err := shared.Cluster(mainRegion).Rotate(ctx, d.namespace, d.keys)
+	return errors.Join(err, all.Wait())
+}
+
+// place makes the i-th, with the rights that the design gives at a remote.
+func (d *side) place(ctx context.Context, i int) (place, error) {
+	p := place{name: fmt.Sprintf("r%04d", i), cluster: shared.Cluster(regions[i%len(regions)])}
+	p.namespace = d.namespace + "-" + p.name
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.namespace}}
+	_, err := p.cluster.Client().CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	if err == nil {
+		p.kubeconfig, err = p.cluster.Kubeconfig(ctx, ground.Access{Namespace: p.namespace, Role: ground.RemoteRole})
+	}
+	if err != nil {
+		return place{}, fmt.Errorf("making %s: %w", p.name, err)
+	}
+	return p, nil
+}

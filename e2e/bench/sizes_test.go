@@ -1,0 +1,124 @@
+package bench
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// cost is what a number of remotes costs one program.
+type cost struct {
+	remotes    int
+	latency    time.Duration // p50 of the last remote
+	memory     int64         // resident, at its highest
+	goroutines int
+}
+
+// The last remote is equal within 1.25 times the least possible, from 3 remotes
+// to 1,000, in bounded memory, and a remote more costs no more among many than
+// among few.
+func TestSizes(t *testing.T) {
+	latency := [][]string{{"remotes", "rotations", "fernetcast p50", "p99", "the least possible p50", "p99", "ratio p50", "p99"}}
+	costs := [][]string{{"remotes", "fernetcast: memory", "goroutines", "the least possible: memory", "goroutines"}}
+	var ours, least []cost
+	for _, size := range sizes {
+		t.Run(strconv.Itoa(size.remotes), func(t *testing.T) {
+			s := newStand(t)
+			a, b := s.sides(size.remotes)
+			r, l := s.both(a, b, size.remotes)
+			s.turns(size.rotations, r, l)
+			ours, least = append(ours, s.cost(r)), append(least, s.cost(l))
+			s.judgeMemory(ours[len(ours)-1])
+			latency = append(latency, s.compare(r, l, size.hasBar))
+			costs = append(costs, append(costRow(ours), costRow(least)[1:]...))
+		})
+	}
+	t.Log("from the main's commit to the last remote's\n" + markdown(latency))
+	t.Log("resident memory at its highest, and goroutines, after these rotations\n" + markdown(costs))
+	if t.Failed() {
+		return
+	}
+	judgeGrowth(t, ours)
+	if err := plot("../../docs/performance.svg", ours, least); err != nil {
+		t.Error(err)
+	}
+}
+
+// compare makes the row for ours and the least possible, and judges it.
+func (s *stand) compare(ours, least *runner, hasBar bool) []string {
+	s.Helper()
+	n := len(ours.places)
+	row := []string{strconv.Itoa(n), strconv.Itoa(len(ours.last))}
+	for _, r := range []*runner{ours, least} {
+		row = append(row, ms(percentile(r.last, 50)), ms(percentile(r.last, 99)))
+	}
+	for _, p := range []float64{50, 99} {
+		x := ratio(percentile(ours.last, p), percentile(least.last, p))
+		row = append(row, fmt.Sprintf("%.2f", x))
+		// Of fewer rotations p99 is the slowest one, and no figure.
+		if hasBar && x > mostRatio && (p == 50 || n == 3) {
+			s.Errorf("p%.0f is %.2f times the least possible, the bar is %.2f", p, x, mostRatio)
+		}
+	}
+	return row
+}
+
+// goroutine heads each one's trace, as the Go runtime prints all of them on
+// SIGQUIT. Number 0 is the scheduler's own.
+var goroutine = regexp.MustCompile(`(?m)^goroutine [1-9]`)
+
+// cost ends the program, and tells what it has cost.
+func (s *stand) cost(r *runner) cost {
+	s.Helper()
+	_, peak, err := r.Memory()
+	s.must(err)
+	r.over()
+	s.must(r.Signal(syscall.SIGQUIT))
+	_, err = r.Wait(s.ctx)
+	s.must(err)
+	traces := goroutine.FindAllString(r.Stderr.String(), -1)
+	return cost{len(r.places), percentile(r.last, 50), peak, len(traces)}
+}
+
+func (s *stand) judgeMemory(c cost) {
+	s.Helper()
+	most := int64(mostMemory)
+	if c.remotes > 3 {
+		most += mostMemoryEach * int64(c.remotes)
+	}
+	if c.memory > most {
+		s.Errorf("it had %s resident, the bar is %s", mib(c.memory), mib(most))
+	}
+}
+
+// judgeGrowth compares what a remote more costs among many and among few.
+func judgeGrowth(t *testing.T, costs []cost) {
+	t.Helper()
+	at := map[int]cost{}
+	for _, c := range costs {
+		at[c.remotes] = c
+	}
+	for name, of := range measures {
+		each := func(from, to int) float64 { return (of(at[to]) - of(at[from])) / float64(to-from) }
+		few, many := each(10, 300), each(300, 1000)
+		t.Logf("a remote more costs, in %s: %.3f up to 300 remotes, %.3f up to 1,000", name, few, many)
+		if many > few*mostGrowth {
+			t.Errorf("%s: a remote more costs %.2f times as much among 1,000 remotes as among 300, the bar is %.2f", name, many/few, mostGrowth)
+		}
+	}
+}
+
+// measures are what is judged and plotted, by name and unit.
+var measures = map[string]func(cost) float64{
+	"milliseconds": func(c cost) float64 { return float64(c.latency) / float64(time.Millisecond) },
+	"MiB":          func(c cost) float64 { return float64(c.memory) / (1 << 20) },
+	"goroutines":   func(c cost) float64 { return float64(c.goroutines) },
+}
+
+func costRow(all []cost) []string {
+	c := all[len(all)-1]
+	return []string{strconv.Itoa(c.remotes), mib(c.memory), strconv.Itoa(c.goroutines)}
+}

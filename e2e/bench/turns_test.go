@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+const (
+	// warmUp rotations are not counted.
+	warmUp = 3
+	// Between two rotations there is time for both programs and the clusters to
+	// come to rest: restEach for each remote, and some.
+	rest     = 40 * time.Millisecond
+	restEach = 400 * time.Microsecond
+	// atRest is what a program may use of a core that has nothing to do.
+	atRest = 0.1
+)
+
+// turns has the sides rotate one after the other, so that whatever else the
+// machine does, it does to all, and notes how long the copies took.
+func (s *stand) turns(rotations int, runners ...*runner) {
+	s.Helper()
+	for _, r := range runners {
+		s.settle(r)
+	}
+	for i := range warmUp + rotations {
+		for _, r := range runners {
+			<-time.After(rest + restEach*time.Duration(len(r.places)))
+			took := s.rotate(r)
+			if i >= warmUp {
+				r.each = append(r.each, took...)
+				r.last = append(r.last, slices.Max(took))
+			}
+		}
+	}
+}
+
+// rotate rotates a side's keys, and tells for each place how long after the
+// main's commit the copy's was. Both are seen by the same kind of watch.
+func (s *stand) rotate(r *runner) []time.Duration {
+	s.Helper()
+	rotation, err := s.main.Rotate(s.ctx, r.namespace, r.keys)
+	s.must(err)
+	source, err := s.seen[mainRegion].Await(s.ctx, func(v ground.Version) bool {
+		return v.Secret.ResourceVersion == rotation.ResourceVersion
+	})
+	s.must(err)
+	return since(source.Seen, s.copied(r.places, rotation.Keys))
+}
+
+// synced waits for a program's first sync, and tells how long after its start
+// each copy was committed.
+func (s *stand) synced(r *runner) []time.Duration {
+	s.Helper()
+	source, err := s.main.Secret(s.ctx, r.namespace)
+	s.must(err)
+	return since(r.started, s.copied(r.places, source.Data))
+}
+
+// copied waits until every place has the keys, and tells when each committed
+// them.
+func (s *stand) copied(places []place, keys ground.Repository) []time.Time {
+	s.Helper()
+	waiting := map[string]map[string]bool{} // namespaces by cluster
+	for _, name := range regions {
+		waiting[name] = map[string]bool{}
+	}
+	for _, p := range places {
+		waiting[p.cluster.Name][p.namespace] = true
+	}
+	var at []time.Time
+	for name, namespaces := range waiting {
+		if len(namespaces) == 0 {
+			continue
+		}
+		_, err := s.seen[name].Await(s.ctx, func(v ground.Version) bool {
+			if namespaces[v.Secret.Namespace] && keys.Equal(v.Keys()) {
+				delete(namespaces, v.Secret.Namespace)
+				at = append(at, v.Seen)
+			}
+			return len(namespaces) == 0
+		})
+		if err != nil {
+			left := slices.Sorted(maps.Keys(namespaces))
+			s.Fatalf("%d copies in %s are not equal, %v first: %v", len(left), name, left[:min(3, len(left))], err)
+		}
+	}
+	return at
+}
+
+func since(began time.Time, all []time.Time) []time.Duration {
+	var took []time.Duration
+	for _, at := range all {
+		took = append(took, at.Sub(began))
+	}
+	return took
+}
+
+// settle waits until a program is at rest: what follows its first sync is done.
+func (s *stand) settle(r *runner) {
+	s.Helper()
+	const every = 500 * time.Millisecond
+	before := time.Duration(-1)
+	s.must(ground.Until(s.ctx, every, func(context.Context) error {
+		now, err := r.CPU()
+		used, first := now-before, before < 0
+		before = now
+		if err == nil && (first || float64(used) > atRest*float64(every)) {
+			err = fmt.Errorf("it used %v of a processor in %v", used, every)
+		}
+		return err
+	}))
+}
