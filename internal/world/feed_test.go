@@ -23,13 +23,27 @@ type feed struct {
 	stale  bool
 	broken bool
 	stream *stream // nil where there is none
+	// seen is what the watcher takes for the truth; known is the version that a
+	// GET or a write was last answered with, 0 where that was an absence.
+	seen  *corev1.Secret
+	known int
 }
 
 var errDown = apierrors.NewServiceUnavailable("down")
 
 // Get implements watcher.Secrets.
 func (f *feed) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*corev1.Secret, error) {
-	return f.world.ask(ctx, "GET "+f.cluster.name, nil, f.cluster.get)
+	s, err := f.world.ask(ctx, "GET "+f.cluster.name, nil, f.cluster.get)
+	f.answered(s, err)
+	return s, err
+}
+
+func (f *feed) answered(s *corev1.Secret, err error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if err == nil || apierrors.IsNotFound(err) {
+		f.known, _ = strconv.Atoi(version(s))
+	}
 }
 
 // List implements watcher.Secrets. The reflector lists by WATCH, and by LIST
@@ -84,6 +98,9 @@ func (f *feed) bring() bool {
 	f.at = next.version
 	f.stream.events <- watch.Event{Type: kind, Object: next.secret}
 	f.world.settle()
+	if at, err := strconv.Atoi(version(f.seen)); err == nil && at < f.known {
+		f.world.breaks(rightView, "the watch of %s went back to version %d, behind %d, which is known", f.cluster.name, at, f.known)
+	}
 	return true
 }
 

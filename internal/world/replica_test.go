@@ -32,7 +32,13 @@ func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
 	r := &replica{world: w, name: name, region: region, runs: runs, links: map[*cluster]*link{}}
 	r.ctx, r.kill = context.WithCancel(w.ctx)
 	r.home = &feed{world: w, cluster: region}
-	r.source = watcher.New(r.home, secretName, watcher.Options[mirror.Source]{Parse: w.without.readSource, Timeout: noTimeout})
+	r.source = watcher.New(r.home, secretName, watcher.Options[mirror.Source]{
+		Timeout: noTimeout,
+		Parse: func(s *corev1.Secret) mirror.Source {
+			r.home.seen = s
+			return w.without.readSource(s)
+		},
+	})
 	if runs {
 		go r.source.Run(r.ctx)
 		w.settle()
@@ -45,8 +51,7 @@ type link struct {
 	replica *replica
 	feed    *feed
 	copy    *watcher.Watcher[mirror.Copy]
-	seen    *corev1.Secret // what copy was parsed from
-	busy    *process       // the one worker that may deal with it
+	busy    *process // the one worker that may deal with it
 }
 
 func (r *replica) link(to *cluster) *link {
@@ -58,7 +63,7 @@ func (r *replica) link(to *cluster) *link {
 	l.copy = watcher.New(l.feed, secretName, watcher.Options[mirror.Copy]{
 		Timeout: noTimeout,
 		Parse: func(s *corev1.Secret) mirror.Copy {
-			l.seen = s
+			l.feed.seen = s
 			return w.without.readCopy(to.name, r.region, s)
 		},
 	})
@@ -113,6 +118,7 @@ func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error
 	if err != nil {
 		return mirror.Copy{}, fmt.Errorf("writing Secret %s: %w", secretName, err)
 	}
+	l.feed.answered(written, nil)
 	l.copy.Wrote(written)
 	seen, _ := l.copy.Seen()
 	return seen, nil

@@ -174,17 +174,21 @@ func (w *world) catchUp(r *replica) {
 		for f.bring() {
 		}
 	}
-	if src, sure := r.source.Seen(); sure && src.ResourceVersion() != version(r.region.now) {
-		w.breaks(rightView, "%s is sure that its source is at version %s, and it is %s", r.name, src.ResourceVersion(), describe(r.region.now))
+	if _, sure := r.source.Seen(); sure {
+		w.judgeView(r.name, r.home)
 	}
 	for _, c := range w.clusters {
-		l := r.links[c]
-		if l == nil {
-			continue
+		if l := r.links[c]; l != nil {
+			if _, sure := l.copy.Seen(); sure {
+				w.judgeView(r.name, l.feed)
+			}
 		}
-		if _, sure := l.copy.Seen(); sure && l.seen != c.now {
-			w.breaks(rightView, "%s is sure that %s is %s, and it is %s", r.name, c.name, describe(l.seen), describe(c.now))
-		}
+	}
+}
+
+func (w *world) judgeView(name string, f *feed) {
+	if f.seen != f.cluster.now {
+		w.breaks(rightView, "%s is sure that %s is %s, and it is %s", name, f.cluster.name, describe(f.seen), describe(f.cluster.now))
 	}
 }
 

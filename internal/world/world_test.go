@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 	// The second of apimachinery's handlers sleeps by the wall clock, which in
 	// a synctest bubble is years ahead; the first logs each watch that is cut.
 	utilruntime.ErrorHandlers = nil
-	// rapid's own default is a hundred; -rapid.checks says otherwise.
-	if err := flag.Set("rapid.checks", "300"); err != nil {
+	// rapid's own default is a hundred; -rapid.checks on the command line counts.
+	if err := flag.Set("rapid.checks", "200"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
