@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // record is what is remembered of a remote between two syncs. Its worker alone
@@ -21,6 +22,8 @@ type record struct {
 	// settled is what the remote was last seen to have, or given. A write that
 	// is due with nothing new at the source repairs a drift.
 	settled settled
+	// known is the uid of the copy that it then had.
+	known types.UID
 	// drifted is when a drift was seen last, repaired when one was repaired last.
 	drifted, repaired time.Time
 	// repairing says that this sync has found a drift to repair.
@@ -82,7 +85,7 @@ func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 	now := time.Now()
 	synced := o.Decision.State == mirror.Synced
 	if len(o.Writes) > 0 || synced {
-		r.settled = settledWith(o.Source)
+		r.settled, r.known = settledWith(o.Source), o.Copy.UID()
 	}
 	if len(o.Writes) > 0 && r.repairing {
 		r.repaired = now
@@ -109,7 +112,7 @@ func (r *record) forRemote(remote Remote) {
 	if r.remote == remote {
 		return
 	}
-	r.remote, r.lookAt, r.settled, r.repaired = remote, time.Time{}, settled{}, time.Time{}
+	r.remote, r.lookAt, r.settled, r.known, r.repaired = remote, time.Time{}, settled{}, "", time.Time{}
 	r.setContested(false)
 }
 

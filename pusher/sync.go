@@ -5,6 +5,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Source is where the keys come from. A watcher of the source Secret is one.
@@ -34,6 +35,10 @@ const conflicts = 5
 // Sync is one remote's sync: look, decide, write.
 type Sync struct {
 	Source Source
+	// Known is the uid of the copy that the remote was last synced with; "" for
+	// none. Any other object there may be the source itself, in a new shape, so
+	// it is never written over without the live read.
+	Known types.UID
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
 	// Admit may put off the write that was decided on, and says what is shown
@@ -114,7 +119,7 @@ func (o Outcome) wroteThis() bool {
 // before, so whoever wrote since makes our write a conflict.
 func (s Sync) decide(ctx context.Context, o *Outcome) error {
 	o.Decision = mirror.Decide(o.Source, o.Copy, s.Force)
-	if !o.Decision.LiveRead {
+	if !o.Decision.LiveRead && (o.Decision.Action == mirror.None || o.Copy.UID() == s.Known) {
 		return nil
 	}
 	src, err := s.Source.Get(ctx)

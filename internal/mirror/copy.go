@@ -9,6 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Copy is a remote's Secret as it was read once. It never changes and may be
@@ -35,6 +36,14 @@ func ReadCopy(remote string, s *corev1.Secret) Copy {
 // Prints are the fingerprints of what the remote's Keystone has; nil where
 // nothing was read, or nothing is there.
 func (c Copy) Prints() keyset.Prints { return c.prints }
+
+// UID of the Secret, "" where there is none.
+func (c Copy) UID() types.UID {
+	if c.secret == nil {
+		return ""
+	}
+	return c.secret.UID
+}
 
 // stamped are the keys that the stamp says were pushed, where lost those that are there.
 func (c Copy) stamped() keyset.Prints {

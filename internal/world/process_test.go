@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/pusher"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,11 +63,14 @@ func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 		return nil
 	}
 	name := fmt.Sprintf("%s at %s", r.name, to.name)
-	sync := pusher.Sync{Source: r.sourceFor(), Force: force || w.without.row12}
+	sync := pusher.Sync{Source: r.sourceFor(), Known: l.known, Force: force || w.without.row12}
 	l.busy = w.start(r, name, force, func(ctx context.Context) {
 		o := sync.Run(ctx, l, look)
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		if len(o.Writes) > 0 || o.Decision.State == mirror.Synced {
+			l.known = o.Copy.UID()
+		}
 		w.say("%s: %s %s", name, o.Decision.State, o.Decision.Reason)
 	})
 	if l.busy.request != nil {

@@ -25,7 +25,8 @@ func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	if !readable || us == (owner{}) || err != nil {
 		w.breaks(exact, "%s wrote a stamp that is not whole: %s", at.name, describe(after))
 	}
-	if us.uid == string(after.UID) {
+	// A create that is on the wire while the source is deleted can only be undone.
+	if us.uid == string(after.UID) || at == p.replica.region && before != nil {
 		w.breaks(readOnlyAtHome, "%s wrote its own source", p.name)
 	}
 	src := p.replica.region.at(version)

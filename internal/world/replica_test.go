@@ -9,6 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // replica is one process of the program, in a region: of run, or of push or
@@ -52,6 +53,7 @@ type link struct {
 	feed    *feed
 	copy    *watcher.Watcher[mirror.Copy]
 	busy    *process // the one worker that may deal with it
+	known   types.UID
 }
 
 func (r *replica) link(to *cluster) *link {
