@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -22,6 +23,7 @@ type Connection struct {
 	Core   corev1client.CoreV1Interface
 	dialer *connrotation.Dialer
 	client *http.Client
+	closed atomic.Bool
 }
 
 // Connect makes a client for the cluster of cfg, which it changes: no limit of
@@ -29,31 +31,45 @@ type Connection struct {
 // redirects, bounded answers, no sleeping for Retry-After. Nothing is sent.
 // cfg.Proxy should be set, or client-go keeps the transport for ever.
 func Connect(cfg *rest.Config, userAgent string) (*Connection, error) {
-	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)
-	cfg.Dial = dialer.DialContext
+	c := &Connection{dialer: connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)}
+	cfg.Dial = c.dial
 	cfg.UserAgent = userAgent
 	cfg.QPS = -1
 	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next} })
-	client, err := rest.HTTPClientFor(cfg)
-	if err != nil {
+	var err error
+	if c.client, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, err
 	}
-	core, err := corev1client.NewForConfigAndClient(cfg, client)
-	if err != nil {
+	if c.Core, err = corev1client.NewForConfigAndClient(cfg, c.client); err != nil {
 		return nil, err
 	}
-	return &Connection{Core: core, dialer: dialer, client: client}, nil
+	return c, nil
+}
+
+// dial opens a connection, unless all are closed for good: one that was under
+// way then would be found by nobody.
+func (c *Connection) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.closed.Load() {
+		return nil, net.ErrClosed
+	}
+	conn, err := c.dialer.DialContext(ctx, network, address)
+	if err == nil && c.closed.Load() {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	return conn, err
 }
 
 // Reset closes all connections, also one that a watch keeps busy: after a
 // time-out the next request dials anew.
 func (c *Connection) Reset() { c.dialer.CloseAll() }
 
-// Close closes all connections for good, once nothing uses the client any more.
+// Close closes all connections for good: a request fails from now on.
 func (c *Connection) Close() {
+	c.closed.Store(true)
 	c.client.CloseIdleConnections()
 	c.dialer.CloseAll()
 }

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/watcher"
+	"go.uber.org/goleak"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// watched is an API server without Secrets, over TLS and HTTP/2.
+type watched struct {
+	*httptest.Server
+	watches, older atomic.Int32 // that are open; requests over HTTP/1
+}
+
+func newWatched(t *testing.T) *watched {
+	t.Helper()
+	w := &watched{}
+	w.Server = httptest.NewUnstartedServer(w)
+	w.EnableHTTP2 = true
+	w.Config.ErrorLog = log.New(io.Discard, "", 0)
+	w.StartTLS()
+	t.Cleanup(w.Close)
+	return w
+}
+
+// ServeHTTP implements [http.Handler].
+func (w *watched) ServeHTTP(answer http.ResponseWriter, req *http.Request) {
+	if req.ProtoMajor < 2 {
+		w.older.Add(1)
+	}
+	answer.Header().Set("Content-Type", "application/json")
+	switch query := req.URL.Query(); {
+	case query.Has("watch"):
+		w.watches.Add(1)
+		defer w.watches.Add(-1)
+		// All that there is has been told, if that was asked for.
+		fmt.Fprintln(answer, `{"type":"BOOKMARK","object":{"kind":"Secret","apiVersion":"v1","metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`)
+		_ = http.NewResponseController(answer).Flush()
+		<-req.Context().Done()
+	case query.Has("fieldSelector"):
+		fmt.Fprintln(answer, `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+	default:
+		answer.WriteHeader(http.StatusNotFound)
+		fmt.Fprintln(answer, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+	}
+}
+
+func (w *watched) kubeconfig(token int) []byte {
+	return fmt.Appendf(nil, `{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
+users: [{name: u, user: {token: "%d"}}], clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %q}}]}`,
+		token, w.URL, base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.Certificate().Raw})))
+}
+
+// A remote that comes, perhaps gets another token, and goes, 200 times, with a watch
+// open each time and requests on the way, leaves neither a goroutine, here or
+// at its server, nor a file descriptor.
+func TestComeAndGo(t *testing.T) {
+	const cycles = 200
+	server := newWatched(t)
+	dir := t.TempDir()
+	opts := &options{namespace: "openstack", secret: "keystone-fernet-keys", requestTimeout: time.Minute}
+	set := clusters.NewSet(clusters.Options{
+		Namespace: opts.namespace, Timeout: opts.requestTimeout, UserAgent: userAgent(), Log: slog.New(slog.DiscardHandler),
+		Changed: func(string) {},
+		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
+			return watcher.New(secrets, opts.secret, opts.copyOptions(remote, timedOut))
+		},
+	})
+	stays := clusters.File{Name: "stays", Data: server.kubeconfig(0)}
+	if err := os.WriteFile(filepath.Join(dir, stays.Name), stays.Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { set.Run(ctx, dir) })
+	defer run.Wait()
+	defer cancel()
+
+	cycle := func(n int) {
+		t.Helper()
+		for token := range 1 + n%2 {
+			before, _ := set.Remote("dfw")
+			set.Apply([]clusters.File{stays, {Name: "dfw", Data: server.kubeconfig(token)}})
+			remote, err := set.Remote("dfw")
+			if err != nil || remote == before {
+				t.Fatalf("cycle %d: not taken up: %v", n, err)
+			}
+			if _, err := remote.Look(ctx); err != nil {
+				t.Fatalf("cycle %d: %v", n, err)
+			}
+			within(t, "the watch is open", func() error { return is(server.watches.Load(), 2) })
+		}
+		set.Apply([]clusters.File{stays})
+		within(t, "the watch is closed", func() error { return is(server.watches.Load(), 1) })
+	}
+	within(t, "the directory is read", func() error { return is(server.watches.Load(), 1) })
+	cycle(1) // what is made once is there from now on
+	goroutines := goleak.IgnoreCurrent()
+	files := openFiles(t)
+	for n := range cycles {
+		cycle(n)
+	}
+	within(t, "every goroutine has ended", func() error { return goleak.Find(goroutines) })
+	within(t, "every file descriptor is closed", func() error { return is(openFiles(t), files) })
+	if n := server.older.Load(); n > 0 {
+		t.Errorf("%d requests were not of HTTP/2", n)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func is[N comparable](got, want N) error {
+	if got != want {
+		return fmt.Errorf("%v, not %v", got, want)
+	}
+	return nil
+}
+
+// within waits for what has to come soon.
+func within(t *testing.T, what string, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not so: %s: %v", what, err)
+		}
+	}
+}
