@@ -104,8 +104,8 @@ func TestAlone(t *testing.T) {
 	})
 }
 
-// A write that was overtaken is decided again, a few times at once, and then
-// after a back-off.
+// A write that was overtaken is decided again, a few times at once, and then it
+// is a contest: the next tries come after a back-off, whatever the events say.
 func TestConflicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -125,9 +125,20 @@ func TestConflicts(t *testing.T) {
 		if dfw.holds(1) || overtaken != conflicts {
 			t.Errorf("%d tries at once, want %d", overtaken, conflicts)
 		}
-		expect(t, p, "dfw", mirror.Behind)
+		expect(t, p, "dfw", mirror.Contested)
+		for range 250 { // each event would be five more tries
+			p.RemoteChanged("dfw")
+			time.Sleep(20 * time.Millisecond)
+		}
+		if overtaken > 10*conflicts {
+			t.Errorf("%d tries in 5 s of events", overtaken)
+		}
 		dfw.set(func() { dfw.rival = nil })
-		time.Sleep(time.Second)
+		time.Sleep(10 * time.Second)
+		if !dfw.holds(1) {
+			t.Error("not equal 10 s after the rival's last write")
+		}
+		time.Sleep(time.Minute)
 		expect(t, p, "dfw", mirror.Synced)
 	})
 }

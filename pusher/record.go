@@ -58,16 +58,21 @@ func (r *record) admit(quiet time.Duration) func(Outcome) (mirror.Decision, bool
 		if !undone && settledWith(o.Source) != r.settled {
 			return o.Decision, true
 		}
-		r.drifted = time.Now()
-		if rival := o.Copy.LastWriter(); rival != "" { // our repair may take its last field from it
-			r.rival = rival
-		}
+		r.disturbed(o.Copy)
 		if undone || !turn && r.drifted.Sub(r.repaired) < quiet {
 			r.setContested(true)
 			return r.contest(), false
 		}
 		r.repairing = true
 		return o.Decision, true
+	}
+}
+
+// disturbed notes that somebody else wrote what the copy has.
+func (r *record) disturbed(c mirror.Copy) {
+	r.drifted = time.Now()
+	if rival := c.LastWriter(); rival != "" { // our repair may take its last field from it
+		r.rival = rival
 	}
 }
 
@@ -79,8 +84,10 @@ func (r *record) contest() mirror.Decision {
 	}
 }
 
-// settle notes what a sync came to, and says whether that ends a contest: when
-// there was no drift for as long as quiet, or nothing is to be written any more.
+// settle notes what a sync came to. A write that was overtaken at every try is
+// a contest too: each event would be another try, at network speed. It says
+// whether a contest has ended: there was no drift for as long as quiet, or
+// nothing is to be written any more.
 func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 	now := time.Now()
 	synced := o.Decision.State == mirror.Synced
@@ -91,6 +98,11 @@ func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 		r.repaired = now
 	}
 	r.repairing = false
+	if o.Overtaken {
+		r.disturbed(o.Copy)
+		r.setContested(true)
+		o.Decision = r.contest()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if synced {

@@ -55,6 +55,8 @@ type Outcome struct {
 	Looked bool
 	// Writes are the decisions that were carried out, in order.
 	Writes []mirror.Decision
+	// Overtaken says that somebody else wrote first, at each of so many tries.
+	Overtaken bool
 	// Err is why the remote, or the source in the live read, did not answer
 	// as it should; nil where both did.
 	Err error
@@ -104,6 +106,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 			return o.failed(err)
 		}
 		if tries++; tries >= conflicts {
+			o.Overtaken = look
 			return o
 		}
 	}

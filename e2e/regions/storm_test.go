@@ -1,0 +1,118 @@
+package regions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// stormTime is how long a rival rewrites a remote, every stormBeat.
+	stormTime = 5 * time.Second
+	stormBeat = 20 * time.Millisecond
+	// afterStorm is how soon the remote is equal then, with the flags as they are by default.
+	afterStorm = 10 * time.Second
+	// handful is how many writes a storm gets of us: the first sync's, one at
+	// once, and one at each turn. A back-off from 200 ms has nine in 5 s at most.
+	handful = 12
+)
+
+// A rival rewrites a remote fifty times a second: many a write of ours is a
+// conflict, and over a slow line each one is. It is no war: we write a few
+// times, say who the rival is, and when it rests the remote is equal soon.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("iad")
+	outposts := []*outpost{w.outpost("near", "dfw"), w.outpost("far", "dfw")}
+	run := w.run()
+	for _, o := range outposts {
+		w.arrived(o.history, keys)
+		run.shows(o.region, "Synced", "")
+	}
+	outposts[1].Spoil(slow(3 * stormBeat))
+	seen := w.follow("iad")["iad"]
+	theirs := shared.Keys.NewRepository(5, 3)
+	var storms sync.WaitGroup
+	for _, o := range outposts {
+		storms.Go(func() { o.storm(theirs) })
+	}
+	for _, o := range outposts {
+		run.shows(o.region, "Contested", rival)
+	}
+	storms.Wait()
+	ended := time.Now()
+	for _, o := range outposts {
+		w.until(afterStorm-time.Since(ended), func(ctx context.Context) error {
+			secret, err := o.cluster.Secret(ctx, o.ns)
+			if err == nil && !keys.Equal(secret.Data) {
+				err = fmt.Errorf("%s has other keys", o.region)
+			}
+			return err
+		})
+		ours := 0
+		for _, v := range o.since() {
+			if keys.Equal(v.Keys()) {
+				ours++
+			}
+		}
+		if ours > handful {
+			t.Errorf("%s was written %d times, wanted %d at most", o.region, ours, handful)
+		}
+		t.Logf("%s was written %d times", o.region, ours)
+	}
+	seen.untouched()
+	rotation := w.rotate()
+	for _, h := range []*history{seen, outposts[0].history, outposts[1].history} {
+		w.within(soon, h, rotation)
+		h.fenced()
+	}
+}
+
+// storm rewrites the outpost's Secret for stormTime, whatever anybody else does.
+func (o *outpost) storm(keys ground.Repository) {
+	ctx, cancel := context.WithTimeout(o.w.ctx, stormTime)
+	defer cancel()
+	data, err := json.Marshal(keys)
+	if err != nil {
+		o.w.Error(err)
+		return
+	}
+	beat := time.NewTicker(stormBeat)
+	defer beat.Stop()
+	for n := 0; ctx.Err() == nil; n++ {
+		patch := fmt.Appendf(nil, `{"metadata":{"labels":{"beat":"%d"}},"data":%s}`, n, data)
+		_, err := o.cluster.Client().CoreV1().Secrets(o.ns).
+			Patch(ctx, ground.SecretName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: rival})
+		if err != nil && ctx.Err() == nil {
+			o.w.Errorf("the rival's write: %v", err)
+		}
+		select {
+		case <-beat.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// slow has every request take so long to reach the API server.
+func slow(d time.Duration) func(http.Handler) http.Handler {
+	return func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(d):
+			case <-r.Context().Done():
+			}
+			honest.ServeHTTP(answer, r)
+		})
+	}
+}
