@@ -21,8 +21,9 @@ func TestRequests(t *testing.T) {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			s := newStand(t)
 			a, _ := s.sides(n)
-			// No resync meanwhile: it is a GET a minute.
-			r := s.ours(a, n, "--resync", "1h")
+			// No resync meanwhile: it is a GET a minute. Nor a time-out, after which
+			// a request is sent again.
+			r := s.ours(a, n, "--resync", "1h", "--request-timeout", "5m")
 			s.synced(r)
 			s.settle(r)
 			s.rotate(r)
