@@ -45,7 +45,7 @@ type settled struct {
 }
 
 func settledWith(src mirror.Source) settled {
-	return settled{src.Owner(), src.Keys().Prints().String()}
+	return settled{src.Owner(), src.Prints()}
 }
 
 // admit lets a write go that is the first repair of a drift, or no repair at

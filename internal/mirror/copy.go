@@ -111,8 +111,11 @@ func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
 func secretFor(src Source, c Copy) *corev1.Secret {
 	var s *corev1.Secret
 	if c.secret != nil {
-		s = c.secret.DeepCopy()
-		s.ManagedFields = nil // the server keeps its own record
+		// Its data is replaced, and of managedFields the server keeps its own
+		// record: both are large.
+		kept := *c.secret
+		kept.Data, kept.ManagedFields = nil, nil
+		s = kept.DeepCopy()
 	} else {
 		s = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: src.secret.Name}, Type: src.secret.Type}
 	}
@@ -123,7 +126,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 		StampTerm:    strconv.Itoa(src.owner.Term),
 		StampUID:     string(src.owner.UID),
 		StampVersion: src.secret.ResourceVersion,
-		StampKeys:    src.set.Prints().String(),
+		StampKeys:    src.prints,
 	})
 	return s
 }
