@@ -81,3 +81,12 @@ func (p *Process) CPU() (time.Duration, error) {
 	}
 	return used, nil
 }
+
+// Files is how many file descriptors the process has open.
+func (p *Process) Files() (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
+	if err != nil {
+		return 0, fmt.Errorf("counting the open files of pid %d: %w", p.Pid(), err)
+	}
+	return len(entries), nil
+}

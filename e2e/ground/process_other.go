@@ -24,3 +24,8 @@ func (p *Process) Memory() (now, peak int64, err error) {
 func (p *Process) CPU() (time.Duration, error) {
 	return 0, errors.New("reading a process's processor time: only on Linux")
 }
+
+// Files is known on Linux only.
+func (p *Process) Files() (int, error) {
+	return 0, errors.New("counting a process's open files: only on Linux")
+}
