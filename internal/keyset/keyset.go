@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -79,10 +80,10 @@ func parseIndex(name string) (int, bool) {
 }
 
 // quote shows a data key, which is no secret but for the one case in which
-// somebody has put a key where its index belongs.
+// somebody has put a key, or a part of one, where its index belongs.
 func quote(name string) string {
-	const enough = 20
-	if len(name) > enough {
+	const enough, digits = 8, 20 // 01, -1, 1_0, README; 99999999999
+	if len(name) > enough && (len(name) > digits || strings.Trim(name, "0123456789") != "") {
 		return fmt.Sprintf("of %d characters", len(name))
 	}
 	return strconv.Quote(name)
