@@ -17,8 +17,13 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// longLife is how long a certificate is good where nothing else is said.
-const longLife = 30 * 24 * time.Hour
+const (
+	// longLife is how long a certificate is good where nothing else is said.
+	longLife = 30 * 24 * time.Hour
+	// validBefore is since when a certificate is valid: for programs whose clock is
+	// behind as well.
+	validBefore = 24 * time.Hour
+)
 
 // authority is one cluster's certificate authority.
 type authority struct {
@@ -31,7 +36,7 @@ func newAuthority(name string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a CA key: %w", err)
 	}
-	cert, err := certutil.NewSelfSignedCACert(certutil.Config{CommonName: name}, key)
+	cert, err := certutil.NewSelfSignedCACert(certutil.Config{CommonName: name, NotBefore: time.Now().Add(-validBefore)}, key)
 	if err != nil {
 		return nil, fmt.Errorf("making a CA certificate: %w", err)
 	}
@@ -60,7 +65,7 @@ func (a *authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtK
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      subject,
-		NotBefore:    time.Now().Add(-time.Hour),
+		NotBefore:    time.Now().Add(-validBefore),
 		NotAfter:     end,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{usage},

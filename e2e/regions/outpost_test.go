@@ -1,10 +1,6 @@
 package regions
 
-import (
-	"net/http"
-
-	"github.com/fernetcast/fernetcast/e2e/ground"
-)
+import "github.com/fernetcast/fernetcast/e2e/ground"
 
 // outpost is one more remote: a namespace of its own in a cluster that has
 // others, behind a gateway of its own. Many of them, each with a trouble of its
@@ -35,11 +31,4 @@ func (w *world) outpost(name, cluster string) *outpost {
 	w.must(err)
 	w.must(ground.WriteFile(w.clusters, name+".yaml", kubeconfig))
 	return o
-}
-
-// spoilt has every request to the outpost answered so, those of a watch that is
-// under way as well.
-func (o *outpost) spoilt(answer http.HandlerFunc) {
-	o.Spoil(func(http.Handler) http.Handler { return answer })
-	o.Cut()
 }

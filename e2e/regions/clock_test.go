@@ -1,0 +1,72 @@
+package regions
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// The process's clock is an hour off, ahead or behind. Whatever it does, it
+// does when and as it should: the first sync, rotations, repairs by watch and
+// by GET, a contest and its end.
+func TestClockOff(t *testing.T) {
+	t.Parallel()
+	shifted, err := shared.ShiftedProgram(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, off := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const quiet = 5 * time.Second
+			w := newWorld(t)
+			keys := w.keys()
+			w.promote()
+			w.join("dfw", "ord")
+			w.joinAs("iad", ground.Access{Role: ground.GenestackRole})
+			seen := w.follow(remotes...)
+			run := w.runProgram(shifted.ShiftedBy(off).With(w.runner.Args...), "--resync", "2s", "--backoff-max", quiet.String())
+			w.equal(soon, keys, remotes...)
+			run.allShow("Synced", "", remotes...)
+			run.clockIsOff(off)
+
+			rotation := w.rotate()
+			w.equal(soon, rotation.Keys, remotes...)
+			drift := func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }
+			w.edit(shared.Cluster("iad"), rival, drift)
+			w.equal(soon, rotation.Keys, remotes...)
+
+			// The first drift is repaired, the second is a contest until it is quiet.
+			w.edit(shared.Cluster("dfw"), rival, drift)
+			w.equal(soon, rotation.Keys, "dfw")
+			run.shows("dfw", "Synced", "")
+			w.edit(shared.Cluster("dfw"), rival, drift)
+			run.shows("dfw", "Contested", rival)
+			w.equal(soon, rotation.Keys, "dfw")
+			run.allShow("Synced", "", remotes...)
+
+			last := w.rotate()
+			w.equal(soon, last.Keys, remotes...)
+			run.allShow("Synced", "", remotes...)
+			seen["ord"].only(keys, rotation.Keys, last.Keys)
+			for _, h := range seen {
+				h.fenced()
+			}
+		})
+	}
+}
+
+// clockIsOff fails the test unless the program's log is dated so far off.
+func (r *replica) clockIsOff(off time.Duration) {
+	r.w.Helper()
+	first, _, _ := strings.Cut(r.Stderr.String(), "\n")
+	var line struct{ Time time.Time }
+	r.w.must(json.Unmarshal([]byte(first), &line))
+	if really := time.Until(line.Time) - off; really.Abs() > testTime {
+		r.w.Fatalf("its log is dated %v, which is not %v off", line.Time, off)
+	}
+}
