@@ -1,0 +1,169 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// sample is what the program costs at a moment.
+type sample struct {
+	files  int
+	memory int64 // resident, in bytes
+}
+
+// With a rotation a second, a remote that flaps in every way, and another whose
+// kubeconfig goes and comes back with a new token, the program costs the same
+// from the first third of the time on: file descriptors and memory. In the end
+// all is equal, and it has as many goroutines and file descriptors as a fresh
+// process. The goroutines are counted from outside: SIGQUIT ends a Go program
+// with the stacks of all of them on stderr.
+func TestSoak(t *testing.T) {
+	s := newStand(t)
+	r := s.run()
+	first, err := s.main.Secret(s.ctx, s.ns)
+	s.must(err)
+	s.settled(r, first.Data)
+
+	var samples []sample
+	var last ground.Rotation
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for end := time.Now().Add(*length); time.Now().Before(end); {
+		s.disturb(len(samples))
+		last, err = s.main.Rotate(s.ctx, s.ns, keysKept)
+		s.must(err)
+		samples = append(samples, s.sample(r))
+		<-tick.C
+	}
+	s.must(s.proxy.Set(ground.Pass))
+	s.addOrd()
+	s.settled(r, last.Keys)
+	s.flat(samples)
+
+	fresh := s.run()
+	s.settled(fresh, last.Keys)
+	s.asFew(r, fresh)
+}
+
+// disturb does the next thing in a round of four: iad refuses, is back, drops,
+// is back; ord goes, and comes.
+func (s *stand) disturb(n int) {
+	s.Helper()
+	switch n % 4 {
+	case 0:
+		s.must(s.proxy.Set(ground.Refuse))
+		s.removeOrd()
+	case 2:
+		s.must(s.proxy.Set(ground.Drop))
+		s.addOrd()
+	default:
+		s.must(s.proxy.Set(ground.Pass))
+	}
+}
+
+func (s *stand) sample(r *run) sample {
+	s.Helper()
+	memory, _, err := r.Memory()
+	s.must(err)
+	files, err := r.Files()
+	s.must(err)
+	return sample{files, memory}
+}
+
+// flat compares the last third of the samples with the second; the first is
+// the warming up. Connections come and go, and so do garbage collections: of
+// the files the most counts, of the memory the middle.
+func (s *stand) flat(samples []sample) {
+	s.Helper()
+	third := len(samples) / 3
+	if third < 3 {
+		s.Fatalf("only %d samples: %v is too short", len(samples), *length)
+	}
+	most := func(part []sample) int {
+		return slices.MaxFunc(part, func(a, b sample) int { return a.files - b.files }).files
+	}
+	middle := func(part []sample) int64 {
+		part = slices.SortedFunc(slices.Values(part), func(a, b sample) int { return int(a.memory - b.memory) })
+		return part[len(part)/2].memory
+	}
+	second, last := samples[third:2*third], samples[2*third:]
+	s.Logf("%d rotations; the second and the last third: at most %d and %d files; in the middle %.1f and %.1f MiB",
+		len(samples), most(second), most(last), mebibytes(middle(second)), mebibytes(middle(last)))
+	if most(last) > most(second)+4 {
+		s.Errorf("file descriptors grow: at most %d, then %d", most(second), most(last))
+	}
+	if grown := middle(last) - middle(second); grown > middle(second)/10+1<<20 {
+		s.Errorf("memory grows: %.1f MiB, then %.1f", mebibytes(middle(second)), mebibytes(middle(last)))
+	}
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// asFew ends both, and fails unless the one that has soaked has no more
+// goroutines and file descriptors than the fresh one, but for two
+// connections' worth: connections that nobody needs stay for 90 s.
+func (s *stand) asFew(soaked, fresh *run) {
+	s.Helper()
+	const files, goroutines = 2, 6
+	ctx, cancel := context.WithTimeout(s.ctx, 2*soon)
+	defer cancel()
+	s.must(ground.Until(ctx, time.Second, func(context.Context) error {
+		old, err := soaked.Files()
+		if err != nil {
+			return err
+		}
+		young, err := fresh.Files()
+		if err == nil && old > young+files {
+			err = fmt.Errorf("%d file descriptors after the soak, %d in a fresh process", old, young)
+		}
+		return err
+	}))
+	old, young := s.goroutines(soaked), s.goroutines(fresh)
+	s.Logf("%d goroutines after the soak, %d in a fresh process", old, young)
+	if old > young+goroutines {
+		s.Errorf("%d goroutines after the soak, %d in a fresh process; begun by\n%s\nand\n%s", old, young, begun(soaked), begun(fresh))
+	}
+}
+
+var (
+	header = regexp.MustCompile(`(?m)^goroutine \d+ `)
+	origin = regexp.MustCompile(`(?m)^created by (\S+)`)
+)
+
+// begun tells what the goroutines of a run that left its stacks were begun by.
+func begun(r *run) string {
+	counts := map[string]int{}
+	for _, match := range origin.FindAllStringSubmatch(r.Stderr.String(), -1) {
+		counts[match[1]]++
+	}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		lines = append(lines, fmt.Sprintf("%4d %s", counts[name], name))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// goroutines ends the program by SIGQUIT and counts the stacks that it leaves.
+func (s *stand) goroutines(r *run) int {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	s.must(r.Signal(syscall.SIGQUIT))
+	if _, err := r.Wait(ctx); err != nil {
+		s.Fatal(err)
+	}
+	n := len(header.FindAllString(r.Stderr.String(), -1))
+	if n == 0 {
+		s.Fatal("it left no stacks")
+	}
+	return n
+}

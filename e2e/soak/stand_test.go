@@ -1,0 +1,161 @@
+// Package soak has the program as it ships at work for long, and looks at what
+// it costs: it has to cost the same at the end as at the start.
+package soak
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+const (
+	mainRegion = "sjc"
+	// keysKept lets a remote miss that many rotations and be kin still.
+	keysKept = 60
+	// soon is how long anything may take that is not measured here.
+	soon = time.Minute
+)
+
+var (
+	shared *ground.Ground
+	// length is the short form's; make soak has 10m.
+	length = flag.Duration("length", 30*time.Second, "how long the soak goes on")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(ground.Main(m, &shared, mainRegion, "dfw", "iad", "ord"))
+}
+
+// stand is a main and three remotes: dfw is well, iad behind a proxy, and
+// ord's kubeconfig comes and goes.
+type stand struct {
+	*testing.T
+	ctx   context.Context
+	ns    string
+	main  *ground.Cluster
+	proxy *ground.Proxy
+	// program has the sidecar's rights.
+	program  *ground.Program
+	clusters string
+	ord      [2][]byte // kubeconfigs with different tokens
+	added    int
+}
+
+func newStand(t *testing.T) *stand {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), *length+5*time.Minute)
+	t.Cleanup(cancel)
+	ns, err := shared.Namespace(ctx, "soak")
+	s := &stand{T: t, ctx: ctx, ns: ns, main: shared.Cluster(mainRegion), clusters: t.TempDir()}
+	s.must(err)
+	_, err = s.main.Put(ctx, ns, shared.Keys.NewRepository(8, 7))
+	s.must(err)
+	s.proxy, err = shared.Cluster("iad").Proxy()
+	s.must(err)
+	t.Cleanup(s.proxy.Close)
+	s.must(ground.WriteFile(s.clusters, "dfw.yaml", s.kubeconfig("dfw", ground.Access{Role: ground.RemoteRole})))
+	s.must(ground.WriteFile(s.clusters, "iad.yaml", s.kubeconfig("iad", ground.Access{Role: ground.RemoteRole, Server: s.proxy.URL()})))
+	for i := range s.ord {
+		s.ord[i] = s.kubeconfig("ord", ground.Access{Role: ground.RemoteRole})
+	}
+	s.addOrd()
+
+	built, err := shared.Program(ctx)
+	s.must(err)
+	home := t.TempDir()
+	with := func(name string, role ground.Role) *ground.Program {
+		s.must(ground.WriteFile(home, name, s.kubeconfig(mainRegion, ground.Access{Role: role})))
+		return built.With("--kubeconfig", filepath.Join(home, name), "--namespace", ns, "--clusters", s.clusters, "--request-timeout", "1s")
+	}
+	s.program = with("sidecar", ground.SidecarRole)
+	result, err := with("operator", ground.OperatorRole).Run(ctx, "promote", mainRegion, "--yes")
+	s.must(err)
+	if result.Code != 0 {
+		t.Fatalf("promote: exit %d\n%s%s", result.Code, result.Stdout, result.Stderr)
+	}
+	return s
+}
+
+func (s *stand) kubeconfig(cluster string, access ground.Access) []byte {
+	s.Helper()
+	access.Namespace = s.ns
+	kubeconfig, err := shared.Cluster(cluster).Kubeconfig(s.ctx, access)
+	s.must(err)
+	return kubeconfig
+}
+
+// addOrd puts ord's kubeconfig in place, with another token than the last time.
+func (s *stand) addOrd() {
+	s.Helper()
+	s.added++
+	s.must(ground.WriteFile(s.clusters, "ord.yaml", s.ord[s.added%2]))
+}
+
+func (s *stand) removeOrd() {
+	s.Helper()
+	s.must(os.Remove(filepath.Join(s.clusters, "ord.yaml")))
+}
+
+func (s *stand) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// run is one run of the program, and where it listens.
+type run struct {
+	*ground.Process
+	address string
+}
+
+func (s *stand) run() *run {
+	s.Helper()
+	address, err := shared.Address()
+	s.must(err)
+	process, err := s.program.Start("run", "--listen", address, "--resync", "5s", "--backoff-max", "2s")
+	s.must(err)
+	s.Cleanup(func() {
+		process.Kill()
+		for _, leak := range shared.Keys.Leaks(process.Stdout.String(), process.Stderr.String()) {
+			s.Errorf("a key is shown: %v", leak)
+		}
+		if s.Failed() {
+			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(40))
+		}
+	})
+	return &run{process, address}
+}
+
+// settled waits until every remote has the keys, and the program knows it.
+func (s *stand) settled(r *run, keys ground.Repository) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	s.must(ground.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+		var errs []error
+		for _, name := range []string{"dfw", "iad", "ord"} {
+			errs = append(errs, shared.Cluster(name).Holds(ctx, s.ns, keys))
+		}
+		status, err := ground.Statusz(ctx, r.address)
+		if errs = append(errs, err); err == nil && (status.Remote("ord") == nil || len(status.Remotes) != 3) {
+			errs = append(errs, errors.New("ord is not there"))
+		}
+		if err == nil {
+			for name, state := range status.States() {
+				if state != "Synced" {
+					errs = append(errs, fmt.Errorf("%s is %s", name, state))
+				}
+			}
+		}
+		return errors.Join(errs...)
+	}))
+}
