@@ -147,11 +147,11 @@ func TestStatusWatch(t *testing.T) {
 	keys := w.keys()
 	w.join("dfw")
 	w.promote()
-	table := w.watches(2, "REMOTE  ")
+	table := w.watches(0, 2, "REMOTE  ")
 	if strings.Contains(table, "\x1b") {
 		t.Errorf("there are control sequences in %q", table)
 	}
-	for i, line := range strings.Split(strings.TrimSuffix(w.watches(2, `"source"`, "-o", "json"), "\n"), "\n") {
+	for i, line := range strings.Split(strings.TrimSuffix(w.watches(0, 2, `"source"`, "-o", "json"), "\n"), "\n") {
 		var st ground.Status
 		if err := json.Unmarshal([]byte(line), &st); err != nil {
 			t.Fatalf("line %d is no document: %v: %q", i+1, err, line)
@@ -163,8 +163,8 @@ func TestStatusWatch(t *testing.T) {
 }
 
 // watches runs status --watch until its output has the text n times, ends it,
-// and returns the output. What it was worth last is its exit code.
-func (w *world) watches(n int, text string, args ...string) string {
+// and returns the output. What it was worth last has to be its exit code.
+func (w *world) watches(worth, n int, text string, args ...string) string {
 	w.Helper()
 	process, err := w.operator.Start(append([]string{"status", "--watch"}, args...)...)
 	w.must(err)
@@ -176,8 +176,8 @@ func (w *world) watches(n int, text string, args ...string) string {
 		return nil
 	})
 	w.must(process.Terminate())
-	if code, err := process.Wait(w.ctx); err != nil || code != 0 {
-		w.Errorf("status --watch: exit %d, %v\n%s", code, err, process.Stderr.String())
+	if code, err := process.Wait(w.ctx); err != nil || code != worth {
+		w.Errorf("status --watch: exit %d, %v, want %d\n%s", code, err, worth, process.Stderr.String())
 	}
 	w.noLeaks(process.Stdout.String(), process.Stderr.String())
 	return process.Stdout.String()

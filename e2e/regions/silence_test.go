@@ -1,0 +1,148 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// No key leaves by any output, in any form (see ground's Keys.Leaks: text or a
+// part of it, base64, hex, Go's bytes; protobuf holds keys as plain text). Each
+// test of this package has all output of its commands and runs searched, so
+// whatever they provoke is covered. What has keys at hand and could show them:
+//
+//	what speaks                          | when                                     | test
+//	run: log                             | each level, text and JSON, good and bad  | TestSilentAtEveryLevel
+//	                                     | every state of a remote, mistaken files  | TestNothingShown
+//	                                     | servers that quote what they are sent    | TestEcho, TestEchoingSource
+//	                                     | outages, wars, restarts, failovers       | all others, at level debug
+//	run: /statusz, /readyz, /livez, 404  | good and bad keys                        | TestSilentAtEveryLevel
+//	run: stacks, as of a panic; core     | SIGQUIT with keys in memory              | TestNothingShown
+//	version, help, bad usage             |                                          | TestSilentAtEveryLevel, TestBadUsage, TestHelp
+//	status: table, JSON, --watch         | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown, TestStatusWatch
+//	push, push --force                   | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
+//	promote                              | done, refused, forced, not answered      | TestSilentAtEveryLevel, TestEchoingSource
+//	errors that carry keys               | message, details, reason, warning,       | TestEcho for a remote, TestEchoingSource
+//	                                     | redirect, Retry-After, no HTTP at all    | for the main itself
+//	malformed keys, an index that is one | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestDamagedSource
+//	                                     | kubeconfigs and annotations              | TestNothingShown
+//	Keys' types in any of Go's formats   |                                          | keyset: TestSetShowsNoKey, FuzzParse
+func TestSilentAtEveryLevel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	built, err := shipped()
+	w.must(err)
+	w.operator, w.runner = built.With(w.operator.Args...), built.With(w.runner.Args...)
+	w.join("dfw", "iad")
+	// dfw has a copy of somebody else's, with keys that are not kin.
+	keys := w.keys()
+	theirs, err := shared.Cluster("dfw").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
+	w.must(err)
+	theirs.Annotations = map[string]string{
+		"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs",
+	}
+	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Update(w.ctx, theirs, metav1.UpdateOptions{})
+	w.must(err)
+	w.says(1, []string{"dfw", "--force"}, "promote", mainRegion, "--yes", "--log-level", "debug")
+	w.says(1, []string{"NotPromoted"}, "status", "-o", "json", "--log-level", "debug")
+	w.promote("--force", "--log-level", "debug")
+
+	key := string(keys["8"])
+	bad := []ground.Repository{
+		{key[:20]: keys["8"], "1": keys["8"]}, {"1": []byte(key[:30])}, {"1": []byte(key[:21] + "\n" + key[21:])}, {"0": keys["0"]},
+	}
+	for i, level := range []string{"debug", "info", "warn", "error"} {
+		for _, format := range []string{"text", "json"} {
+			says := []string{"--log-level", level, "--log-format", format}
+			run := w.run(slices.Concat(says, []string{"--resync", "1s"})...)
+			good := w.rotate().Keys
+			w.equal(soon, good, "dfw", "iad")
+			w.everyCommand(run, 0, says)
+			secret, err := w.main.Put(w.ctx, w.ns, bad[i])
+			w.must(err)
+			run.sees(secret.ResourceVersion)
+			w.everyCommand(run, 1, says)
+			_, err = w.main.Put(w.ctx, w.ns, good)
+			w.must(err)
+			w.must(run.Terminate())
+			_, err = run.Wait(w.ctx)
+			w.must(err)
+		}
+	}
+}
+
+// everyCommand runs every command, and asks run for all that it serves. worth
+// is the exit code of status.
+func (w *world) everyCommand(run *replica, worth int, says []string) {
+	w.Helper()
+	for _, command := range []string{
+		"version", "--help", "run --help", "push --help", "status --help", "promote --help",
+		"push", "push dfw", "push iad --force", "status", "status -o json", "status -o yaml", "promote " + mainRegion + " --yes",
+		"promote", "push nowhere", "rotate", "run --resync never",
+	} {
+		w.command(append(strings.Fields(command), says...)...)
+	}
+	w.watches(worth, 1, "REMOTE  ", says...)
+	w.watches(worth, 1, `"source"`, append([]string{"-o", "json"}, says...)...)
+	for _, path := range []string{"/statusz", "/readyz", "/livez", "/", "/metrics", "/debug/pprof/"} {
+		answer, err := http.Get("http://" + run.address + path)
+		w.must(err)
+		body, err := io.ReadAll(answer.Body)
+		w.must(errors.Join(err, answer.Body.Close()))
+		w.noLeaks(string(body), fmt.Sprint(answer.Header))
+	}
+}
+
+// The main's own API server, or a webhook of it, quotes keys in the same ways:
+// when promote writes the mark, and when the source is read.
+func TestEchoingSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := shared.Keys.NewRepository(8, 7)
+	e := newEcho(t, keys, &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{Name: ground.SecretName, Namespace: w.ns, UID: "home", ResourceVersion: "1"},
+		Type:       corev1.SecretTypeOpaque, Data: keys,
+	})
+	kubeconfig, err := e.kubeconfig()
+	w.must(err)
+	home := t.TempDir()
+	w.must(ground.WriteFile(home, "echo", kubeconfig))
+	built, err := shipped()
+	w.must(err)
+	w.operator = built.With("--kubeconfig", home+"/echo", "--namespace", w.ns, "--clusters", w.clusters, "--log-level", "debug")
+	e.set(styles()[0])
+	run := w.runProgram(w.operator, "--resync", "100ms")
+	for _, s := range styles() {
+		e.set(s)
+		r := w.command("promote", mainRegion, "--yes")
+		writes, reads := e.counts()
+		if r.Code != 1 || writes+reads == 0 || writes == 0 && !s.reads {
+			t.Errorf("%s: promote: exit %d after %d writes and %d reads\n%s", s.name, r.Code, writes, reads, r.Stderr)
+		}
+		if !s.reads {
+			continue
+		}
+		w.command("status", "-o", "json")
+		// The run's own reads, beside those of the commands.
+		e.set(s)
+		w.until(soon, func(context.Context) error {
+			if _, reads := e.counts(); reads < 2 {
+				return fmt.Errorf("%s: run has read %d times", s.name, reads)
+			}
+			return nil
+		})
+		statusz, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+		w.must(err)
+		w.noLeaks(string(statusz))
+	}
+}
