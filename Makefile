@@ -1,5 +1,5 @@
 # For everybody: make demo, make test. check and e2e are the parts of test;
-# bench and clean stand apart.
+# soak, bench and clean stand apart.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,7 +8,11 @@ SHELL := bash
 # More flags for every go test, for example T=-v or T='-run Drift'.
 T ?=
 
-.PHONY: demo test check fmt vet staticcheck tidy unit e2e bench clean
+# How long make soak lets the program soak, and each fuzz test run.
+SOAK ?= 10m
+FUZZ ?= 5m
+
+.PHONY: demo test check fmt vet staticcheck tidy unit e2e soak bench clean
 
 # Four regions on this machine, a rotation every few seconds, their states on
 # screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
@@ -54,6 +58,18 @@ e2e:
 	@cd e2e; assets=$$(go run ./ground/prepare); export KUBEBUILDER_ASSETS=$$assets; \
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); set -x; \
 	go test -count=1 -p 1 -timeout 20m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 20m $(T) $$packages
+
+# What takes long, three quarters of an hour: every fuzz test, the model of the
+# world with many more stories, the soak. Of all three make test has a short
+# form: the fuzz tests' corpus, some stories, half a minute. What a fuzz run
+# finds is left in testdata/fuzz, for make test from then on.
+soak:
+	@for package in $$(go list ./...); do \
+	for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do (set -x; \
+	go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZ) -fuzzminimizetime 10x -parallel 1 -timeout 60m $$package); done; done
+	go test -count=1 -timeout 60m $(T) ./internal/world -rapid.checks=20000
+	@cd e2e; assets=$$(go run ./ground/prepare); set -x; \
+	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
 # How fast it is, beside the least possible. On a quiet machine.
 bench:
