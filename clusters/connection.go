@@ -15,10 +15,6 @@ import (
 const (
 	dialTimeout   = 5 * time.Second
 	dialKeepAlive = 30 * time.Second
-	// headerTable is of HTTP/2's tables of the headers that were sent before: so
-	// small that they stay empty. Two of 4 KiB, and what they hold on to, are much
-	// of a remote's memory, and little is saved between two requests a minute.
-	headerTable = 1
 )
 
 // Connection is a client of one cluster, on connections of its own. It may be
@@ -42,12 +38,7 @@ func Connect(cfg *rest.Config, userAgent string) (*Connection, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		if t, ok := next.(*http.Transport); ok {
-			t.HTTP2 = &http.HTTP2Config{MaxDecoderHeaderTableSize: headerTable, MaxEncoderHeaderTableSize: headerTable}
-		}
-		return guard{next}
-	})
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next} })
 	var err error
 	if c.client, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package clusters
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -11,6 +12,30 @@ import (
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
+
+const (
+	// headerTable is of HTTP/2's tables of the headers that were sent before: so
+	// small that they stay empty. Two of 4 KiB, and what they hold on to, are much
+	// of a remote's memory, and little is saved between two requests a minute.
+	headerTable = 1
+	// pingAfter is how long a connection is silent before it is asked whether it
+	// lives. It is the watch alone that waits for that: a request has its own
+	// deadline, and resets the connection. More often, a thousand remotes' pings
+	// would be most of what an idle process does.
+	pingAfter = 15 * time.Second
+)
+
+// spare makes a connection that is one of many cost little while it is idle.
+func spare(transport http.RoundTripper) http.RoundTripper {
+	if t, ok := transport.(*http.Transport); ok {
+		t.HTTP2 = &http.HTTP2Config{
+			MaxDecoderHeaderTableSize: headerTable,
+			MaxEncoderHeaderTableSize: headerTable,
+			SendPingTimeout:           pingAfter,
+		}
+	}
+	return transport
+}
 
 // Follower knows what a remote has: a watcher of its Secret is one. It may be
 // used concurrently.

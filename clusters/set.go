@@ -181,6 +181,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
+	cfg.Wrap(spare)
 	conn, err := Connect(cfg, s.opts.UserAgent)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func prepareProcess() error {
 		return fmt.Errorf("switching core dumps off: %w", err)
 	}
 	// A connection that went black is noticed by HTTP/2 pings, after 5 + 5 s in
-	// place of apimachinery's 30 + 15 s.
+	// place of apimachinery's 30 + 15 s. Package clusters has its own for remotes.
 	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
 		if err := os.Setenv(name, "5"); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
