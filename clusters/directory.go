@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -122,12 +123,18 @@ func signature(dir string) string {
 	}
 	var b strings.Builder
 	for _, e := range entries {
+		b.WriteByte('\n')
+		b.WriteString(e.Name())
 		info, err := os.Stat(filepath.Join(dir, e.Name()))
 		if err != nil {
-			fmt.Fprintln(&b, e.Name(), err)
+			b.WriteString(err.Error())
 			continue
 		}
-		fmt.Fprintln(&b, e.Name(), info.Mode(), info.Size(), info.ModTime().UnixNano(), inode(info))
+		// Written by hand: a thousand files every second are worth it.
+		for _, n := range []uint64{uint64(info.Mode()), uint64(info.Size()), uint64(info.ModTime().UnixNano()), inode(info)} {
+			b.WriteByte(' ')
+			b.WriteString(strconv.FormatUint(n, 36))
+		}
 	}
 	return b.String()
 }
