@@ -45,11 +45,13 @@ func goodKey(value string) bool {
 func FuzzParse(f *testing.F) {
 	f.Add("0", key(1), "1", key(2))
 	f.Add("1", key(1)+"\n", "01", key(2)+"\n")
-	f.Add("1_0", "", "0", base64.URLEncoding.EncodeToString(make([]byte, keyBytes)))
+	f.Add("1_0", key(3), "1", key(1))
+	f.Add("1", key(1), "0", base64.URLEncoding.EncodeToString(make([]byte, keyBytes)))
 	f.Add("2147483647", key(1)[:43], "2147483648", key(1)[:42]+"==")
 	f.Add(key(3)[:20], "1", "README", key(3))
 	f.Add(key(1), "1", "-1", strings.Repeat("A", 42)+"B=")
-	f.Add("7", key(1)[:20]+"\n"+key(1)[20:], "8", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, keyBytes)))
+	f.Add("7", key(1)[:20]+"\n"+key(1)[20:], "8", key(2))
+	f.Add("7", key(1), "8", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, keyBytes)))
 	f.Fuzz(func(t *testing.T, index, value, other, otherValue string) {
 		d := map[string][]byte{index: []byte(value), other: []byte(otherValue)}
 		want, primary := true, 0
@@ -90,7 +92,8 @@ var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (("(?s:.{0,32})
 func FuzzParsePrints(f *testing.F) {
 	f.Add("0=1a2b3c4d,7=00000000,10=ffffffff")
 	f.Add("0=1a2b3c4d,0=1a2b3c4d")
-	f.Add("01=1A2B3C4D")
+	f.Add("1=1A2B3C4D")
+	f.Add("01=1a2b3c4d")
 	f.Add("0=" + key(1) + ",1=" + key(2))
 	f.Add(",=")
 	f.Add("0=" + key(3)[:16])

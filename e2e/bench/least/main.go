@@ -36,13 +36,13 @@ func main() {
 	kubeconfig := flag.String("kubeconfig", "", "of the source")
 	clusters := flag.String("clusters", "", "a directory with the remotes' kubeconfigs")
 	flag.Parse()
-	if err := mirror(context.Background(), *kubeconfig, *clusters); err != nil {
-		fmt.Fprintln(os.Stderr, "least:", err)
-		os.Exit(1)
-	}
+	// It ends only where it fails.
+	fmt.Fprintln(os.Stderr, "least:", mirror(context.Background(), *kubeconfig, *clusters))
+	os.Exit(1)
 }
 
-// mirror makes a copy in every remote, where there is none yet, and keeps it.
+// mirror makes a copy in every remote, where there is none yet, and keeps it
+// until something fails.
 func mirror(ctx context.Context, kubeconfig, clusters string) error {
 	source, err := open(kubeconfig)
 	if err != nil {
