@@ -3,6 +3,7 @@ package clusters
 import (
 	"bytes"
 	"encoding/base64"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,7 +31,11 @@ func tame(t *testing.T, cfg *rest.Config) {
 		t.Error("taken without credentials")
 	}
 	if cfg.Proxy == nil {
-		t.Error("without a proxy function client-go keeps the transport for ever")
+		t.Fatal("without a proxy function client-go keeps the transport for ever")
+	}
+	proxy, err := cfg.Proxy(&http.Request{URL: server})
+	if err != nil || proxy != nil && !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
+		t.Errorf("the proxy %v is taken, %v", proxy, err)
 	}
 }
 
@@ -78,14 +83,21 @@ const canary = "canary+0wnKe5Zt1="
 // In an otherwise good kubeconfig a field with whatever value is either one of
 // those that are allowed, or sets nothing, or is refused; and no error shows a value.
 func FuzzKubeconfigField(f *testing.F) {
-	allowed := map[string][]string{"cluster": clusterFields, "user": userFields, "context": contextFields}
+	allowed := map[string][]string{
+		"cluster": {"server", "tls-server-name", "certificate-authority-data", "proxy-url"},
+		"user":    {"token", "client-certificate-data", "client-key-data"},
+		"context": {"cluster", "user", "namespace"},
+	}
 	lists := []string{"cluster", "context", "user"}
 	f.Add(byte(0), "server", "https://a")
 	f.Add(byte(0), "server", "http://")
+	f.Add(byte(0), "server", "https://me:secret@a")
 	f.Add(byte(0), "proxy-url", "socks5://a:b@")
+	f.Add(byte(0), "proxy-url", "ftp://a")
 	f.Add(byte(0), "certificate-authority-data", "")
 	f.Add(byte(1), "namespace", "openstack")
 	f.Add(byte(2), "exec", "{command: sh}")
+	f.Add(byte(2), "tokenFile", "/etc/passwd")
 	f.Add(byte(2), "Token", "")
 	f.Add(byte(2), "extensions", "[{name: x}]")
 	f.Fuzz(func(t *testing.T, list byte, field, text string) {

@@ -110,11 +110,12 @@ func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
 // asFew ends both, and fails unless the one that has soaked has no more
 // goroutines and file descriptors than the fresh one, but for two
-// connections' worth: connections that nobody needs stay for 90 s.
+// connections' worth. One that was left behind would end by itself when it has
+// been idle for 90 s, so there is less time than that.
 func (s *stand) asFew(soaked, fresh *run) {
 	s.Helper()
 	const files, goroutines = 2, 6
-	ctx, cancel := context.WithTimeout(s.ctx, 2*soon)
+	ctx, cancel := context.WithTimeout(s.ctx, soon/2)
 	defer cancel()
 	s.must(ground.Until(ctx, time.Second, func(context.Context) error {
 		old, err := soaked.Files()

@@ -35,6 +35,7 @@ func ownerIn(a map[string]string, names []string) (o Owner, unreadable []string)
 func FuzzClaims(f *testing.F) {
 	all := byte(1<<len(annotationNames) - 1)
 	f.Add("dfw", "2", string(farUID), "sjc", "3", string(homeUID), "7", prints(older0), all)
+	f.Add("sjc", "3", string(homeUID), "iad", "3", string(farUID), "7", prints(older0), all)
 	f.Add("sjc", "3", string(homeUID), "", "03", "", "", "", byte(7))
 	f.Add("sjc", "1000000", string(homeUID), "iad ", "3", "u", "+7", "1=x", all)
 	f.Add("", "", "", "sjc", "3", "other", "99", prints(newest), byte(0xf8))
