@@ -24,6 +24,7 @@ type Connection struct {
 	dialer *connrotation.Dialer
 	client *http.Client
 	closed atomic.Bool
+	clock  clock
 }
 
 // Connect makes a client for the cluster of cfg, which it changes: no limit of
@@ -38,7 +39,7 @@ func Connect(cfg *rest.Config, userAgent string) (*Connection, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next, &c.clock} })
 	var err error
 	if c.client, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, err

@@ -32,8 +32,12 @@ const maxAnswer = 4 << 20
 
 // guard stands between client-go and a server that is not trusted: it refuses
 // redirects, bounds what is read, and takes Retry-After out of client-go's
-// hands, which would sleep through it until the request's deadline.
-type guard struct{ next http.RoundTripper }
+// hands, which would sleep through it until the request's deadline. It reads
+// the server's clock in passing.
+type guard struct {
+	next  http.RoundTripper
+	clock *clock
+}
 
 // RoundTrip implements [http.RoundTripper]. An answer with a Retry-After comes
 // back as an API status error that carries the seconds, for the back-off.
@@ -42,6 +46,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.clock.read(resp.Header)
 	if resp.StatusCode >= http.StatusMultipleChoices && resp.StatusCode < http.StatusBadRequest {
 		_ = resp.Body.Close()
 		return nil, errRedirected

@@ -67,6 +67,10 @@ type Remote struct {
 // Address is the API server's.
 func (r *Remote) Address() string { return r.server }
 
+// Clock is the API server's time at its last answer, to the second; false where
+// it has told none.
+func (r *Remote) Clock() (time.Time, bool) { return r.conn.clock.now() }
+
 // Copy is what was seen of the remote last, and whether that is sure.
 func (r *Remote) Copy() (mirror.Copy, bool) { return r.follower.Seen() }
 

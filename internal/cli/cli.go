@@ -111,6 +111,6 @@ could not be carried out; 2, bad usage or configuration.`,
 		},
 	}
 	o.register(root)
-	root.AddCommand(newRun(o), newPromote(o), newPush(o), newStatus(o), newVersion())
+	root.AddCommand(newRun(o), newPromote(o), newPush(o), newStatus(o), newWait(o), newVersion())
 	return root
 }

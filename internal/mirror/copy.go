@@ -80,6 +80,15 @@ func (c Copy) lastPushed() *time.Time {
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager })
 }
 
+// HeldSince is when its data was last written by anyone, or stamped by
+// fernetcast, by the API server's own record; nil where that has none.
+func (c Copy) HeldSince() *time.Time {
+	if c.secret == nil {
+		return nil
+	}
+	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager || m.writesData() })
+}
+
 type managed metav1.ManagedFieldsEntry
 
 // writesData says whether the manager owns any of the Secret's data.

@@ -1,0 +1,86 @@
+package manifests
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+const gateDir = "testdata/gate"
+
+// rotation is the pod of the rotation CronJob in a kustomization.
+func rotation(t *testing.T, dir string) corev1.PodSpec {
+	t.Helper()
+	for _, object := range render(t, dir) {
+		if object.GetKind() != "CronJob" {
+			continue
+		}
+		var job batchv1.CronJob
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, &job, true); err != nil {
+			t.Fatalf("reading the CronJob of %s: %v", dir, err)
+		}
+		return job.Spec.JobTemplate.Spec.Template.Spec
+	}
+	t.Fatalf("%s has no CronJob", dir)
+	return corev1.PodSpec{}
+}
+
+// The gate is one init container before the rotation, which has to end well, and
+// nothing else of the job is another.
+func TestGateStandsBeforeTheRotation(t *testing.T) {
+	plain, gated := rotation(t, "testdata/rotation"), rotation(t, gateDir)
+	isGate := func(c corev1.Container) bool { return c.Name == "fernetcast-wait" }
+	at := slices.IndexFunc(gated.InitContainers, isGate)
+	if at < 0 {
+		t.Fatal("the rotation is not gated")
+	}
+	gate := gated.InitContainers[at]
+	if gate.RestartPolicy != nil || !slices.Equal(gate.Args, []string{"wait", "--clusters=/etc/fernetcast/clusters"}) {
+		t.Errorf("the rotation does not wait for it to end: %v, restart policy %v", gate.Args, gate.RestartPolicy)
+	}
+	sidecar := template(t, sidecarDir).Spec
+	ours := *container(t, &sidecar)
+	if diff := cmp.Diff(ours.VolumeMounts, gate.VolumeMounts); diff != "" || gate.Image != ours.Image {
+		t.Errorf("the gate has another image than %s, or other mounts:\n%s", ours.Image, diff)
+	}
+	secret := volume(t, &gated).Secret
+	if secret == nil || secret.SecretName != "fernetcast-clusters" || secret.Optional != nil || *secret.DefaultMode != 0o444 {
+		t.Errorf("without the remotes' kubeconfigs every rotation would pass: %+v", secret)
+	}
+	gated.InitContainers = slices.Delete(gated.InitContainers, at, at+1)
+	gated.Volumes = slices.DeleteFunc(gated.Volumes, func(v corev1.Volume) bool { return v.Name == "fernetcast-clusters" })
+	if diff := cmp.Diff(plain, gated); diff != "" {
+		t.Errorf("more than a container and its volume was changed (-before +after):\n%s", diff)
+	}
+}
+
+// It applies to a real API server, and its rights are one GET: the job's own
+// are taken away here, to see the gate's alone.
+func TestGateApplies(t *testing.T) {
+	ctx := within(t, time.Minute)
+	lab := shared.Cluster("lab")
+	apply(ctx, t, lab, render(t, gateDir)...)
+	job, err := lab.Client().BatchV1().CronJobs(namespace).Get(ctx, "keystone-fernet-rotate", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(job.Spec.JobTemplate.Spec.Template.Spec.InitContainers); n != 2 {
+		t.Errorf("the API server has understood %d init containers, not 2", n)
+	}
+	if err := lab.Client().RbacV1().RoleBindings(namespace).Delete(ctx, "keystone-fernet-rotate", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	nobody := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}
+	_, _ = lab.Client().CoreV1().ServiceAccounts(namespace).Create(ctx, nobody, metav1.CreateOptions{}) // it may be there
+	anybody := rules(ctx, t, signedIn(ctx, t, lab, "nobody"), namespace)
+	want := slices.Sorted(slices.Values(append(anybody, secretRule(t, "get"))))
+	if diff := cmp.Diff(want, rules(ctx, t, signedIn(ctx, t, lab, "keystone-fernet-rotate"), namespace)); diff != "" {
+		t.Errorf("the gate's rights (-want +may):\n%s", diff)
+	}
+}

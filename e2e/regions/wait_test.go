@@ -1,0 +1,97 @@
+package regions
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// settle is how long the remotes have to have held the keys here. An API server
+// records and tells the time to the second, so it may be one less.
+const settle = 5 * time.Second
+
+// wait ends when every remote has held the keys for as long as --settle by its
+// own API server's record, not by the time that the command itself has seen.
+func TestWaitSettles(t *testing.T) {
+	t.Parallel()
+	w := pushed(t)
+	written := time.Now()
+	said := w.exits(0, "wait", "--settle", settle.String(), "--timeout", "1m")
+	if held := time.Since(written); held < settle-time.Second {
+		t.Errorf("it ended %v after the write, not after %v", held, settle)
+	}
+	if !strings.Contains(said, "dfw (Synced for") {
+		t.Errorf("it does not say for whom it waits:\n%s", said)
+	}
+	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Patch(w.ctx, ground.SecretName, types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"seen":"by-somebody"}}}`), metav1.PatchOptions{})
+	w.must(err)
+	if said := w.exits(0, "wait", "--settle", settle.String()); strings.Contains(said, "waiting") {
+		t.Errorf("it waits for keys that were not written since:\n%s", said)
+	}
+	w.drift("ord")
+	w.exits(0, "push", "ord")
+	if said := w.exits(0, "wait", "--settle", settle.String()); !strings.Contains(said, "ord (Synced for") || strings.Contains(said, "dfw") {
+		t.Errorf("it waits for others than the one that was written:\n%s", said)
+	}
+}
+
+// pushed is a world in which every remote has the main's keys, and nobody runs.
+func pushed(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.keys()
+	w.promote()
+	w.join(remotes...)
+	w.exits(0, "push")
+	return w
+}
+
+// drift has another writer change a remote's keys.
+func (w *world) drift(remote string) {
+	w.Helper()
+	_, err := shared.Cluster(remote).Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
+	w.must(err)
+}
+
+// It waits for those that lack the keys, in vain where nobody pushes, and says
+// how they stand. It changes nothing.
+func TestWaitInVain(t *testing.T) {
+	t.Parallel()
+	w := pushed(t)
+	w.rotate()
+	seen := w.follow(append([]string{mainRegion}, remotes...)...)
+	said := w.exits(1, "wait", "--settle", "0", "--timeout", "3s")
+	for _, want := range []string{"waited 3s in vain for dfw (Behind), iad (Behind), ord (Behind)", "BEHIND"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+	w.exits(2, "wait", "nowhere")
+	w.exits(2, "wait", "--settle", "-1s")
+	w.exits(2, "wait", "--timeout", "0")
+	w.untouched(seen)
+	w.exits(0, "push", "iad")
+	w.exits(0, "wait", "--settle", "0", "--timeout", "3s", "iad")
+	w.exits(1, "wait", "--settle", "0", "--timeout", "3s", "iad", "ord")
+	run := w.run()
+	w.exits(0, "wait", "--settle", "0")
+	run.shows("ord", "Synced", "")
+}
+
+// No rotation belongs where the keys are a copy.
+func TestWaitOnStandby(t *testing.T) {
+	t.Parallel()
+	w := pushed(t)
+	standby := newMain(t, w.ctx, w.ns, "dfw")
+	standby.join("ord")
+	if said := standby.exits(1, "wait", "--settle", "0", "--timeout", "1s"); !strings.Contains(said, "the source (Standby)") {
+		t.Errorf("it does not say what it waits for:\n%s", said)
+	}
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/pusher"
+	"github.com/spf13/cobra"
+)
+
+// clearLine puts the cursor at the line's begin and clears it.
+const clearLine = "\r\x1b[K"
+
+func newWait(o *options) *cobra.Command {
+	var timeout, settle time.Duration
+	cmd := &cobra.Command{
+		Use:   "wait [REMOTE...]",
+		Short: "Wait until every remote has held the source's keys for a while",
+		Long: `Blocks until all remotes, or those named, have held the source's key set for as
+long as --settle: the time that a kubelet, and whatever else copies the keys on
+to a region's Keystone, may take. It looks every 2 s, live as status does, and
+changes nothing. How long a remote has held the keys is told by its own API
+server's record and clock.
+
+It is the gate before a rotation: exit code 0 says that the next one breaks no
+token. At --timeout it prints the table, and the exit code is 1. It waits also
+for a source that is not the main, where no rotation belongs.`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if settle < 0 {
+				return fmt.Errorf("--settle %s: it cannot be below 0", settle)
+			}
+			if err := positive("--timeout", timeout); err != nil {
+				return err
+			}
+			s, err := o.open(cmd)
+			if err != nil {
+				return err
+			}
+			if _, err := s.choose(names); err != nil {
+				return err
+			}
+			w := &wait{session: s, names: names, settle: settle, line: cmd.ErrOrStderr()}
+			return w.run(cmd.Context(), timeout, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait at most")
+	cmd.Flags().DurationVar(&settle, "settle", 2*time.Minute, "how long each remote has to have held the keys")
+	return cmd
+}
+
+// wait is one wait on its way.
+type wait struct {
+	*session
+	names  []string // empty: all there are
+	settle time.Duration
+	// line is where it is said for whom it waits: on a terminal in one line
+	// that is redrawn, elsewhere when it is for others than before.
+	line  io.Writer
+	whose string
+}
+
+func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) error {
+	over := time.After(timeout)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		names, err := w.choose(w.names)
+		if err != nil {
+			return notWell{err}
+		}
+		st, lacking := w.look(ctx, names)
+		if len(lacking) == 0 {
+			w.say(nil)
+			_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", len(names), len(names), w.settle)
+			return err
+		}
+		w.say(lacking)
+		select {
+		case <-over:
+			w.say(nil)
+			_ = w.show(out, st) // the wait's own verdict counts
+			return notWell{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
+		case <-ctx.Done():
+			w.say(nil)
+			return notWell{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
+		case <-tick.C:
+		}
+		if err := w.read(ctx); err != nil && ctx.Err() == nil {
+			w.log.Warn("the remotes are taken as they were", "error", err)
+		}
+	}
+}
+
+// look is how all stand, and who is waited for.
+func (w *wait) look(ctx context.Context, names []string) (mirror.Status, []lack) {
+	outcomes := w.each(ctx, names, w.session.look)
+	st := w.status(outcomes)
+	if st.Source.Stale || st.Source.State != mirror.SourceMain {
+		return st, []lack{{"the source", string(st.Source.State)}}
+	}
+	var lacking []lack
+	for _, name := range names {
+		if why := w.lacks(name, outcomes[name]); why != "" {
+			lacking = append(lacking, lack{name, why})
+		}
+	}
+	return st, lacking
+}
+
+// lack is who is waited for, and why.
+type lack struct{ who, why string }
+
+// lacks says what a remote lacks; "" where it lacks nothing.
+func (w *wait) lacks(name string, o pusher.Outcome) string {
+	switch state := o.Decision.State; {
+	case state == mirror.Self:
+		return ""
+	case state != mirror.Synced:
+		return string(state)
+	case w.settle == 0:
+		return ""
+	}
+	since := o.Copy.HeldSince()
+	remote, _ := w.set.Remote(name)
+	now, ok := remote.Clock()
+	if since == nil || !ok {
+		return "Synced, and it is not recorded since when: --settle 0 does not ask"
+	}
+	if held := now.Sub(*since); held < w.settle {
+		return fmt.Sprintf("Synced for %s", held)
+	}
+	return ""
+}
+
+// say says for whom it waits; nobody ends that.
+func (w *wait) say(lacking []lack) {
+	if isTerminal(w.line) {
+		line := clearLine
+		if len(lacking) > 0 {
+			line += "waiting for " + text(lacking)
+		}
+		fmt.Fprint(w.line, line)
+		return
+	}
+	var whose []string
+	for _, l := range lacking {
+		whose = append(whose, l.who)
+	}
+	if now := strings.Join(whose, ", "); now != w.whose && now != "" {
+		w.whose = now
+		w.log.Info("waiting", "for", text(lacking))
+	}
+}
+
+// text names the first few: it has to fit in a line.
+func text(lacking []lack) string {
+	const few = 3
+	var parts []string
+	for _, l := range lacking[:min(few, len(lacking))] {
+		parts = append(parts, fmt.Sprintf("%s (%s)", l.who, l.why))
+	}
+	if more := len(lacking) - few; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(parts, ", ")
+}
