@@ -3,6 +3,7 @@ module github.com/fernetcast/fernetcast/e2e
 go 1.26.0
 
 require (
+	github.com/fernet/fernet-go v0.0.0-20240119011108-303da6aec611
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/google/go-cmp v0.7.0
 	github.com/moby/buildkit v0.31.2

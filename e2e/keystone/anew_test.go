@@ -1,0 +1,77 @@
+package keystone_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// What GitOps did to this very Secret: emptied, or deleted, and keys set up anew
+// by the setup job. The remotes hold, and the tokens of before stay good there,
+// until the operator says that the new keys are meant.
+func TestSetUpAnew(t *testing.T) {
+	s := newStage(t, 3)
+	s.emptied()
+	s.setUpAnew("SourceRefused", "Discontinuous", func() { s.exits(0, s.site, "push", "--force") })
+	s.recreated()
+	s.setUpAnew("SourceRefused", "NotPromoted", func() { s.promote(s.site, mainRegion, "--force") })
+}
+
+// emptied takes the keys out of the main's Secret.
+func (s *stage) emptied() {
+	s.Helper()
+	_, err := s.site.Home.Put(s.ctx, s.ns, ground.Repository{})
+	s.must(err)
+	s.writes++
+}
+
+// recreated deletes the main's Secret, and makes it as helm does.
+func (s *stage) recreated() {
+	s.Helper()
+	s.must(s.site.Home.Delete(s.ctx, s.ns))
+	_, err := s.site.Home.Client().CoreV1().Secrets(s.ns).Create(s.ctx,
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: ground.SecretName}}, metav1.CreateOptions{})
+	s.must(err)
+	s.writes += 2
+}
+
+// setUpAnew has the setup job make keys in the empty Secret, sees the remotes
+// hold before and after that, and then the way out.
+func (s *stage) setUpAnew(empty, anew string, wayOut func()) {
+	s.Helper()
+	before := s.keys
+	token := s.issue("dfw")
+	s.held(empty)
+	s.is(good, token, remotes...)
+
+	job, err := s.regions[mainRegion].Job(s.maxActive)
+	s.must(err)
+	done, err := job.Setup(s.ctx)
+	s.must(err)
+	s.writes++
+	s.keys = done.Keys
+	s.sees(s.keys, mainRegion)
+	s.held(anew)
+	s.sees(before, remotes...)
+	s.is(good, token, remotes...)
+	s.is(refused, token, mainRegion)
+	s.is(refused, s.issue(mainRegion), remotes...)
+
+	wayOut()
+	s.sees(s.keys, all...)
+	for _, region := range all {
+		s.is(good, s.issue(region), all...)
+	}
+	s.is(refused, token, all...)
+}
+
+// held waits until every remote is shown as held for the reason.
+func (s *stage) held(reason string) {
+	s.Helper()
+	for _, name := range remotes {
+		s.shows(name, func(r *ground.RemoteStatus) bool { return r.State == "Held" && r.Reason == reason })
+	}
+}

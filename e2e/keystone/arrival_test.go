@@ -1,0 +1,119 @@
+package keystone_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernet/fernet-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+)
+
+const arrivals = 10
+
+// From the end of keystone-manage to the first token of the new staged key that
+// a remote's Keystone takes, with pods that see their Secret at once. It logs the
+// figures of docs/tokens.md, and fails only where a region takes no such token.
+func TestArrival(t *testing.T) {
+	s := newStage(t, 7)
+	steps := []string{"the job's PUT", "watch and push", "kubelet's stand-in", "first 200", "all"}
+	took := map[string]map[string][]time.Duration{}
+	for _, name := range remotes {
+		took[name] = map[string][]time.Duration{}
+	}
+	histories := map[string]*ground.History{}
+	for _, name := range all {
+		var err error
+		histories[name], err = shared.Cluster(name).Follow(s.ctx, s.ns)
+		s.must(err)
+		s.Cleanup(histories[name].Stop)
+	}
+	for range arrivals {
+		token := s.issue(mainRegion)
+		done, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
+		s.must(err)
+		s.writes++
+		token = s.resealed(token, done.Keys["0"])
+		begun := s.committed(histories[mainRegion], done.Keys)
+		var arriving errgroup.Group
+		for _, name := range remotes {
+			arriving.Go(func() error {
+				at, err := s.arrive(name, histories[name], done.Keys, token)
+				at = append([]time.Time{done.Sent, begun}, at...)
+				for i := range len(at) - 1 {
+					took[name][steps[i]] = append(took[name][steps[i]], at[i+1].Sub(at[i]))
+				}
+				took[name]["all"] = append(took[name]["all"], at[len(at)-1].Sub(at[0]))
+				return err
+			})
+		}
+		s.must(arriving.Wait())
+	}
+	var table strings.Builder
+	for _, name := range remotes {
+		for _, step := range steps {
+			fmt.Fprintf(&table, "\n| %s | %s | %v | %v |", name, step, percentile(took[name][step], 50), percentile(took[name][step], 99))
+		}
+	}
+	t.Logf("%d rotations: region, step, p50, p99%s", arrivals, table.String())
+}
+
+// resealed is a token with the same content, signed with another key: what a
+// region that has rotated once more would issue.
+func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
+	s.Helper()
+	keys, err := fernet.DecodeKeys(token.Key, string(key))
+	s.must(err)
+	// Keystone leaves the padding out.
+	padded := token.Text + strings.Repeat("=", (4-len(token.Text)%4)%4)
+	content := fernet.VerifyAndDecrypt([]byte(padded), 0, keys[:1])
+	if content == nil {
+		s.Fatal("the token is not of the primary")
+	}
+	sealed, err := fernet.EncryptAndSign(content, keys[1])
+	s.must(err)
+	token.Text, token.Key = strings.TrimRight(string(sealed), "="), string(key)
+	return token
+}
+
+// arrive is when a remote's cluster had the keys, when its pod saw them, and when
+// its Keystone took a token of the staged one.
+func (s *stage) arrive(name string, h *ground.History, keys ground.Repository, token keystone.Token) ([]time.Time, error) {
+	v, err := h.Await(s.ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
+	if err != nil {
+		return nil, err
+	}
+	mounted, err := s.regions[name].Await(s.ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	err = ground.Until(s.ctx, time.Millisecond, func(ctx context.Context) error {
+		answer, err := s.regions[name].Validate(ctx, token)
+		if err == nil && answer.Status != good {
+			err = fmt.Errorf("%s says %d to a token of the key that is staged", name, answer.Status)
+		}
+		return err
+	})
+	return []time.Time{v.Seen, mounted, time.Now()}, err
+}
+
+// committed is when a cluster had the keys.
+func (s *stage) committed(h *ground.History, keys ground.Repository) time.Time {
+	s.Helper()
+	v, err := h.Await(s.ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
+	s.must(err)
+	return v.Seen
+}
+
+// percentile is by nearest rank.
+func percentile(all []time.Duration, p float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[int(math.Ceil(p/100*float64(len(sorted))))-1].Round(100 * time.Microsecond)
+}

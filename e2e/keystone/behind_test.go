@@ -1,0 +1,121 @@
+package keystone_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+)
+
+// Without fernetcast, the first token is lost at two generations behind: not
+// before, and no later. It shows that the other tests can fail.
+func TestWithoutFernetcast(t *testing.T) {
+	s := newStage(t, 3)
+	s.run.Kill()
+	for behind := range 3 {
+		if behind > 0 {
+			s.sees(s.rotate(), mainRegion)
+		}
+		want := good
+		if behind == 2 {
+			want = refused
+		}
+		token := s.issue(mainRegion)
+		s.is(good, token, mainRegion)
+		s.is(want, token, remotes...)
+		if said := s.exits(min(behind, 1), s.site, "status"); behind > 0 && !strings.Contains(said, plural(behind)) {
+			t.Errorf("%d behind, and status says\n%s", behind, said)
+		}
+	}
+	s.exits(0, s.site, "push")
+	s.sees(s.keys, all...)
+	for _, region := range all {
+		s.is(good, s.issue(region), all...)
+	}
+}
+
+func plural(behind int) string {
+	if behind == 1 {
+		return "1 generation behind"
+	}
+	return fmt.Sprintf("%d generations behind", behind)
+}
+
+// A remote that is cut off loses just the tokens that the generations say, and
+// none any more once it is equal. Cut off for so long that no key is left to
+// prove that it is kin, it is held, for a person to decide.
+func TestCutOff(t *testing.T) {
+	const maxActive = 4
+	s := newStage(t, maxActive)
+	for _, missed := range []int{1, 2, maxActive - 1, maxActive} {
+		before := s.keys.Primary()
+		tokens := s.issueAll()
+		s.must(s.paths["dfw"].Set(ground.Refuse))
+		for behind := 1; behind <= missed; behind++ {
+			s.sees(s.rotate(), but("dfw")...)
+			tokens = append(tokens, s.issueAll()...)
+			s.shows("dfw", func(r *ground.RemoteStatus) bool {
+				// With no key left of those, it cannot be told any more.
+				known := r.Behind != nil && *r.Behind == behind
+				return r.State == "Unreachable" && known == (behind < maxActive)
+			})
+			for _, token := range tokens {
+				s.is(s.byGeneration(token, before), token, "dfw")
+				s.is(s.byGeneration(token, s.keys.Primary()), token, but("dfw")...)
+			}
+		}
+		s.must(s.paths["dfw"].Set(ground.Pass))
+		if missed == maxActive {
+			s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Held" && r.Reason == "Discontinuous" })
+			s.is(refused, s.issue(mainRegion), "dfw")
+			s.exits(0, s.site, "push", "dfw", "--force")
+		}
+		s.sees(s.keys, all...)
+		for _, token := range append(tokens, s.issueAll()...) {
+			s.is(s.byGeneration(token, s.keys.Primary()), token, all...)
+		}
+	}
+}
+
+func (s *stage) issueAll() []keystone.Token {
+	s.Helper()
+	var tokens []keystone.Token
+	for _, region := range all {
+		tokens = append(tokens, s.issue(region))
+	}
+	return tokens
+}
+
+// byGeneration is what the design says of a token in a region whose primary is
+// known: it has the keys of the last max_active_keys - 1 primaries, and the
+// next one's, staged.
+func (s *stage) byGeneration(token keystone.Token, primary int) int {
+	if token.Index <= primary+1 && token.Index > primary-(s.maxActive-1) {
+		return good
+	}
+	return refused
+}
+
+// Gated by wait, a rotation waits for a remote that is cut off, and no token is lost.
+func TestGatedRotation(t *testing.T) {
+	s := newStage(t, 4) // a remote that lags signs longer with the primary of before
+	s.must(s.paths["iad"].Set(ground.Refuse))
+	s.sees(s.rotate(), but("iad")...)
+	tokens := s.issueAll()
+	gate := []string{"wait", "--settle", "2s", "--timeout"}
+	if said := s.exits(1, s.site, append(gate, "4s")...); !strings.Contains(said, "iad (Unreachable)") {
+		t.Errorf("the gate does not say for whom it waits:\n%s", said)
+	}
+	for _, token := range append(tokens, s.issueAll()...) {
+		s.is(good, token, all...)
+	}
+	s.must(s.paths["iad"].Set(ground.Pass))
+	s.exits(0, s.site, append(gate, "1m")...)
+	s.sees(s.keys, all...)
+	s.sees(s.rotate(), all...)
+	for _, token := range append(tokens, s.issueAll()...) {
+		s.is(good, token, all...)
+	}
+}

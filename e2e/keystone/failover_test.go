@@ -1,0 +1,83 @@
+package keystone_test
+
+import (
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// The main is lost and another region takes over; the old main rotates on in
+// its isolation, and when it is back it harms nothing, although its rotation
+// job is still on. Lost are just the tokens that it signed with keys which the
+// new main never had.
+func TestMainLost(t *testing.T) {
+	s := newStage(t, 3)
+	paths := map[string]*ground.Proxy{}
+	heir := s.at("dfw")
+	for _, name := range but("dfw") {
+		var err error
+		paths[name], err = shared.Cluster(name).Proxy()
+		s.must(err)
+		s.Cleanup(paths[name].Close)
+		s.must(heir.Join(s.ctx, shared.Cluster(name), ground.Access{Server: paths[name].URL()}))
+	}
+	early := s.issue(mainRegion)
+	s.isolate(ground.Refuse, paths[mainRegion])
+
+	s.promote(heir, "dfw")
+	_, heirListens := s.start(heir)
+	first := s.rotateAt("dfw")
+	s.sees(first, "dfw", "iad")
+	s.is(good, early, all...)
+	s.is(good, s.issue("dfw"), "dfw", "iad")
+
+	// The old main's first rotation brings up the key that was staged for all.
+	s.rotate()
+	s.sees(s.keys, mainRegion)
+	known := s.issue(mainRegion)
+	s.is(good, known, all...)
+	s.rotate()
+	s.sees(s.keys, mainRegion)
+	lost := s.issue(mainRegion)
+	s.is(good, lost, mainRegion)
+	s.is(refused, lost, "dfw", "iad")
+
+	source := len(s.source.Versions())
+	s.isolate(ground.Pass, paths[mainRegion])
+	s.sees(first, all...)
+	s.is(refused, lost, all...)
+	s.is(good, known, all...)
+	s.listen = heirListens
+	s.shows(mainRegion, func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
+
+	// Its rotation job is still on.
+	own, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
+	s.must(err)
+	s.sees(own.Keys, mainRegion)
+	s.sees(first, all...)
+	second := s.rotateAt("dfw")
+	s.sees(second, all...)
+	for _, region := range all {
+		s.is(good, s.issue(region), all...)
+	}
+	s.must(s.source.CatchUp(s.ctx))
+	// Whatever was written there since is the new main's, and the job's.
+	s.writes += len(s.source.Versions()) - source
+}
+
+// rotateAt runs another region's rotation job.
+func (s *stage) rotateAt(region string) ground.Repository {
+	s.Helper()
+	done, err := s.regions[region].Rotate(s.ctx, s.maxActive)
+	s.must(err)
+	return done.Keys
+}
+
+// isolate cuts the main off from everybody, or ends that.
+func (s *stage) isolate(fault ground.Fault, fromHeir *ground.Proxy) {
+	s.Helper()
+	s.must(fromHeir.Set(fault))
+	for _, path := range s.paths {
+		s.must(path.Set(fault))
+	}
+}

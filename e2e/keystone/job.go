@@ -1,0 +1,100 @@
+package keystone
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// The commands of keystone-manage that a job runs.
+const (
+	rotate = "fernet_rotate"
+	setUp  = "fernet_setup"
+)
+
+// manager is who openstack-helm's job is in managedFields.
+const manager = "python-requests"
+
+// Job is one pod of openstack-helm's rotation CronJob, by its script
+// fernet-manage.py: it reads the Secret, writes the files, runs keystone-manage
+// and PUTs the whole Secret with the resourceVersion that it read. Its scratch
+// folder outlives a run that failed, as an emptyDir does, and nothing cleans it.
+type Job struct {
+	region  *Region
+	scratch config
+	// Overtaken, where set, is called once, before the next PUT.
+	Overtaken func() error
+}
+
+// Job makes a pod with an empty scratch folder.
+func (r *Region) Job(maxActive int) (*Job, error) {
+	scratch, err := r.cloud.configure(r.Name+"-job", maxActive)
+	return &Job{region: r, scratch: scratch}, err
+}
+
+// Rotate runs fernet_rotate. The error is the API server's where the PUT was
+// refused: IsConflict when anything else wrote meanwhile.
+func (j *Job) Rotate(ctx context.Context) (ground.Rotation, error) {
+	return j.run(ctx, rotate)
+}
+
+// Setup runs fernet_setup, which makes new keys where there are none.
+func (j *Job) Setup(ctx context.Context) (ground.Rotation, error) { return j.run(ctx, setUp) }
+
+func (j *Job) run(ctx context.Context, command string) (ground.Rotation, error) {
+	r := j.region
+	secret, err := r.Cluster.Secret(ctx, r.namespace)
+	if err != nil {
+		return ground.Rotation{}, err
+	}
+	if command == rotate {
+		if err := writeKeys(j.scratch.repository, secret.Data); err != nil {
+			return ground.Rotation{}, err
+		}
+	}
+	if err := r.cloud.manage(ctx, j.scratch, command, "--keystone-user", r.cloud.user, "--keystone-group", r.cloud.group); err != nil {
+		return ground.Rotation{}, err
+	}
+	done := ground.Rotation{}
+	if done.Keys, err = readKeys(j.scratch.repository); err != nil {
+		return ground.Rotation{}, err
+	}
+	for _, key := range done.Keys {
+		r.cloud.ground.Keys.Remember(string(key))
+	}
+	if overtaken := j.Overtaken; overtaken != nil {
+		j.Overtaken = nil
+		if err := overtaken(); err != nil {
+			return ground.Rotation{}, err
+		}
+	}
+	secret.Data = done.Keys
+	done.Sent = time.Now()
+	secret, err = r.Cluster.Client().CoreV1().Secrets(r.namespace).Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
+	if err != nil {
+		return ground.Rotation{}, err
+	}
+	done.Committed, done.ResourceVersion = time.Now(), secret.ResourceVersion
+	return done, nil
+}
+
+// Rotate is one whole CronJob: a new pod that rotates, and is gone.
+func (r *Region) Rotate(ctx context.Context, maxActive int) (ground.Rotation, error) {
+	job, err := r.Job(maxActive)
+	if err != nil {
+		return ground.Rotation{}, err
+	}
+	done, err := job.Rotate(ctx)
+	if err != nil {
+		return ground.Rotation{}, err
+	}
+	if err := os.RemoveAll(job.scratch.repository); err != nil {
+		return ground.Rotation{}, fmt.Errorf("removing a job's scratch folder: %w", err)
+	}
+	return done, nil
+}

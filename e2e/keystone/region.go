@@ -1,0 +1,180 @@
+package keystone
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// Region is one region's Keystone, on the keys of its cluster's Secret as its
+// pod sees them. Its methods may be called concurrently.
+type Region struct {
+	Name    string
+	Cluster *ground.Cluster
+
+	cloud     *Cloud
+	namespace string
+	conf      config
+	url       string
+	process   *ground.Process
+	history   *ground.History
+
+	// swap keeps requests and the volume's swap apart. Keystone lists its keys
+	// and then opens them one by one, so a request at that very moment may see
+	// half of each set: that is between Keystone and the kubelet.
+	swap sync.RWMutex
+
+	mu      sync.Mutex
+	delay   time.Duration
+	mounted ground.Repository
+	at      time.Time     // when they were
+	changed chan struct{} // closed and replaced when they change
+	err     error         // why nothing is mounted any more
+}
+
+// Region starts a Keystone for a cluster, whose Secret in the namespace must be
+// there, and its volume, which follows the Secret until ctx ends. It returns
+// when Keystone answers. The caller owes a Stop.
+func (c *Cloud) Region(ctx context.Context, cluster *ground.Cluster, namespace string, maxActive int) (*Region, error) {
+	conf, err := c.configure(cluster.Name, maxActive)
+	if err != nil {
+		return nil, err
+	}
+	history, err := cluster.Follow(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	r := &Region{
+		Name: cluster.Name, Cluster: cluster, cloud: c, namespace: namespace, conf: conf,
+		history: history, changed: make(chan struct{}),
+	}
+	if err := r.mount(ctx, 0); err != nil {
+		return nil, err
+	}
+	if err := r.start(ctx); err != nil {
+		return nil, err
+	}
+	go r.follow(ctx, 1)
+	return r, nil
+}
+
+// start starts Keystone, and returns when it answers.
+func (r *Region) start(ctx context.Context) error {
+	address, err := r.cloud.ground.Address()
+	if err != nil {
+		return err
+	}
+	app, err := exec.LookPath(wsgi)
+	if err != nil {
+		return err
+	}
+	// One thread: Debian's SQLAlchemy does not share SQLite among several.
+	program := &ground.Program{Path: server, Env: []string{"OS_KEYSTONE_CONFIG_FILES=" + r.conf.path}}
+	r.url = "http://" + address
+	r.process, err = program.Start("--http-socket", address, "--wsgi-file", app,
+		"--need-app", "--disable-logging", "--die-on-term", "--listen", "100")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	err = ground.Until(ctx, 50*time.Millisecond, func(ctx context.Context) error {
+		_, err := ground.Get(ctx, r.url+"/v3")
+		return err
+	})
+	if err != nil {
+		r.process.Kill()
+		return fmt.Errorf("starting Keystone in %s: %w\n%s", r.Name, err, r.process.Stderr.Tail(20))
+	}
+	return nil
+}
+
+// Stop ends the Keystone.
+func (r *Region) Stop() {
+	r.process.Kill()
+	r.history.Stop()
+}
+
+// Delay has the pod see a changed Secret this much later from now on.
+func (r *Region) Delay(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delay = d
+}
+
+// follow brings each version of the Secret to the volume, after the delay. What
+// comes meanwhile is skipped, as by a kubelet. A Secret that is gone changes
+// nothing: a kubelet keeps the last.
+func (r *Region) follow(ctx context.Context, from int) {
+	for {
+		n := 0
+		_, err := r.history.Await(ctx, func(ground.Version) bool { n++; return n > from })
+		if err == nil {
+			r.mu.Lock()
+			delay := r.delay
+			r.mu.Unlock()
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+			}
+			from = len(r.history.Versions())
+			err = r.mount(ctx, from-1)
+		}
+		if err != nil {
+			r.mu.Lock()
+			r.err = err
+			close(r.changed)
+			r.changed = make(chan struct{})
+			r.mu.Unlock()
+			return
+		}
+	}
+}
+
+// mount writes the volume as the Secret was at a version.
+func (r *Region) mount(ctx context.Context, version int) error {
+	v, err := r.version(ctx, version)
+	if err != nil || v.Deleted {
+		return err
+	}
+	r.swap.Lock()
+	defer r.swap.Unlock()
+	if err := writeVolume(r.conf.repository, v.Keys()); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mounted, r.at = v.Keys(), time.Now()
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return nil
+}
+
+func (r *Region) version(ctx context.Context, n int) (ground.Version, error) {
+	i := -1
+	return r.history.Await(ctx, func(ground.Version) bool { i++; return i >= n })
+}
+
+// Await blocks until the pod sees just these keys, and tells since when.
+func (r *Region) Await(ctx context.Context, keys ground.Repository) (time.Time, error) {
+	for {
+		r.mu.Lock()
+		mounted, at, changed, err := r.mounted, r.at, r.changed, r.err
+		r.mu.Unlock()
+		switch {
+		case keys.Equal(mounted):
+			return at, nil
+		case err != nil:
+			return time.Time{}, fmt.Errorf("mounting the keys in %s: %w", r.Name, err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return time.Time{}, fmt.Errorf("waiting for %s to see primary %d, it has %d: %w", r.Name, keys.Primary(), mounted.Primary(), context.Cause(ctx))
+		}
+	}
+}

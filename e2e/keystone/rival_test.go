@@ -1,0 +1,72 @@
+package keystone_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+)
+
+const (
+	ownRotations = 8
+	ownPace      = time.Second
+	// rightAgain is how soon a remote is put right after its first rotation.
+	rightAgain = 5 * time.Second
+)
+
+// A remote that rotates on its own signs with keys that nobody else has: just
+// the tokens of those are lost, the first one is undone at once, the rest is
+// reported, and when it ends all is well by itself.
+func TestRemoteThatRotates(t *testing.T) {
+	s := newStage(t, 3)
+	s.run.Kill()
+	_, s.listen = s.start(s.site, "--backoff-max", "5s")
+	dfw := s.regions["dfw"]
+	var tokens []keystone.Token
+	tick := time.NewTicker(ownPace)
+	defer tick.Stop()
+	for n := range ownRotations {
+		// As its CronJob would, but faster than keystone-manage starts; it loses
+		// its PUT where it races a repair, as the CronJob does.
+		own, err := dfw.Cluster.Rotate(s.ctx, s.ns, s.maxActive)
+		if n == 0 {
+			s.must(err)
+			s.undone(own)
+		}
+		tokens = append(tokens, s.issue("dfw"))
+		<-tick.C
+	}
+	contested := s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Contested" })
+	t.Logf("while it goes on: %s", contested.Detail)
+	s.sees(s.keys, all...)
+	s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
+	lost := 0
+	for _, token := range tokens {
+		want := refused
+		if token.OpenedBy(s.keys) {
+			want = good
+		} else {
+			lost++
+		}
+		s.is(want, token, all...)
+	}
+	if lost == 0 || lost == len(tokens) {
+		t.Errorf("%d of %d of its tokens are lost: it shows nothing", lost, len(tokens))
+	}
+	for _, region := range all {
+		s.is(good, s.issue(region), all...)
+	}
+}
+
+// undone waits until a remote's own rotation is undone.
+func (s *stage) undone(own ground.Rotation) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, rightAgain)
+	defer cancel()
+	s.must(ground.Until(ctx, often, func(ctx context.Context) error {
+		return shared.Cluster("dfw").Holds(ctx, s.ns, s.keys)
+	}))
+	s.Logf("the first own rotation was put right in %v", time.Since(own.Committed).Round(time.Millisecond))
+}

@@ -1,0 +1,286 @@
+package keystone_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+)
+
+const (
+	mainRegion = "sjc"
+	// soon is how long anything may take that no promise sets a time for, on a
+	// slow machine.
+	soon  = time.Minute
+	often = 50 * time.Millisecond
+	// testTime ends a test that hangs.
+	testTime = 8 * time.Minute
+	good     = 200
+	refused  = 401
+)
+
+var (
+	shared  *ground.Ground
+	remotes = []string{"dfw", "iad"}
+	all     = append([]string{mainRegion}, remotes...)
+)
+
+func TestMain(m *testing.M) {
+	if err := keystone.Installed(); err != nil {
+		if os.Getenv("REQUIRE_KEYSTONE") != "" {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Fprintln(os.Stderr, "the tests on a real Keystone are left out:", err)
+		return
+	}
+	os.Exit(ground.Main(m, &shared, all...))
+}
+
+var identity = sync.OnceValues(func() (*keystone.Cloud, error) {
+	return keystone.Open(context.Background(), shared)
+})
+
+var shipped = sync.OnceValues(func() (*ground.Program, error) {
+	return shared.Program(context.Background())
+})
+
+// stage is one test's: a Keystone in each region, on one identity, and the
+// program in the main.
+type stage struct {
+	*testing.T
+	ctx       context.Context
+	ns        string
+	maxActive int
+	keys      ground.Repository
+	site      *ground.Site
+	// paths are the ways from the main to each remote; an operator has others.
+	paths   map[string]*ground.Proxy
+	regions map[string]*keystone.Region
+	source  *ground.History
+	// writes are those that the main's Secret has had: the test's own.
+	writes int
+	run    *ground.Process
+	listen string
+}
+
+// newStage has keys in use in the main, equal in all regions.
+func newStage(t *testing.T, maxActive int) *stage {
+	t.Helper()
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
+	t.Cleanup(cancel)
+	ns, err := shared.Namespace(ctx, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{
+		T: t, ctx: ctx, ns: ns, maxActive: maxActive, keys: shared.Keys.NewRepository(8, maxActive),
+		paths: map[string]*ground.Proxy{}, regions: map[string]*keystone.Region{},
+	}
+	home := shared.Cluster(mainRegion)
+	_, err = home.Put(ctx, ns, s.keys)
+	s.must(err)
+	s.source, err = home.Follow(ctx, ns)
+	s.must(err)
+	s.Cleanup(s.source.Stop)
+	s.site = s.at(mainRegion)
+	for _, name := range remotes {
+		s.paths[name], err = shared.Cluster(name).Proxy()
+		s.must(err)
+		s.Cleanup(s.paths[name].Close)
+		s.must(s.site.Join(ctx, shared.Cluster(name), ground.Access{Server: s.paths[name].URL()}))
+	}
+	s.promote(s.site, mainRegion)
+	s.run, s.listen = s.start(s.site)
+	s.open()
+	s.Cleanup(s.sourceUntouched)
+	return s
+}
+
+// at is the program at home in a region, without remotes.
+func (s *stage) at(region string) *ground.Site {
+	s.Helper()
+	program, err := shipped()
+	s.must(err)
+	site, err := shared.Site(s.ctx, program, shared.Cluster(region), s.ns)
+	s.must(err)
+	return site
+}
+
+// open starts the Keystones.
+func (s *stage) open() {
+	s.Helper()
+	cloud, err := identity()
+	s.must(err)
+	var mu sync.Mutex
+	var starting sync.WaitGroup
+	for _, name := range all {
+		starting.Go(func() {
+			region, err := cloud.Region(s.ctx, shared.Cluster(name), s.ns, s.maxActive)
+			if err != nil {
+				s.Error(err)
+				return
+			}
+			s.Cleanup(region.Stop)
+			mu.Lock()
+			defer mu.Unlock()
+			s.regions[name] = region
+		})
+	}
+	starting.Wait()
+	if s.Failed() {
+		s.FailNow()
+	}
+}
+
+func (s *stage) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// start starts `run`, and ends it at the test's end.
+func (s *stage) start(site *ground.Site, args ...string) (*ground.Process, string) {
+	s.Helper()
+	listen, err := shared.Address()
+	s.must(err)
+	process, err := site.Runner.Start(append([]string{"run", "--listen", listen}, args...)...)
+	s.must(err)
+	s.Cleanup(func() {
+		process.Kill()
+		s.noLeaks(process.Stdout.String(), process.Stderr.String())
+		if s.Failed() {
+			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(20))
+		}
+	})
+	return process, listen
+}
+
+// exits runs a command that has to end with the code, and returns its output.
+func (s *stage) exits(code int, site *ground.Site, args ...string) string {
+	s.Helper()
+	r, err := site.Operator.Run(s.ctx, args...)
+	s.must(err)
+	s.noLeaks(r.Stdout, r.Stderr)
+	if r.Code != code {
+		s.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout + r.Stderr
+}
+
+func (s *stage) promote(site *ground.Site, args ...string) {
+	s.Helper()
+	r, err := site.Operator.Run(s.ctx, append([]string{"promote", "--yes"}, args...)...)
+	s.must(err)
+	s.noLeaks(r.Stdout, r.Stderr)
+	if !strings.Contains(r.Stdout, "Marked") {
+		s.Fatalf("promote %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
+	}
+	if site.Home.Name == mainRegion {
+		s.writes++
+	}
+}
+
+func (s *stage) noLeaks(outputs ...string) {
+	s.Helper()
+	for _, leak := range shared.Keys.Leaks(outputs...) {
+		s.Errorf("a key is shown: %v", leak)
+	}
+}
+
+// sourceUntouched: the main's Secret was never written but by the test itself,
+// so no rotation job can ever have lost its PUT to us.
+func (s *stage) sourceUntouched() {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	if err := s.source.CatchUp(ctx); err != nil {
+		s.Error(err)
+		return
+	}
+	if n := len(s.source.Versions()) - 1; n != s.writes {
+		s.Errorf("the main's Secret was written %d times, %d of them by the test", n, s.writes)
+	}
+}
+
+// rotate runs the main's rotation job, and returns when it has put its keys.
+func (s *stage) rotate() ground.Repository {
+	s.Helper()
+	done, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
+	s.must(err)
+	s.writes++
+	s.keys = done.Keys
+	return done.Keys
+}
+
+// sees waits until the named regions' pods see just these keys.
+func (s *stage) sees(keys ground.Repository, names ...string) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	for _, name := range names {
+		_, err := s.regions[name].Await(ctx, keys)
+		s.must(err)
+	}
+}
+
+// issue has a region sign a token.
+func (s *stage) issue(region string) keystone.Token {
+	s.Helper()
+	token, err := s.regions[region].Issue(s.ctx)
+	s.must(err)
+	return token
+}
+
+// is shows a token to the named regions, each of which has to answer so.
+func (s *stage) is(status int, token keystone.Token, names ...string) {
+	s.Helper()
+	for _, name := range names {
+		answer, err := s.regions[name].Validate(s.ctx, token)
+		s.must(err)
+		if answer.Status != status {
+			s.Errorf("a token of %s, key %d: %d in %s, which has primary %d; want %d",
+				token.Region, token.Index, answer.Status, name, answer.Keys.Primary(), status)
+		}
+	}
+}
+
+// shows waits until /statusz of the main's run shows a remote so.
+func (s *stage) shows(name string, wanted func(*ground.RemoteStatus) bool) *ground.RemoteStatus {
+	s.Helper()
+	var remote *ground.RemoteStatus
+	s.until(func(ctx context.Context) error {
+		status, err := ground.Statusz(ctx, s.listen)
+		if err != nil {
+			return err
+		}
+		if remote = status.Remote(name); remote == nil || !wanted(remote) {
+			return fmt.Errorf("%s is shown as %+v", name, remote)
+		}
+		return nil
+	})
+	return remote
+}
+
+func (s *stage) until(check func(context.Context) error) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	if err := ground.Until(ctx, often, check); err != nil {
+		s.Fatalf("not within %v: %v", soon, err)
+	}
+}
+
+// but are all regions without some.
+func but(some ...string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(some, name) })
+}

@@ -1,0 +1,104 @@
+package keystone
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
+)
+
+// Token is one that a region's Keystone has signed.
+type Token struct {
+	Text string
+	// Region is who signed it, Index and Key what with: its primary of the moment.
+	Region string
+	Index  int
+	Key    string
+}
+
+// OpenedBy says whether a region that sees these keys can open it.
+func (t Token) OpenedBy(keys ground.Repository) bool {
+	for _, key := range keys {
+		if string(key) == t.Key {
+			return true
+		}
+	}
+	return false
+}
+
+// Answer is what a region's Keystone said to a token, and the keys that it saw.
+type Answer struct {
+	// Status is 200 for a good token, 401 for one that no key opens.
+	Status int
+	Keys   ground.Repository
+}
+
+// Issue has the region's Keystone sign a token.
+func (r *Region) Issue(ctx context.Context) (Token, error) {
+	type named map[string]any
+	body, err := json.Marshal(named{"auth": named{"scope": "unscoped", "identity": named{
+		"methods":  []string{"password"},
+		"password": named{"user": named{"name": admin, "password": password, "domain": named{"id": "default"}}},
+	}}})
+	if err != nil {
+		return Token{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/v3/auth/tokens", bytes.NewReader(body))
+	if err != nil {
+		return Token{}, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, keys, err := r.do(request)
+	if err != nil {
+		return Token{}, err
+	}
+	if response.StatusCode != http.StatusCreated {
+		return Token{}, fmt.Errorf("issuing a token in %s: %s", r.Name, response.Status)
+	}
+	primary := keys.Primary()
+	return Token{
+		Text: response.Header.Get("X-Subject-Token"), Region: r.Name,
+		Index: primary, Key: string(keys[strconv.Itoa(primary)]),
+	}, nil
+}
+
+// Validate shows a token to the region's Keystone.
+func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/v3/auth/tokens", nil)
+	if err != nil {
+		return Answer{}, err
+	}
+	request.Header.Set("X-Auth-Token", token.Text)
+	request.Header.Set("X-Subject-Token", token.Text)
+	response, keys, err := r.do(request)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Status: response.StatusCode, Keys: keys}, nil
+}
+
+// do sends a request, never at the same time with the volume's swap, and
+// returns the keys that were there throughout.
+func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, error) {
+	r.swap.RLock()
+	defer r.swap.RUnlock()
+	// uWSGI closes each connection after an answer, without saying so before.
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	if err != nil {
+		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return response, r.mounted, nil
+}

@@ -1,0 +1,114 @@
+package keystone_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+)
+
+const (
+	rotations = 20
+	// pace is the time between two tokens of a region. Keystone takes some 30 ms of
+	// a core to issue one, and the same for each region that it is shown to: more
+	// would leave nothing for the rest on a small machine.
+	pace = time.Second
+)
+
+// A token of any region is good in every region for its time, which is until
+// the main drops the key that signed it, through rotation after rotation, with
+// pods that see their keys later than others.
+func TestEveryTokenIsGoodEverywhere(t *testing.T) {
+	for _, maxActive := range []int{3, 7} {
+		t.Run(fmt.Sprintf("max_active_keys=%d", maxActive), func(t *testing.T) {
+			s := newStage(t, maxActive)
+			s.regions["dfw"].Delay(300 * time.Millisecond)
+			s.regions["iad"].Delay(time.Second)
+			traffic := s.traffic()
+			for range rotations {
+				// The last moment of the oldest key: the next rotation drops it.
+				oldest := s.keys.Primary() - (maxActive - 2)
+				ending := traffic.of(oldest)
+				for _, token := range ending {
+					s.is(good, token, all...)
+				}
+				s.sees(s.rotate(), all...)
+				for _, token := range ending {
+					s.is(refused, token, all...)
+				}
+			}
+			issued := traffic.end()
+			t.Logf("%d tokens, each good in %d regions at once", issued, len(all))
+		})
+	}
+}
+
+// traffic issues tokens in every region, as fast as pace and the machine allow,
+// and shows each to all regions at once.
+type traffic struct {
+	s    *stage
+	stop context.CancelFunc
+	busy sync.WaitGroup
+
+	mu     sync.Mutex
+	issued int
+	// kept is the last token of each key and region.
+	kept map[int]map[string]keystone.Token
+}
+
+func (s *stage) traffic() *traffic {
+	ctx, stop := context.WithCancel(s.ctx)
+	f := &traffic{s: s, stop: stop, kept: map[int]map[string]keystone.Token{}}
+	s.Cleanup(func() { f.end() })
+	for _, name := range all {
+		f.busy.Go(func() { f.issue(ctx, name) })
+	}
+	return f
+}
+
+func (f *traffic) issue(ctx context.Context, region string) {
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		token, err := f.s.regions[region].Issue(f.s.ctx)
+		if err != nil {
+			f.s.Error(err)
+			return
+		}
+		f.s.is(good, token, all...)
+		f.keep(token)
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *traffic) keep(token keystone.Token) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.issued++
+	if f.kept[token.Index] == nil {
+		f.kept[token.Index] = map[string]keystone.Token{}
+	}
+	f.kept[token.Index][token.Region] = token
+}
+
+// of are the kept tokens of a key.
+func (f *traffic) of(index int) []keystone.Token {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Values(f.kept[index]))
+}
+
+// end ends it, and tells how many tokens there were.
+func (f *traffic) end() int {
+	f.stop()
+	f.busy.Wait()
+	return f.issued
+}
