@@ -59,6 +59,7 @@ func show(ctx context.Context, view *screen, length time.Duration) (*record, err
 	if s != nil {
 		defer func() {
 			view.say("Stopping everything and removing its data.")
+			s.tokens.stop()
 			if err := s.ground.Close(); err != nil {
 				view.say("Not everything could be removed: %v", err)
 			}

@@ -67,15 +67,15 @@ func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) e
 }
 
 func (s *stage) rotate(ctx context.Context, view *screen, record *record, histories map[string]*ground.History) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	rotation, err := s.ground.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
+	rotation, err := s.rotateMain(ctx)
 	if err != nil {
 		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
 	}
-	delays, err := arrivals(ctx, rotation.Keys, histories)
+	soon, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	delays, err := arrivals(soon, rotation.Keys, histories)
 	if err == nil {
-		err = ground.Until(ctx, 20*time.Millisecond, s.allSynced)
+		err = ground.Until(soon, 20*time.Millisecond, s.allSynced)
 	}
 	primary := rotation.Keys.Primary()
 	if err != nil {
@@ -91,6 +91,33 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	last := slices.MaxFunc(remoteRegions(), func(a, b string) int { return int(delays[a] - delays[b]) })
 	record.slowest = append(record.slowest, delays[last])
 	view.event("keys rotated in %s: primary %d. Equal after: %s", mainRegion, primary, strings.Join(each, ", "))
+	return s.showToken(ctx, view, record, rotation.Keys)
+}
+
+// rotateMain has keystone-manage rotate, where it is installed.
+func (s *stage) rotateMain(ctx context.Context) (ground.Rotation, error) {
+	if s.tokens == nil {
+		return s.ground.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
+	}
+	return s.tokens[0].Rotate(ctx, maxActive)
+}
+
+// showToken shows a token once every region's Keystone sees the keys. One that
+// is refused goes on record.
+func (s *stage) showToken(ctx context.Context, view *screen, record *record, keys ground.Repository) error {
+	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone takes its time
+	defer cancel()
+	for _, region := range s.tokens {
+		if _, err := region.Await(ctx, keys); err != nil {
+			return err
+		}
+	}
+	if s.tokens == nil {
+		return nil
+	}
+	if err := s.tokens.show(ctx, view); err != nil {
+		record.failures = append(record.failures, err.Error())
+	}
 	return nil
 }
 

@@ -30,6 +30,7 @@ type stage struct {
 	program *ground.Program
 	syncer  *ground.Process // `fernetcast run`
 	watch   *ground.Process // `fernetcast status --watch`
+	tokens  identity
 	listen  string
 
 	dir, log string
@@ -70,6 +71,9 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	defer cancel()
 	if err := ground.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
 		return s, fmt.Errorf("waiting for the first time that all are Synced: %w\n%s", err, s.syncer.Stderr.Tail(10))
+	}
+	if s.tokens, err = s.openIdentity(ctx, view); err != nil {
+		return s, err
 	}
 	view.tell(s.directions())
 	return s, nil
