@@ -22,7 +22,6 @@ const (
 type Connection struct {
 	Core   corev1client.CoreV1Interface
 	dialer *connrotation.Dialer
-	client *http.Client
 	closed atomic.Bool
 	clock  clock
 }
@@ -40,11 +39,11 @@ func Connect(cfg *rest.Config, userAgent string) (*Connection, error) {
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next, &c.clock} })
-	var err error
-	if c.client, err = rest.HTTPClientFor(cfg); err != nil {
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
 		return nil, err
 	}
-	if c.Core, err = corev1client.NewForConfigAndClient(cfg, c.client); err != nil {
+	if c.Core, err = corev1client.NewForConfigAndClient(cfg, client); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -71,7 +70,6 @@ func (c *Connection) Reset() { c.dialer.CloseAll() }
 // Close closes all connections for good: a request fails from now on.
 func (c *Connection) Close() {
 	c.closed.Store(true)
-	c.client.CloseIdleConnections()
 	c.dialer.CloseAll()
 }
 

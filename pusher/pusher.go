@@ -130,7 +130,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	}
 	started := time.Now()
 	r.forRemote(remote)
-	s := Sync{Source: p.opts.Source, Known: r.known, Admit: r.admit(p.opts.BackoffMax)}
+	s := Sync{Source: p.opts.Source, Known: r.settled.UID, Admit: r.admit(p.opts.BackoffMax)}
 	o := s.Run(ctx, remote, !started.Before(r.lookAt))
 	if ctx.Err() != nil {
 		return

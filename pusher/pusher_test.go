@@ -143,6 +143,25 @@ func TestConflicts(t *testing.T) {
 	})
 }
 
+// Overtaken by another replica of the same main, which brings ever newer keys:
+// that is no contest.
+func TestOvertakenByOurselves(t *testing.T) {
+	src, dfw := &source{}, &remote{}
+	s := Sync{Source: src}
+	s.Run(t.Context(), dfw, true)
+	dfw.rival = func(r *remote) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		seen, _ := src.Seen()
+		r.put(mirror.Decide(seen, mirror.ReadCopy("dfw", r.secret), false).Secret)
+		src.rotate()
+	}
+	src.rotate()
+	if o := s.Run(t.Context(), dfw, false); o.Overtaken || len(o.Writes) > 0 || !o.Looked {
+		t.Errorf("overtaken %v after %d writes", o.Overtaken, len(o.Writes))
+	}
+}
+
 // While a worker is busy with a frozen remote, its status is not what it was
 // before the rotation.
 func TestStatusOfABusyRemote(t *testing.T) {

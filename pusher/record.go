@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // record is what is remembered of a remote between two syncs. Its worker alone
@@ -21,9 +20,7 @@ type record struct {
 	lookAt time.Time
 	// settled is what the remote was last seen to have, or given. A write that
 	// is due with nothing new at the source repairs a drift.
-	settled settled
-	// known is the uid of the copy that it then had.
-	known types.UID
+	settled Settled
 	// drifted is when a drift was seen last, repaired when one was repaired last.
 	drifted, repaired time.Time
 	// repairing says that this sync has found a drift to repair.
@@ -38,16 +35,6 @@ type record struct {
 	lastSynced *time.Time
 }
 
-// settled is an owner's key set.
-type settled struct {
-	owner mirror.Owner
-	keys  string
-}
-
-func settledWith(src mirror.Source) settled {
-	return settled{src.Owner(), src.Prints()}
-}
-
 // admit lets a write go that is the first repair of a drift, or no repair at
 // all. A second drift within quiet of our repair is a contest: it waits for
 // the back-off, and then is repaired at each turn.
@@ -55,7 +42,7 @@ func (r *record) admit(quiet time.Duration) func(Outcome) (mirror.Decision, bool
 	turn := r.isContested()
 	return func(o Outcome) (mirror.Decision, bool) {
 		undone := o.wroteThis() // what came back is not what was sent
-		if !undone && settledWith(o.Source) != r.settled {
+		if !undone && (o.Source.Owner() != r.settled.Owner || o.Source.Prints() != r.settled.Keys) {
 			return o.Decision, true
 		}
 		r.disturbed(o.Copy)
@@ -91,8 +78,8 @@ func (r *record) contest() mirror.Decision {
 func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 	now := time.Now()
 	synced := o.Decision.State == mirror.Synced
-	if len(o.Writes) > 0 || synced {
-		r.settled, r.known = settledWith(o.Source), o.Copy.UID()
+	if o.Settled != (Settled{}) {
+		r.settled = o.Settled
 	}
 	if len(o.Writes) > 0 && r.repairing {
 		r.repaired = now
@@ -124,7 +111,7 @@ func (r *record) forRemote(remote Remote) {
 	if r.remote == remote {
 		return
 	}
-	r.remote, r.lookAt, r.settled, r.known, r.repaired = remote, time.Time{}, settled{}, "", time.Time{}
+	r.remote, r.lookAt, r.settled, r.repaired = remote, time.Time{}, Settled{}, time.Time{}
 	r.setContested(false)
 }
 

@@ -35,9 +35,10 @@ const conflicts = 5
 // Sync is one remote's sync: look, decide, write.
 type Sync struct {
 	Source Source
-	// Known is the uid of the copy that the remote was last synced with; "" for
-	// none. Any other object there may be the source itself, in a new shape, so
-	// it is never written over without the live read.
+	// Known is the uid of the copy that was last settled with; "" for none. No
+	// other object is written over without the live read: where a kubeconfig
+	// points home, it may be the source, made anew from a copy's manifest, which
+	// our watch has not seen yet.
 	Known types.UID
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
@@ -55,11 +56,26 @@ type Outcome struct {
 	Looked bool
 	// Writes are the decisions that were carried out, in order.
 	Writes []mirror.Decision
-	// Overtaken says that somebody else wrote first, at each of so many tries.
+	// Settled is what the last write of these gave, or what was found Synced; the
+	// zero Settled where there was neither.
+	Settled Settled
+	// Overtaken says that somebody who is none of us wrote first, at each of so
+	// many tries.
 	Overtaken bool
 	// Err is why the remote, or the source in the live read, did not answer
 	// as it should; nil where both did.
 	Err error
+}
+
+// Settled is what a remote has of ours: whose keys, which, and in which object.
+type Settled struct {
+	Owner mirror.Owner
+	Keys  string
+	UID   types.UID
+}
+
+func settledWith(src mirror.Source, c mirror.Copy) Settled {
+	return Settled{src.Owner(), src.Prints(), c.UID()}
 }
 
 // Run syncs a remote. With look it is read first, else only where what is
@@ -69,7 +85,8 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 	var o Outcome
 	sure := false
 	o.Copy, sure = remote.Copy()
-	for tries := 0; ; {
+	before := o.Copy
+	for tries, overtaken := 0, 0; ; {
 		o.Source, _ = s.Source.Seen()
 		// Without a copy only the rows that need none decide.
 		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action != mirror.Look {
@@ -87,6 +104,9 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 			return o.unread(err)
 		}
 		if o.Decision.Action == mirror.None {
+			if o.Decision.State == mirror.Synced {
+				o.Settled = settledWith(o.Source, o.Copy)
+			}
 			return o
 		}
 		if s.Admit != nil {
@@ -100,13 +120,16 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 		case err == nil:
 			o.Copy = seen
 			o.Writes = append(o.Writes, o.Decision)
+			o.Settled = settledWith(o.Source, seen)
 		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.Update:
 			look = true
+			overtaken++
 		default:
 			return o.failed(err)
 		}
 		if tries++; tries >= conflicts {
-			o.Overtaken = look
+			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Prints().Equal(before.Prints()) // replica
+			o.Overtaken = overtaken == tries && !another
 			return o
 		}
 	}

@@ -1,6 +1,10 @@
 package watcher
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
 
 // store is where the reflector puts what it sees. It never fails: the
 // reflector would log the whole Secret.
@@ -47,6 +51,7 @@ func (w *Watcher[T]) watched(secret *corev1.Secret, version string, whole bool) 
 		return
 	}
 	w.changes++
+	w.missed = time.Time{}
 	if whole {
 		w.doubt = false
 	}

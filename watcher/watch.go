@@ -20,20 +20,22 @@ import (
 
 const (
 	// A watch is asked for again soon: its answer is how we learn that a cluster
-	// is back. Where connections are refused the reflector sleeps through the
-	// end of its context, for up to half as long again.
+	// is back. Where connections are refused, the reflector does not notice that it
+	// is to end before its wait is over: 3 s at most, with the jitter.
 	watchRetryMin = 200 * time.Millisecond
 	watchRetryMax = 2 * time.Second
 	// A token that may not watch is tried again from time to time: it may have
 	// been an API server in the middle of its start.
 	forbiddenRetryMin = time.Minute
 	forbiddenRetryMax = time.Hour
+	// deafAfter is how long a watch may take to bring what a GET has found.
+	deafAfter = 5 * time.Second
 	// pollJitter spreads the GETs of many replicas.
 	pollJitter = 0.2
 )
 
-// errRewound ends a watch whose resourceVersions count no more.
-var errRewound = errors.New("the resourceVersion went back")
+// errDeaf ends a watch that brings nothing any more.
+var errDeaf = errors.New("the watch is deaf")
 
 // Run watches the Secret until ctx is done. Where the token may not watch, it
 // says so once and leaves it to GETs, until one succeeds after a failure, or
@@ -83,9 +85,8 @@ func (w *Watcher[T]) follow(ctx context.Context) (again bool) {
 	defer forbidden()
 	ctx, restart := context.WithCancelCause(ctx)
 	defer restart(nil)
-	w.mu.Lock()
-	w.restart = func() { restart(errRewound) }
-	w.mu.Unlock()
+	w.restartBy(func() { restart(errDeaf) })
+	defer w.restartBy(nil)
 	// Its own lines would tell of the same error at each try.
 	var quiet klog.Logger
 	ctx = klog.NewContext(ctx, quiet)
@@ -127,7 +128,13 @@ func (w *Watcher[T]) follow(ctx context.Context) (again bool) {
 			Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5,
 		},
 	}).RunWithContext(ctx)
-	return errors.Is(context.Cause(ctx), errRewound)
+	return errors.Is(context.Cause(ctx), errDeaf)
+}
+
+func (w *Watcher[T]) restartBy(restart func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.restart = restart
 }
 
 // mayRead says whether a GET is allowed. It does not look at what there is.

@@ -73,7 +73,11 @@ type Watcher[T any] struct {
 	doubt   bool
 	broken  bool   // the watch, at its last try
 	err     error  // of the last GET
-	restart func() // has the watch begin anew
+	absent  bool   // what is seen is that there is none
+	restart func() // has the watch begin anew; nil while there is none
+	// missed is since when a GET has known what the watch has not brought; zero
+	// where there is no such thing.
+	missed time.Time
 
 	poke    chan struct{} // has poll read at once
 	rewatch chan struct{} // has Run try a forbidden watch again
@@ -96,7 +100,7 @@ func New[T any](secrets Secrets, name string, opts Options[T]) *Watcher[T] {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Watcher[T]{secrets: secrets, name: name, opts: opts, restart: nothing,
+	return &Watcher[T]{secrets: secrets, name: name, opts: opts,
 		turn: make(chan struct{}, 1), poke: make(chan struct{}, 1), rewatch: make(chan struct{}, 1)}
 }
 
@@ -187,9 +191,8 @@ func (w *Watcher[T]) got(secret *corev1.Secret, err error, before uint64) T {
 	}
 	w.err, w.doubt = nil, false
 	during := w.changes != before
-	if !during && secret != nil && newer(w.version, secret.ResourceVersion) {
-		w.opts.Log.Warn("the resourceVersion went back: was etcd restored?", "from", w.version, "to", secret.ResourceVersion)
-		w.restart() // a watch from a version that never was brings nothing until it has come again
+	if !during {
+		w.listen(secret)
 	}
 	if !during || secret == nil || !newer(w.version, secret.ResourceVersion) {
 		w.set(secret, versionOf(secret))
@@ -198,6 +201,28 @@ func (w *Watcher[T]) got(secret *corev1.Secret, err error, before uint64) T {
 		w.inDoubt()
 	}
 	return w.seen
+}
+
+// listen has the watch begin anew where a GET tells that it is deaf. After a
+// restore of etcd a watch that began before it brings nothing until the versions
+// have grown past where it stands. w.mu is held.
+func (w *Watcher[T]) listen(secret *corev1.Secret) {
+	version, now := versionOf(secret), time.Now()
+	switch {
+	case w.restart == nil: // there is no watch
+		return
+	case newer(w.version, version):
+		w.opts.Log.Warn("the resourceVersion went back: was etcd restored?", "from", w.version, "to", version)
+	case !w.missed.IsZero() && now.Sub(w.missed) > deafAfter:
+		w.opts.Log.Warn("the watch has not brought what a GET has found, and begins anew")
+	default:
+		if w.missed.IsZero() && (w.absent != (secret == nil) || secret != nil && version != w.version) {
+			w.missed = now
+		}
+		return
+	}
+	w.missed = time.Time{}
+	w.restart()
 }
 
 // fail notes an error, and logs it when its text is another. w.mu is held.
@@ -225,7 +250,7 @@ func (w *Watcher[T]) set(secret *corev1.Secret, version string) {
 	if w.read && version == w.version {
 		return
 	}
-	w.seen, w.read, w.version = w.opts.Parse(secret), true, version
+	w.seen, w.read, w.version, w.absent = w.opts.Parse(secret), true, version, secret == nil
 	w.opts.Changed()
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -71,6 +72,9 @@ func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) er
 		names, err := w.choose(w.names)
 		if err != nil {
 			return notWell{err}
+		}
+		if len(names) == 0 { // a gate that knows of none would let all pass
+			return notWell{errors.New("there are no remotes to wait for: is --clusters right?")}
 		}
 		st, lacking := w.look(ctx, names)
 		if len(lacking) == 0 {

@@ -45,6 +45,11 @@ func (c Copy) UID() types.UID {
 	return c.secret.UID
 }
 
+// AsPushedBy says whether the copy is as a process of this main has left it.
+func (c Copy) AsPushedBy(src Source) bool {
+	return c.secret != nil && c.claims.stamp == src.owner && c.asStamped()
+}
+
 // stamped are the keys that the stamp says were pushed, where lost those that are there.
 func (c Copy) stamped() keyset.Prints {
 	if c.claims.keys == nil {

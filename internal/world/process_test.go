@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/pusher"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,8 +67,8 @@ func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 		o := sync.Run(ctx, l, look)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if len(o.Writes) > 0 || o.Decision.State == mirror.Synced {
-			l.known = o.Copy.UID()
+		if o.Settled.UID != "" {
+			l.known = o.Settled.UID
 		}
 		w.say("%s: %s %s", name, o.Decision.State, o.Decision.Reason)
 	})
