@@ -105,15 +105,16 @@ func (s *stage) rotateMain(ctx context.Context) (ground.Rotation, error) {
 // showToken shows a token once every region's Keystone sees the keys. One that
 // is refused goes on record.
 func (s *stage) showToken(ctx context.Context, view *screen, record *record, keys ground.Repository) error {
+	if s.tokens == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone takes its time
 	defer cancel()
 	for _, region := range s.tokens {
 		if _, err := region.Await(ctx, keys); err != nil {
-			return err
+			record.failures = append(record.failures, err.Error())
+			return nil
 		}
-	}
-	if s.tokens == nil {
-		return nil
 	}
 	if err := s.tokens.show(ctx, view); err != nil {
 		record.failures = append(record.failures, err.Error())

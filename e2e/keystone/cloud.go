@@ -90,17 +90,21 @@ func whoAmI() (string, string, error) {
 // config is one keystone.conf, and the key repository that it names.
 type config struct{ path, repository string }
 
-// keystoneConf has nothing cached: a token that was valid once would hide a
-// missing key. Receipts are not used, but Keystone wants to see their keys.
+// keystoneConf has no validation of a token cached: one that was valid once would
+// hide a missing key. Users and the like are, or Keystone would take five times
+// as long. Receipts are not used, but Keystone wants to see their keys.
 var keystoneConf = template.Must(template.New("keystone.conf").Parse(`
 [database]
 connection = sqlite:///{{.Database}}
 [cache]
-enabled = false
+enabled = true
+backend = dogpile.cache.memory
 [identity]
 password_hash_rounds = 4
 [token]
 provider = fernet
+caching = false
+cache_on_issue = false
 expiration = 86400
 [fernet_tokens]
 key_repository = {{.Repository}}

@@ -42,6 +42,7 @@ func TestMainLost(t *testing.T) {
 	s.is(good, lost, mainRegion)
 	s.is(refused, lost, "dfw", "iad")
 
+	s.must(s.source.CatchUp(s.ctx))
 	source := len(s.source.Versions())
 	s.isolate(ground.Pass, paths[mainRegion])
 	s.sees(first, all...)
@@ -50,11 +51,15 @@ func TestMainLost(t *testing.T) {
 	s.listen = heirListens
 	s.shows(mainRegion, func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
 
-	// Its rotation job is still on.
+	// Its rotation job is still on: what it puts is undone.
 	own, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
 	s.must(err)
-	s.sees(own.Keys, mainRegion)
-	s.sees(first, all...)
+	undone := false
+	_, err = s.source.Await(s.ctx, func(v ground.Version) bool {
+		undone = undone || own.Keys.Equal(v.Keys())
+		return undone && first.Equal(v.Keys())
+	})
+	s.must(err)
 	second := s.rotateAt("dfw")
 	s.sees(second, all...)
 	for _, region := range all {

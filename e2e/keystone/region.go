@@ -76,7 +76,7 @@ func (r *Region) start(ctx context.Context) error {
 	program := &ground.Program{Path: server, Env: []string{"OS_KEYSTONE_CONFIG_FILES=" + r.conf.path}}
 	r.url = "http://" + address
 	r.process, err = program.Start("--http-socket", address, "--wsgi-file", app,
-		"--need-app", "--disable-logging", "--die-on-term", "--listen", "100")
+		"--post-buffering", "65536", "--need-app", "--disable-logging", "--die-on-term", "--listen", "100")
 	if err != nil {
 		return err
 	}

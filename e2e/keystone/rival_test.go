@@ -23,6 +23,7 @@ func TestRemoteThatRotates(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
 	_, s.listen = s.start(s.site, "--backoff-max", "5s")
+	s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
 	dfw := s.regions["dfw"]
 	var tokens []keystone.Token
 	tick := time.NewTicker(ownPace)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"syscall"
 
 	"github.com/fernetcast/fernetcast/e2e/ground"
 )
@@ -90,6 +92,12 @@ func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, e
 	// uWSGI closes each connection after an answer, without saying so before.
 	request.Close = true
 	response, err := http.DefaultClient.Do(request)
+	if errors.Is(err, syscall.ECONNRESET) && request.GetBody != nil {
+		// Now and then it also closes one before it has read all of a request.
+		if request.Body, err = request.GetBody(); err == nil {
+			response, err = http.DefaultClient.Do(request)
+		}
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
 	}

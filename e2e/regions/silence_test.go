@@ -87,7 +87,7 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 	for _, command := range []string{
 		"version", "--help", "run --help", "push --help", "status --help", "promote --help",
 		"push", "push dfw", "push iad --force", "status", "status -o json", "status -o yaml", "promote " + mainRegion + " --yes",
-		"promote", "push nowhere", "rotate", "run --resync never",
+		"wait --help", "wait --settle 0 --timeout 1s", "promote", "push nowhere", "rotate", "run --resync never",
 	} {
 		w.command(append(strings.Fields(command), says...)...)
 	}

@@ -73,6 +73,13 @@ func (s *session) read(ctx context.Context) error {
 	return nil
 }
 
+// reread reads both again; remotes that cannot be had stay as they are.
+func (s *session) reread(ctx context.Context) {
+	if err := s.read(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("the remotes are taken as they were", "error", err)
+	}
+}
+
 func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	from := s.opts.remotesFrom()
 	name, isSecret := strings.CutPrefix(from, secretPrefix)

@@ -95,11 +95,8 @@ func (v view) watch(ctx context.Context) error {
 			return verdict
 		case <-tick.C:
 		}
-		switch err := v.read(ctx); {
-		case ctx.Err() != nil:
+		if v.reread(ctx); ctx.Err() != nil {
 			return verdict
-		case err != nil:
-			v.log.Warn("the remotes are taken as they were", "error", err)
 		}
 	}
 }

@@ -27,9 +27,10 @@ to a region's Keystone, may take. It looks every 2 s, live as status does, and
 changes nothing. How long a remote has held the keys is told by its own API
 server's record and clock.
 
-It is the gate before a rotation: exit code 0 says that the next one breaks no
-token. At --timeout it prints the table, and the exit code is 1. It waits also
-for a source that is not the main, where no rotation belongs.`,
+It is the gate before a rotation: exit code 0 says that these remotes are ready
+for the next one. At --timeout it prints the table, and the exit code is 1. It
+waits also for a source that is not the main, where no rotation belongs, and
+where there are no remotes at all. --settle 0 asks for no record.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if settle < 0 {
 				return fmt.Errorf("--settle %s: it cannot be below 0", settle)
@@ -73,10 +74,11 @@ func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) er
 		if err != nil {
 			return notWell{err}
 		}
-		if len(names) == 0 { // a gate that knows of none would let all pass
-			return notWell{errors.New("there are no remotes to wait for: is --clusters right?")}
-		}
 		st, lacking := w.look(ctx, names)
+		if ctx.Err() != nil { // it was cut short, and says nothing
+			w.say(nil)
+			return notWell{errors.New("was interrupted")}
+		}
 		if len(lacking) == 0 {
 			w.say(nil)
 			_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", len(names), len(names), w.settle)
@@ -93,9 +95,7 @@ func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) er
 			return notWell{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
 		case <-tick.C:
 		}
-		if err := w.read(ctx); err != nil && ctx.Err() == nil {
-			w.log.Warn("the remotes are taken as they were", "error", err)
-		}
+		w.reread(ctx)
 	}
 }
 
@@ -105,6 +105,9 @@ func (w *wait) look(ctx context.Context, names []string) (mirror.Status, []lack)
 	st := w.status(outcomes)
 	if st.Source.Stale || st.Source.State != mirror.SourceMain {
 		return st, []lack{{"the source", string(st.Source.State)}}
+	}
+	if len(names) == 0 { // a gate that knows of none would let every rotation pass
+		return st, []lack{{"the remotes", "there are none"}}
 	}
 	var lacking []lack
 	for _, name := range names {
@@ -132,10 +135,10 @@ func (w *wait) lacks(name string, o pusher.Outcome) string {
 	remote, _ := w.set.Remote(name)
 	now, ok := remote.Clock()
 	if since == nil || !ok {
-		return "Synced, and it is not recorded since when: --settle 0 does not ask"
+		return "Synced, no record of since when"
 	}
 	if held := now.Sub(*since); held < w.settle {
-		return fmt.Sprintf("Synced for %s", held)
+		return fmt.Sprintf("Synced for %s", max(0, held))
 	}
 	return ""
 }

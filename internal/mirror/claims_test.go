@@ -40,6 +40,7 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 		{Manager: "helm", Time: at(10), FieldsV1: fields(`{"f:data":{"f:0":{}}}`)},
 		{Manager: "python-requests", Time: at(20), FieldsV1: fields(`{"f:data":{"f:8":{}},"f:type":{}}`)},
 		{Manager: FieldManager, Time: at(30), FieldsV1: fields(`{"f:metadata":{"f:annotations":{}}}`)},
+		{Manager: "argocd", Time: at(40), FieldsV1: fields(`{"f:data":{".":{}},"f:metadata":{"f:labels":{}}}`)}, // it made the Secret
 		{Manager: "kubectl-label", Time: at(25), FieldsV1: fields(`{"f:metadata":{"f:labels":{}}}`)},
 	}
 	if got := ReadSource(s).Status("openstack", s.Name, "").RotatedAt; got == nil || got.Unix() != 20 {
@@ -49,7 +50,10 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 	if got := c.Status(Source{}, Decision{}).LastPushed; got == nil || got.Unix() != 30 {
 		t.Errorf("last pushed at %v, want 30", got)
 	}
-	if got := c.LastWriter(); got != "kubectl-label" {
+	if got := c.HeldSince(); got == nil || got.Unix() != 30 {
+		t.Errorf("held since %v, want 30", got)
+	}
+	if got := c.LastWriter(); got != "argocd" {
 		t.Errorf("last writer %s", got)
 	}
 	if got := ReadCopy("dfw", secret(farUID, "1", newest, nil)).Status(Source{}, Decision{}); got.LastPushed != nil || got.Behind != nil {

@@ -96,14 +96,17 @@ func (c Copy) HeldSince() *time.Time {
 
 type managed metav1.ManagedFieldsEntry
 
-// writesData says whether the manager owns any of the Secret's data.
+// writesData says whether the manager owns any of the Secret's keys. Whoever
+// created it owns the map itself, ".", for ever.
 func (m managed) writesData() bool {
-	var fields map[string]json.RawMessage
+	var fields struct {
+		Data map[string]json.RawMessage `json:"f:data"`
+	}
 	if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
 		return false
 	}
-	_, ok := fields["f:data"]
-	return ok
+	delete(fields.Data, ".")
+	return len(fields.Data) > 0
 }
 
 func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
