@@ -34,10 +34,3 @@ func TestIdle(t *testing.T) {
 	}
 	t.Log(markdown(table))
 }
-
-func (s *stand) cpu(r *runner) time.Duration {
-	s.Helper()
-	used, err := r.CPU()
-	s.must(err)
-	return used
-}

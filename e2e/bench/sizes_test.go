@@ -23,6 +23,7 @@ type cost struct {
 func TestSizes(t *testing.T) {
 	latency := [][]string{{"remotes", "rotations", "fernetcast p50", "p99", "the least possible p50", "p99", "ratio p50", "p99"}}
 	costs := [][]string{{"remotes", "fernetcast: memory", "goroutines", "the least possible: memory", "goroutines"}}
+	work := [][]string{{"remotes", "fernetcast itself", "API servers meanwhile", "the least possible itself", "API servers meanwhile"}}
 	var ours, least []cost
 	for _, size := range sizes {
 		t.Run(strconv.Itoa(size.remotes), func(t *testing.T) {
@@ -32,11 +33,13 @@ func TestSizes(t *testing.T) {
 			s.turns(size.rotations, r, l)
 			ours, least = append(ours, s.cost(r)), append(least, s.cost(l))
 			s.judgeMemory(ours[len(ours)-1])
+			work = append(work, []string{strconv.Itoa(size.remotes), r.work(r.used), r.work(r.servers), l.work(l.used), l.work(l.servers)})
 			latency = append(latency, s.compare(r, l, size.hasBar))
 			costs = append(costs, append(costRow(ours), costRow(least)[1:]...))
 		})
 	}
 	t.Log("from the main's commit to the last remote's\n" + markdown(latency))
+	t.Log("where the time goes: processor time for each remote and rotation\n" + markdown(work))
 	t.Log("resident memory at its highest, and goroutines, after these rotations\n" + markdown(costs))
 	if t.Failed() {
 		return
@@ -64,6 +67,11 @@ func (s *stand) compare(ours, least *runner, hasBar bool) []string {
 		}
 	}
 	return row
+}
+
+// work is processor time for one remote in one rotation.
+func (r *runner) work(used time.Duration) string {
+	return fmt.Sprintf("%.2f ms", ratio(used, time.Millisecond)/float64(len(r.each)))
 }
 
 // goroutine heads each one's trace, as the Go runtime prints all of them on

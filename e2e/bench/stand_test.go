@@ -78,6 +78,8 @@ type runner struct {
 	over func()
 	// last has the slowest place of each rotation, each has all places of all.
 	last, each []time.Duration
+	// used is the program's processor time in its turns, servers the API servers'.
+	used, servers time.Duration
 }
 
 // ours starts the program as it ships, for a side's first n places.

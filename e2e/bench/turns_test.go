@@ -30,14 +30,36 @@ func (s *stand) turns(rotations int, runners ...*runner) {
 	}
 	for i := range warmUp + rotations {
 		for _, r := range runners {
-			<-time.After(rest + restEach*time.Duration(len(r.places)))
+			used, servers := s.cpu(r), s.serversCPU()
 			took := s.rotate(r)
+			<-time.After(rest + restEach*time.Duration(len(r.places)))
 			if i >= warmUp {
 				r.each = append(r.each, took...)
 				r.last = append(r.last, slices.Max(took))
+				r.used += s.cpu(r) - used
+				r.servers += s.serversCPU() - servers
 			}
 		}
 	}
+}
+
+func (s *stand) cpu(r *runner) time.Duration {
+	s.Helper()
+	used, err := r.CPU()
+	s.must(err)
+	return used
+}
+
+// serversCPU is what all API servers have used so far. It does not have etcd's.
+func (s *stand) serversCPU() time.Duration {
+	s.Helper()
+	var all time.Duration
+	for _, c := range shared.Clusters() {
+		used, err := c.Process().CPU()
+		s.must(err)
+		all += used
+	}
+	return all
 }
 
 // rotate rotates a side's keys, and tells for each place how long after the
