@@ -41,8 +41,8 @@ func TestSizes(t *testing.T) {
 	t.Log("from the main's commit to the last remote's\n" + markdown(latency))
 	t.Log("where the time goes: processor time for each remote and rotation\n" + markdown(work))
 	t.Log("resident memory at its highest, and goroutines, after these rotations\n" + markdown(costs))
-	if t.Failed() {
-		return
+	if len(least) < len(sizes) {
+		return // some were not run, or did not come to an end
 	}
 	judgeGrowth(t, ours)
 	if err := plot("../../docs/performance.svg", ours, least); err != nil {

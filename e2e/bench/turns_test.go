@@ -126,7 +126,7 @@ func since(began time.Time, all []time.Time) []time.Duration {
 // settle waits until a program is at rest: what follows its first sync is done.
 func (s *stand) settle(r *runner) {
 	s.Helper()
-	const every = 500 * time.Millisecond
+	const every = time.Second
 	before := time.Duration(-1)
 	s.must(ground.Until(s.ctx, every, func(context.Context) error {
 		now, err := r.CPU()
