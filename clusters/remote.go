@@ -14,18 +14,19 @@ import (
 )
 
 const (
-	// headerTable is of HTTP/2's tables of the headers that were sent before: so
-	// small that they stay empty. Two of 4 KiB, and what they hold on to, are much
+	// headerTable is the size, in bytes, of HTTP/2's two header compression tables:
+	// so small that they stay empty. Two of 4 KiB, and what they hold on to, are much
 	// of a remote's memory, and little is saved between two requests a minute.
 	headerTable = 1
 	// pingAfter is how long a connection is silent before it is asked whether it
 	// lives. It is the watch alone that waits for that: a request has its own
 	// deadline, and resets the connection. More often, a thousand remotes' pings
 	// would be most of what an idle process does.
-	pingAfter = 15 * time.Second
+	pingAfter = 30 * time.Second
 )
 
-// spare makes a connection that is one of many cost little while it is idle.
+// spare makes a connection that is one of many cost little while it is idle. The
+// transport is one of net/http's because the config has a Proxy function.
 func spare(transport http.RoundTripper) http.RoundTripper {
 	if t, ok := transport.(*http.Transport); ok {
 		t.HTTP2 = &http.HTTP2Config{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -83,9 +84,11 @@ func (s *Set) Run(ctx context.Context, dir string) {
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
-	var last, trouble string
+	seed := maphash.MakeSeed()
+	var last uint64
+	var trouble string
 	for tick := time.NewTicker(lookEvery); ; {
-		if now := signature(dir); now != last {
+		if now := signature(dir, seed); now != last {
 			files, err := ReadDir(dir)
 			if err == nil {
 				trouble = ""

@@ -63,7 +63,7 @@ func TestKilledRemote(t *testing.T) {
 
 // A partition in which packets are lost: connections are open and dead for
 // ever, so new ones have to be made, and sooner than HTTP/2's pings tell of it,
-// which is after 20 s.
+// which is after 35 s.
 func TestLostConnections(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()

@@ -20,7 +20,7 @@ import (
 // garbage is how much of it may pile up, in percent of what is in use, before it
 // is collected. A remote is mostly memory in use, so Go's own 100 would nearly
 // double what a thousand of them take; the collector's work is little beside TLS.
-const garbage = 40
+const garbage = 30
 
 // The exit codes.
 const (
