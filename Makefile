@@ -58,7 +58,7 @@ e2e:
 	@cd e2e; assets=$$(go run ./ground/prepare); export KUBEBUILDER_ASSETS=$$assets; \
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; set -x; \
-	go test -count=1 -p 1 -timeout 20m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 20m $(T) $$packages
+	go test -count=1 -p 1 -timeout 40m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
 
 # What takes long, three quarters of an hour: every fuzz test, the model of the
 # world with many more stories, the soak. Of all three make test has a short
