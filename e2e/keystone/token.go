@@ -89,14 +89,9 @@ func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, error) {
 	r.swap.RLock()
 	defer r.swap.RUnlock()
-	// uWSGI closes each connection after an answer, without saying so before.
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
-	if errors.Is(err, syscall.ECONNRESET) && request.GetBody != nil {
-		// Now and then it also closes one before it has read all of a request.
-		if request.Body, err = request.GetBody(); err == nil {
-			response, err = http.DefaultClient.Do(request)
-		}
+	response, err := r.send(request)
+	for tries := 1; unanswered(err) && tries < 3; tries++ {
+		response, err = r.send(request)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
@@ -109,4 +104,25 @@ func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, e
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return response, r.mounted, nil
+}
+
+// send sends a request once; it may be sent again.
+func (r *Region) send(request *http.Request) (*http.Response, error) {
+	again := request.Clone(request.Context())
+	if request.GetBody != nil {
+		var err error
+		if again.Body, err = request.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	// uWSGI closes each connection after an answer, without saying so before.
+	again.Close = true
+	return http.DefaultClient.Do(again)
+}
+
+// unanswered says whether the connection was closed before the answer. uWSGI
+// does that to a POST now and then, without a word in its log; both kinds of
+// request that are made here may be repeated.
+func unanswered(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
