@@ -31,11 +31,11 @@ func TestHalfBlack(t *testing.T) {
 	s.turns(rotations, r, alone)
 	table := [][]string{{fmt.Sprintf("%d remotes, %d rotations, each remote for itself", half, rotations), "p50", "p99", "last, p50"}}
 	row := func(name string, r *runner) {
-		table = append(table, []string{name, ms(percentile(r.each, 50)), ms(percentile(r.each, 99)), ms(percentile(r.last, 50))})
+		table = append(table, []string{name, ms(ground.Percentile(r.each, 50)), ms(ground.Percentile(r.each, 99)), ms(ground.Percentile(r.last, 50))})
 	}
 	row("beside 500 that went black", r)
 	row("alone", alone)
-	x := ratio(percentile(r.each, 99), percentile(alone.each, 99))
+	x := ratio(ground.Percentile(r.each, 99), ground.Percentile(alone.each, 99))
 	t.Log(markdown(append(table, []string{"ratio", "", fmt.Sprintf("%.2f", x), ""})))
 	if x > mostBeside {
 		t.Errorf("p99 of the healthy half is %.2f times that of as many alone, the bar is %.2f", x, mostBeside)

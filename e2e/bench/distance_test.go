@@ -3,6 +3,8 @@ package bench
 import (
 	"testing"
 	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
 )
 
 // Three remotes a round trip of 100 ms away are equal at most one such round
@@ -22,14 +24,14 @@ func TestDistance(t *testing.T) {
 	s.turns(rotations, r, l)
 	table := [][]string{{"last of 3 remotes", "p50", "p99"}}
 	row := func(name string, took []time.Duration) {
-		table = append(table, []string{name, ms(percentile(took, 50)), ms(percentile(took, 99))})
+		table = append(table, []string{name, ms(ground.Percentile(took, 50)), ms(ground.Percentile(took, 99))})
 	}
 	row("fernetcast, near", near)
 	row("fernetcast, 100 ms of round trip away", r.last)
 	row("the least possible, 100 ms of round trip away", l.last)
 	t.Log(markdown(table))
 	for _, p := range []float64{50, 99} {
-		if took, most := percentile(r.last, p), percentile(near, p)+roundTrip; took > most {
+		if took, most := ground.Percentile(r.last, p), ground.Percentile(near, p)+roundTrip; took > most {
 			t.Errorf("p%.0f is %v, the bar is %v", p, took, most)
 		}
 	}

@@ -2,17 +2,9 @@ package bench
 
 import (
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 	"time"
 )
-
-// percentile is by nearest rank.
-func percentile(all []time.Duration, p float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[int(math.Ceil(p/100*float64(len(sorted))))-1]
-}
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
 

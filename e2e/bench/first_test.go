@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
 )
 
 // Remotes without the Secret have it within 1.5 times the least possible where
@@ -18,10 +20,10 @@ func TestFirstSync(t *testing.T) {
 			took = append(took, firstSync(t, (*stand).startOurs, size.remotes))
 			leastTook = append(leastTook, firstSync(t, (*stand).least, size.remotes))
 		}
-		x := ratio(percentile(took, 50), percentile(leastTook, 50))
+		x := ratio(ground.Percentile(took, 50), ground.Percentile(leastTook, 50))
 		row := []string{strconv.Itoa(size.remotes), strconv.Itoa(size.starts)}
 		for _, all := range [][]time.Duration{took, leastTook} {
-			row = append(row, ms(percentile(all, 50)), ms(slices.Max(all)))
+			row = append(row, ms(ground.Percentile(all, 50)), ms(slices.Max(all)))
 		}
 		table = append(table, append(row, fmt.Sprintf("%.2f", x)))
 		if worst := slices.Max(took); size.remotes == 3 && worst > mostFirst {

@@ -2,11 +2,11 @@ package bench
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/ground"
 )
 
 // cost is what a number of remotes costs one program.
@@ -56,10 +56,10 @@ func (s *stand) compare(ours, least *runner, hasBar bool) []string {
 	n := len(ours.places)
 	row := []string{strconv.Itoa(n), strconv.Itoa(len(ours.last))}
 	for _, r := range []*runner{ours, least} {
-		row = append(row, ms(percentile(r.last, 50)), ms(percentile(r.last, 99)))
+		row = append(row, ms(ground.Percentile(r.last, 50)), ms(ground.Percentile(r.last, 99)))
 	}
 	for _, p := range []float64{50, 99} {
-		x := ratio(percentile(ours.last, p), percentile(least.last, p))
+		x := ratio(ground.Percentile(ours.last, p), ground.Percentile(least.last, p))
 		row = append(row, fmt.Sprintf("%.2f", x))
 		// Of fewer rotations p99 is the slowest one, and no figure.
 		if hasBar && x > mostRatio && (p == 50 || n == 3) {
@@ -74,21 +74,15 @@ func (r *runner) work(used time.Duration) string {
 	return fmt.Sprintf("%.2f ms", ratio(used, time.Millisecond)/float64(len(r.each)))
 }
 
-// goroutine heads each one's trace, as the Go runtime prints all of them on
-// SIGQUIT. Number 0 is the scheduler's own.
-var goroutine = regexp.MustCompile(`(?m)^goroutine [1-9]`)
-
 // cost ends the program, and tells what it has cost.
 func (s *stand) cost(r *runner) cost {
 	s.Helper()
 	_, peak, err := r.Memory()
 	s.must(err)
 	r.over()
-	s.must(r.Signal(syscall.SIGQUIT))
-	_, err = r.Wait(s.ctx)
+	goroutines, err := r.Goroutines(s.ctx)
 	s.must(err)
-	traces := goroutine.FindAllString(r.Stderr.String(), -1)
-	return cost{len(r.places), percentile(r.last, 50), peak, len(traces)}
+	return cost{len(r.places), ground.Percentile(r.last, 50), peak, goroutines}
 }
 
 func (s *stand) judgeMemory(c cost) {

@@ -80,19 +80,30 @@ type Rotation struct {
 	Sent, Committed time.Time
 }
 
-// Rotate does what openstack-helm's rotation job does: it reads the Secret,
-// rotates, and PUTs the whole of it with the resourceVersion that it read. The
-// error is the API server's: IsConflict when anything else wrote meanwhile.
+// Rotate does what openstack-helm's rotation job does, with a rotation of our own.
 func (c *Cluster) Rotate(ctx context.Context, namespace string, maxActive int) (Rotation, error) {
+	return c.RotateBy(ctx, namespace, func(keys Repository) (Repository, error) {
+		if keys["0"] == nil {
+			return nil, fmt.Errorf("rotating in %s: there is no staged key", c.Name)
+		}
+		return c.ground.Keys.Rotated(keys, maxActive), nil
+	})
+}
+
+// RotateBy does what openstack-helm's rotation job does: it reads the Secret, has
+// its keys rotated, and PUTs the whole of it with the resourceVersion that it
+// read. The error is rotate's, or the API server's: IsConflict when anything
+// else wrote meanwhile.
+func (c *Cluster) RotateBy(ctx context.Context, namespace string, rotate func(Repository) (Repository, error)) (Rotation, error) {
 	secret, err := c.Secret(ctx, namespace)
 	if err != nil {
 		return Rotation{}, err
 	}
-	if secret.Data["0"] == nil {
-		return Rotation{}, fmt.Errorf("rotating in %s: there is no staged key", c.Name)
+	done := Rotation{}
+	if done.Keys, err = rotate(secret.Data); err != nil {
+		return Rotation{}, err
 	}
-	done := Rotation{Keys: c.ground.Keys.Rotated(secret.Data, maxActive), Sent: time.Now()}
-	secret.Data = done.Keys
+	secret.Data, done.Sent = done.Keys, time.Now()
 	secret, err = c.client.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{FieldManager: rotationManager})
 	if err != nil {
 		return Rotation{}, err

@@ -2,8 +2,9 @@ package ground
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 )
 
 // Site is the program at home in one region: with rights on its Secret, and a
@@ -17,29 +18,47 @@ type Site struct {
 	Operator, Runner *Program
 
 	namespace string
+	// home is where its credentials lie.
+	home string
 }
 
 // Site makes one for the Secret of a namespace, without remotes.
 func (g *Ground) Site(ctx context.Context, program *Program, home *Cluster, namespace string) (*Site, error) {
-	dir, err := g.Directory("home-")
-	if err != nil {
+	s := &Site{Home: home, namespace: namespace}
+	var err error
+	if s.home, err = g.Directory("home-"); err != nil {
 		return nil, err
 	}
-	s := &Site{Home: home, namespace: namespace}
 	if s.Clusters, err = g.Directory("clusters-"); err != nil {
 		return nil, err
 	}
 	for role, place := range map[Role]**Program{OperatorRole: &s.Operator, SidecarRole: &s.Runner} {
-		kubeconfig, err := home.Kubeconfig(ctx, Access{Namespace: namespace, Role: role})
+		flags, err := s.Flags(ctx, Access{Role: role})
 		if err != nil {
 			return nil, err
 		}
-		if err := WriteFile(dir, string(role), kubeconfig); err != nil {
-			return nil, err
-		}
-		*place = program.With("--kubeconfig", filepath.Join(dir, string(role)), "--namespace", namespace, "--clusters", s.Clusters)
+		*place = program.With(flags...)
 	}
 	return s, nil
+}
+
+// Flags are those that every command needs, with new credentials at home, always
+// for the site's namespace.
+func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
+	access.Namespace = s.namespace
+	kubeconfig, err := s.Home.Kubeconfig(ctx, access)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(s.home, string(access.Role)+"-")
+	if err != nil {
+		return nil, fmt.Errorf("making a kubeconfig: %w", err)
+	}
+	_, err = file.Write(kubeconfig)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("writing a kubeconfig: %w", err)
+	}
+	return []string{"--kubeconfig", file.Name(), "--namespace", s.namespace, "--clusters", s.Clusters}, nil
 }
 
 // Join gives the program a kubeconfig of a remote, under the cluster's name: of

@@ -3,8 +3,6 @@ package keystone_test
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +57,10 @@ func TestArrival(t *testing.T) {
 	var table strings.Builder
 	for _, name := range remotes {
 		for _, step := range steps {
-			fmt.Fprintf(&table, "\n| %s | %s | %v | %v |", name, step, percentile(took[name][step], 50), percentile(took[name][step], 99))
+			percentile := func(p float64) time.Duration {
+				return ground.Percentile(took[name][step], p).Round(100 * time.Microsecond)
+			}
+			fmt.Fprintf(&table, "\n| %s | %s | %v | %v |", name, step, percentile(50), percentile(99))
 		}
 	}
 	t.Logf("%d rotations: region, step, p50, p99%s", arrivals, table.String())
@@ -110,10 +111,4 @@ func (s *stage) committed(h *ground.History, keys ground.Repository) time.Time {
 	v, err := h.Await(s.ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
 	s.must(err)
 	return v.Seen
-}
-
-// percentile is by nearest rank.
-func percentile(all []time.Duration, p float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[int(math.Ceil(p/100*float64(len(sorted))))-1].Round(100 * time.Microsecond)
 }

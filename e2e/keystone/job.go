@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fernetcast/fernetcast/e2e/ground"
 )
@@ -16,9 +13,6 @@ const (
 	rotate = "fernet_rotate"
 	setUp  = "fernet_setup"
 )
-
-// manager is who openstack-helm's job is in managedFields.
-const manager = "python-requests"
 
 // Job is one pod of openstack-helm's rotation CronJob, by its script
 // fernet-manage.py: it reads the Secret, writes the files, runs keystone-manage
@@ -48,39 +42,28 @@ func (j *Job) Setup(ctx context.Context) (ground.Rotation, error) { return j.run
 
 func (j *Job) run(ctx context.Context, command string) (ground.Rotation, error) {
 	r := j.region
-	secret, err := r.Cluster.Secret(ctx, r.namespace)
-	if err != nil {
-		return ground.Rotation{}, err
-	}
-	if command == rotate {
-		if err := writeKeys(j.scratch.repository, secret.Data); err != nil {
-			return ground.Rotation{}, err
+	return r.Cluster.RotateBy(ctx, r.namespace, func(keys ground.Repository) (ground.Repository, error) {
+		if command == rotate {
+			if err := writeKeys(j.scratch.repository, keys); err != nil {
+				return nil, err
+			}
 		}
-	}
-	if err := r.cloud.manage(ctx, j.scratch, command, "--keystone-user", r.cloud.user, "--keystone-group", r.cloud.group); err != nil {
-		return ground.Rotation{}, err
-	}
-	done := ground.Rotation{}
-	if done.Keys, err = readKeys(j.scratch.repository); err != nil {
-		return ground.Rotation{}, err
-	}
-	for _, key := range done.Keys {
-		r.cloud.ground.Keys.Remember(string(key))
-	}
-	if overtaken := j.Overtaken; overtaken != nil {
-		j.Overtaken = nil
-		if err := overtaken(); err != nil {
-			return ground.Rotation{}, err
+		if err := r.cloud.manage(ctx, j.scratch, command, "--keystone-user", r.cloud.user, "--keystone-group", r.cloud.group); err != nil {
+			return nil, err
 		}
-	}
-	secret.Data = done.Keys
-	done.Sent = time.Now()
-	secret, err = r.Cluster.Client().CoreV1().Secrets(r.namespace).Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
-	if err != nil {
-		return ground.Rotation{}, err
-	}
-	done.Committed, done.ResourceVersion = time.Now(), secret.ResourceVersion
-	return done, nil
+		keys, err := readKeys(j.scratch.repository)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			r.cloud.ground.Keys.Remember(string(key))
+		}
+		if overtaken := j.Overtaken; overtaken != nil {
+			j.Overtaken = nil
+			err = overtaken()
+		}
+		return keys, err
+	})
 }
 
 // Rotate is one whole CronJob: a new pod that rotates, and is gone.

@@ -58,7 +58,7 @@ func walled(t *testing.T, region string) (*world, *replica, ground.Repository, *
 	w, run, keys := everywhere(t, func(w *world) *replica {
 		built, err := shipped()
 		w.must(err)
-		flags := w.runner.Args
+		flags := w.Runner.Args
 		if region == mainRegion {
 			flags = w.flagsVia(wall.URL())
 		} else {

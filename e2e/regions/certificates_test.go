@@ -23,7 +23,7 @@ func TestCredentialsExpire(t *testing.T) {
 	w.joinAs("iad", ground.Access{Role: ground.RemoteRole, Expires: end.Add(-allowed)})
 	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.ns, end)
 	w.must(err)
-	w.must(ground.WriteFile(w.clusters, "ord.yaml", certificate))
+	w.must(ground.WriteFile(w.Clusters, "ord.yaml", certificate))
 	run := w.run("--resync", "2s")
 	w.equal(soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
@@ -41,7 +41,7 @@ func TestCredentialsExpire(t *testing.T) {
 	w.join("iad")
 	certificate, err = shared.Cluster("ord").CertificateKubeconfig(w.ns, time.Now().Add(time.Hour))
 	w.must(err)
-	w.must(ground.WriteFile(w.clusters, "ord.yaml", certificate))
+	w.must(ground.WriteFile(w.Clusters, "ord.yaml", certificate))
 	w.equal(soon, last, remotes...)
 	run.allShow("Synced", "", remotes...)
 	for _, h := range seen {

@@ -29,7 +29,7 @@ func TestClockOff(t *testing.T) {
 			w.join("dfw", "ord")
 			w.joinAs("iad", ground.Access{Role: ground.GenestackRole})
 			seen := w.follow(remotes...)
-			run := w.runProgram(shifted.ShiftedBy(off).With(w.runner.Args...), "--resync", "2s", "--backoff-max", quiet.String())
+			run := w.runProgram(shifted.ShiftedBy(off).With(w.Runner.Args...), "--resync", "2s", "--backoff-max", quiet.String())
 			w.equal(soon, keys, remotes...)
 			run.allShow("Synced", "", remotes...)
 			run.clockIsOff(off)

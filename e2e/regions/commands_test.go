@@ -72,7 +72,7 @@ func TestBadUsage(t *testing.T) {
 			args = nil
 		}
 		ctx, cancel := context.WithTimeout(w.ctx, soon)
-		r, err := w.operator.Run(ctx, args...)
+		r, err := w.Operator.Run(ctx, args...)
 		cancel()
 		if err != nil {
 			t.Errorf("%q is not refused: %v", c.args, err)
@@ -116,9 +116,9 @@ func TestClustersFromSecret(t *testing.T) {
 		w.must(err)
 		data[name+".kubeconfig"] = kubeconfig
 	}
-	operator := *w.operator
+	operator := *w.Operator
 	operator.Args = operator.Args[:len(operator.Args)-2] // without --clusters
-	w.operator = &operator
+	w.Operator = &operator
 	from := []string{"--clusters", "secret/fernetcast-clusters"}
 	w.says(1, []string{"no remotes", "fernetcast-clusters"}, append(from, "status")...)
 

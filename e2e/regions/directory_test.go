@@ -27,7 +27,7 @@ type directory struct {
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	d := beforeDirectory(t)
-	d.must(os.Mkdir(d.clusters, 0o700))
+	d.must(os.Mkdir(d.Clusters, 0o700))
 	d.join("dfw", "ord")
 	d.run.allShow("Synced", "", "dfw", "ord")
 	d.good = d.follow("dfw", "ord")
@@ -46,7 +46,7 @@ func TestDirectory(t *testing.T) {
 func beforeDirectory(t *testing.T) *directory {
 	t.Helper()
 	w := newWorld(t)
-	w.must(os.Remove(w.clusters))
+	w.must(os.Remove(w.Clusters))
 	w.keys()
 	w.promote()
 	d := &directory{world: w, run: w.run("--resync", "1h")}
@@ -92,7 +92,7 @@ func (d *directory) renewed(name string) {
 // broken has half a file take a good one's place: the last good one goes on.
 func (d *directory) broken(name string) {
 	d.Helper()
-	d.must(ground.WriteFile(d.clusters, name+".yaml", []byte("clusters: [half a fi")))
+	d.must(ground.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
 	d.run.shows(name, "Misconfigured", "going on with the last good one")
 	d.rotates(name)
 	d.added(name)
@@ -102,7 +102,7 @@ func (d *directory) broken(name string) {
 func (d *directory) removed(name string) {
 	d.Helper()
 	seen := d.follow(name)
-	d.must(os.Remove(filepath.Join(d.clusters, name+".yaml")))
+	d.must(os.Remove(filepath.Join(d.Clusters, name+".yaml")))
 	d.run.forgets(name)
 	d.rotates()
 	seen[name].untouched()
@@ -127,7 +127,7 @@ func TestTwoFilesOfOneName(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	w.join("dfw", "iad")
-	w.must(ground.WriteFile(w.clusters, "iad.kubeconfig", w.kubeconfig("ord")))
+	w.must(ground.WriteFile(w.Clusters, "iad.kubeconfig", w.kubeconfig("ord")))
 	run := w.run()
 	w.equal(soon, keys, "dfw")
 	run.shows("iad", "Misconfigured", "iad.kubeconfig and iad.yaml")
@@ -135,11 +135,11 @@ func TestTwoFilesOfOneName(t *testing.T) {
 		t.Errorf("status does not name the files:\n%s", out)
 	}
 	w.without("iad", "ord")
-	w.must(os.Remove(filepath.Join(w.clusters, "iad.kubeconfig")))
+	w.must(os.Remove(filepath.Join(w.Clusters, "iad.kubeconfig")))
 	run.shows("iad", "Synced", "")
 
 	// Of one that was good, the last good one goes on.
-	w.must(ground.WriteFile(w.clusters, "iad.yml", w.kubeconfig("ord")))
+	w.must(ground.WriteFile(w.Clusters, "iad.yml", w.kubeconfig("ord")))
 	run.shows("iad", "Misconfigured", "iad.yaml and iad.yml")
 	w.equal(soon, w.rotate().Keys, "dfw", "iad")
 	w.without("ord")

@@ -105,7 +105,7 @@ func TestEndsWhileRefused(t *testing.T) {
 	w.must(err)
 	// Each waits at random: with many, one has just begun to.
 	for i := range 40 {
-		w.must(ground.WriteFile(w.clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
+		w.must(ground.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
 	}
 	run := w.runShipped()
 	w.equal(soon, keys, "dfw")

@@ -227,7 +227,7 @@ func (t *trap) empty(tokens ...string) {
 // token is the one in a remote's kubeconfig.
 func (w *world) token(remote string) string {
 	w.Helper()
-	file, err := clientcmd.LoadFromFile(filepath.Join(w.clusters, remote+".yaml"))
+	file, err := clientcmd.LoadFromFile(filepath.Join(w.Clusters, remote+".yaml"))
 	w.must(err)
 	return file.AuthInfos[file.Contexts[file.CurrentContext].AuthInfo].Token
 }

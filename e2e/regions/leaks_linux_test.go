@@ -32,13 +32,13 @@ func TestEcho(t *testing.T) {
 		kubeconfig, err := e.kubeconfig()
 		w.must(err)
 		e.set(list[0])
-		w.must(ground.WriteFile(w.clusters, name, kubeconfig))
+		w.must(ground.WriteFile(w.Clusters, name, kubeconfig))
 	}
 	w.promote()
 	run := w.run("--backoff-initial", "10ms", "--backoff-max", "100ms", "--resync", "200ms")
 	built, err := shipped()
 	w.must(err)
-	operator := built.With(w.operator.Args...)
+	operator := built.With(w.Operator.Args...)
 	logged := 0
 	for _, s := range list {
 		for _, e := range echoes {
@@ -84,7 +84,7 @@ func TestNothingShown(t *testing.T) {
 	w := newWorld(t)
 	built, err := shipped()
 	w.must(err)
-	w.operator = built.With(w.operator.Args...) // it is called often
+	w.Operator = built.With(w.Operator.Args...) // it is called often
 	keys := w.keys()
 	w.join("dfw", "iad")
 	nobody, err := shared.Address()
@@ -106,7 +106,7 @@ func TestNothingShown(t *testing.T) {
 		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),
 		"misdirected": []byte(strings.ReplaceAll(string(dead), "https://", "http://"+string(keys["8"])+"@")),
 	} {
-		w.must(ground.WriteFile(w.clusters, name, data))
+		w.must(ground.WriteFile(w.Clusters, name, data))
 	}
 	run := w.run("--backoff-max", "1s", "--resync", "1s")
 	w.promote()

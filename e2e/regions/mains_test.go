@@ -159,7 +159,7 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 
 // tryPromote promotes where another may be faster.
 func (w *world) tryPromote() {
-	r, err := w.operator.Run(w.ctx, "promote", w.main.Name, "--yes", "--force")
+	r, err := w.Operator.Run(w.ctx, "promote", w.main.Name, "--yes", "--force")
 	if err != nil || r.Code > 1 {
 		w.Errorf("promoting %s: exit %d, %v\n%s%s", w.main.Name, r.Code, err, r.Stdout, r.Stderr)
 	}

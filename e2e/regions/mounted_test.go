@@ -16,7 +16,7 @@ func TestMountedSecret(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
-	mount := &mounted{w: w, dir: w.clusters}
+	mount := &mounted{w: w, dir: w.Clusters}
 	dfw, iad := w.kubeconfig("dfw"), w.kubeconfig("iad")
 	mount.swap(map[string][]byte{"dfw.yaml": dfw, "iad.yaml": iad})
 	run := w.run("--resync", "1h")

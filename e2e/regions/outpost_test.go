@@ -29,6 +29,6 @@ func (w *world) outpost(name, cluster string) *outpost {
 	o.history = &history{h, w, name, 0}
 	kubeconfig, err := o.cluster.Kubeconfig(w.ctx, ground.Access{Namespace: o.ns, Role: ground.RemoteRole, Server: o.URL()})
 	w.must(err)
-	w.must(ground.WriteFile(w.clusters, name+".yaml", kubeconfig))
+	w.must(ground.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 	return o
 }

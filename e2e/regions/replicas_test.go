@@ -3,7 +3,6 @@ package regions
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/fernetcast/fernetcast/e2e/ground"
@@ -136,9 +135,7 @@ func TestStaleSource(t *testing.T) {
 // flagsVia are the sidecar's flags, with another way to the source.
 func (w *world) flagsVia(server string) []string {
 	w.Helper()
-	kubeconfig, err := w.main.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.SidecarRole, Server: server})
+	flags, err := w.Flags(w.ctx, ground.Access{Role: ground.SidecarRole, Server: server})
 	w.must(err)
-	dir := w.TempDir()
-	w.must(ground.WriteFile(dir, "kubeconfig", kubeconfig))
-	return []string{"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--namespace", w.ns, "--clusters", w.clusters}
+	return flags
 }

@@ -148,7 +148,7 @@ func TestDenied(t *testing.T) {
 	astray.Contexts[astray.CurrentContext].Namespace = "nowhere"
 	kubeconfig, err = clientcmd.Write(*astray)
 	w.must(err)
-	w.must(ground.WriteFile(w.clusters, "iad.yaml", kubeconfig))
+	w.must(ground.WriteFile(w.Clusters, "iad.yaml", kubeconfig))
 	w.join("ord")
 	run := w.run("--backoff-max", "2s")
 	w.equal(soon, keys, "ord")

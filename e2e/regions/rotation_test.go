@@ -62,7 +62,7 @@ func TestRotationsWhileAway(t *testing.T) {
 	for range 3 {
 		last = w.rotate()
 	}
-	st, result, err := w.operator.Status(w.ctx)
+	st, result, err := w.Operator.Status(w.ctx)
 	w.must(err)
 	for _, name := range remotes {
 		if r := st.Remote(name); r.State != "Behind" || r.Behind == nil || *r.Behind != 3 {

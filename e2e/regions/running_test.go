@@ -97,7 +97,7 @@ func TestRunStays(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	w.must(os.Mkdir(filepath.Join(dir, "clusters"), 0o700))
-	w.clusters = filepath.Join(dir, "clusters")
+	w.Clusters = filepath.Join(dir, "clusters")
 	w.join("dfw")
 	w.equal(soon, keys, "dfw")
 	for _, run := range runs {
@@ -117,7 +117,7 @@ func TestPortTaken(t *testing.T) {
 	squatter, err := net.Listen("tcp", address)
 	w.must(err)
 	t.Cleanup(func() { _ = squatter.Close() })
-	process, err := w.runner.Start("run", "--listen", address, "--log-level", "debug")
+	process, err := w.Runner.Start("run", "--listen", address, "--log-level", "debug")
 	w.must(err)
 	run := &replica{process, w, address}
 	t.Cleanup(run.end)
@@ -130,7 +130,7 @@ func TestPortTaken(t *testing.T) {
 	run.shows("dfw", "Synced", "")
 
 	// Without an address it serves nothing, and pushes all the same.
-	silent, err := w.runner.Start("run", "--listen", "", "--log-level", "debug")
+	silent, err := w.Runner.Start("run", "--listen", "", "--log-level", "debug")
 	w.must(err)
 	none := &replica{silent, w, ""}
 	t.Cleanup(none.end)
@@ -166,7 +166,7 @@ func TestStatusWatch(t *testing.T) {
 // and returns the output. What it was worth last has to be its exit code.
 func (w *world) watches(worth, n int, text string, args ...string) string {
 	w.Helper()
-	process, err := w.operator.Start(append([]string{"status", "--watch"}, args...)...)
+	process, err := w.Operator.Start(append([]string{"status", "--watch"}, args...)...)
 	w.must(err)
 	defer process.Kill()
 	w.until(soon, func(context.Context) error {

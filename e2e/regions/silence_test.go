@@ -41,7 +41,7 @@ func TestSilentAtEveryLevel(t *testing.T) {
 	w := newWorld(t)
 	built, err := shipped()
 	w.must(err)
-	w.operator, w.runner = built.With(w.operator.Args...), built.With(w.runner.Args...)
+	w.Operator, w.Runner = built.With(w.Operator.Args...), built.With(w.Runner.Args...)
 	w.join("dfw", "iad")
 	// dfw has a copy of somebody else's, with keys that are not kin.
 	keys := w.keys()
@@ -119,9 +119,9 @@ func TestEchoingSource(t *testing.T) {
 	w.must(ground.WriteFile(home, "echo", kubeconfig))
 	built, err := shipped()
 	w.must(err)
-	w.operator = built.With("--kubeconfig", home+"/echo", "--namespace", w.ns, "--clusters", w.clusters, "--log-level", "debug")
+	w.Operator = built.With("--kubeconfig", home+"/echo", "--namespace", w.ns, "--clusters", w.Clusters, "--log-level", "debug")
 	e.set(styles()[0])
-	run := w.runProgram(w.operator, "--resync", "100ms")
+	run := w.runProgram(w.Operator, "--resync", "100ms")
 	for _, s := range styles() {
 		e.set(s)
 		r := w.command("promote", mainRegion, "--yes")

@@ -185,7 +185,7 @@ func TestSourceRestored(t *testing.T) {
 		h.neverBack(keys, lost.Keys)
 		h.fenced()
 	}
-	if st, _, err := w.operator.Status(w.ctx); err != nil || st.Source.Term == nil || *st.Source.Term != 2 {
+	if st, _, err := w.Operator.Status(w.ctx); err != nil || st.Source.Term == nil || *st.Source.Term != 2 {
 		t.Errorf("the term after the second promotion: %+v, %v", st, err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -49,14 +48,10 @@ var shipped = sync.OnceValues(func() (*ground.Program, error) {
 // world is one test's: a namespace in every cluster, and the program on a main.
 type world struct {
 	*testing.T
+	*ground.Site
 	ctx  context.Context
 	ns   string
 	main *ground.Cluster
-	// clusters is the directory of kubeconfigs.
-	clusters string
-	// operator is the program with an operator's rights on the main, runner
-	// with the sidecar's own.
-	operator, runner *ground.Program
 }
 
 func newWorld(t *testing.T) *world {
@@ -78,20 +73,11 @@ func newMain(t *testing.T, ctx context.Context, ns, region string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, ctx: ctx, ns: ns, main: shared.Cluster(region), clusters: t.TempDir()}
-	home := t.TempDir()
-	w.operator = built.With(w.flags(home, "operator", ground.OperatorRole)...)
-	w.runner = built.With(w.flags(home, "sidecar", ground.SidecarRole)...)
-	return w
-}
-
-// flags are those that every command needs, with credentials of a role on the main.
-func (w *world) flags(dir, name string, role ground.Role) []string {
-	w.Helper()
-	kubeconfig, err := w.main.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: role})
-	w.must(err)
-	w.must(ground.WriteFile(dir, name, kubeconfig))
-	return []string{"--kubeconfig", filepath.Join(dir, name), "--namespace", w.ns, "--clusters", w.clusters}
+	site, err := shared.Site(ctx, built, shared.Cluster(region), ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{T: t, Site: site, ctx: ctx, ns: ns, main: site.Home}
 }
 
 func (w *world) must(err error) {
@@ -112,10 +98,7 @@ func (w *world) join(names ...string) {
 // joinAs gives it a kubeconfig of other rights, or another address.
 func (w *world) joinAs(name string, access ground.Access) {
 	w.Helper()
-	access.Namespace = w.ns
-	kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, access)
-	w.must(err)
-	w.must(ground.WriteFile(w.clusters, name+".yaml", kubeconfig))
+	w.must(w.Join(w.ctx, shared.Cluster(name), access))
 }
 
 // keys puts a key set in use into the main, and returns it.
@@ -138,7 +121,7 @@ func (w *world) promote(args ...string) {
 // command runs one command with an operator's rights. No output may show a key.
 func (w *world) command(args ...string) ground.Result {
 	w.Helper()
-	r, err := w.operator.Run(w.ctx, args...)
+	r, err := w.Operator.Run(w.ctx, args...)
 	w.must(err)
 	w.noLeaks(r.Stdout, r.Stderr)
 	return r
@@ -172,7 +155,7 @@ type replica struct {
 // exit code 0, unless it is gone by then, and no line of it may show a key.
 func (w *world) run(args ...string) *replica {
 	w.Helper()
-	return w.runProgram(w.runner, args...)
+	return w.runProgram(w.Runner, args...)
 }
 
 func (w *world) runProgram(p *ground.Program, args ...string) *replica {

@@ -29,7 +29,7 @@ func (w *world) runShipped(args ...string) *replica {
 	w.Helper()
 	built, err := shipped()
 	w.must(err)
-	return w.runProgram(built.With(w.runner.Args...), args...)
+	return w.runProgram(built.With(w.Runner.Args...), args...)
 }
 
 // arrived waits for the version that has exactly these keys, and tells when it was written.

@@ -42,11 +42,9 @@ type stand struct {
 	ns    string
 	main  *ground.Cluster
 	proxy *ground.Proxy
-	// program has the sidecar's rights.
-	program  *ground.Program
-	clusters string
-	ord      [2][]byte // kubeconfigs with different tokens
-	added    int
+	site  *ground.Site
+	ord   [2][]byte // kubeconfigs with different tokens
+	added int
 }
 
 func newStand(t *testing.T) *stand {
@@ -54,29 +52,26 @@ func newStand(t *testing.T) *stand {
 	ctx, cancel := context.WithTimeout(context.Background(), *length+5*time.Minute)
 	t.Cleanup(cancel)
 	ns, err := shared.Namespace(ctx, "soak")
-	s := &stand{T: t, ctx: ctx, ns: ns, main: shared.Cluster(mainRegion), clusters: t.TempDir()}
+	s := &stand{T: t, ctx: ctx, ns: ns, main: shared.Cluster(mainRegion)}
+	s.must(err)
+	built, err := shared.Program(ctx)
+	s.must(err)
+	s.site, err = shared.Site(ctx, built, s.main, ns)
 	s.must(err)
 	_, err = s.main.Put(ctx, ns, shared.Keys.NewRepository(8, 7))
 	s.must(err)
 	s.proxy, err = shared.Cluster("iad").Proxy()
 	s.must(err)
 	t.Cleanup(s.proxy.Close)
-	s.must(ground.WriteFile(s.clusters, "dfw.yaml", s.kubeconfig("dfw", ground.Access{Role: ground.RemoteRole})))
-	s.must(ground.WriteFile(s.clusters, "iad.yaml", s.kubeconfig("iad", ground.Access{Role: ground.RemoteRole, Server: s.proxy.URL()})))
+	s.must(s.site.Join(ctx, shared.Cluster("dfw"), ground.Access{}))
+	s.must(s.site.Join(ctx, shared.Cluster("iad"), ground.Access{Server: s.proxy.URL()}))
 	for i := range s.ord {
-		s.ord[i] = s.kubeconfig("ord", ground.Access{Role: ground.RemoteRole})
+		s.ord[i], err = shared.Cluster("ord").Kubeconfig(ctx, ground.Access{Namespace: ns, Role: ground.RemoteRole})
+		s.must(err)
 	}
 	s.addOrd()
 
-	built, err := shared.Program(ctx)
-	s.must(err)
-	home := t.TempDir()
-	with := func(name string, role ground.Role) *ground.Program {
-		s.must(ground.WriteFile(home, name, s.kubeconfig(mainRegion, ground.Access{Role: role})))
-		return built.With("--kubeconfig", filepath.Join(home, name), "--namespace", ns, "--clusters", s.clusters, "--request-timeout", "1s")
-	}
-	s.program = with("sidecar", ground.SidecarRole)
-	result, err := with("operator", ground.OperatorRole).Run(ctx, "promote", mainRegion, "--yes")
+	result, err := s.site.Operator.Run(ctx, "promote", mainRegion, "--yes")
 	s.must(err)
 	if result.Code != 0 {
 		t.Fatalf("promote: exit %d\n%s%s", result.Code, result.Stdout, result.Stderr)
@@ -84,24 +79,16 @@ func newStand(t *testing.T) *stand {
 	return s
 }
 
-func (s *stand) kubeconfig(cluster string, access ground.Access) []byte {
-	s.Helper()
-	access.Namespace = s.ns
-	kubeconfig, err := shared.Cluster(cluster).Kubeconfig(s.ctx, access)
-	s.must(err)
-	return kubeconfig
-}
-
 // addOrd puts ord's kubeconfig in place, with another token than the last time.
 func (s *stand) addOrd() {
 	s.Helper()
 	s.added++
-	s.must(ground.WriteFile(s.clusters, "ord.yaml", s.ord[s.added%2]))
+	s.must(ground.WriteFile(s.site.Clusters, "ord.yaml", s.ord[s.added%2]))
 }
 
 func (s *stand) removeOrd() {
 	s.Helper()
-	s.must(os.Remove(filepath.Join(s.clusters, "ord.yaml")))
+	s.must(os.Remove(filepath.Join(s.site.Clusters, "ord.yaml")))
 }
 
 func (s *stand) must(err error) {
@@ -121,7 +108,7 @@ func (s *stand) run() *run {
 	s.Helper()
 	address, err := shared.Address()
 	s.must(err)
-	process, err := s.program.Start("run", "--listen", address, "--resync", "5s", "--backoff-max", "2s")
+	process, err := s.site.Runner.Start("run", "--listen", address, "--request-timeout", "1s", "--resync", "5s", "--backoff-max", "2s")
 	s.must(err)
 	s.Cleanup(func() {
 		process.Kill()
