@@ -37,8 +37,8 @@ type Options[T any] struct {
 	// Poll is how often Run reads the Secret with GET, whatever the watch says;
 	// jittered. 0: never, for those who do it themselves.
 	Poll time.Duration
-	// Changed is called after each change of what is seen, and, without Poll,
-	// when it came in doubt. Like the other calls it must neither block nor call the watcher.
+	// Changed is called after each change of what is seen but by Wrote, and, without
+	// Poll, when it came in doubt. Like the other calls it must neither block nor call the watcher.
 	Changed func()
 	// Connected is called when the cluster has answered a LIST or a WATCH.
 	Connected func()
@@ -236,22 +236,30 @@ func (w *Watcher[T]) fail(err error) {
 	w.err = err
 }
 
-// Wrote takes the answer to a write that was made on what is seen.
+// Wrote takes the answer to a write that was made on what is seen. It is no news
+// to the writer, so Changed is not called.
 func (w *Watcher[T]) Wrote(secret *corev1.Secret) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !newer(w.version, secret.ResourceVersion) {
-		w.set(secret, secret.ResourceVersion)
+		w.take(secret, secret.ResourceVersion)
 	}
 }
 
 // set changes what is seen, and says so where it did change. w.mu is held.
 func (w *Watcher[T]) set(secret *corev1.Secret, version string) {
+	if w.take(secret, version) {
+		w.opts.Changed()
+	}
+}
+
+// take changes what is seen, and returns whether it did change. w.mu is held.
+func (w *Watcher[T]) take(secret *corev1.Secret, version string) bool {
 	if w.read && version == w.version {
-		return
+		return false
 	}
 	w.seen, w.read, w.version, w.absent = w.opts.Parse(secret), true, version, secret == nil
-	w.opts.Changed()
+	return true
 }
 
 func versionOf(secret *corev1.Secret) string {

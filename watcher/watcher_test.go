@@ -172,4 +172,13 @@ func TestChangedOnlyWhenItDid(t *testing.T) {
 	if changed != 1 {
 		t.Errorf("still absent, and it changed %d times", changed)
 	}
+	w.Wrote(secretAt("5"))
+	store[string]{w}.put(secretAt("5"), false)
+	if seen, _ := w.Seen(); seen != "5" || changed != 1 {
+		t.Errorf("after a write of our own %q is seen, and it changed %d times", seen, changed)
+	}
+	store[string]{w}.put(secretAt("6"), false)
+	if changed != 2 {
+		t.Errorf("after a write of another's it changed %d times", changed)
+	}
 }
