@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,11 +25,6 @@ const (
 	// fingerprintDigits of SHA-256 tell keys apart and reveal none.
 	fingerprintDigits = 8
 )
-
-// index is what Keystone names its key files. It passes any name through
-// Python's int(), so 01, -1 and 1_0 would become keys too, and 1_0 even the
-// primary (keystone/common/fernet_utils.py).
-var index = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 
 // Set is a key set that Keystone can use as it is: a primary key, the one it
 // signs with, perhaps a staged one (index 0), and secondary ones that it still
@@ -70,13 +64,13 @@ func Parse(data map[string][]byte) (Set, error) {
 	return Set{func() keys { return held }}, nil
 }
 
+// parseIndex takes an index as Keystone writes it in the name of a key's file, and
+// only that. Keystone passes any name through Python's int(), so 01, -1 and 1_0
+// would become keys too, and 1_0 even the primary (keystone/common/fernet_utils.py).
 func parseIndex(name string) (int, bool) {
-	if !index.MatchString(name) {
-		return 0, false
-	}
 	// 31 bits: enough for a rotation a second for 68 years, and never an overflow.
-	n, err := strconv.ParseInt(name, 10, 32)
-	return int(n), err == nil
+	n, err := strconv.ParseUint(name, 10, 31)
+	return int(n), err == nil && strconv.FormatUint(n, 10) == name
 }
 
 // quote shows a data key, which is no secret but for the one case in which

@@ -4,13 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-var printForm = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
 // Prints are the fingerprints of a key set by index: all that may be shown of
 // it, and all that a stamp keeps of it. nil is a set without keys. They are
@@ -36,7 +33,7 @@ func ParsePrints(s string) (Prints, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		name, print, _ := strings.Cut(part, "=")
 		n, ok := parseIndex(name)
-		if !ok || !printForm.MatchString(print) {
+		if !ok || !isPrint(print) {
 			return nil, fmt.Errorf("reading fingerprints: %s is not index=fingerprint", quote(part))
 		}
 		p[n] = print
@@ -45,6 +42,11 @@ func ParsePrints(s string) (Prints, error) {
 		return nil, fmt.Errorf("reading fingerprints: the indices are not in ascending order, each once")
 	}
 	return p, nil
+}
+
+// isPrint says whether it has a fingerprint's form.
+func isPrint(text string) bool {
+	return len(text) == fingerprintDigits && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 // String writes index=fingerprint, ascending, as the stamp keeps it.
