@@ -141,7 +141,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Decision.State == mirror.Unreachable { // what was sent may have been done
 		r.lookAt = time.Time{}
 	}
-	if r.settle(&o, p.opts.BackoffMax) {
+	if r.settle(o, p.opts.BackoffMax) {
 		p.queue.Add(name) // its events were not heeded
 	}
 	for _, d := range o.Writes {
@@ -153,7 +153,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 
 // again puts the remote back in the queue: after a back-off where the sync
 // failed or is not at its end, else for its next read.
-func (p *Pusher) again(name string, r *record, o Outcome) {
+func (p *Pusher) again(name string, r *record, o *Outcome) {
 	switch o.Decision.State {
 	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failed:
 		p.limiter.ask(name, retryAfter(o.Err))

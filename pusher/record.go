@@ -38,9 +38,9 @@ type record struct {
 // admit lets a write go that is the first repair of a drift, or no repair at
 // all. A second drift within quiet of our repair is a contest: it waits for
 // the back-off, and then is repaired at each turn.
-func (r *record) admit(quiet time.Duration) func(Outcome) (mirror.Decision, bool) {
+func (r *record) admit(quiet time.Duration) func(*Outcome) (mirror.Decision, bool) {
 	turn := r.isContested()
-	return func(o Outcome) (mirror.Decision, bool) {
+	return func(o *Outcome) (mirror.Decision, bool) {
 		undone := o.wroteThis() // what came back is not what was sent
 		if !undone && (o.Source.Owner() != r.settled.Owner || o.Source.Prints() != r.settled.Keys) {
 			return o.Decision, true

@@ -44,7 +44,7 @@ type Sync struct {
 	Force bool
 	// Admit may put off the write that was decided on, and says what is shown
 	// instead; nil admits all.
-	Admit func(Outcome) (mirror.Decision, bool)
+	Admit func(*Outcome) (mirror.Decision, bool)
 }
 
 // Outcome is what a sync came to.
@@ -74,18 +74,17 @@ type Settled struct {
 	UID   types.UID
 }
 
-func settledWith(src mirror.Source, c mirror.Copy) Settled {
-	return Settled{src.Owner(), src.Prints(), c.UID()}
+func (o *Outcome) settledNow() Settled {
+	return Settled{o.Source.Owner(), o.Source.Prints(), o.Copy.UID()}
 }
 
 // Run syncs a remote. With look it is read first, else only where what is
 // known of it is not sure. It ends when nothing is left to write, or by a
 // failure, which is then the outcome's decision. One at a time may run for a remote.
-func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
-	var o Outcome
-	sure := false
+func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
+	o, sure := &Outcome{}, false
 	o.Copy, sure = remote.Copy()
-	before := o.Copy
+	before := o.Copy.Prints()
 	for tries, overtaken := 0, 0; ; {
 		o.Source, _ = s.Source.Seen()
 		// Without a copy only the rows that need none decide.
@@ -95,17 +94,19 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 		if look || !sure {
 			seen, err := remote.Look(ctx)
 			if err != nil {
-				return o.failed(err)
+				o.failed(err)
+				return o
 			}
 			o.Copy, o.Looked, look, sure = seen, true, false, true
 			continue
 		}
-		if err := s.decide(ctx, &o); err != nil {
-			return o.unread(err)
+		if err := s.decide(ctx, o); err != nil {
+			o.unread(err)
+			return o
 		}
 		if o.Decision.Action == mirror.None {
 			if o.Decision.State == mirror.Synced {
-				o.Settled = settledWith(o.Source, o.Copy)
+				o.Settled = o.settledNow()
 			}
 			return o
 		}
@@ -120,15 +121,16 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 		case err == nil:
 			o.Copy = seen
 			o.Writes = append(o.Writes, o.Decision)
-			o.Settled = settledWith(o.Source, seen)
+			o.Settled = o.settledNow()
 		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.Update:
 			look = true
 			overtaken++
 		default:
-			return o.failed(err)
+			o.failed(err)
+			return o
 		}
 		if tries++; tries >= conflicts {
-			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Prints().Equal(before.Prints()) // replica
+			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Prints().Equal(before) // replica
 			o.Overtaken = overtaken == tries && !another
 			return o
 		}
@@ -136,7 +138,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) Outcome {
 }
 
 // wroteThis says whether the last write was of just what the source has now.
-func (o Outcome) wroteThis() bool {
+func (o *Outcome) wroteThis() bool {
 	n := len(o.Writes)
 	return n > 0 && o.Writes[n-1].Secret.Annotations[mirror.StampVersion] == o.Source.ResourceVersion()
 }
@@ -158,34 +160,30 @@ func (s Sync) decide(ctx context.Context, o *Outcome) error {
 }
 
 // Look reads a remote and says how it stands, and changes nothing.
-func (s Sync) Look(ctx context.Context, remote Remote) Outcome {
-	var o Outcome
+func (s Sync) Look(ctx context.Context, remote Remote) *Outcome {
+	o := &Outcome{}
 	var err error
 	o.Source, _ = s.Source.Seen()
 	if o.Copy, err = remote.Look(ctx); err != nil {
 		o.Err = err
 		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.Look {
-			return o.failed(err)
+			o.failed(err)
 		}
 		return o
 	}
-	if err := s.decide(ctx, &o); err != nil {
-		return o.unread(err)
+	if err := s.decide(ctx, o); err != nil {
+		o.unread(err)
 	}
 	return o
 }
 
-func (o Outcome) failed(err error) Outcome {
-	o.Decision, o.Err = mirror.FailureOf(err), err
-	return o
-}
+func (o *Outcome) failed(err error) { o.Decision, o.Err = mirror.FailureOf(err), err }
 
-// unread is the outcome where the live read failed: the remote is as it was,
-// and it is not known what to write.
-func (o Outcome) unread(err error) Outcome {
+// unread makes it the outcome where the live read failed: the remote is as it
+// was, and it is not known what to write.
+func (o *Outcome) unread(err error) {
 	o.Decision.Action = mirror.None
 	o.Decision.State = mirror.Behind
 	o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
 	o.Err = err
-	return o
 }

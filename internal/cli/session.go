@@ -131,18 +131,18 @@ func (s *session) choose(names []string) ([]string, error) {
 }
 
 // step is a push or a look, at one remote.
-type step func(context.Context, pusher.Remote) pusher.Outcome
+type step func(context.Context, pusher.Remote) *pusher.Outcome
 
 func (s *session) sync(force bool) pusher.Sync { return pusher.Sync{Source: s.source, Force: force} }
 
 // look is the step that changes nothing.
-func (s *session) look(ctx context.Context, remote pusher.Remote) pusher.Outcome {
+func (s *session) look(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
 	return s.sync(false).Look(ctx, remote)
 }
 
 // push is the step that writes what there is to write.
 func (s *session) push(force bool) step {
-	return func(ctx context.Context, remote pusher.Remote) pusher.Outcome {
+	return func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
 		return s.sync(force).Run(ctx, remote, true)
 	}
 }
@@ -169,7 +169,7 @@ func (s *session) one(ctx context.Context, name string, step step) pusher.Outcom
 	if remote == nil {
 		return pusher.Outcome{Decision: pusher.Refused(mirror.Decision{State: mirror.Misconfigured}, err)}
 	}
-	o := step(ctx, remote)
+	o := *step(ctx, remote)
 	o.Decision = pusher.Refused(o.Decision, err)
 	return o
 }

@@ -73,8 +73,8 @@ func (p promotion) run(ctx context.Context) {
 	}
 }
 
-func (p promotion) look(ctx context.Context) []pusher.Outcome {
-	var seen []pusher.Outcome
+func (p promotion) look(ctx context.Context) []*pusher.Outcome {
+	var seen []*pusher.Outcome
 	for _, c := range p.world.clusters {
 		seen = append(seen, pusher.Sync{Source: p.sourceFor()}.Look(ctx, p.links[c]))
 	}
