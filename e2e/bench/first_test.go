@@ -17,7 +17,7 @@ func TestFirstSync(t *testing.T) {
 	for _, size := range []struct{ remotes, starts int }{{3, 5}, {1000, 3}} {
 		var took, leastTook []time.Duration
 		for range size.starts {
-			took = append(took, firstSync(t, (*stand).startOurs, size.remotes))
+			took = append(took, firstSync(t, (*stand).ours, size.remotes))
 			leastTook = append(leastTook, firstSync(t, (*stand).least, size.remotes))
 		}
 		x := ratio(ground.Percentile(took, 50), ground.Percentile(leastTook, 50))
@@ -36,11 +36,9 @@ func TestFirstSync(t *testing.T) {
 	t.Log("from the process's start to the last remote's first copy\n" + markdown(table))
 }
 
-func (s *stand) startOurs(side *side, n int) *runner { return s.ours(side, n) }
-
 // firstSync is how long a program takes from its start with n remotes that
 // have no Secret, with no other program at work.
-func firstSync(t *testing.T, start func(*stand, *side, int) *runner, n int) (took time.Duration) {
+func firstSync(t *testing.T, start func(*stand, *side, int, ...string) *runner, n int) (took time.Duration) {
 	t.Run("", func(t *testing.T) {
 		s := newStand(t)
 		side, _ := s.sides(n)

@@ -18,7 +18,7 @@ import (
 )
 
 // side is a main's namespace, and places for copies of its Secret. There are
-// two, alike, for two programs that take turns. They last for the whole run: a
+// several, alike, for programs that take turns. They last for the whole run: a
 // test finds whatever the one before has left there.
 type side struct {
 	name       string
@@ -51,10 +51,9 @@ func (d *side) by(proxies map[*ground.Cluster]*ground.Proxy, first, end int) *si
 // atOnce is how many requests prepare what is measured.
 const atOnce = 32
 
-var sides = sync.OnceValues(func() ([2]*side, error) {
-	var made [2]*side
-	for i, name := range []string{"a", "b"} {
-		var err error
+var sides = sync.OnceValues(func() (made [5]*side, err error) {
+	for i := range made {
+		name := string(rune('a' + i))
 		if made[i], err = newSide(context.Background(), name); err != nil {
 			return made, fmt.Errorf("making side %s: %w", name, err)
 		}
@@ -62,18 +61,25 @@ var sides = sync.OnceValues(func() ([2]*side, error) {
 	return made, nil
 })
 
-// sides are both, with n places each that have no Secret, and a key set that no
-// place has ever had.
+// sides are two of them.
 func (s *stand) sides(n int) (a, b *side) {
 	s.Helper()
-	both, err := sides()
+	two := s.several(2, n)
+	return two[0], two[1]
+}
+
+// several are some of them, with n places each that have no Secret, and a key set
+// that no place has ever had.
+func (s *stand) several(count, n int) []*side {
+	s.Helper()
+	made, err := sides()
 	s.must(err)
 	var all errgroup.Group
-	for _, side := range both {
+	for _, side := range made[:count] {
 		all.Go(func() error { return side.clear(s.ctx, n) })
 	}
 	s.must(all.Wait())
-	return both[0], both[1]
+	return made[:count]
 }
 
 // newSide makes one whose source was promoted, with the rights that the program

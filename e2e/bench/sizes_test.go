@@ -17,9 +17,9 @@ type cost struct {
 	goroutines int
 }
 
-// The last remote is equal within 1.25 times the least possible, from 3 remotes
-// to 1,000, in bounded memory, and a remote more costs no more among many than
-// among few.
+// The last of 3 remotes is equal within 1.25 times the least possible, that of up
+// to 1,000 within 1.75 times, in bounded memory, and a remote more costs no more
+// among many than among few.
 func TestSizes(t *testing.T) {
 	latency := [][]string{{"remotes", "rotations", "fernetcast p50", "p99", "the least possible p50", "p99", "ratio p50", "p99"}}
 	costs := [][]string{{"remotes", "fernetcast: memory", "goroutines", "the least possible: memory", "goroutines"}}
@@ -58,12 +58,16 @@ func (s *stand) compare(ours, least *runner, hasBar bool) []string {
 	for _, r := range []*runner{ours, least} {
 		row = append(row, ms(ground.Percentile(r.last, 50)), ms(ground.Percentile(r.last, 99)))
 	}
+	most := mostRatio
+	if n > 3 {
+		most = mostRatioMany
+	}
 	for _, p := range []float64{50, 99} {
 		x := ratio(ground.Percentile(ours.last, p), ground.Percentile(least.last, p))
 		row = append(row, fmt.Sprintf("%.2f", x))
 		// Of fewer rotations p99 is the slowest one, and no figure.
-		if hasBar && x > mostRatio && (p == 50 || n == 3) {
-			s.Errorf("p%.0f is %.2f times the least possible, the bar is %.2f", p, x, mostRatio)
+		if hasBar && x > most && (p == 50 || n == 3) {
+			s.Errorf("p%.0f is %.2f times the least possible, the bar is %.2f", p, x, most)
 		}
 	}
 	return row

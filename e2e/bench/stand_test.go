@@ -94,11 +94,11 @@ func (s *stand) ours(side *side, n int, args ...string) *runner {
 }
 
 // least starts the least possible in the same way.
-func (s *stand) least(side *side, n int) *runner {
+func (s *stand) least(side *side, n int, args ...string) *runner {
 	s.Helper()
 	program, err := barest()
 	s.must(err)
-	return s.start(program, side, side.places[:n])
+	return s.start(program.With(args...), side, side.places[:n])
 }
 
 // both starts ours and then the least possible, for n places of a side each, and

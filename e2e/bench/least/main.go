@@ -5,21 +5,27 @@
 // It judges nothing, stamps nothing, watches no remote and tries nothing twice:
 // the first error ends it. It is a process of its own, so that both have the
 // same conditions, and can be compared by memory and first sync too.
+//
+// With -stamp each copy says where it comes from, with -watch each remote is
+// watched, as the design wants both: so it is known what they cost whoever does it.
 package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -35,15 +41,21 @@ const (
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "of the source")
 	clusters := flag.String("clusters", "", "a directory with the remotes' kubeconfigs")
+	var m mirror
+	flag.BoolVar(&m.stamp, "stamp", false, "stamp each copy")
+	flag.BoolVar(&m.watch, "watch", false, "watch each remote")
 	flag.Parse()
 	// It ends only where it fails.
-	fmt.Fprintln(os.Stderr, "least:", mirror(context.Background(), *kubeconfig, *clusters))
+	fmt.Fprintln(os.Stderr, "least:", m.run(context.Background(), *kubeconfig, *clusters))
 	os.Exit(1)
 }
 
-// mirror makes a copy in every remote, where there is none yet, and keeps it
-// until something fails.
-func mirror(ctx context.Context, kubeconfig, clusters string) error {
+// mirror is how it mirrors.
+type mirror struct{ stamp, watch bool }
+
+// run makes a copy in every remote, where there is none yet, and keeps it until
+// something fails.
+func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
 	source, err := open(kubeconfig)
 	if err != nil {
 		return err
@@ -61,17 +73,14 @@ func mirror(ctx context.Context, kubeconfig, clusters string) error {
 	first.SetLimit(handshakes)
 	for i, file := range files {
 		first.Go(func() (err error) {
-			copies[i], err = create(ctx, filepath.Join(clusters, file.Name()), now.Data)
+			copies[i], err = m.create(ctx, filepath.Join(clusters, file.Name()), now)
 			return err
 		})
 	}
 	if err := first.Wait(); err != nil {
 		return err
 	}
-	events, err := source.Watch(ctx, metav1.ListOptions{
-		ResourceVersion: now.ResourceVersion,
-		FieldSelector:   fields.OneTermEqualSelector(metav1.ObjectNameField, secretName).String(),
-	})
+	events, err := follow(ctx, source, now)
 	if err != nil {
 		return fmt.Errorf("watching the source: %w", err)
 	}
@@ -81,7 +90,7 @@ func mirror(ctx context.Context, kubeconfig, clusters string) error {
 			return fmt.Errorf("watching the source: it brought %v", event)
 		}
 		for _, c := range copies {
-			all.Go(func() error { return c.put(ctx, secret.Data) })
+			all.Go(func() error { return c.put(ctx, secret.Data, m.annotations(secret)) })
 		}
 		if err := all.Wait(); err != nil {
 			return err
@@ -96,23 +105,60 @@ type copyOf struct {
 	secret  *corev1.Secret
 }
 
+// annotations are those of a copy.
+func (m mirror) annotations(source *corev1.Secret) map[string]string {
+	if !m.stamp {
+		return nil
+	}
+	var prints []string
+	for index, key := range source.Data {
+		prints = append(prints, fmt.Sprintf("%s=%.4x", index, sha256.Sum256(key)))
+	}
+	return map[string]string{
+		"fernetcast/region":                  "sjc",
+		"fernetcast/term":                    "1",
+		"fernetcast/source-uid":              string(source.UID),
+		"fernetcast/source-resource-version": source.ResourceVersion,
+		"fernetcast/keys":                    strings.Join(prints, ","),
+	}
+}
+
+// follow watches a Secret on from what was seen of it.
+func follow(ctx context.Context, secrets corev1client.SecretInterface, from *corev1.Secret) (watch.Interface, error) {
+	return secrets.Watch(ctx, metav1.ListOptions{
+		ResourceVersion: from.ResourceVersion,
+		FieldSelector:   fields.OneTermEqualSelector(metav1.ObjectNameField, secretName).String(),
+	})
+}
+
 // create makes the Secret in one request, which is also what warms the connection.
-func create(ctx context.Context, kubeconfig string, keys map[string][]byte) (*copyOf, error) {
+func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Secret) (*copyOf, error) {
 	secrets, err := open(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	absent := corev1apply.Secret(secretName, "").WithResourceVersion("1").WithType(corev1.SecretTypeOpaque).WithData(keys)
+	absent := corev1apply.Secret(secretName, "").WithResourceVersion("1").WithType(corev1.SecretTypeOpaque).
+		WithData(source.Data).WithAnnotations(m.annotations(source))
 	absent.Namespace = nil // the request's own
 	secret, err := secrets.Apply(ctx, absent, metav1.ApplyOptions{FieldManager: "least"})
 	if err != nil {
 		return nil, fmt.Errorf("making a copy: %w", err)
 	}
+	if m.watch {
+		events, err := follow(ctx, secrets, secret)
+		if err != nil {
+			return nil, fmt.Errorf("watching a copy: %w", err)
+		}
+		go func() {
+			for range events.ResultChan() { // it is read, and that is all
+			}
+		}()
+	}
 	return &copyOf{secrets, secret}, nil
 }
 
-func (c *copyOf) put(ctx context.Context, keys map[string][]byte) error {
-	c.secret.Data, c.secret.ManagedFields = keys, nil
+func (c *copyOf) put(ctx context.Context, keys map[string][]byte, annotations map[string]string) error {
+	c.secret.Data, c.secret.Annotations, c.secret.ManagedFields = keys, annotations, nil
 	written, err := c.secrets.Update(ctx, c.secret, metav1.UpdateOptions{})
 	if err != nil {
 		return fmt.Errorf("writing a copy: %w", err)
