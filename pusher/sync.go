@@ -43,7 +43,7 @@ type Sync struct {
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
 	// Admit may put off the write that was decided on, and says what is shown
-	// instead; nil admits all.
+	// instead; nil admits all. It neither keeps nor changes the outcome.
 	Admit func(*Outcome) (mirror.Decision, bool)
 }
 
@@ -82,9 +82,8 @@ func (o *Outcome) settledNow() Settled {
 // known of it is not sure. It ends when nothing is left to write, or by a
 // failure, which is then the outcome's decision. One at a time may run for a remote.
 func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
-	o, sure := &Outcome{}, false
-	o.Copy, sure = remote.Copy()
-	before := o.Copy.Prints()
+	seen, sure := remote.Copy()
+	o, before := &Outcome{Copy: seen}, seen.Prints()
 	for tries, overtaken := 0, 0; ; {
 		o.Source, _ = s.Source.Seen()
 		// Without a copy only the rows that need none decide.
@@ -94,20 +93,23 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 		if look || !sure {
 			seen, err := remote.Look(ctx)
 			if err != nil {
-				o.failed(err)
-				return o
+				return o.failed(err)
 			}
 			o.Copy, o.Looked, look, sure = seen, true, false, true
 			continue
 		}
 		if err := s.decide(ctx, o); err != nil {
-			o.unread(err)
-			return o
+			return o.unread(err)
 		}
 		if o.Decision.Action == mirror.None {
 			if o.Decision.State == mirror.Synced {
 				o.Settled = o.settledNow()
 			}
+			return o
+		}
+		if tries == conflicts {
+			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Prints().Equal(before) // replica
+			o.Overtaken = overtaken == tries && !another
 			return o
 		}
 		if s.Admit != nil {
@@ -116,6 +118,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 				return o
 			}
 		}
+		tries++
 		seen, err := remote.Write(ctx, o.Decision)
 		switch {
 		case err == nil:
@@ -126,13 +129,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			look = true
 			overtaken++
 		default:
-			o.failed(err)
-			return o
-		}
-		if tries++; tries >= conflicts {
-			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Prints().Equal(before) // replica
-			o.Overtaken = overtaken == tries && !another
-			return o
+			return o.failed(err)
 		}
 	}
 }
@@ -167,23 +164,27 @@ func (s Sync) Look(ctx context.Context, remote Remote) *Outcome {
 	if o.Copy, err = remote.Look(ctx); err != nil {
 		o.Err = err
 		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.Look {
-			o.failed(err)
+			return o.failed(err)
 		}
 		return o
 	}
 	if err := s.decide(ctx, o); err != nil {
-		o.unread(err)
+		return o.unread(err)
 	}
 	return o
 }
 
-func (o *Outcome) failed(err error) { o.Decision, o.Err = mirror.FailureOf(err), err }
+func (o *Outcome) failed(err error) *Outcome {
+	o.Decision, o.Err = mirror.FailureOf(err), err
+	return o
+}
 
 // unread makes it the outcome where the live read failed: the remote is as it
 // was, and it is not known what to write.
-func (o *Outcome) unread(err error) {
+func (o *Outcome) unread(err error) *Outcome {
 	o.Decision.Action = mirror.None
 	o.Decision.State = mirror.Behind
 	o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
 	o.Err = err
+	return o
 }

@@ -3,6 +3,7 @@ package pusher
 import (
 	"testing"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -25,5 +26,24 @@ func TestUnknownObjectTakesTheLiveRead(t *testing.T) {
 				t.Errorf("%d writes after %d live reads, want 1 after %d", len(o.Writes), src.reads-before, reads)
 			}
 		})
+	}
+}
+
+// The last of the tries may succeed: then the remote is Synced, at once.
+func TestLastTrySucceeds(t *testing.T) {
+	src, dfw := &source{}, &remote{}
+	s := Sync{Source: src}
+	s.Run(t.Context(), dfw, true)
+	tries := 0
+	dfw.rival = func(r *remote) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if tries++; tries < conflicts {
+			r.put(r.secret)
+		}
+	}
+	src.rotate()
+	if o := s.Run(t.Context(), dfw, true); o.Decision.State != mirror.Synced || o.Overtaken || tries != conflicts {
+		t.Errorf("%s %s after %d tries, overtaken: %v", o.Decision.State, o.Decision.Detail, tries, o.Overtaken)
 	}
 }
