@@ -47,7 +47,8 @@ type Follower interface {
 	Seen() (mirror.Copy, bool)
 	// Get reads the remote.
 	Get(ctx context.Context) (mirror.Copy, error)
-	// Wrote takes the answer to a write of ours.
+	// Wrote takes the answer to a write of ours. It tells nobody: the writer decides
+	// again by itself.
 	Wrote(*corev1.Secret)
 }
 

@@ -37,8 +37,9 @@ type Options[T any] struct {
 	// Poll is how often Run reads the Secret with GET, whatever the watch says;
 	// jittered. 0: never, for those who do it themselves.
 	Poll time.Duration
-	// Changed is called after each change of what is seen but by Wrote, and, without
-	// Poll, when it came in doubt. Like the other calls it must neither block nor call the watcher.
+	// Changed is called after each change of what is seen, except one by Wrote, and,
+	// without Poll, when it came in doubt. Like the other calls it must neither
+	// block nor call the watcher.
 	Changed func()
 	// Connected is called when the cluster has answered a LIST or a WATCH.
 	Connected func()
@@ -246,14 +247,14 @@ func (w *Watcher[T]) Wrote(secret *corev1.Secret) {
 	}
 }
 
-// set changes what is seen, and says so where it did change. w.mu is held.
+// set takes what was seen, and calls Changed where that is news. w.mu is held.
 func (w *Watcher[T]) set(secret *corev1.Secret, version string) {
 	if w.take(secret, version) {
 		w.opts.Changed()
 	}
 }
 
-// take changes what is seen, and returns whether it did change. w.mu is held.
+// take takes what was seen, and returns whether it is news. w.mu is held.
 func (w *Watcher[T]) take(secret *corev1.Secret, version string) bool {
 	if w.read && version == w.version {
 		return false
