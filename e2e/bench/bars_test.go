@@ -8,8 +8,8 @@ const (
 	// and to the least that also stamps and watches, for the last of many at p50.
 	mostRatio = 1.25
 	// mostRatioMany is to the least possible, for the last of 50, 300 and 1,000 at
-	// p50. 1.25 was wished for, but the API servers' work for the stamp and the
-	// watch is more than that where all of them share this one machine.
+	// p50. 1.25 is the aim, and it is missed: stamp and watch alone are 1.15 to 1.3,
+	// where all API servers share this one machine. This is to see it grow worse.
 	mostRatioMany = 1.75
 	// mostBeside is the healthy half's p99 to that of as many healthy ones alone.
 	mostBeside = 1.25
@@ -31,15 +31,15 @@ const (
 // many rotations: the fewer remotes, the more of p99 is the machine's mood.
 var sizes = []struct {
 	remotes, rotations int
-	hasBar             bool
+	most               float64 // times the least possible; 0 is no bar
 }{
-	{3, 300, true},
-	{10, 60, false},
-	{30, 50, false},
-	{50, 50, true},
-	{100, 30, false},
-	{300, 20, true},
-	{1000, 12, true},
+	{3, 300, mostRatio},
+	{10, 60, 0},
+	{30, 50, 0},
+	{50, 50, mostRatioMany},
+	{100, 30, 0},
+	{300, 20, mostRatioMany},
+	{1000, 12, mostRatioMany},
 }
 
 // shares are the numbers of remotes that TestShare is run with.

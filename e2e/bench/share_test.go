@@ -8,31 +8,41 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/ground"
 )
 
-// What the stamp on each copy and the watch on each remote cost, whoever does it:
-// both are API servers' work, and on this one machine that is delay. Beside the
-// least that does the same, the last of many remotes is equal within 1.25 times.
+// The stamp on each copy and the watch on each remote cost something, whoever
+// does it: it is the API servers' work, and on this one machine that is delay.
+// Beside the least that does the same, the last of many remotes is equal within
+// 1.25 times.
 func TestShare(t *testing.T) {
 	for _, size := range shares {
 		t.Run(strconv.Itoa(size.remotes), func(t *testing.T) {
 			s := newStand(t)
-			sides := s.several(5, size.remotes)
-			var all []*runner
-			for i, does := range [][]string{nil, {"-stamp"}, {"-watch"}, {"-stamp", "-watch"}} {
-				all = append(all, s.least(sides[i], size.remotes, does...))
-				s.synced(all[i])
-			}
-			ours := s.ours(sides[4], size.remotes)
-			s.synced(ours)
-			all = append(all, ours)
-			s.turns(size.rotations, all...)
 			table := [][]string{{fmt.Sprintf("%d remotes, %d rotations", size.remotes, size.rotations), "p50", "ratio", "itself", "API servers meanwhile"}}
-			bare := ground.Percentile(all[0].last, 50)
-			for i, name := range []string{"the least possible", "with the stamp", "with the watch", "with both", "fernetcast"} {
-				p50 := ground.Percentile(all[i].last, 50)
-				table = append(table, []string{name, ms(p50), fmt.Sprintf("%.2f", ratio(p50, bare)), all[i].work(all[i].used), all[i].work(all[i].servers)})
+			programs := []struct {
+				name  string
+				start func(*stand, *side, int, ...string) *runner
+				args  []string
+			}{
+				{"the least possible", (*stand).least, nil},
+				{"with the stamp", (*stand).least, []string{"-stamp"}},
+				{"with the watch", (*stand).least, []string{"-watch"}},
+				{"with both", (*stand).least, []string{"-stamp", "-watch"}},
+				{"fernetcast", (*stand).ours, nil},
+			}
+			sides := s.several(len(programs), size.remotes)
+			var all []*runner
+			for i, p := range programs {
+				r := p.start(s, sides[i], size.remotes, p.args...)
+				s.synced(r)
+				all = append(all, r)
+			}
+			s.turns(size.rotations, all...)
+			for i, r := range all {
+				p50 := ground.Percentile(r.last, 50)
+				table = append(table, []string{programs[i].name, ms(p50), fmt.Sprintf("%.2f", ratio(p50, ground.Percentile(all[0].last, 50))), r.work(r.used), r.work(r.servers)})
 			}
 			t.Log(markdown(table))
-			if x := ratio(ground.Percentile(ours.last, 50), ground.Percentile(all[3].last, 50)); x > mostRatio {
+			ours, both := all[4], all[3]
+			if x := ratio(ground.Percentile(ours.last, 50), ground.Percentile(both.last, 50)); x > mostRatio {
 				t.Errorf("p50 is %.2f times that of the least that does the same, the bar is %.2f", x, mostRatio)
 			}
 		})

@@ -21,15 +21,17 @@ const (
 	atRest = 0.1
 )
 
-// turns has the sides rotate one after the other, so that whatever else the
-// machine does, it does to all, and notes how long the copies took.
+// turns has the sides rotate one after the other, each first once in a while, so
+// that whatever else the machine does, it does to all, and notes how long the
+// copies took.
 func (s *stand) turns(rotations int, runners ...*runner) {
 	s.Helper()
 	for _, r := range runners {
 		s.settle(r)
 	}
 	for i := range warmUp + rotations {
-		for _, r := range runners {
+		for k := range runners {
+			r := runners[(i+k)%len(runners)]
 			used, servers := s.cpu(r), s.serversCPU()
 			took := s.rotate(r)
 			<-time.After(rest + restEach*time.Duration(len(r.places)))

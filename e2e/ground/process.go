@@ -147,7 +147,7 @@ func (p *Process) Kill() {
 var goroutine = regexp.MustCompile(`(?m)^goroutine [1-9]`)
 
 // Goroutines ends a Go program with SIGQUIT and counts those that it had, in the
-// traces that it leaves on stderr: so it needs no door for it.
+// traces that it leaves on stderr: so the program needs no debug port.
 func (p *Process) Goroutines(ctx context.Context) (int, error) {
 	if err := p.Signal(syscall.SIGQUIT); err != nil {
 		return 0, err

@@ -2,9 +2,8 @@ package ground
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 )
 
 // Site is the program at home in one region: with rights on its Secret, and a
@@ -18,20 +17,15 @@ type Site struct {
 	Operator, Runner *Program
 
 	namespace string
-	// home is where its credentials lie.
-	home string
 }
 
 // Site makes one for the Secret of a namespace, without remotes.
 func (g *Ground) Site(ctx context.Context, program *Program, home *Cluster, namespace string) (*Site, error) {
-	s := &Site{Home: home, namespace: namespace}
-	var err error
-	if s.home, err = g.Directory("home-"); err != nil {
+	dir, err := g.Directory("clusters-")
+	if err != nil {
 		return nil, err
 	}
-	if s.Clusters, err = g.Directory("clusters-"); err != nil {
-		return nil, err
-	}
+	s := &Site{Home: home, Clusters: dir, namespace: namespace}
 	for role, place := range map[Role]**Program{OperatorRole: &s.Operator, SidecarRole: &s.Runner} {
 		flags, err := s.Flags(ctx, Access{Role: role})
 		if err != nil {
@@ -42,23 +36,22 @@ func (g *Ground) Site(ctx context.Context, program *Program, home *Cluster, name
 	return s, nil
 }
 
-// Flags are those that every command needs, with new credentials at home, always
-// for the site's namespace.
+// Flags are those that every command needs, with a new kubeconfig of the home
+// cluster that is limited to the site's namespace.
 func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
 	access.Namespace = s.namespace
 	kubeconfig, err := s.Home.Kubeconfig(ctx, access)
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.CreateTemp(s.home, string(access.Role)+"-")
+	dir, err := s.Home.ground.Directory("home-")
 	if err != nil {
-		return nil, fmt.Errorf("making a kubeconfig: %w", err)
+		return nil, err
 	}
-	_, err = file.Write(kubeconfig)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return nil, fmt.Errorf("writing a kubeconfig: %w", err)
+	if err := WriteFile(dir, "kubeconfig", kubeconfig); err != nil {
+		return nil, err
 	}
-	return []string{"--kubeconfig", file.Name(), "--namespace", s.namespace, "--clusters", s.Clusters}, nil
+	return []string{"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--namespace", s.namespace, "--clusters", s.Clusters}, nil
 }
 
 // Join gives the program a kubeconfig of a remote, under the cluster's name: of

@@ -89,9 +89,9 @@ func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, error) {
 	r.swap.RLock()
 	defer r.swap.RUnlock()
-	response, err := r.send(request)
-	for tries := 1; unanswered(err) && tries < 3; tries++ {
-		response, err = r.send(request)
+	response, err := send(request)
+	for again := 0; unanswered(err) && again < repeats; again++ {
+		response, err = send(request)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
@@ -106,8 +106,11 @@ func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, e
 	return response, r.mounted, nil
 }
 
+// repeats is how often a request is sent again that had no answer.
+const repeats = 2
+
 // send sends a request once; it may be sent again.
-func (r *Region) send(request *http.Request) (*http.Response, error) {
+func send(request *http.Request) (*http.Response, error) {
 	again := request.Clone(request.Context())
 	if request.GetBody != nil {
 		var err error

@@ -2,12 +2,13 @@
 // the source's event it sends one PUT to each remote, all at once, on warm
 // connections, with the resourceVersion known from the answer before.
 //
-// It judges nothing, stamps nothing, watches no remote and tries nothing twice:
-// the first error ends it. It is a process of its own, so that both have the
-// same conditions, and can be compared by memory and first sync too.
+// It judges nothing and tries nothing twice: the first error ends it. It is a
+// process of its own, so that both have the same conditions, and can be compared
+// by memory and first sync too.
 //
-// With -stamp each copy says where it comes from, with -watch each remote is
-// watched, as the design wants both: so it is known what they cost whoever does it.
+// Without flags it stamps nothing and watches no remote. With -stamp each copy
+// says where it comes from, with -watch each remote is watched, as the design
+// wants both: so it is known what they cost whoever does it.
 package main
 
 import (
@@ -50,7 +51,7 @@ func main() {
 	os.Exit(1)
 }
 
-// mirror is how it mirrors.
+// mirror is what it does beyond the least.
 type mirror struct{ stamp, watch bool }
 
 // run makes a copy in every remote, where there is none yet, and keeps it until
@@ -89,8 +90,9 @@ func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
 		if !ok {
 			return fmt.Errorf("watching the source: it brought %v", event)
 		}
+		annotations := m.annotations(secret)
 		for _, c := range copies {
-			all.Go(func() error { return c.put(ctx, secret.Data, m.annotations(secret)) })
+			all.Go(func() error { return c.put(ctx, secret.Data, annotations) })
 		}
 		if err := all.Wait(); err != nil {
 			return err
@@ -152,6 +154,8 @@ func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Se
 		go func() {
 			for range events.ResultChan() { // it is read, and that is all
 			}
+			fmt.Fprintln(os.Stderr, "least: the watch of a copy ended")
+			os.Exit(1)
 		}()
 	}
 	return &copyOf{secrets, secret}, nil
