@@ -72,7 +72,7 @@ soak:
 	@cd e2e; assets=$$(go run ./ground/prepare); set -x; \
 	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
-# How fast it is, beside the least possible, up to 1,000 remotes: about ten minutes
+# How fast it is, beside the least possible, up to 1,000 remotes: about thirteen minutes
 # on a quiet machine. It also draws docs/performance.svg.
 bench:
 	@cd e2e; assets=$$(go run ./ground/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
