@@ -38,7 +38,7 @@ func TestBurst(t *testing.T) {
 	began := time.Now()
 	for n := range burst {
 		w.pass(began.Add(burstTime * time.Duration(n) / burst))
-		rotation, err := w.main.Rotate(w.ctx, w.ns, burstKeys)
+		rotation, err := w.Home.Rotate(w.ctx, w.ns, burstKeys)
 		w.must(err)
 		line = append(line, rotation.Keys)
 	}

@@ -122,7 +122,7 @@ func TestClustersFromSecret(t *testing.T) {
 	from := []string{"--clusters", "secret/fernetcast-clusters"}
 	w.says(1, []string{"no remotes", "fernetcast-clusters"}, append(from, "status")...)
 
-	secrets := w.main.Client().CoreV1().Secrets(w.ns)
+	secrets := w.Home.Client().CoreV1().Secrets(w.ns)
 	_, err := secrets.Create(w.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "fernetcast-clusters"}, Data: data,
 	}, metav1.CreateOptions{})
@@ -162,7 +162,7 @@ func TestStatusFields(t *testing.T) {
 	wantNull(t, both[1], "source")
 	wantNull(t, both[0], "dfw", "lastSynced", "nextTry")
 	wantNull(t, both[1], "dfw", "nextTry")
-	_, err := w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(9, 3))
+	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(9, 3))
 	w.must(err)
 	run.shows("dfw", "Held", "Discontinuous")
 	for _, document := range w.documents(run, 1) {

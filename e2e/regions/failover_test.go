@@ -41,7 +41,7 @@ func TestFailover(t *testing.T) {
 	// The first comes back while the second's fernetcast happens to be away: it
 	// takes itself for the main, and finds that it is not.
 	sjc.must(b.Freeze())
-	sjc.must(sjc.main.Restart(sjc.ctx))
+	sjc.must(sjc.Home.Restart(sjc.ctx))
 	rogue := sjc.rotate()
 	a.sees(rogue.ResourceVersion)
 	a.source("Main", "")
@@ -81,14 +81,14 @@ func TestFailover(t *testing.T) {
 
 // down kills the main's API server, which is back at the latest at the test's end.
 func (w *world) down() {
-	w.main.Kill()
+	w.Home.Kill()
 	w.Cleanup(func() {
-		if w.main.Process().Running() {
+		if w.Home.Process().Running() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := w.main.Restart(ctx); err != nil {
+		if err := w.Home.Restart(ctx); err != nil {
 			w.Error(err)
 		}
 	})

@@ -129,13 +129,13 @@ func TestNothingShown(t *testing.T) {
 	for _, bad := range []ground.Repository{
 		{strings.TrimRight(key, "="): keys["8"]}, {"1": []byte(key + key)}, {"1": []byte(" " + key)}, {"1": []byte(key[:30] + "*")}, {},
 	} {
-		secret, err := w.main.Put(w.ctx, w.ns, bad)
+		secret, err := w.Home.Put(w.ctx, w.ns, bad)
 		w.must(err)
 		run.sees(secret.ResourceVersion)
 		run.shows("iad", "Held", "SourceRefused")
 		everything()
 	}
-	_, err = w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(2, 2))
+	_, err = w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(2, 2))
 	w.must(err)
 	run.shows("iad", "Held", "Discontinuous")
 	everything()

@@ -59,7 +59,7 @@ func TestStandby(t *testing.T) {
 	t.Parallel()
 	sjc, dfw := twoMains(t, "sjc", "dfw", "iad")
 	keys := sjc.keys()
-	_, err := dfw.main.Put(dfw.ctx, dfw.ns, shared.Keys.NewRepository(3, 3))
+	_, err := dfw.Home.Put(dfw.ctx, dfw.ns, shared.Keys.NewRepository(3, 3))
 	dfw.must(err)
 	a, b := sjc.run(), dfw.run("--resync", "1s")
 	a.source("Unpromoted", "")
@@ -120,7 +120,7 @@ func TestSelf(t *testing.T) {
 		w.equal(soon, rotation.Keys, "dfw")
 	}
 	home.only(rotation.Keys)
-	secret, err := w.main.Secret(w.ctx, w.ns)
+	secret, err := w.Home.Secret(w.ctx, w.ns)
 	w.must(err)
 	if secret.ResourceVersion != rotation.ResourceVersion {
 		t.Errorf("the source's resourceVersion has moved from %s to %s", rotation.ResourceVersion, secret.ResourceVersion)
@@ -147,7 +147,7 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 		r.settled()
 	}
 	dfw.promote("--force")
-	secret, err := dfw.main.Secret(dfw.ctx, dfw.ns)
+	secret, err := dfw.Home.Secret(dfw.ctx, dfw.ns)
 	dfw.must(err)
 	dfw.equal(soon, secret.Data, "sjc", "iad", "ord")
 	a.source("Standby", "copy of dfw")
@@ -159,9 +159,9 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 
 // tryPromote promotes where another may be faster.
 func (w *world) tryPromote() {
-	r, err := w.Operator.Run(w.ctx, "promote", w.main.Name, "--yes", "--force")
+	r, err := w.Operator.Run(w.ctx, "promote", w.Home.Name, "--yes", "--force")
 	if err != nil || r.Code > 1 {
-		w.Errorf("promoting %s: exit %d, %v\n%s%s", w.main.Name, r.Code, err, r.Stdout, r.Stderr)
+		w.Errorf("promoting %s: exit %d, %v\n%s%s", w.Home.Name, r.Code, err, r.Stdout, r.Stderr)
 	}
 	w.noLeaks(r.Stdout, r.Stderr)
 }
@@ -174,11 +174,11 @@ func TestTwoMains(t *testing.T) {
 	dfw := newMain(t, sjc.ctx, sjc.ns, "dfw")
 	var walls []*ground.Proxy
 	for from, to := range map[*world]*world{sjc: dfw, dfw: sjc} {
-		wall, err := to.main.Proxy()
+		wall, err := to.Home.Proxy()
 		from.must(err)
 		t.Cleanup(wall.Close)
 		from.must(wall.Set(ground.Refuse))
-		from.joinAs(to.main.Name, ground.Access{Role: ground.RemoteRole, Server: wall.URL()})
+		from.joinAs(to.Home.Name, ground.Access{Role: ground.RemoteRole, Server: wall.URL()})
 		walls = append(walls, wall)
 	}
 	sjc.join("iad")
@@ -233,7 +233,7 @@ func (r *replica) settled() {
 		if err != nil {
 			return err
 		}
-		secret, err := r.w.main.Secret(ctx, r.w.ns)
+		secret, err := r.w.Home.Secret(ctx, r.w.ns)
 		if err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func TestStaleSource(t *testing.T) {
 	line := []ground.Repository{w.keys()}
 	w.join(remotes...)
 	w.promote()
-	wall, err := w.main.Proxy()
+	wall, err := w.Home.Proxy()
 	w.must(err)
 	t.Cleanup(wall.Close)
 	built, err := program()

@@ -17,7 +17,7 @@ func TestRewoundSameKeys(t *testing.T) {
 	r := beforeRewind(t)
 	then := r.snapshot()
 	for i := range 20 {
-		r.edit(r.main, "somebody", func(s *corev1.Secret) { s.Labels = map[string]string{"note": fmt.Sprint(i)} })
+		r.edit(r.Home, "somebody", func(s *corev1.Secret) { s.Labels = map[string]string{"note": fmt.Sprint(i)} })
 	}
 	// The stamps get the version that will not have been.
 	for _, name := range r.names {
@@ -25,7 +25,7 @@ func TestRewoundSameKeys(t *testing.T) {
 	}
 	r.everywhere(r.first)
 	seen := r.follow(r.names...)
-	lost, err := r.main.Secret(r.ctx, r.ns)
+	lost, err := r.Home.Secret(r.ctx, r.ns)
 	r.must(err)
 
 	r.restore(then)
@@ -113,7 +113,7 @@ func beforeRewind(t *testing.T) *rewound {
 	r.promote()
 	r.join(names...)
 	var err error
-	r.wall, err = w.main.Proxy()
+	r.wall, err = w.Home.Proxy()
 	r.must(err)
 	t.Cleanup(r.wall.Close)
 	built, err := program()
@@ -132,9 +132,9 @@ func (r *rewound) everywhere(keys ground.Repository) {
 
 func (r *rewound) snapshot() ground.Snapshot {
 	r.Helper()
-	s, err := r.main.Etcd.Snapshot(r.ctx)
+	s, err := r.Home.Etcd.Snapshot(r.ctx)
 	r.must(err)
-	r.back(r.main)
+	r.back(r.Home)
 	return s
 }
 
@@ -144,11 +144,11 @@ func (r *rewound) snapshot() ground.Snapshot {
 func (r *rewound) restore(s ground.Snapshot) {
 	r.Helper()
 	r.must(r.wall.Set(ground.Refuse))
-	r.main.Kill()
-	r.must(r.main.Etcd.Restore(r.ctx, s))
-	r.must(r.main.Restart(r.ctx))
+	r.Home.Kill()
+	r.must(r.Home.Etcd.Restore(r.ctx, s))
+	r.must(r.Home.Restart(r.ctx))
 	r.must(r.wall.Set(ground.Pass))
-	secret, err := r.main.Secret(r.ctx, r.ns)
+	secret, err := r.Home.Secret(r.ctx, r.ns)
 	r.must(err)
 	r.run.sees(secret.ResourceVersion)
 }

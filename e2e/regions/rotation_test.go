@@ -41,7 +41,7 @@ func TestFewerActiveKeys(t *testing.T) {
 	t.Parallel()
 	w, _, _ := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
 	seen := w.follow(remotes...)
-	rotation, err := w.main.Rotate(w.ctx, w.ns, 3)
+	rotation, err := w.Home.Rotate(w.ctx, w.ns, 3)
 	w.must(err)
 	if len(rotation.Keys) != 3 {
 		t.Fatalf("the rotation left %d keys", len(rotation.Keys))

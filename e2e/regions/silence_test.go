@@ -67,11 +67,11 @@ func TestSilentAtEveryLevel(t *testing.T) {
 			good := w.rotate().Keys
 			w.equal(soon, good, "dfw", "iad")
 			w.everyCommand(run, 0, says)
-			secret, err := w.main.Put(w.ctx, w.ns, bad[i])
+			secret, err := w.Home.Put(w.ctx, w.ns, bad[i])
 			w.must(err)
 			run.sees(secret.ResourceVersion)
 			w.everyCommand(run, 1, says)
-			_, err = w.main.Put(w.ctx, w.ns, good)
+			_, err = w.Home.Put(w.ctx, w.ns, good)
 			w.must(err)
 			w.must(run.Terminate())
 			_, err = run.Wait(w.ctx)

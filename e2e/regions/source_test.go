@@ -92,7 +92,7 @@ func TestSourceMalformed(t *testing.T) {
 	run.stays()
 
 	good := shared.Keys.Rotated(keys, 7)
-	_, err := w.main.Put(w.ctx, w.ns, good)
+	_, err := w.Home.Put(w.ctx, w.ns, good)
 	w.must(err)
 	w.equal(soon, good, remotes...)
 	run.allShow("Synced", "", remotes...)
@@ -107,7 +107,7 @@ func TestSourceMalformed(t *testing.T) {
 // refuses puts a bad key set into the source, and waits until all is held for it.
 func (r *replica) refuses(bad ground.Repository, why string) {
 	r.w.Helper()
-	secret, err := r.w.main.Put(r.w.ctx, r.w.ns, bad)
+	secret, err := r.w.Home.Put(r.w.ctx, r.w.ns, bad)
 	r.w.must(err)
 	r.sees(secret.ResourceVersion)
 	r.source("Refused", why)
@@ -121,13 +121,13 @@ func TestSourceRecreated(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
 	histories := w.follow(remotes...)
-	w.must(w.main.Delete(w.ctx, w.ns))
+	w.must(w.Home.Delete(w.ctx, w.ns))
 	run.source("Absent", "")
 	run.allShow("Held", "SourceAbsent", remotes...)
 	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed"}, "status")
 	run.refuses(ground.Repository{}, "it holds no keys")
 
-	_, err := w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
+	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
 	w.must(err)
 	run.source("Unpromoted", "fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
@@ -140,7 +140,7 @@ func TestSourceRecreated(t *testing.T) {
 	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", "fernetcast promote"}, "status")
 	w.says(1, []string{"not promoted"}, "push", "--force")
 	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
-	if secret, err := w.main.Secret(w.ctx, w.ns); err != nil || secret.ResourceVersion != last.ResourceVersion {
+	if secret, err := w.Home.Secret(w.ctx, w.ns); err != nil || secret.ResourceVersion != last.ResourceVersion {
 		t.Errorf("a promotion that was refused has changed the source: %v", err)
 	}
 	w.untouched(histories)
@@ -163,11 +163,11 @@ func TestSourceRestored(t *testing.T) {
 	t.Parallel()
 	w, run, keys := synced(t)
 	histories := w.follow(remotes...)
-	backup, err := w.main.Secret(w.ctx, w.ns)
+	backup, err := w.Home.Secret(w.ctx, w.ns)
 	w.must(err)
-	w.must(w.main.Delete(w.ctx, w.ns))
+	w.must(w.Home.Delete(w.ctx, w.ns))
 	run.source("Absent", "")
-	_, err = w.main.Client().CoreV1().Secrets(w.ns).Create(w.ctx, &corev1.Secret{
+	_, err = w.Home.Client().CoreV1().Secrets(w.ns).Create(w.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: backup.Name, Annotations: backup.Annotations}, Data: backup.Data,
 	}, metav1.CreateOptions{})
 	w.must(err)
@@ -196,10 +196,10 @@ func TestRekey(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
 	histories := w.follow(remotes...)
-	_, err := w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(8, 7)) // the same indices
+	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(8, 7)) // the same indices
 	w.must(err)
 	run.allShow("Held", "now 8", remotes...)
-	_, err = w.main.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
+	_, err = w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
 	w.must(err)
 	run.allShow("Held", "now 1)", remotes...)
 	var last ground.Rotation

@@ -49,9 +49,8 @@ var shipped = sync.OnceValues(func() (*ground.Program, error) {
 type world struct {
 	*testing.T
 	*ground.Site
-	ctx  context.Context
-	ns   string
-	main *ground.Cluster
+	ctx context.Context
+	ns  string
 }
 
 func newWorld(t *testing.T) *world {
@@ -77,7 +76,7 @@ func newMain(t *testing.T, ctx context.Context, ns, region string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{T: t, Site: site, ctx: ctx, ns: ns, main: site.Home}
+	return &world{T: t, Site: site, ctx: ctx, ns: ns}
 }
 
 func (w *world) must(err error) {
@@ -105,7 +104,7 @@ func (w *world) joinAs(name string, access ground.Access) {
 func (w *world) keys() ground.Repository {
 	w.Helper()
 	keys := shared.Keys.NewRepository(8, 7)
-	_, err := w.main.Put(w.ctx, w.ns, keys)
+	_, err := w.Home.Put(w.ctx, w.ns, keys)
 	w.must(err)
 	return keys
 }
@@ -113,7 +112,7 @@ func (w *world) keys() ground.Repository {
 // promote makes the main the main.
 func (w *world) promote(args ...string) {
 	w.Helper()
-	if r := w.command(append([]string{"promote", w.main.Name, "--yes"}, args...)...); !strings.Contains(r.Stdout, "Marked") {
+	if r := w.command(append([]string{"promote", w.Home.Name, "--yes"}, args...)...); !strings.Contains(r.Stdout, "Marked") {
 		w.Fatalf("promote %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
 	}
 }
@@ -244,7 +243,7 @@ func (w *world) equal(limit time.Duration, keys ground.Repository, names ...stri
 // rotate rotates the main's keys as openstack-helm's job does.
 func (w *world) rotate() ground.Rotation {
 	w.Helper()
-	rotation, err := w.main.Rotate(w.ctx, w.ns, 7)
+	rotation, err := w.Home.Rotate(w.ctx, w.ns, 7)
 	w.must(err)
 	return rotation
 }

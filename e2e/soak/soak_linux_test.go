@@ -27,7 +27,7 @@ type sample struct {
 func TestSoak(t *testing.T) {
 	s := newStand(t)
 	r := s.run()
-	first, err := s.main.Secret(s.ctx, s.ns)
+	first, err := s.site.Home.Secret(s.ctx, s.ns)
 	s.must(err)
 	s.settled(r, first.Data)
 
@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 	defer tick.Stop()
 	for end := time.Now().Add(*length); time.Now().Before(end); {
 		s.disturb(len(samples))
-		last, err = s.main.Rotate(s.ctx, s.ns, keysKept)
+		last, err = s.site.Home.Rotate(s.ctx, s.ns, keysKept)
 		s.must(err)
 		samples = append(samples, s.sample(r))
 		<-tick.C

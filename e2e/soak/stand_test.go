@@ -40,7 +40,6 @@ type stand struct {
 	*testing.T
 	ctx   context.Context
 	ns    string
-	main  *ground.Cluster
 	proxy *ground.Proxy
 	site  *ground.Site
 	ord   [2][]byte // kubeconfigs with different tokens
@@ -52,13 +51,13 @@ func newStand(t *testing.T) *stand {
 	ctx, cancel := context.WithTimeout(context.Background(), *length+5*time.Minute)
 	t.Cleanup(cancel)
 	ns, err := shared.Namespace(ctx, "soak")
-	s := &stand{T: t, ctx: ctx, ns: ns, main: shared.Cluster(mainRegion)}
+	s := &stand{T: t, ctx: ctx, ns: ns}
 	s.must(err)
 	built, err := shared.Program(ctx)
 	s.must(err)
-	s.site, err = shared.Site(ctx, built, s.main, ns)
+	s.site, err = shared.Site(ctx, built, shared.Cluster(mainRegion), ns)
 	s.must(err)
-	_, err = s.main.Put(ctx, ns, shared.Keys.NewRepository(8, 7))
+	_, err = s.site.Home.Put(ctx, ns, shared.Keys.NewRepository(8, 7))
 	s.must(err)
 	s.proxy, err = shared.Cluster("iad").Proxy()
 	s.must(err)
