@@ -55,7 +55,7 @@ unit:
 # concurrently: without the race detector kubectl is compiled only once.
 e2e:
 	@echo "== end to end, on control planes built from their Go modules (the first time takes some minutes)"
-	@cd e2e; assets=$$(go run ./ground/prepare); export KUBEBUILDER_ASSETS=$$assets; \
+	@cd e2e; assets=$$(go run ./testenv/prepare); export KUBEBUILDER_ASSETS=$$assets; \
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; set -x; \
 	go test -count=1 -p 1 -timeout 40m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
@@ -68,14 +68,14 @@ soak:
 	@for package in $$(go list ./...); do \
 	list=$$(go test -list '^Fuzz' $$package); for test in $$(grep '^Fuzz' <<<"$$list" || true); do (set -x; \
 	go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZ) -fuzzminimizetime 10x -parallel 1 -timeout 60m $$package); done; done
-	go test -count=1 -timeout 60m $(T) ./internal/world -rapid.checks=20000
-	@cd e2e; assets=$$(go run ./ground/prepare); set -x; \
+	go test -count=1 -timeout 60m $(T) ./internal/model -rapid.checks=20000
+	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; \
 	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
 # How fast it is, beside the least possible, up to 1,000 remotes: about thirteen minutes
 # on a quiet machine. It also draws docs/performance.svg.
 bench:
-	@cd e2e; assets=$$(go run ./ground/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
+	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
 
 # The Go build cache stays: `go clean -cache` empties it.
 clean:

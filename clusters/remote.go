@@ -43,7 +43,7 @@ func spare(transport http.RoundTripper) http.RoundTripper {
 type Follower interface {
 	// Run watches until ctx is done.
 	Run(ctx context.Context)
-	// Seen is what was seen last, and whether that is sure.
+	// Seen is what was seen last, and whether that is fresh.
 	Seen() (mirror.Copy, bool)
 	// Get reads the remote.
 	Get(ctx context.Context) (mirror.Copy, error)
@@ -73,7 +73,7 @@ func (r *Remote) Address() string { return r.server }
 // it has told none.
 func (r *Remote) Clock() (time.Time, bool) { return r.conn.clock.now() }
 
-// Copy is what was seen of the remote last, and whether that is sure.
+// Copy is what was seen of the remote last, and whether that is fresh.
 func (r *Remote) Copy() (mirror.Copy, bool) { return r.follower.Seen() }
 
 // Look reads the remote's Secret.
@@ -85,7 +85,7 @@ func (r *Remote) Look(ctx context.Context) (mirror.Copy, error) { return r.follo
 // the Secret is gone meanwhile.
 func (r *Remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	send := r.update
-	if d.Action == mirror.Create {
+	if d.Action == mirror.ActionCreate {
 		send = r.create
 	}
 	err := r.conn.Timed(ctx, r.timeout, func(ctx context.Context) error {

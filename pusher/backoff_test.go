@@ -19,14 +19,14 @@ func TestBackoff(t *testing.T) {
 		src.rotate()
 		p.SourceChanged()
 		time.Sleep(time.Hour)
-		expect(t, p, "dfw", mirror.Unreachable)
+		expect(t, p, "dfw", mirror.StateUnreachable)
 		if next := state(t, p, "dfw").NextTry; next == nil || time.Until(*next) > 30*time.Second {
 			t.Errorf("next try at %v", next)
 		}
 		dfw.set(func() { dfw.fail = nil })
 		p.RemoteAnswered("dfw")
 		synctest.Wait()
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 		if state(t, p, "dfw").NextTry != nil || !dfw.holds(1) {
 			t.Error("it still waits")
 		}

@@ -18,13 +18,13 @@ func TestContest(t *testing.T) {
 		p := running(t, src, members{"dfw": dfw})
 		dfw.spoil()
 		synctest.Wait()
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 		_, before := dfw.counts()
 		for range 250 { // 5 s of 50 a second
 			dfw.spoil()
 			time.Sleep(20 * time.Millisecond)
 		}
-		expect(t, p, "dfw", mirror.Contested)
+		expect(t, p, "dfw", mirror.StateContested)
 		if st := state(t, p, "dfw"); !bytes.Contains([]byte(st.Detail), []byte("argocd")) {
 			t.Errorf("the rival is not named: %s", st.Detail)
 		}
@@ -42,7 +42,7 @@ func TestContest(t *testing.T) {
 			t.Error("a contest holds a rotation up")
 		}
 		time.Sleep(2 * time.Minute)
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 		dfw.spoil()
 		synctest.Wait()
 		if !dfw.holds(1) {
@@ -56,7 +56,7 @@ func TestMangledWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{mangle: true}
 		p := running(t, src, members{"dfw": dfw})
-		expect(t, p, "dfw", mirror.Contested)
+		expect(t, p, "dfw", mirror.StateContested)
 		if _, writes := dfw.counts(); writes != 1 {
 			t.Errorf("%d writes at once", writes)
 		}
@@ -66,7 +66,7 @@ func TestMangledWrites(t *testing.T) {
 		}
 		dfw.set(func() { dfw.mangle = false })
 		time.Sleep(2 * time.Minute)
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 	})
 }
 
@@ -80,10 +80,10 @@ func TestContestEndsWhenHeld(t *testing.T) {
 			dfw.spoil()
 			synctest.Wait()
 		}
-		expect(t, p, "dfw", mirror.Contested)
+		expect(t, p, "dfw", mirror.StateContested)
 		dfw.set(func() { dfw.secret.Type = corev1.SecretTypeTLS })
 		time.Sleep(5 * time.Second)
-		expect(t, p, "dfw", mirror.Held)
+		expect(t, p, "dfw", mirror.StateHeld)
 		dfw.set(func() { dfw.secret = nil })
 		dfw.changed()
 		time.Sleep(time.Second)
@@ -101,7 +101,7 @@ func TestSeldomDrift(t *testing.T) {
 		for range 5 {
 			dfw.spoil()
 			synctest.Wait()
-			expect(t, p, "dfw", mirror.Synced)
+			expect(t, p, "dfw", mirror.StateSynced)
 			time.Sleep(40 * time.Second)
 		}
 	})

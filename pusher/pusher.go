@@ -125,7 +125,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 		return
 	case remote == nil:
 		p.limiter.Forget(name)
-		r.note(log, mirror.Decision{State: mirror.Misconfigured, Reason: mirror.BadKubeconfig, Detail: refused.Error()}, refused)
+		r.note(log, mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: refused.Error()}, refused)
 		return
 	}
 	started := time.Now()
@@ -138,7 +138,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Looked {
 		r.lookAt = time.Now().Add(wait.Jitter(p.opts.Resync, resyncJitter))
 	}
-	if o.Decision.State == mirror.Unreachable { // what was sent may have been done
+	if o.Decision.State == mirror.StateUnreachable { // what was sent may have been done
 		r.lookAt = time.Time{}
 	}
 	if r.settle(o, p.opts.BackoffMax) {
@@ -155,7 +155,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 // failed or is not at its end, else for its next read.
 func (p *Pusher) again(name string, r *record, o *Outcome) {
 	switch o.Decision.State {
-	case mirror.Behind, mirror.Contested, mirror.Denied, mirror.Unreachable, mirror.Failed:
+	case mirror.StateBehind, mirror.StateContested, mirror.StateDenied, mirror.StateUnreachable, mirror.StateFailed:
 		p.limiter.ask(name, retryAfter(o.Err))
 		p.queue.AddRateLimited(name)
 	default:
@@ -170,7 +170,7 @@ func (p *Pusher) again(name string, r *record, o *Outcome) {
 
 func logPush(log *slog.Logger, d mirror.Decision, took time.Duration) {
 	level := slog.LevelInfo
-	if d.Reason == mirror.Unstamped || d.Reason == mirror.Drifted {
+	if d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonDrifted {
 		level = slog.LevelWarn
 	}
 	stamp := d.Secret.Annotations

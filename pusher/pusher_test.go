@@ -63,7 +63,7 @@ func TestSyncsAndFollowsRotations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
 		p := running(t, src, members{"dfw": dfw})
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 		for n := 1; n <= 20; n++ {
 			looks, writes := dfw.counts()
 			src.rotate()
@@ -125,7 +125,7 @@ func TestConflicts(t *testing.T) {
 		if dfw.holds(1) || overtaken != conflicts {
 			t.Errorf("%d tries at once, want %d", overtaken, conflicts)
 		}
-		expect(t, p, "dfw", mirror.Contested)
+		expect(t, p, "dfw", mirror.StateContested)
 		for range 250 { // each event would be five more tries
 			p.RemoteChanged("dfw")
 			time.Sleep(20 * time.Millisecond)
@@ -139,7 +139,7 @@ func TestConflicts(t *testing.T) {
 			t.Error("not equal 10 s after the rival's last write")
 		}
 		time.Sleep(time.Minute)
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 	})
 }
 
@@ -172,13 +172,13 @@ func TestStatusOfABusyRemote(t *testing.T) {
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
-		expect(t, p, "dfw", mirror.Behind)
+		expect(t, p, "dfw", mirror.StateBehind)
 		if behind := state(t, p, "dfw").Behind; behind == nil || *behind != 1 {
 			t.Errorf("behind %v, want 1", behind)
 		}
 		close(dfw.hang)
 		synctest.Wait()
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 	})
 }
 
@@ -207,9 +207,9 @@ func TestLostAnswer(t *testing.T) {
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
-		expect(t, p, "dfw", mirror.Unreachable)
+		expect(t, p, "dfw", mirror.StateUnreachable)
 		time.Sleep(time.Second)
-		expect(t, p, "dfw", mirror.Synced)
+		expect(t, p, "dfw", mirror.StateSynced)
 		if l, _ := dfw.counts(); l != looks+1 || dfw.sent != sent+1 {
 			t.Errorf("%d looks and %d writes were sent; want one each", l-looks, dfw.sent-sent)
 		}

@@ -42,7 +42,7 @@ func (r *record) admit(quiet time.Duration) func(*Outcome) (mirror.Decision, boo
 	turn := r.isContested()
 	return func(o *Outcome) (mirror.Decision, bool) {
 		undone := o.wroteThis() // what came back is not what was sent
-		if !undone && (o.Source.Owner() != r.settled.Owner || o.Source.Prints() != r.settled.Keys) {
+		if !undone && (o.Source.Owner() != r.settled.Owner || o.Source.Fingerprints() != r.settled.Keys) {
 			return o.Decision, true
 		}
 		r.disturbed(o.Copy)
@@ -66,7 +66,7 @@ func (r *record) disturbed(c mirror.Copy) {
 // contest is what is shown of a remote with a rival.
 func (r *record) contest() mirror.Decision {
 	return mirror.Decision{
-		State: mirror.Contested, Reason: mirror.Rivalled,
+		State: mirror.StateContested, Reason: mirror.ReasonRival,
 		Detail: "its Secret is changed again and again by " + cmp.Or(r.rival, "somebody who is not named there") + "; it is repaired now and then; stop the other writer",
 	}
 }
@@ -77,7 +77,7 @@ func (r *record) contest() mirror.Decision {
 // nothing is to be written any more.
 func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 	now := time.Now()
-	synced := o.Decision.State == mirror.Synced
+	synced := o.Decision.State == mirror.StateSynced
 	if o.Settled != (Settled{}) {
 		r.settled = o.Settled
 	}
@@ -96,7 +96,7 @@ func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
 		at := now.UTC()
 		r.lastSynced = &at
 	}
-	if r.contested && (now.Sub(r.drifted) >= quiet || o.Decision.State == mirror.Held) {
+	if r.contested && (now.Sub(r.drifted) >= quiet || o.Decision.State == mirror.StateHeld) {
 		r.contested = false
 		return true
 	}
@@ -135,7 +135,7 @@ func (r *record) note(log *slog.Logger, d mirror.Decision, refused error) {
 	r.decision, r.refused = d, refused
 	r.mu.Unlock()
 	same := d.State == before.State && d.Detail == before.Detail && (refused == nil) == (refusedBefore == nil)
-	if same || d.State == mirror.Pending { // at each start, and no news
+	if same || d.State == mirror.StatePending { // at each start, and no news
 		return
 	}
 	level := slog.LevelInfo
@@ -152,9 +152,9 @@ func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) m
 	defer r.mu.Unlock()
 	d := r.decision
 	if d.State == "" {
-		d = mirror.Decision{State: mirror.Pending, Reason: mirror.NotLookedAt, Detail: "not looked at yet"}
+		d = mirror.Decision{State: mirror.StatePending, Reason: mirror.ReasonNotLookedAt, Detail: "not looked at yet"}
 	}
-	if now := mirror.Decide(src, c, false); d.State == mirror.Synced && now.State == mirror.Behind {
+	if now := mirror.Decide(src, c, false); d.State == mirror.StateSynced && now.State == mirror.StateBehind {
 		d = now
 	}
 	st := c.Status(src, Refused(d, r.refused))
@@ -169,8 +169,8 @@ func Refused(d mirror.Decision, refused error) mirror.Decision {
 		return d
 	}
 	detail := refused.Error()
-	if d.State != mirror.Misconfigured {
+	if d.State != mirror.StateMisconfigured {
 		detail += "; going on with the last good one: " + strings.TrimSpace(string(d.State)+" "+d.Detail)
 	}
-	return mirror.Decision{State: mirror.Misconfigured, Reason: mirror.BadKubeconfig, Detail: detail}
+	return mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: detail}
 }

@@ -121,8 +121,8 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	switch {
 	case r.fail != nil:
 		return mirror.Copy{}, r.fail
-	case d.Action == mirror.Create && r.secret != nil,
-		d.Action == mirror.Update && (r.secret == nil || r.secret.ResourceVersion != d.Secret.ResourceVersion):
+	case d.Action == mirror.ActionCreate && r.secret != nil,
+		d.Action == mirror.ActionUpdate && (r.secret == nil || r.secret.ResourceVersion != d.Secret.ResourceVersion):
 		return mirror.Copy{}, apierrors.NewConflict(resource, "keystone-fernet-keys", errors.New("it was changed"))
 	}
 	r.writes++

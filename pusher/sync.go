@@ -10,7 +10,7 @@ import (
 
 // Source is where the keys come from. A watcher of the source Secret is one.
 type Source interface {
-	// Seen is what was seen last, and whether that is sure.
+	// Seen is what was seen last, and whether that is fresh.
 	Seen() (mirror.Source, bool)
 	// Get reads it from etcd, by a request that begins after the call.
 	Get(ctx context.Context) (mirror.Source, error)
@@ -18,7 +18,7 @@ type Source interface {
 
 // Remote is one cluster that is to have a copy.
 type Remote interface {
-	// Copy is what was seen last, and whether that is sure.
+	// Copy is what was seen last, and whether that is fresh.
 	Copy() (mirror.Copy, bool)
 	// Look reads it.
 	Look(ctx context.Context) (mirror.Copy, error)
@@ -75,40 +75,40 @@ type Settled struct {
 }
 
 func (o *Outcome) settledNow() Settled {
-	return Settled{o.Source.Owner(), o.Source.Prints(), o.Copy.UID()}
+	return Settled{o.Source.Owner(), o.Source.Fingerprints(), o.Copy.UID()}
 }
 
 // Run syncs a remote. With look it is read first, else only where what is
-// known of it is not sure. It ends when nothing is left to write, or by a
+// known of it is not fresh. It ends when nothing is left to write, or by a
 // failure, which is then the outcome's decision. One at a time may run for a remote.
 func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
-	seen, sure := remote.Copy()
-	o, before := &Outcome{Copy: seen}, seen.Prints()
+	seen, fresh := remote.Copy()
+	o, before := &Outcome{Copy: seen}, seen.Fingerprints()
 	for tries, overtaken := 0, 0; ; {
 		o.Source, _ = s.Source.Seen()
 		// Without a copy only the rows that need none decide.
-		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action != mirror.Look {
+		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action != mirror.ActionLook {
 			return o
 		}
-		if look || !sure {
+		if look || !fresh {
 			seen, err := remote.Look(ctx)
 			if err != nil {
 				return o.failed(err)
 			}
-			o.Copy, o.Looked, look, sure = seen, true, false, true
+			o.Copy, o.Looked, look, fresh = seen, true, false, true
 			continue
 		}
 		if err := s.decide(ctx, o); err != nil {
 			return o.unread(err)
 		}
-		if o.Decision.Action == mirror.None {
-			if o.Decision.State == mirror.Synced {
+		if o.Decision.Action == mirror.ActionNone {
+			if o.Decision.State == mirror.StateSynced {
 				o.Settled = o.settledNow()
 			}
 			return o
 		}
 		if tries == conflicts {
-			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Prints().Equal(before) // replica
+			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Fingerprints().Equal(before) // replica
 			o.Overtaken = overtaken == tries && !another
 			return o
 		}
@@ -125,7 +125,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			o.Copy = seen
 			o.Writes = append(o.Writes, o.Decision)
 			o.Settled = o.settledNow()
-		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.Update:
+		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
 			look = true
 			overtaken++
 		default:
@@ -144,7 +144,7 @@ func (o *Outcome) wroteThis() bool {
 // before, so whoever wrote since makes our write a conflict.
 func (s Sync) decide(ctx context.Context, o *Outcome) error {
 	o.Decision = mirror.Decide(o.Source, o.Copy, s.Force)
-	if !o.Decision.LiveRead && (o.Decision.Action == mirror.None || o.Copy.UID() == s.Known) {
+	if !o.Decision.LiveRead && (o.Decision.Action == mirror.ActionNone || o.Copy.UID() == s.Known) {
 		return nil
 	}
 	src, err := s.Source.Get(ctx)
@@ -163,7 +163,7 @@ func (s Sync) Look(ctx context.Context, remote Remote) *Outcome {
 	o.Source, _ = s.Source.Seen()
 	if o.Copy, err = remote.Look(ctx); err != nil {
 		o.Err = err
-		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.Look {
+		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.ActionLook {
 			return o.failed(err)
 		}
 		return o
@@ -182,8 +182,8 @@ func (o *Outcome) failed(err error) *Outcome {
 // unread makes it the outcome where the live read failed: the remote is as it
 // was, and it is not known what to write.
 func (o *Outcome) unread(err error) *Outcome {
-	o.Decision.Action = mirror.None
-	o.Decision.State = mirror.Behind
+	o.Decision.Action = mirror.ActionNone
+	o.Decision.State = mirror.StateBehind
 	o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
 	o.Err = err
 	return o

@@ -43,7 +43,7 @@ func TestLastTrySucceeds(t *testing.T) {
 		}
 	}
 	src.rotate()
-	if o := s.Run(t.Context(), dfw, true); o.Decision.State != mirror.Synced || o.Overtaken || tries != conflicts {
+	if o := s.Run(t.Context(), dfw, true); o.Decision.State != mirror.StateSynced || o.Overtaken || tries != conflicts {
 		t.Errorf("%s %s after %d tries, overtaken: %v", o.Decision.State, o.Decision.Detail, tries, o.Overtaken)
 	}
 }

@@ -70,7 +70,7 @@ func TestWeek(t *testing.T) {
 		time.Sleep(resync + resync/5)
 		synctest.Wait()
 		for _, name := range f.Names() {
-			expect(t, f.push, name, mirror.Synced)
+			expect(t, f.push, name, mirror.StateSynced)
 			if !f.of(name).holds(src.rotation) {
 				t.Errorf("%s has not the last keys", name)
 			}

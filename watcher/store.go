@@ -46,14 +46,14 @@ func (w *Watcher[T]) watched(secret *corev1.Secret, version string, whole bool) 
 	defer w.mu.Unlock()
 	if w.read && newer(w.version, version) {
 		if whole {
-			w.inDoubt()
+			w.markStale()
 		}
 		return
 	}
 	w.changes++
 	w.missed = time.Time{}
 	if whole {
-		w.doubt = false
+		w.stale = false
 	}
 	w.set(secret, version)
 }

@@ -51,9 +51,9 @@ func TestWhichViewCounts(t *testing.T) {
 		}
 	}
 	for what, tc := range map[string]struct {
-		tale []story
-		seen string
-		sure bool
+		tale  []story
+		seen  string
+		fresh bool
 	}{
 		"nothing":                                      {nil, "", false},
 		"the watch goes on":                            {[]story{event("5"), event("6")}, "6", true},
@@ -81,8 +81,8 @@ func TestWhichViewCounts(t *testing.T) {
 			for _, chapter := range tc.tale {
 				chapter(w, c)
 			}
-			if seen, sure := w.Seen(); seen != tc.seen || sure != tc.sure {
-				t.Errorf("seen %q, sure %v; want %q, %v", seen, sure, tc.seen, tc.sure)
+			if seen, fresh := w.Seen(); seen != tc.seen || fresh != tc.fresh {
+				t.Errorf("seen %q, fresh %v; want %q, %v", seen, fresh, tc.seen, tc.fresh)
 			}
 		})
 	}

@@ -61,7 +61,7 @@ func (w *Watcher[T]) Run(ctx context.Context) {
 		}
 		// What happened since the watch ended is not known.
 		w.mu.Lock()
-		w.inDoubt()
+		w.markStale()
 		w.mu.Unlock()
 		select {
 		case <-ctx.Done():
@@ -174,7 +174,7 @@ func (s stream) Stop() {
 }
 
 // answered notes how a LIST or a WATCH went. The first to fail puts what is
-// seen in doubt: whoever asks for it then finds out with GET.
+// seen in stale: whoever asks for it then finds out with GET.
 func (w *Watcher[T]) answered(ctx context.Context, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -186,14 +186,14 @@ func (w *Watcher[T]) answered(ctx context.Context, err error) {
 	case !w.broken:
 		w.broken = true
 		w.opts.Log.Debug("the watch is broken", "error", err)
-		w.inDoubt()
+		w.markStale()
 	}
 }
 
-// inDoubt has what is seen read again: by poll, or by whoever looks at what
+// markStale has what is seen read again: by poll, or by whoever looks at what
 // changed. w.mu is held.
-func (w *Watcher[T]) inDoubt() {
-	w.doubt = true
+func (w *Watcher[T]) markStale() {
+	w.stale = true
 	if w.opts.Poll == 0 {
 		w.opts.Changed()
 		return
@@ -204,7 +204,7 @@ func (w *Watcher[T]) inDoubt() {
 	}
 }
 
-// poll reads the Secret every now and then, at once when in doubt, and soon
+// poll reads the Secret every now and then, at once when in stale, and soon
 // again after a failure.
 func (w *Watcher[T]) poll(ctx context.Context) {
 	retry := exponential(watchRetryMin, watchRetryMax)

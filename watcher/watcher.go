@@ -38,7 +38,7 @@ type Options[T any] struct {
 	// jittered. 0: never, for those who do it themselves.
 	Poll time.Duration
 	// Changed is called after each change of what is seen, except one by Wrote, and,
-	// without Poll, when it came in doubt. Like the other calls it must neither
+	// without Poll, when it came in stale. Like the other calls it must neither
 	// block nor call the watcher.
 	Changed func()
 	// Connected is called when the cluster has answered a LIST or a WATCH.
@@ -71,7 +71,7 @@ type Watcher[T any] struct {
 	read    bool
 	version string // of what is seen; "" where that is unknown
 	changes uint64 // made by the watch
-	doubt   bool
+	stale   bool
 	broken  bool   // the watch, at its last try
 	err     error  // of the last GET
 	absent  bool   // what is seen is that there is none
@@ -105,12 +105,12 @@ func New[T any](secrets Secrets, name string, opts Options[T]) *Watcher[T] {
 		turn: make(chan struct{}, 1), poke: make(chan struct{}, 1), rewatch: make(chan struct{}, 1)}
 }
 
-// Seen is what was seen last, T's zero value where nothing was. It is sure
+// Seen is what was seen last, T's zero value where nothing was. It is fresh
 // unless there is reason to read the Secret again with Get.
-func (w *Watcher[T]) Seen() (seen T, sure bool) {
+func (w *Watcher[T]) Seen() (seen T, fresh bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen, w.read && !w.doubt
+	return w.seen, w.read && !w.stale
 }
 
 // Read says whether the Secret, or its absence, was ever seen.
@@ -190,7 +190,7 @@ func (w *Watcher[T]) got(secret *corev1.Secret, err error, before uint64) T {
 		default:
 		}
 	}
-	w.err, w.doubt = nil, false
+	w.err, w.stale = nil, false
 	during := w.changes != before
 	if !during {
 		w.listen(secret)
@@ -199,7 +199,7 @@ func (w *Watcher[T]) got(secret *corev1.Secret, err error, before uint64) T {
 		w.set(secret, versionOf(secret))
 	}
 	if during && secret == nil { // an absence has no version: which was first is not known
-		w.inDoubt()
+		w.markStale()
 	}
 	return w.seen
 }

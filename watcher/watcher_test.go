@@ -154,8 +154,8 @@ func TestGetFails(t *testing.T) {
 			t.Errorf("error %v, %d time-outs", err, timeouts)
 		}
 	})
-	if seen, sure := w.Seen(); seen != "5" || !sure {
-		t.Errorf("after a failure %q, %v is seen", seen, sure)
+	if seen, fresh := w.Seen(); seen != "5" || !fresh {
+		t.Errorf("after a failure %q, %v is seen", seen, fresh)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Half of 1,000 remotes goes black: bytes are lost, sockets stay open. The other
@@ -23,7 +23,7 @@ func TestHalfBlack(t *testing.T) {
 	s.synced(alone)
 	s.settle(r)
 	for _, proxy := range proxies {
-		s.must(proxy.Set(ground.Drop))
+		s.must(proxy.Set(testenv.Drop))
 	}
 	fault := time.Now()
 	black := r.places[half:]
@@ -31,11 +31,11 @@ func TestHalfBlack(t *testing.T) {
 	s.turns(rotations, r, alone)
 	table := [][]string{{fmt.Sprintf("%d remotes, %d rotations, each remote for itself", half, rotations), "p50", "p99", "last, p50"}}
 	row := func(name string, r *runner) {
-		table = append(table, []string{name, ms(ground.Percentile(r.each, 50)), ms(ground.Percentile(r.each, 99)), ms(ground.Percentile(r.last, 50))})
+		table = append(table, []string{name, ms(testenv.Percentile(r.each, 50)), ms(testenv.Percentile(r.each, 99)), ms(testenv.Percentile(r.last, 50))})
 	}
 	row("beside 500 that went black", r)
 	row("alone", alone)
-	x := ratio(ground.Percentile(r.each, 99), ground.Percentile(alone.each, 99))
+	x := ratio(testenv.Percentile(r.each, 99), testenv.Percentile(alone.each, 99))
 	t.Log(markdown(append(table, []string{"ratio", "", fmt.Sprintf("%.2f", x), ""})))
 	if x > mostBeside {
 		t.Errorf("p99 of the healthy half is %.2f times that of as many alone, the bar is %.2f", x, mostBeside)
@@ -51,9 +51,9 @@ func TestHalfBlack(t *testing.T) {
 }
 
 // proxies are one before each of the remotes' clusters.
-func (s *stand) proxies() map[*ground.Cluster]*ground.Proxy {
+func (s *stand) proxies() map[*testenv.Cluster]*testenv.Proxy {
 	s.Helper()
-	all := map[*ground.Cluster]*ground.Proxy{}
+	all := map[*testenv.Cluster]*testenv.Proxy{}
 	for _, c := range shared.Clusters(regions...) {
 		proxy, err := c.Proxy()
 		s.must(err)

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Three remotes a round trip of 100 ms away are equal at most one such round
@@ -24,14 +24,14 @@ func TestDistance(t *testing.T) {
 	s.turns(rotations, r, l)
 	table := [][]string{{"last of 3 remotes", "p50", "p99"}}
 	row := func(name string, took []time.Duration) {
-		table = append(table, []string{name, ms(ground.Percentile(took, 50)), ms(ground.Percentile(took, 99))})
+		table = append(table, []string{name, ms(testenv.Percentile(took, 50)), ms(testenv.Percentile(took, 99))})
 	}
 	row("fernetcast, near", near)
 	row("fernetcast, 100 ms of round trip away", r.last)
 	row("the least possible, 100 ms of round trip away", l.last)
 	t.Log(markdown(table))
 	for _, p := range []float64{50, 99} {
-		if took, most := ground.Percentile(r.last, p), ground.Percentile(near, p)+roundTrip; took > most {
+		if took, most := testenv.Percentile(r.last, p), testenv.Percentile(near, p)+roundTrip; took > most {
 			t.Errorf("p%.0f is %v, the bar is %v", p, took, most)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Remotes without the Secret have it within 1.5 times the least possible where
@@ -15,15 +15,15 @@ import (
 func TestFirstSync(t *testing.T) {
 	table := [][]string{{"remotes", "starts", "fernetcast p50", "worst", "the least possible p50", "worst", "ratio p50"}}
 	for _, size := range []struct{ remotes, starts int }{{3, 5}, {1000, 3}} {
-		var took, leastTook []time.Duration
+		var took, baselineTook []time.Duration
 		for range size.starts {
 			took = append(took, firstSync(t, (*stand).ours, size.remotes))
-			leastTook = append(leastTook, firstSync(t, (*stand).least, size.remotes))
+			baselineTook = append(baselineTook, firstSync(t, (*stand).baseline, size.remotes))
 		}
-		x := ratio(ground.Percentile(took, 50), ground.Percentile(leastTook, 50))
+		x := ratio(testenv.Percentile(took, 50), testenv.Percentile(baselineTook, 50))
 		row := []string{strconv.Itoa(size.remotes), strconv.Itoa(size.starts)}
-		for _, all := range [][]time.Duration{took, leastTook} {
-			row = append(row, ms(ground.Percentile(all, 50)), ms(slices.Max(all)))
+		for _, all := range [][]time.Duration{took, baselineTook} {
+			row = append(row, ms(testenv.Percentile(all, 50)), ms(slices.Max(all)))
 		}
 		table = append(table, append(row, fmt.Sprintf("%.2f", x)))
 		if worst := slices.Max(took); size.remotes == 3 && worst > mostFirst {

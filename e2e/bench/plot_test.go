@@ -63,7 +63,7 @@ var drawing = template.Must(template.New("").Parse(`<svg xmlns="http://www.w3.or
 `))
 
 // plot draws the costs of the plotted sizes to a file.
-func plot(path string, ours, least []cost) error {
+func plot(path string, ours, baseline []cost) error {
 	titles := [][2]string{
 		{"milliseconds", "last remote, p50, ms"}, {"MiB", "resident memory, MiB"}, {"goroutines", "goroutines"},
 	}
@@ -71,13 +71,13 @@ func plot(path string, ours, least []cost) error {
 	for i, title := range titles {
 		of := measures[title[0]]
 		most := 0.0
-		for _, c := range slices.Concat(ours, least) {
+		for _, c := range slices.Concat(ours, baseline) {
 			most = max(most, of(c))
 		}
 		most = roundUp(most)
 		panels = append(panels, panel{
 			Left: margin + i*(panelWidth+panelGap), Title: title[1], Most: fmt.Sprint(most),
-			Ours: points(ours, of, most), Least: points(least, of, most),
+			Ours: points(ours, of, most), Least: points(baseline, of, most),
 		})
 	}
 	var out strings.Builder

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // A rotation is one request to each remote that is up, and none to the main,
@@ -70,7 +70,7 @@ func (s *stand) requests() map[string]map[string]int {
 	return all
 }
 
-func (s *stand) requestsTo(c *ground.Cluster) map[string]int {
+func (s *stand) requestsTo(c *testenv.Cluster) map[string]int {
 	s.Helper()
 	text, err := c.Client().CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(s.ctx)
 	s.must(err)

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The stamp on each copy and the watch on each remote cost something, whoever
@@ -22,10 +22,10 @@ func TestShare(t *testing.T) {
 				start func(*stand, *side, int, ...string) *runner
 				args  []string
 			}{
-				{"the least possible", (*stand).least, nil},
-				{"with the stamp", (*stand).least, []string{"-stamp"}},
-				{"with the watch", (*stand).least, []string{"-watch"}},
-				{"with both", (*stand).least, []string{"-stamp", "-watch"}},
+				{"the least possible", (*stand).baseline, nil},
+				{"with the stamp", (*stand).baseline, []string{"-stamp"}},
+				{"with the watch", (*stand).baseline, []string{"-watch"}},
+				{"with both", (*stand).baseline, []string{"-stamp", "-watch"}},
 				{"fernetcast", (*stand).ours, nil},
 			}
 			sides := s.several(len(programs), size.remotes)
@@ -37,12 +37,12 @@ func TestShare(t *testing.T) {
 			}
 			s.turns(size.rotations, all...)
 			for i, r := range all {
-				p50 := ground.Percentile(r.last, 50)
-				table = append(table, []string{programs[i].name, ms(p50), fmt.Sprintf("%.2f", ratio(p50, ground.Percentile(all[0].last, 50))), r.work(r.used), r.work(r.servers)})
+				p50 := testenv.Percentile(r.last, 50)
+				table = append(table, []string{programs[i].name, ms(p50), fmt.Sprintf("%.2f", ratio(p50, testenv.Percentile(all[0].last, 50))), r.work(r.used), r.work(r.servers)})
 			}
 			t.Log(markdown(table))
 			ours, both := all[4], all[3]
-			if x := ratio(ground.Percentile(ours.last, 50), ground.Percentile(both.last, 50)); x > mostRatio {
+			if x := ratio(testenv.Percentile(ours.last, 50), testenv.Percentile(both.last, 50)); x > mostRatio {
 				t.Errorf("p50 is %.2f times that of the least that does the same, the bar is %.2f", x, mostRatio)
 			}
 		})

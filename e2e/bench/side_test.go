@@ -14,7 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // side is a main's namespace, and places for copies of its Secret. There are
@@ -32,13 +32,13 @@ type side struct {
 // any other: it has a token, a client and connections of its own.
 type place struct {
 	name       string
-	cluster    *ground.Cluster
+	cluster    *testenv.Cluster
 	namespace  string
 	kubeconfig []byte
 }
 
 // by is the side with some of its places, from first to end, by way of proxies.
-func (d *side) by(proxies map[*ground.Cluster]*ground.Proxy, first, end int) *side {
+func (d *side) by(proxies map[*testenv.Cluster]*testenv.Proxy, first, end int) *side {
 	far := *d
 	far.places = slices.Clone(d.places)
 	for i := first; i < end; i++ {
@@ -98,12 +98,12 @@ func newSide(ctx context.Context, name string) (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, role := range map[string]ground.Role{"sidecar": ground.SidecarRole, "operator": ground.OperatorRole} {
-		kubeconfig, err := main.Kubeconfig(ctx, ground.Access{Namespace: namespace, Role: role})
+	for name, role := range map[string]testenv.Role{"sidecar": testenv.SidecarRole, "operator": testenv.OperatorRole} {
+		kubeconfig, err := main.Kubeconfig(ctx, testenv.Access{Namespace: namespace, Role: role})
 		if err != nil {
 			return nil, err
 		}
-		if err := ground.WriteFile(dir, name, kubeconfig); err != nil {
+		if err := testenv.WriteFile(dir, name, kubeconfig); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +150,7 @@ func (d *side) place(ctx context.Context, i int) (place, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.namespace}}
 	_, err := p.cluster.Client().CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err == nil {
-		p.kubeconfig, err = p.cluster.Kubeconfig(ctx, ground.Access{Namespace: p.namespace, Role: ground.RemoteRole})
+		p.kubeconfig, err = p.cluster.Kubeconfig(ctx, testenv.Access{Namespace: p.namespace, Role: testenv.RemoteRole})
 	}
 	if err != nil {
 		return place{}, fmt.Errorf("making %s: %w", p.name, err)

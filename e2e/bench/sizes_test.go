@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // cost is what a number of remotes costs one program.
@@ -24,42 +24,42 @@ func TestSizes(t *testing.T) {
 	latency := [][]string{{"remotes", "rotations", "fernetcast p50", "p99", "the least possible p50", "p99", "ratio p50", "p99"}}
 	costs := [][]string{{"remotes", "fernetcast: memory", "goroutines", "the least possible: memory", "goroutines"}}
 	work := [][]string{{"remotes", "fernetcast itself", "API servers meanwhile", "the least possible itself", "API servers meanwhile"}}
-	var ours, least []cost
+	var ours, baseline []cost
 	for _, size := range sizes {
 		t.Run(strconv.Itoa(size.remotes), func(t *testing.T) {
 			s := newStand(t)
 			a, b := s.sides(size.remotes)
 			r, l := s.both(a, b, size.remotes)
 			s.turns(size.rotations, r, l)
-			ours, least = append(ours, s.cost(r)), append(least, s.cost(l))
+			ours, baseline = append(ours, s.cost(r)), append(baseline, s.cost(l))
 			s.judgeMemory(ours[len(ours)-1])
 			work = append(work, []string{strconv.Itoa(size.remotes), r.work(r.used), r.work(r.servers), l.work(l.used), l.work(l.servers)})
 			latency = append(latency, s.compare(r, l, size.most))
-			costs = append(costs, append(costRow(ours), costRow(least)[1:]...))
+			costs = append(costs, append(costRow(ours), costRow(baseline)[1:]...))
 		})
 	}
 	t.Log("from the main's commit to the last remote's\n" + markdown(latency))
 	t.Log("where the time goes: processor time for each remote and rotation\n" + markdown(work))
 	t.Log("resident memory at its highest, and goroutines, after these rotations\n" + markdown(costs))
-	if len(least) < len(sizes) {
+	if len(baseline) < len(sizes) {
 		return // some were not run, or did not come to an end
 	}
 	judgeGrowth(t, ours)
-	if err := plot("../../docs/performance.svg", ours, least); err != nil {
+	if err := plot("../../docs/performance.svg", ours, baseline); err != nil {
 		t.Error(err)
 	}
 }
 
 // compare makes the row for ours and the least possible, and judges it.
-func (s *stand) compare(ours, least *runner, most float64) []string {
+func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	s.Helper()
 	n := len(ours.places)
 	row := []string{strconv.Itoa(n), strconv.Itoa(len(ours.last))}
-	for _, r := range []*runner{ours, least} {
-		row = append(row, ms(ground.Percentile(r.last, 50)), ms(ground.Percentile(r.last, 99)))
+	for _, r := range []*runner{ours, baseline} {
+		row = append(row, ms(testenv.Percentile(r.last, 50)), ms(testenv.Percentile(r.last, 99)))
 	}
 	for _, p := range []float64{50, 99} {
-		x := ratio(ground.Percentile(ours.last, p), ground.Percentile(least.last, p))
+		x := ratio(testenv.Percentile(ours.last, p), testenv.Percentile(baseline.last, p))
 		row = append(row, fmt.Sprintf("%.2f", x))
 		// Of fewer rotations p99 is the slowest one, and no figure.
 		if most > 0 && x > most && (p == 50 || n == 3) {
@@ -82,7 +82,7 @@ func (s *stand) cost(r *runner) cost {
 	r.over()
 	goroutines, err := r.Goroutines(s.ctx)
 	s.must(err)
-	return cost{len(r.places), ground.Percentile(r.last, 50), peak, goroutines}
+	return cost{len(r.places), testenv.Percentile(r.last, 50), peak, goroutines}
 }
 
 func (s *stand) judgeMemory(c cost) {

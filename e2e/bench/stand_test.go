@@ -11,27 +11,27 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const mainRegion = "sjc"
 
 var (
-	shared *ground.Ground
+	shared *testenv.Env
 	// regions have the remotes, which are namespaces of these three clusters.
 	regions = []string{"dfw", "iad", "ord"}
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(ground.Main(m, &shared, append([]string{mainRegion}, regions...)...))
+	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, regions...)...))
 }
 
 // The two that are measured. Both are built without a trace of this process,
 // and each is a process of its own.
 var (
-	shipped = sync.OnceValues(func() (*ground.Program, error) { return shared.Program(context.Background()) })
-	barest  = sync.OnceValues(func() (*ground.Program, error) {
-		return shared.Companion(context.Background(), "bench/least")
+	shipped = sync.OnceValues(func() (*testenv.Program, error) { return shared.Program(context.Background()) })
+	barest  = sync.OnceValues(func() (*testenv.Program, error) {
+		return shared.Companion(context.Background(), "bench/baseline")
 	})
 )
 
@@ -41,8 +41,8 @@ type stand struct {
 	*testing.T
 	ctx  context.Context
 	fail context.CancelCauseFunc
-	main *ground.Cluster
-	seen map[string]*ground.History
+	main *testenv.Cluster
+	seen map[string]*testenv.History
 }
 
 func newStand(t *testing.T) *stand {
@@ -50,7 +50,7 @@ func newStand(t *testing.T) *stand {
 	limited, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	ctx, fail := context.WithCancelCause(limited)
 	t.Cleanup(func() { fail(nil); cancel() })
-	s := &stand{T: t, ctx: ctx, fail: fail, main: shared.Cluster(mainRegion), seen: map[string]*ground.History{}}
+	s := &stand{T: t, ctx: ctx, fail: fail, main: shared.Cluster(mainRegion), seen: map[string]*testenv.History{}}
 	for _, c := range shared.Clusters() {
 		history, err := c.FollowAll(ctx)
 		s.must(err)
@@ -69,7 +69,7 @@ func (s *stand) must(err error) {
 
 // runner is a program at work for a side.
 type runner struct {
-	*ground.Process
+	*testenv.Process
 	*side
 	// places are those whose copies are waited for.
 	places  []place
@@ -93,8 +93,8 @@ func (s *stand) ours(side *side, n int, args ...string) *runner {
 	return s.start(program.With(args...), side, side.places[:n])
 }
 
-// least starts the least possible in the same way.
-func (s *stand) least(side *side, n int, args ...string) *runner {
+// baseline starts the least possible in the same way.
+func (s *stand) baseline(side *side, n int, args ...string) *runner {
 	s.Helper()
 	program, err := barest()
 	s.must(err)
@@ -103,20 +103,20 @@ func (s *stand) least(side *side, n int, args ...string) *runner {
 
 // both starts ours and then the least possible, for n places of a side each, and
 // waits until the copies are made.
-func (s *stand) both(a, b *side, n int) (ours, least *runner) {
+func (s *stand) both(a, b *side, n int) (ours, baseline *runner) {
 	s.Helper()
 	ours = s.ours(a, n)
 	s.synced(ours)
-	least = s.least(b, n)
-	s.synced(least)
-	return ours, least
+	baseline = s.baseline(b, n)
+	s.synced(baseline)
+	return ours, baseline
 }
 
-func (s *stand) start(p *ground.Program, side *side, places []place) *runner {
+func (s *stand) start(p *testenv.Program, side *side, places []place) *runner {
 	s.Helper()
 	clusters := s.TempDir()
 	for _, place := range places {
-		s.must(ground.WriteFile(clusters, place.name, place.kubeconfig))
+		s.must(testenv.WriteFile(clusters, place.name, place.kubeconfig))
 	}
 	r := &runner{side: side, places: places, started: time.Now()}
 	var err error

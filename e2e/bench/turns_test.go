@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -70,7 +70,7 @@ func (s *stand) rotate(r *runner) []time.Duration {
 	s.Helper()
 	rotation, err := s.main.Rotate(s.ctx, r.namespace, r.keys)
 	s.must(err)
-	source, err := s.seen[mainRegion].Await(s.ctx, func(v ground.Version) bool {
+	source, err := s.seen[mainRegion].Await(s.ctx, func(v testenv.Version) bool {
 		return v.Secret.ResourceVersion == rotation.ResourceVersion
 	})
 	s.must(err)
@@ -88,7 +88,7 @@ func (s *stand) synced(r *runner) []time.Duration {
 
 // copied waits until every place has the keys, and tells when each committed
 // them.
-func (s *stand) copied(places []place, keys ground.Repository) []time.Time {
+func (s *stand) copied(places []place, keys testenv.Repository) []time.Time {
 	s.Helper()
 	waiting := map[string]map[string]bool{} // namespaces by cluster
 	for _, name := range regions {
@@ -102,7 +102,7 @@ func (s *stand) copied(places []place, keys ground.Repository) []time.Time {
 		if len(namespaces) == 0 {
 			continue
 		}
-		_, err := s.seen[name].Await(s.ctx, func(v ground.Version) bool {
+		_, err := s.seen[name].Await(s.ctx, func(v testenv.Version) bool {
 			if namespaces[v.Secret.Namespace] && keys.Equal(v.Keys()) {
 				delete(namespaces, v.Secret.Namespace)
 				at = append(at, v.Seen)
@@ -130,7 +130,7 @@ func (s *stand) settle(r *runner) {
 	s.Helper()
 	const every = time.Second
 	before := time.Duration(-1)
-	s.must(ground.Until(s.ctx, every, func(context.Context) error {
+	s.must(testenv.Until(s.ctx, every, func(context.Context) error {
 		now, err := r.CPU()
 		used, first := now-before, before < 0
 		before = now

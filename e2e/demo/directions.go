@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // directions are for a visitor with another terminal.
@@ -16,7 +16,7 @@ func (s *stage) directions() []string {
 		fmt.Sprintf("  curl http://%s/statusz", s.listen),
 		"  tail -f " + s.log,
 		"To disturb a region, and see it mended:",
-		fmt.Sprintf("  kubectl --kubeconfig %s delete secret %s", filepath.Join(s.dir, "admin-dfw"), ground.SecretName),
+		fmt.Sprintf("  kubectl --kubeconfig %s delete secret %s", filepath.Join(s.dir, "admin-dfw"), testenv.SecretName),
 		"Ctrl-C ends everything and removes it.",
 	}
 }

@@ -60,7 +60,7 @@ func show(ctx context.Context, view *screen, length time.Duration) (*record, err
 		defer func() {
 			view.say("Stopping everything and removing its data.")
 			s.tokens.stop()
-			if err := s.ground.Close(); err != nil {
+			if err := s.env.Close(); err != nil {
 				view.say("Not everything could be removed: %v", err)
 			}
 		}()

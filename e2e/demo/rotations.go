@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const rotateEvery = 3 * time.Second
@@ -37,10 +37,10 @@ func (r *record) summary() string {
 // region after each rotation. An error is one of the stage's own; a region that
 // is late goes on record.
 func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) error {
-	histories := map[string]*ground.History{}
+	histories := map[string]*testenv.History{}
 	// A rotation that has begun is looked at to its end.
 	looking := context.WithoutCancel(ctx)
-	for _, c := range s.ground.Clusters() {
+	for _, c := range s.env.Clusters() {
 		h, err := c.Follow(looking, namespace)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) e
 	}
 }
 
-func (s *stage) rotate(ctx context.Context, view *screen, record *record, histories map[string]*ground.History) error {
+func (s *stage) rotate(ctx context.Context, view *screen, record *record, histories map[string]*testenv.History) error {
 	rotation, err := s.rotateMain(ctx)
 	if err != nil {
 		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
@@ -75,7 +75,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	defer cancel()
 	delays, err := arrivals(soon, rotation.Keys, histories)
 	if err == nil {
-		err = ground.Until(soon, 20*time.Millisecond, s.allSynced)
+		err = testenv.Until(soon, 20*time.Millisecond, s.allSynced)
 	}
 	primary := rotation.Keys.Primary()
 	if err != nil {
@@ -95,16 +95,16 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 }
 
 // rotateMain has keystone-manage rotate, where it is installed.
-func (s *stage) rotateMain(ctx context.Context) (ground.Rotation, error) {
+func (s *stage) rotateMain(ctx context.Context) (testenv.Rotation, error) {
 	if s.tokens == nil {
-		return s.ground.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
+		return s.env.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
 	}
 	return s.tokens[0].Rotate(ctx, maxActive)
 }
 
 // showToken shows a token once every region's Keystone sees the keys. One that
 // is refused goes on record.
-func (s *stage) showToken(ctx context.Context, view *screen, record *record, keys ground.Repository) error {
+func (s *stage) showToken(ctx context.Context, view *screen, record *record, keys testenv.Repository) error {
 	if s.tokens == nil {
 		return nil
 	}
@@ -124,14 +124,14 @@ func (s *stage) showToken(ctx context.Context, view *screen, record *record, key
 
 // arrivals is how long after the main each region had exactly these keys, as
 // seen in their etcds.
-func arrivals(ctx context.Context, keys ground.Repository, histories map[string]*ground.History) (map[string]time.Duration, error) {
-	seen := map[string]*ground.Version{}
+func arrivals(ctx context.Context, keys testenv.Repository, histories map[string]*testenv.History) (map[string]time.Duration, error) {
+	seen := map[string]*testenv.Version{}
 	waits, ctx := errgroup.WithContext(ctx)
 	for name, history := range histories {
-		at := &ground.Version{}
+		at := &testenv.Version{}
 		seen[name] = at
 		waits.Go(func() (err error) {
-			*at, err = history.Await(ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
+			*at, err = history.Await(ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -26,10 +26,10 @@ func remoteRegions() []string { return []string{"dfw", "iad", "ord"} }
 
 // stage is everything that runs, and where it is.
 type stage struct {
-	ground  *ground.Ground
-	program *ground.Program
-	syncer  *ground.Process // `fernetcast run`
-	watch   *ground.Process // `fernetcast status --watch`
+	env     *testenv.Env
+	program *testenv.Program
+	syncer  *testenv.Process // `fernetcast run`
+	watch   *testenv.Process // `fernetcast status --watch`
 	tokens  identity
 	listen  string
 
@@ -40,11 +40,11 @@ type stage struct {
 // stage comes back with an error, too, when there is something to close.
 func setStage(ctx context.Context, view *screen) (*stage, error) {
 	view.say("Starting four control planes: the main region %s, and %s.", mainRegion, strings.Join(remoteRegions(), ", "))
-	g, err := ground.Open(ctx, os.Stderr)
+	g, err := testenv.Open(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{ground: g}
+	s := &stage{env: g}
 	if err := g.Start(ctx, append(remoteRegions(), mainRegion)...); err != nil {
 		return s, err
 	}
@@ -69,7 +69,7 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	}
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := ground.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
+	if err := testenv.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
 		return s, fmt.Errorf("waiting for the first time that all are Synced: %w\n%s", err, s.syncer.Stderr.Tail(10))
 	}
 	if s.tokens, err = s.openIdentity(ctx, view); err != nil {
@@ -81,13 +81,13 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 
 // furnish makes the keys, and every kubeconfig.
 func (s *stage) furnish(ctx context.Context) (err error) {
-	if s.dir, err = s.ground.Directory("demo-"); err != nil {
+	if s.dir, err = s.env.Directory("demo-"); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(s.dir, "clusters"), 0o700); err != nil {
 		return fmt.Errorf("making a place for kubeconfigs: %w", err)
 	}
-	for _, c := range s.ground.Clusters() {
+	for _, c := range s.env.Clusters() {
 		place := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 		if _, err := c.Client().CoreV1().Namespaces().Create(ctx, place, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("creating namespace %s in %s: %w", namespace, c.Name, err)
@@ -96,37 +96,37 @@ func (s *stage) furnish(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := ground.WriteFile(s.dir, "admin-"+c.Name, admin); err != nil {
+		if err := testenv.WriteFile(s.dir, "admin-"+c.Name, admin); err != nil {
 			return err
 		}
 	}
-	home := s.ground.Cluster(mainRegion)
-	if _, err := home.Put(ctx, namespace, s.ground.Keys.NewRepository(8, maxActive)); err != nil {
+	home := s.env.Cluster(mainRegion)
+	if _, err := home.Put(ctx, namespace, s.env.Keys.NewRepository(8, maxActive)); err != nil {
 		return fmt.Errorf("putting keys into %s: %w", mainRegion, err)
 	}
 	for _, name := range remoteRegions() {
-		if err := s.kubeconfig(ctx, s.ground.Cluster(name), ground.RemoteRole, filepath.Join("clusters", name)); err != nil {
+		if err := s.kubeconfig(ctx, s.env.Cluster(name), testenv.RemoteRole, filepath.Join("clusters", name)); err != nil {
 			return err
 		}
 	}
-	if err := s.kubeconfig(ctx, home, ground.SidecarRole, "sidecar"); err != nil {
+	if err := s.kubeconfig(ctx, home, testenv.SidecarRole, "sidecar"); err != nil {
 		return err
 	}
-	return s.kubeconfig(ctx, home, ground.OperatorRole, "operator")
+	return s.kubeconfig(ctx, home, testenv.OperatorRole, "operator")
 }
 
-func (s *stage) kubeconfig(ctx context.Context, c *ground.Cluster, role ground.Role, path string) error {
-	data, err := c.Kubeconfig(ctx, ground.Access{Namespace: namespace, Role: role})
+func (s *stage) kubeconfig(ctx context.Context, c *testenv.Cluster, role testenv.Role, path string) error {
+	data, err := c.Kubeconfig(ctx, testenv.Access{Namespace: namespace, Role: role})
 	if err != nil {
 		return err
 	}
 	full := s.path(path)
-	return ground.WriteFile(filepath.Dir(full), filepath.Base(full), data)
+	return testenv.WriteFile(filepath.Dir(full), filepath.Base(full), data)
 }
 
 // startSyncer starts what the sidecar runs, with the sidecar's own rights.
 func (s *stage) startSyncer() (err error) {
-	if s.listen, err = s.ground.Address(); err != nil {
+	if s.listen, err = s.env.Address(); err != nil {
 		return err
 	}
 	s.log = filepath.Join(s.dir, "run.log")
@@ -151,7 +151,7 @@ func (s *stage) as(who string, args []string) []string {
 
 // allSynced is nil when /statusz shows every remote Synced with the main's primary.
 func (s *stage) allSynced(ctx context.Context) error {
-	status, err := ground.Statusz(ctx, s.listen)
+	status, err := testenv.Statusz(ctx, s.listen)
 	if err != nil {
 		return err
 	}

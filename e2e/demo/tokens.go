@@ -15,14 +15,14 @@ import (
 type identity []*keystone.Region
 
 // openIdentity starts the Keystones on the keys that the regions have. The
-// stage's ground removes them.
+// stage's env removes them.
 func (s *stage) openIdentity(ctx context.Context, view *screen) (identity, error) {
 	if err := keystone.Installed(); err != nil {
 		view.say("No tokens are shown. %v", err)
 		return nil, nil
 	}
 	view.say("Starting a Keystone in each region, over one database.")
-	cloud, err := keystone.Open(ctx, s.ground)
+	cloud, err := keystone.Open(ctx, s.env)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (s *stage) openIdentity(ctx context.Context, view *screen) (identity, error
 	starting, starts := errgroup.WithContext(ctx)
 	for i, name := range names {
 		starting.Go(func() (err error) {
-			all[i], err = cloud.Region(context.WithoutCancel(starts), s.ground.Cluster(name), namespace, maxActive)
+			all[i], err = cloud.Region(context.WithoutCancel(starts), s.env.Cluster(name), namespace, maxActive)
 			return err
 		})
 	}

@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // What GitOps did to this very Secret: emptied, or deleted, and keys set up anew
@@ -23,7 +23,7 @@ func TestSetUpAnew(t *testing.T) {
 // emptied takes the keys out of the main's Secret.
 func (s *stage) emptied() {
 	s.Helper()
-	_, err := s.site.Home.Put(s.ctx, s.ns, ground.Repository{})
+	_, err := s.site.Home.Put(s.ctx, s.ns, testenv.Repository{})
 	s.must(err)
 	s.writes++
 }
@@ -33,7 +33,7 @@ func (s *stage) recreated() {
 	s.Helper()
 	s.must(s.site.Home.Delete(s.ctx, s.ns))
 	_, err := s.site.Home.Client().CoreV1().Secrets(s.ns).Create(s.ctx,
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: ground.SecretName}}, metav1.CreateOptions{})
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName}}, metav1.CreateOptions{})
 	s.must(err)
 	s.writes += 2
 }
@@ -72,6 +72,6 @@ func (s *stage) setUpAnew(empty, anew string, wayOut func()) {
 func (s *stage) held(reason string) {
 	s.Helper()
 	for _, name := range remotes {
-		s.shows(name, func(r *ground.RemoteStatus) bool { return r.State == "Held" && r.Reason == reason })
+		s.shows(name, func(r *testenv.RemoteStatus) bool { return r.State == "Held" && r.Reason == reason })
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/fernet/fernet-go"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
 	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const arrivals = 10
@@ -26,7 +26,7 @@ func TestArrival(t *testing.T) {
 	for _, name := range remotes {
 		took[name] = map[string][]time.Duration{}
 	}
-	histories := map[string]*ground.History{}
+	histories := map[string]*testenv.History{}
 	for _, name := range all {
 		var err error
 		histories[name], err = shared.Cluster(name).Follow(s.ctx, s.ns)
@@ -58,7 +58,7 @@ func TestArrival(t *testing.T) {
 	for _, name := range remotes {
 		for _, step := range steps {
 			percentile := func(p float64) time.Duration {
-				return ground.Percentile(took[name][step], p).Round(100 * time.Microsecond)
+				return testenv.Percentile(took[name][step], p).Round(100 * time.Microsecond)
 			}
 			fmt.Fprintf(&table, "\n| %s | %s | %v | %v |", name, step, percentile(50), percentile(99))
 		}
@@ -86,8 +86,8 @@ func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 
 // arrive is when a remote's cluster had the keys, when its pod saw them, and when
 // its Keystone took a token of the staged one.
-func (s *stage) arrive(name string, h *ground.History, keys ground.Repository, token keystone.Token) ([]time.Time, error) {
-	v, err := h.Await(s.ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
+func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository, token keystone.Token) ([]time.Time, error) {
+	v, err := h.Await(s.ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *stage) arrive(name string, h *ground.History, keys ground.Repository, t
 	if err != nil {
 		return nil, err
 	}
-	err = ground.Until(s.ctx, time.Millisecond, func(ctx context.Context) error {
+	err = testenv.Until(s.ctx, time.Millisecond, func(ctx context.Context) error {
 		answer, err := s.regions[name].Validate(ctx, token)
 		if err == nil && answer.Status != good {
 			err = fmt.Errorf("%s says %d to a token of the key that is staged", name, answer.Status)
@@ -106,9 +106,9 @@ func (s *stage) arrive(name string, h *ground.History, keys ground.Repository, t
 }
 
 // committed is when a cluster had the keys.
-func (s *stage) committed(h *ground.History, keys ground.Repository) time.Time {
+func (s *stage) committed(h *testenv.History, keys testenv.Repository) time.Time {
 	s.Helper()
-	v, err := h.Await(s.ctx, func(v ground.Version) bool { return keys.Equal(v.Keys()) })
+	v, err := h.Await(s.ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
 	s.must(err)
 	return v.Seen
 }

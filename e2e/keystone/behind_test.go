@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
 	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Without fernetcast, the first token is lost at two generations behind: not
@@ -52,11 +52,11 @@ func TestCutOff(t *testing.T) {
 	for _, missed := range []int{1, 2, maxActive - 1, maxActive} {
 		before := s.keys.Primary()
 		tokens := s.issueAll()
-		s.must(s.paths["dfw"].Set(ground.Refuse))
+		s.must(s.paths["dfw"].Set(testenv.Refuse))
 		for behind := 1; behind <= missed; behind++ {
 			s.sees(s.rotate(), but("dfw")...)
 			tokens = append(tokens, s.issueAll()...)
-			s.shows("dfw", func(r *ground.RemoteStatus) bool {
+			s.shows("dfw", func(r *testenv.RemoteStatus) bool {
 				// With no key left of those, it cannot be told any more.
 				known := r.Behind != nil && *r.Behind == behind
 				return r.State == "Unreachable" && known == (behind < maxActive)
@@ -66,9 +66,9 @@ func TestCutOff(t *testing.T) {
 				s.is(s.byGeneration(token, s.keys.Primary()), token, but("dfw")...)
 			}
 		}
-		s.must(s.paths["dfw"].Set(ground.Pass))
+		s.must(s.paths["dfw"].Set(testenv.Pass))
 		if missed == maxActive {
-			s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Held" && r.Reason == "Discontinuous" })
+			s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Held" && r.Reason == "Discontinuous" })
 			s.is(refused, s.issue(mainRegion), "dfw")
 			s.exits(0, s.site, "push", "dfw", "--force")
 		}
@@ -101,7 +101,7 @@ func (s *stage) byGeneration(token keystone.Token, primary int) int {
 // Gated by wait, a rotation waits for a remote that is cut off, and no token is lost.
 func TestGatedRotation(t *testing.T) {
 	s := newStage(t, 4) // a remote that lags signs longer with the primary of before
-	s.must(s.paths["iad"].Set(ground.Refuse))
+	s.must(s.paths["iad"].Set(testenv.Refuse))
 	s.sees(s.rotate(), but("iad")...)
 	tokens := s.issueAll()
 	gate := []string{"wait", "--settle", "2s", "--timeout"}
@@ -111,7 +111,7 @@ func TestGatedRotation(t *testing.T) {
 	for _, token := range append(tokens, s.issueAll()...) {
 		s.is(good, token, all...)
 	}
-	s.must(s.paths["iad"].Set(ground.Pass))
+	s.must(s.paths["iad"].Set(testenv.Pass))
 	s.exits(0, s.site, append(gate, "1m")...)
 	s.sees(s.keys, all...)
 	s.sees(s.rotate(), all...)

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"text/template"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The programs of Debian's package keystone.
@@ -41,15 +41,15 @@ func Installed() error {
 
 // Cloud is one identity. Its methods may be called concurrently.
 type Cloud struct {
-	ground *ground.Ground
-	dir    string
+	env *testenv.Env
+	dir string
 	// user and group own the key files: keystone-manage wants to be told.
 	user, group string
 }
 
 // Open makes the database, with one user in it: about ten seconds. It is gone
-// with the ground.
-func Open(ctx context.Context, g *ground.Ground) (*Cloud, error) {
+// with the env.
+func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	if err := Installed(); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func Open(ctx context.Context, g *ground.Ground) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cloud{ground: g, dir: dir}
+	c := &Cloud{env: g, dir: dir}
 	if c.user, c.group, err = whoAmI(); err != nil {
 		return nil, err
 	}

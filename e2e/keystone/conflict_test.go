@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // A rotation job whose PUT is overtaken is run again on its dirty scratch folder,
@@ -22,7 +22,7 @@ func TestJobThatLostItsPut(t *testing.T) {
 	s.must(err)
 	job.Overtaken = func() error {
 		s.writes++
-		_, err := s.site.Home.Client().CoreV1().Secrets(s.ns).Patch(s.ctx, ground.SecretName, types.MergePatchType,
+		_, err := s.site.Home.Client().CoreV1().Secrets(s.ns).Patch(s.ctx, testenv.SecretName, types.MergePatchType,
 			[]byte(`{"metadata":{"labels":{"touched":"by-somebody"}}}`), metav1.PatchOptions{})
 		return err
 	}

@@ -3,7 +3,7 @@ package keystone_test
 import (
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The main is lost and another region takes over; the old main rotates on in
@@ -12,17 +12,17 @@ import (
 // new main never had.
 func TestMainLost(t *testing.T) {
 	s := newStage(t, 3)
-	paths := map[string]*ground.Proxy{}
+	paths := map[string]*testenv.Proxy{}
 	heir := s.at("dfw")
 	for _, name := range but("dfw") {
 		var err error
 		paths[name], err = shared.Cluster(name).Proxy()
 		s.must(err)
 		s.Cleanup(paths[name].Close)
-		s.must(heir.Join(s.ctx, shared.Cluster(name), ground.Access{Server: paths[name].URL()}))
+		s.must(heir.Join(s.ctx, shared.Cluster(name), testenv.Access{Server: paths[name].URL()}))
 	}
 	early := s.issue(mainRegion)
-	s.isolate(ground.Refuse, paths[mainRegion])
+	s.isolate(testenv.Refuse, paths[mainRegion])
 
 	s.promote(heir, "dfw")
 	_, heirListens := s.start(heir)
@@ -44,18 +44,18 @@ func TestMainLost(t *testing.T) {
 
 	s.must(s.source.CatchUp(s.ctx))
 	source := len(s.source.Versions())
-	s.isolate(ground.Pass, paths[mainRegion])
+	s.isolate(testenv.Pass, paths[mainRegion])
 	s.sees(first, all...)
 	s.is(refused, lost, all...)
 	s.is(good, known, all...)
 	s.listen = heirListens
-	s.shows(mainRegion, func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
+	s.shows(mainRegion, func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 
 	// Its rotation job is still on: what it puts is undone.
 	own, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
 	s.must(err)
 	undone := false
-	_, err = s.source.Await(s.ctx, func(v ground.Version) bool {
+	_, err = s.source.Await(s.ctx, func(v testenv.Version) bool {
 		undone = undone || own.Keys.Equal(v.Keys())
 		return undone && first.Equal(v.Keys())
 	})
@@ -71,7 +71,7 @@ func TestMainLost(t *testing.T) {
 }
 
 // rotateAt runs another region's rotation job.
-func (s *stage) rotateAt(region string) ground.Repository {
+func (s *stage) rotateAt(region string) testenv.Repository {
 	s.Helper()
 	done, err := s.regions[region].Rotate(s.ctx, s.maxActive)
 	s.must(err)
@@ -79,7 +79,7 @@ func (s *stage) rotateAt(region string) ground.Repository {
 }
 
 // isolate cuts the main off from everybody, or ends that.
-func (s *stage) isolate(fault ground.Fault, fromHeir *ground.Proxy) {
+func (s *stage) isolate(fault testenv.Fault, fromHeir *testenv.Proxy) {
 	s.Helper()
 	s.must(fromHeir.Set(fault))
 	for _, path := range s.paths {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The commands of keystone-manage that a job runs.
@@ -33,16 +33,16 @@ func (r *Region) Job(maxActive int) (*Job, error) {
 
 // Rotate runs fernet_rotate. The error is the API server's where the PUT was
 // refused: IsConflict when anything else wrote meanwhile.
-func (j *Job) Rotate(ctx context.Context) (ground.Rotation, error) {
+func (j *Job) Rotate(ctx context.Context) (testenv.Rotation, error) {
 	return j.run(ctx, rotate)
 }
 
 // Setup runs fernet_setup, which makes new keys where there are none.
-func (j *Job) Setup(ctx context.Context) (ground.Rotation, error) { return j.run(ctx, setUp) }
+func (j *Job) Setup(ctx context.Context) (testenv.Rotation, error) { return j.run(ctx, setUp) }
 
-func (j *Job) run(ctx context.Context, command string) (ground.Rotation, error) {
+func (j *Job) run(ctx context.Context, command string) (testenv.Rotation, error) {
 	r := j.region
-	return r.Cluster.RotateBy(ctx, r.namespace, func(keys ground.Repository) (ground.Repository, error) {
+	return r.Cluster.RotateBy(ctx, r.namespace, func(keys testenv.Repository) (testenv.Repository, error) {
 		if command == rotate {
 			if err := writeKeys(j.scratch.repository, keys); err != nil {
 				return nil, err
@@ -56,7 +56,7 @@ func (j *Job) run(ctx context.Context, command string) (ground.Rotation, error) 
 			return nil, err
 		}
 		for _, key := range keys {
-			r.cloud.ground.Keys.Remember(string(key))
+			r.cloud.env.Keys.Remember(string(key))
 		}
 		if overtaken := j.Overtaken; overtaken != nil {
 			j.Overtaken = nil
@@ -67,17 +67,17 @@ func (j *Job) run(ctx context.Context, command string) (ground.Rotation, error) 
 }
 
 // Rotate is one whole CronJob: a new pod that rotates, and is gone.
-func (r *Region) Rotate(ctx context.Context, maxActive int) (ground.Rotation, error) {
+func (r *Region) Rotate(ctx context.Context, maxActive int) (testenv.Rotation, error) {
 	job, err := r.Job(maxActive)
 	if err != nil {
-		return ground.Rotation{}, err
+		return testenv.Rotation{}, err
 	}
 	done, err := job.Rotate(ctx)
 	if err != nil {
-		return ground.Rotation{}, err
+		return testenv.Rotation{}, err
 	}
 	if err := os.RemoveAll(job.scratch.repository); err != nil {
-		return ground.Rotation{}, fmt.Errorf("removing a job's scratch folder: %w", err)
+		return testenv.Rotation{}, fmt.Errorf("removing a job's scratch folder: %w", err)
 	}
 	return done, nil
 }

@@ -7,21 +7,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Region is one region's Keystone, on the keys of its cluster's Secret as its
 // pod sees them. Its methods may be called concurrently.
 type Region struct {
 	Name    string
-	Cluster *ground.Cluster
+	Cluster *testenv.Cluster
 
 	cloud     *Cloud
 	namespace string
 	conf      config
 	url       string
-	process   *ground.Process
-	history   *ground.History
+	process   *testenv.Process
+	history   *testenv.History
 
 	// swap keeps requests and the volume's swap apart. Keystone lists its keys
 	// and then opens them one by one, so a request at that very moment may see
@@ -30,7 +30,7 @@ type Region struct {
 
 	mu      sync.Mutex
 	delay   time.Duration
-	mounted ground.Repository
+	mounted testenv.Repository
 	at      time.Time     // when they were
 	changed chan struct{} // closed and replaced when they change
 	err     error         // why nothing is mounted any more
@@ -39,7 +39,7 @@ type Region struct {
 // Region starts a Keystone for a cluster, whose Secret in the namespace must be
 // there, and its volume, which follows the Secret until ctx ends. It returns
 // when Keystone answers. The caller owes a Stop.
-func (c *Cloud) Region(ctx context.Context, cluster *ground.Cluster, namespace string, maxActive int) (*Region, error) {
+func (c *Cloud) Region(ctx context.Context, cluster *testenv.Cluster, namespace string, maxActive int) (*Region, error) {
 	conf, err := c.configure(cluster.Name, maxActive)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (c *Cloud) Region(ctx context.Context, cluster *ground.Cluster, namespace s
 
 // start starts Keystone, and returns when it answers.
 func (r *Region) start(ctx context.Context) error {
-	address, err := r.cloud.ground.Address()
+	address, err := r.cloud.env.Address()
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (r *Region) start(ctx context.Context) error {
 		return err
 	}
 	// One thread: Debian's SQLAlchemy does not share SQLite among several.
-	program := &ground.Program{Path: server, Env: []string{"OS_KEYSTONE_CONFIG_FILES=" + r.conf.path}}
+	program := &testenv.Program{Path: server, Env: []string{"OS_KEYSTONE_CONFIG_FILES=" + r.conf.path}}
 	r.url = "http://" + address
 	r.process, err = program.Start("--http-socket", address, "--wsgi-file", app,
 		"--post-buffering", "65536", "--need-app", "--disable-logging", "--die-on-term", "--listen", "100")
@@ -82,8 +82,8 @@ func (r *Region) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	err = ground.Until(ctx, 50*time.Millisecond, func(ctx context.Context) error {
-		_, err := ground.Get(ctx, r.url+"/v3")
+	err = testenv.Until(ctx, 50*time.Millisecond, func(ctx context.Context) error {
+		_, err := testenv.Get(ctx, r.url+"/v3")
 		return err
 	})
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *Region) Delay(d time.Duration) {
 func (r *Region) follow(ctx context.Context, from int) {
 	for {
 		n := 0
-		_, err := r.history.Await(ctx, func(ground.Version) bool { n++; return n > from })
+		_, err := r.history.Await(ctx, func(testenv.Version) bool { n++; return n > from })
 		if err == nil {
 			r.mu.Lock()
 			delay := r.delay
@@ -154,13 +154,13 @@ func (r *Region) mount(ctx context.Context, version int) error {
 	return nil
 }
 
-func (r *Region) version(ctx context.Context, n int) (ground.Version, error) {
+func (r *Region) version(ctx context.Context, n int) (testenv.Version, error) {
 	i := -1
-	return r.history.Await(ctx, func(ground.Version) bool { i++; return i >= n })
+	return r.history.Await(ctx, func(testenv.Version) bool { i++; return i >= n })
 }
 
 // Await blocks until the pod sees just these keys, and tells since when.
-func (r *Region) Await(ctx context.Context, keys ground.Repository) (time.Time, error) {
+func (r *Region) Await(ctx context.Context, keys testenv.Repository) (time.Time, error) {
 	for {
 		r.mu.Lock()
 		mounted, at, changed, err := r.mounted, r.at, r.changed, r.err

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
 	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -23,7 +23,7 @@ func TestRemoteThatRotates(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
 	_, s.listen = s.start(s.site, "--backoff-max", "5s")
-	s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
+	s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 	dfw := s.regions["dfw"]
 	var tokens []keystone.Token
 	tick := time.NewTicker(ownPace)
@@ -39,10 +39,10 @@ func TestRemoteThatRotates(t *testing.T) {
 		tokens = append(tokens, s.issue("dfw"))
 		<-tick.C
 	}
-	contested := s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Contested" })
+	contested := s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Contested" })
 	t.Logf("while it goes on: %s", contested.Detail)
 	s.sees(s.keys, all...)
-	s.shows("dfw", func(r *ground.RemoteStatus) bool { return r.State == "Synced" })
+	s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 	lost := 0
 	for _, token := range tokens {
 		want := refused
@@ -62,11 +62,11 @@ func TestRemoteThatRotates(t *testing.T) {
 }
 
 // undone waits until a remote's own rotation is undone.
-func (s *stage) undone(own ground.Rotation) {
+func (s *stage) undone(own testenv.Rotation) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, rightAgain)
 	defer cancel()
-	s.must(ground.Until(ctx, often, func(ctx context.Context) error {
+	s.must(testenv.Until(ctx, often, func(ctx context.Context) error {
 		return shared.Cluster("dfw").Holds(ctx, s.ns, s.keys)
 	}))
 	s.Logf("the first own rotation was put right in %v", time.Since(own.Committed).Round(time.Millisecond))

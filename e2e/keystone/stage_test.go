@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
 	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -27,7 +27,7 @@ const (
 )
 
 var (
-	shared  *ground.Ground
+	shared  *testenv.Env
 	remotes = []string{"dfw", "iad"}
 	all     = append([]string{mainRegion}, remotes...)
 )
@@ -41,14 +41,14 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "the tests on a real Keystone are left out:", err)
 		return
 	}
-	os.Exit(ground.Main(m, &shared, all...))
+	os.Exit(testenv.Main(m, &shared, all...))
 }
 
 var identity = sync.OnceValues(func() (*keystone.Cloud, error) {
 	return keystone.Open(context.Background(), shared)
 })
 
-var shipped = sync.OnceValues(func() (*ground.Program, error) {
+var shipped = sync.OnceValues(func() (*testenv.Program, error) {
 	return shared.Program(context.Background())
 })
 
@@ -59,15 +59,15 @@ type stage struct {
 	ctx       context.Context
 	ns        string
 	maxActive int
-	keys      ground.Repository
-	site      *ground.Site
+	keys      testenv.Repository
+	site      *testenv.Site
 	// paths are the ways from the main to each remote; an operator has others.
-	paths   map[string]*ground.Proxy
+	paths   map[string]*testenv.Proxy
 	regions map[string]*keystone.Region
-	source  *ground.History
+	source  *testenv.History
 	// writes are those that the main's Secret has had: the test's own.
 	writes int
-	run    *ground.Process
+	run    *testenv.Process
 	listen string
 }
 
@@ -83,7 +83,7 @@ func newStage(t *testing.T, maxActive int) *stage {
 	}
 	s := &stage{
 		T: t, ctx: ctx, ns: ns, maxActive: maxActive, keys: shared.Keys.NewRepository(8, maxActive),
-		paths: map[string]*ground.Proxy{}, regions: map[string]*keystone.Region{},
+		paths: map[string]*testenv.Proxy{}, regions: map[string]*keystone.Region{},
 	}
 	home := shared.Cluster(mainRegion)
 	_, err = home.Put(ctx, ns, s.keys)
@@ -96,7 +96,7 @@ func newStage(t *testing.T, maxActive int) *stage {
 		s.paths[name], err = shared.Cluster(name).Proxy()
 		s.must(err)
 		s.Cleanup(s.paths[name].Close)
-		s.must(s.site.Join(ctx, shared.Cluster(name), ground.Access{Server: s.paths[name].URL()}))
+		s.must(s.site.Join(ctx, shared.Cluster(name), testenv.Access{Server: s.paths[name].URL()}))
 	}
 	s.promote(s.site, mainRegion)
 	s.run, s.listen = s.start(s.site)
@@ -106,7 +106,7 @@ func newStage(t *testing.T, maxActive int) *stage {
 }
 
 // at is the program at home in a region, without remotes.
-func (s *stage) at(region string) *ground.Site {
+func (s *stage) at(region string) *testenv.Site {
 	s.Helper()
 	program, err := shipped()
 	s.must(err)
@@ -149,7 +149,7 @@ func (s *stage) must(err error) {
 }
 
 // start starts `run`, and ends it at the test's end.
-func (s *stage) start(site *ground.Site, args ...string) (*ground.Process, string) {
+func (s *stage) start(site *testenv.Site, args ...string) (*testenv.Process, string) {
 	s.Helper()
 	listen, err := shared.Address()
 	s.must(err)
@@ -166,7 +166,7 @@ func (s *stage) start(site *ground.Site, args ...string) (*ground.Process, strin
 }
 
 // exits runs a command that has to end with the code, and returns its output.
-func (s *stage) exits(code int, site *ground.Site, args ...string) string {
+func (s *stage) exits(code int, site *testenv.Site, args ...string) string {
 	s.Helper()
 	r, err := site.Operator.Run(s.ctx, args...)
 	s.must(err)
@@ -177,7 +177,7 @@ func (s *stage) exits(code int, site *ground.Site, args ...string) string {
 	return r.Stdout + r.Stderr
 }
 
-func (s *stage) promote(site *ground.Site, args ...string) {
+func (s *stage) promote(site *testenv.Site, args ...string) {
 	s.Helper()
 	r, err := site.Operator.Run(s.ctx, append([]string{"promote", "--yes"}, args...)...)
 	s.must(err)
@@ -213,7 +213,7 @@ func (s *stage) sourceUntouched() {
 }
 
 // rotate runs the main's rotation job, and returns when it has put its keys.
-func (s *stage) rotate() ground.Repository {
+func (s *stage) rotate() testenv.Repository {
 	s.Helper()
 	done, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
 	s.must(err)
@@ -223,7 +223,7 @@ func (s *stage) rotate() ground.Repository {
 }
 
 // sees waits until the named regions' pods see just these keys.
-func (s *stage) sees(keys ground.Repository, names ...string) {
+func (s *stage) sees(keys testenv.Repository, names ...string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, soon)
 	defer cancel()
@@ -255,11 +255,11 @@ func (s *stage) is(status int, token keystone.Token, names ...string) {
 }
 
 // shows waits until /statusz of the main's run shows a remote so.
-func (s *stage) shows(name string, wanted func(*ground.RemoteStatus) bool) *ground.RemoteStatus {
+func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *testenv.RemoteStatus {
 	s.Helper()
-	var remote *ground.RemoteStatus
+	var remote *testenv.RemoteStatus
 	s.until(func(ctx context.Context) error {
-		status, err := ground.Statusz(ctx, s.listen)
+		status, err := testenv.Statusz(ctx, s.listen)
 		if err != nil {
 			return err
 		}
@@ -275,7 +275,7 @@ func (s *stage) until(check func(context.Context) error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, soon)
 	defer cancel()
-	if err := ground.Until(ctx, often, check); err != nil {
+	if err := testenv.Until(ctx, often, check); err != nil {
 		s.Fatalf("not within %v: %v", soon, err)
 	}
 }

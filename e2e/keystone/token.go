@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Token is one that a region's Keystone has signed.
@@ -24,7 +24,7 @@ type Token struct {
 }
 
 // OpenedBy says whether a region that sees these keys can open it.
-func (t Token) OpenedBy(keys ground.Repository) bool {
+func (t Token) OpenedBy(keys testenv.Repository) bool {
 	for _, key := range keys {
 		if string(key) == t.Key {
 			return true
@@ -37,7 +37,7 @@ func (t Token) OpenedBy(keys ground.Repository) bool {
 type Answer struct {
 	// Status is 200 for a good token, 401 for one that no key opens.
 	Status int
-	Keys   ground.Repository
+	Keys   testenv.Repository
 }
 
 // Issue has the region's Keystone sign a token.
@@ -86,7 +86,7 @@ func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 
 // do sends a request, never at the same time with the volume's swap, and
 // returns the keys that were there throughout.
-func (r *Region) do(request *http.Request) (*http.Response, ground.Repository, error) {
+func (r *Region) do(request *http.Request) (*http.Response, testenv.Repository, error) {
 	r.swap.RLock()
 	defer r.swap.RUnlock()
 	response, err := send(request)

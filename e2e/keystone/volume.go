@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The names that a mounted Secret's own files have beside the keys.
@@ -19,7 +19,7 @@ const (
 // writeVolume makes a directory hold the keys as a kubelet does: the files in a
 // new folder, the link to it swapped at once, then a link for each new key, and
 // those of keys that are gone taken away.
-func writeVolume(dir string, keys ground.Repository) error {
+func writeVolume(dir string, keys testenv.Repository) error {
 	folder, err := os.MkdirTemp(dir, "..keys-")
 	if err != nil {
 		return fmt.Errorf("writing a volume: %w", err)
@@ -47,7 +47,7 @@ func writeVolume(dir string, keys ground.Repository) error {
 }
 
 // link makes the links by which the keys are read just those of keys.
-func link(dir string, keys ground.Repository) error {
+func link(dir string, keys testenv.Repository) error {
 	for name := range keys {
 		err := os.Symlink(filepath.Join(current, name), filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -70,7 +70,7 @@ func link(dir string, keys ground.Repository) error {
 }
 
 // writeKeys writes a file for each key, and leaves what else there is.
-func writeKeys(dir string, keys ground.Repository) error {
+func writeKeys(dir string, keys testenv.Repository) error {
 	for name, key := range keys {
 		if err := os.WriteFile(filepath.Join(dir, name), key, 0o600); err != nil {
 			return fmt.Errorf("writing a key repository: %w", err)
@@ -80,12 +80,12 @@ func writeKeys(dir string, keys ground.Repository) error {
 }
 
 // readKeys reads the files whose names are digits, as openstack-helm's job does.
-func readKeys(dir string) (ground.Repository, error) {
+func readKeys(dir string) (testenv.Repository, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "[0-9]*"))
 	if err != nil {
 		return nil, fmt.Errorf("reading a key repository: %w", err)
 	}
-	keys := ground.Repository{}
+	keys := testenv.Repository{}
 	for _, path := range paths {
 		key, err := os.ReadFile(path)
 		if err != nil {

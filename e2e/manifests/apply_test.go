@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/yaml"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // within is a deadline for one test on real API servers, on slow machines.
@@ -31,7 +31,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 // makeNamespace makes the manifests' namespace, where only pods that keep to
 // the level `restricted` may be.
-func makeNamespace(ctx context.Context, t *testing.T, cluster *ground.Cluster) {
+func makeNamespace(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	_, err := cluster.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name:   namespace,
@@ -44,7 +44,7 @@ func makeNamespace(ctx context.Context, t *testing.T, cluster *ground.Cluster) {
 
 // apply applies objects as `kubectl apply --server-side --validate=strict`
 // does: a field that the API server does not know is an error.
-func apply(ctx context.Context, t *testing.T, cluster *ground.Cluster, objects ...*unstructured.Unstructured) {
+func apply(ctx context.Context, t *testing.T, cluster *testenv.Cluster, objects ...*unstructured.Unstructured) {
 	t.Helper()
 	makeNamespace(ctx, t, cluster)
 	for _, object := range objects {
@@ -54,7 +54,7 @@ func apply(ctx context.Context, t *testing.T, cluster *ground.Cluster, objects .
 	}
 }
 
-func applyOne(ctx context.Context, cluster *ground.Cluster, object *unstructured.Unstructured) error {
+func applyOne(ctx context.Context, cluster *testenv.Cluster, object *unstructured.Unstructured) error {
 	client, err := dynamic.NewForConfig(cluster.Config())
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const gateDir = "testdata/gate"
@@ -89,7 +89,7 @@ func TestGateApplies(t *testing.T) {
 	anybody := rules(ctx, t, signedIn(ctx, t, lab, "nobody"), namespace)
 	want := slices.Sorted(slices.Values(append(anybody, secretRule(t, "get"))))
 	gate := signedIn(ctx, t, lab, "keystone-fernet-rotate")
-	err = ground.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC hears of the deletion a moment later
+	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC hears of the deletion a moment later
 		if diff := cmp.Diff(want, rules(ctx, t, gate, namespace)); diff != "" {
 			return fmt.Errorf("the gate's rights (-want +may):\n%s", diff)
 		}

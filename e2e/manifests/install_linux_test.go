@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // workstation is an operator's: a shell with kubectl, fernetcast and a context
@@ -101,7 +101,7 @@ func TestInstallPage(t *testing.T) {
 	binary := shipped(ctx, t, docker)
 	before, after := scripts(t)
 	sjc, dfw, iad := shared.Cluster("sjc"), shared.Cluster("dfw"), shared.Cluster("iad")
-	for _, region := range []*ground.Cluster{sjc, dfw, iad} {
+	for _, region := range []*testenv.Cluster{sjc, dfw, iad} {
 		makeNamespace(ctx, t, region)
 		makeRotation(ctx, t, region)
 		t.Cleanup(func() { forget(t, region) })
@@ -122,7 +122,7 @@ func TestInstallPage(t *testing.T) {
 	apply(ctx, t, sjc, render(t, sidecarDir)...)
 	sidecar, address := startSidecar(ctx, t, sjc, docker, binary)
 	err := until(ctx, func(ctx context.Context) error {
-		status, err := ground.Statusz(ctx, address)
+		status, err := testenv.Statusz(ctx, address)
 		if err == nil && (status.Source.State != "Unpromoted" || len(status.Remotes) != 2) {
 			err = fmt.Errorf("the source is %s with remotes %v", status.Source.State, status.States())
 		}
@@ -140,7 +140,7 @@ func TestInstallPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, remote := range []*ground.Cluster{dfw, iad} {
+	for _, remote := range []*testenv.Cluster{dfw, iad} {
 		err := until(ctx, func(ctx context.Context) error {
 			return remote.Holds(ctx, namespace, rotation.Keys)
 		})
@@ -162,7 +162,7 @@ func TestInstallPage(t *testing.T) {
 
 // startSidecar runs the sidecar's container as a pod of Keystone's has it, with
 // the Secret that the page has made for a volume.
-func startSidecar(ctx context.Context, t *testing.T, cluster *ground.Cluster, docker image, binary string) (*contained, string) {
+func startSidecar(ctx context.Context, t *testing.T, cluster *testenv.Cluster, docker image, binary string) (*contained, string) {
 	t.Helper()
 	pod := template(t, sidecarDir).Spec
 	c := container(t, &pod)
@@ -181,7 +181,7 @@ func startSidecar(ctx context.Context, t *testing.T, cluster *ground.Cluster, do
 // rotationJob is openstack-helm's.
 const rotationJob = "keystone-fernet-rotate"
 
-func makeRotation(ctx context.Context, t *testing.T, cluster *ground.Cluster) {
+func makeRotation(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: rotationJob}}
 	job.Spec.Schedule = "0 */12 * * *"
@@ -193,7 +193,7 @@ func makeRotation(ctx context.Context, t *testing.T, cluster *ground.Cluster) {
 }
 
 // forget takes the keys and the rotation away, for the test to be run again.
-func forget(t *testing.T, cluster *ground.Cluster) {
+func forget(t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	ctx := context.Background() // the test's own is over
 	if err := cluster.Delete(ctx, namespace); err != nil {
@@ -204,7 +204,7 @@ func forget(t *testing.T, cluster *ground.Cluster) {
 	}
 }
 
-func suspended(ctx context.Context, t *testing.T, cluster *ground.Cluster) bool {
+func suspended(ctx context.Context, t *testing.T, cluster *testenv.Cluster) bool {
 	t.Helper()
 	job, err := cluster.Client().BatchV1().CronJobs(namespace).Get(ctx, rotationJob, metav1.GetOptions{})
 	if err != nil {

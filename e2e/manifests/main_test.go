@@ -12,7 +12,7 @@ import (
 	"k8s.io/component-base/cli"
 	"k8s.io/kubectl/pkg/cmd"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The repository's root, and what stands in it, seen from this directory.
@@ -28,7 +28,7 @@ const (
 // namespace is the one that the manifests name.
 const namespace = "openstack"
 
-var shared *ground.Ground
+var shared *testenv.Env
 
 func TestMain(m *testing.M) {
 	// The install page calls kubectl. A link of that name to this binary is one,
@@ -38,5 +38,5 @@ func TestMain(m *testing.M) {
 	}
 	// The install page has three regions to itself, so that nothing an earlier
 	// test has applied can stand in for a step that it lacks.
-	os.Exit(ground.Main(m, &shared, "lab", "sjc", "dfw", "iad"))
+	os.Exit(testenv.Main(m, &shared, "lab", "sjc", "dfw", "iad"))
 }

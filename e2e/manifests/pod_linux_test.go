@@ -13,7 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // shortBuild is enough for one build of the binary, and what comes after it.
@@ -24,7 +24,7 @@ const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 // inCluster makes r a container of a pod in cluster that runs as account, and
 // returns the environment that the kubelet gives it.
-func (r root) inCluster(ctx context.Context, t *testing.T, cluster *ground.Cluster, account string) []string {
+func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) []string {
 	t.Helper()
 	r.mount(t, serviceAccount+"token", 0o644, []byte(token(ctx, t, cluster, account)))
 	r.mount(t, serviceAccount+"ca.crt", 0o644, cluster.Config().CAData)
@@ -53,7 +53,7 @@ func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []
 func until(ctx context.Context, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return ground.Until(ctx, 20*time.Millisecond, check)
+	return testenv.Until(ctx, 20*time.Millisecond, check)
 }
 
 // answers waits for a 200, and wants p to live until then.
@@ -63,7 +63,7 @@ func answers(ctx context.Context, t *testing.T, p *contained, url string) {
 		if err := p.alive(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := ground.Get(ctx, url)
+		_, err := testenv.Get(ctx, url)
 		return err
 	})
 	if err != nil {
@@ -136,7 +136,7 @@ func withoutAuthority(t *testing.T, kubeconfig []byte) []byte {
 
 func sourceState(t *testing.T, document string) string {
 	t.Helper()
-	var status ground.Status
+	var status testenv.Status
 	if err := json.Unmarshal([]byte(document), &status); err != nil {
 		t.Fatalf("reading the status %q: %v", document, err)
 	}

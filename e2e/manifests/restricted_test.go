@@ -11,12 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // admit creates a Pod of a template and takes it away again. The error is what
 // the API server says to it.
-func admit(ctx context.Context, cluster *ground.Cluster, template corev1.PodTemplateSpec) error {
+func admit(ctx context.Context, cluster *testenv.Cluster, template corev1.PodTemplateSpec) error {
 	pods := cluster.Client().CoreV1().Pods(namespace)
 	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 	pod.GenerateName = "restricted-"

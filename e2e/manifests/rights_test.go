@@ -18,11 +18,11 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // token asks for a token of a ServiceAccount, as `kubectl create token` does.
-func token(ctx context.Context, t *testing.T, cluster *ground.Cluster, account string) string {
+func token(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) string {
 	t.Helper()
 	request, err := cluster.Client().CoreV1().ServiceAccounts(namespace).
 		CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
@@ -33,7 +33,7 @@ func token(ctx context.Context, t *testing.T, cluster *ground.Cluster, account s
 }
 
 // signedIn is a client with nothing but a ServiceAccount's token.
-func signedIn(ctx context.Context, t *testing.T, cluster *ground.Cluster, account string) kubernetes.Interface {
+func signedIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) kubernetes.Interface {
 	t.Helper()
 	config := rest.AnonymousClientConfig(cluster.Config())
 	config.BearerToken = token(ctx, t, cluster, account)
@@ -80,7 +80,7 @@ func asJSON(t *testing.T, value any) string {
 func secretRule(t *testing.T, verbs ...string) string {
 	t.Helper()
 	return asJSON(t, authorizationv1.ResourceRule{
-		Verbs: verbs, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{ground.SecretName},
+		Verbs: verbs, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{testenv.SecretName},
 	})
 }
 
@@ -138,22 +138,22 @@ func TestRightsInUse(t *testing.T) {
 				t.Fatal(err)
 			}
 			secrets := signedIn(ctx, t, lab, account).CoreV1().Secrets(namespace)
-			absent := secret(ground.SecretName)
+			absent := secret(testenv.SecretName)
 			absent.ResourceVersion = "1" // is created, and never written over one that exists
 			_, err := applySecret(ctx, secrets, absent)
 			expect(t, "create by server-side apply", err, writes)
 			if _, err := lab.Put(ctx, namespace, shared.Keys.NewRepository(3, 3)); err != nil {
 				t.Fatal(err)
 			}
-			present, err := secrets.Get(ctx, ground.SecretName, metav1.GetOptions{})
+			present, err := secrets.Get(ctx, testenv.SecretName, metav1.GetOptions{})
 			expect(t, "get", err, true)
 			_, err = secrets.Update(ctx, present, metav1.UpdateOptions{})
 			expect(t, "update", err, writes)
-			_, err = secrets.Create(ctx, secret(ground.SecretName), metav1.CreateOptions{})
+			_, err = secrets.Create(ctx, secret(testenv.SecretName), metav1.CreateOptions{})
 			expect(t, "create by POST", err, false)
-			expect(t, "delete", secrets.Delete(ctx, ground.SecretName, metav1.DeleteOptions{}), false)
+			expect(t, "delete", secrets.Delete(ctx, testenv.SecretName, metav1.DeleteOptions{}), false)
 
-			one := metav1.ListOptions{FieldSelector: "metadata.name=" + ground.SecretName}
+			one := metav1.ListOptions{FieldSelector: "metadata.name=" + testenv.SecretName}
 			all := metav1.ListOptions{}
 			for name, options := range map[string]metav1.ListOptions{"of the one": one, "of all": all} {
 				_, err = secrets.List(ctx, options)

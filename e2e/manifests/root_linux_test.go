@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // root is the file system of a container of the image: the binary, CA roots,
@@ -49,7 +49,7 @@ func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
 
 // contained is a process in a root, as uid and gid 65532.
 type contained struct {
-	stdout, stderr ground.Output
+	stdout, stderr testenv.Output
 	cmd            *exec.Cmd
 	done           chan struct{}
 }

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // gated is a world as everywhere makes it, with the program's requests to dfw
 // going through a gateway.
-func gated(t *testing.T, args ...string) (*world, *replica, ground.Repository, *ground.Gateway) {
+func gated(t *testing.T, args ...string) (*world, *replica, testenv.Repository, *testenv.Gateway) {
 	t.Helper()
 	gateway, err := shared.Cluster("dfw").Gateway()
 	if err != nil {
@@ -20,7 +20,7 @@ func gated(t *testing.T, args ...string) (*world, *replica, ground.Repository, *
 	}
 	t.Cleanup(gateway.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
-		w.joinAs("dfw", ground.Access{Role: ground.RemoteRole, Server: gateway.URL()})
+		w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: gateway.URL()})
 		return w.run(args...)
 	})
 	return w, run, keys, gateway
@@ -32,7 +32,7 @@ func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*http.Request){
 		// The watch is lost with it, and is begun anew.
-		"connection": ground.Sever,
+		"connection": testenv.Sever,
 		// HTTP/2 can break off one answer, and the watch goes on.
 		"stream": func(*http.Request) { panic(http.ErrAbortHandler) },
 	} {
@@ -58,7 +58,7 @@ func TestLostAnswer(t *testing.T) {
 			run.allShow("Synced", "", remotes...)
 			w.pass(time.Now().Add(time.Second)) // another try would come in this time
 			run.allShow("Synced", "", remotes...)
-			var more []ground.Request
+			var more []testenv.Request
 			for _, r := range gateway.Requests()[before+1:] {
 				if !r.Watch {
 					more = append(more, r)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // apartMain and apartRemote have an etcd of their own each, for what is done to one.
@@ -53,7 +53,7 @@ func newApart(t *testing.T) (*world, []string) {
 }
 
 // revive starts all of a cluster anew.
-func (w *world) revive(c *ground.Cluster) {
+func (w *world) revive(c *testenv.Cluster) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := c.Etcd.Restart(ctx); err != nil {
@@ -65,7 +65,7 @@ func (w *world) revive(c *ground.Cluster) {
 }
 
 // back waits until a cluster serves what it has.
-func (w *world) back(c *ground.Cluster) {
+func (w *world) back(c *testenv.Cluster) {
 	w.Helper()
 	w.until(soon, func(ctx context.Context) error {
 		_, err := c.Secret(ctx, w.ns)

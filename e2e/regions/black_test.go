@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // blackTime is how soon keys arrive where a connection went black, with the
@@ -48,7 +48,7 @@ func TestBlackSource(t *testing.T) {
 
 // walled is a world as everywhere makes it, with the program's connections to
 // one region through a proxy.
-func walled(t *testing.T, region string) (*world, *replica, ground.Repository, *ground.Proxy) {
+func walled(t *testing.T, region string) (*world, *replica, testenv.Repository, *testenv.Proxy) {
 	t.Helper()
 	wall, err := shared.Cluster(region).Proxy()
 	if err != nil {
@@ -62,7 +62,7 @@ func walled(t *testing.T, region string) (*world, *replica, ground.Repository, *
 		if region == mainRegion {
 			flags = w.flagsVia(wall.URL())
 		} else {
-			w.joinAs(region, ground.Access{Role: ground.RemoteRole, Server: wall.URL()})
+			w.joinAs(region, testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
 		}
 		return w.runProgram(built.With(flags...))
 	})

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 // old by then.
 func TestBurst(t *testing.T) {
 	w := newWorld(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.promote()
 	w.join("iad", "ord")
 	far := w.outpost("far", "dfw")

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // A remote's token runs out, and another's client certificate: both are Denied,
@@ -20,10 +20,10 @@ func TestCredentialsExpire(t *testing.T) {
 	// Longer than a start takes on a slow machine.
 	end := time.Now().Add(20 * time.Second)
 	const allowed = time.Minute // for clocks that differ
-	w.joinAs("iad", ground.Access{Role: ground.RemoteRole, Expires: end.Add(-allowed)})
+	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, Expires: end.Add(-allowed)})
 	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.ns, end)
 	w.must(err)
-	w.must(ground.WriteFile(w.Clusters, "ord.yaml", certificate))
+	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", certificate))
 	run := w.run("--resync", "2s")
 	w.equal(soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
@@ -41,7 +41,7 @@ func TestCredentialsExpire(t *testing.T) {
 	w.join("iad")
 	certificate, err = shared.Cluster("ord").CertificateKubeconfig(w.ns, time.Now().Add(time.Hour))
 	w.must(err)
-	w.must(ground.WriteFile(w.Clusters, "ord.yaml", certificate))
+	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", certificate))
 	w.equal(soon, last, remotes...)
 	run.allShow("Synced", "", remotes...)
 	for _, h := range seen {
@@ -54,7 +54,7 @@ func TestCredentialsExpire(t *testing.T) {
 // certificate or the kubeconfig renewed it is equal, without a restart.
 func TestServingCertificate(t *testing.T) {
 	w, names := newApart(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.promote()
 	w.join(names...)
 	remote := shared.Cluster(apartRemote)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -27,7 +27,7 @@ func TestClockOff(t *testing.T) {
 			keys := w.keys()
 			w.promote()
 			w.join("dfw", "ord")
-			w.joinAs("iad", ground.Access{Role: ground.GenestackRole})
+			w.joinAs("iad", testenv.Access{Role: testenv.GenestackRole})
 			seen := w.follow(remotes...)
 			run := w.runProgram(shifted.ShiftedBy(off).With(w.Runner.Args...), "--resync", "2s", "--backoff-max", quiet.String())
 			w.equal(soon, keys, remotes...)

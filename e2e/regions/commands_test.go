@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -112,7 +112,7 @@ func TestClustersFromSecret(t *testing.T) {
 	w.join("dfw", "iad")
 	data := map[string][]byte{"broken.yaml": []byte("current-context: x")}
 	for _, name := range []string{"dfw", "iad"} {
-		kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+		kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
 		w.must(err)
 		data[name+".kubeconfig"] = kubeconfig
 	}
@@ -181,7 +181,7 @@ func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 	if r.Code != code {
 		w.Errorf("status -o json: exit %d, want %d", r.Code, code)
 	}
-	body, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
 	w.must(err)
 	source := []string{"detail", "keys", "namespace", "primary", "region", "resourceVersion", "rotatedAt", "secret", "staged", "state", "term"}
 	remote := []string{"behind", "detail", "keys", "lastPushed", "lastSynced", "name", "nextTry", "primary",

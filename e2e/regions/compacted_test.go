@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // While an API server is down, etcd forgets all that the program's watch has
@@ -17,10 +17,10 @@ import (
 // remote's. The next rotation is everywhere, by the watches alone.
 func TestCompacted(t *testing.T) {
 	w, names := newApart(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.promote()
 	source, remote := w.expiring(apartMain), w.expiring(apartRemote)
-	w.joinAs(apartRemote, ground.Access{Role: ground.RemoteRole, Server: remote.URL()})
+	w.joinAs(apartRemote, testenv.Access{Role: testenv.RemoteRole, Server: remote.URL()})
 	w.join("dfw")
 	built, err := program()
 	w.must(err)
@@ -49,9 +49,9 @@ func TestCompacted(t *testing.T) {
 
 // expiring is a cluster whose watches can be had answered 410.
 type expiring struct {
-	*ground.Gateway
+	*testenv.Gateway
 	w       *world
-	cluster *ground.Cluster
+	cluster *testenv.Cluster
 	// gone says that a watch was answered so.
 	gone atomic.Bool
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
@@ -19,7 +19,7 @@ type directory struct {
 	run  *replica
 	good map[string]*history
 	// sets are the key sets since the good ones are followed.
-	sets []ground.Repository
+	sets []testenv.Repository
 }
 
 // Kubeconfigs come, change, break and go while it runs. Each counts by itself:
@@ -77,7 +77,7 @@ func (d *directory) added(name string) {
 // renewed has a token end, and another one take its place.
 func (d *directory) renewed(name string) {
 	d.Helper()
-	d.must(shared.Cluster(name).Revoke(d.ctx, d.ns, ground.RemoteRole))
+	d.must(shared.Cluster(name).Revoke(d.ctx, d.ns, testenv.RemoteRole))
 	d.until(soon, func(ctx context.Context) error {
 		d.rotates()
 		st, err := d.run.status(ctx)
@@ -92,7 +92,7 @@ func (d *directory) renewed(name string) {
 // broken has half a file take a good one's place: the last good one goes on.
 func (d *directory) broken(name string) {
 	d.Helper()
-	d.must(ground.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
+	d.must(testenv.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
 	d.run.shows(name, "Misconfigured", "going on with the last good one")
 	d.rotates(name)
 	d.added(name)
@@ -127,7 +127,7 @@ func TestTwoFilesOfOneName(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	w.join("dfw", "iad")
-	w.must(ground.WriteFile(w.Clusters, "iad.kubeconfig", w.kubeconfig("ord")))
+	w.must(testenv.WriteFile(w.Clusters, "iad.kubeconfig", w.kubeconfig("ord")))
 	run := w.run()
 	w.equal(soon, keys, "dfw")
 	run.shows("iad", "Misconfigured", "iad.kubeconfig and iad.yaml")
@@ -139,7 +139,7 @@ func TestTwoFilesOfOneName(t *testing.T) {
 	run.shows("iad", "Synced", "")
 
 	// Of one that was good, the last good one goes on.
-	w.must(ground.WriteFile(w.Clusters, "iad.yml", w.kubeconfig("ord")))
+	w.must(testenv.WriteFile(w.Clusters, "iad.yml", w.kubeconfig("ord")))
 	run.shows("iad", "Misconfigured", "iad.yaml and iad.yml")
 	w.equal(soon, w.rotate().Keys, "dfw", "iad")
 	w.without("ord")

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -22,7 +22,7 @@ func TestDrift(t *testing.T) {
 		// change is what is done to the Secret; nil deletes it.
 		change func(*corev1.Secret)
 		// made is what the Secret is made anew with; nil where it is not.
-		made ground.Repository
+		made testenv.Repository
 	}{
 		{"key edited", func(s *corev1.Secret) { s.Data["8"] = []byte(shared.Keys.New()) }, nil},
 		{"key damaged", func(s *corev1.Secret) { s.Data["8"] = nil }, nil},
@@ -33,7 +33,7 @@ func TestDrift(t *testing.T) {
 		{"stamp taken away", func(s *corev1.Secret) { s.Annotations = nil }, nil},
 		{"part of the stamp lost", func(s *corev1.Secret) { delete(s.Annotations, "fernetcast/keys") }, nil},
 		{"deleted", nil, nil},
-		{"re-created empty", nil, ground.Repository{}},
+		{"re-created empty", nil, testenv.Repository{}},
 		{"re-created and set up", nil, shared.Keys.NewRepository(1, 2)},
 	} {
 		t.Run(drift.name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestDrift(t *testing.T) {
 }
 
 // repaired waits until the Secret has these keys and the whole stamp.
-func (w *world) repaired(c *ground.Cluster, keys ground.Repository, stamp map[string]string) {
+func (w *world) repaired(c *testenv.Cluster, keys testenv.Repository, stamp map[string]string) {
 	w.Helper()
 	w.until(soon, func(ctx context.Context) error {
 		after, err := c.Secret(ctx, w.ns)
@@ -130,13 +130,13 @@ func TestContest(t *testing.T) {
 }
 
 // fight has a rival put keys back as soon as others are there, until stop or the test's end.
-func (w *world) fight(c *ground.Cluster, keys ground.Repository) (stop func()) {
+func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func()) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		// It ends with ctx alone.
-		_ = ground.Until(ctx, often, func(ctx context.Context) error {
+		_ = testenv.Until(ctx, often, func(ctx context.Context) error {
 			if c.Holds(ctx, w.ns, keys) == nil {
 				return errors.New("nothing to undo")
 			}
@@ -149,12 +149,12 @@ func (w *world) fight(c *ground.Cluster, keys ground.Repository) (stop func()) {
 }
 
 // repairs waits until keys that were there before were put back so many times.
-func (w *world) repairs(h *history, keys ground.Repository, times int) {
+func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, 2*soon)
 	defer cancel()
 	count := 0
-	_, err := h.Await(ctx, func(v ground.Version) bool {
+	_, err := h.Await(ctx, func(v testenv.Version) bool {
 		if !v.Deleted && keys.Equal(v.Keys()) {
 			count++
 		}
@@ -165,7 +165,7 @@ func (w *world) repairs(h *history, keys ground.Repository, times int) {
 
 // apart fails unless all repairs but the first, which is done at once, came so
 // long after the one before.
-func (w *world) apart(h *history, keys ground.Repository, least time.Duration) {
+func (w *world) apart(h *history, keys testenv.Repository, least time.Duration) {
 	w.Helper()
 	var repairs []time.Time
 	for _, v := range h.since() {

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -45,7 +45,7 @@ type style struct {
 	reads bool
 }
 
-func newEcho(t *testing.T, keys ground.Repository, has *corev1.Secret) *echo {
+func newEcho(t *testing.T, keys testenv.Repository, has *corev1.Secret) *echo {
 	t.Helper()
 	e := &echo{has: has}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // inTime is how soon the program ends when it is told to: a pod that takes
@@ -22,13 +22,13 @@ const inTime = 5 * time.Second
 // made, and the next run goes on from there.
 func TestEndsInAPush(t *testing.T) {
 	w := newWorld(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.promote()
 	w.join("dfw", "iad")
 	gateway, err := shared.Cluster("ord").Gateway()
 	w.must(err)
 	t.Cleanup(gateway.Close)
-	w.joinAs("ord", ground.Access{Role: ground.RemoteRole, Server: gateway.URL()})
+	w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, Server: gateway.URL()})
 	run := w.runShipped("--resync", "1h", "--request-timeout", "1m")
 	w.equal(soon, line[0], remotes...)
 	seen := w.follow(remotes...)
@@ -66,7 +66,7 @@ type held struct {
 	answered bool
 }
 
-// hold is for [ground.Gateway.Spoil].
+// hold is for [testenv.Gateway.Spoil].
 func (h *held) hold(honest http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodGet {
@@ -101,11 +101,11 @@ func TestEndsWhileRefused(t *testing.T) {
 	w.join("dfw")
 	nobody, err := shared.Address()
 	w.must(err)
-	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole, Server: "https://" + nobody})
+	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole, Server: "https://" + nobody})
 	w.must(err)
 	// Each waits at random: with many, one has just begun to.
 	for i := range 40 {
-		w.must(ground.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
+		w.must(testenv.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
 	}
 	run := w.runShipped()
 	w.equal(soon, keys, "dfw")

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // A whole failover, and back: the first region goes down, the second is
@@ -19,7 +19,7 @@ func TestFailover(t *testing.T) {
 	t.Cleanup(ord.Close)
 	for _, w := range []*world{sjc, dfw} {
 		w.join("sjc", "dfw", "iad")
-		w.joinAs("ord", ground.Access{Role: ground.RemoteRole, Server: ord.URL()})
+		w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, Server: ord.URL()})
 	}
 	first := sjc.keys()
 	a, b := sjc.run(), dfw.run()
@@ -28,7 +28,7 @@ func TestFailover(t *testing.T) {
 	sjc.equal(soon, second.Keys, "dfw", "iad", "ord")
 	b.source("Standby", "copy of sjc")
 
-	sjc.must(ord.Set(ground.Refuse))
+	sjc.must(ord.Set(testenv.Refuse))
 	sjc.down()
 	dfw.says(1, []string{"sjc: NOT REACHED", "ord: NOT REACHED", "iad: gets these keys", "Marked", "CronJob"}, "promote", "dfw", "--yes")
 	home := dfw.follow("dfw")["dfw"]
@@ -57,7 +57,7 @@ func TestFailover(t *testing.T) {
 	dfw.equal(soon, fourth.Keys, "sjc")
 	fifth := dfw.rotate()
 	dfw.equal(time.Minute, fifth.Keys, "sjc", "iad")
-	sjc.must(ord.Set(ground.Pass))
+	sjc.must(ord.Set(testenv.Pass))
 	dfw.equal(soon, fifth.Keys, "ord")
 	b.shows("ord", "Synced", "")
 	home.only(third.Keys, fourth.Keys, fifth.Keys)

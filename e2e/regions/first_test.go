@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestFirstSync(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
-	_, err := shared.Cluster("iad").Put(w.ctx, w.ns, ground.Repository{})
+	_, err := shared.Cluster("iad").Put(w.ctx, w.ns, testenv.Repository{})
 	w.must(err)
 	other := shared.Cluster("ord")
 	secret, err := other.Put(w.ctx, w.ns, shared.Keys.NewRepository(12, 4))

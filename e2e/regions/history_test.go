@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // history is every version of one region's Secret since some moment.
 type history struct {
-	*ground.History
+	*testenv.History
 	w      *world
 	region string
 	// there is how many versions were there when it began.
@@ -32,7 +32,7 @@ func (w *world) follow(regions ...string) map[string]*history {
 }
 
 // since is all that happened since it began.
-func (h *history) since() []ground.Version {
+func (h *history) since() []testenv.Version {
 	h.w.Helper()
 	h.w.must(h.CatchUp(h.w.ctx))
 	return h.Versions()[h.there:]
@@ -56,10 +56,10 @@ func (w *world) untouched(all map[string]*history) {
 
 // only fails the test unless each version since has just these keys, one after
 // the other, and there is no other version.
-func (h *history) only(keys ...ground.Repository) {
+func (h *history) only(keys ...testenv.Repository) {
 	h.w.Helper()
 	versions := h.since()
-	same := slices.EqualFunc(versions, keys, func(v ground.Version, r ground.Repository) bool {
+	same := slices.EqualFunc(versions, keys, func(v testenv.Version, r testenv.Repository) bool {
 		return !v.Deleted && r.Equal(v.Secret.Data)
 	})
 	if !same {
@@ -70,7 +70,7 @@ func (h *history) only(keys ...ground.Repository) {
 // neverBack fails the test where a version has keys that are not of the line,
 // or of an earlier place in it than those of a version before. A deletion does
 // not make an older key set a newer one.
-func (h *history) neverBack(line ...ground.Repository) {
+func (h *history) neverBack(line ...testenv.Repository) {
 	h.w.Helper()
 	h.w.must(h.CatchUp(h.w.ctx))
 	newest := -1
@@ -78,9 +78,9 @@ func (h *history) neverBack(line ...ground.Repository) {
 		if v.Deleted {
 			continue
 		}
-		at := slices.IndexFunc(line, func(r ground.Repository) bool { return r.Equal(v.Secret.Data) })
+		at := slices.IndexFunc(line, func(r testenv.Repository) bool { return r.Equal(v.Secret.Data) })
 		if at < 0 {
-			h.w.Fatalf("%s had keys that nobody gave it: %v", h.region, tell([]ground.Version{v}))
+			h.w.Fatalf("%s had keys that nobody gave it: %v", h.region, tell([]testenv.Version{v}))
 		}
 		if at < newest {
 			h.w.Fatalf("%s went back from key set %d to %d: %v", h.region, newest, at, tell(h.Versions()))
@@ -107,7 +107,7 @@ func (h *history) fenced() {
 }
 
 // ownerOf is whose copy a version is, or as which main it is marked.
-func ownerOf(v ground.Version) (term int, region string) {
+func ownerOf(v testenv.Version) (term int, region string) {
 	for _, prefix := range []string{"fernetcast/", "fernetcast/main-"} {
 		var n int
 		// 0 where there is none.
@@ -123,7 +123,7 @@ func ownerOf(v ground.Version) (term int, region string) {
 }
 
 // tell says of each version what may be shown.
-func tell(versions []ground.Version) []string {
+func tell(versions []testenv.Version) []string {
 	var lines []string
 	for _, v := range versions {
 		term, owner := ownerOf(v)
@@ -177,7 +177,7 @@ func (r *replica) stays() {
 	if !r.Running() {
 		r.w.Fatal("run has ended")
 	}
-	if _, err := ground.Get(r.w.ctx, "http://"+r.address+"/livez"); err != nil {
+	if _, err := testenv.Get(r.w.ctx, "http://"+r.address+"/livez"); err != nil {
 		r.w.Fatal(err)
 	}
 }

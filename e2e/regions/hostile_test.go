@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -32,7 +32,7 @@ const roomForHostiles = 192 << 20
 // all others are.
 func TestHostileRemotes(t *testing.T) {
 	w := newWorld(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.promote()
 	w.join("iad", "ord")
 	trap := newTrap(w)
@@ -52,7 +52,7 @@ func TestHostileRemotes(t *testing.T) {
 	wall, err := shared.Cluster("dfw").Proxy()
 	w.must(err)
 	t.Cleanup(wall.Close)
-	w.joinAs("dfw", ground.Access{Role: ground.RemoteRole, Server: wall.URL()})
+	w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
 	run := w.runShipped("--request-timeout", "2s", "--backoff-max", "2s", "--resync", "2s")
 	seen := w.follow(remotes...)
 	for o := range hostiles {
@@ -62,7 +62,7 @@ func TestHostileRemotes(t *testing.T) {
 	run.allShow("Synced", "", remotes...)
 
 	// A write is what they get first, then they are asked for all else.
-	w.must(wall.Set(ground.Hold))
+	w.must(wall.Set(testenv.Hold))
 	for o, answer := range hostiles {
 		o.Spoil(func(http.Handler) http.Handler { return answer })
 	}
@@ -83,7 +83,7 @@ func TestHostileRemotes(t *testing.T) {
 	run.ails("dfw")
 	trap.empty(w.token("redirects"), w.token("redirects-to-plain"))
 
-	w.must(wall.Set(ground.Pass))
+	w.must(wall.Set(testenv.Pass))
 	for o := range hostiles {
 		o.Spoil(nil)
 	}
@@ -118,7 +118,7 @@ func (r *replica) ails(remote string) {
 // drip is an answer that begins well and goes on with a byte a second.
 func drip(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	text := strings.NewReader(`{"kind":"Secret","apiVersion":"v1","metadata":{"name":"` + ground.SecretName + `"}}`)
+	text := strings.NewReader(`{"kind":"Secret","apiVersion":"v1","metadata":{"name":"` + testenv.SecretName + `"}}`)
 	for {
 		if _, err := io.CopyN(w, text, 1); err != nil {
 			return
@@ -178,7 +178,7 @@ func redirect(to string) http.HandlerFunc {
 // trusts the cluster trusts it as well.
 type trap struct {
 	w      *world
-	secure *ground.Gateway
+	secure *testenv.Gateway
 	plain  *httptest.Server
 
 	mu    sync.Mutex

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // kills is how often the program is killed.
@@ -65,7 +65,7 @@ type killing struct {
 	random *rand.Rand
 	run    *replica
 	seen   map[string]*history
-	line   []ground.Repository
+	line   []testenv.Repository
 	// pushing and starting are how long a push takes, and a start with one.
 	pushing, starting time.Duration
 }
@@ -77,14 +77,14 @@ func beforeKills(t *testing.T) *killing {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	w := newWorld(t)
-	k := &killing{world: w, random: rand.New(rand.NewPCG(seed, 0)), line: []ground.Repository{w.keys()}}
+	k := &killing{world: w, random: rand.New(rand.NewPCG(seed, 0)), line: []testenv.Repository{w.keys()}}
 	w.promote()
 	for i, name := range remotes {
 		proxy, err := shared.Cluster(name).Proxy()
 		w.must(err)
 		t.Cleanup(proxy.Close)
 		proxy.Delay(time.Duration(i) * 5 * time.Millisecond)
-		w.joinAs(name, ground.Access{Role: ground.RemoteRole, Server: proxy.URL()})
+		w.joinAs(name, testenv.Access{Role: testenv.RemoteRole, Server: proxy.URL()})
 	}
 	k.seen = w.follow(remotes...)
 	k.run = k.start()
@@ -123,7 +123,7 @@ func (k *killing) equals() (last time.Time) {
 }
 
 // having is how many remotes have the keys now.
-func (k *killing) having(keys ground.Repository) int {
+func (k *killing) having(keys testenv.Repository) int {
 	k.Helper()
 	n := 0
 	for _, name := range remotes {
@@ -139,13 +139,13 @@ func (h *history) stamped() {
 	h.w.Helper()
 	for _, v := range h.since() {
 		if want := stampOf(v.Keys()); !v.Deleted && v.Secret.Annotations["fernetcast/keys"] != want {
-			h.w.Fatalf("%s had keys without their stamp: %v: %q, wanted %q", h.region, tell([]ground.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
+			h.w.Fatalf("%s had keys without their stamp: %v: %q, wanted %q", h.region, tell([]testenv.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
 		}
 	}
 }
 
 // stampOf is what the design has in a stamp for the keys.
-func stampOf(keys ground.Repository) string {
+func stampOf(keys testenv.Repository) string {
 	var parts []string
 	for _, index := range slices.SortedFunc(maps.Keys(keys), func(a, b string) int { return number(a) - number(b) }) {
 		parts = append(parts, fmt.Sprintf("%s=%x", index, sha256.Sum256(keys[index]))[:len(index)+1+8])

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	"sigs.k8s.io/yaml"
 )
 
@@ -49,7 +49,7 @@ func TestForbiddenFields(t *testing.T) {
 		"proxy":                 {"cluster", "proxy-url", "file:///" + secret},
 	}
 	for name, f := range forbidden {
-		w.must(ground.WriteFile(w.Clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
+		w.must(testenv.WriteFile(w.Clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
 	}
 	run := w.run()
 	w.equal(soon, keys, "dfw")
@@ -61,7 +61,7 @@ func TestForbiddenFields(t *testing.T) {
 			t.Errorf("status says of %s: %q, want Misconfigured and %s", name, line, f.field)
 		}
 	}
-	body, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
 	w.must(err)
 	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
 		t.Error("a value of a forbidden field is shown")
@@ -72,7 +72,7 @@ func TestForbiddenFields(t *testing.T) {
 	w.without("iad")
 
 	// In a remote that is in use, such a field changes nothing of what it does.
-	w.must(ground.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
+	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
 	run.shows("dfw", "Misconfigured", "exec")
 	w.equal(soon, w.rotate().Keys, "dfw")
 }
@@ -85,12 +85,12 @@ func TestIgnoredFields(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	extensions := []any{map[string]any{"name": "minikube", "extension": map[string]any{"version": "v1"}}}
-	w.must(ground.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "cluster", "extensions", extensions)))
-	w.must(ground.WriteFile(w.Clusters, "iad.yaml", w.with("iad", "user", "exec", nil)))
+	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "cluster", "extensions", extensions)))
+	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", w.with("iad", "user", "exec", nil)))
 	more := w.kubeconfigMap("ord")
 	more["preferences"] = map[string]any{"colors": true}
 	more["users"] = append(more["users"].([]any), map[string]any{"name": "other", "user": map[string]any{"exec": map[string]any{"command": "false"}}})
-	w.must(ground.WriteFile(w.Clusters, "ord.yaml", w.written(more)))
+	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", w.written(more)))
 	run := w.run()
 	w.equal(soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
@@ -104,8 +104,8 @@ func TestNamespaces(t *testing.T) {
 	w.promote()
 	elsewhere := newWorld(t)
 	kubeconfig := elsewhere.kubeconfig("dfw")
-	w.must(ground.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
-	w.joinAs("iad", ground.Access{Role: ground.RemoteRole, NoNamespace: true})
+	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
+	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, NoNamespace: true})
 	w.run()
 	w.equal(soon, keys, "iad")
 	elsewhere.equal(soon, keys, "dfw")
@@ -120,8 +120,8 @@ func TestFileNames(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	w.join("dfw")
-	w.must(ground.WriteFile(w.Clusters, ".iad.yaml", w.kubeconfig("iad")))
-	w.must(ground.WriteFile(w.Clusters, "Ord_1.yaml", w.kubeconfig("ord")))
+	w.must(testenv.WriteFile(w.Clusters, ".iad.yaml", w.kubeconfig("iad")))
+	w.must(testenv.WriteFile(w.Clusters, "Ord_1.yaml", w.kubeconfig("ord")))
 	w.must(os.Mkdir(filepath.Join(w.Clusters, "iad"), 0o700))
 	run := w.run()
 	w.equal(soon, keys, "dfw")

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -23,7 +23,7 @@ func TestEcho(t *testing.T) {
 	keys := w.keys()
 	theirs := &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
-		ObjectMeta: metav1.ObjectMeta{Name: ground.SecretName, Namespace: w.ns, UID: "theirs", ResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.ns, UID: "theirs", ResourceVersion: "1"},
 		Type:       corev1.SecretTypeOpaque, Data: shared.Keys.NewRepository(3, 3),
 	}
 	echoes := map[string]*echo{"creates": newEcho(t, keys, nil), "updates": newEcho(t, keys, theirs)}
@@ -32,7 +32,7 @@ func TestEcho(t *testing.T) {
 		kubeconfig, err := e.kubeconfig()
 		w.must(err)
 		e.set(list[0])
-		w.must(ground.WriteFile(w.Clusters, name, kubeconfig))
+		w.must(testenv.WriteFile(w.Clusters, name, kubeconfig))
 	}
 	w.promote()
 	run := w.run("--backoff-initial", "10ms", "--backoff-max", "100ms", "--resync", "200ms")
@@ -52,7 +52,7 @@ func TestEcho(t *testing.T) {
 			}
 			return nil
 		})
-		statusz, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+		statusz, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
 		w.must(err)
 		log := run.Stderr.String()
 		shown := map[string]string{"/statusz": string(statusz), "the log": log[logged:]}
@@ -94,9 +94,9 @@ func TestNothingShown(t *testing.T) {
 	secret.Annotations = map[string]string{"fernetcast/region": mainRegion, "fernetcast/term": string(keys["8"])}
 	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Update(w.ctx, secret, metav1.UpdateOptions{})
 	w.must(err)
-	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.NoRole, Server: "https://" + nobody})
+	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.NoRole, Server: "https://" + nobody})
 	w.must(err)
-	denied, err := shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.NoRole})
+	denied, err := shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.NoRole})
 	w.must(err)
 	for name, data := range map[string][]byte{
 		"dead": dead, "denied": denied,
@@ -106,7 +106,7 @@ func TestNothingShown(t *testing.T) {
 		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),
 		"misdirected": []byte(strings.ReplaceAll(string(dead), "https://", "http://"+string(keys["8"])+"@")),
 	} {
-		w.must(ground.WriteFile(w.Clusters, name, data))
+		w.must(testenv.WriteFile(w.Clusters, name, data))
 	}
 	run := w.run("--backoff-max", "1s", "--resync", "1s")
 	w.promote()
@@ -126,7 +126,7 @@ func TestNothingShown(t *testing.T) {
 	}
 	everything()
 	key := string(keys["8"])
-	for _, bad := range []ground.Repository{
+	for _, bad := range []testenv.Repository{
 		{strings.TrimRight(key, "="): keys["8"]}, {"1": []byte(key + key)}, {"1": []byte(" " + key)}, {"1": []byte(key[:30] + "*")}, {},
 	} {
 		secret, err := w.Home.Put(w.ctx, w.ns, bad)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // A cluster that nobody has promoted touches nothing, whatever the remotes
@@ -172,13 +172,13 @@ func TestTwoMains(t *testing.T) {
 	t.Parallel()
 	sjc := newWorld(t)
 	dfw := newMain(t, sjc.ctx, sjc.ns, "dfw")
-	var walls []*ground.Proxy
+	var walls []*testenv.Proxy
 	for from, to := range map[*world]*world{sjc: dfw, dfw: sjc} {
 		wall, err := to.Home.Proxy()
 		from.must(err)
 		t.Cleanup(wall.Close)
-		from.must(wall.Set(ground.Refuse))
-		from.joinAs(to.Home.Name, ground.Access{Role: ground.RemoteRole, Server: wall.URL()})
+		from.must(wall.Set(testenv.Refuse))
+		from.joinAs(to.Home.Name, testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
 		walls = append(walls, wall)
 	}
 	sjc.join("iad")
@@ -194,7 +194,7 @@ func TestTwoMains(t *testing.T) {
 
 	histories := sjc.follow("sjc", "dfw", "iad", "ord")
 	for _, wall := range walls {
-		sjc.must(wall.Set(ground.Pass))
+		sjc.must(wall.Set(testenv.Pass))
 	}
 	sjc.join("ord")
 	dfw.join("iad")
@@ -207,7 +207,7 @@ func TestTwoMains(t *testing.T) {
 	b.sees(theirsNext.ResourceVersion)
 	sjc.says(1, []string{"owned by dfw, term 1", "nothing was changed", "fernetcast promote sjc"}, "status")
 	dfw.says(1, []string{"owned by sjc, term 1"}, "push", "--force")
-	for region, keys := range map[string]ground.Rotation{"sjc": mineNext, "iad": mineNext, "dfw": theirsNext, "ord": theirsNext} {
+	for region, keys := range map[string]testenv.Rotation{"sjc": mineNext, "iad": mineNext, "dfw": theirsNext, "ord": theirsNext} {
 		histories[region].only(keys.Keys)
 	}
 

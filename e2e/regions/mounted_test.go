@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // A mounted Secret: the kubelet changes all files at once by a link that it swaps.
@@ -26,7 +26,7 @@ func TestMountedSecret(t *testing.T) {
 	w.equal(soon, first, "dfw", "iad")
 
 	// iad's token is another, ord is new, dfw's bytes are the same.
-	w.must(shared.Cluster("iad").Revoke(w.ctx, w.ns, ground.RemoteRole))
+	w.must(shared.Cluster("iad").Revoke(w.ctx, w.ns, testenv.RemoteRole))
 	mount.swap(map[string][]byte{"dfw.yaml": dfw, "iad.yaml": w.kubeconfig("iad"), "ord.yaml": w.kubeconfig("ord")})
 	w.equal(soon, first, remotes...)
 	second := w.rotate().Keys
@@ -82,7 +82,7 @@ func (m *mounted) swap(files map[string][]byte) {
 
 func (w *world) kubeconfig(name string) []byte {
 	w.Helper()
-	kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+	kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
 	w.must(err)
 	return kubeconfig
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -72,16 +72,16 @@ func TestLostConnections(t *testing.T) {
 	proxy, err := shared.Cluster("ord").Proxy()
 	w.must(err)
 	w.Cleanup(proxy.Close)
-	w.joinAs("ord", ground.Access{Role: ground.RemoteRole, Server: proxy.URL()})
+	w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, Server: proxy.URL()})
 	run := w.runShipped("--request-timeout", "2s")
 	w.equal(soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	seen := w.follow(remotes...)
-	w.must(proxy.Set(ground.Drop))
+	w.must(proxy.Set(testenv.Drop))
 	first := w.rotateAtOnce(seen, "dfw", "iad")
 	run.shows("ord", "Unreachable", "")
 	second := w.rotateAtOnce(seen, "dfw", "iad")
-	w.must(proxy.Set(ground.Pass))
+	w.must(proxy.Set(testenv.Pass))
 	w.returned(seen["ord"], onReturn, second)
 	run.shows("ord", "Synced", "")
 	seen["dfw"].only(first, second)
@@ -89,7 +89,7 @@ func TestLostConnections(t *testing.T) {
 }
 
 // rotateAtOnce rotates, and fails unless the named remotes have the new keys at once.
-func (w *world) rotateAtOnce(seen map[string]*history, names ...string) ground.Repository {
+func (w *world) rotateAtOnce(seen map[string]*history, names ...string) testenv.Repository {
 	w.Helper()
 	rotation := w.rotate()
 	for _, name := range names {
@@ -99,7 +99,7 @@ func (w *world) rotateAtOnce(seen map[string]*history, names ...string) ground.R
 }
 
 // within fails unless a region had the rotation's keys so soon after it.
-func (w *world) within(limit time.Duration, h *history, rotation ground.Rotation) {
+func (w *world) within(limit time.Duration, h *history, rotation testenv.Rotation) {
 	w.Helper()
 	took := w.arrived(h, rotation.Keys).Sub(rotation.Committed)
 	if took > limit {
@@ -108,7 +108,7 @@ func (w *world) within(limit time.Duration, h *history, rotation ground.Rotation
 }
 
 // returned fails unless a remote that is back since now has the keys in time.
-func (w *world) returned(h *history, limit time.Duration, keys ground.Repository) {
+func (w *world) returned(h *history, limit time.Duration, keys testenv.Repository) {
 	w.Helper()
 	now := time.Now()
 	if took := w.arrived(h, keys).Sub(now); took > limit {
@@ -127,7 +127,7 @@ func (w *world) pass(until time.Time) {
 }
 
 // serving has a cluster that was killed serve the tests that come after.
-func (w *world) serving(c *ground.Cluster) {
+func (w *world) serving(c *testenv.Cluster) {
 	if c.Process().Running() {
 		return
 	}

@@ -1,14 +1,14 @@
 package regions
 
-import "github.com/fernetcast/fernetcast/e2e/ground"
+import "github.com/fernetcast/fernetcast/e2e/testenv"
 
 // outpost is one more remote: a namespace of its own in a cluster that has
 // others, behind a gateway of its own. Many of them, each with a trouble of its
 // own, cost no more control planes.
 type outpost struct {
-	*ground.Gateway
+	*testenv.Gateway
 	*history
-	cluster *ground.Cluster
+	cluster *testenv.Cluster
 	ns      string
 }
 
@@ -27,8 +27,8 @@ func (w *world) outpost(name, cluster string) *outpost {
 	w.must(err)
 	w.Cleanup(h.Stop)
 	o.history = &history{h, w, name, 0}
-	kubeconfig, err := o.cluster.Kubeconfig(w.ctx, ground.Access{Namespace: o.ns, Role: ground.RemoteRole, Server: o.URL()})
+	kubeconfig, err := o.cluster.Kubeconfig(w.ctx, testenv.Access{Namespace: o.ns, Role: testenv.RemoteRole, Server: o.URL()})
 	w.must(err)
-	w.must(ground.WriteFile(w.Clusters, name+".yaml", kubeconfig))
+	w.must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 	return o
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -21,7 +21,7 @@ const (
 func (w *world) patch(region, patch string) {
 	w.Helper()
 	_, err := shared.Cluster(region).Client().CoreV1().Secrets(w.ns).
-		Patch(w.ctx, ground.SecretName, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		Patch(w.ctx, testenv.SecretName, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	w.must(err)
 }
 
@@ -34,7 +34,7 @@ func (w *world) breakCopies() {
 }
 
 // mended waits until every copy has the keys and a whole stamp that says so.
-func (w *world) mended(keys ground.Repository) {
+func (w *world) mended(keys testenv.Repository) {
 	w.Helper()
 	w.equal(soon, keys, remotes...)
 	w.until(soon, func(ctx context.Context) error {
@@ -57,7 +57,7 @@ func (w *world) mended(keys ground.Repository) {
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.join(remotes...)
 	w.promote()
 	histories := w.follow(remotes...)
@@ -98,7 +98,7 @@ func TestReplicas(t *testing.T) {
 func TestStaleSource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.join(remotes...)
 	w.promote()
 	wall, err := w.Home.Proxy()
@@ -111,7 +111,7 @@ func TestStaleSource(t *testing.T) {
 	w.equal(soon, line[0], remotes...)
 	run.allShow("Synced", "", remotes...)
 
-	w.must(wall.Set(ground.Hold))
+	w.must(wall.Set(testenv.Hold))
 	for range 2 {
 		line = append(line, w.rotate().Keys)
 		w.exits(0, "push")
@@ -123,7 +123,7 @@ func TestStaleSource(t *testing.T) {
 	for _, h := range histories {
 		h.neverBack(line...)
 	}
-	w.must(wall.Set(ground.Pass))
+	w.must(wall.Set(testenv.Pass))
 	w.mended(line[2])
 	run.allShow("Synced", "", remotes...)
 	for _, h := range histories {
@@ -135,7 +135,7 @@ func TestStaleSource(t *testing.T) {
 // flagsVia are the sidecar's flags, with another way to the source.
 func (w *world) flagsVia(server string) []string {
 	w.Helper()
-	flags, err := w.Flags(w.ctx, ground.Access{Role: ground.SidecarRole, Server: server})
+	flags, err := w.Flags(w.ctx, testenv.Access{Role: testenv.SidecarRole, Server: server})
 	w.must(err)
 	return flags
 }

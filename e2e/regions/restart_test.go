@@ -3,7 +3,7 @@ package regions
 import (
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // The API server or the etcd of the source, of a remote, or of both is killed
@@ -11,7 +11,7 @@ import (
 // equal afterwards, by their watches alone and without a restart of the program.
 func TestRestarts(t *testing.T) {
 	w, names := newApart(t)
-	line := []ground.Repository{w.keys()}
+	line := []testenv.Repository{w.keys()}
 	w.promote()
 	w.join(names...)
 	run := w.runShipped("--resync", "1h")
@@ -21,15 +21,15 @@ func TestRestarts(t *testing.T) {
 	source, remote := shared.Cluster(apartMain), shared.Cluster(apartRemote)
 	for _, fault := range []struct {
 		name  string
-		kill  func(*ground.Cluster)
-		start func(*ground.Cluster) error
+		kill  func(*testenv.Cluster)
+		start func(*testenv.Cluster) error
 		// noticed says that it ends the watch.
 		noticed bool
 	}{
-		{"API server", func(c *ground.Cluster) { c.Kill() }, func(c *ground.Cluster) error { return c.Restart(w.ctx) }, true},
-		{"etcd", func(c *ground.Cluster) { c.Etcd.Kill() }, func(c *ground.Cluster) error { return c.Etcd.Restart(w.ctx) }, false},
+		{"API server", func(c *testenv.Cluster) { c.Kill() }, func(c *testenv.Cluster) error { return c.Restart(w.ctx) }, true},
+		{"etcd", func(c *testenv.Cluster) { c.Etcd.Kill() }, func(c *testenv.Cluster) error { return c.Etcd.Restart(w.ctx) }, false},
 	} {
-		for _, victims := range [][]*ground.Cluster{{source}, {remote}, {source, remote}} {
+		for _, victims := range [][]*testenv.Cluster{{source}, {remote}, {source, remote}} {
 			for _, c := range victims {
 				fault.kill(c)
 			}

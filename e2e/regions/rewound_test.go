@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
@@ -74,7 +74,7 @@ func TestRewoundByTwoRotations(t *testing.T) {
 	seen := r.follow(r.names...)
 	r.restore(then)
 	r.run.allShow("Held", "(primary 10, now 8)", r.names...)
-	var last ground.Rotation
+	var last testenv.Rotation
 	for primary := 9; primary <= 18; primary++ { // until no index is in both
 		last = r.rotate()
 		r.run.sees(last.ResourceVersion)
@@ -101,9 +101,9 @@ type rewound struct {
 	*world
 	names []string
 	run   *replica
-	first ground.Repository
+	first testenv.Repository
 	// wall is what the program reaches the main through.
-	wall *ground.Proxy
+	wall *testenv.Proxy
 }
 
 func beforeRewind(t *testing.T) *rewound {
@@ -124,13 +124,13 @@ func beforeRewind(t *testing.T) *rewound {
 }
 
 // everywhere waits until all remotes have the keys.
-func (r *rewound) everywhere(keys ground.Repository) {
+func (r *rewound) everywhere(keys testenv.Repository) {
 	r.Helper()
 	r.equal(soon, keys, r.names...)
 	r.run.allShow("Synced", "", r.names...)
 }
 
-func (r *rewound) snapshot() ground.Snapshot {
+func (r *rewound) snapshot() testenv.Snapshot {
 	r.Helper()
 	s, err := r.Home.Etcd.Snapshot(r.ctx)
 	r.must(err)
@@ -141,13 +141,13 @@ func (r *rewound) snapshot() ground.Snapshot {
 // restore puts the main's etcd back, with the API server down, as Kubernetes
 // wants it. Nobody reaches it before all is up, so that the program's watch
 // is asked for as it was, from a resourceVersion that never was.
-func (r *rewound) restore(s ground.Snapshot) {
+func (r *rewound) restore(s testenv.Snapshot) {
 	r.Helper()
-	r.must(r.wall.Set(ground.Refuse))
+	r.must(r.wall.Set(testenv.Refuse))
 	r.Home.Kill()
 	r.must(r.Home.Etcd.Restore(r.ctx, s))
 	r.must(r.Home.Restart(r.ctx))
-	r.must(r.wall.Set(ground.Pass))
+	r.must(r.wall.Set(testenv.Pass))
 	secret, err := r.Home.Secret(r.ctx, r.ns)
 	r.must(err)
 	r.run.sees(secret.ResourceVersion)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -15,18 +15,18 @@ import (
 // the Secret is there and where it is not.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	for _, role := range []ground.Role{ground.RemoteRole, ground.GenestackRole} {
+	for _, role := range []testenv.Role{testenv.RemoteRole, testenv.GenestackRole} {
 		t.Run(string(role), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			keys := w.keys()
-			_, err := shared.Cluster("iad").Put(w.ctx, w.ns, ground.Repository{})
+			_, err := shared.Cluster("iad").Put(w.ctx, w.ns, testenv.Repository{})
 			w.must(err)
 			_, err = shared.Cluster("ord").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
 			w.must(err)
 			w.promote()
 			for _, name := range remotes {
-				w.joinAs(name, ground.Access{Role: role})
+				w.joinAs(name, testenv.Access{Role: role})
 			}
 			run := w.run("--resync", "2s")
 			w.equal(soon, keys, remotes...)
@@ -52,7 +52,7 @@ func TestWithoutWatch(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
-	w.joinAs("dfw", ground.Access{Role: ground.GenestackRole})
+	w.joinAs("dfw", testenv.Access{Role: testenv.GenestackRole})
 	w.join("iad")
 	run := w.run("--resync", "1h")
 	w.equal(soon, keys, "dfw", "iad")
@@ -84,7 +84,7 @@ func TestRoleWithoutUpdate(t *testing.T) {
 	w.must(err)
 	w.promote()
 	w.join("dfw", "ord")
-	w.joinAs("iad", ground.Access{Role: ground.NoUpdateRole})
+	w.joinAs("iad", testenv.Access{Role: testenv.NoUpdateRole})
 	run := w.run("--backoff-max", "2s")
 	seen := w.follow("iad")
 	w.equal(soon, keys, "dfw", "ord")
@@ -107,10 +107,10 @@ func TestRoleWithoutUpdate(t *testing.T) {
 }
 
 // mayUpdate adds to the Role without update what it lacks.
-func (w *world) mayUpdate(c *ground.Cluster) {
+func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Helper()
 	roles := c.Client().RbacV1().Roles(w.ns)
-	role, err := roles.Get(w.ctx, "fernetcast-"+string(ground.NoUpdateRole), metav1.GetOptions{})
+	role, err := roles.Get(w.ctx, "fernetcast-"+string(testenv.NoUpdateRole), metav1.GetOptions{})
 	w.must(err)
 	role.Rules[0].Verbs = append(slices.Clone(role.Rules[0].Verbs), "update")
 	_, err = roles.Update(w.ctx, role, metav1.UpdateOptions{})
@@ -123,7 +123,7 @@ func TestRoleWithoutUpdateCreates(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
-	w.joinAs("iad", ground.Access{Role: ground.NoUpdateRole})
+	w.joinAs("iad", testenv.Access{Role: testenv.NoUpdateRole})
 	run := w.run("--backoff-max", "2s")
 	w.equal(soon, keys, "iad")
 	run.shows("iad", "Synced", "")
@@ -140,15 +140,15 @@ func TestDenied(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
-	w.joinAs("dfw", ground.Access{Role: ground.NoRole})
-	kubeconfig, err := shared.Cluster("iad").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+	w.joinAs("dfw", testenv.Access{Role: testenv.NoRole})
+	kubeconfig, err := shared.Cluster("iad").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
 	w.must(err)
 	astray, err := clientcmd.Load(kubeconfig)
 	w.must(err)
 	astray.Contexts[astray.CurrentContext].Namespace = "nowhere"
 	kubeconfig, err = clientcmd.Write(*astray)
 	w.must(err)
-	w.must(ground.WriteFile(w.Clusters, "iad.yaml", kubeconfig))
+	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", kubeconfig))
 	w.join("ord")
 	run := w.run("--backoff-max", "2s")
 	w.equal(soon, keys, "ord")
@@ -156,10 +156,10 @@ func TestDenied(t *testing.T) {
 	w.equal(soon, w.rotate().Keys, "ord")
 
 	// A Role that is taken away and given back while it runs.
-	w.must(shared.Cluster("ord").Forbid(w.ctx, w.ns, ground.RemoteRole))
+	w.must(shared.Cluster("ord").Forbid(w.ctx, w.ns, testenv.RemoteRole))
 	last := w.rotate().Keys
 	run.shows("ord", "Denied", "")
-	_, err = shared.Cluster("ord").Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.RemoteRole})
+	_, err = shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
 	w.must(err)
 	w.equal(soon, last, "ord")
 	run.shows("ord", "Synced", "")

@@ -3,7 +3,7 @@ package regions
 import (
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // Each rotation purges the lowest key: it goes from the remotes as well, each
@@ -12,8 +12,8 @@ func TestTenRotations(t *testing.T) {
 	t.Parallel()
 	w, run, keys := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
 	seen := w.follow(append([]string{mainRegion}, remotes...)...)
-	var sets []ground.Repository
-	var last ground.Rotation
+	var sets []testenv.Repository
+	var last testenv.Rotation
 	for range 10 {
 		last = w.rotate()
 		if len(last.Keys) != len(keys) {
@@ -58,7 +58,7 @@ func TestRotationsWhileAway(t *testing.T) {
 	w, run, _ := everywhere(t, func(w *world) *replica { return w.run() })
 	run.Kill()
 	seen := w.follow(remotes...)
-	var last ground.Rotation
+	var last testenv.Rotation
 	for range 3 {
 		last = w.rotate()
 	}

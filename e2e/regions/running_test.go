@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // answers waits until a path answers with the code.
@@ -53,19 +53,19 @@ func TestRunStays(t *testing.T) {
 	w := newWorld(t)
 	built, err := program()
 	w.must(err)
-	good, err := w.Home.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.SidecarRole})
+	good, err := w.Home.Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.SidecarRole})
 	w.must(err)
 	nobody, err := shared.Address()
 	w.must(err)
-	dead, err := w.Home.Kubeconfig(w.ctx, ground.Access{Namespace: w.ns, Role: ground.SidecarRole, Server: "https://" + nobody})
+	dead, err := w.Home.Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.SidecarRole, Server: "https://" + nobody})
 	w.must(err)
 	dir, home := t.TempDir(), t.TempDir()
-	w.must(ground.WriteFile(dir, "dead", dead))
-	w.must(ground.WriteFile(dir, "broken", []byte("kind: Config\nusers: 7\n")))
+	w.must(testenv.WriteFile(dir, "dead", dead))
+	w.must(testenv.WriteFile(dir, "broken", []byte("kind: Config\nusers: 7\n")))
 	late := filepath.Join(home, ".kube")
 	flags := []string{"--namespace", w.ns, "--clusters", filepath.Join(dir, "clusters"), "--resync", "2s"}
 	runs := map[string]*replica{}
-	for name, p := range map[string]*ground.Program{
+	for name, p := range map[string]*testenv.Program{
 		"none":   built.WithEnv("HOME=" + home),
 		"absent": built.With("--kubeconfig", filepath.Join(dir, "absent")),
 		"broken": built.With("--kubeconfig", filepath.Join(dir, "broken")),
@@ -86,9 +86,9 @@ func TestRunStays(t *testing.T) {
 
 	// The kubeconfig comes, and then all else.
 	w.must(os.Mkdir(late, 0o700))
-	w.must(ground.WriteFile(late, "config", good))
-	w.must(ground.WriteFile(dir, "absent", good))
-	w.must(ground.WriteFile(dir, "broken", good))
+	w.must(testenv.WriteFile(late, "config", good))
+	w.must(testenv.WriteFile(dir, "absent", good))
+	w.must(testenv.WriteFile(dir, "broken", good))
 	delete(runs, "dead")
 	for _, run := range runs {
 		run.answers("/readyz", http.StatusOK) // it knows that there is no Secret
@@ -152,7 +152,7 @@ func TestStatusWatch(t *testing.T) {
 		t.Errorf("there are control sequences in %q", table)
 	}
 	for i, line := range strings.Split(strings.TrimSuffix(w.watches(0, 2, `"source"`, "-o", "json"), "\n"), "\n") {
-		var st ground.Status
+		var st testenv.Status
 		if err := json.Unmarshal([]byte(line), &st); err != nil {
 			t.Fatalf("line %d is no document: %v: %q", i+1, err, line)
 		}

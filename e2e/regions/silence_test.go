@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// No key leaves by any output, in any form (see ground's Keys.Leaks: text or a
+// No key leaves by any output, in any form (see testenv's Keys.Leaks: text or a
 // part of it, base64, hex, Go's bytes; protobuf holds keys as plain text). Each
 // test of this package has all output of its commands and runs searched, so
 // whatever they provoke is covered. What has keys at hand and could show them:
@@ -57,7 +57,7 @@ func TestSilentAtEveryLevel(t *testing.T) {
 	w.promote("--force", "--log-level", "debug")
 
 	key := string(keys["8"])
-	bad := []ground.Repository{
+	bad := []testenv.Repository{
 		{key[:20]: keys["8"], "1": keys["8"]}, {"1": []byte(key[:30])}, {"1": []byte(key[:21] + "\n" + key[21:])}, {"0": keys["0"]},
 	}
 	for i, level := range []string{"debug", "info", "warn", "error"} {
@@ -110,13 +110,13 @@ func TestEchoingSource(t *testing.T) {
 	keys := shared.Keys.NewRepository(8, 7)
 	e := newEcho(t, keys, &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
-		ObjectMeta: metav1.ObjectMeta{Name: ground.SecretName, Namespace: w.ns, UID: "home", ResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.ns, UID: "home", ResourceVersion: "1"},
 		Type:       corev1.SecretTypeOpaque, Data: keys,
 	})
 	kubeconfig, err := e.kubeconfig()
 	w.must(err)
 	home := t.TempDir()
-	w.must(ground.WriteFile(home, "echo", kubeconfig))
+	w.must(testenv.WriteFile(home, "echo", kubeconfig))
 	built, err := shipped()
 	w.must(err)
 	w.Operator = built.With("--kubeconfig", home+"/echo", "--namespace", w.ns, "--clusters", w.Clusters, "--log-level", "debug")
@@ -141,7 +141,7 @@ func TestEchoingSource(t *testing.T) {
 			}
 			return nil
 		})
-		statusz, err := ground.Get(w.ctx, "http://"+run.address+"/statusz")
+		statusz, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
 		w.must(err)
 		w.noLeaks(string(statusz))
 	}

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // synced is a world with keys that are everywhere, and a run.
-func synced(t *testing.T) (*world, *replica, ground.Repository) {
+func synced(t *testing.T) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)
 	keys := w.keys()
@@ -79,8 +79,8 @@ func TestSourceMalformed(t *testing.T) {
 		bad[d.index] = []byte(d.value)
 		run.refuses(bad, d.says)
 	}
-	run.refuses(ground.Repository{}, "it holds no keys")
-	run.refuses(ground.Repository{"0": keys["0"]}, "no primary key")
+	run.refuses(testenv.Repository{}, "it holds no keys")
+	run.refuses(testenv.Repository{"0": keys["0"]}, "no primary key")
 	w.says(1, []string{"REFUSED", "source: ", "no primary key", "nothing was changed", "dfw", "iad", "ord"}, "status")
 	w.says(1, []string{"no primary key"}, "push", "--force")
 	w.says(1, []string{"no primary key", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
@@ -88,7 +88,7 @@ func TestSourceMalformed(t *testing.T) {
 
 	// What is deleted meanwhile is not made anew from a bad source.
 	w.must(shared.Cluster("ord").Delete(w.ctx, w.ns))
-	run.refuses(ground.Repository{"0": keys["0"], "x": keys["8"]}, `"x"`)
+	run.refuses(testenv.Repository{"0": keys["0"], "x": keys["8"]}, `"x"`)
 	run.stays()
 
 	good := shared.Keys.Rotated(keys, 7)
@@ -105,7 +105,7 @@ func TestSourceMalformed(t *testing.T) {
 }
 
 // refuses puts a bad key set into the source, and waits until all is held for it.
-func (r *replica) refuses(bad ground.Repository, why string) {
+func (r *replica) refuses(bad testenv.Repository, why string) {
 	r.w.Helper()
 	secret, err := r.w.Home.Put(r.w.ctx, r.w.ns, bad)
 	r.w.must(err)
@@ -125,13 +125,13 @@ func TestSourceRecreated(t *testing.T) {
 	run.source("Absent", "")
 	run.allShow("Held", "SourceAbsent", remotes...)
 	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed"}, "status")
-	run.refuses(ground.Repository{}, "it holds no keys")
+	run.refuses(testenv.Repository{}, "it holds no keys")
 
 	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
 	w.must(err)
 	run.source("Unpromoted", "fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
-	var last ground.Rotation
+	var last testenv.Rotation
 	for range 12 { // beyond the primary that the remotes have
 		last = w.rotate()
 	}
@@ -202,7 +202,7 @@ func TestRekey(t *testing.T) {
 	_, err = w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
 	w.must(err)
 	run.allShow("Held", "now 1)", remotes...)
-	var last ground.Rotation
+	var last testenv.Rotation
 	for range 12 {
 		last = w.rotate()
 	}

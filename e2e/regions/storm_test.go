@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -80,7 +80,7 @@ func TestStorm(t *testing.T) {
 }
 
 // storm rewrites the outpost's Secret for stormTime, whatever anybody else does.
-func (o *outpost) storm(keys ground.Repository) {
+func (o *outpost) storm(keys testenv.Repository) {
 	ctx, cancel := context.WithTimeout(o.w.ctx, stormTime)
 	defer cancel()
 	data, err := json.Marshal(keys)
@@ -93,7 +93,7 @@ func (o *outpost) storm(keys ground.Repository) {
 	for n := 0; ctx.Err() == nil; n++ {
 		patch := fmt.Appendf(nil, `{"metadata":{"labels":{"beat":"%d"}},"data":%s}`, n, data)
 		_, err := o.cluster.Client().CoreV1().Secrets(o.ns).
-			Patch(ctx, ground.SecretName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: rival})
+			Patch(ctx, testenv.SecretName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: rival})
 		if err != nil && ctx.Err() == nil {
 			o.w.Errorf("the rival's write: %v", err)
 		}

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // settle is how long the remotes have to have held the keys here. An API server
@@ -28,7 +28,7 @@ func TestWaitSettles(t *testing.T) {
 	if !strings.Contains(said, "dfw (Synced for") {
 		t.Errorf("it does not say for whom it waits:\n%s", said)
 	}
-	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Patch(w.ctx, ground.SecretName, types.MergePatchType,
+	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Patch(w.ctx, testenv.SecretName, types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"seen":"by-somebody"}}}`), metav1.PatchOptions{})
 	w.must(err)
 	if said := w.exits(0, "wait", "--settle", settle.String()); strings.Contains(said, "waiting") {

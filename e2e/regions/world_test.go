@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -27,28 +27,28 @@ const (
 )
 
 var (
-	shared  *ground.Ground
+	shared  *testenv.Env
 	remotes = []string{"dfw", "iad", "ord"}
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(ground.Main(m, &shared, append([]string{mainRegion}, remotes...)...))
+	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, remotes...)...))
 }
 
 // program is the real binary, built with the race detector.
-var program = sync.OnceValues(func() (*ground.Program, error) {
+var program = sync.OnceValues(func() (*testenv.Program, error) {
 	return shared.RaceProgram(context.Background())
 })
 
 // shipped is the real binary as it ships, for what has to do with its size and speed.
-var shipped = sync.OnceValues(func() (*ground.Program, error) {
+var shipped = sync.OnceValues(func() (*testenv.Program, error) {
 	return shared.Program(context.Background())
 })
 
 // world is one test's: a namespace in every cluster, and the program on a main.
 type world struct {
 	*testing.T
-	*ground.Site
+	*testenv.Site
 	ctx context.Context
 	ns  string
 }
@@ -90,18 +90,18 @@ func (w *world) must(err error) {
 func (w *world) join(names ...string) {
 	w.Helper()
 	for _, name := range names {
-		w.joinAs(name, ground.Access{Role: ground.RemoteRole})
+		w.joinAs(name, testenv.Access{Role: testenv.RemoteRole})
 	}
 }
 
 // joinAs gives it a kubeconfig of other rights, or another address.
-func (w *world) joinAs(name string, access ground.Access) {
+func (w *world) joinAs(name string, access testenv.Access) {
 	w.Helper()
 	w.must(w.Join(w.ctx, shared.Cluster(name), access))
 }
 
 // keys puts a key set in use into the main, and returns it.
-func (w *world) keys() ground.Repository {
+func (w *world) keys() testenv.Repository {
 	w.Helper()
 	keys := shared.Keys.NewRepository(8, 7)
 	_, err := w.Home.Put(w.ctx, w.ns, keys)
@@ -118,7 +118,7 @@ func (w *world) promote(args ...string) {
 }
 
 // command runs one command with an operator's rights. No output may show a key.
-func (w *world) command(args ...string) ground.Result {
+func (w *world) command(args ...string) testenv.Result {
 	w.Helper()
 	r, err := w.Operator.Run(w.ctx, args...)
 	w.must(err)
@@ -145,7 +145,7 @@ func (w *world) noLeaks(outputs ...string) {
 
 // replica is a run of the program.
 type replica struct {
-	*ground.Process
+	*testenv.Process
 	w       *world
 	address string
 }
@@ -157,7 +157,7 @@ func (w *world) run(args ...string) *replica {
 	return w.runProgram(w.Runner, args...)
 }
 
-func (w *world) runProgram(p *ground.Program, args ...string) *replica {
+func (w *world) runProgram(p *testenv.Program, args ...string) *replica {
 	w.Helper()
 	address, err := shared.Address()
 	w.must(err)
@@ -187,13 +187,13 @@ func (r *replica) end() {
 }
 
 // status is /statusz, which must not show a key.
-func (r *replica) status(ctx context.Context) (*ground.Status, error) {
-	body, err := ground.Get(ctx, "http://"+r.address+"/statusz")
+func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
+	body, err := testenv.Get(ctx, "http://"+r.address+"/statusz")
 	if err != nil {
 		return nil, err
 	}
 	r.w.noLeaks(string(body))
-	return ground.Statusz(ctx, r.address)
+	return testenv.Statusz(ctx, r.address)
 }
 
 // shows waits until /statusz shows the remote in the state, with text in its
@@ -221,13 +221,13 @@ func (w *world) until(limit time.Duration, check func(context.Context) error) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, limit)
 	defer cancel()
-	if err := ground.Until(ctx, often, check); err != nil {
+	if err := testenv.Until(ctx, often, check); err != nil {
 		w.Fatalf("not within %v: %v", limit, err)
 	}
 }
 
 // equal waits until every named remote has exactly these keys.
-func (w *world) equal(limit time.Duration, keys ground.Repository, names ...string) {
+func (w *world) equal(limit time.Duration, keys testenv.Repository, names ...string) {
 	w.Helper()
 	w.until(limit, func(ctx context.Context) error {
 		var errs []error
@@ -241,7 +241,7 @@ func (w *world) equal(limit time.Duration, keys ground.Repository, names ...stri
 }
 
 // rotate rotates the main's keys as openstack-helm's job does.
-func (w *world) rotate() ground.Rotation {
+func (w *world) rotate() testenv.Rotation {
 	w.Helper()
 	rotation, err := w.Home.Rotate(w.ctx, w.ns, 7)
 	w.must(err)

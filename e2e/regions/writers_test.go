@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 )
 
 // everywhere is a world whose remotes all have the main's keys, from a run that start began.
-func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, ground.Repository) {
+func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)
 	keys := w.keys()
@@ -33,22 +33,22 @@ func (w *world) runShipped(args ...string) *replica {
 }
 
 // arrived waits for the version that has exactly these keys, and tells when it was written.
-func (w *world) arrived(h *history, keys ground.Repository) time.Time {
+func (w *world) arrived(h *history, keys testenv.Repository) time.Time {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, soon)
 	defer cancel()
-	v, err := h.Await(ctx, func(v ground.Version) bool { return !v.Deleted && keys.Equal(v.Keys()) })
+	v, err := h.Await(ctx, func(v testenv.Version) bool { return !v.Deleted && keys.Equal(v.Keys()) })
 	w.must(err)
 	return v.Seen
 }
 
 // edit changes a cluster's Secret as a writer of that name would.
-func (w *world) edit(c *ground.Cluster, writer string, change func(*corev1.Secret)) {
+func (w *world) edit(c *testenv.Cluster, writer string, change func(*corev1.Secret)) {
 	w.Helper()
 	w.must(edit(w.ctx, c, w.ns, writer, change))
 }
 
-func edit(ctx context.Context, c *ground.Cluster, ns, writer string, change func(*corev1.Secret)) error {
+func edit(ctx context.Context, c *testenv.Cluster, ns, writer string, change func(*corev1.Secret)) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		secret, err := c.Secret(ctx, ns)
 		if err != nil {

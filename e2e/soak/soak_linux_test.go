@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // sample is what the program costs at a moment.
@@ -32,7 +32,7 @@ func TestSoak(t *testing.T) {
 	s.settled(r, first.Data)
 
 	var samples []sample
-	var last ground.Rotation
+	var last testenv.Rotation
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for end := time.Now().Add(*length); time.Now().Before(end); {
@@ -42,7 +42,7 @@ func TestSoak(t *testing.T) {
 		samples = append(samples, s.sample(r))
 		<-tick.C
 	}
-	s.must(s.proxy.Set(ground.Pass))
+	s.must(s.proxy.Set(testenv.Pass))
 	s.addOrd()
 	s.settled(r, last.Keys)
 	s.flat(samples)
@@ -58,13 +58,13 @@ func (s *stand) disturb(n int) {
 	s.Helper()
 	switch n % 4 {
 	case 0:
-		s.must(s.proxy.Set(ground.Refuse))
+		s.must(s.proxy.Set(testenv.Refuse))
 		s.removeOrd()
 	case 2:
-		s.must(s.proxy.Set(ground.Drop))
+		s.must(s.proxy.Set(testenv.Drop))
 		s.addOrd()
 	default:
-		s.must(s.proxy.Set(ground.Pass))
+		s.must(s.proxy.Set(testenv.Pass))
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *stand) asFew(soaked, fresh *run) {
 	const files, goroutines = 2, 6
 	ctx, cancel := context.WithTimeout(s.ctx, soon/2)
 	defer cancel()
-	s.must(ground.Until(ctx, time.Second, func(context.Context) error {
+	s.must(testenv.Until(ctx, time.Second, func(context.Context) error {
 		old, err := soaked.Files()
 		if err != nil {
 			return err

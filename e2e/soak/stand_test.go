@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/ground"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 const (
@@ -24,14 +24,14 @@ const (
 )
 
 var (
-	shared *ground.Ground
+	shared *testenv.Env
 	// length is the short form's; make soak has 10m.
 	length = flag.Duration("length", 30*time.Second, "how long the soak goes on")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(ground.Main(m, &shared, mainRegion, "dfw", "iad", "ord"))
+	os.Exit(testenv.Main(m, &shared, mainRegion, "dfw", "iad", "ord"))
 }
 
 // stand is a main and three remotes: dfw is well, iad behind a proxy, and
@@ -40,8 +40,8 @@ type stand struct {
 	*testing.T
 	ctx   context.Context
 	ns    string
-	proxy *ground.Proxy
-	site  *ground.Site
+	proxy *testenv.Proxy
+	site  *testenv.Site
 	ord   [2][]byte // kubeconfigs with different tokens
 	added int
 }
@@ -62,10 +62,10 @@ func newStand(t *testing.T) *stand {
 	s.proxy, err = shared.Cluster("iad").Proxy()
 	s.must(err)
 	t.Cleanup(s.proxy.Close)
-	s.must(s.site.Join(ctx, shared.Cluster("dfw"), ground.Access{}))
-	s.must(s.site.Join(ctx, shared.Cluster("iad"), ground.Access{Server: s.proxy.URL()}))
+	s.must(s.site.Join(ctx, shared.Cluster("dfw"), testenv.Access{}))
+	s.must(s.site.Join(ctx, shared.Cluster("iad"), testenv.Access{Server: s.proxy.URL()}))
 	for i := range s.ord {
-		s.ord[i], err = shared.Cluster("ord").Kubeconfig(ctx, ground.Access{Namespace: ns, Role: ground.RemoteRole})
+		s.ord[i], err = shared.Cluster("ord").Kubeconfig(ctx, testenv.Access{Namespace: ns, Role: testenv.RemoteRole})
 		s.must(err)
 	}
 	s.addOrd()
@@ -82,7 +82,7 @@ func newStand(t *testing.T) *stand {
 func (s *stand) addOrd() {
 	s.Helper()
 	s.added++
-	s.must(ground.WriteFile(s.site.Clusters, "ord.yaml", s.ord[s.added%2]))
+	s.must(testenv.WriteFile(s.site.Clusters, "ord.yaml", s.ord[s.added%2]))
 }
 
 func (s *stand) removeOrd() {
@@ -99,7 +99,7 @@ func (s *stand) must(err error) {
 
 // run is one run of the program, and where it listens.
 type run struct {
-	*ground.Process
+	*testenv.Process
 	address string
 }
 
@@ -122,16 +122,16 @@ func (s *stand) run() *run {
 }
 
 // settled waits until every remote has the keys, and the program knows it.
-func (s *stand) settled(r *run, keys ground.Repository) {
+func (s *stand) settled(r *run, keys testenv.Repository) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, soon)
 	defer cancel()
-	s.must(ground.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+	s.must(testenv.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
 		var errs []error
 		for _, name := range []string{"dfw", "iad", "ord"} {
 			errs = append(errs, shared.Cluster(name).Holds(ctx, s.ns, keys))
 		}
-		status, err := ground.Statusz(ctx, r.address)
+		status, err := testenv.Statusz(ctx, r.address)
 		if errs = append(errs, err); err == nil && (status.Remote("ord") == nil || len(status.Remotes) != 3) {
 			errs = append(errs, errors.New("ord is not there"))
 		}

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry": {"internal/mirror"},
 	"internal/mirror":    {"internal/keyset"},
 	"internal/keyset":    {},
-	"internal/world":     {}, // tests alone
+	"internal/model":     {}, // tests alone
 }
 
 // mayRequire are the modules that the program itself is made of.

@@ -85,7 +85,7 @@ func (p *promotion) run(ctx context.Context, ask io.Reader) error {
 		return notWell{fmt.Errorf("the highest term that was read is %d, and there is none above %d: find out who wrote it", term-1, mirror.MaxTerm)}
 	}
 	fmt.Fprintf(p.out, "%s becomes the main, term %d, with primary %d (%s).\n", p.region, term,
-		src.Keys().Prints().Primary(), src.Keys().Prints()[src.Keys().Prints().Primary()])
+		src.Keys().Fingerprints().Primary(), src.Keys().Fingerprints()[src.Keys().Fingerprints().Primary()])
 	lost := p.plan(src, mirror.ReadSource(src.Marked(p.region, term)), seen)
 	if len(lost) > 0 && !p.force {
 		return notWell{fmt.Errorf("nothing was changed: the keys of %s are ahead of this cluster's, or not kin to them, and tokens would be lost; promote there instead, or add --force", strings.Join(lost, ", "))}
@@ -149,7 +149,7 @@ func (p *promotion) plan(src, promoted mirror.Source, seen map[string]pusher.Out
 		case !c.Promotable(src):
 			lost = append(lost, name)
 			fmt.Fprintf(p.out, "  %s: has keys that this cluster does not continue (%s): its tokens will be lost\n", name, describe(c))
-		case mirror.Decide(promoted, c, false).State == mirror.Held:
+		case mirror.Decide(promoted, c, false).State == mirror.StateHeld:
 			fmt.Fprintf(p.out, "  %s: stays as it is: %s\n", name, mirror.Decide(promoted, c, false).Detail)
 		default:
 			fmt.Fprintf(p.out, "  %s: gets these keys (now %s)\n", name, describe(c))
@@ -168,7 +168,7 @@ func (p *promotion) whyNot(o pusher.Outcome) string {
 
 // describe says whose a remote's Secret is, and with which primary.
 func describe(c mirror.Copy) string {
-	if n := c.Prints().Primary(); n > 0 {
+	if n := c.Fingerprints().Primary(); n > 0 {
 		return fmt.Sprintf("%s, primary %d", c.Whose(), n)
 	}
 	return c.Whose()
@@ -213,7 +213,7 @@ func (p *promotion) mark(ctx context.Context, shown mirror.Source, term int) (mi
 		if src.Owner() == (mirror.Owner{Region: p.region, Term: term, UID: shown.UID()}) { // the answer was lost
 			return src, nil
 		}
-		if !src.SameClaims(shown) || !src.Keys().Prints().Continues(shown.Keys().Prints()) {
+		if !src.SameClaims(shown) || !src.Keys().Fingerprints().Continues(shown.Keys().Fingerprints()) {
 			break
 		}
 	}
@@ -247,7 +247,7 @@ func (p *promotion) rivalTerm(src mirror.Source, seen map[string]pusher.Outcome)
 func (p *promotion) tellChanges(before, after map[string]pusher.Outcome) {
 	for _, name := range p.set.Names() {
 		was, is := before[name].Copy, after[name].Copy
-		if was.Read() && is.Read() && (was.Whose() != is.Whose() || !was.Prints().Equal(is.Prints())) {
+		if was.Read() && is.Read() && (was.Whose() != is.Whose() || !was.Fingerprints().Equal(is.Fingerprints())) {
 			fmt.Fprintf(p.out, "  %s changed meanwhile: it was %s, and is %s\n", name, describe(was), describe(is))
 		}
 	}
@@ -268,7 +268,7 @@ func (p *promotion) pushAll(ctx context.Context, seen map[string]pusher.Outcome)
 	fmt.Fprintln(p.out)
 	verdict := p.show(p.out, p.status(outcomes))
 	for _, o := range outcomes {
-		if o.Decision.Reason == mirror.Owned {
+		if o.Decision.Reason == mirror.ReasonOwned {
 			fmt.Fprintln(p.out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")
 			break
 		}

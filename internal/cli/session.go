@@ -167,7 +167,7 @@ func (s *session) each(ctx context.Context, names []string, step step) map[strin
 func (s *session) one(ctx context.Context, name string, step step) pusher.Outcome {
 	remote, err := remotes{s.set}.Remote(name)
 	if remote == nil {
-		return pusher.Outcome{Decision: pusher.Refused(mirror.Decision{State: mirror.Misconfigured}, err)}
+		return pusher.Outcome{Decision: pusher.Refused(mirror.Decision{State: mirror.StateMisconfigured}, err)}
 	}
 	o := *step(ctx, remote)
 	o.Decision = pusher.Refused(o.Decision, err)

@@ -64,7 +64,7 @@ func headline(s mirror.SourceStatus) string {
 	return strings.Join(parts, "  ")
 }
 
-func primary(n *int, keys keyset.Prints) string {
+func primary(n *int, keys keyset.Fingerprints) string {
 	if n == nil {
 		return "-"
 	}

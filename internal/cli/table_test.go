@@ -14,16 +14,16 @@ import (
 
 func TestTable(t *testing.T) {
 	ago := func(d time.Duration) *time.Time { return ptr.To(time.Now().Add(-d)) }
-	keys := keyset.Prints{0: "99aa00bb", 7: "77777777", 8: "1f2e3d4c"}
+	keys := keyset.Fingerprints{0: "99aa00bb", 7: "77777777", 8: "1f2e3d4c"}
 	st := mirror.Status{
 		Source: mirror.SourceStatus{
 			Region: "sjc", Term: ptr.To(1), Namespace: "openstack", Secret: "keystone-fernet-keys", State: mirror.SourceMain,
 			Primary: ptr.To(8), Staged: true, RotatedAt: ago(4*time.Hour + 12*time.Minute), Keys: keys,
 		},
 		Remotes: []mirror.RemoteStatus{
-			{Name: "dfw", State: mirror.Synced, Primary: ptr.To(8), Behind: ptr.To(0), Keys: keys, LastPushed: ago(4*time.Hour + 12*time.Minute)},
-			{Name: "iad", State: mirror.Unreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout"},
-			{Name: "ord", State: mirror.Held, Reason: mirror.Discontinuous, Detail: "discontinuous: the source's keys do not continue", Primary: ptr.To(5), Keys: keyset.Prints{5: "0c0c0c0c"}, LastPushed: ago(48 * time.Hour)},
+			{Name: "dfw", State: mirror.StateSynced, Primary: ptr.To(8), Behind: ptr.To(0), Keys: keys, LastPushed: ago(4*time.Hour + 12*time.Minute)},
+			{Name: "iad", State: mirror.StateUnreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout"},
+			{Name: "ord", State: mirror.StateHeld, Reason: mirror.ReasonDiscontinuous, Detail: "discontinuous: the source's keys do not continue", Primary: ptr.To(5), Keys: keyset.Fingerprints{5: "0c0c0c0c"}, LastPushed: ago(48 * time.Hour)},
 		},
 	}
 	var out bytes.Buffer

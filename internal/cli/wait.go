@@ -124,9 +124,9 @@ type lack struct{ who, why string }
 // lacks says what a remote lacks; "" where it lacks nothing.
 func (w *wait) lacks(name string, o pusher.Outcome) string {
 	switch state := o.Decision.State; {
-	case state == mirror.Self:
+	case state == mirror.StateSelf:
 		return ""
-	case state != mirror.Synced:
+	case state != mirror.StateSynced:
 		return string(state)
 	case w.settle == 0:
 		return ""

@@ -64,21 +64,21 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q is taken: %v", d, err)
 		}
 		if err != nil {
-			if !saysNoKey.MatchString(err.Error()) || len(set.Data())+len(set.Prints()) > 0 {
+			if !saysNoKey.MatchString(err.Error()) || len(set.Data())+len(set.Fingerprints()) > 0 {
 				t.Errorf("refused with %q, and %v", err, set)
 			}
 			return
 		}
-		if !set.SameData(d) || len(set.Data()) != len(d) || set.Prints().Primary() != primary {
+		if !set.SameData(d) || len(set.Data()) != len(d) || set.Fingerprints().Primary() != primary {
 			t.Errorf("%q is read as %v", d, set)
 		}
 		if again, err := Parse(set.Data()); err != nil || !again.SameData(d) {
 			t.Errorf("what was taken is refused: %v", err)
 		}
-		if back, err := ParsePrints(set.Prints().String()); err != nil || !back.Equal(set.Prints()) {
+		if back, err := ParseFingerprints(set.Fingerprints().String()); err != nil || !back.Equal(set.Fingerprints()) {
 			t.Errorf("the fingerprints do not read back: %v", err)
 		}
-		if shown := fmt.Sprintf("%v", set); shown != set.Prints().String() {
+		if shown := fmt.Sprintf("%v", set); shown != set.Fingerprints().String() {
 			t.Errorf("printed as %s", shown)
 		}
 	})
@@ -87,9 +87,9 @@ func FuzzParse(f *testing.F) {
 var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not index=fingerprint` +
 	`|the indices are not in ascending order, each once)$`)
 
-// ParsePrints takes what String writes, and nothing else; an error quotes no
+// ParseFingerprints takes what String writes, and nothing else; an error quotes no
 // more than a few characters: somebody may have put keys there.
-func FuzzParsePrints(f *testing.F) {
+func FuzzParseFingerprints(f *testing.F) {
 	f.Add("0=1a2b3c4d,7=00000000,10=ffffffff")
 	f.Add("0=1a2b3c4d,0=1a2b3c4d")
 	f.Add("1=1A2B3C4D")
@@ -98,7 +98,7 @@ func FuzzParsePrints(f *testing.F) {
 	f.Add(",=")
 	f.Add("0=" + key(3)[:16])
 	f.Fuzz(func(t *testing.T, text string) {
-		p, err := ParsePrints(text)
+		p, err := ParseFingerprints(text)
 		if err != nil {
 			if !printsSayLittle.MatchString(err.Error()) || p != nil {
 				t.Errorf("refused with %q, and %v", err, p)
@@ -113,7 +113,7 @@ func FuzzParsePrints(f *testing.F) {
 				t.Errorf("%d=%s is taken", n, print)
 			}
 		}
-		var back Prints
+		var back Fingerprints
 		asJSON, err := json.Marshal(p)
 		if err != nil || json.Unmarshal(asJSON, &back) != nil || !back.Equal(p) {
 			t.Errorf("%v reads back from JSON as %v", p, back)

@@ -38,7 +38,7 @@ type Set struct{ keys func() keys }
 
 type keys struct {
 	data   map[string][]byte
-	prints Prints
+	prints Fingerprints
 }
 
 // Parse takes the data of a Secret, and refuses what Keystone would not use as
@@ -56,7 +56,7 @@ func Parse(data map[string][]byte) (Set, error) {
 			return Set{}, fmt.Errorf("key %s %w", name, err)
 		}
 	}
-	prints := PrintsOf(data)
+	prints := FingerprintsOf(data)
 	if prints.Primary() == 0 {
 		return Set{}, errors.New("it has no primary key, that is no index above 0")
 	}
@@ -133,8 +133,8 @@ func (s Set) Data() map[string][]byte {
 	return clone(s.keys().data)
 }
 
-// Prints returns the fingerprints of the keys. The caller must not change them.
-func (s Set) Prints() Prints {
+// Fingerprints returns the fingerprints of the keys. The caller must not change them.
+func (s Set) Fingerprints() Fingerprints {
 	if s.keys == nil {
 		return nil
 	}
@@ -147,10 +147,10 @@ func (s Set) SameData(data map[string][]byte) bool {
 }
 
 // Format prints the fingerprints, whatever the verb.
-func (s Set) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.Prints().String())) }
+func (s Set) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.Fingerprints().String())) }
 
 // MarshalJSON gives the fingerprints by index.
-func (s Set) MarshalJSON() ([]byte, error) { return s.Prints().MarshalJSON() }
+func (s Set) MarshalJSON() ([]byte, error) { return s.Fingerprints().MarshalJSON() }
 
 // LogValue gives the fingerprints.
-func (s Set) LogValue() slog.Value { return slog.StringValue(s.Prints().String()) }
+func (s Set) LogValue() slog.Value { return slog.StringValue(s.Fingerprints().String()) }

@@ -36,7 +36,7 @@ func TestParseTakesWhatKeystoneWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := set.Prints().Primary(); p != 8 {
+	if p := set.Fingerprints().Primary(); p != 8 {
 		t.Errorf("primary %d, want 8", p)
 	}
 	if !set.SameData(d) || !maps.EqualFunc(set.Data(), d, bytes.Equal) {
@@ -54,8 +54,8 @@ func TestParseTakesWhatKeystoneWrites(t *testing.T) {
 
 func TestParseWithoutStagedKey(t *testing.T) {
 	set, err := Parse(data(map[int]int{1: 1}))
-	if err != nil || set.Prints().Staged() != "" {
-		t.Errorf("staged %q, error %v; want none of both", set.Prints().Staged(), err)
+	if err != nil || set.Fingerprints().Staged() != "" {
+		t.Errorf("staged %q, error %v; want none of both", set.Fingerprints().Staged(), err)
 	}
 }
 
@@ -140,22 +140,22 @@ func TestSetShowsNoKey(t *testing.T) {
 			}
 		}
 	}
-	if print := set.Prints()[1]; !strings.Contains(fmt.Sprint(set), "1="+print) || len(print) != 8 {
+	if print := set.Fingerprints()[1]; !strings.Contains(fmt.Sprint(set), "1="+print) || len(print) != 8 {
 		t.Errorf("%v does not show the fingerprint %q", set, print)
 	}
 }
 
 func TestPrintsRoundTrip(t *testing.T) {
-	p := Prints{0: "1a2b3c4d", 7: "00000000", 10: "ffffffff"}
+	p := Fingerprints{0: "1a2b3c4d", 7: "00000000", 10: "ffffffff"}
 	if got, want := p.String(), "0=1a2b3c4d,7=00000000,10=ffffffff"; got != want {
 		t.Errorf("written %s, want %s", got, want)
 	}
-	back, err := ParsePrints(p.String())
+	back, err := ParseFingerprints(p.String())
 	if err != nil || !back.Equal(p) {
 		t.Errorf("read back %v, %v", back, err)
 	}
 	for _, bad := range []string{"", "0", "0=", "0=1a2b3c4", "0=1A2B3C4D", "x=1a2b3c4d", "01=1a2b3c4d", "7=1a2b3c4d,0=1a2b3c4d", "0=1a2b3c4d,0=1a2b3c4d", "0=1a2b3c4d,", " 0=1a2b3c4d"} {
-		if got, err := ParsePrints(bad); err == nil {
+		if got, err := ParseFingerprints(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, got)
 		}
 	}
@@ -163,8 +163,8 @@ func TestPrintsRoundTrip(t *testing.T) {
 
 func TestContinues(t *testing.T) {
 	// A letter is a key; the same letter is the same key.
-	set := func(s string) Prints {
-		p := Prints{}
+	set := func(s string) Fingerprints {
+		p := Fingerprints{}
 		for part := range strings.FieldsSeq(s) {
 			i, k, _ := strings.Cut(part, "=")
 			n, _ := strconv.Atoi(i)
@@ -229,11 +229,11 @@ func TestRotationsContinue(t *testing.T) {
 		for range before {
 			turn()
 		}
-		old := PrintsOf(data(repo))
+		old := FingerprintsOf(data(repo))
 		for range missed {
 			turn()
 		}
-		now := PrintsOf(data(repo))
+		now := FingerprintsOf(data(repo))
 		if got, want := now.Continues(old), missed <= limit-1; got != want {
 			t.Fatalf("%v continues %v: %v, want %v", now, old, got, want)
 		}

@@ -77,7 +77,7 @@ func TestTakesOnlyWhatKeystoneLoads(t *testing.T) {
 		}
 		taken++
 		var keys []string
-		for _, n := range slices.Backward(slices.Sorted(maps.Keys(set.Prints()))) {
+		for _, n := range slices.Backward(slices.Sorted(maps.Keys(set.Fingerprints()))) {
 			keys = append(keys, string(d[strconv.Itoa(n)]))
 		}
 		if got := answers[i]; got.Error != "" || !slices.Equal(got.Keys, keys) || !slices.Contains(got.Primary, keys[0]) {

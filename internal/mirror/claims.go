@@ -80,7 +80,7 @@ type claims struct {
 	stamp Owner
 	// pushed and keys are what the stamp says of the push; "" and nil where lost.
 	pushed string
-	keys   keyset.Prints
+	keys   keyset.Fingerprints
 	// marked says whether any part of a mark is there, readable or not.
 	marked     bool
 	unreadable []string
@@ -93,7 +93,7 @@ func readClaims(s *corev1.Secret) claims {
 	if version := s.Annotations[StampVersion]; versionForm.MatchString(version) {
 		c.pushed = version
 	}
-	if keys, err := keyset.ParsePrints(s.Annotations[StampKeys]); err == nil {
+	if keys, err := keyset.ParseFingerprints(s.Annotations[StampKeys]); err == nil {
 		c.keys = keys
 	}
 	return c

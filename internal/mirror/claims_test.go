@@ -73,7 +73,7 @@ func TestBehind(t *testing.T) {
 			t.Errorf("%q is %d behind, want %d", pairs, got, want)
 		}
 	}
-	if p := keyset.Prints(nil).Primary(); p != 0 {
+	if p := keyset.Fingerprints(nil).Primary(); p != 0 {
 		t.Errorf("the primary of nothing is %d", p)
 	}
 }

@@ -20,7 +20,7 @@ type Copy struct {
 	// secret is nil where the remote has none.
 	secret *corev1.Secret
 	claims claims
-	prints keyset.Prints
+	prints keyset.Fingerprints
 }
 
 // ReadCopy takes what the named remote has; nil says that it has no such
@@ -28,14 +28,14 @@ type Copy struct {
 func ReadCopy(remote string, s *corev1.Secret) Copy {
 	c := Copy{remote: remote, read: true, secret: s}
 	if s != nil {
-		c.claims, c.prints = readClaims(s), keyset.PrintsOf(s.Data)
+		c.claims, c.prints = readClaims(s), keyset.FingerprintsOf(s.Data)
 	}
 	return c
 }
 
-// Prints are the fingerprints of what the remote's Keystone has; nil where
+// Fingerprints are the fingerprints of what the remote's Keystone has; nil where
 // nothing was read, or nothing is there.
-func (c Copy) Prints() keyset.Prints { return c.prints }
+func (c Copy) Fingerprints() keyset.Fingerprints { return c.prints }
 
 // UID of the Secret, "" where there is none.
 func (c Copy) UID() types.UID {
@@ -51,7 +51,7 @@ func (c Copy) AsPushedBy(src Source) bool {
 }
 
 // stamped are the keys that the stamp says were pushed, where lost those that are there.
-func (c Copy) stamped() keyset.Prints {
+func (c Copy) stamped() keyset.Fingerprints {
 	if c.claims.keys == nil {
 		return c.prints
 	}

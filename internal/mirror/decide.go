@@ -17,21 +17,21 @@ type State string
 
 // The states of a remote. All but Synced, Standby and Self want a person's eye.
 const (
-	Pending       State = "Pending"       // not looked at yet
-	Behind        State = "Behind"        // to be written
-	Synced        State = "Synced"        // has the source's keys, with our stamp
-	Standby       State = "Standby"       // the source is a copy itself
-	Self          State = "Self"          // the remote is the source
-	Held          State = "Held"          // not written, for a person to decide
-	Contested     State = "Contested"     // another writer undoes what we write
-	Denied        State = "Denied"        // 401, 403
-	Unreachable   State = "Unreachable"   // no answer
-	Failed        State = "Failed"        // any other answer
-	Misconfigured State = "Misconfigured" // its kubeconfig is refused
+	StatePending       State = "Pending"       // not looked at yet
+	StateBehind        State = "Behind"        // to be written
+	StateSynced        State = "Synced"        // has the source's keys, with our stamp
+	StateStandby       State = "Standby"       // the source is a copy itself
+	StateSelf          State = "Self"          // the remote is the source
+	StateHeld          State = "Held"          // not written, for a person to decide
+	StateContested     State = "Contested"     // another writer undoes what we write
+	StateDenied        State = "Denied"        // 401, 403
+	StateUnreachable   State = "Unreachable"   // no answer
+	StateFailed        State = "Failed"        // any other answer
+	StateMisconfigured State = "Misconfigured" // its kubeconfig is refused
 )
 
 // Well says whether there is nothing to do and nothing to see to.
-func (s State) Well() bool { return s == Synced || s == Standby || s == Self }
+func (s State) Well() bool { return s == StateSynced || s == StateStandby || s == StateSelf }
 
 // Reason is one word for why: the row of the decision table that was met, or
 // what went wrong with a request.
@@ -39,28 +39,28 @@ type Reason string
 
 // The reasons, beside those that apimachinery has for an answer's code.
 const (
-	SourceNotRead   Reason = "SourceNotRead"
-	SourceIsAbsent  Reason = "SourceAbsent"
-	SourceIsRefused Reason = "SourceRefused"
-	SourceIsCopy    Reason = "Copy"
-	NotPromoted     Reason = "NotPromoted"
-	NotLookedAt     Reason = "NotLookedAt"
-	Absent          Reason = "Absent"
-	IsSource        Reason = "Self"
-	Owned           Reason = "Owned"
-	BadStamp        Reason = "Stamp"
-	Immutable       Reason = "Immutable"
-	OtherType       Reason = "Type"
-	Unstamped       Reason = "Unstamped"
-	Superseded      Reason = "Superseded"
-	Discontinuous   Reason = "Discontinuous"
-	Drifted         Reason = "Drifted"
-	Rotated         Reason = "Rotated"
-	Rivalled        Reason = "Rival"
-	BadKubeconfig   Reason = "Kubeconfig"
-	OtherAnswer     Reason = "Answer"
-	TimedOut        Reason = "Timeout"
-	NoConnection    Reason = "Connection"
+	ReasonSourceUnread  Reason = "SourceNotRead"
+	ReasonSourceAbsent  Reason = "SourceAbsent"
+	ReasonSourceRefused Reason = "SourceRefused"
+	ReasonSourceCopy    Reason = "Copy"
+	ReasonNotPromoted   Reason = "NotPromoted"
+	ReasonNotLookedAt   Reason = "NotLookedAt"
+	ReasonAbsent        Reason = "Absent"
+	ReasonSelf          Reason = "Self"
+	ReasonOwned         Reason = "Owned"
+	ReasonStamp         Reason = "Stamp"
+	ReasonImmutable     Reason = "Immutable"
+	ReasonType          Reason = "Type"
+	ReasonUnstamped     Reason = "Unstamped"
+	ReasonSuperseded    Reason = "Superseded"
+	ReasonDiscontinuous Reason = "Discontinuous"
+	ReasonDrifted       Reason = "Drifted"
+	ReasonRotated       Reason = "Rotated"
+	ReasonRival         Reason = "Rival"
+	ReasonKubeconfig    Reason = "Kubeconfig"
+	ReasonAnswer        Reason = "Answer"
+	ReasonTimeout       Reason = "Timeout"
+	ReasonConnection    Reason = "Connection"
 )
 
 // Action is what is to be done for a remote.
@@ -68,10 +68,10 @@ type Action int
 
 // The actions.
 const (
-	None   Action = iota
-	Look          // the copy has to be read first
-	Create        // absent: create it, never over one that appeared meanwhile
-	Update        // write over the copy that was read, by compare-and-swap
+	ActionNone   Action = iota
+	ActionLook          // the copy has to be read first
+	ActionCreate        // absent: create it, never over one that appeared meanwhile
+	ActionUpdate        // write over the copy that was read, by compare-and-swap
 )
 
 // Decision is what is to be done for one remote, and why.
@@ -81,7 +81,7 @@ type Decision struct {
 	Reason Reason
 	// Detail is for the operator; "" where there is nothing to say.
 	Detail string
-	// Secret is what to write with Create or Update, ready to be sent.
+	// Secret is what to write with ActionCreate or ActionUpdate, ready to be sent.
 	Secret *corev1.Secret
 	// LiveRead says that the source must be read with GET, after the copy was
 	// read, and all be decided again, before this is acted upon or believed.
@@ -98,14 +98,14 @@ func Decide(src Source, c Copy, force bool) Decision {
 	}
 	switch {
 	case !c.read:
-		return Decision{Action: Look, State: Pending, Reason: NotLookedAt, Detail: "not looked at yet"}
+		return Decision{Action: ActionLook, State: StatePending, Reason: ReasonNotLookedAt, Detail: "not looked at yet"}
 	case c.secret == nil: // row 5
-		return write(src, c, Create, Absent)
+		return write(src, c, ActionCreate, ReasonAbsent)
 	case c.Is(src): // row 6
-		return Decision{State: Self, Reason: IsSource, Detail: "this kubeconfig points at the source itself"}
+		return Decision{State: StateSelf, Reason: ReasonSelf, Detail: "this kubeconfig points at the source itself"}
 	}
 	if other := c.Rival(src); other.Term > 0 { // row 7
-		d := held(Owned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
+		d := held(ReasonOwned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
 			other.Region, other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
 		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID // our own next term
 		return d
@@ -115,39 +115,39 @@ func Decide(src Source, c Copy, force bool) Decision {
 	switch {
 	case len(c.claims.unreadable) > 0: // row 8
 		list := strings.Join(c.claims.unreadable, ", ")
-		return held(BadStamp, "stamp: its annotations %s cannot be read, so whose copy it is is not known; nothing was changed; if it is nobody's: remove them there: kubectl annotate secret -n %s %s %s-",
+		return held(ReasonStamp, "stamp: its annotations %s cannot be read, so whose copy it is is not known; nothing was changed; if it is nobody's: remove them there: kubectl annotate secret -n %s %s %s-",
 			list, c.secret.Namespace, c.secret.Name, strings.Join(c.claims.unreadable, "- "))
-	case same && ours && !c.claims.marked && c.claims.pushed != "" && c.claims.keys.Equal(src.set.Prints()): // row 9
-		return Decision{State: Synced}
+	case same && ours && !c.claims.marked && c.claims.pushed != "" && c.claims.keys.Equal(src.set.Fingerprints()): // row 9
+		return Decision{State: StateSynced}
 	case ptr.Deref(c.secret.Immutable, false): // row 10
-		return held(Immutable, "immutable: its Secret is; nothing was changed; delete it there and it is made anew")
+		return held(ReasonImmutable, "immutable: its Secret is; nothing was changed; delete it there and it is made anew")
 	case c.secret.Type != src.secret.Type:
-		return held(OtherType, "type: its Secret is of type %s, the source's of %s; nothing was changed; delete it there and it is made anew",
+		return held(ReasonType, "type: its Secret is of type %s, the source's of %s; nothing was changed; delete it there and it is made anew",
 			words(string(c.secret.Type)), src.secret.Type)
 	case same: // row 11
-		return write(src, c, Update, c.difference(src))
-	case ours && !force && !src.set.Prints().Continues(c.stamped()): // row 12
-		d := held(Discontinuous, "discontinuous: the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
-			c.remote, c.stamped().Primary(), src.set.Prints().Primary(), c.remote)
+		return write(src, c, ActionUpdate, c.difference(src))
+	case ours && !force && !src.set.Fingerprints().Continues(c.stamped()): // row 12
+		d := held(ReasonDiscontinuous, "discontinuous: the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
+			c.remote, c.stamped().Primary(), src.set.Fingerprints().Primary(), c.remote)
 		d.LiveRead = true
 		return d
 	}
-	return write(src, c, Update, c.difference(src)) // row 13
+	return write(src, c, ActionUpdate, c.difference(src)) // row 13
 }
 
 // decideBySource has the rows for which no remote has to be looked at.
 func decideBySource(src Source) (Decision, bool) {
 	switch src.State() {
 	case SourceUnread: // row 1
-		return Decision{State: Pending, Reason: SourceNotRead, Detail: "the source has not been read yet"}, true
+		return Decision{State: StatePending, Reason: ReasonSourceUnread, Detail: "the source has not been read yet"}, true
 	case SourceAbsent: // row 2
-		return held(SourceIsAbsent, "source: %s; nothing was changed", src.detail), true
+		return held(ReasonSourceAbsent, "source: %s; nothing was changed", src.detail), true
 	case SourceRefused:
-		return held(SourceIsRefused, "source: %s; nothing was changed; put the source's keys right", src.detail), true
+		return held(ReasonSourceRefused, "source: %s; nothing was changed; put the source's keys right", src.detail), true
 	case SourceStandby: // row 3
-		return Decision{State: Standby, Reason: SourceIsCopy, Detail: src.detail}, true
+		return Decision{State: StateStandby, Reason: ReasonSourceCopy, Detail: src.detail}, true
 	case SourceUnpromoted: // row 4
-		return held(NotPromoted, "not promoted: %s; nothing was changed; if this cluster is the main: %s", src.detail, src.promoteCommand()), true
+		return held(ReasonNotPromoted, "not promoted: %s; nothing was changed; if this cluster is the main: %s", src.detail, src.promoteCommand()), true
 	}
 	return Decision{}, false
 }
@@ -161,17 +161,17 @@ func (s Source) promoteCommand() string {
 }
 
 func held(reason Reason, format string, args ...any) Decision {
-	return Decision{State: Held, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+	return Decision{State: StateHeld, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
 // write decides for a write, with the live read before it, unless it is the
 // plain next step: one rotation on from a copy that is just as we left it.
 // Then the stamp itself proves that what is in hand is newer.
 func write(src Source, c Copy, action Action, reason Reason) Decision {
-	plain := reason == Rotated && older(c.claims.pushed, src.secret.ResourceVersion) &&
-		src.set.Prints().NextAfter(c.claims.keys)
+	plain := reason == ReasonRotated && older(c.claims.pushed, src.secret.ResourceVersion) &&
+		src.set.Fingerprints().NextAfter(c.claims.keys)
 	return Decision{
-		Action: action, State: Behind, Reason: reason, Detail: describe(src, c, reason),
+		Action: action, State: StateBehind, Reason: reason, Detail: describe(src, c, reason),
 		Secret: secretFor(src, c), LiveRead: !plain,
 	}
 }
@@ -180,25 +180,25 @@ func write(src Source, c Copy, action Action, reason Reason) Decision {
 func (c Copy) difference(src Source) Reason {
 	switch {
 	case c.claims.stamp == Owner{} && !c.IsMain():
-		return Unstamped
+		return ReasonUnstamped
 	case c.claims.stamp != src.owner:
-		return Superseded
-	case c.asStamped() && !c.prints.Equal(src.set.Prints()):
-		return Rotated
+		return ReasonSuperseded
+	case c.asStamped() && !c.prints.Equal(src.set.Fingerprints()):
+		return ReasonRotated
 	}
-	return Drifted
+	return ReasonDrifted
 }
 
 func describe(src Source, c Copy, reason Reason) string {
 	switch reason {
-	case Absent:
+	case ReasonAbsent:
 		return "it has no such Secret"
-	case Unstamped:
+	case ReasonUnstamped:
 		return "its Secret was never stamped: its keys are to be replaced"
-	case Superseded:
+	case ReasonSuperseded:
 		return "it is " + c.Whose() + ", which this main outranks"
-	case Rotated:
-		if n := generations(src.set.Prints(), c.prints); n != nil && *n > 0 {
+	case ReasonRotated:
+		if n := generations(src.set.Fingerprints(), c.prints); n != nil && *n > 0 {
 			return fmt.Sprintf("%d generation%s behind", *n, map[bool]string{true: "", false: "s"}[*n == 1])
 		}
 		return "it has other keys than the source"
@@ -210,7 +210,7 @@ func describe(src Source, c Copy, reason Reason) string {
 }
 
 // generations is how far old is behind p; nil where p does not continue it.
-func generations(p, old keyset.Prints) *int {
+func generations(p, old keyset.Fingerprints) *int {
 	if !p.Continues(old) {
 		return nil
 	}

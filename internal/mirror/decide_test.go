@@ -30,7 +30,7 @@ func repo(pairs string) map[string][]byte {
 	return data
 }
 
-func prints(pairs string) string { return keyset.PrintsOf(repo(pairs)).String() }
+func prints(pairs string) string { return keyset.FingerprintsOf(repo(pairs)).String() }
 
 // secret is a Secret with keys and annotations, changed by each of edits.
 func secret(uid types.UID, version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) *corev1.Secret {
@@ -119,63 +119,63 @@ func rows() []row {
 	synced := ours("100", newest)
 
 	return []row{
-		{name: "1 source not read", source: Source{}, copy: absent, state: Pending, reason: SourceNotRead},
-		{name: "2 source absent", source: ReadSource(nil), copy: absent, state: Held, reason: SourceIsAbsent, says: "source"},
-		{name: "2 source emptied", source: home(keys("")), copy: absent, state: Held, reason: SourceIsRefused, says: "holds no keys"},
-		{name: "2 before 3", source: home(keys("0=a"), annotate(stamp("iad", 9, farUID, "1", older0))), copy: absent, state: Held, reason: SourceIsRefused},
-		{name: "3 source is a copy", source: home(annotate(stamp("iad", 4, farUID, "1", newest))), copy: absent, state: Standby, reason: SourceIsCopy, says: "copy of iad"},
-		{name: "3 marked, and a copy of a higher term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
-		{name: "3 marked, and a copy of the same term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 3, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
-		{name: "3 a copy with a foreign mark of a higher term", source: home(annotate(both(mark("iad", 9, farUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
-		{name: "3 before 4: a copy with an unreadable mark", source: home(annotate(both(without(mark("sjc", 3, homeUID), MarkTerm), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: Standby, reason: SourceIsCopy},
-		{name: "4 not promoted", source: home(annotate(nil)), copy: absent, state: Held, reason: NotPromoted, says: "fernetcast promote REGION"},
-		{name: "4 mark of another object", source: home(annotate(mark("sjc", 3, farUID))), copy: absent, state: Held, reason: NotPromoted, says: "another object"},
-		{name: "4 unreadable mark", source: home(annotate(without(mark("sjc", 3, homeUID), MarkTerm))), copy: absent, state: Held, reason: NotPromoted, says: MarkRegion},
-		{name: "4 marked, with an unreadable owner", source: home(annotate(both(mark("sjc", 3, homeUID), without(ours("1", newest), StampRegion)))), copy: absent, state: Held, reason: NotPromoted, says: StampUID},
-		{name: "a main with a copy's stamp of a lower term is a main", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 2, farUID, "1", newest)))), copy: absent, action: Create, state: Behind, reason: Absent, live: true},
+		{name: "1 source not read", source: Source{}, copy: absent, state: StatePending, reason: ReasonSourceUnread},
+		{name: "2 source absent", source: ReadSource(nil), copy: absent, state: StateHeld, reason: ReasonSourceAbsent, says: "source"},
+		{name: "2 source emptied", source: home(keys("")), copy: absent, state: StateHeld, reason: ReasonSourceRefused, says: "holds no keys"},
+		{name: "2 before 3", source: home(keys("0=a"), annotate(stamp("iad", 9, farUID, "1", older0))), copy: absent, state: StateHeld, reason: ReasonSourceRefused},
+		{name: "3 source is a copy", source: home(annotate(stamp("iad", 4, farUID, "1", newest))), copy: absent, state: StateStandby, reason: ReasonSourceCopy, says: "copy of iad"},
+		{name: "3 marked, and a copy of a higher term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: StateStandby, reason: ReasonSourceCopy},
+		{name: "3 marked, and a copy of the same term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 3, farUID, "1", newest)))), copy: absent, state: StateStandby, reason: ReasonSourceCopy},
+		{name: "3 a copy with a foreign mark of a higher term", source: home(annotate(both(mark("iad", 9, farUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: StateStandby, reason: ReasonSourceCopy},
+		{name: "3 before 4: a copy with an unreadable mark", source: home(annotate(both(without(mark("sjc", 3, homeUID), MarkTerm), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: StateStandby, reason: ReasonSourceCopy},
+		{name: "4 not promoted", source: home(annotate(nil)), copy: absent, state: StateHeld, reason: ReasonNotPromoted, says: "fernetcast promote REGION"},
+		{name: "4 mark of another object", source: home(annotate(mark("sjc", 3, farUID))), copy: absent, state: StateHeld, reason: ReasonNotPromoted, says: "another object"},
+		{name: "4 unreadable mark", source: home(annotate(without(mark("sjc", 3, homeUID), MarkTerm))), copy: absent, state: StateHeld, reason: ReasonNotPromoted, says: MarkRegion},
+		{name: "4 marked, with an unreadable owner", source: home(annotate(both(mark("sjc", 3, homeUID), without(ours("1", newest), StampRegion)))), copy: absent, state: StateHeld, reason: ReasonNotPromoted, says: StampUID},
+		{name: "a main with a copy's stamp of a lower term is a main", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 2, farUID, "1", newest)))), copy: absent, action: ActionCreate, state: StateBehind, reason: ReasonAbsent, live: true},
 
-		{name: "not looked at", source: home(), copy: Copy{}, action: Look, state: Pending, reason: NotLookedAt},
-		{name: "5 absent", source: home(), copy: absent, action: Create, state: Behind, reason: Absent, live: true},
-		{name: "6 the source itself", source: home(), copy: ReadCopy("dfw", mainSecret()), state: Self, reason: IsSource},
-		{name: "7 stamped with a higher term", source: home(), copy: far("9", newest, stamp("iad", 4, farUID, "1", newest)), state: Held, reason: Owned, says: "iad, term 4"},
-		{name: "7 stamped with our term by another region", source: home(), copy: far("9", newest, stamp("iad", 3, homeUID, "1", newest)), state: Held, reason: Owned},
-		{name: "7 stamped with our term by our name, another object", source: home(), copy: far("9", newest, stamp("sjc", 3, "old", "1", newest)), state: Held, reason: Owned},
-		{name: "7 stamped with our own next term", source: home(), copy: far("9", newest, stamp("sjc", 4, homeUID, "1", newest)), state: Held, reason: Owned, live: true},
-		{name: "7 marked with a higher term", source: home(), copy: far("9", newest, mark("iad", 4, farUID)), state: Held, reason: Owned},
-		{name: "7 marked with our term", source: home(), copy: far("9", newest, mark("iad", 3, farUID)), state: Held, reason: Owned},
-		{name: "7 stamped by us, marked with our term", source: home(), copy: far("9", newest, both(synced, mark("iad", 3, farUID))), state: Held, reason: Owned},
-		{name: "7 before 8", source: home(), copy: far("9", newest, both(mark("iad", 4, farUID), map[string]string{StampTerm: "5"})), state: Held, reason: Owned},
-		{name: "8 owner lacks its uid", source: home(), copy: far("9", newest, without(synced, StampUID)), state: Held, reason: BadStamp, says: "fernetcast/region- fernetcast/term-"},
-		{name: "8 owner's term is no number", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "03"})), state: Held, reason: BadStamp},
-		{name: "8 owner's term is too high", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "1000000"})), state: Held, reason: BadStamp},
-		{name: "8 unreadable mark", source: home(), copy: far("9", newest, both(synced, map[string]string{MarkRegion: "iad"})), state: Held, reason: BadStamp, says: MarkRegion},
-		{name: "8 even with force", source: home(), copy: far("9", newest, without(synced, StampUID)), force: true, state: Held, reason: BadStamp},
-		{name: "9 equal and stamped so", source: home(), copy: far("9", newest, synced), state: Synced},
-		{name: "9 stamped at another version of the same keys", source: home(), copy: far("9", newest, ours("99", newest)), state: Synced},
-		{name: "9 before 10", source: home(), copy: far("9", newest, synced, immutable), state: Synced},
-		{name: "10 immutable", source: home(), copy: far("9", older0, ours("50", older0), immutable), state: Held, reason: Immutable},
-		{name: "10 another type", source: home(), copy: far("9", older0, ours("50", older0), tls), state: Held, reason: OtherType, says: "kubernetes.io/tls"},
-		{name: "11 equal, never stamped", source: home(), copy: far("9", newest, nil), action: Update, state: Behind, reason: Unstamped, live: true},
-		{name: "11 equal, of a lower term", source: home(), copy: far("9", newest, stamp("iad", 2, farUID, "1", newest)), action: Update, state: Behind, reason: Superseded, live: true},
-		{name: "11 equal, keys lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampKeys)), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "11 equal, version lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampVersion)), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "11 equal, with a mark of another object", source: home(), copy: far("9", newest, both(synced, mark("sjc", 9, homeUID))), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "12 set up anew", source: home(keys(anew)), copy: far("9", newest, synced), state: Held, reason: Discontinuous, live: true, says: "push dfw --force"},
-		{name: "12 the source is older", source: home(keys(older0)), copy: far("9", newest, synced), state: Held, reason: Discontinuous, live: true},
-		{name: "12 too many rotations missed", source: home(keys("0=z 8=w 9=y")), copy: far("9", newest, synced), state: Held, reason: Discontinuous, live: true},
-		{name: "12 by the data where keys is lost", source: home(keys(anew)), copy: far("9", newest, without(synced, StampKeys)), state: Held, reason: Discontinuous, live: true},
-		{name: "12 by the stamp where the data drifted", source: home(keys(anew)), copy: far("9", anew+" 9=q", synced), state: Held, reason: Discontinuous, live: true},
-		{name: "12 forced", source: home(keys(anew)), copy: far("9", newest, synced), force: true, action: Update, state: Behind, reason: Rotated, live: true},
-		{name: "13 the plain next step", source: home(), copy: far("9", older0, ours("50", older0)), action: Update, state: Behind, reason: Rotated, says: "1 generation behind"},
-		{name: "13 the next step, but the stamp is no older", source: home(), copy: far("9", older0, ours("100", older0)), action: Update, state: Behind, reason: Rotated, live: true},
-		{name: "13 the next step, but the data is not as stamped", source: home(), copy: far("9", older1, ours("50", older0)), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "13 two generations behind", source: home(), copy: far("9", older1, ours("50", older1)), action: Update, state: Behind, reason: Rotated, live: true, says: "2 generations behind"},
-		{name: "13 drifted", source: home(), copy: far("9", anew, synced), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "13 emptied", source: home(), copy: far("9", "", synced), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "13 a data key too many", source: home(), copy: far("9", newest, synced, func(s *corev1.Secret) { s.Data["extra"] = nil }), action: Update, state: Behind, reason: Drifted, live: true},
-		{name: "13 never stamped", source: home(), copy: far("9", anew, nil), action: Update, state: Behind, reason: Unstamped, live: true},
-		{name: "13 of a lower term, whatever its keys", source: home(), copy: far("9", anew, stamp("iad", 2, farUID, "1", anew)), action: Update, state: Behind, reason: Superseded, live: true},
-		{name: "13 a main of a lower term", source: home(), copy: far("9", anew, mark("iad", 2, farUID)), action: Update, state: Behind, reason: Superseded, live: true, says: "the main iad, term 2"},
+		{name: "not looked at", source: home(), copy: Copy{}, action: ActionLook, state: StatePending, reason: ReasonNotLookedAt},
+		{name: "5 absent", source: home(), copy: absent, action: ActionCreate, state: StateBehind, reason: ReasonAbsent, live: true},
+		{name: "6 the source itself", source: home(), copy: ReadCopy("dfw", mainSecret()), state: StateSelf, reason: ReasonSelf},
+		{name: "7 stamped with a higher term", source: home(), copy: far("9", newest, stamp("iad", 4, farUID, "1", newest)), state: StateHeld, reason: ReasonOwned, says: "iad, term 4"},
+		{name: "7 stamped with our term by another region", source: home(), copy: far("9", newest, stamp("iad", 3, homeUID, "1", newest)), state: StateHeld, reason: ReasonOwned},
+		{name: "7 stamped with our term by our name, another object", source: home(), copy: far("9", newest, stamp("sjc", 3, "old", "1", newest)), state: StateHeld, reason: ReasonOwned},
+		{name: "7 stamped with our own next term", source: home(), copy: far("9", newest, stamp("sjc", 4, homeUID, "1", newest)), state: StateHeld, reason: ReasonOwned, live: true},
+		{name: "7 marked with a higher term", source: home(), copy: far("9", newest, mark("iad", 4, farUID)), state: StateHeld, reason: ReasonOwned},
+		{name: "7 marked with our term", source: home(), copy: far("9", newest, mark("iad", 3, farUID)), state: StateHeld, reason: ReasonOwned},
+		{name: "7 stamped by us, marked with our term", source: home(), copy: far("9", newest, both(synced, mark("iad", 3, farUID))), state: StateHeld, reason: ReasonOwned},
+		{name: "7 before 8", source: home(), copy: far("9", newest, both(mark("iad", 4, farUID), map[string]string{StampTerm: "5"})), state: StateHeld, reason: ReasonOwned},
+		{name: "8 owner lacks its uid", source: home(), copy: far("9", newest, without(synced, StampUID)), state: StateHeld, reason: ReasonStamp, says: "fernetcast/region- fernetcast/term-"},
+		{name: "8 owner's term is no number", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "03"})), state: StateHeld, reason: ReasonStamp},
+		{name: "8 owner's term is too high", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "1000000"})), state: StateHeld, reason: ReasonStamp},
+		{name: "8 unreadable mark", source: home(), copy: far("9", newest, both(synced, map[string]string{MarkRegion: "iad"})), state: StateHeld, reason: ReasonStamp, says: MarkRegion},
+		{name: "8 even with force", source: home(), copy: far("9", newest, without(synced, StampUID)), force: true, state: StateHeld, reason: ReasonStamp},
+		{name: "9 equal and stamped so", source: home(), copy: far("9", newest, synced), state: StateSynced},
+		{name: "9 stamped at another version of the same keys", source: home(), copy: far("9", newest, ours("99", newest)), state: StateSynced},
+		{name: "9 before 10", source: home(), copy: far("9", newest, synced, immutable), state: StateSynced},
+		{name: "10 immutable", source: home(), copy: far("9", older0, ours("50", older0), immutable), state: StateHeld, reason: ReasonImmutable},
+		{name: "10 another type", source: home(), copy: far("9", older0, ours("50", older0), tls), state: StateHeld, reason: ReasonType, says: "kubernetes.io/tls"},
+		{name: "11 equal, never stamped", source: home(), copy: far("9", newest, nil), action: ActionUpdate, state: StateBehind, reason: ReasonUnstamped, live: true},
+		{name: "11 equal, of a lower term", source: home(), copy: far("9", newest, stamp("iad", 2, farUID, "1", newest)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true},
+		{name: "11 equal, keys lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampKeys)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "11 equal, version lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampVersion)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "11 equal, with a mark of another object", source: home(), copy: far("9", newest, both(synced, mark("sjc", 9, homeUID))), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "12 set up anew", source: home(keys(anew)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true, says: "push dfw --force"},
+		{name: "12 the source is older", source: home(keys(older0)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
+		{name: "12 too many rotations missed", source: home(keys("0=z 8=w 9=y")), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
+		{name: "12 by the data where keys is lost", source: home(keys(anew)), copy: far("9", newest, without(synced, StampKeys)), state: StateHeld, reason: ReasonDiscontinuous, live: true},
+		{name: "12 by the stamp where the data drifted", source: home(keys(anew)), copy: far("9", anew+" 9=q", synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
+		{name: "12 forced", source: home(keys(anew)), copy: far("9", newest, synced), force: true, action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true},
+		{name: "13 the plain next step", source: home(), copy: far("9", older0, ours("50", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, says: "1 generation behind"},
+		{name: "13 the next step, but the stamp is no older", source: home(), copy: far("9", older0, ours("100", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true},
+		{name: "13 the next step, but the data is not as stamped", source: home(), copy: far("9", older1, ours("50", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "13 two generations behind", source: home(), copy: far("9", older1, ours("50", older1)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true, says: "2 generations behind"},
+		{name: "13 drifted", source: home(), copy: far("9", anew, synced), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "13 emptied", source: home(), copy: far("9", "", synced), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "13 a data key too many", source: home(), copy: far("9", newest, synced, func(s *corev1.Secret) { s.Data["extra"] = nil }), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "13 never stamped", source: home(), copy: far("9", anew, nil), action: ActionUpdate, state: StateBehind, reason: ReasonUnstamped, live: true},
+		{name: "13 of a lower term, whatever its keys", source: home(), copy: far("9", anew, stamp("iad", 2, farUID, "1", anew)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true},
+		{name: "13 a main of a lower term", source: home(), copy: far("9", anew, mark("iad", 2, farUID)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true, says: "the main iad, term 2"},
 	}
 }
 
@@ -193,10 +193,10 @@ func TestDecisionTable(t *testing.T) {
 			if !d.State.Well() && d.Detail == "" {
 				t.Error("an operator is told nothing")
 			}
-			if d.State == Held && !strings.Contains(d.Detail, "nothing was changed") {
+			if d.State == StateHeld && !strings.Contains(d.Detail, "nothing was changed") {
 				t.Errorf("it is not said that nothing was changed: %s", d.Detail)
 			}
-			writes := d.Action == Create || d.Action == Update
+			writes := d.Action == ActionCreate || d.Action == ActionUpdate
 			if writes != (d.Secret != nil) {
 				t.Fatalf("action %v with Secret %v", d.Action, d.Secret != nil)
 			}
@@ -228,7 +228,7 @@ func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 	if written.UID == "" {
 		written.UID = farUID
 	}
-	if after := Decide(r.source, ReadCopy("dfw", written), false); after.State != Synced {
+	if after := Decide(r.source, ReadCopy("dfw", written), false); after.State != StateSynced {
 		t.Errorf("once written it is %s (%s: %s)", after.State, after.Reason, after.Detail)
 	}
 }

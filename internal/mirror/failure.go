@@ -19,7 +19,7 @@ import (
 
 // FailureOf is what a remote is shown as whose request ended with err.
 func FailureOf(err error) Decision {
-	d := Decision{State: Failed, Reason: OtherAnswer, Detail: Explain(err)}
+	d := Decision{State: StateFailed, Reason: ReasonAnswer, Detail: Explain(err)}
 	var status apierrors.APIStatus
 	switch {
 	case errors.As(err, &status):
@@ -27,11 +27,11 @@ func FailureOf(err error) Decision {
 		d.State, d.Reason = byCode(code)
 	case answered(err):
 	case timedOut(err):
-		d.State, d.Reason = Unreachable, TimedOut
+		d.State, d.Reason = StateUnreachable, ReasonTimeout
 	case disconnected(err):
-		d.State, d.Reason = Unreachable, NoConnection
+		d.State, d.Reason = StateUnreachable, ReasonConnection
 	}
-	if d.State == Denied {
+	if d.State == StateDenied {
 		d.Detail += "; " + remedy(err)
 	}
 	return d
@@ -43,11 +43,11 @@ func byCode(code int) (State, Reason) {
 	reason := Reason(apierrors.ReasonForError(apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", "", 0, true)))
 	switch {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return Denied, reason
+		return StateDenied, reason
 	case code == http.StatusTooManyRequests || code >= http.StatusInternalServerError:
-		return Unreachable, reason
+		return StateUnreachable, reason
 	}
-	return Failed, reason
+	return StateFailed, reason
 }
 
 func remedy(err error) string {

@@ -26,12 +26,12 @@ func TestFailed(t *testing.T) {
 		return apierrors.NewGenericServerResponse(code, "put", resource, "keystone-fernet-keys", "", 0, true)
 	}
 	for state, errs := range map[State][]error{
-		Denied:      {status(401), status(403)},
-		Unreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded)},
-		Failed:      {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
+		StateDenied:      {status(401), status(403)},
+		StateUnreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded)},
+		StateFailed:      {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
 	} {
 		for _, err := range errs {
-			if d := FailureOf(err); d.State != state || d.Detail == "" || d.Action != None {
+			if d := FailureOf(err); d.State != state || d.Detail == "" || d.Action != ActionNone {
 				t.Errorf("%v is %s (%s)", err, d.State, d.Detail)
 			}
 		}

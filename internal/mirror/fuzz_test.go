@@ -87,12 +87,12 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 	for _, owner := range []Owner{mark, stamp} {
 		forbidden = forbidden || owner.Term > src.Owner().Term || owner.Term == src.Owner().Term && owner != src.Owner()
 	}
-	if (d.Action == Update) == forbidden || d.Action != Update && (d.Secret != nil || d.State != Held) {
+	if (d.Action == ActionUpdate) == forbidden || d.Action != ActionUpdate && (d.Secret != nil || d.State != StateHeld) {
 		t.Errorf("%q: %s (%s), action %d", a, d.State, d.Detail, d.Action)
 	}
-	if d.Action == Update {
+	if d.Action == ActionUpdate {
 		written := readClaims(d.Secret)
-		if written.stamp != src.Owner() || !written.keys.Equal(src.Keys().Prints()) || written.pushed != src.ResourceVersion() || written.marked || len(written.unreadable) > 0 {
+		if written.stamp != src.Owner() || !written.keys.Equal(src.Keys().Fingerprints()) || written.pushed != src.ResourceVersion() || written.marked || len(written.unreadable) > 0 {
 			t.Errorf("%q: what is written is read as %+v", a, written)
 		}
 	}
@@ -102,7 +102,7 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 		blank[name] = ""
 	}
 	without := Decide(src, ReadCopy("dfw", secret(farUID, "9", older0, blank)), true)
-	if without.Detail != d.Detail || without.Reason != d.Reason || !strings.Contains(d.Detail, strings.Join(unreadable, ", ")) && d.Reason == BadStamp {
+	if without.Detail != d.Detail || without.Reason != d.Reason || !strings.Contains(d.Detail, strings.Join(unreadable, ", ")) && d.Reason == ReasonStamp {
 		t.Errorf("%q: %s, without the values %s", a, d.Detail, without.Detail)
 	}
 	if !maps.Equal(there.Annotations, a) {

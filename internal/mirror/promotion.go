@@ -83,7 +83,7 @@ func (c Copy) Whose() string {
 // Promotable says whether src can become the main without losing keys that
 // this copy holds: it bears no stamp and no mark, or src continues its keys.
 func (c Copy) Promotable(src Source) bool {
-	var holds keyset.Prints
+	var holds keyset.Fingerprints
 	switch {
 	case c.secret == nil:
 		return true
@@ -95,5 +95,5 @@ func (c Copy) Promotable(src Source) bool {
 		return true
 	}
 	// One without a primary holds nothing to be lost.
-	return holds.Primary() == 0 || src.set.Prints().Continues(holds)
+	return holds.Primary() == 0 || src.set.Fingerprints().Continues(holds)
 }

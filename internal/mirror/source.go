@@ -45,7 +45,7 @@ func ReadSource(s *corev1.Secret) Source {
 	// Where both are there, the higher term counts; equal ones count as the stamp's.
 	standby := stamp != Owner{} && stamp.Term >= mark.Term
 	set, err := keyset.Parse(s.Data)
-	src.set, src.prints = set, set.Prints().String()
+	src.set, src.prints = set, set.Fingerprints().String()
 	switch {
 	case err != nil:
 		src.state, src.detail = SourceRefused, err.Error()
@@ -83,8 +83,8 @@ func (s Source) Owner() Owner { return s.owner }
 // Keys is the key set; the zero Set where it was refused.
 func (s Source) Keys() keyset.Set { return s.set }
 
-// Prints are the fingerprints of the keys as a stamp has them.
-func (s Source) Prints() string { return s.prints }
+// Fingerprints are the fingerprints of the keys as a stamp has them.
+func (s Source) Fingerprints() string { return s.prints }
 
 // UID of the Secret, "" where there is none.
 func (s Source) UID() types.UID {

@@ -16,36 +16,36 @@ type Status struct {
 
 // SourceStatus is the source's part of a [Status].
 type SourceStatus struct {
-	// Region is the main's name, and for a Standby that of its main.
-	Region          string        `json:"region"`
-	Term            *int          `json:"term"`
-	Namespace       string        `json:"namespace"`
-	Secret          string        `json:"secret"`
-	ResourceVersion string        `json:"resourceVersion"`
-	State           SourceState   `json:"state"`
-	Detail          string        `json:"detail"`
-	Primary         *int          `json:"primary"`
-	Staged          bool          `json:"staged"`
-	RotatedAt       *time.Time    `json:"rotatedAt"`
-	Keys            keyset.Prints `json:"keys"`
+	// Region is the main's name, and for a StateStandby that of its main.
+	Region          string              `json:"region"`
+	Term            *int                `json:"term"`
+	Namespace       string              `json:"namespace"`
+	Secret          string              `json:"secret"`
+	ResourceVersion string              `json:"resourceVersion"`
+	State           SourceState         `json:"state"`
+	Detail          string              `json:"detail"`
+	Primary         *int                `json:"primary"`
+	Staged          bool                `json:"staged"`
+	RotatedAt       *time.Time          `json:"rotatedAt"`
+	Keys            keyset.Fingerprints `json:"keys"`
 	// Stale says that the source could not be read of late.
 	Stale bool `json:"-"`
 }
 
 // RemoteStatus is one remote's part of a [Status].
 type RemoteStatus struct {
-	Name                  string        `json:"name"`
-	Server                string        `json:"server"`
-	State                 State         `json:"state"`
-	Reason                Reason        `json:"reason"`
-	Detail                string        `json:"detail"`
-	Primary               *int          `json:"primary"`
-	Behind                *int          `json:"behind"`
-	PushedResourceVersion string        `json:"pushedResourceVersion"`
-	LastPushed            *time.Time    `json:"lastPushed"`
-	LastSynced            *time.Time    `json:"lastSynced"`
-	NextTry               *time.Time    `json:"nextTry"`
-	Keys                  keyset.Prints `json:"keys"`
+	Name                  string              `json:"name"`
+	Server                string              `json:"server"`
+	State                 State               `json:"state"`
+	Reason                Reason              `json:"reason"`
+	Detail                string              `json:"detail"`
+	Primary               *int                `json:"primary"`
+	Behind                *int                `json:"behind"`
+	PushedResourceVersion string              `json:"pushedResourceVersion"`
+	LastPushed            *time.Time          `json:"lastPushed"`
+	LastSynced            *time.Time          `json:"lastSynced"`
+	NextTry               *time.Time          `json:"nextTry"`
+	Keys                  keyset.Fingerprints `json:"keys"`
 }
 
 // Well says whether the source is one to be at ease with, and every remote.
@@ -63,7 +63,7 @@ func (s Status) Well() bool {
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.owner.Region, Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
-		State: s.State(), Detail: s.detail, RotatedAt: s.rotatedAt(), Keys: s.set.Prints(),
+		State: s.State(), Detail: s.detail, RotatedAt: s.rotatedAt(), Keys: s.set.Fingerprints(),
 	}
 	if s.owner.Term > 0 {
 		st.Term = &s.owner.Term
@@ -83,7 +83,7 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 
 // warning tells what is odd about a key set that is good all the same.
 func (s Source) warning() string {
-	if s.set.Prints().Staged() == "" {
+	if s.set.Fingerprints().Staged() == "" {
 		return "no staged key 0: the next rotation's primary is not known to the remotes beforehand"
 	}
 	return ""
@@ -93,12 +93,12 @@ func (s Source) warning() string {
 func (c Copy) Status(src Source, d Decision) RemoteStatus {
 	return RemoteStatus{
 		Name: c.remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
-		Primary: primary(c.prints), Behind: generations(src.set.Prints(), c.prints),
+		Primary: primary(c.prints), Behind: generations(src.set.Fingerprints(), c.prints),
 		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
 	}
 }
 
-func primary(p keyset.Prints) *int {
+func primary(p keyset.Fingerprints) *int {
 	if n := p.Primary(); n > 0 {
 		return &n
 	}

@@ -1,0 +1,200 @@
+// Baseline is the least that mirrors anything, to measure fernetcast beside: at
+// the source's event it sends one PUT to each remote, all at once, on warm
+// connections, with the resourceVersion known from the answer before.
+//
+// It judges nothing and tries nothing twice: the first error ends it. It is a
+// process of its own, so that both have the same conditions, and can be compared
+// by memory and first sync too.
+//
+// Without flags it stamps nothing and watches no remote. With -stamp each copy
+// says where it comes from, with -watch each remote is watched, as the design
+// wants both: so it is known what they cost whoever does it.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const (
+	secretName = "keystone-fernet-keys"
+	// handshakes at once, in the first sync: enough to have both sides busy, and
+	// none has to wait for so many others that it times out.
+	handshakes = 100
+)
+
+func main() {
+	kubeconfig := flag.String("kubeconfig", "", "of the source")
+	clusters := flag.String("clusters", "", "a directory with the remotes' kubeconfigs")
+	var m mirror
+	flag.BoolVar(&m.stamp, "stamp", false, "stamp each copy")
+	flag.BoolVar(&m.watch, "watch", false, "watch each remote")
+	flag.Parse()
+	// It ends only where it fails.
+	fmt.Fprintln(os.Stderr, "baseline:", m.run(context.Background(), *kubeconfig, *clusters))
+	os.Exit(1)
+}
+
+// mirror is what it does beyond the least.
+type mirror struct{ stamp, watch bool }
+
+// run makes a copy in every remote, where there is none yet, and keeps it until
+// something fails.
+func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
+	source, err := open(kubeconfig)
+	if err != nil {
+		return err
+	}
+	now, err := source.Get(ctx, secretName, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the source: %w", err)
+	}
+	files, err := os.ReadDir(clusters)
+	if err != nil {
+		return fmt.Errorf("reading the remotes: %w", err)
+	}
+	copies := make([]*copyOf, len(files))
+	var all, first errgroup.Group
+	first.SetLimit(handshakes)
+	for i, file := range files {
+		first.Go(func() (err error) {
+			copies[i], err = m.create(ctx, filepath.Join(clusters, file.Name()), now)
+			return err
+		})
+	}
+	if err := first.Wait(); err != nil {
+		return err
+	}
+	events, err := follow(ctx, source, now)
+	if err != nil {
+		return fmt.Errorf("watching the source: %w", err)
+	}
+	for event := range events.ResultChan() {
+		secret, ok := event.Object.(*corev1.Secret)
+		if !ok {
+			return fmt.Errorf("watching the source: it brought %v", event)
+		}
+		annotations := m.annotations(secret)
+		for _, c := range copies {
+			all.Go(func() error { return c.put(ctx, secret.Data, annotations) })
+		}
+		if err := all.Wait(); err != nil {
+			return err
+		}
+	}
+	return errors.New("watching the source: the watch ended")
+}
+
+// copyOf is a remote's Secret as the last answer showed it.
+type copyOf struct {
+	secrets corev1client.SecretInterface
+	secret  *corev1.Secret
+}
+
+// annotations are those of a copy.
+func (m mirror) annotations(source *corev1.Secret) map[string]string {
+	if !m.stamp {
+		return nil
+	}
+	var prints []string
+	for index, key := range source.Data {
+		prints = append(prints, fmt.Sprintf("%s=%.4x", index, sha256.Sum256(key)))
+	}
+	return map[string]string{
+		"fernetcast/region":                  "sjc",
+		"fernetcast/term":                    "1",
+		"fernetcast/source-uid":              string(source.UID),
+		"fernetcast/source-resource-version": source.ResourceVersion,
+		"fernetcast/keys":                    strings.Join(prints, ","),
+	}
+}
+
+// follow watches a Secret on from what was seen of it.
+func follow(ctx context.Context, secrets corev1client.SecretInterface, from *corev1.Secret) (watch.Interface, error) {
+	return secrets.Watch(ctx, metav1.ListOptions{
+		ResourceVersion: from.ResourceVersion,
+		FieldSelector:   fields.OneTermEqualSelector(metav1.ObjectNameField, secretName).String(),
+	})
+}
+
+// create makes the Secret in one request, which is also what warms the connection.
+func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Secret) (*copyOf, error) {
+	secrets, err := open(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	absent := corev1apply.Secret(secretName, "").WithResourceVersion("1").WithType(corev1.SecretTypeOpaque).
+		WithData(source.Data).WithAnnotations(m.annotations(source))
+	absent.Namespace = nil // the request's own
+	secret, err := secrets.Apply(ctx, absent, metav1.ApplyOptions{FieldManager: "baseline"})
+	if err != nil {
+		return nil, fmt.Errorf("making a copy: %w", err)
+	}
+	if m.watch {
+		events, err := follow(ctx, secrets, secret)
+		if err != nil {
+			return nil, fmt.Errorf("watching a copy: %w", err)
+		}
+		go func() {
+			for range events.ResultChan() { // it is read, and that is all
+			}
+			fmt.Fprintln(os.Stderr, "baseline: the watch of a copy ended")
+			os.Exit(1)
+		}()
+	}
+	return &copyOf{secrets, secret}, nil
+}
+
+func (c *copyOf) put(ctx context.Context, keys map[string][]byte, annotations map[string]string) error {
+	c.secret.Data, c.secret.Annotations, c.secret.ManagedFields = keys, annotations, nil
+	written, err := c.secrets.Update(ctx, c.secret, metav1.UpdateOptions{})
+	if err != nil {
+		return fmt.Errorf("writing a copy: %w", err)
+	}
+	c.secret = written
+	return nil
+}
+
+// open is a client on a connection of its own, in the fastest encoding there is.
+func open(kubeconfig string) (corev1client.SecretInterface, error) {
+	loaded, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading a kubeconfig: %w", err)
+	}
+	access := clientcmd.NewDefaultClientConfig(*loaded, nil)
+	config, err := access.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading a kubeconfig: %w", err)
+	}
+	namespace, _, err := access.Namespace()
+	if err != nil {
+		return nil, fmt.Errorf("reading a kubeconfig: %w", err)
+	}
+	config.UserAgent = "baseline"
+	config.QPS = -1
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	// With one of its own, it shares no connection with other clients.
+	config.Proxy = http.ProxyFromEnvironment
+	client, err := corev1client.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	return client.Secrets(namespace), nil
+}

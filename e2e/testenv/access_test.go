@@ -1,0 +1,224 @@
+package testenv_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+func update(ctx context.Context, cluster *testenv.Cluster, secret *corev1.Secret) error {
+	_, err := cluster.Client().CoreV1().Secrets(secret.Namespace).Update(ctx, secret, metav1.UpdateOptions{})
+	return err
+}
+
+// client is what a kubeconfig of the given access can do.
+func client(t *testing.T, cluster *testenv.Cluster, access testenv.Access) (kubernetes.Interface, string) {
+	t.Helper()
+	data, err := cluster.Kubeconfig(t.Context(), access)
+	must(t, err)
+	loaded, err := clientcmd.Load(data)
+	must(t, err)
+	config, err := clientcmd.NewDefaultClientConfig(*loaded, nil).ClientConfig()
+	must(t, err)
+	config.QPS = -1
+	config.Dial = (&net.Dialer{}).DialContext // with one of its own, it shares no connection with other clients
+	client, err := kubernetes.NewForConfig(config)
+	must(t, err)
+	return client, loaded.Contexts[loaded.CurrentContext].Namespace
+}
+
+func TestRolesAllowWhatTheySayAndNoMore(t *testing.T) {
+	cluster, namespace, _ := place(t, "sjc")
+	name := metav1.ListOptions{FieldSelector: "metadata.name=" + testenv.SecretName}
+	ctx := t.Context()
+	verbs := map[string]func(kubernetes.Interface) error{
+		"get": func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
+			return err
+		},
+		"list": func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(namespace).List(ctx, name)
+			return err
+		},
+		"watch": func(c kubernetes.Interface) error {
+			w, err := c.CoreV1().Secrets(namespace).Watch(ctx, name)
+			if err == nil {
+				w.Stop()
+			}
+			return err
+		},
+		"update": func(c kubernetes.Interface) error {
+			secret, err := cluster.Secret(ctx, namespace)
+			must(t, err)
+			_, err = c.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
+			return err
+		},
+		"apply": func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(namespace).Apply(ctx, corev1apply.Secret(testenv.SecretName, namespace),
+				metav1.ApplyOptions{FieldManager: "test"})
+			return err
+		},
+		"list all": func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
+			return err
+		},
+	}
+	for role, allowed := range map[testenv.Role]map[string]bool{
+		testenv.RemoteRole:    {"get": true, "list": true, "watch": true, "update": true, "apply": true},
+		testenv.GenestackRole: {"get": true, "list": true, "update": true, "apply": true},
+		testenv.NoUpdateRole:  {"get": true, "list": true, "watch": true, "apply": true},
+		testenv.NoRole:        {},
+		testenv.SidecarRole:   {"get": true, "list": true, "watch": true},
+		testenv.OperatorRole:  {"get": true, "list": true, "watch": true, "update": true},
+	} {
+		c, in := client(t, cluster, testenv.Access{Namespace: namespace, Role: role})
+		if in != namespace {
+			t.Errorf("%s: the kubeconfig's namespace is %q, wanted %q", role, in, namespace)
+		}
+		for verb, try := range verbs {
+			if err := try(c); allowed[verb] && err != nil || !allowed[verb] && !apierrors.IsForbidden(err) {
+				t.Errorf("%s: %s: %v, wanted allowed: %t", role, verb, err, allowed[verb])
+			}
+		}
+	}
+}
+
+func TestCredentialsEnd(t *testing.T) {
+	cluster, namespace, _ := place(t, "sjc")
+	access := testenv.Access{Namespace: namespace, Role: testenv.RemoteRole, NoNamespace: true}
+	c, in := client(t, cluster, access)
+	if in != "" {
+		t.Errorf("the kubeconfig has the namespace %q, wanted none", in)
+	}
+	read := func(ctx context.Context) error {
+		_, err := c.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
+		return err
+	}
+	becomes := func(is func(error) bool) {
+		t.Helper()
+		must(t, testenv.Until(deadline(t), 100*time.Millisecond, func(ctx context.Context) error {
+			if err := read(ctx); !is(err) {
+				return context.DeadlineExceeded
+			}
+			return nil
+		}))
+	}
+	must(t, read(t.Context()))
+	must(t, cluster.Forbid(t.Context(), namespace, testenv.RemoteRole))
+	becomes(apierrors.IsForbidden)
+	must(t, cluster.Revoke(t.Context(), namespace, testenv.RemoteRole))
+	becomes(apierrors.IsUnauthorized)
+	c, _ = client(t, cluster, access)
+	becomes(func(err error) bool { return err == nil })
+}
+
+func TestProxyFaults(t *testing.T) {
+	cluster, namespace, _ := place(t, "dfw")
+	proxy, err := cluster.Proxy()
+	must(t, err)
+	defer proxy.Close()
+	access := testenv.Access{Namespace: namespace, Role: testenv.RemoteRole, Server: proxy.URL()}
+	c, _ := client(t, cluster, access)
+	read := func(timeout time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		_, err := c.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
+		return err
+	}
+	long, short := time.Minute, 500*time.Millisecond
+	must(t, read(long))
+
+	must(t, proxy.Set(testenv.Hold))
+	held := make(chan error, 1)
+	go func() { held <- read(long) }()
+	if err := read(short); err == nil {
+		t.Error("an answer came through Hold")
+	}
+	must(t, proxy.Set(testenv.Pass))
+	must(t, <-held)
+
+	must(t, proxy.Set(testenv.Drop))
+	if err := read(short); err == nil {
+		t.Error("an answer came through Drop")
+	}
+	must(t, proxy.Set(testenv.Pass))
+	if err := read(short); err == nil {
+		t.Error("a connection that lost bytes came back")
+	}
+	c, _ = client(t, cluster, access)
+	must(t, read(long))
+
+	must(t, proxy.Set(testenv.Refuse))
+	if err := read(long); err == nil {
+		t.Error("an answer came through Refuse")
+	}
+	must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
+		if proxy.Connections() > 0 {
+			return context.DeadlineExceeded
+		}
+		return nil
+	}))
+	must(t, proxy.Set(testenv.Pass))
+	must(t, read(long))
+
+	proxy.Lose()
+	if err := read(short); err == nil {
+		t.Error("an answer came through a connection that was lost")
+	}
+	if n := proxy.Connections(); n != 1 {
+		t.Errorf("%d connections are open, wanted the one that was lost", n)
+	}
+	c, _ = client(t, cluster, access)
+	must(t, read(long))
+
+	proxy.Delay(100 * time.Millisecond)
+	began := time.Now()
+	must(t, read(long))
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("a request took %v, wanted 100 ms more each way", took)
+	}
+}
+
+// A delay is a distance: what is sent one after the other is on its way at once.
+func TestProxyDelay(t *testing.T) {
+	cluster, namespace, _ := place(t, "dfw")
+	proxy, err := cluster.Proxy()
+	must(t, err)
+	defer proxy.Close()
+	c, _ := client(t, cluster, testenv.Access{Namespace: namespace, Role: testenv.RemoteRole, Server: proxy.URL()})
+	ctx := deadline(t)
+	read := func() (time.Duration, error) {
+		began := time.Now()
+		_, err := c.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
+		return time.Since(began), err
+	}
+	_, err = read()
+	must(t, err)
+	const way = time.Second
+	proxy.Delay(way)
+	tick := time.NewTicker(way / 20)
+	defer tick.Stop()
+	var requests errgroup.Group
+	for range 10 {
+		<-tick.C
+		requests.Go(func() error {
+			took, err := read()
+			if took < 2*way || took > 2*way+way/2 {
+				t.Errorf("a request took %v over a round trip of %v", took, 2*way)
+			}
+			return err
+		})
+	}
+	must(t, requests.Wait())
+}

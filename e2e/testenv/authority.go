@@ -1,0 +1,90 @@
+package testenv
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"time"
+
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+)
+
+const (
+	// longLife is how long a certificate is good where nothing else is said.
+	longLife = 30 * 24 * time.Hour
+	// validBefore is since when a certificate is valid: for programs whose clock is
+	// behind as well.
+	validBefore = 24 * time.Hour
+)
+
+// authority is one cluster's certificate authority.
+type authority struct {
+	key  crypto.Signer
+	cert *x509.Certificate
+}
+
+func newAuthority(name string) (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a CA key: %w", err)
+	}
+	cert, err := certutil.NewSelfSignedCACert(certutil.Config{CommonName: name, NotBefore: time.Now().Add(-validBefore)}, key)
+	if err != nil {
+		return nil, fmt.Errorf("making a CA certificate: %w", err)
+	}
+	return &authority{key: key, cert: cert}, nil
+}
+
+// pem is the CA's certificate.
+func (a *authority) pem() []byte { return certificatePEM(a.cert.Raw) }
+
+// issue makes a key and a certificate for a server on the loopback address, or
+// for a client that is subject.
+func (a *authority) issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
+	return a.issueUntil(time.Now().Add(longLife), subject, usage)
+}
+
+// issueUntil is issue with an end, perhaps in the past.
+func (a *authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a key for %s: %w", subject.CommonName, err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100))
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a serial number for %s: %w", subject.CommonName, err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      subject,
+		NotBefore:    time.Now().Add(-validBefore),
+		NotAfter:     end,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
+	}
+	if usage == x509.ExtKeyUsageServerAuth {
+		template.DNSNames = []string{"localhost", "kubernetes.default.svc"}
+		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a certificate for %s: %w", subject.CommonName, err)
+	}
+	key, err = keyutil.MarshalPrivateKeyToPEM(private)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encoding the key of %s: %w", subject.CommonName, err)
+	}
+	return certificatePEM(raw), key, nil
+}
+
+func certificatePEM(raw []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: certutil.CertificateBlockType, Bytes: raw})
+}

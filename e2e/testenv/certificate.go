@@ -1,0 +1,86 @@
+package testenv
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// An API server has two certificates: one for all, and one, for those who ask
+// for it by name, that stays good whatever is done to the first.
+const (
+	toAll        = "tls"
+	toAdmin      = "admin"
+	adminAddress = "localhost"
+)
+
+// Recertify has the API server serve a certificate of its own CA that is good
+// until end, and restarts it. The admin's client does not notice.
+func (c *Cluster) Recertify(ctx context.Context, end time.Time) error {
+	if err := c.certify(toAll, c.ca, end); err != nil {
+		return err
+	}
+	c.trusted(c.ca)
+	return c.Restart(ctx)
+}
+
+// ReplaceCA has the API server serve a certificate of a new CA, and restarts
+// it. Kubeconfigs from now on trust that one, those from before do not.
+// Recertify goes back. The admin's client does not notice.
+func (c *Cluster) ReplaceCA(ctx context.Context) error {
+	ca, err := newAuthority(c.Name + " anew")
+	if err != nil {
+		return err
+	}
+	if err := c.certify(toAll, ca, time.Now().Add(longLife)); err != nil {
+		return err
+	}
+	c.trusted(ca)
+	return c.Restart(ctx)
+}
+
+// CertificateKubeconfig is for an admin by a client certificate that is good until end.
+func (c *Cluster) CertificateKubeconfig(namespace string, end time.Time) ([]byte, error) {
+	cert, key, err := c.ca.issueUntil(end, admin(), x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return nil, err
+	}
+	return c.kubeconfig(c.URL, namespace, "admin", &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key})
+}
+
+func admin() pkix.Name {
+	return pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}
+}
+
+// certify writes the files of a serving certificate.
+func (c *Cluster) certify(files string, by *authority, end time.Time) error {
+	cert, key, err := by.issueUntil(end, pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth)
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{files + ".crt": cert, files + ".key": key} {
+		if err := os.WriteFile(filepath.Join(c.dir, name), data, 0o600); err != nil {
+			return fmt.Errorf("writing certificates: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) trusted(ca *authority) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serving = ca
+}
+
+// servingCA is what a kubeconfig has to trust.
+func (c *Cluster) servingCA() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.serving.pem()
+}

@@ -1,0 +1,168 @@
+package testenv
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	tokenIssuer = "https://kubernetes.default.svc"
+	signingKey  = "sa.key"
+)
+
+// Cluster is one kube-apiserver over an etcd, with a CA, RBAC, ServiceAccount
+// tokens and Pod Security admission of its own. There are no controllers: a
+// deleted namespace stays Terminating, and no owner reference is followed.
+type Cluster struct {
+	// Name is the region's.
+	Name string
+	// URL is the API server's address; it stays through Restart.
+	URL string
+	// Etcd holds the data, maybe of other clusters too.
+	Etcd *Etcd
+
+	env         *Env
+	ca          *authority
+	cert, key   []byte // the admin's
+	dir, binary string
+	config      *rest.Config
+	client      *kubernetes.Clientset
+
+	mu      sync.Mutex
+	serving *authority // whose certificate all but the admin see
+	process *Process
+}
+
+func (g *Env) startCluster(ctx context.Context, name string, etcd *Etcd) (*Cluster, error) {
+	c := &Cluster{Name: name, Etcd: etcd, env: g, binary: g.assets.apiserver}
+	if err := c.prepare(); err != nil {
+		return nil, fmt.Errorf("preparing cluster %s: %w", name, err)
+	}
+	g.onClose(c.Kill)
+	if err := c.Restart(ctx); err != nil {
+		return nil, fmt.Errorf("starting cluster %s: %w", name, err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.clusters[name] != nil {
+		return nil, fmt.Errorf("starting cluster %s: there is one of that name", name)
+	}
+	g.clusters[name] = c
+	return c, nil
+}
+
+// prepare makes the address, the certificates and the admin's client.
+func (c *Cluster) prepare() error {
+	address, err := c.env.Address()
+	if err != nil {
+		return err
+	}
+	c.URL = "https://" + address
+	if c.dir, err = c.env.Directory("apiserver-" + c.Name + "-"); err != nil {
+		return err
+	}
+	if c.ca, err = newAuthority(c.Name); err != nil {
+		return err
+	}
+	c.trusted(c.ca)
+	for _, files := range []string{toAll, toAdmin} {
+		if err := c.certify(files, c.ca, time.Now().Add(longLife)); err != nil {
+			return err
+		}
+	}
+	// One more key pair than needed for TLS: ServiceAccount tokens are signed with it.
+	_, signing, err := c.ca.issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
+	if err != nil {
+		return err
+	}
+	if c.cert, c.key, err = c.ca.issue(admin(), x509.ExtKeyUsageClientAuth); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{"ca.crt": c.ca.pem(), signingKey: signing} {
+		if err := os.WriteFile(filepath.Join(c.dir, name), data, 0o600); err != nil {
+			return fmt.Errorf("writing certificates: %w", err)
+		}
+	}
+	c.config = &rest.Config{
+		Host:            c.URL,
+		TLSClientConfig: rest.TLSClientConfig{ServerName: adminAddress, CAData: c.ca.pem(), CertData: c.cert, KeyData: c.key},
+		QPS:             -1,
+	}
+	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {
+		return fmt.Errorf("making the admin's client: %w", err)
+	}
+	return nil
+}
+
+// Kill ends the API server as a crash would, and returns when it is gone.
+func (c *Cluster) Kill() {
+	if p := c.Process(); p != nil {
+		p.Kill()
+	}
+}
+
+// Restart kills the API server, if it runs, and starts it on the same address
+// and data. It returns when the API server is ready. Watches that went on from
+// before may be answered 410: its cache starts anew.
+func (c *Cluster) Restart(ctx context.Context) error {
+	c.Kill()
+	address, err := url.Parse(c.URL)
+	if err != nil {
+		return fmt.Errorf("reading the address: %w", err)
+	}
+	in := func(name string) string { return filepath.Join(c.dir, name) }
+	p, err := startProcess(exec.Command(c.binary,
+		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+address.Port(),
+		"--cert-dir="+c.dir, "--tls-cert-file="+in(toAll+".crt"), "--tls-private-key-file="+in(toAll+".key"),
+		"--tls-sni-cert-key="+in(toAdmin+".crt")+","+in(toAdmin+".key")+":"+adminAddress,
+		"--client-ca-file="+in("ca.crt"),
+		"--etcd-servers="+c.Etcd.url, "--etcd-prefix=/"+c.Name,
+		"--etcd-compaction-interval=0", // clusters on one etcd would compact one another's history
+		"--authorization-mode=RBAC",
+		"--service-account-issuer="+tokenIssuer,
+		"--service-account-key-file="+in(signingKey), "--service-account-signing-key-file="+in(signingKey),
+		"--disable-admission-plugins=ServiceAccount", // nobody makes the default ServiceAccounts here
+		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
+		"--allow-privileged=true", "--profiling=false",
+	), nil, nil)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.process = p
+	c.mu.Unlock()
+	return awaitServing(ctx, "kube-apiserver", p, func(ctx context.Context) error {
+		return c.client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+}
+
+// Freeze stops the API server as a hung machine would: connections stay open
+// and nothing answers. Thaw lets it go on.
+func (c *Cluster) Freeze() error { return c.Process().Freeze() }
+
+// Thaw lets a frozen API server go on.
+func (c *Cluster) Thaw() error { return c.Process().Thaw() }
+
+// Process is the API server's present process.
+func (c *Cluster) Process() *Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.process
+}
+
+// Client is the admin's: it may do anything and is not rate limited.
+func (c *Cluster) Client() kubernetes.Interface { return c.client }
+
+// Config returns a copy of the admin's configuration.
+func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }

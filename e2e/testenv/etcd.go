@@ -1,0 +1,114 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// startTimeout is for one server on a machine that is busy with other things.
+const startTimeout = 2 * time.Minute
+
+// Etcd is one etcd process with its data. Several clusters may share it.
+type Etcd struct {
+	url, peer, data, binary string
+
+	mu      sync.Mutex
+	process *Process
+}
+
+// sharedEtcd starts the etcd of all clusters made by Start, once.
+func (g *Env) sharedEtcd(ctx context.Context) (*Etcd, error) {
+	g.mu.Lock()
+	etcd := g.shared
+	g.mu.Unlock()
+	if etcd != nil {
+		return etcd, nil
+	}
+	etcd, err := g.startEtcd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shared = etcd
+	return etcd, nil
+}
+
+func (g *Env) startEtcd(ctx context.Context) (*Etcd, error) {
+	client, err := g.Address()
+	if err != nil {
+		return nil, err
+	}
+	peer, err := g.Address()
+	if err != nil {
+		return nil, err
+	}
+	data, err := g.Directory("etcd-")
+	if err != nil {
+		return nil, err
+	}
+	e := &Etcd{url: "http://" + client, peer: "http://" + peer, data: data, binary: g.assets.etcd}
+	g.onClose(e.Kill)
+	return e, e.Restart(ctx)
+}
+
+// Kill ends etcd as a crash would, and returns when it is gone. The data stays.
+func (e *Etcd) Kill() {
+	if p := e.current(); p != nil {
+		p.Kill()
+	}
+}
+
+// Restart kills etcd, if it runs, and starts it on the same address and data.
+// It returns when etcd serves.
+func (e *Etcd) Restart(ctx context.Context) error {
+	e.Kill()
+	p, err := startProcess(exec.Command(e.binary,
+		"--data-dir="+e.data,
+		"--listen-client-urls="+e.url, "--advertise-client-urls="+e.url,
+		"--listen-peer-urls="+e.peer, "--initial-advertise-peer-urls="+e.peer,
+		"--initial-cluster=default="+e.peer,
+		"--log-level=warn",
+		// The page cache outlives the process; nothing here outlives the machine.
+		"--unsafe-no-fsync",
+	), nil, nil)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.process = p
+	e.mu.Unlock()
+	return awaitServing(ctx, "etcd", p, func(ctx context.Context) error {
+		_, err := Get(ctx, e.url+"/readyz")
+		return err
+	})
+}
+
+func (e *Etcd) current() *Process {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.process
+}
+
+// awaitServing waits until ready is nil, or p has ended.
+func awaitServing(ctx context.Context, name string, p *Process, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	go func() {
+		select {
+		case <-p.Done():
+			fail(fmt.Errorf("it ended: %v", p.cmd.ProcessState))
+		case <-ctx.Done():
+		}
+	}()
+	if err := Until(ctx, 50*time.Millisecond, ready); err != nil {
+		p.Kill()
+		return fmt.Errorf("starting %s: %w\n%s", name, err, p.Stderr.Tail(20))
+	}
+	return nil
+}

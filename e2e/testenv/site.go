@@ -1,0 +1,69 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+)
+
+// Site is the program at home in one region: with rights on its Secret, and a
+// directory of remotes.
+type Site struct {
+	Home *Cluster
+	// Clusters is the directory of the remotes' kubeconfigs.
+	Clusters string
+	// Operator is the program with an operator's rights at home, Runner with the
+	// sidecar's own.
+	Operator, Runner *Program
+
+	namespace string
+}
+
+// Site makes one for the Secret of a namespace, without remotes.
+func (g *Env) Site(ctx context.Context, program *Program, home *Cluster, namespace string) (*Site, error) {
+	dir, err := g.Directory("clusters-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Site{Home: home, Clusters: dir, namespace: namespace}
+	for role, place := range map[Role]**Program{OperatorRole: &s.Operator, SidecarRole: &s.Runner} {
+		flags, err := s.Flags(ctx, Access{Role: role})
+		if err != nil {
+			return nil, err
+		}
+		*place = program.With(flags...)
+	}
+	return s, nil
+}
+
+// Flags are those that every command needs, with a new kubeconfig of the home
+// cluster that is limited to the site's namespace.
+func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
+	access.Namespace = s.namespace
+	kubeconfig, err := s.Home.Kubeconfig(ctx, access)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := s.Home.env.Directory("home-")
+	if err != nil {
+		return nil, err
+	}
+	if err := WriteFile(dir, "kubeconfig", kubeconfig); err != nil {
+		return nil, err
+	}
+	return []string{"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--namespace", s.namespace, "--clusters", s.Clusters}, nil
+}
+
+// Join gives the program a kubeconfig of a remote, under the cluster's name: of
+// RemoteRole where access names none, always in the site's namespace.
+func (s *Site) Join(ctx context.Context, remote *Cluster, access Access) error {
+	access.Namespace = s.namespace
+	if access.Role == "" {
+		access.Role = RemoteRole
+	}
+	kubeconfig, err := remote.Kubeconfig(ctx, access)
+	if err != nil {
+		return fmt.Errorf("joining %s: %w", remote.Name, err)
+	}
+	return WriteFile(s.Clusters, remote.Name+".yaml", kubeconfig)
+}

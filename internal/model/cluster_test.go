@@ -1,0 +1,206 @@
+package model_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const secretName = "keystone-fernet-keys"
+
+var resource = schema.GroupResource{Resource: "secrets"}
+
+// cluster is an API server with etcd, as far as one Secret goes. A Secret in it
+// is never changed, only followed by another, under the next version.
+type cluster struct {
+	name    string
+	version int
+	uids    int
+	now     *corev1.Secret // nil: absent
+	past    []moment       // all there ever was, ascending
+}
+
+// moment is what was there from a version on.
+type moment struct {
+	version int
+	secret  *corev1.Secret // of a deletion, the last, with the deletion's own version
+	deleted bool
+}
+
+func (c *cluster) get() (*corev1.Secret, error) {
+	if c.now == nil {
+		return nil, apierrors.NewNotFound(resource, secretName)
+	}
+	return c.now, nil
+}
+
+func (c *cluster) conflict(why string) error {
+	return apierrors.NewConflict(resource, secretName, errors.New(why))
+}
+
+// update is a PUT: it holds to the uid and the resourceVersion that are in s.
+func (c *cluster) update(s *corev1.Secret) (*corev1.Secret, error) {
+	switch {
+	case c.now == nil:
+		return nil, apierrors.NewNotFound(resource, secretName)
+	case s.UID != "" && s.UID != c.now.UID:
+		return nil, c.conflict("another uid")
+	case s.ResourceVersion != "" && s.ResourceVersion != c.now.ResourceVersion:
+		return nil, c.conflict("another resourceVersion")
+	}
+	return c.store(s, c.now.UID), nil
+}
+
+// overwrite is an update by a server that passes over the precondition.
+func (c *cluster) overwrite(s *corev1.Secret) (*corev1.Secret, error) {
+	s = s.DeepCopy()
+	s.ResourceVersion = ""
+	return c.update(s)
+}
+
+// apply is a server-side apply that names resourceVersion 1.
+func (c *cluster) apply(s *corev1.Secret) (*corev1.Secret, error) {
+	if c.now != nil {
+		return nil, c.conflict("it is there")
+	}
+	return c.create(s), nil
+}
+
+// applyOver is a server-side apply without a precondition, where what is there
+// was applied too: its data goes, and what others put there stays.
+func (c *cluster) applyOver(s *corev1.Secret) (*corev1.Secret, error) {
+	if c.now == nil {
+		return c.create(s), nil
+	}
+	m := merged(c.now, s)
+	m.Data = s.Data
+	return c.store(m, c.now.UID), nil
+}
+
+func merged(old, s *corev1.Secret) *corev1.Secret {
+	m := old.DeepCopy()
+	m.Annotations, m.Data = both(old.Annotations, s.Annotations), both(old.Data, s.Data)
+	return m
+}
+
+func both[V any](a, b map[string]V) map[string]V {
+	m := map[string]V{}
+	maps.Copy(m, a)
+	maps.Copy(m, b)
+	return m
+}
+
+func (c *cluster) create(s *corev1.Secret) *corev1.Secret {
+	c.uids++
+	return c.store(s, types.UID(fmt.Sprintf("%s-%d", c.name, c.uids)))
+}
+
+func (c *cluster) store(s *corev1.Secret, uid types.UID) *corev1.Secret {
+	c.version++
+	s = s.DeepCopy()
+	s.Name, s.Namespace, s.UID, s.ResourceVersion = secretName, "openstack", uid, strconv.Itoa(c.version)
+	c.now = s
+	c.past = append(c.past, moment{c.version, s, false})
+	return s
+}
+
+func (c *cluster) remove() {
+	if c.now == nil {
+		return
+	}
+	c.version++
+	s := c.now.DeepCopy()
+	s.ResourceVersion = strconv.Itoa(c.version)
+	c.now = nil
+	c.past = append(c.past, moment{c.version, s, true})
+}
+
+// at is what was there at a version; nil where it was absent.
+func (c *cluster) at(version int) *corev1.Secret {
+	var s *corev1.Secret
+	for _, m := range c.past {
+		if m.version > version {
+			break
+		}
+		s = m.secret
+		if m.deleted {
+			s = nil
+		}
+	}
+	return s
+}
+
+// after is the first change past a version.
+func (c *cluster) after(version int) (moment, bool) {
+	for _, m := range c.past {
+		if m.version > version {
+			return m, true
+		}
+	}
+	return moment{}, false
+}
+
+// manifest is a Secret as people write it.
+func manifest(d data, annotations map[string]string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Annotations: annotations, Labels: map[string]string{"kept": "yes"}},
+		Type:       corev1.SecretTypeOpaque, Data: d,
+	}
+}
+
+// edited is a Secret that is there, changed by somebody.
+func (c *cluster) edited(edit func(*corev1.Secret)) {
+	s := c.now.DeepCopy()
+	edit(s)
+	c.store(s, s.UID)
+}
+
+var (
+	markParts  = []string{mirror.MarkRegion, mirror.MarkTerm, mirror.MarkUID}
+	stampParts = []string{mirror.StampRegion, mirror.StampTerm, mirror.StampUID}
+)
+
+// owner is whose a Secret is, by a mark or by a stamp.
+type owner struct {
+	region string
+	term   int
+	uid    string
+}
+
+// claim reads an owner from a Secret; readable is false where part of it is
+// missing or is no term, and true where there is none.
+func claim(s *corev1.Secret, parts []string) (o owner, readable bool) {
+	a := s.Annotations
+	term, err := strconv.Atoi(a[parts[1]])
+	there := 0
+	for _, name := range parts {
+		if _, ok := a[name]; ok {
+			there++
+		}
+	}
+	if there == 0 {
+		return owner{}, true
+	}
+	if there < len(parts) || err != nil {
+		return owner{}, false
+	}
+	return owner{a[parts[0]], term, a[parts[2]]}, true
+}
+
+// claims are a Secret's mark, if it was set on this very object, and its stamp.
+func claims(s *corev1.Secret) (mark, stamp owner, readable bool) {
+	mark, one := claim(s, markParts)
+	stamp, two := claim(s, stampParts)
+	if mark.uid != string(s.UID) {
+		mark = owner{}
+	}
+	return mark, stamp, one && two
+}

@@ -1,0 +1,125 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// feed is one watcher's client of a cluster. Its GETs are requests that wait
+// for the story to serve them; its watch brings only what the story lets through.
+type feed struct {
+	world   *world
+	cluster *cluster
+	// at is the version up to which the watch has brought everything.
+	at int
+	// stale has the next list be as old as it may be: it comes from the API
+	// server's own watch cache.
+	stale  bool
+	broken bool
+	stream *stream // nil where there is none
+	// seen is what the watcher takes for the truth; known is the version that a
+	// GET or a write was last answered with, 0 where that was an absence.
+	seen  *corev1.Secret
+	known int
+}
+
+var errDown = apierrors.NewServiceUnavailable("down")
+
+// Get implements watcher.Secrets.
+func (f *feed) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*corev1.Secret, error) {
+	s, err := f.world.ask(ctx, "GET "+f.cluster.name, nil, f.cluster.get)
+	f.answered(s, err)
+	return s, err
+}
+
+func (f *feed) answered(s *corev1.Secret, err error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if err == nil || apierrors.IsNotFound(err) {
+		f.known, _ = strconv.Atoi(version(s))
+	}
+}
+
+// List implements watcher.Secrets. The reflector lists by WATCH, and by LIST
+// only where that failed.
+func (f *feed) List(context.Context, metav1.ListOptions) (*corev1.SecretList, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if f.broken {
+		return nil, errDown
+	}
+	return nil, errors.New("it can be watched, and is listed")
+}
+
+// Watch implements watcher.Secrets.
+func (f *feed) Watch(_ context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if f.broken {
+		return nil, errDown
+	}
+	f.stream = &stream{events: make(chan watch.Event, 2)}
+	from, _ := strconv.Atoi(opts.ResourceVersion)
+	if opts.SendInitialEvents == nil { // it goes on where it was
+		f.at = from
+		return f.stream, nil
+	}
+	if f.at = f.cluster.version; f.stale && from > 0 {
+		f.at = from
+	}
+	if there := f.cluster.at(f.at); there != nil {
+		f.stream.events <- watch.Event{Type: watch.Added, Object: there}
+	}
+	f.stream.events <- watch.Event{Type: watch.Bookmark, Object: &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		ResourceVersion: strconv.Itoa(f.at), Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
+	}}}
+	return f.stream, nil
+}
+
+// bring lets one more event through; false where there is none, or no watch.
+func (f *feed) bring() bool {
+	next, ok := f.cluster.after(f.at)
+	if !ok || f.stream == nil || f.broken {
+		return false
+	}
+	kind := watch.Modified
+	switch {
+	case next.deleted:
+		kind = watch.Deleted
+	case f.cluster.at(f.at) == nil:
+		kind = watch.Added
+	}
+	f.at = next.version
+	f.stream.events <- watch.Event{Type: kind, Object: next.secret}
+	f.world.settle()
+	if at, err := strconv.Atoi(version(f.seen)); err == nil && at < f.known {
+		f.world.breaks(rightView, "the watch of %s went back to version %d, behind %d, which is known", f.cluster.name, at, f.known)
+	}
+	return true
+}
+
+// cut ends the watch; expired has it begin with a list, else it goes on where it was.
+func (f *feed) cut(expired bool) {
+	if f.stream == nil {
+		return
+	}
+	if expired {
+		gone := apierrors.NewResourceExpired("compacted").Status()
+		f.stream.events <- watch.Event{Type: watch.Error, Object: &gone}
+	}
+	close(f.stream.events)
+	f.stream = nil
+	f.world.settle()
+}
+
+// stream is a watch. It holds no goroutine, so that there is nothing to stop.
+type stream struct{ events chan watch.Event }
+
+func (s *stream) Stop()                          {}
+func (s *stream) ResultChan() <-chan watch.Event { return s.events }

@@ -1,0 +1,47 @@
+package model_test
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// dropped are guards that the program is robbed of: by showing it less than
+// there is, or by a server that passes over what it was asked for.
+type dropped struct {
+	liveRead           bool // the source's GET answers from the cache
+	updatePrecondition bool // a PUT's resourceVersion is passed over
+	createPrecondition bool // and a create's
+	term               bool // copies are shown without a foreign owner
+	row3               bool // the source is shown without its stamp
+	row12              bool // every push is forced
+}
+
+func (d dropped) readSource(s *corev1.Secret) mirror.Source {
+	if d.row3 && s != nil {
+		s = without(s, func(name string) bool {
+			return strings.HasPrefix(name, "fernetcast/") && !strings.HasPrefix(name, mirror.MarkRegion)
+		})
+	}
+	return mirror.ReadSource(s)
+}
+
+func (d dropped) readCopy(remote string, home *cluster, s *corev1.Secret) mirror.Copy {
+	if d.term && s != nil {
+		for _, parts := range [][]string{markParts, stampParts} {
+			if o, _ := claim(s, parts); o.region != home.name {
+				s = without(s, func(name string) bool { return strings.HasPrefix(name, "fernetcast/") })
+			}
+		}
+	}
+	return mirror.ReadCopy(remote, s)
+}
+
+// without is a Secret without some of its annotations.
+func without(s *corev1.Secret, which func(name string) bool) *corev1.Secret {
+	s = s.DeepCopy()
+	maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return which(name) })
+	return s
+}

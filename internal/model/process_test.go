@@ -1,0 +1,165 @@
+package model_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/fernetcast/fernetcast/pusher"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// process is something that the program does: one remote's sync, or a
+// promotion. It is a goroutine that stands still at each of its requests,
+// until the story serves it.
+type process struct {
+	name    string
+	replica *replica
+	force   bool
+	request *request // that waits to be served
+	done    bool
+	quiet   bool // its GETs are not worth a line: nothing else happens between them
+}
+
+// request is one to an API server.
+type request struct {
+	what   string
+	writes *cluster // nil where it only reads
+	do     func() (*corev1.Secret, error)
+	answer chan answer
+}
+
+type answer struct {
+	secret *corev1.Secret
+	err    error
+}
+
+type processKey struct{}
+
+func processOf(ctx context.Context) *process { return ctx.Value(processKey{}).(*process) }
+
+// start begins a process, and returns when it stands at its first request, or
+// waits for another's.
+func (w *world) start(r *replica, name string, force bool, work func(context.Context)) *process {
+	p := &process{name: name, replica: r, force: force}
+	w.processes = append(w.processes, p)
+	ctx := context.WithValue(r.ctx, processKey{}, p)
+	go func() {
+		work(ctx)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		p.done = true
+	}()
+	w.settle()
+	return p
+}
+
+// sync starts one remote's sync; nil where that remote has a worker already.
+func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
+	l := r.link(to)
+	if l.busy != nil && !l.busy.done {
+		return nil
+	}
+	name := fmt.Sprintf("%s at %s", r.name, to.name)
+	sync := pusher.Sync{Source: r.sourceFor(), Known: l.known, Force: force || w.without.row12}
+	l.busy = w.start(r, name, force, func(ctx context.Context) {
+		o := sync.Run(ctx, l, look)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if o.Settled.UID != "" {
+			l.known = o.Settled.UID
+		}
+		w.say("%s: %s %s", name, o.Decision.State, o.Decision.Reason)
+	})
+	if l.busy.request != nil {
+		w.say("%s: begins, look %v, force %v", name, look, force)
+	}
+	return l.busy
+}
+
+// ask stands still until the story serves the request, or the replica is killed.
+func (w *world) ask(ctx context.Context, what string, writes *cluster, do func() (*corev1.Secret, error)) (*corev1.Secret, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	p, q := processOf(ctx), &request{what, writes, do, make(chan answer, 1)}
+	w.mu.Lock()
+	p.request = q
+	w.mu.Unlock()
+	select {
+	case a := <-q.answer:
+		return a.secret, a.err
+	case <-ctx.Done():
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		p.request = nil
+		return nil, ctx.Err()
+	}
+}
+
+// fate is what becomes of a request.
+type fate string
+
+const (
+	served  fate = "served"
+	refused fate = "refused"
+	lost    fate = "done, the answer lost"
+	late    fate = "given up, to be done later"
+)
+
+// serve lets a process's request through, and returns when all stands still again.
+func (w *world) serve(p *process, f fate) {
+	q := p.request
+	p.request = nil
+	var a answer
+	switch f {
+	case served:
+		a.secret, a.err = q.do()
+	case refused:
+		a.err = errDown
+	case lost:
+		_, _ = q.do()
+		a.err = apierrors.NewTimeoutError("no answer", 0)
+	case late:
+		w.late = append(w.late, q)
+		a.err = apierrors.NewTimeoutError("no answer", 0)
+	}
+	if q.writes != nil || f != served || !p.quiet {
+		w.say("  %s: %s %s%s", p.name, q.what, f, outcome(a))
+	}
+	q.answer <- a
+	w.settle()
+}
+
+func outcome(a answer) string {
+	switch {
+	case apierrors.IsNotFound(a.err):
+		return ": absent"
+	case apierrors.IsConflict(a.err):
+		return ": conflict"
+	case a.secret != nil:
+		return ": " + describe(a.secret)
+	}
+	return ""
+}
+
+// finish serves all requests of a process, unless it waits for another.
+func (w *world) finish(p *process) {
+	for p != nil && p.request != nil {
+		p.quiet = true
+		w.serve(p, served)
+	}
+}
+
+// waiting are the processes with a request to be served, in order of their beginning.
+func (w *world) waiting() []*process {
+	w.processes = slices.DeleteFunc(w.processes, func(p *process) bool { return p.done })
+	var list []*process
+	for _, p := range w.processes {
+		if p.request != nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}

@@ -1,0 +1,196 @@
+package model_test
+
+import (
+	"strconv"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	neverBack      = "1, never back"
+	alwaysThere    = "2, always there"
+	neverWorse     = "3, never worse"
+	exact          = "5, exact"
+	fenced         = "7, fenced"
+	readOnlyAtHome = "8, read-only at home"
+	rightView      = "which view counts"
+)
+
+// pushed judges each write of the program's, in the moment that it is done, by
+// what there is and was in the clusters: not by what the program saw.
+func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
+	_, us, readable := claims(after)
+	version, err := strconv.Atoi(after.Annotations[mirror.StampVersion])
+	if !readable || us == (owner{}) || err != nil {
+		w.breaks(exact, "%s wrote a stamp that is not whole: %s", at.name, describe(after))
+	}
+	// A create that is on the wire while the source is deleted can only be undone.
+	if us.uid == string(after.UID) || at == p.replica.region && before != nil {
+		w.breaks(readOnlyAtHome, "%s wrote its own source", p.name)
+	}
+	src := p.replica.region.at(version)
+	w.judgeSource(at, src, us)
+	w.judgeData(at, src, before, after)
+	if before != nil {
+		w.judgeOwner(at, before, us)
+		if !p.force {
+			w.judgeOrder(at, src, before, us)
+		}
+		w.judgeVersion(at, before, us, version)
+	}
+	w.given[given{at.name, string(after.UID), us}] = version
+}
+
+// judgeSource: what was pushed is a good key set, of a Secret that was then the
+// main's, by its own mark.
+func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
+	switch {
+	case src == nil:
+		w.breaks(neverWorse, "%s was pushed from a source that is absent", at.name)
+	case !w.keys.good(src.Data):
+		w.breaks(neverWorse, "%s was pushed from a source that is no key set: %s", at.name, describe(src))
+	}
+	mark, stamp, readable := claims(src)
+	switch {
+	case stamp != owner{} && stamp.term >= mark.term:
+		w.breaks(fenced, "%s was pushed by a standby: %s", at.name, describe(src))
+	case !readable || mark == owner{} || mark != us:
+		w.breaks(neverWorse, "%s was pushed from a source that is not promoted: %s", at.name, describe(src))
+	}
+}
+
+// judgeData: the copy has the source's data and a stamp that says so, no mark,
+// and all else that others put there.
+func (w *world) judgeData(at *cluster, src, before, after *corev1.Secret) {
+	if !equal(after.Data, src.Data) {
+		w.breaks(exact, "%s has other data than its source: %s, and not %s", at.name, short(after.Data), short(src.Data))
+	}
+	if after.Annotations[mirror.StampKeys] != prints(src.Data) {
+		w.breaks(exact, "%s has a stamp that says %s", at.name, after.Annotations[mirror.StampKeys])
+	}
+	for _, name := range markParts {
+		if after.Annotations[name] != "" {
+			w.breaks(exact, "%s has kept a mark", at.name)
+		}
+	}
+	if before != nil && (before.Labels["kept"] != after.Labels["kept"] || before.Annotations["kept"] != after.Annotations["kept"] || before.Type != after.Type) {
+		w.breaks(exact, "%s has lost what others put there", at.name)
+	}
+}
+
+// judgeOwner: what was written over was of no main that this one does not outrank.
+func (w *world) judgeOwner(at *cluster, before *corev1.Secret, us owner) {
+	mark, stamp, readable := claims(before)
+	if !readable {
+		w.breaks(fenced, "%s had an owner that cannot be read: %s", at.name, describe(before))
+	}
+	for _, other := range []owner{mark, stamp} {
+		if other != us && other.term >= us.term {
+			w.breaks(fenced, "%s was %s, and was written over with term %d of %s", at.name, describe(before), us.term, us.region)
+		}
+	}
+}
+
+// judgeOrder: a copy of the same owner goes on to keys that came after, and
+// that continue what it was stamped with.
+func (w *world) judgeOrder(at *cluster, src, before *corev1.Secret, us owner) {
+	_, stamp, _ := claims(before)
+	if stamp != us || equal(before.Data, src.Data) {
+		return
+	}
+	was := stamped(before)
+	if was == prints(before.Data) && w.keys.older(src.Data, before.Data) {
+		w.breaks(neverBack, "%s went from %s to the older %s", at.name, short(before.Data), short(src.Data))
+	}
+	if !continues(prints(src.Data), was) {
+		w.breaks(neverWorse, "%s was stamped with %s, which %s does not continue", at.name, was, prints(src.Data))
+	}
+}
+
+// stamped is what a copy was stamped with; where that is lost, what it has.
+func stamped(s *corev1.Secret) string {
+	if keys := s.Annotations[mirror.StampKeys]; keys != "" {
+		return keys
+	}
+	return prints(s.Data)
+}
+
+// judgeVersion: within a term no copy goes back to what the source was before
+// it was what the copy was given; by the stamp, and where somebody took that
+// away, by what the owner had given to this very object.
+func (w *world) judgeVersion(at *cluster, before *corev1.Secret, us owner, version int) {
+	last := w.given[given{at.name, string(before.UID), us}]
+	if _, stamp, _ := claims(before); stamp == us {
+		if said, err := strconv.Atoi(before.Annotations[mirror.StampVersion]); err == nil {
+			last = said
+		}
+	}
+	if version < last {
+		w.breaks(neverBack, "%s was given version %d of the source, and now %d", at.name, last, version)
+	}
+}
+
+// main is the region that is the main of the highest term, with a good source;
+// nil where there is none, or a rival has that term too.
+func (w *world) main() (*cluster, owner) {
+	var highest owner
+	rivalled := false
+	for _, c := range w.clusters {
+		if c.now == nil {
+			continue
+		}
+		mark, stamp, _ := claims(c.now)
+		for _, o := range []owner{mark, stamp} {
+			switch {
+			case o.term > highest.term:
+				highest, rivalled = o, false
+			case o.term == highest.term && o != highest:
+				rivalled = true
+			}
+		}
+	}
+	for _, c := range w.regions {
+		if c.now == nil || rivalled || highest.term == 0 {
+			continue
+		}
+		mark, stamp, readable := claims(c.now)
+		if mark == highest && stamp.term < mark.term && readable && w.keys.good(c.now.Data) {
+			return c, highest
+		}
+	}
+	return nil, owner{}
+}
+
+// due says whether the main's keys have to arrive at a remote.
+func (w *world) due(main, at *cluster, us owner) bool {
+	if at == main {
+		return false
+	}
+	if at.now == nil {
+		return true
+	}
+	_, stamp, readable := claims(at.now)
+	return readable && (stamp != us || equal(at.now.Data, main.now.Data) || continues(prints(main.now.Data), stamped(at.now)))
+}
+
+// arrived judges the second promise, once there is nothing left to happen.
+func (w *world) arrived() {
+	main, us := w.main()
+	if main == nil {
+		return
+	}
+	for _, c := range w.clusters {
+		if !w.due(main, c, us) {
+			continue
+		}
+		w.kept++
+		if c.now == nil {
+			w.breaks(alwaysThere, "%s has nothing", c.name)
+		}
+		mark, stamp, _ := claims(c.now)
+		if !equal(c.now.Data, main.now.Data) || stamp != us || mark != (owner{}) || stamped(c.now) != prints(main.now.Data) {
+			w.breaks(alwaysThere, "%s has %s, and the main %s", c.name, describe(c.now), describe(main.now))
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package model_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/pusher"
+	"github.com/fernetcast/fernetcast/watcher"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// replica is one process of the program, in a region: of run, or of push or
+// promote, which live for one command and do not watch.
+type replica struct {
+	world  *world
+	name   string
+	region *cluster
+	ctx    context.Context
+	kill   context.CancelFunc
+	runs   bool
+	source *watcher.Watcher[mirror.Source]
+	home   *feed
+	links  map[*cluster]*link
+}
+
+// noTimeout: requests hang for as long as the story wants.
+const noTimeout = 1000 * time.Hour
+
+func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
+	r := &replica{world: w, name: name, region: region, runs: runs, links: map[*cluster]*link{}}
+	r.ctx, r.kill = context.WithCancel(w.ctx)
+	r.home = &feed{world: w, cluster: region}
+	r.source = watcher.New(r.home, secretName, watcher.Options[mirror.Source]{
+		Timeout: noTimeout,
+		Parse: func(s *corev1.Secret) mirror.Source {
+			r.home.seen = s
+			return w.without.readSource(s)
+		},
+	})
+	if runs {
+		go r.source.Run(r.ctx)
+		w.settle()
+	}
+	return r
+}
+
+// link is a remote of a replica, as package clusters makes one.
+type link struct {
+	replica *replica
+	feed    *feed
+	copy    *watcher.Watcher[mirror.Copy]
+	busy    *process // the one worker that may deal with it
+	known   types.UID
+}
+
+func (r *replica) link(to *cluster) *link {
+	if l := r.links[to]; l != nil {
+		return l
+	}
+	w := r.world
+	l := &link{replica: r, feed: &feed{world: w, cluster: to}}
+	l.copy = watcher.New(l.feed, secretName, watcher.Options[mirror.Copy]{
+		Timeout: noTimeout,
+		Parse: func(s *corev1.Secret) mirror.Copy {
+			l.feed.seen = s
+			return w.without.readCopy(to.name, r.region, s)
+		},
+	})
+	r.links[to] = l
+	if r.runs {
+		go l.copy.Run(r.ctx)
+		w.settle()
+	}
+	return l
+}
+
+func (r *replica) feeds() []*feed {
+	all := []*feed{r.home}
+	for _, c := range r.world.clusters {
+		if l := r.links[c]; l != nil {
+			all = append(all, l.feed)
+		}
+	}
+	return all
+}
+
+// Copy implements pusher.Remote.
+func (l *link) Copy() (mirror.Copy, bool) { return l.copy.Seen() }
+
+// Look implements pusher.Remote.
+func (l *link) Look(ctx context.Context) (mirror.Copy, error) { return l.copy.Get(ctx) }
+
+// Address implements pusher.Remote.
+func (l *link) Address() string { return "https://" + l.feed.cluster.name }
+
+// Write implements pusher.Remote.
+func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
+	w, at := l.replica.world, l.feed.cluster
+	send, verb := at.update, "PUT "
+	switch {
+	case d.Action == mirror.ActionCreate && w.without.createPrecondition:
+		send, verb = at.applyOver, "APPLY "
+	case d.Action == mirror.ActionCreate:
+		send, verb = at.apply, "APPLY "
+	case w.without.updatePrecondition:
+		send = at.overwrite
+	}
+	p := processOf(ctx)
+	written, err := w.ask(ctx, verb+at.name, at, func() (*corev1.Secret, error) {
+		before := at.now
+		after, err := send(d.Secret)
+		if err == nil {
+			w.pushed(p, at, before, after)
+		}
+		return after, err
+	})
+	if err != nil {
+		return mirror.Copy{}, fmt.Errorf("writing Secret %s: %w", secretName, err)
+	}
+	l.feed.answered(written, nil)
+	l.copy.Wrote(written)
+	seen, _ := l.copy.Seen()
+	return seen, nil
+}
+
+// sourceFor is where a sync gets its keys.
+func (r *replica) sourceFor() pusher.Source {
+	if r.world.without.liveRead {
+		return cached{r.source}
+	}
+	return r.source
+}
+
+// cached is a source whose live read is not live.
+type cached struct {
+	*watcher.Watcher[mirror.Source]
+}
+
+// Get implements pusher.Source, and should not be believed.
+func (c cached) Get(context.Context) (mirror.Source, error) {
+	seen, _ := c.Seen()
+	return seen, nil
+}

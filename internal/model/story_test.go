@@ -1,0 +1,200 @@
+package model_test
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"pgregory.net/rapid"
+)
+
+// deeds are what may happen now, each as often as it should beside the others.
+func (w *world) deeds() []func(*world) {
+	var all []func(*world)
+	add := func(times int, deed func(*world)) { all = append(all, slices.Repeat([]func(*world){deed}, times)...) }
+	if len(w.waiting()) > 0 {
+		add(16, (*world).someRequest)
+	}
+	if len(w.late) > 0 {
+		add(2, (*world).lateWrite)
+	}
+	add(4, (*world).someNews)
+	add(3, (*world).rotate)
+	add(2, (*world).rotateSlowly)
+	add(2, (*world).rival)
+	add(2, (*world).strip)
+	add(2, (*world).remove)
+	add(1, (*world).recreate)
+	add(3, (*world).restore)
+	add(2, (*world).somePromotion)
+	add(2, (*world).somePush)
+	add(1, (*world).crash)
+	add(1, (*world).someCut)
+	add(12, (*world).someSync)
+	return all
+}
+
+// goOn lets things happen, some sixty. Each deed is one draw with all that it
+// draws itself: so rapid, to make a story short, takes out whole deeds.
+func (w *world) goOn() {
+	deed := rapid.Custom(func(t *rapid.T) (ends bool) {
+		w.draws = t
+		ends = true
+		for i := 0; ends && i < 6; i++ {
+			ends = w.toss("ends")
+		}
+		if !ends {
+			pick(w, "deed", w.deeds())(w)
+		}
+		return ends
+	})
+	for !deed.Draw(w.t, "deed") {
+	}
+	w.draws = w.t
+}
+
+// someSync has one of run's replicas deal with a remote: at one go, or up to
+// its first request.
+func (w *world) someSync() {
+	r, to := pick(w, "replica", w.replicas), w.somewhere("remote")
+	w.atOneGo(w.sync(r, to, w.toss("look"), false))
+}
+
+func (w *world) atOneGo(p *process) {
+	if !w.toss("step by step") {
+		w.finish(p)
+	}
+}
+
+// somePush is push by hand, at one remote.
+func (w *world) somePush() {
+	region, to := pick(w, "region", w.regions), w.somewhere("remote")
+	r := w.command("push", region)
+	// As the command: it reads the source first.
+	w.finish(w.readSource(r))
+	w.atOneGo(w.sync(r, to, true, w.toss("force")))
+}
+
+func (w *world) somePromotion() {
+	region := pick(w, "region", w.regions)
+	w.atOneGo(w.promote(region, w.toss("force")))
+}
+
+// someRequest serves one request that waits, well or badly.
+func (w *world) someRequest() {
+	p := pick(w, "process", w.waiting())
+	fates := []fate{served, served, served, served, served, served, refused, lost}
+	if p.request.writes != nil {
+		fates = append(fates, late)
+	}
+	w.serve(p, pick(w, "fate", fates))
+}
+
+// lateWrite does a write that was given up by whoever sent it.
+func (w *world) lateWrite() {
+	q := pick(w, "write", w.late)
+	w.late = slices.DeleteFunc(w.late, func(other *request) bool { return other == q })
+	var a answer
+	a.secret, a.err = q.do()
+	w.say("a late %s is done%s", q.what, outcome(a))
+}
+
+// someNews lets a watch catch up, by one event or wholly.
+func (w *world) someNews() {
+	r := pick(w, "replica", w.replicas)
+	f := pick(w, "watch", r.feeds())
+	all := w.toss("wholly")
+	for f.bring() && all {
+	}
+	w.say("%s has seen %s up to v%d", r.name, f.cluster.name, f.at)
+}
+
+// someCut cuts a watch, for a moment or until it is cut again.
+func (w *world) someCut() {
+	r := pick(w, "replica", w.replicas)
+	f := pick(w, "watch", r.feeds())
+	f.stale = w.toss("stale")
+	f.broken = w.toss("down")
+	w.say("%s: the watch of %s is cut: stale %v, down %v", r.name, f.cluster.name, f.stale, f.broken)
+	f.cut(w.toss("expired"))
+	w.wait()
+}
+
+// crash kills a replica wherever it stands, and starts another.
+func (w *world) crash() {
+	dead := pick(w, "replica", w.replicas)
+	w.say("%s is killed", dead.name)
+	dead.kill()
+	w.settle()
+	w.replicas[slices.Index(w.replicas, dead)] = w.born(dead.region)
+}
+
+// calm stops the faults, ends what is under way, and has every replica look
+// after every remote for some rounds.
+func (w *world) calm() {
+	w.say("the faults stop")
+	for waiting := w.waiting(); len(waiting) > 0; waiting = w.waiting() {
+		w.finish(waiting[0])
+	}
+	for len(w.late) > 0 {
+		q := w.late[0]
+		w.late = w.late[1:]
+		_, _ = q.do()
+	}
+	for _, r := range w.replicas {
+		for _, f := range r.feeds() {
+			f.broken = false
+		}
+	}
+	w.wait()
+	w.rounds()
+	w.arrived()
+	// And where there is no main, or two, a person makes one.
+	w.finish(w.promote(pick(w, "region", w.regions), true))
+	w.rounds()
+	w.arrived()
+}
+
+// rounds are as many as it may take: a main that was outranked takes one to
+// stand by, and what it wrote meanwhile another to be taken over.
+func (w *world) rounds() {
+	for range 3 {
+		for _, r := range w.replicas {
+			w.catchUp(r)
+			for _, c := range w.clusters {
+				w.finish(w.sync(r, c, false, false))
+			}
+		}
+	}
+}
+
+// catchUp has a replica see all there is to be seen, and judges what it takes
+// for the truth then.
+func (w *world) catchUp(r *replica) {
+	for _, f := range r.feeds() {
+		for f.bring() {
+		}
+	}
+	if _, sure := r.source.Seen(); sure {
+		w.judgeView(r.name, r.home)
+	}
+	for _, c := range w.clusters {
+		if l := r.links[c]; l != nil {
+			if _, sure := l.copy.Seen(); sure {
+				w.judgeView(r.name, l.feed)
+			}
+		}
+	}
+}
+
+func (w *world) judgeView(name string, f *feed) {
+	if f.seen != f.cluster.now {
+		w.breaks(rightView, "%s is sure that %s is %s, and it is %s", name, f.cluster.name, describe(f.seen), describe(f.cluster.now))
+	}
+}
+
+func version(s *corev1.Secret) string {
+	if s == nil {
+		return ""
+	}
+	return s.ResourceVersion
+}
