@@ -41,7 +41,7 @@ type record struct {
 func (r *record) admit(quiet time.Duration) func(*Outcome) (mirror.Decision, bool) {
 	turn := r.isContested()
 	return func(o *Outcome) (mirror.Decision, bool) {
-		undone := o.wroteThis() // what came back is not what was sent
+		undone := o.undone() // what came back is not what was sent
 		if !undone && (o.Source.Owner() != r.settled.Owner || o.Source.Fingerprints() != r.settled.Keys) {
 			return o.Decision, true
 		}

@@ -8,37 +8,39 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Source is where the keys come from. A watcher of the source Secret is one.
+// Source is where the keys come from. Its methods may be called concurrently.
 type Source interface {
-	// Seen is what was seen last, and whether that is fresh.
+	// Seen returns what was seen last, and whether that is fresh.
 	Seen() (mirror.Source, bool)
-	// Get reads it from etcd, by a request that begins after the call.
+	// Get reads the source from etcd, by a request that begins after the call.
 	Get(ctx context.Context) (mirror.Source, error)
 }
 
-// Remote is one cluster that is to have a copy.
+// Remote is one cluster that is to have a copy. Copy and Address may be called
+// concurrently with all else.
 type Remote interface {
-	// Copy is what was seen last, and whether that is fresh.
+	// Copy returns what was seen of the copy last, and whether that is fresh.
 	Copy() (mirror.Copy, bool)
-	// Look reads it.
+	// Look reads the copy with GET.
 	Look(ctx context.Context) (mirror.Copy, error)
-	// Write sends a decision's Secret, by compare-and-swap, and returns what is seen then.
+	// Write sends a decision's Secret, by compare-and-swap, and returns the copy as
+	// it is seen then.
 	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
-	// Address is the server's.
+	// Address returns the API server's address.
 	Address() string
 }
 
-// conflicts is how often a write that was overtaken is decided again at once,
-// before it goes back to the queue.
+// conflicts is how many writes a sync tries that another writer overtakes,
+// before the remote goes back to the queue.
 const conflicts = 5
 
-// Sync is one remote's sync: look, decide, write.
+// Sync brings one remote up to date: look, decide, write.
 type Sync struct {
 	Source Source
-	// Known is the uid of the copy that was last settled with; "" for none. No
-	// other object is written over without the live read: where a kubeconfig
-	// points home, it may be the source, made anew from a copy's manifest, which
-	// our watch has not seen yet.
+	// Known is the uid of the copy that was last written or found Synced; "" for
+	// none. Any other object is written only after the live read: where a
+	// kubeconfig points home, it may be the source itself, restored from a copy's
+	// manifest, which our watch has not seen yet.
 	Known types.UID
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
@@ -47,27 +49,30 @@ type Sync struct {
 	Admit func(*Outcome) (mirror.Decision, bool)
 }
 
-// Outcome is what a sync came to.
+// Outcome is how a sync ended.
 type Outcome struct {
 	Source   mirror.Source
 	Copy     mirror.Copy
 	Decision mirror.Decision
-	// Looked says whether the remote was read with GET.
+	// Looked says whether the remote was read with GET, and answered.
 	Looked bool
 	// Writes are the decisions that were carried out, in order.
 	Writes []mirror.Decision
-	// Settled is what the last write of these gave, or what was found Synced; the
-	// zero Settled where there was neither.
+	// Settled is what the remote was last given, or else was found to have where
+	// that is Synced; the zero Settled where there was neither.
 	Settled Settled
-	// Overtaken says that somebody who is none of us wrote first, at each of so
-	// many tries.
+	// Overtaken says that at each of so many tries another writer wrote first, and
+	// that it was no replica of ours.
 	Overtaken bool
 	// Err is why the remote, or the source in the live read, did not answer
 	// as it should; nil where both did.
 	Err error
+
+	decisions int // how often mirror.Decide was called
 }
 
-// Settled is what a remote has of ours: whose keys, which, and in which object.
+// Settled says which keys a remote has of ours: their owner, their fingerprints,
+// and the uid of the object they are in.
 type Settled struct {
 	Owner mirror.Owner
 	Keys  string
@@ -78,38 +83,37 @@ func (o *Outcome) settledNow() Settled {
 	return Settled{o.Source.Owner(), o.Source.Fingerprints(), o.Copy.UID()}
 }
 
-// Run syncs a remote. With look it is read first, else only where what is
-// known of it is not fresh. It ends when nothing is left to write, or by a
-// failure, which is then the outcome's decision. One at a time may run for a remote.
+// Run brings a remote up to date. It reads the remote first where look is set,
+// or where what is known of it is not fresh. It ends when nothing is left to
+// write, or with a failure, which is then the outcome's decision. A remote must
+// have one Run at a time.
 func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 	seen, fresh := remote.Copy()
 	o, before := &Outcome{Copy: seen}, seen.Fingerprints()
+	look = look || !fresh
 	for tries, overtaken := 0, 0; ; {
+		var decided bool
 		o.Source, _ = s.Source.Seen()
-		// Without a copy only the rows that need none decide.
-		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action != mirror.ActionLook {
+		if o.Decision, decided = mirror.DecideBySource(o.Source); decided {
 			return o
 		}
-		if look || !fresh {
+		if look {
 			seen, err := remote.Look(ctx)
 			if err != nil {
 				return o.failed(err)
 			}
-			o.Copy, o.Looked, look, fresh = seen, true, false, true
-			continue
+			o.Copy, o.Looked, look = seen, true, false
+			continue // with the newest source
 		}
-		if err := s.decide(ctx, o); err != nil {
-			return o.unread(err)
-		}
-		if o.Decision.Action == mirror.ActionNone {
+		if s.decide(ctx, o); o.Decision.Action == mirror.ActionNone {
 			if o.Decision.State == mirror.StateSynced {
 				o.Settled = o.settledNow()
 			}
 			return o
 		}
 		if tries == conflicts {
-			another := o.Copy.AsPushedBy(o.Source) && !o.Copy.Fingerprints().Equal(before) // replica
-			o.Overtaken = overtaken == tries && !another
+			byReplica := o.Copy.AsPushedBy(o.Source) && !o.Copy.Fingerprints().Equal(before)
+			o.Overtaken = overtaken == tries && !byReplica
 			return o
 		}
 		if s.Admit != nil {
@@ -134,57 +138,54 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 	}
 }
 
-// wroteThis says whether the last write was of just what the source has now.
-func (o *Outcome) wroteThis() bool {
+// undone says whether the last write was of the version that the source still
+// has. Where another write is due then, what came back is not what was sent.
+func (o *Outcome) undone() bool {
 	n := len(o.Writes)
 	return n > 0 && o.Writes[n-1].Secret.Annotations[mirror.StampVersion] == o.Source.ResourceVersion()
 }
 
-// decide decides, with the live read where it is called for. The copy was read
-// before, so whoever wrote since makes our write a conflict.
-func (s Sync) decide(ctx context.Context, o *Outcome) error {
-	o.Decision = mirror.Decide(o.Source, o.Copy, s.Force)
+// decide decides, and decides again after the live read where one is needed.
+// The copy was read before that, so whoever wrote since makes our write a
+// conflict. Where the live read fails, what to write is not known, and nothing is.
+func (s Sync) decide(ctx context.Context, o *Outcome) {
+	o.decideNow(s.Force)
 	if !o.Decision.LiveRead && (o.Decision.Action == mirror.ActionNone || o.Copy.UID() == s.Known) {
-		return nil
+		return
 	}
 	src, err := s.Source.Get(ctx)
 	if err != nil {
-		return err
+		o.Decision.Action, o.Decision.State, o.Err = mirror.ActionNone, mirror.StateBehind, err
+		o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
+		return
 	}
 	o.Source = src
-	o.Decision = mirror.Decide(src, o.Copy, s.Force)
-	return nil
+	o.decideNow(s.Force)
 }
 
-// Look reads a remote and says how it stands, and changes nothing.
+func (o *Outcome) decideNow(force bool) {
+	o.decisions++
+	o.Decision = mirror.Decide(o.Source, o.Copy, force)
+}
+
+// Look reads a remote and decides, and changes nothing. A remote that does not
+// answer is a failure only where its copy is needed to decide.
 func (s Sync) Look(ctx context.Context, remote Remote) *Outcome {
 	o := &Outcome{}
-	var err error
 	o.Source, _ = s.Source.Seen()
-	if o.Copy, err = remote.Look(ctx); err != nil {
-		o.Err = err
-		if o.Decision = mirror.Decide(o.Source, mirror.Copy{}, s.Force); o.Decision.Action == mirror.ActionLook {
-			return o.failed(err)
-		}
+	var decided bool
+	o.Copy, o.Err = remote.Look(ctx)
+	if o.Decision, decided = mirror.DecideBySource(o.Source); decided {
 		return o
 	}
-	if err := s.decide(ctx, o); err != nil {
-		return o.unread(err)
+	if o.Err != nil {
+		return o.failed(o.Err)
 	}
+	s.decide(ctx, o)
 	return o
 }
 
 func (o *Outcome) failed(err error) *Outcome {
 	o.Decision, o.Err = mirror.FailureOf(err), err
-	return o
-}
-
-// unread makes it the outcome where the live read failed: the remote is as it
-// was, and it is not known what to write.
-func (o *Outcome) unread(err error) *Outcome {
-	o.Decision.Action = mirror.ActionNone
-	o.Decision.State = mirror.StateBehind
-	o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
-	o.Err = err
 	return o
 }

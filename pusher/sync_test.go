@@ -1,16 +1,18 @@
 package pusher
 
 import (
+	"context"
 	"testing"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A kubeconfig that points home is told by the uid, and the source may be another
-// object than was seen: restored from a remote's copy it looks like one that is
-// just one rotation behind. What was never synced is not written over without
-// the live read; what was needs none.
+// A kubeconfig that points home is known by the uid, and the source may be another
+// object than was seen: restored from a remote's copy it looks like a copy that is
+// one rotation behind. An object that was never synced is written only after the
+// live read; one that was needs none.
 func TestUnknownObjectTakesTheLiveRead(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -29,7 +31,7 @@ func TestUnknownObjectTakesTheLiveRead(t *testing.T) {
 	}
 }
 
-// The last of the tries may succeed: then the remote is Synced, at once.
+// Where the last of the tries succeeds, the remote is Synced at once.
 func TestLastTrySucceeds(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -45,5 +47,71 @@ func TestLastTrySucceeds(t *testing.T) {
 	src.rotate()
 	if o := s.Run(t.Context(), dfw, true); o.Decision.State != mirror.StateSynced || o.Overtaken || tries != conflicts {
 		t.Errorf("%s %s after %d tries, overtaken: %v", o.Decision.State, o.Decision.Detail, tries, o.Overtaken)
+	}
+}
+
+// How often a sync decides: once before its write and once after, and once more
+// for a live read. A remote whose copy is not needed is not read.
+func TestDecisions(t *testing.T) {
+	src, dfw, iad := &source{}, &remote{}, &remote{}
+	(Sync{Source: src}).Run(t.Context(), dfw, true)
+	src.rotate()
+	s := Sync{Source: src, Known: "far"}
+	standby := Sync{Source: constant{mirror.ReadSource(dfw.secret)}}
+	for _, tc := range []struct {
+		name              string
+		o                 *Outcome
+		decisions, writes int
+		looked            bool
+	}{
+		{"look", s.Look(t.Context(), dfw), 1, 0, false},
+		{"plain push", s.Run(t.Context(), dfw, false), 2, 1, false},
+		{"nothing to do", s.Run(t.Context(), dfw, false), 1, 0, false},
+		{"resync", s.Run(t.Context(), dfw, true), 1, 0, true},
+		{"create, with the live read", s.Run(t.Context(), iad, true), 3, 1, true},
+		{"standby", standby.Run(t.Context(), iad, true), 0, 0, false},
+		{"standby, look", standby.Look(t.Context(), iad), 0, 0, false},
+	} {
+		if tc.o.decisions != tc.decisions || len(tc.o.Writes) != tc.writes || tc.o.Looked != tc.looked {
+			t.Errorf("%s: %d decisions, %d writes, looked: %v; want %d, %d, %v",
+				tc.name, tc.o.decisions, len(tc.o.Writes), tc.o.Looked, tc.decisions, tc.writes, tc.looked)
+		}
+	}
+}
+
+// Where the source is rotated while the remote is read, the new keys are written.
+func TestRotationDuringALook(t *testing.T) {
+	src, dfw := &source{}, &remote{}
+	s := Sync{Source: src, Known: "far"}
+	s.Run(t.Context(), dfw, true)
+	src.rotate()
+	if o := s.Run(t.Context(), rotating{dfw, src}, true); len(o.Writes) != 1 || !dfw.holds(2) {
+		t.Errorf("%d writes, want one of the newest keys", len(o.Writes))
+	}
+}
+
+// rotating rotates the source while the remote is read.
+type rotating struct {
+	*remote
+	src *source
+}
+
+func (r rotating) Look(ctx context.Context) (mirror.Copy, error) {
+	r.src.rotate()
+	return r.remote.Look(ctx)
+}
+
+// A remote that does not answer is a failure, but not for a standby, which needs
+// no copy to decide. Both outcomes have the error.
+func TestLookWithoutAnAnswer(t *testing.T) {
+	src, dfw := &source{}, &remote{}
+	main := Sync{Source: src}
+	main.Run(t.Context(), dfw, true)
+	standby := Sync{Source: constant{mirror.ReadSource(dfw.secret)}}
+	dfw.fail = apierrors.NewServiceUnavailable("down")
+	for want, s := range map[mirror.State]Sync{mirror.StateUnreachable: main, mirror.StateStandby: standby} {
+		if o := s.Look(t.Context(), dfw); o.Decision.State != want || o.Err == nil {
+			t.Errorf("%s, error %v; want %s and an error", o.Decision.State, o.Err, want)
+		}
 	}
 }

@@ -93,7 +93,7 @@ type Decision struct {
 // continue what was pushed before. It is a pure function; its order is the
 // decision table's, and the first row that matches wins.
 func Decide(src Source, c Copy, force bool) Decision {
-	if d, ok := decideBySource(src); ok {
+	if d, ok := DecideBySource(src); ok {
 		return d
 	}
 	switch {
@@ -135,8 +135,9 @@ func Decide(src Source, c Copy, force bool) Decision {
 	return write(src, c, ActionUpdate, c.difference(src)) // row 13
 }
 
-// decideBySource has the rows for which no remote has to be looked at.
-func decideBySource(src Source) (Decision, bool) {
+// DecideBySource decides by the rows that need no copy; false where the copy
+// has to be known. A remote need not be read where it decides.
+func DecideBySource(src Source) (Decision, bool) {
 	switch src.State() {
 	case SourceUnread: // row 1
 		return Decision{State: StatePending, Reason: ReasonSourceUnread, Detail: "the source has not been read yet"}, true
