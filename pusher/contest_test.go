@@ -2,6 +2,9 @@ package pusher
 
 import (
 	"bytes"
+	"errors"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,8 +13,82 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The first drift is repaired at once. A rival at network speed gets a handful
-// of writes, is named, and when it rests the copy is right and the contest over.
+// What the contest does about a drift, and what it shows after a sync, at so many
+// seconds.
+func TestContestRules(t *testing.T) {
+	const quiet = 30 * time.Second
+	ends := map[string]Outcome{
+		"synced":      {Decision: mirror.Decision{State: mirror.StateSynced}},
+		"repaired":    {Decision: mirror.Decision{State: mirror.StateSynced}},
+		"not written": {Decision: mirror.Decision{State: mirror.StateBehind}},
+		"overtaken":   {Decision: mirror.Decision{State: mirror.StateBehind}, Overtaken: true},
+		"unread":      {Decision: mirror.Decision{State: mirror.StateBehind}, Err: errors.New("the source is gone")},
+		"unreachable": {Decision: mirror.Decision{State: mirror.StateUnreachable}, Err: errors.New("no answer")},
+		"held":        {Decision: mirror.Decision{State: mirror.StateHeld}},
+	}
+	type step struct {
+		at    int
+		event string
+		want  string
+	}
+	for name, steps := range map[string][]step{
+		"first drift":             {{0, "drift", "repair"}, {0, "repaired", "Synced"}},
+		"drift now and then":      {{0, "drift", "repair"}, {0, "repaired", "Synced"}, {30, "drift", "repair"}, {30, "repaired", "Synced"}, {60, "drift", "repair"}},
+		"second drift too soon":   {{0, "drift", "repair"}, {0, "repaired", "Synced"}, {29, "drift", "leave"}, {29, "not written", "Contested"}},
+		"a repair that failed":    {{0, "drift", "repair"}, {0, "unreachable", "Unreachable"}, {1, "drift", "repair"}, {1, "repaired", "Synced"}},
+		"undone in the same sync": {{0, "undone", "leave"}, {0, "not written", "Contested"}},
+		"one repair a turn":       {{0, "undone", "leave"}, {0, "not written", "Contested"}, {1, "drift", "repair"}, {1, "undone", "leave"}, {1, "not written", "Contested"}},
+		"quiet for long enough":   {{0, "undone", "leave"}, {0, "not written", "Contested"}, {1, "drift", "repair"}, {1, "repaired", "Contested"}, {30, "synced", "Contested"}, {31, "synced", "Synced"}},
+		"drift after a contest":   {{0, "undone", "leave"}, {1, "drift", "repair"}, {1, "repaired", "Contested"}, {31, "synced", "Synced"}, {31, "drift", "repair"}},
+		"each drift counts":       {{0, "undone", "leave"}, {29, "drift", "repair"}, {29, "repaired", "Contested"}, {58, "synced", "Contested"}},
+		"overtaken":               {{0, "overtaken", "Contested"}, {29, "synced", "Contested"}, {30, "synced", "Synced"}},
+		"not to be written":       {{0, "overtaken", "Contested"}, {1, "held", "Held"}, {2, "synced", "Synced"}},
+		"failures are shown":      {{0, "overtaken", "Contested"}, {1, "unreachable", "Unreachable"}, {2, "unread", "Behind"}, {3, "synced", "Contested"}},
+		"no contest":              {{0, "not written", "Behind"}, {1, "unread", "Behind"}, {2, "synced", "Synced"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var c contest
+			start := time.Now()
+			for _, s := range steps {
+				now, got := start.Add(time.Duration(s.at)*time.Second), "leave"
+				if o, end := ends[s.event]; end {
+					before := o
+					var d mirror.Decision
+					c, d = c.after(now, quiet, &o, s.event == "repaired")
+					if got = string(d.State); !reflect.DeepEqual(o, before) {
+						t.Errorf("at %d: the outcome was changed", s.at)
+					}
+				} else {
+					var repair bool
+					if c, repair = c.drift(now, quiet, "argocd", s.event == "undone"); repair {
+						got = "repair"
+					}
+				}
+				if got != s.want {
+					t.Errorf("at %d, %s: %s, want %s", s.at, s.event, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+// The rival is named also where our own repair took its last field from it.
+func TestContestNamesTheRival(t *testing.T) {
+	now, behind := time.Now(), &Outcome{Decision: mirror.Decision{State: mirror.StateBehind}}
+	c, _ := contest{}.drift(now, time.Minute, "", true)
+	_, d := c.after(now, time.Minute, behind, false)
+	if d.Reason != mirror.ReasonRival || !strings.Contains(d.Detail, "somebody who is not named there") {
+		t.Errorf("%s: %s", d.Reason, d.Detail)
+	}
+	c, _ = c.drift(now, time.Minute, "argocd", true)
+	c, _ = c.drift(now, time.Minute, "", true)
+	if _, d = c.after(now, time.Minute, behind, false); !strings.Contains(d.Detail, "by argocd;") {
+		t.Error(d.Detail)
+	}
+}
+
+// The first drift is repaired at once. A rival at network speed gets a handful of
+// writes and is named. Once it stops, the copy is right and the contest ends.
 func TestContest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -51,7 +128,7 @@ func TestContest(t *testing.T) {
 	})
 }
 
-// A webhook that alters each write is a rival as well.
+// A webhook that changes each write is a rival too.
 func TestMangledWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{mangle: true}
@@ -70,8 +147,8 @@ func TestMangledWrites(t *testing.T) {
 	})
 }
 
-// A contest that ends in a Secret that is not to be written is over: what
-// happens next is heeded.
+// A contest is over when the Secret is not to be written any more: the next event
+// is acted upon at once.
 func TestContestEndsWhenHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -88,12 +165,12 @@ func TestContestEndsWhenHeld(t *testing.T) {
 		dfw.changed()
 		time.Sleep(time.Second)
 		if !dfw.holds(0) {
-			t.Error("it is not made anew")
+			t.Error("it is not created again")
 		}
 	})
 }
 
-// A drift now and then is no contest.
+// A drift every 40 s is no contest.
 func TestSeldomDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}

@@ -1,8 +1,8 @@
 // Package pusher brings the source's keys to every remote: a queue of names,
-// workers, a back-off, and one remote's sync: look, decide, write.
+// workers, a back-off, and the sync of one remote: look, decide, write.
 //
-// What is to be written is package mirror's to decide. Here it is done, as
-// often as it takes.
+// It does not decide what to write: package mirror does. It opens no connection,
+// keeps no keys, and never writes the source.
 package pusher
 
 import (
@@ -20,12 +20,13 @@ import (
 // resyncJitter spreads the reads of many remotes and replicas.
 const resyncJitter = 0.2
 
-// Remotes are the clusters there are.
+// Remotes are the clusters to push to. Its methods may be called concurrently.
 type Remotes interface {
-	// Names of all, also of those without a usable kubeconfig, in order.
+	// Names returns the names of all, sorted, with those whose kubeconfig is refused.
 	Names() []string
-	// Remote is the live one of that name, nil where there is none. The error
-	// is why its newest kubeconfig is refused.
+	// Remote returns the remote of that name; nil where there is none, or where no
+	// good kubeconfig of it was ever seen. The error says why its newest kubeconfig
+	// is refused.
 	Remote(name string) (Remote, error)
 }
 
@@ -33,9 +34,10 @@ type Remotes interface {
 type Options struct {
 	Source  Source
 	Remotes Remotes
-	// Resync is how often each remote is read, whatever its watch says.
+	// Resync is how often each remote is read with GET, whatever its watch says.
 	Resync time.Duration
-	// BackoffInitial and BackoffMax bound a failed remote's waiting.
+	// BackoffInitial and BackoffMax are the first and the longest wait of a remote
+	// that failed. BackoffMax is also how long a contested one has to be quiet.
 	BackoffInitial, BackoffMax time.Duration
 	Log                        *slog.Logger
 }
@@ -50,7 +52,7 @@ type Pusher struct {
 	records map[string]*record
 }
 
-// New makes a pusher. It does nothing before Run.
+// New returns a pusher that does nothing before Run.
 func New(opts Options) *Pusher {
 	limiter := newLimiter(opts.BackoffInitial, opts.BackoffMax)
 	return &Pusher{
@@ -60,41 +62,40 @@ func New(opts Options) *Pusher {
 	}
 }
 
-// SourceChanged has every remote looked at: whatever one waits for, it is for
-// keys of the past.
+// SourceChanged enqueues every remote and cancels its back-off.
 func (p *Pusher) SourceChanged() {
 	for _, name := range p.opts.Remotes.Names() {
 		p.tryNow(name)
 	}
 }
 
-// ClientChanged has a remote looked at that came, went or got another client.
+// ClientChanged enqueues a remote and cancels its back-off. It is to be called
+// when a kubeconfig was added, removed or changed.
 func (p *Pusher) ClientChanged(name string) { p.tryNow(name) }
 
-// tryNow ends a remote's waiting.
 func (p *Pusher) tryNow(name string) {
 	p.limiter.Forget(name)
 	p.queue.Add(name)
 }
 
-// RemoteChanged has a remote looked at that says that its Secret changed. One
-// that is contested waits for its turn.
+// RemoteChanged enqueues a remote whose Secret has changed, unless it is
+// contested: then the change is seen at the next try.
 func (p *Pusher) RemoteChanged(name string) {
-	if !p.record(name).isContested() {
+	if !p.record(name).contested() {
 		p.queue.Add(name)
 	}
 }
 
-// RemoteAnswered has a remote tried again that failed and is alive again.
+// RemoteAnswered enqueues a remote that failed, and cancels its back-off.
 func (p *Pusher) RemoteAnswered(name string) {
-	if p.limiter.NumRequeues(name) > 0 && !p.record(name).isContested() {
+	if p.limiter.NumRequeues(name) > 0 && !p.record(name).contested() {
 		p.tryNow(name)
 	}
 }
 
-// Run pushes until ctx is done, and returns when its workers have ended. The
-// queue lets one at a time deal with a remote, so each that is in it gets a
-// worker of its own: none waits for another.
+// Run pushes until ctx is done, and returns when its workers have ended. Every
+// remote in the queue gets a worker of its own, so that none waits for another;
+// the queue itself hands a remote to one worker at a time.
 func (p *Pusher) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -112,25 +113,25 @@ func (p *Pusher) Run(ctx context.Context) {
 	}
 }
 
-// work syncs one remote, and leaves word when it is to be looked at again.
+// work syncs one remote, and puts it back in the queue.
 func (p *Pusher) work(ctx context.Context, name string) {
 	remote, refused := p.opts.Remotes.Remote(name)
 	r, log := p.record(name), p.opts.Log.With("remote", name)
 	switch {
-	case remote == nil && refused == nil: // removed
+	case remote == nil && refused == nil: // its kubeconfig was removed
 		p.limiter.Forget(name)
 		p.mu.Lock()
 		delete(p.records, name)
 		p.mu.Unlock()
 		return
-	case remote == nil:
+	case remote == nil: // until its kubeconfig changes
 		p.limiter.Forget(name)
-		r.note(log, mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: refused.Error()}, refused)
+		r.setStatus(log, mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: refused.Error()}, refused)
 		return
 	}
 	started := time.Now()
 	r.forRemote(remote)
-	s := Sync{Source: p.opts.Source, Known: r.settled.UID, Admit: r.admit(p.opts.BackoffMax)}
+	s := Sync{Source: p.opts.Source, Known: r.settled.UID, MayWrite: r.mayWrite(p.opts.BackoffMax)}
 	o := s.Run(ctx, remote, !started.Before(r.lookAt))
 	if ctx.Err() != nil {
 		return
@@ -138,47 +139,45 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Looked {
 		r.lookAt = time.Now().Add(wait.Jitter(p.opts.Resync, resyncJitter))
 	}
-	if o.Decision.State == mirror.StateUnreachable { // what was sent may have been done
+	if o.Decision.State == mirror.StateUnreachable { // the write may have been done all the same
 		r.lookAt = time.Time{}
 	}
-	if r.settle(o, p.opts.BackoffMax) {
-		p.queue.Add(name) // its events were not heeded
-	}
+	d, contested := r.ended(o, p.opts.BackoffMax), r.contested()
 	for _, d := range o.Writes {
 		logPush(log, d, time.Since(started))
 	}
-	r.note(log, o.Decision, refused)
-	p.again(name, r, o)
+	r.setStatus(log, d, refused)
+	if contested && d.State != mirror.StateContested { // RemoteChanged did not enqueue it meanwhile
+		p.queue.Add(name)
+	}
+	p.requeue(name, r.lookAt, d.State, o.Err)
 }
 
-// again puts the remote back in the queue: after a back-off where the sync
-// failed or is not at its end, else for its next read.
-func (p *Pusher) again(name string, r *record, o *Outcome) {
-	switch o.Decision.State {
-	case mirror.StateBehind, mirror.StateContested, mirror.StateDenied, mirror.StateUnreachable, mirror.StateFailed:
-		p.limiter.ask(name, retryAfter(o.Err))
+// requeue enqueues the remote again: after a back-off, or for its next read.
+func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err error) {
+	if backsOff(state) {
+		p.limiter.ask(name, retryAfter(err))
 		p.queue.AddRateLimited(name)
-	default:
-		p.limiter.Forget(name)
-		next := time.Until(r.lookAt)
-		if next <= 0 { // it was not looked at: the source alone decided
-			next = wait.Jitter(p.opts.Resync, resyncJitter)
-		}
-		p.queue.AddAfter(name, next)
+		return
 	}
+	p.limiter.Forget(name)
+	next := time.Until(lookAt)
+	if next <= 0 { // the source alone decided, so it was not read
+		next = wait.Jitter(p.opts.Resync, resyncJitter)
+	}
+	p.queue.AddAfter(name, next)
 }
 
-func logPush(log *slog.Logger, d mirror.Decision, took time.Duration) {
-	level := slog.LevelInfo
-	if d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonDrifted {
-		level = slog.LevelWarn
+// backsOff says whether a remote in this state is tried again after a back-off.
+func backsOff(s mirror.State) bool {
+	switch s {
+	case mirror.StateBehind, mirror.StateContested, mirror.StateDenied, mirror.StateUnreachable, mirror.StateFailed:
+		return true
 	}
-	stamp := d.Secret.Annotations
-	log.Log(context.Background(), level, "pushed", "reason", string(d.Reason), "detail", d.Detail,
-		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
+	return false
 }
 
-// record is the remote's own, made where there is none.
+// record returns the remote's record, and makes it where there is none.
 func (p *Pusher) record(name string) *record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,7 +189,7 @@ func (p *Pusher) record(name string) *record {
 	return r
 }
 
-// Status is how each remote stands, by name.
+// Status returns the status of each remote, by name.
 func (p *Pusher) Status() []mirror.RemoteStatus {
 	list := []mirror.RemoteStatus{}
 	src, _ := p.opts.Source.Seen()
@@ -208,7 +207,7 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 	return list
 }
 
-// retryAfter is how long the server asks to be left alone; 0 where it does not.
+// retryAfter returns the answer's Retry-After; 0 where it has none.
 func retryAfter(err error) time.Duration {
 	seconds, _ := apierrors.SuggestsClientDelay(err)
 	return time.Duration(seconds) * time.Second

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const backoffMax = 30 * time.Second
 
-// started is a pusher at work in a synctest bubble.
+// started returns a pusher that runs until the test's end.
 func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *Pusher {
 	t.Helper()
 	p := New(Options{Source: src, Remotes: remotes, Resync: resync,
@@ -28,7 +28,7 @@ func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *
 	return p
 }
 
-// running is one that has dealt with each of the remotes, and hears of what
+// running returns one that has synced each of the remotes, and is told of what
 // changes there.
 func running(t *testing.T, src *source, m members) *Pusher {
 	t.Helper()
@@ -79,12 +79,12 @@ func TestSyncsAndFollowsRotations(t *testing.T) {
 	})
 }
 
-// A remote that hangs costs itself alone.
+// A remote that hangs delays no other one.
 func TestAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw, iad := &source{}, &remote{hang: make(chan struct{})}, &remote{}
 		p := running(t, src, members{"dfw": dfw, "iad": iad})
-		const missed = 2 // with three keys dfw's are kin still
+		const missed = 2 // with three keys, dfw's set still continues
 		for n := 1; n <= missed; n++ {
 			src.rotate()
 			p.SourceChanged()
@@ -96,7 +96,7 @@ func TestAlone(t *testing.T) {
 		close(dfw.hang)
 		synctest.Wait()
 		if !dfw.holds(missed) {
-			t.Error("dfw has not got the newest keys")
+			t.Error("dfw does not have the newest keys")
 		}
 		if _, writes := dfw.counts(); writes > 2 {
 			t.Errorf("%d writes for what one or two do", writes)
@@ -104,8 +104,8 @@ func TestAlone(t *testing.T) {
 	})
 }
 
-// A write that was overtaken is decided again, a few times at once, and then it
-// is a contest: the next tries come after a back-off, whatever the events say.
+// A write that is overtaken is decided and tried again at once, a few times, and
+// then it is a contest: the next tries come after a back-off, whatever events come.
 func TestConflicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -143,8 +143,8 @@ func TestConflicts(t *testing.T) {
 	})
 }
 
-// Overtaken by another replica of the same main, which brings ever newer keys:
-// that is no contest.
+// A replica of the same main that overtakes each write, with ever newer keys, is
+// no rival.
 func TestOvertakenByOurselves(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -162,8 +162,8 @@ func TestOvertakenByOurselves(t *testing.T) {
 	}
 }
 
-// While a worker is busy with a frozen remote, its status is not what it was
-// before the rotation.
+// While a worker waits for a frozen remote, that remote is shown as Behind, not
+// as what it was before the rotation.
 func TestStatusOfABusyRemote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -182,7 +182,7 @@ func TestStatusOfABusyRemote(t *testing.T) {
 	})
 }
 
-// A day without an event is a read of each remote a minute and nothing more.
+// A day without an event takes one read a minute, and nothing else.
 func TestResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -195,8 +195,8 @@ func TestResync(t *testing.T) {
 	})
 }
 
-// A write whose answer was lost may have been done: one look tells, and only
-// then is it known whether to write again.
+// A write whose answer was lost may have been done: the remote is read before
+// anything is written again.
 func TestLostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}

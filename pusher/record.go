@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -9,133 +8,81 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/utils/ptr"
 )
 
-// record is what is remembered of a remote between two syncs. Its worker alone
-// uses the fields above mu; those below it guards.
+// record is what is kept of a remote from one sync to the next. mu guards the
+// fields below it. Those above it belong to the remote's worker.
 type record struct {
-	// remote is the client that the rest is about.
+	// remote is the client that the record is about.
 	remote Remote
-	// lookAt is when the remote has to be read again.
+	// lookAt is when the remote has to be read with GET again.
 	lookAt time.Time
-	// settled is what the remote was last seen to have, or given. A write that
-	// is due with nothing new at the source repairs a drift.
+	// settled is what the remote was last given, or found to have. A write that is
+	// due while the source still has just that repairs a drift.
 	settled Settled
-	// drifted is when a drift was seen last, repaired when one was repaired last.
-	drifted, repaired time.Time
-	// repairing says that this sync has found a drift to repair.
-	repairing bool
-	// rival is the other writer that was seen last.
-	rival string
+	contest contest
 
 	mu         sync.Mutex
-	contested  bool
-	decision   mirror.Decision // the zero Decision before the first sync
-	refused    error           // why the newest kubeconfig is
+	decision   mirror.Decision // the zero Decision before the first sync; without its Secret
+	refused    error           // why the newest kubeconfig is refused; nil where it is not
 	lastSynced *time.Time
 }
 
-// admit lets a write go that is the first repair of a drift, or no repair at
-// all. A second drift within quiet of our repair is a contest: it waits for
-// the back-off, and then is repaired at each turn.
-func (r *record) admit(quiet time.Duration) func(*Outcome) (mirror.Decision, bool) {
-	turn := r.isContested()
-	return func(o *Outcome) (mirror.Decision, bool) {
-		undone := o.undone() // what came back is not what was sent
-		if !undone && (o.Source.Owner() != r.settled.Owner || o.Source.Fingerprints() != r.settled.Keys) {
-			return o.Decision, true
-		}
-		r.disturbed(o.Copy)
-		if undone || !turn && r.drifted.Sub(r.repaired) < quiet {
-			r.setContested(true)
-			return r.contest(), false
-		}
-		r.repairing = true
-		return o.Decision, true
-	}
-}
-
-// disturbed notes that somebody else wrote what the copy has.
-func (r *record) disturbed(c mirror.Copy) {
-	r.drifted = time.Now()
-	if rival := c.LastWriter(); rival != "" { // our repair may take its last field from it
-		r.rival = rival
-	}
-}
-
-// contest is what is shown of a remote with a rival.
-func (r *record) contest() mirror.Decision {
-	return mirror.Decision{
-		State: mirror.StateContested, Reason: mirror.ReasonRival,
-		Detail: "its Secret is changed again and again by " + cmp.Or(r.rival, "somebody who is not named there") + "; it is repaired now and then; stop the other writer",
-	}
-}
-
-// settle notes what a sync came to. A write that was overtaken at every try is
-// a contest too: each event would be another try, at network speed. It says
-// whether a contest has ended: there was no drift for as long as quiet, or
-// nothing is to be written any more.
-func (r *record) settle(o *Outcome, quiet time.Duration) (over bool) {
-	now := time.Now()
-	synced := o.Decision.State == mirror.StateSynced
-	if o.Settled != (Settled{}) {
-		r.settled = o.Settled
-	}
-	if len(o.Writes) > 0 && r.repairing {
-		r.repaired = now
-	}
-	r.repairing = false
-	if o.Overtaken {
-		r.disturbed(o.Copy)
-		r.setContested(true)
-		o.Decision = r.contest()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if synced {
-		at := now.UTC()
-		r.lastSynced = &at
-	}
-	if r.contested && (now.Sub(r.drifted) >= quiet || o.Decision.State == mirror.StateHeld) {
-		r.contested = false
-		return true
-	}
-	if r.contested && synced {
-		o.Decision = r.contest()
-	}
-	return false
-}
-
-// forRemote forgets what was of another client, and maybe of another cluster.
+// forRemote resets the record where the remote has a new client: it may be
+// another cluster.
 func (r *record) forRemote(remote Remote) {
 	if r.remote == remote {
 		return
 	}
-	r.remote, r.lookAt, r.settled, r.repaired = remote, time.Time{}, Settled{}, time.Time{}
-	r.setContested(false)
+	r.remote, r.lookAt, r.settled, r.contest = remote, time.Time{}, Settled{}, contest{}
 }
 
-func (r *record) isContested() bool {
+// mayWrite returns what [Sync] asks before each write: new keys are always
+// written, and a drift is repaired as the contest says.
+func (r *record) mayWrite(quiet time.Duration) func(*Outcome) bool {
+	return func(o *Outcome) (repair bool) {
+		undone := o.undone()
+		if !undone && !r.settled.is(o.Source) {
+			return true
+		}
+		r.contest, repair = r.contest.drift(time.Now(), quiet, o.Copy.LastWriter(), undone)
+		return repair
+	}
+}
+
+// ended records how a sync ended, and returns what is shown of it.
+func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
+	now := time.Now()
+	repaired := len(o.Writes) > 0 && r.settled.is(o.Source)
+	if o.Settled != (Settled{}) {
+		r.settled = o.Settled
+	}
+	r.contest, d = r.contest.after(now, quiet, o, repaired)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.contested
+	if o.Decision.State == mirror.StateSynced {
+		r.lastSynced = ptr.To(now.UTC())
+	}
+	return d
 }
 
-func (r *record) setContested(is bool) {
+// contested says whether the remote was contested after the last sync.
+func (r *record) contested() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.contested = is
+	return r.decision.State == mirror.StateContested
 }
 
-// note keeps what was decided of the remote, and logs it when that is another than before.
-func (r *record) note(log *slog.Logger, d mirror.Decision, refused error) {
-	d.Secret = nil // it has keys, and is not needed any more
+// setStatus stores what was decided for the remote, and logs it where that has changed.
+func (r *record) setStatus(log *slog.Logger, d mirror.Decision, refused error) {
+	d.Secret = nil // it holds keys
 	r.mu.Lock()
 	before, refusedBefore := r.decision, r.refused
 	r.decision, r.refused = d, refused
 	r.mu.Unlock()
 	same := d.State == before.State && d.Detail == before.Detail && (refused == nil) == (refusedBefore == nil)
-	if same || d.State == mirror.StatePending { // at each start, and no news
+	if same || d.State == mirror.StatePending { // Pending is every remote's first state
 		return
 	}
 	level := slog.LevelInfo
@@ -145,8 +92,19 @@ func (r *record) note(log *slog.Logger, d mirror.Decision, refused error) {
 	log.Log(context.Background(), level, "remote is "+string(d.State), "reason", string(d.Reason), "detail", d.Detail)
 }
 
-// status is how the remote stands, with what is seen of it now: a worker may
-// be busy with it since the source changed.
+// logPush logs a decision that was carried out.
+func logPush(log *slog.Logger, d mirror.Decision, took time.Duration) {
+	level := slog.LevelInfo
+	if d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonDrifted {
+		level = slog.LevelWarn
+	}
+	stamp := d.Secret.Annotations
+	log.Log(context.Background(), level, "pushed", "reason", string(d.Reason), "detail", d.Detail,
+		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
+}
+
+// status is the remote's status. It compares with the source's keys of now: the
+// worker may still be busy with them, and a Synced of before them is out of date.
 func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,8 +112,10 @@ func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) m
 	if d.State == "" {
 		d = mirror.Decision{State: mirror.StatePending, Reason: mirror.ReasonNotLookedAt, Detail: "not looked at yet"}
 	}
-	if now := mirror.Decide(src, c, false); d.State == mirror.StateSynced && now.State == mirror.StateBehind {
-		d = now
+	if d.State == mirror.StateSynced {
+		if now := mirror.Decide(src, c, false); now.State == mirror.StateBehind {
+			d = now
+		}
 	}
 	st := c.Status(src, Refused(d, r.refused))
 	st.Name, st.Server, st.LastSynced = name, server, r.lastSynced
@@ -163,7 +123,8 @@ func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) m
 }
 
 // Refused is the decision as it is shown where the newest kubeconfig is
-// refused, and the last good one, if any, is in use; nil changes nothing.
+// refused: with the last good one still in use, if there is one. A nil error
+// changes nothing.
 func Refused(d mirror.Decision, refused error) mirror.Decision {
 	if refused == nil {
 		return d

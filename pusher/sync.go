@@ -44,9 +44,9 @@ type Sync struct {
 	Known types.UID
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
-	// Admit may put off the write that was decided on, and says what is shown
-	// instead; nil admits all. It neither keeps nor changes the outcome.
-	Admit func(*Outcome) (mirror.Decision, bool)
+	// MayWrite says whether the write that was just decided on may be sent, or the
+	// sync ends there; nil: always. It neither keeps nor changes the outcome.
+	MayWrite func(*Outcome) bool
 }
 
 // Outcome is how a sync ended.
@@ -77,6 +77,11 @@ type Settled struct {
 	Owner mirror.Owner
 	Keys  string
 	UID   types.UID
+}
+
+// is says whether the source still has the owner and the keys that are settled.
+func (s Settled) is(src mirror.Source) bool {
+	return s.Owner == src.Owner() && s.Keys == src.Fingerprints()
 }
 
 func (o *Outcome) settledNow() Settled {
@@ -116,11 +121,8 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			o.Overtaken = overtaken == tries && !byReplica
 			return o
 		}
-		if s.Admit != nil {
-			if instead, ok := s.Admit(o); !ok {
-				o.Decision = instead
-				return o
-			}
+		if s.MayWrite != nil && !s.MayWrite(o) {
+			return o
 		}
 		tries++
 		seen, err := remote.Write(ctx, o.Decision)
