@@ -6,12 +6,13 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
 )
 
 var _ workqueue.TypedRateLimiter[string] = (*limiter)(nil)
 
-// limiter is the queue's rate limiter: an exponential back-off with jitter and
-// no end for each remote, between initial and highest.
+// limiter is the queue's rate limiter. Each remote has an exponential back-off
+// of its own, with jitter and without an end. No wait is longer than highest.
 type limiter struct {
 	initial, highest time.Duration
 
@@ -19,37 +20,40 @@ type limiter struct {
 	items map[string]*penalty
 }
 
+// penalty is a remote's back-off. limiter.mu guards it.
 type penalty struct {
-	// backoff is not safe for concurrent use.
 	backoff *backoff.ExponentialBackOff
 	tries   int
-	asked   time.Duration
-	next    time.Time
+	// shortest is the least that the next wait takes.
+	shortest time.Duration
+	// next is when the last wait ends; nil before the first.
+	next *time.Time
 }
 
 func newLimiter(initial, highest time.Duration) *limiter {
 	return &limiter{initial: initial, highest: highest, items: map[string]*penalty{}}
 }
 
-// When is how long the remote has to wait after one more failure.
+// When counts one more failure of the remote, and returns how long it waits.
 func (l *limiter) When(remote string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.item(remote)
-	wait := min(max(p.backoff.NextBackOff(), p.asked), l.highest)
+	wait := min(max(p.backoff.NextBackOff(), p.shortest), l.highest)
 	p.tries++
-	p.asked = 0
-	p.next = time.Now().Add(wait)
+	p.shortest = 0
+	p.next = ptr.To(time.Now().Add(wait).UTC())
 	return wait
 }
 
+// item returns the remote's back-off, and makes it where there is none. l.mu is held.
 func (l *limiter) item(remote string) *penalty {
 	p := l.items[remote]
 	if p == nil {
 		p = &penalty{backoff: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(l.initial),
 			backoff.WithMaxInterval(l.highest),
-			// With an end it would return -1, which a queue takes for "now".
+			// After an end it would return -1, and the queue would not wait at all.
 			backoff.WithMaxElapsedTime(0),
 		)}
 		l.items[remote] = p
@@ -57,21 +61,22 @@ func (l *limiter) item(remote string) *penalty {
 	return p
 }
 
-// ask has the next wait be no shorter than a server's Retry-After, but for the highest.
-func (l *limiter) ask(remote string, wait time.Duration) {
+// waitAtLeast makes the remote's next wait as long as a server's Retry-After,
+// or as highest where that is shorter.
+func (l *limiter) waitAtLeast(remote string, retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.item(remote).asked = wait
+	l.item(remote).shortest = retryAfter
 }
 
-// Forget ends the remote's waiting.
+// Forget cancels the remote's back-off.
 func (l *limiter) Forget(remote string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.items, remote)
 }
 
-// NumRequeues is how many failures the remote has had in a row.
+// NumRequeues returns how often the remote has failed in a row.
 func (l *limiter) NumRequeues(remote string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,13 +86,12 @@ func (l *limiter) NumRequeues(remote string) int {
 	return 0
 }
 
-// next is when a failed remote is tried again; nil where none failed.
-func (l *limiter) next(remote string) *time.Time {
+// nextTry returns when a failed remote is tried again; nil where it has not failed.
+func (l *limiter) nextTry(remote string) *time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.items[remote]; p != nil && p.tries > 0 {
-		next := p.next.UTC()
-		return &next
+	if p := l.items[remote]; p != nil {
+		return p.next
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package pusher
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,8 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// A remote that is down is tried ever more seldom, for ever; a new key set, or
-// its being alive again, ends the waiting.
+// A remote that is down is tried less and less often, without an end. It is tried
+// at once when it is reached again.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -24,12 +25,29 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("next try at %v", next)
 		}
 		dfw.set(func() { dfw.fail = nil })
-		p.RemoteAnswered("dfw")
+		p.RemoteAnswered("dfw", time.Now().Add(-time.Hour))
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateSynced)
 		if state(t, p, "dfw").NextTry != nil || !dfw.holds(1) {
 			t.Error("it still waits")
 		}
+	})
+}
+
+// Without the live read nothing is written. It is tried again after a back-off.
+func TestNoLiveRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{fail: apierrors.NewServiceUnavailable("down")}, &remote{}
+		p := running(t, src, members{"dfw": dfw})
+		expect(t, p, "dfw", mirror.StateBehind)
+		if st := state(t, p, "dfw"); dfw.sent > 0 || st.NextTry == nil || !strings.HasPrefix(st.Detail, "the source cannot be read: 503") {
+			t.Errorf("%d writes, next try at %v: %s", dfw.sent, st.NextTry, st.Detail)
+		}
+		src.mu.Lock()
+		src.fail = nil
+		src.mu.Unlock()
+		time.Sleep(time.Second)
+		expect(t, p, "dfw", mirror.StateSynced)
 	})
 }
 
@@ -51,11 +69,11 @@ func TestLimiter(t *testing.T) {
 	if wait := l.When("dfw"); wait > 300*time.Millisecond || l.NumRequeues("dfw") != 1 {
 		t.Errorf("forgotten, it waits %v", wait)
 	}
-	l.ask("dfw", 5*time.Second)
+	l.waitAtLeast("dfw", 5*time.Second)
 	if wait := l.When("dfw"); wait < 5*time.Second || wait > 30*time.Second {
 		t.Errorf("asked for 5 s, it waits %v", wait)
 	}
-	l.ask("dfw", time.Hour)
+	l.waitAtLeast("dfw", time.Hour)
 	if wait := l.When("dfw"); wait != 30*time.Second {
 		t.Errorf("asked for an hour, it waits %v", wait)
 	}

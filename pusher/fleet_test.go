@@ -13,36 +13,36 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// attended is a remote that takes note of each time that it is turned to.
+// attended is a remote that records when it gets a request.
 type attended struct {
 	*remote
 	name string
-	// slack is how much later one may be looked at that is contested at times:
-	// it waits for its turn in the back-off first.
+	// slack is how much later than others it may be read: a contested remote waits
+	// for its back-off first.
 	slack time.Duration
 
 	mu     sync.Mutex
 	turns  []time.Time
-	failed bool      // the last time
-	looked time.Time // and found well
+	failed bool      // the last request
+	looked time.Time // the last read that succeeded
 	late   []string
 }
 
 // Look implements [Remote].
 func (a *attended) Look(ctx context.Context) (mirror.Copy, error) {
 	c, err := a.remote.Look(ctx)
-	a.turnedTo(true, err)
+	a.gotRequest(true, err)
 	return c, err
 }
 
 // Write implements [Remote].
 func (a *attended) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	c, err := a.remote.Write(ctx, d)
-	a.turnedTo(false, err)
+	a.gotRequest(false, err)
 	return c, err
 }
 
-func (a *attended) turnedTo(look bool, err error) {
+func (a *attended) gotRequest(look bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.overdue()
@@ -53,8 +53,8 @@ func (a *attended) turnedTo(look bool, err error) {
 	}
 }
 
-// overdue notes where it is later than it may be: a failed remote is tried
-// again within the back-off's maximum, any other is looked at within the
+// overdue records a request that comes too late, or has not come: a failed remote
+// is tried again within the back-off's maximum, any other is read within the
 // resync and its jitter. a.mu is held.
 func (a *attended) overdue() {
 	since, limit := a.looked, resync+resync/5+a.slack
@@ -66,15 +66,15 @@ func (a *attended) overdue() {
 	}
 }
 
-// between are the times that it was turned to from one moment to another.
+// between returns when it got a request, from one moment to another.
 func (a *attended) between(from, to time.Time) []time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(a.turns), func(at time.Time) bool { return at.Before(from) || at.After(to) })
 }
 
-// inStep is how many of one remote's turns, out of a hundred, fall together
-// with one of the other's.
+// inStep returns how many of one remote's requests, out of a hundred, are sent
+// together with one of the other's.
 func inStep(one, other []time.Time) int {
 	const together = 50 * time.Millisecond
 	n := 0
@@ -86,12 +86,12 @@ func inStep(one, other []time.Time) int {
 	return 100 * n / max(1, len(one))
 }
 
-// down has it answer nothing but errors.
+// down makes it answer every request with an error.
 func (a *attended) down() {
 	a.set(func() { a.fail = apierrors.NewServiceUnavailable("down") })
 }
 
-// up has it answer again.
+// up makes it answer again.
 func (a *attended) up() { a.set(func() { a.fail = nil }) }
 
 func (a *attended) isUp() bool {
@@ -100,7 +100,7 @@ func (a *attended) isUp() bool {
 	return a.fail == nil
 }
 
-// fleet are remotes that come and go while a pusher works on them.
+// fleet is a set of remotes that are added and removed while a pusher runs.
 type fleet struct {
 	push *Pusher
 
@@ -133,7 +133,7 @@ func (f *fleet) all() []*attended {
 	return slices.Collect(maps.Values(f.list))
 }
 
-// add takes a remote up, as the directory of kubeconfigs does.
+// add adds a remote, as a new kubeconfig does.
 func (f *fleet) add(name string, like ...func(*attended)) *attended {
 	a := &attended{name: name, looked: time.Now(),
 		remote: &remote{changed: func() { f.push.RemoteChanged(name) }}}
@@ -154,7 +154,7 @@ func (f *fleet) remove(name string) {
 	f.push.ClientChanged(name)
 }
 
-// inTime fails the test where a remote had, or has, to wait for too long.
+// inTime fails the test where a remote has waited for too long.
 func (f *fleet) inTime(t *testing.T) {
 	t.Helper()
 	for _, a := range f.all() {

@@ -78,17 +78,23 @@ func (p *Pusher) tryNow(name string) {
 	p.queue.Add(name)
 }
 
-// RemoteChanged enqueues a remote whose Secret has changed, unless it is
-// contested: then the change is seen at the next try.
+// RemoteChanged enqueues a remote whose Secret has changed. Where the last sync
+// ended in a back-off, it does nothing: the change is seen at the next try, and a
+// remote cannot provoke writes at the speed of its events.
 func (p *Pusher) RemoteChanged(name string) {
-	if !p.record(name).contested() {
+	if !p.record(name).backsOff() {
 		p.queue.Add(name)
 	}
 }
 
-// RemoteAnswered enqueues a remote that failed, and cancels its back-off.
-func (p *Pusher) RemoteAnswered(name string) {
-	if p.limiter.NumRequeues(name) > 0 && !p.record(name).contested() {
+// RemoteAnswered enqueues a remote and cancels its back-off where that shows it
+// to be reached again: a read was answered, and reads had failed since down, the
+// last sync among them. It does so once in BackoffMax until a sync succeeds.
+func (p *Pusher) RemoteAnswered(name string, down time.Time) {
+	p.mu.Lock()
+	r := p.records[name]
+	p.mu.Unlock()
+	if r != nil && r.answered(down, p.opts.BackoffMax) {
 		p.tryNow(name)
 	}
 }
@@ -142,12 +148,12 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Decision.State == mirror.StateUnreachable { // the write may have been done all the same
 		r.lookAt = time.Time{}
 	}
-	d, contested := r.ended(o, p.opts.BackoffMax), r.contested()
+	d, waited := r.ended(o, p.opts.BackoffMax), r.backsOff()
 	for _, d := range o.Writes {
 		logPush(log, d, time.Since(started))
 	}
 	r.setStatus(log, d, refused)
-	if contested && d.State != mirror.StateContested { // RemoteChanged did not enqueue it meanwhile
+	if waited && !backsOff(d.State) { // RemoteChanged did not enqueue it meanwhile
 		p.queue.Add(name)
 	}
 	p.requeue(name, r.lookAt, d.State, o.Err)
@@ -156,7 +162,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 // requeue enqueues the remote again: after a back-off, or for its next read.
 func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err error) {
 	if backsOff(state) {
-		p.limiter.ask(name, retryAfter(err))
+		p.limiter.waitAtLeast(name, retryAfter(err))
 		p.queue.AddRateLimited(name)
 		return
 	}
@@ -201,7 +207,7 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 			server = remote.Address()
 		}
 		st := p.record(name).status(name, server, src, c)
-		st.NextTry = p.limiter.next(name)
+		st.NextTry = p.limiter.nextTry(name)
 		list = append(list, st)
 	}
 	return list

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"go.uber.org/goleak"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -213,5 +214,37 @@ func TestLostAnswer(t *testing.T) {
 		if l, _ := dfw.counts(); l != looks+1 || dfw.sent != sent+1 {
 			t.Errorf("%d looks and %d writes were sent; want one each", l-looks, dfw.sent-sent)
 		}
+	})
+}
+
+// A changed kubeconfig may be another cluster's: it begins without a contest, and
+// the back-off that was cancelled in vain before does not count.
+func TestNewClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, before, after := &source{}, &remote{mangle: true}, &remote{}
+		m := members{"dfw": before}
+		p := running(t, src, m)
+		expect(t, p, "dfw", mirror.StateContested)
+		m["dfw"] = after
+		p.ClientChanged("dfw")
+		synctest.Wait()
+		expect(t, p, "dfw", mirror.StateSynced)
+
+		down := time.Now()
+		for _, r := range []*remote{after, before} {
+			r.set(func() { r.fail, r.mangle = apierrors.NewServiceUnavailable("down"), false })
+		}
+		src.rotate()
+		p.SourceChanged()
+		synctest.Wait()
+		p.RemoteAnswered("dfw", down) // in vain
+		m["dfw"] = before
+		p.ClientChanged("dfw")
+		time.Sleep(10 * time.Second)
+		expect(t, p, "dfw", mirror.StateUnreachable)
+		before.set(func() { before.fail = nil })
+		p.RemoteAnswered("dfw", down)
+		synctest.Wait()
+		expect(t, p, "dfw", mirror.StateSynced)
 	})
 }

@@ -24,6 +24,7 @@ type record struct {
 	contest contest
 
 	mu         sync.Mutex
+	recovery   recovery
 	decision   mirror.Decision // the zero Decision before the first sync; without its Secret
 	refused    error           // why the newest kubeconfig is refused; nil where it is not
 	lastSynced *time.Time
@@ -36,6 +37,9 @@ func (r *record) forRemote(remote Remote) {
 		return
 	}
 	r.remote, r.lookAt, r.settled, r.contest = remote, time.Time{}, Settled{}, contest{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recovery = recovery{}
 }
 
 // mayWrite returns what [Sync] asks before each write: new keys are always
@@ -61,17 +65,27 @@ func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	r.contest, d = r.contest.after(now, quiet, o, repaired)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.recovery = r.recovery.after(now, d.State, o.Looked)
 	if o.Decision.State == mirror.StateSynced {
 		r.lastSynced = ptr.To(now.UTC())
 	}
 	return d
 }
 
-// contested says whether the remote was contested after the last sync.
-func (r *record) contested() bool {
+// answered says whether a read that was answered now, after reads had failed
+// since down, cancels the remote's back-off.
+func (r *record) answered(down time.Time, every time.Duration) (cancels bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.decision.State == mirror.StateContested
+	r.recovery, cancels = r.recovery.answered(time.Now(), down, every)
+	return cancels
+}
+
+// backsOff says whether the last sync left the remote waiting for its next try.
+func (r *record) backsOff() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return backsOff(r.decision.State)
 }
 
 // setStatus stores what was decided for the remote, and logs it where that has changed.

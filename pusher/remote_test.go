@@ -21,11 +21,12 @@ import (
 
 var resource = schema.GroupResource{Resource: "secrets"}
 
-// source is a main whose keys are those of one rotation after another.
+// source is a main's Secret that is rotated by one key at a time.
 type source struct {
 	mu       sync.Mutex
 	rotation int
 	reads    int
+	fail     error // of each read
 }
 
 func (s *source) Seen() (mirror.Source, bool) {
@@ -41,9 +42,10 @@ func (s *source) Seen() (mirror.Source, bool) {
 func (s *source) Get(context.Context) (mirror.Source, error) {
 	s.mu.Lock()
 	s.reads++
+	err := s.fail
 	s.mu.Unlock()
 	seen, _ := s.Seen()
-	return seen, nil
+	return seen, err
 }
 
 func (s *source) rotate() {
@@ -52,7 +54,7 @@ func (s *source) rotate() {
 	s.rotation++
 }
 
-// repository has three keys, as after so many rotations.
+// repository returns the three keys that are there after so many rotations.
 func repository(rotation int) map[string][]byte {
 	key := func(n int) []byte {
 		return []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{byte(n + 1)}, 32)))
@@ -62,20 +64,22 @@ func repository(rotation int) map[string][]byte {
 	}
 }
 
-// remote is an API server with one Secret, as far as compare-and-swap goes.
+// remote is an API server with one Secret, that compares and swaps.
 type remote struct {
 	mu      sync.Mutex
 	secret  *corev1.Secret
 	version int
 	fail    error         // of any request
+	refuse  error         // of any write
+	written func()        // called after each write
 	rival   func(*remote) // writes before each of ours
 	hang    chan struct{}
-	mangle  bool // what is written is not what was sent
-	lose    bool // the next write is done, and neither its answer nor the watch tells
+	mangle  bool // it stores something else than was sent
+	lose    bool // the next write is done, but its answer and its event are lost
 	lag     *corev1.Secret
 	changed func()
 	looks   int
-	sent    int // writes, with those that failed
+	sent    int // writes, also those that failed
 	writes  int
 }
 
@@ -103,7 +107,7 @@ func (r *remote) Look(context.Context) (mirror.Copy, error) {
 
 func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	r.mu.Lock()
-	hang, rival := r.hang, r.rival
+	hang, rival, written := r.hang, r.rival, r.written
 	r.mu.Unlock()
 	if hang != nil {
 		select {
@@ -115,12 +119,17 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	if rival != nil {
 		rival(r)
 	}
+	if written != nil {
+		defer written() // after r.mu is unlocked
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sent++
 	switch {
 	case r.fail != nil:
 		return mirror.Copy{}, r.fail
+	case r.refuse != nil:
+		return mirror.Copy{}, r.refuse
 	case d.Action == mirror.ActionCreate && r.secret != nil,
 		d.Action == mirror.ActionUpdate && (r.secret == nil || r.secret.ResourceVersion != d.Secret.ResourceVersion):
 		return mirror.Copy{}, apierrors.NewConflict(resource, "keystone-fernet-keys", errors.New("it was changed"))
@@ -145,7 +154,7 @@ func (r *remote) put(s *corev1.Secret) {
 	r.secret.UID, r.secret.ResourceVersion = "far", strconv.Itoa(r.version)
 }
 
-// spoil empties the copy as a rival would, and tells the watch.
+// spoil empties the copy as a rival would, and sends the event.
 func (r *remote) spoil() {
 	r.mu.Lock()
 	s := r.secret.DeepCopy()
@@ -164,7 +173,7 @@ func (r *remote) counts() (looks, writes int) {
 	return r.looks, r.writes
 }
 
-// set changes how it behaves.
+// set makes a change with r.mu held.
 func (r *remote) set(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,11 +20,11 @@ const (
 	resync = 5 * time.Minute
 )
 
-// A week of a fleet's life by a model clock: a rotation every 12 hours, two
-// remotes that are down for hours every day, one that flaps, one that drifts,
-// some that come and go. Whatever happens, each is turned to in time, no two
-// march in step, every rotation is everywhere at once, the last day is as the
-// first, and nothing is left of what is gone.
+// A week in a synctest bubble: a rotation every 12 hours, two remotes that are
+// down for hours every day, one that flaps, one that drifts, some that are added
+// and removed. Each remote is read and retried in time, no two at the same
+// moments, every rotation reaches all that are up at once, the last day has as
+// many requests as the first, and nothing is kept of a removed remote.
 func TestWeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, f := &source{}, &fleet{list: map[string]*attended{}}
@@ -52,7 +52,7 @@ func TestWeek(t *testing.T) {
 			case 5:
 				alike[0].down()
 				alike[1].down()
-				f.rotates(t, src) // and both fail at once
+				f.rotates(t, src) // both fail at the same moment
 			case 11:
 				outages[time.Now().Add(-6*time.Hour)] = time.Now()
 				alike[0].up()
@@ -63,7 +63,7 @@ func TestWeek(t *testing.T) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
 			f.inTime(t)
-			f.keepsNothingOfTheGone(t)
+			f.keepsNothingOfRemoved(t)
 		}
 		stop()
 		actors.Wait()
@@ -103,7 +103,8 @@ func goroutines() int {
 	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("synctest bubble"))
 }
 
-// rotates rotates, and fails unless each remote that is up has the keys at once.
+// rotates rotates the source, and fails the test unless each remote that is up
+// has the keys at once.
 func (f *fleet) rotates(t *testing.T, src *source) {
 	t.Helper()
 	src.rotate()
@@ -111,13 +112,13 @@ func (f *fleet) rotates(t *testing.T, src *source) {
 	synctest.Wait()
 	for _, a := range f.all() {
 		if a.isUp() && a.hang == nil && !a.holds(src.rotation) {
-			t.Errorf("%s has not got rotation %d at once", a.name, src.rotation)
+			t.Errorf("%s does not have rotation %d at once", a.name, src.rotation)
 		}
 	}
 }
 
-// keepsNothingOfTheGone fails where more is remembered than the remotes there are.
-func (f *fleet) keepsNothingOfTheGone(t *testing.T) {
+// keepsNothingOfRemoved fails the test where more records are kept than there are remotes.
+func (f *fleet) keepsNothingOfRemoved(t *testing.T) {
 	t.Helper()
 	p, there := f.push, len(f.Names())
 	p.mu.Lock()
@@ -130,28 +131,29 @@ func (f *fleet) keepsNothingOfTheGone(t *testing.T) {
 	}
 }
 
-// evenDays fails unless each day has the reads of a remote where nothing
-// happens: one a resync, or up to a fifth later.
+// evenDays fails the test unless each day has as many reads as a remote gets
+// where nothing happens: one a resync, or up to a fifth later.
 func evenDays(t *testing.T, a *attended, start time.Time) {
 	t.Helper()
 	const day = 24 * time.Hour
 	least, most := int(day/(resync+resync/5)), int(day/resync)
 	for n := range int(week / day) {
 		turns := len(a.between(start.Add(time.Duration(n)*day), start.Add(time.Duration(n+1)*day)))
-		if turns < least || turns > most+3 { // two rotations, and both ends
+		if turns < least || turns > most+3 { // two rotations, and a read at each end
 			t.Errorf("%d reads and writes on day %d, not %d to %d", turns, n+1, least, most)
 		}
 	}
 }
 
-// flap has a remote down and up, and be heard of by its watch now and then.
+// flap takes a remote down and up, and now and then its watch tells of that.
 func (f *fleet) flap(ctx context.Context, a *attended) {
 	for pause(ctx, time.Hour) {
 		a.down()
+		down := time.Now()
 		pause(ctx, 20*time.Minute)
 		a.up()
 		if rand.N(2) == 0 {
-			f.push.RemoteAnswered(a.name)
+			f.push.RemoteAnswered(a.name, down)
 		}
 	}
 }
@@ -166,8 +168,8 @@ func drift(ctx context.Context, a *attended) {
 	}
 }
 
-// comeAndGo adds remotes and removes them: some are well, some gone in the
-// midst of their waiting, and some in the midst of a write that then fails.
+// comeAndGo adds and removes remotes: some are Synced when they are removed, some
+// in a back-off, and some in a write that then fails.
 func (f *fleet) comeAndGo(ctx context.Context) {
 	var guests sync.WaitGroup
 	defer guests.Wait()
@@ -187,7 +189,7 @@ func (f *fleet) comeAndGo(ctx context.Context) {
 	}
 }
 
-// pause waits up to so long, and says whether ctx goes on.
+// pause waits for a random time up to longest; false where ctx is done.
 func pause(ctx context.Context, longest time.Duration) bool {
 	select {
 	case <-ctx.Done():

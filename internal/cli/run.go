@@ -103,7 +103,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
 			opts := o.copyOptions(remote, timedOut)
 			opts.Changed = func() { push.RemoteChanged(remote) }
-			opts.Connected = func() { push.RemoteAnswered(remote) }
+			opts.Connected = func() { push.RemoteAnswered(remote, time.Now()) }
 			opts.Log = log.With("remote", remote)
 			return watcher.New(secrets, o.secret, opts)
 		},

@@ -1,0 +1,147 @@
+package pusher
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Which answers cancel the back-off, after which syncs, at so many seconds.
+func TestRecoveryRules(t *testing.T) {
+	const every = 30 * time.Second
+	type step struct {
+		at int
+		// state of the sync that ended; "" where a read was answered instead.
+		state mirror.State
+		read  bool
+		// down is when reads had begun to fail.
+		down int
+		want bool
+	}
+	ended := func(at int, s mirror.State) step { return step{at: at, state: s} }
+	answered := func(at, down int, want bool) step { return step{at: at, down: down, want: want} }
+	for name, steps := range map[string][]step{
+		"back again":                   {ended(2, mirror.StateUnreachable), answered(3, 1, true)},
+		"down when the sync failed":    {ended(2, mirror.StateUnreachable), answered(3, 2, true)},
+		"down after the sync failed":   {ended(1, mirror.StateUnreachable), answered(3, 2, false)},
+		"no sync yet":                  {answered(3, 1, false)},
+		"denied":                       {ended(2, mirror.StateDenied), answered(3, 1, false)},
+		"failed":                       {ended(2, mirror.StateFailed), answered(3, 1, false)},
+		"contested":                    {ended(2, mirror.StateContested), answered(3, 1, false)},
+		"behind":                       {ended(2, mirror.StateBehind), answered(3, 1, false)},
+		"synced":                       {ended(2, mirror.StateUnreachable), ended(3, mirror.StateSynced), answered(4, 1, false)},
+		"denied after it was away":     {ended(2, mirror.StateUnreachable), ended(3, mirror.StateDenied), answered(4, 1, false)},
+		"only the write failed":        {{at: 2, state: mirror.StateUnreachable, read: true}, answered(3, 1, false)},
+		"in vain":                      {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateUnreachable), answered(32, 4, false)},
+		"in vain, and much later":      {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateUnreachable), answered(33, 4, true)},
+		"denied does not make it good": {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateDenied), ended(5, mirror.StateUnreachable), answered(6, 5, false)},
+		"away twice":                   {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateSynced), ended(6, mirror.StateUnreachable), answered(7, 5, true)},
+		"answered twice":               {ended(2, mirror.StateUnreachable), answered(3, 1, true), answered(3, 1, false)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r recovery
+			start := time.Now()
+			at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
+			for _, s := range steps {
+				if s.state != "" {
+					r = r.after(at(s.at), s.state, s.read)
+					continue
+				}
+				var got bool
+				if r, got = r.answered(at(s.at), at(s.down), every); got != s.want {
+					t.Errorf("at %d: cancels the back-off: %v, want %v", s.at, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+// Writes are refused while the watch is cut again and again, and brings a new
+// event each time: the back-off grows as if the watch were whole. Its waits are
+// half of 200 ms, 300 ms, 450 ms … at least, so a minute has 14 of them at most.
+// Where reads fail too, an answer may cancel it twice in a minute.
+func TestWatchIsCutWhileWritesFail(t *testing.T) {
+	forbidden := apierrors.NewForbidden(resource, "keystone-fernet-keys", nil)
+	down := apierrors.NewServiceUnavailable("down")
+	for _, tc := range []struct {
+		name        string
+		write, read error
+		want        mirror.State
+		most        int
+	}{
+		{"forbidden", forbidden, nil, mirror.StateDenied, 14},
+		{"unavailable", down, nil, mirror.StateUnreachable, 14},
+		{"invalid", apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "put", resource, "", "", 0, true), nil, mirror.StateFailed, 14},
+		{"forbidden, reads fail too", forbidden, down, mirror.StateUnreachable, 3 * 14},
+		{"unavailable, reads fail too", down, down, mirror.StateUnreachable, 3 * 14},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src, dfw := &source{}, &remote{}
+				p := running(t, src, members{"dfw": dfw})
+				dfw.set(func() { dfw.refuse = tc.write })
+				src.rotate()
+				p.SourceChanged()
+				synctest.Wait()
+				before := dfw.sent
+				for range 60 {
+					dfw.set(func() { dfw.fail = tc.read })
+					since := time.Now()
+					time.Sleep(500 * time.Millisecond)
+					dfw.set(func() { dfw.fail = nil })
+					p.RemoteAnswered("dfw", since)
+					for range 50 { // a flood of events
+						p.RemoteChanged("dfw")
+						time.Sleep(10 * time.Millisecond)
+					}
+				}
+				synctest.Wait()
+				sent := dfw.sent - before
+				if t.Logf("%d writes in a minute", sent); sent > tc.most {
+					t.Errorf("%d writes in a minute, want %d at most", sent, tc.most)
+				}
+				if st := state(t, p, "dfw"); st.State != tc.want && tc.read == nil {
+					t.Errorf("%s, want %s", st.State, tc.want)
+				}
+				dfw.set(func() { dfw.refuse = nil })
+				time.Sleep(backoffMax)
+				if !dfw.holds(1) {
+					t.Error("not equal after the longest wait")
+				}
+			})
+		})
+	}
+}
+
+// An event that comes during a retry is acted upon when that has ended the
+// back-off, for which RemoteChanged had ignored it.
+func TestEventDuringARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{}
+		p := running(t, src, members{"dfw": dfw})
+		dfw.set(func() { dfw.fail = apierrors.NewServiceUnavailable("down") })
+		src.rotate()
+		p.SourceChanged()
+		synctest.Wait()
+		expect(t, p, "dfw", mirror.StateUnreachable)
+		spoilt := false
+		dfw.set(func() {
+			dfw.fail = nil
+			dfw.written = func() {
+				if !spoilt {
+					spoilt = true
+					dfw.spoil()
+				}
+			}
+		})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !spoilt || !dfw.holds(1) {
+			t.Errorf("spoilt: %v; the drift is not repaired", spoilt)
+		}
+	})
+}
