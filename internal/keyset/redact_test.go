@@ -1,0 +1,41 @@
+package keyset
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestRedact(t *testing.T) {
+	const key = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
+	set := map[string][]byte{"8": []byte(key + "\n")}
+	for name, tc := range map[string]struct{ text, want string }{
+		"empty":               {"", ""},
+		"nothing of it":       {"exceeded quota: secrets", "exceeded quota: secrets"},
+		"the key":             {"region " + key + ".", "region …."},
+		"six characters":      {"a h8Wb_q b", "a … b"},
+		"five characters":     {"a h8Wb_ b", "a h8Wb_ b"},
+		"in upper case":       {strings.ToUpper(key[:12]), "…"},
+		"from its middle":     {"x" + key[11:20] + "y", "x…y"},
+		"twice":               {key[:6] + " and " + key[20:26], "… and …"},
+		"hex of its text":     {hex.EncodeToString([]byte(key))[9:31], "…"},
+		"not only ASCII":      {"Ⱥ", "…"}, // its lower case is longer
+		"other non-ASCII":     {"é h8Wb_q", "é …"},
+		"base64 of its text":  {base64.StdEncoding.EncodeToString([]byte(key))[4:24], "…"},
+		"base64, one further": {base64.StdEncoding.EncodeToString([]byte(" " + key))[6:24], "…"},
+		"base64, two further": {base64.StdEncoding.EncodeToString([]byte("  " + key))[6:24], "…"},
+	} {
+		if got := Redact(tc.text, nil, set); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+	many := map[string][]byte{}
+	for i := range mostKeys + 1 {
+		many[fmt.Sprint(i)] = nil
+	}
+	if got := Redact("a region", many); got != hidden {
+		t.Errorf("beside too many keys: %q", got)
+	}
+}
