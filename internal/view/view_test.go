@@ -1,0 +1,135 @@
+package view
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func at(version string) *corev1.Secret {
+	if version == "" {
+		return nil
+	}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}}
+}
+
+// story is what happens to a view, one thing after the other.
+type story struct {
+	view    *View[string]
+	now     time.Time
+	changed bool // the last event or GET was news
+	deaf    bool // some GET has told that the watch is deaf
+}
+
+type step func(*story)
+
+func get(version string) step { return during(version) }
+
+// during is a GET that is answered after all that comes between.
+func during(version string, between ...step) step {
+	return func(s *story) {
+		reading := s.view.Begin()
+		for _, b := range between {
+			b(s)
+		}
+		deaf := false
+		_, s.changed, deaf = reading.Answered(at(version), s.now)
+		s.deaf = s.deaf || deaf
+	}
+}
+
+func event(version string) step {
+	return func(s *story) { s.changed = s.view.Watched(at(version), version) }
+}
+
+// gone is a deletion, or a list without the Secret, at that version.
+func gone(version string) step {
+	return func(s *story) { s.changed = s.view.Watched(nil, version) }
+}
+
+func wrote(version string) step { return func(s *story) { s.view.Wrote(at(version), s.now) } }
+func stale(s *story)            { s.view.MarkStale() }
+func later(d time.Duration) step {
+	return func(s *story) { s.now = s.now.Add(d) }
+}
+
+// Which of the three answers counts, and what is said of the watch.
+func TestView(t *testing.T) {
+	long := later(DeafAfter + time.Second)
+	for name, tc := range map[string]struct {
+		story []step
+		seen  string // "" where nothing was
+		fresh bool
+		deaf  bool
+	}{
+		"nothing":                                      {nil, "", false, false},
+		"the watch goes on":                            {[]step{event("5"), event("6")}, "6", true, false},
+		"the watch lags behind a GET":                  {[]step{get("6"), event("5")}, "6", true, false},
+		"the watch catches up with a GET":              {[]step{get("6"), event("5"), event("7")}, "7", true, false},
+		"a GET rewinds":                                {[]step{event("9"), get("4")}, "4", true, true},
+		"after a rewind the watch counts again":        {[]step{event("9"), get("4"), event("5")}, "5", true, true},
+		"the watch lags behind our own write":          {[]step{event("5"), wrote("7"), event("6")}, "7", true, false},
+		"a rival was faster than our answer":           {[]step{event("5"), event("8"), wrote("7")}, "8", true, false},
+		"deleted":                                      {[]step{event("5"), gone("6")}, "absent", true, false},
+		"deleted before our write":                     {[]step{event("5"), wrote("7"), gone("6")}, "7", true, false},
+		"absent, says a GET, and then it is there":     {[]step{get(""), event("5")}, "5", true, false},
+		"a list without it":                            {[]step{event("5"), gone("9")}, "absent", true, false},
+		"a list of a restored cluster, then a GET":     {[]step{event("9"), event("5"), get("5")}, "5", true, true},
+		"a GET is overtaken by the watch":              {[]step{during("5", event("6"))}, "6", true, false},
+		"a GET is overtaken by an older event":         {[]step{get("4"), during("7", event("6"))}, "7", true, false},
+		"a GET finds nothing, and the watch something": {[]step{event("4"), during("", event("5"))}, "absent", false, false},
+		"a GET finds the end of a rewind meanwhile":    {[]step{event("9"), during("4", event("8"))}, "4", true, true},
+		"stale":                                  {[]step{event("5"), stale}, "5", false, false},
+		"stale until a GET":                      {[]step{event("5"), stale, get("5")}, "5", true, false},
+		"an event does not end that it is stale": {[]step{event("5"), stale, event("6")}, "6", false, false},
+
+		"the watch does not bring what a GET found":      {[]step{event("5"), get("6"), long, get("6")}, "6", true, true},
+		"it brings it late, but in time":                 {[]step{event("5"), get("6"), later(time.Second), event("6"), long, get("6")}, "6", true, false},
+		"the next GET comes too soon to tell":            {[]step{event("5"), get("6"), later(time.Second), get("6")}, "6", true, false},
+		"absent, and known to be":                        {[]step{gone("5"), long, get(""), long, get(""), gone("7"), long, get("")}, "absent", true, false},
+		"many GETs, each with news":                      {[]step{event("5"), get("6"), later(3 * time.Second), get("7"), later(3 * time.Second), get("8")}, "8", true, true},
+		"the watch does not bring what we wrote":         {[]step{event("5"), wrote("6"), long, get("6")}, "6", true, true},
+		"it brings what we wrote":                        {[]step{event("5"), wrote("6"), event("6"), long, get("6")}, "6", true, false},
+		"the watch does not bring a deletion":            {[]step{event("5"), get(""), long, get("")}, "absent", true, true},
+		"a deletion is brought":                          {[]step{event("5"), get(""), gone("6"), long, get("")}, "absent", true, false},
+		"the watch that lags is not deaf for ever":       {[]step{get("5"), event("5"), long, long, get("5")}, "5", true, false},
+		"the first GET comes before the watch has begun": {[]step{get("5"), later(time.Second), event("5"), long, get("5")}, "5", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &story{now: time.Unix(0, 0), view: New(func(s *corev1.Secret) string {
+				if s == nil {
+					return "absent"
+				}
+				return s.ResourceVersion
+			})}
+			for _, happens := range tc.story {
+				happens(s)
+			}
+			if seen, fresh := s.view.Get(); seen != tc.seen || fresh != tc.fresh || s.deaf != tc.deaf {
+				t.Errorf("seen %q, fresh %v, deaf %v; want %q, %v, %v", seen, fresh, s.deaf, tc.seen, tc.fresh, tc.deaf)
+			}
+		})
+	}
+}
+
+// What is no news is not called so: nobody is told of it.
+func TestNews(t *testing.T) {
+	s := &story{now: time.Unix(0, 0), view: New(func(s *corev1.Secret) string { return "" })}
+	for i, tc := range []struct {
+		happens step
+		news    bool
+	}{
+		{event("5"), true}, {event("5"), false}, {get("5"), false}, {get("6"), true}, {event("6"), false},
+		{wrote("7"), false}, {event("7"), false}, {event("6"), false}, {gone("8"), true}, {gone("8"), false}, {get(""), false}, {gone("9"), false}, {event("8"), false}, {event("10"), true}, {get(""), true}, {get(""), false},
+	} {
+		s.changed = false
+		if tc.happens(s); s.changed != tc.news {
+			t.Errorf("step %d: news %v", i, s.changed)
+		}
+	}
+	if !s.view.Read() {
+		t.Error("an absence was not seen")
+	}
+}
