@@ -10,6 +10,10 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // lookEvery is how soon a change of the directory takes effect.
@@ -19,26 +23,39 @@ const lookEvery = time.Second
 type Options struct {
 	// Namespace is where the Secret is, unless a kubeconfig names another.
 	Namespace string
+	// Secret is its name.
+	Secret string
 	// Timeout bounds a request.
 	Timeout time.Duration
 	// UserAgent is what we call ourselves.
 	UserAgent string
-	// Follow makes the watcher of a remote's Secret.
-	Follow Follow
-	// Changed is called after a remote came, went or got another client, or
-	// its kubeconfig was refused. It must not block.
-	Changed func(remote string)
-	Log     *slog.Logger
+	Log       *slog.Logger
+}
+
+// Events is told of changes while a [Set] runs. Its methods must not block.
+type Events interface {
+	// ClientChanged: a remote came, went or got another client, or its kubeconfig
+	// was refused.
+	ClientChanged(remote string)
+	// RemoteChanged: others changed its Secret, or may have.
+	RemoteChanged(remote string)
+	// RemoteAnswered: its LISTs and WATCHes are answered again, which had failed
+	// since down.
+	RemoteAnswered(remote string, down time.Time)
 }
 
 // Set is the remotes there are. Its methods may be called concurrently.
 type Set struct {
 	opts Options
 
-	mu      sync.Mutex
-	members map[string]*member
-	// running is the context of Run; nil before, when no remote is followed.
-	running   context.Context
+	// applying lets one Apply in at a time. Clients are made under it alone: those
+	// of a thousand kubeconfigs take a quarter of a second.
+	applying sync.Mutex
+
+	mu        sync.Mutex // guards what follows; only Apply changes members
+	members   map[string]member
+	running   context.Context // Run's; nil before, when no remote is followed
+	events    Events
 	followers sync.WaitGroup
 }
 
@@ -52,9 +69,7 @@ type member struct {
 }
 
 // NewSet makes a set without remotes.
-func NewSet(opts Options) *Set {
-	return &Set{opts: opts, members: map[string]*member{}}
-}
+func NewSet(opts Options) *Set { return &Set{opts: opts, members: map[string]member{}} }
 
 // Names of all remotes, also of those without a usable kubeconfig, in order.
 func (s *Set) Names() []string {
@@ -70,17 +85,14 @@ func (s *Set) Remote(name string) (*Remote, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.members[name]
-	if m == nil {
-		return nil, nil
-	}
 	return m.remote, m.err
 }
 
 // Run keeps the set as the directory is, and follows its remotes, until ctx is
 // done. It returns when all it started has ended.
-func (s *Set) Run(ctx context.Context, dir string) {
+func (s *Set) Run(ctx context.Context, dir string, events Events) {
 	s.mu.Lock()
-	s.running = ctx
+	s.running, s.events = ctx, events
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
@@ -114,36 +126,29 @@ func (s *Set) Run(ctx context.Context, dir string) {
 // equal bytes changes nothing; one that is refused leaves the last good client
 // in place. Nothing is asked of a remote.
 func (s *Set) Apply(files []File) {
-	s.mu.Lock()
-	var changed []string
-	there := map[string]bool{}
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	changed := map[string]member{}
+	gone := maps.Clone(s.members)
 	for _, f := range files {
-		there[f.Name] = true
-		if s.put(f) {
-			changed = append(changed, f.Name)
+		delete(gone, f.Name)
+		if m := s.members[f.Name]; s.take(f, &m) {
+			changed[f.Name] = m
 		}
 	}
-	for name, m := range s.members {
-		if !there[name] {
-			m.close()
-			delete(s.members, name)
-			changed = append(changed, name)
-			s.opts.Log.Info("remote removed", "remote", name)
-		}
+	events := s.exchange(changed, gone)
+	if events == nil {
+		return
 	}
-	s.mu.Unlock()
-	for _, name := range changed {
-		s.opts.Changed(name)
+	for _, names := range []map[string]member{changed, gone} {
+		for name := range names {
+			events.ClientChanged(name)
+		}
 	}
 }
 
-// put takes a remote's newest file and says whether that changed anything.
-func (s *Set) put(f File) bool {
-	m := s.members[f.Name]
-	if m == nil {
-		m = &member{stop: func() {}}
-		s.members[f.Name] = m
-	}
+// take takes a remote's newest file and says whether that changed anything.
+func (s *Set) take(f File, m *member) bool {
 	text := f.Data
 	if f.Err != nil {
 		text = []byte(f.Err.Error())
@@ -165,9 +170,7 @@ func (s *Set) put(f File) bool {
 		log.Warn("kubeconfig refused", "error", err.Error(), "lastGoodInUse", m.remote != nil)
 		return true
 	}
-	m.close()
 	m.remote, m.good, m.err = remote, hash, nil
-	m.stop = s.follow(remote)
 	log.Info("remote taken up", "server", remote.Address())
 	return true
 }
@@ -184,16 +187,49 @@ func (s *Set) open(f File) (*Remote, error) {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
-	cfg.Wrap(spare)
-	conn, err := Connect(cfg, s.opts.UserAgent)
+	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true})
 	if err != nil {
 		return nil, err
 	}
-	secrets := conn.Core.Secrets(namespace)
+	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, conn: conn, secrets: secrets, timeout: s.opts.Timeout,
-		follower: s.opts.Follow(f.Name, secrets, conn.Reset),
+		server: cfg.Host, namespace: namespace, client: client, secrets: secrets,
+		Follower: NewFollower(secrets, s.opts.Secret,
+			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, s.opts.Log.With("remote", f.Name)),
 	}, nil
+}
+
+// exchange puts the changed members in the place of those before, takes out
+// those that are gone, and returns who is to be told; nil where nobody is.
+func (s *Set) exchange(changed, gone map[string]member) Events {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, m := range changed {
+		if before := s.members[name]; before.remote != m.remote {
+			before.close()
+			m.stop = s.follow(name, m.remote)
+		}
+		s.members[name] = m
+	}
+	for name, m := range gone {
+		m.close()
+		delete(s.members, name)
+		s.opts.Log.Info("remote removed", "remote", name)
+	}
+	return s.events
+}
+
+// follow follows a remote, where the set runs, until the returned function is called.
+func (s *Set) follow(name string, r *Remote) (stop func()) {
+	if s.running == nil {
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(s.running)
+	events := s.events
+	s.followers.Go(func() {
+		r.Run(ctx, func() { events.RemoteChanged(name) }, func(down time.Time) { events.RemoteAnswered(name, down) })
+	})
+	return stop
 }
 
 // close ends all clients, without a word about remotes that are still meant.
@@ -205,19 +241,9 @@ func (s *Set) close() {
 	}
 }
 
-// follow watches a remote, where the set runs, until the returned function is called.
-func (s *Set) follow(r *Remote) (stop func()) {
-	if s.running == nil {
-		return func() {}
-	}
-	ctx, stop := context.WithCancel(s.running)
-	s.followers.Go(func() { r.follower.Run(ctx) })
-	return stop
-}
-
-func (m *member) close() {
-	m.stop()
+func (m member) close() {
 	if m.remote != nil {
-		m.remote.conn.Close()
+		m.stop()
+		m.remote.client.Close()
 	}
 }

@@ -41,7 +41,7 @@ func (c contest) after(now time.Time, quiet time.Duration, o *Outcome, repaired 
 		c.repaired = now
 	}
 	if o.Overtaken {
-		c, _ = c.drift(now, quiet, o.Copy.LastWriter(), true)
+		c, _ = c.drift(now, quiet, o.Copy.LastWriter(o.Source), true)
 	}
 	c.on = c.on && now.Sub(c.drifted) < quiet && o.Decision.State != mirror.StateHeld
 	undecided := o.Err == nil && (o.Decision.State == mirror.StateBehind || o.Decision.State == mirror.StateSynced)

@@ -154,7 +154,7 @@ func TestOvertakenByOurselves(t *testing.T) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		seen, _ := src.Seen()
-		r.put(mirror.Decide(seen, mirror.ReadCopy("dfw", r.secret), false).Secret)
+		r.put(mirror.Decide(seen, mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret), false).Secret)
 		src.rotate()
 	}
 	src.rotate()

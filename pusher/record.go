@@ -50,7 +50,7 @@ func (r *record) mayWrite(quiet time.Duration) func(*Outcome) bool {
 		if !undone && !r.settled.is(o.Source) {
 			return true
 		}
-		r.contest, repair = r.contest.drift(time.Now(), quiet, o.Copy.LastWriter(), undone)
+		r.contest, repair = r.contest.drift(time.Now(), quiet, o.Copy.LastWriter(o.Source), undone)
 		return repair
 	}
 }

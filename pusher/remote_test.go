@@ -89,9 +89,9 @@ func (r *remote) Copy() (mirror.Copy, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lag != nil {
-		return mirror.ReadCopy("dfw", r.lag), true
+		return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.lag), true
 	}
-	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), r.looks > 0
+	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), r.looks > 0
 }
 
 func (r *remote) Look(context.Context) (mirror.Copy, error) {
@@ -102,7 +102,7 @@ func (r *remote) Look(context.Context) (mirror.Copy, error) {
 	}
 	r.looks++
 	r.lag = nil
-	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), nil
+	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), nil
 }
 
 func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
@@ -144,7 +144,7 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	if r.mangle {
 		r.secret.Data["0"] = nil
 	}
-	return mirror.ReadCopy("dfw", r.secret.DeepCopy()), nil
+	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), nil
 }
 
 // put stores a Secret under a new version; r.mu is held.

@@ -159,6 +159,7 @@ func (s Sync) decide(ctx context.Context, o *Outcome) {
 	if err != nil {
 		o.Decision.Action, o.Decision.State, o.Err = mirror.ActionNone, mirror.StateBehind, err
 		o.Decision.Detail = "the source cannot be read: " + mirror.Explain(err)
+		o.Decision = o.Decision.Redacted(o.Source, o.Copy)
 		return
 	}
 	o.Source = src
@@ -188,6 +189,6 @@ func (s Sync) Look(ctx context.Context, remote Remote) *Outcome {
 }
 
 func (o *Outcome) failed(err error) *Outcome {
-	o.Decision, o.Err = mirror.FailureOf(err), err
+	o.Decision, o.Err = mirror.FailureOf(err).Redacted(o.Source, o.Copy), err
 	return o
 }

@@ -2,183 +2,271 @@ package watcher
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-func TestMain(m *testing.M) {
-	// The second of apimachinery's handlers sleeps by the wall clock, which in
-	// a synctest bubble is years ahead.
-	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
-	goleak.VerifyTestMain(m)
+// slow answers a GET only after a while, with what was there when it began.
+type slow struct {
+	*cluster
+	number atomic.Int64
 }
 
-const name = "keystone-fernet-keys"
-
-// cluster is a server of one Secret, scripted: what only a real one can show
-// is in the end-to-end tests.
-type cluster struct {
-	mu       sync.Mutex
-	get      func() (*corev1.Secret, error)
-	watchErr error
-	hang     bool // a WATCH gets no answer
-	gets     int
-	watches  int
-	lists    int
+func (s *slow) Get(ctx context.Context, name string) (*corev1.Secret, error) {
+	v := []string{"1", "2", "3"}[s.number.Load()]
+	time.Sleep(100 * time.Millisecond)
+	_, _ = s.cluster.Get(ctx, name)
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: v}}, nil
 }
-
-func (c *cluster) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*corev1.Secret, error) {
-	c.mu.Lock()
-	c.gets++
-	get := c.get
-	c.mu.Unlock()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return get()
-}
-
-func (c *cluster) List(context.Context, metav1.ListOptions) (*corev1.SecretList, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lists++
-	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
-}
-
-func (c *cluster) Watch(ctx context.Context, _ metav1.ListOptions) (watch.Interface, error) {
-	if c.hang {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.watches++
-	if c.watchErr != nil {
-		return nil, c.watchErr
-	}
-	return watch.NewFake(), nil
-}
-
-func (c *cluster) counts() (gets, watches int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gets, c.watches
-}
-
-func secretAt(version string) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: version}}
-}
-
-// versions is a watcher whose view is the Secret's resourceVersion, or "absent".
-func versions(c *cluster, opts Options[string]) *Watcher[string] {
-	opts.Timeout = time.Second
-	opts.Parse = func(s *corev1.Secret) string {
-		if s == nil {
-			return "absent"
-		}
-		return s.ResourceVersion
-	}
-	return New(c, name, opts)
-}
-
-func answer(secret *corev1.Secret, err error) func() (*corev1.Secret, error) {
-	return func() (*corev1.Secret, error) { return secret, err }
-}
-
-var (
-	errNotFound  = apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
-	errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, name, errors.New("no"))
-)
 
 // Get never shares a request that began before it was called, and callers that
-// wait share the next: with one under way, any number need one more.
+// wait share the next: with one on its way, any number need one more.
 func TestGetIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{}
-		version := atomic.Int64{}
-		c.get = func() (*corev1.Secret, error) {
-			v := secretAt([]string{"1", "2", "3"}[version.Load()])
-			time.Sleep(100 * time.Millisecond)
-			return v, nil
-		}
-		w := versions(c, Options[string]{})
+		c := &slow{cluster: &cluster{}}
+		w := watching(c, Options{})
 		var callers sync.WaitGroup
 		callers.Go(func() { _, _ = w.Get(t.Context()) })
 		time.Sleep(10 * time.Millisecond)
-		version.Store(1) // the one under way cannot see this
+		c.number.Store(1) // the one on its way cannot see this
 		for range 100 {
 			callers.Go(func() {
-				if seen, err := w.Get(t.Context()); seen != "2" || err != nil {
-					t.Errorf("got %q, %v: from before the call", seen, err)
+				if seen, err := w.Get(t.Context()); seen.ResourceVersion() != "2" || err != nil {
+					t.Errorf("got %q, %v: from before the call", seen.ResourceVersion(), err)
 				}
 			})
 		}
 		callers.Wait()
-		if gets, _ := c.counts(); gets != 2 {
+		if gets, _, _ := c.counts(); gets != 2 {
 			t.Errorf("%d requests, want 2", gets)
 		}
 	})
 }
 
-// A GET that fails leaves what was seen, says why, and closes connections when
-// there was no answer.
+// A caller that gives up leaves the others their request.
+func TestGetGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &slow{cluster: &cluster{}}
+		w := watching(c, Options{})
+		var callers sync.WaitGroup
+		callers.Go(func() { _, _ = w.Get(t.Context()) })
+		time.Sleep(10 * time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := w.Get(ctx); err == nil {
+			t.Error("no error")
+		}
+		callers.Wait()
+	})
+}
+
+// A GET that fails leaves what was seen, and says why.
 func TestGetFails(t *testing.T) {
-	c := &cluster{get: answer(secretAt("5"), nil)}
-	var timeouts int
-	w := versions(c, Options[string]{TimedOut: func() { timeouts++ }})
-	if _, err := w.Get(t.Context()); err != nil {
+	c := &cluster{version: "5"}
+	w := watching(c, Options{})
+	if _, err := w.Get(t.Context()); err != nil || !w.Read() {
 		t.Fatal(err)
 	}
-	c.get = answer(nil, apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", schema.GroupResource{}, name, "", 0, true))
+	c.down = errDown
 	seen, err := w.Get(t.Context())
-	if err == nil || w.Err() == nil || seen != "5" || timeouts != 0 {
-		t.Errorf("seen %q, error %v, %d time-outs", seen, err, timeouts)
+	if err == nil || w.Err() == nil || seen.ResourceVersion() != "5" {
+		t.Errorf("seen %q, error %v", seen.ResourceVersion(), err)
 	}
-	synctest.Test(t, func(t *testing.T) {
-		slow := &cluster{get: func() (*corev1.Secret, error) { time.Sleep(2 * time.Second); return nil, context.DeadlineExceeded }}
-		w := versions(slow, Options[string]{TimedOut: func() { timeouts++ }})
-		if _, err := w.Get(t.Context()); err == nil || timeouts != 1 {
-			t.Errorf("error %v, %d time-outs", err, timeouts)
-		}
-	})
-	if seen, fresh := w.Seen(); seen != "5" || !fresh {
-		t.Errorf("after a failure %q, %v is seen", seen, fresh)
+	c.down, c.version = nil, ""
+	if seen, err = w.Get(t.Context()); err != nil || w.Err() != nil || seen.ResourceVersion() != "" {
+		t.Errorf("absent: seen %q, error %v", seen.ResourceVersion(), err)
 	}
 }
 
-// What is seen again unchanged is no change: whoever is told of one reads again.
-func TestChangedOnlyWhenItDid(t *testing.T) {
-	changed := 0
-	c := &cluster{get: answer(nil, errNotFound)}
-	w := versions(c, Options[string]{Changed: func() { changed++ }})
-	for range 10 {
-		if _, err := w.Get(t.Context()); err != nil {
-			t.Fatal(err)
+// run runs a watcher in a bubble, and counts its calls of changed.
+func run(t *testing.T, c *cluster, story func(w *Watcher, changes *atomic.Int32)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watching(c, Options{Resync: time.Minute})
+		ctx, cancel := context.WithCancel(t.Context())
+		var changes atomic.Int32
+		var running sync.WaitGroup
+		running.Go(func() { w.Run(ctx, func() { changes.Add(1) }) })
+		time.Sleep(time.Minute)
+		c.counts()
+		story(w, &changes)
+		cancel()
+		running.Wait()
+	})
+}
+
+func (w *Watcher) sees(t *testing.T, version string) {
+	t.Helper()
+	if seen, fresh := w.Seen(); seen.ResourceVersion() != version || !fresh {
+		t.Errorf("seen %q, fresh %v; want %q", seen.ResourceVersion(), fresh, version)
+	}
+}
+
+// The informer brings each change at once, and GETs come now and then beside it.
+func TestRun(t *testing.T) {
+	c := &cluster{version: "5"}
+	run(t, c, func(w *Watcher, changes *atomic.Int32) {
+		if n := changes.Load(); n != 1 {
+			t.Errorf("%d changes at the start, want 1", n)
 		}
+		c.becomes("6")
+		synctest.Wait()
+		w.sees(t, "6")
+		c.set(func(c *cluster) { c.version = "" })
+		c.bring(watch.Deleted, "7")
+		synctest.Wait()
+		w.sees(t, "")
+		time.Sleep(time.Hour)
+		gets, lists, watches := c.counts()
+		if gets < 50 || gets > 75 || lists+watches > 0 || changes.Load() != 3 {
+			t.Errorf("in an hour %d GETs, %d LISTs, %d WATCHes; in all %d changes", gets, lists, watches, changes.Load())
+		}
+	})
+}
+
+// A source that is absent at the start is no event, and is known all the same.
+func TestAbsentAtTheStart(t *testing.T) {
+	c := &cluster{}
+	run(t, c, func(w *Watcher, changes *atomic.Int32) {
+		w.sees(t, "")
+		time.Sleep(time.Hour)
+		if gets, _, watches := c.counts(); gets > 75 || watches > 0 || changes.Load() != 1 {
+			t.Errorf("%d GETs and %d WATCHes in an hour, %d changes", gets, watches, changes.Load())
+		}
+		c.set(func(c *cluster) { c.version = "9" })
+		c.bring(watch.Added, "9")
+		synctest.Wait()
+		w.sees(t, "9")
+	})
+}
+
+// A source that is back after an outage is watched again within 3 s, however
+// long the outage was.
+func TestOutage(t *testing.T) {
+	c := &cluster{version: "5"}
+	run(t, c, func(w *Watcher, _ *atomic.Int32) {
+		c.cut(errDown)
+		time.Sleep(time.Hour)
+		if gets, lists, _ := c.counts(); gets > 4000 || lists > 400 {
+			t.Errorf("%d GETs and %d LISTs in an hour's outage", gets, lists)
+		}
+		c.cut(nil)
+		c.becomes("6")
+		time.Sleep(3*time.Second + retryMax/2) // the last wait of the back-off has jitter
+		w.sees(t, "6")
+		if _, _, watches := c.counts(); watches == 0 {
+			t.Error("it is not watched again")
+		}
+	})
+}
+
+// While the watch is broken, whatever way, a rotation is seen within a second,
+// and client-go's requests are backed off. Once it is whole the GETs are few again.
+func TestBrokenWatch(t *testing.T) {
+	for what, spoil := range map[string]func(*cluster){
+		"refused": func(c *cluster) { c.watching = errGone },
+		"ends at once": func(c *cluster) {
+			go func() {
+				for range 10_000 {
+					time.Sleep(10 * time.Millisecond)
+					c.cut(nil)
+				}
+			}()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := &cluster{version: "5"}
+			run(t, c, func(w *Watcher, _ *atomic.Int32) {
+				c.set(spoil)
+				c.cut(nil)
+				time.Sleep(40 * time.Second)
+				c.counts()
+				c.set(func(c *cluster) { c.version = "6" })
+				time.Sleep(time.Second)
+				w.sees(t, "6")
+				time.Sleep(9 * time.Second)
+				if gets, lists, watches := c.counts(); gets > 25 || lists+watches > 20 {
+					t.Errorf("in 10 s %d GETs, %d LISTs, %d WATCHes", gets, lists, watches)
+				}
+				time.Sleep(2 * time.Minute)
+				c.set(func(c *cluster) { c.watching = nil })
+				time.Sleep(5 * time.Minute)
+				c.counts()
+				time.Sleep(10 * time.Minute)
+				if gets, _, watches := c.counts(); gets > 15 || watches > 1 {
+					t.Errorf("whole again, in 10 min %d GETs, %d WATCHes", gets, watches)
+				}
+			})
+		})
 	}
-	if changed != 1 {
-		t.Errorf("still absent, and it changed %d times", changed)
-	}
-	w.Wrote(secretAt("5"))
-	store[string]{w}.put(secretAt("5"), false)
-	if seen, _ := w.Seen(); seen != "5" || changed != 1 {
-		t.Errorf("after a write of our own %q is seen, and it changed %d times", seen, changed)
-	}
-	store[string]{w}.put(secretAt("6"), false)
-	if changed != 2 {
-		t.Errorf("after a write of another's it changed %d times", changed)
-	}
+}
+
+// A watch that stays open and brings nothing costs one rotation a minute at
+// most: 5 s after a GET has found it another informer begins, and until a watch
+// has brought something a rotation is seen within a second.
+func TestDeafWatch(t *testing.T) {
+	c := &cluster{version: "5"}
+	run(t, c, func(w *Watcher, _ *atomic.Int32) {
+		c.set(func(c *cluster) { c.deaf = true })
+		c.becomes("6")
+		time.Sleep(90 * time.Second)
+		w.sees(t, "6")
+		if _, lists, _ := c.counts(); lists != 1 {
+			t.Errorf("%d informers have begun, want 1", lists)
+		}
+		c.becomes("7") // the new watch is deaf too
+		time.Sleep(time.Second)
+		w.sees(t, "7")
+		c.set(func(c *cluster) { c.deaf = false })
+		time.Sleep(time.Minute) // another has begun, and this one hears
+		c.becomes("8")
+		synctest.Wait()
+		w.sees(t, "8")
+		time.Sleep(time.Second)
+		c.counts()
+		time.Sleep(10 * time.Minute)
+		if gets, _, watches := c.counts(); gets > 15 || watches > 0 {
+			t.Errorf("whole again, in 10 min %d GETs, %d WATCHes", gets, watches)
+		}
+	})
+}
+
+// A bookmark, too, tells that a watch is not deaf.
+func TestBookmarkAfterDeafness(t *testing.T) {
+	c := &cluster{version: "5"}
+	run(t, c, func(_ *Watcher, _ *atomic.Int32) {
+		c.set(func(c *cluster) { c.deaf = true })
+		c.becomes("6")
+		time.Sleep(90 * time.Second)
+		c.bring(watch.Bookmark, "99")
+		time.Sleep(time.Second)
+		c.counts()
+		time.Sleep(10 * time.Minute)
+		if gets, _, _ := c.counts(); gets > 15 {
+			t.Errorf("in 10 min %d GETs", gets)
+		}
+	})
+}
+
+// An etcd that was restored gives versions a second time: another informer
+// begins at once, since the present one's watch waits for versions to come.
+func TestRewound(t *testing.T) {
+	c := &cluster{version: "9"}
+	run(t, c, func(w *Watcher, _ *atomic.Int32) {
+		c.set(func(c *cluster) { c.version = "5" })
+		if _, err := w.Get(context.Background()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		w.sees(t, "5")
+		if _, lists, _ := c.counts(); lists != 1 {
+			t.Errorf("%d informers have begun, want 1", lists)
+		}
+	})
 }

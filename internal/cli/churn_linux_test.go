@@ -18,9 +18,11 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
-	"github.com/fernetcast/fernetcast/watcher"
 	"go.uber.org/goleak"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // watched is an API server without Secrets, over TLS and HTTP/2.
@@ -45,21 +47,30 @@ func (w *watched) ServeHTTP(answer http.ResponseWriter, req *http.Request) {
 	if req.ProtoMajor < 2 {
 		w.older.Add(1)
 	}
-	answer.Header().Set("Content-Type", "application/json")
+	answer.Header().Set("Content-Type", "application/vnd.kubernetes.protobuf")
 	switch query := req.URL.Query(); {
 	case query.Has("watch"):
 		w.watches.Add(1)
 		defer w.watches.Add(-1)
-		// All that there is has been told, if that was asked for.
-		fmt.Fprintln(answer, `{"type":"BOOKMARK","object":{"kind":"Secret","apiVersion":"v1","metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`)
 		_ = http.NewResponseController(answer).Flush()
 		<-req.Context().Done()
 	case query.Has("fieldSelector"):
-		fmt.Fprintln(answer, `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+		_, _ = answer.Write(encoded(&corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}))
 	default:
 		answer.WriteHeader(http.StatusNotFound)
-		fmt.Fprintln(answer, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+		_, _ = answer.Write(encoded(&metav1.Status{Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+			Details: &metav1.StatusDetails{Kind: "secrets", Name: "keystone-fernet-keys"}}))
 	}
+}
+
+// encoded is an object as an API server writes it.
+func encoded(object runtime.Object) []byte {
+	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }
 
 func (w *watched) kubeconfig(token int) []byte {
@@ -76,20 +87,14 @@ func TestComeAndGo(t *testing.T) {
 	server := newWatched(t)
 	dir := t.TempDir()
 	opts := &options{namespace: "openstack", secret: "keystone-fernet-keys", requestTimeout: time.Minute}
-	set := clusters.NewSet(clusters.Options{
-		Namespace: opts.namespace, Timeout: opts.requestTimeout, UserAgent: userAgent(), Log: slog.New(slog.DiscardHandler),
-		Changed: func(string) {},
-		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
-			return watcher.New(secrets, opts.secret, opts.copyOptions(remote, timedOut))
-		},
-	})
+	set := opts.remotes(slog.New(slog.DiscardHandler))
 	stays := clusters.File{Name: "stays", Data: server.kubeconfig(0)}
 	if err := os.WriteFile(filepath.Join(dir, stays.Name), stays.Data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
-	run.Go(func() { set.Run(ctx, dir) })
+	run.Go(func() { set.Run(ctx, dir, unheard{}) })
 	defer run.Wait()
 	defer cancel()
 
@@ -123,6 +128,13 @@ func TestComeAndGo(t *testing.T) {
 		t.Errorf("%d requests were not of HTTP/2", n)
 	}
 }
+
+// unheard takes a set's events, and does nothing.
+type unheard struct{}
+
+func (unheard) ClientChanged(string)             {}
+func (unheard) RemoteChanged(string)             {}
+func (unheard) RemoteAnswered(string, time.Time) {}
 
 func openFiles(t *testing.T) int {
 	t.Helper()

@@ -13,10 +13,12 @@ const module = "github.com/fernetcast/fernetcast"
 // to keyset.
 var mayImport = map[string][]string{
 	"":                   {"internal/cli"},
-	"internal/cli":       {"watcher", "pusher", "clusters", "internal/telemetry", "internal/mirror", "internal/keyset"},
-	"watcher":            {},
+	"internal/cli":       {"watcher", "pusher", "clusters", "internal/telemetry", "internal/kube", "internal/mirror", "internal/keyset"},
+	"watcher":            {"internal/view", "internal/kube", "internal/mirror"},
 	"pusher":             {"internal/mirror", "internal/keyset"},
-	"clusters":           {"internal/mirror"},
+	"clusters":           {"internal/view", "internal/kube", "internal/mirror"},
+	"internal/view":      {},
+	"internal/kube":      {},
 	"internal/telemetry": {"internal/mirror"},
 	"internal/mirror":    {"internal/keyset"},
 	"internal/keyset":    {},
@@ -27,7 +29,7 @@ var mayImport = map[string][]string{
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra",
-	"sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
+	"golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
 }
 
 func goList(t *testing.T, args ...string) []string {

@@ -169,9 +169,9 @@ func (p *promotion) whyNot(o pusher.Outcome) string {
 // describe says whose a remote's Secret is, and with which primary.
 func describe(c mirror.Copy) string {
 	if n := c.Fingerprints().Primary(); n > 0 {
-		return fmt.Sprintf("%s, primary %d", c.Whose(), n)
+		return fmt.Sprintf("%s, primary %d", c.Whose(mirror.Source{}), n)
 	}
-	return c.Whose()
+	return c.Whose(mirror.Source{})
 }
 
 // confirmed asks, until there is an answer or ctx is done.
@@ -221,17 +221,11 @@ func (p *promotion) mark(ctx context.Context, shown mirror.Source, term int) (mi
 }
 
 func (p *promotion) write(ctx context.Context, src mirror.Source, term int) error {
-	conn, err := p.home.connect()
-	if err != nil {
-		return err
+	written, err := p.home.Update(ctx, src.Marked(p.region, term), mirror.MarkManager)
+	if err == nil {
+		p.source.Wrote(written)
 	}
-	return conn.Timed(ctx, p.opts.requestTimeout, func(ctx context.Context) error {
-		written, err := conn.Core.Secrets(p.opts.namespace).Update(ctx, src.Marked(p.region, term), metav1.UpdateOptions{FieldManager: mirror.MarkManager})
-		if err == nil {
-			p.source.Wrote(written)
-		}
-		return err
-	})
+	return err
 }
 
 // rivalTerm is the highest term that another owner has and ours does not outrank; 0 for none.
@@ -247,7 +241,7 @@ func (p *promotion) rivalTerm(src mirror.Source, seen map[string]pusher.Outcome)
 func (p *promotion) tellChanges(before, after map[string]pusher.Outcome) {
 	for _, name := range p.set.Names() {
 		was, is := before[name].Copy, after[name].Copy
-		if was.Read() && is.Read() && (was.Whose() != is.Whose() || !was.Fingerprints().Equal(is.Fingerprints())) {
+		if was.Read() && is.Read() && (was.Whose(mirror.Source{}) != is.Whose(mirror.Source{}) || !was.Fingerprints().Equal(is.Fingerprints())) {
 			fmt.Fprintf(p.out, "  %s changed meanwhile: it was %s, and is %s\n", name, describe(was), describe(is))
 		}
 	}

@@ -15,9 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/telemetry"
 	"github.com/fernetcast/fernetcast/pusher"
-	"github.com/fernetcast/fernetcast/watcher"
 	"github.com/spf13/cobra"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // runOptions are the flags of run alone.
@@ -90,25 +88,9 @@ func (o *runOptions) check() error {
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
-	var push *pusher.Pusher
-	home := &home{opts: o.options}
-	opts := home.sourceOptions(log)
-	opts.Poll = o.resync
-	opts.Changed = func() { push.SourceChanged() }
-	source := watcher.New(home, o.secret, opts)
-
-	set := clusters.NewSet(clusters.Options{
-		Namespace: o.namespace, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log,
-		Changed: func(remote string) { push.ClientChanged(remote) },
-		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
-			opts := o.copyOptions(remote, timedOut)
-			opts.Changed = func() { push.RemoteChanged(remote) }
-			opts.Connected = func() { push.RemoteAnswered(remote, time.Now()) }
-			opts.Log = log.With("remote", remote)
-			return watcher.New(secrets, o.secret, opts)
-		},
-	})
-	push = pusher.New(pusher.Options{
+	source := (&home{opts: o.options}).watcher(log, o.resync)
+	set := o.remotes(log)
+	push := pusher.New(pusher.Options{
 		Source: source, Remotes: remotes{set}, Resync: o.resync,
 		BackoffInitial: o.backoffInitial, BackoffMax: o.backoffMax, Log: log,
 	})
@@ -120,8 +102,8 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	}
 	var parts sync.WaitGroup
 	defer parts.Wait()
-	parts.Go(func() { source.Run(ctx) })
-	parts.Go(func() { set.Run(ctx, o.clusters) })
+	parts.Go(func() { source.Run(ctx, push.SourceChanged) })
+	parts.Go(func() { set.Run(ctx, o.clusters, push) })
 	parts.Go(func() { push.Run(ctx) })
 	if o.listen != "" {
 		parts.Go(func() { server.Run(ctx) })

@@ -17,10 +17,7 @@ import (
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // session is what the commands work on that look, or push, and end: the
@@ -28,7 +25,7 @@ import (
 type session struct {
 	opts   *options
 	home   *home
-	source *watcher.Watcher[mirror.Source]
+	source *watcher.Watcher
 	set    *clusters.Set
 	log    *slog.Logger
 	warned bool // that there are no remotes
@@ -50,14 +47,7 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 	}
 	// What these say is printed with the outcome.
 	quiet := slog.New(slog.DiscardHandler)
-	s.source = watcher.New(s.home, o.secret, s.home.sourceOptions(quiet))
-	s.set = clusters.NewSet(clusters.Options{
-		Namespace: o.namespace, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: quiet,
-		Changed: func(string) {},
-		Follow: func(remote string, secrets corev1client.SecretInterface, timedOut func()) clusters.Follower {
-			return watcher.New(secrets, o.secret, o.copyOptions(remote, timedOut))
-		},
-	})
+	s.source, s.set = s.home.watcher(quiet, 0), o.remotes(quiet)
 	return s, s.read(cmd.Context())
 }
 
@@ -89,15 +79,7 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		}
 		return clusters.ReadDir(from)
 	}
-	conn, err := s.home.connect()
-	if err != nil {
-		return nil, err
-	}
-	var secret *corev1.Secret
-	err = conn.Timed(ctx, s.opts.requestTimeout, func(ctx context.Context) (err error) {
-		secret, err = conn.Core.Secrets(s.opts.namespace).Get(ctx, name, metav1.GetOptions{})
-		return err
-	})
+	secret, err := s.home.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
 		s.warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil

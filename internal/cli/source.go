@@ -5,48 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
+	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// home is the source's cluster. It is connected to when it is first needed,
-// and tried again each time after that failed: run does not end for want of a
-// kubeconfig. It may be used concurrently.
+// home is the Secrets of the source's namespace. It connects when it is first
+// needed, and tries again each time after that failed: run does not end for
+// want of a kubeconfig. It may be used concurrently.
 type home struct {
 	opts *options
 
-	mu   sync.Mutex
-	conn *clusters.Connection
+	mu      sync.Mutex
+	secrets *kube.Secrets
 }
 
-func (h *home) connect() (*clusters.Connection, error) {
+func (h *home) connect() (*kube.Secrets, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.conn != nil {
-		return h.conn, nil
+	if h.secrets != nil {
+		return h.secrets, nil
 	}
 	cfg, err := h.opts.sourceConfig()
 	if err != nil {
 		return nil, fmt.Errorf("finding the source's cluster: %w", err)
 	}
-	if cfg.Proxy == nil {
-		cfg.Proxy = http.ProxyFromEnvironment
-	}
-	h.conn, err = clusters.Connect(cfg, userAgent())
+	client, err := kube.New(cfg, kube.Options{UserAgent: userAgent(), Timeout: h.opts.requestTimeout})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
 	}
-	return h.conn, nil
+	h.secrets = client.Secrets(h.opts.namespace)
+	return h.secrets, nil
 }
 
 // sourceConfig is the cluster that was named by flags, else the one we run in,
@@ -64,71 +62,54 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 }
 
-func (h *home) secrets() (corev1client.SecretInterface, error) {
-	conn, err := h.connect()
+// connected sends one request, once there is a client.
+func connected[T any](h *home, request func(*kube.Secrets) (T, error)) (T, error) {
+	secrets, err := h.connect()
 	if err != nil {
-		return nil, err
+		var none T
+		return none, err
 	}
-	return conn.Core.Secrets(h.opts.namespace), nil
+	return request(secrets)
 }
 
 // Get implements [watcher.Secrets].
-func (h *home) Get(ctx context.Context, name string, opts metav1.GetOptions) (*corev1.Secret, error) {
-	secrets, err := h.secrets()
-	if err != nil {
-		return nil, err
-	}
-	return secrets.Get(ctx, name, opts)
+func (h *home) Get(ctx context.Context, name string) (*corev1.Secret, error) {
+	return connected(h, func(s *kube.Secrets) (*corev1.Secret, error) { return s.Get(ctx, name) })
 }
 
 // List implements [watcher.Secrets].
-func (h *home) List(ctx context.Context, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	secrets, err := h.secrets()
-	if err != nil {
-		return nil, err
-	}
-	return secrets.List(ctx, opts)
+func (h *home) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
+	return connected(h, func(s *kube.Secrets) (*corev1.SecretList, error) { return s.List(ctx, name, opts) })
 }
 
 // Watch implements [watcher.Secrets].
-func (h *home) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	secrets, err := h.secrets()
-	if err != nil {
-		return nil, err
-	}
-	return secrets.Watch(ctx, opts)
+func (h *home) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
+	return connected(h, func(s *kube.Secrets) (watch.Interface, error) { return s.Watch(ctx, name, opts) })
 }
 
-// reset has the next request dial anew.
-func (h *home) reset() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.conn != nil {
-		h.conn.Reset()
-	}
+// Update replaces a Secret by compare-and-swap. Only promote does.
+func (h *home) Update(ctx context.Context, secret *corev1.Secret, manager string) (*corev1.Secret, error) {
+	return connected(h, func(s *kube.Secrets) (*corev1.Secret, error) { return s.Update(ctx, secret, manager) })
 }
 
-// sourceOptions are those that every watcher of the source has.
-func (h *home) sourceOptions(log *slog.Logger) watcher.Options[mirror.Source] {
-	return watcher.Options[mirror.Source]{
-		Parse:    mirror.ReadSource,
-		Timeout:  h.opts.requestTimeout,
-		TimedOut: h.reset,
-		Log:      log.With("source", h.opts.namespace+"/"+h.opts.secret),
-	}
+// watcher makes the watcher of the source.
+func (h *home) watcher(log *slog.Logger, resync time.Duration) *watcher.Watcher {
+	return watcher.New(watcher.Options{
+		Secrets: h, Name: h.opts.secret, Parse: mirror.ReadSource, Resync: resync,
+		Log: log.With("source", h.opts.namespace+"/"+h.opts.secret),
+	})
 }
 
-// copyOptions are those that every watcher of a remote's copy has.
-func (o *options) copyOptions(remote string, timedOut func()) watcher.Options[mirror.Copy] {
-	return watcher.Options[mirror.Copy]{
-		Parse:    func(s *corev1.Secret) mirror.Copy { return mirror.ReadCopy(remote, s) },
-		Timeout:  o.requestTimeout,
-		TimedOut: timedOut,
-	}
+// remotes makes the set of remotes, without any.
+func (o *options) remotes(log *slog.Logger) *clusters.Set {
+	return clusters.NewSet(clusters.Options{
+		Namespace: o.namespace, Secret: o.secret, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log,
+	})
 }
 
-// sourceStatus tells what a watcher of the source sees, and why it could not of late.
-func (o *options) sourceStatus(source *watcher.Watcher[mirror.Source]) mirror.SourceStatus {
+// sourceStatus tells what a watcher of the source sees, and why it could not at
+// the last try.
+func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	seen, _ := source.Seen()
 	trouble := ""
 	if err := source.Err(); err != nil {

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
@@ -40,11 +37,10 @@ const MarkManager = "fernetcast-promote"
 // MaxTerm is the highest term there may be.
 const MaxTerm = 999999
 
-const maxRegionBytes = 255
-
 var (
 	termForm    = regexp.MustCompile(`^[1-9][0-9]{0,5}$`)
-	versionForm = regexp.MustCompile(`^[1-9][0-9]*$`)
+	versionForm = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
+	regionForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 )
 
 // Owner is whose copy a Secret is, or, as its mark, which main it is itself.
@@ -56,18 +52,11 @@ type Owner struct {
 	UID types.UID
 }
 
-// CheckRegion refuses a name that could not be read back from an annotation
-// and from a line of text.
+// CheckRegion refuses a name that could not be shown as it is everywhere: in an
+// annotation, in a line of text, in a command.
 func CheckRegion(region string) error {
-	switch {
-	case region == "":
-		return fmt.Errorf("a region's name is empty")
-	case len(region) > maxRegionBytes:
-		return fmt.Errorf("a region's name is longer than %d bytes", maxRegionBytes)
-	case !utf8.ValidString(region) || strings.ContainsFunc(region, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return fmt.Errorf("a region's name has characters that cannot be printed")
-	case strings.TrimSpace(region) != region:
-		return fmt.Errorf("a region's name begins or ends with a space")
+	if !regionForm.MatchString(region) {
+		return fmt.Errorf("a region's name has 1 to 63 of the characters A-Z a-z 0-9 . _ -, and begins and ends with a letter or digit; %q is none", Printable(region))
 	}
 	return nil
 }

@@ -12,21 +12,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// Place is where a copy is, in our own flags and names.
+type Place struct{ Remote, Namespace, Secret string }
+
 // Copy is a remote's Secret as it was read once. It never changes and may be
 // used concurrently. The zero Copy has not been read.
 type Copy struct {
-	remote string
-	read   bool
+	place Place
+	read  bool
 	// secret is nil where the remote has none.
 	secret *corev1.Secret
 	claims claims
 	prints keyset.Fingerprints
 }
 
-// ReadCopy takes what the named remote has; nil says that it has no such
-// Secret. It keeps the Secret, which must not be changed afterwards.
-func ReadCopy(remote string, s *corev1.Secret) Copy {
-	c := Copy{remote: remote, read: true, secret: s}
+// ReadCopy takes what is at a place; nil says that there is no such Secret. It
+// keeps the Secret, which must not be changed afterwards.
+func ReadCopy(at Place, s *corev1.Secret) Copy {
+	c := Copy{place: at, read: true, secret: s}
 	if s != nil {
 		c.claims, c.prints = readClaims(s), keyset.FingerprintsOf(s.Data)
 	}
@@ -63,8 +66,9 @@ func (c Copy) asStamped() bool {
 	return c.claims.keys.Equal(c.prints) && len(c.prints) == len(c.secret.Data)
 }
 
-// LastWriter is the field manager other than fernetcast that wrote last; "" where the API server names none.
-func (c Copy) LastWriter() string {
+// LastWriter is the field manager other than fernetcast that wrote last, as it
+// may be shown beside src; "" where the API server names none.
+func (c Copy) LastWriter(src Source) string {
 	if c.secret == nil {
 		return ""
 	}
@@ -74,7 +78,7 @@ func (c Copy) LastWriter() string {
 			last = m
 		}
 	}
-	return words(last.Manager) // a text of the server's
+	return c.redact(src, words(last.Manager))
 }
 
 // lastPushed is when fernetcast wrote last, by the API server's own record.
@@ -94,6 +98,10 @@ func (c Copy) HeldSince() *time.Time {
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager || m.writesData() })
 }
 
+// mostFields bounds the managedFields that are read, in bytes: a record of two
+// hundred keys has some 3,000.
+const mostFields = 64 << 10
+
 type managed metav1.ManagedFieldsEntry
 
 // writesData says whether the manager owns any of the Secret's keys. Whoever
@@ -102,7 +110,7 @@ func (m managed) writesData() bool {
 	var fields struct {
 		Data map[string]json.RawMessage `json:"f:data"`
 	}
-	if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
+	if m.FieldsV1 == nil || len(m.FieldsV1.GetRawBytes()) > mostFields || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
 		return false
 	}
 	delete(fields.Data, ".")

@@ -106,7 +106,7 @@ func Decide(src Source, c Copy, force bool) Decision {
 	}
 	if other := c.Rival(src); other.Term > 0 { // row 7
 		d := held(ReasonOwned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
-			other.Region, other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
+			c.redact(src, other.Region), other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
 		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID // our own next term
 		return d
 	}
@@ -116,19 +116,19 @@ func Decide(src Source, c Copy, force bool) Decision {
 	case len(c.claims.unreadable) > 0: // row 8
 		list := strings.Join(c.claims.unreadable, ", ")
 		return held(ReasonStamp, "stamp: its annotations %s cannot be read, so whose copy it is is not known; nothing was changed; if it is nobody's: remove them there: kubectl annotate secret -n %s %s %s-",
-			list, c.secret.Namespace, c.secret.Name, strings.Join(c.claims.unreadable, "- "))
+			list, c.place.Namespace, c.place.Secret, strings.Join(c.claims.unreadable, "- "))
 	case same && ours && !c.claims.marked && c.claims.pushed != "" && c.claims.keys.Equal(src.set.Fingerprints()): // row 9
 		return Decision{State: StateSynced}
 	case ptr.Deref(c.secret.Immutable, false): // row 10
 		return held(ReasonImmutable, "immutable: its Secret is; nothing was changed; delete it there and it is made anew")
 	case c.secret.Type != src.secret.Type:
 		return held(ReasonType, "type: its Secret is of type %s, the source's of %s; nothing was changed; delete it there and it is made anew",
-			words(string(c.secret.Type)), src.secret.Type)
+			c.redact(src, words(string(c.secret.Type))), src.secret.Type)
 	case same: // row 11
 		return write(src, c, ActionUpdate, c.difference(src))
 	case ours && !force && !src.set.Fingerprints().Continues(c.stamped()): // row 12
 		d := held(ReasonDiscontinuous, "discontinuous: the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
-			c.remote, c.stamped().Primary(), src.set.Fingerprints().Primary(), c.remote)
+			c.place.Remote, c.stamped().Primary(), src.set.Fingerprints().Primary(), c.place.Remote)
 		d.LiveRead = true
 		return d
 	}
@@ -197,14 +197,14 @@ func describe(src Source, c Copy, reason Reason) string {
 	case ReasonUnstamped:
 		return "its Secret was never stamped: its keys are to be replaced"
 	case ReasonSuperseded:
-		return "it is " + c.Whose() + ", which this main outranks"
+		return "it is " + c.Whose(src) + ", which this main outranks"
 	case ReasonRotated:
 		if n := generations(src.set.Fingerprints(), c.prints); n != nil && *n > 0 {
 			return fmt.Sprintf("%d generation%s behind", *n, map[bool]string{true: "", false: "s"}[*n == 1])
 		}
 		return "it has other keys than the source"
 	}
-	if writer := c.LastWriter(); writer != "" {
+	if writer := c.LastWriter(src); writer != "" {
 		return "changed there by " + writer
 	}
 	return "changed there"

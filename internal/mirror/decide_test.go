@@ -109,11 +109,11 @@ type row struct {
 
 func rows() []row {
 	far := func(version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) Copy {
-		return ReadCopy("dfw", secret(farUID, version, pairs, annotations, edits...))
+		return ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, secret(farUID, version, pairs, annotations, edits...))
 	}
 	home := func(edits ...func(*corev1.Secret)) Source { return ReadSource(mainSecret(edits...)) }
 	ours := func(version, pairs string) map[string]string { return stamp("sjc", 3, homeUID, version, pairs) }
-	absent := ReadCopy("dfw", nil)
+	absent := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, nil)
 	immutable := func(s *corev1.Secret) { s.Immutable = ptr.To(true) }
 	tls := func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }
 	synced := ours("100", newest)
@@ -136,7 +136,7 @@ func rows() []row {
 
 		{name: "not looked at", source: home(), copy: Copy{}, action: ActionLook, state: StatePending, reason: ReasonNotLookedAt},
 		{name: "5 absent", source: home(), copy: absent, action: ActionCreate, state: StateBehind, reason: ReasonAbsent, live: true},
-		{name: "6 the source itself", source: home(), copy: ReadCopy("dfw", mainSecret()), state: StateSelf, reason: ReasonSelf},
+		{name: "6 the source itself", source: home(), copy: ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, mainSecret()), state: StateSelf, reason: ReasonSelf},
 		{name: "7 stamped with a higher term", source: home(), copy: far("9", newest, stamp("iad", 4, farUID, "1", newest)), state: StateHeld, reason: ReasonOwned, says: "iad, term 4"},
 		{name: "7 stamped with our term by another region", source: home(), copy: far("9", newest, stamp("iad", 3, homeUID, "1", newest)), state: StateHeld, reason: ReasonOwned},
 		{name: "7 stamped with our term by our name, another object", source: home(), copy: far("9", newest, stamp("sjc", 3, "old", "1", newest)), state: StateHeld, reason: ReasonOwned},
@@ -228,7 +228,7 @@ func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 	if written.UID == "" {
 		written.UID = farUID
 	}
-	if after := Decide(r.source, ReadCopy("dfw", written), false); after.State != StateSynced {
+	if after := Decide(r.source, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, written), false); after.State != StateSynced {
 		t.Errorf("once written it is %s (%s: %s)", after.State, after.Reason, after.Detail)
 	}
 }
@@ -236,8 +236,9 @@ func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 // A region's name has to read back from an annotation, and from a line of text.
 func TestRegionNames(t *testing.T) {
 	for region, good := range map[string]bool{
-		"sjc": true, "RegionOne": true, "us-east 1": true, "Zürich": true,
-		"": false, " sjc": false, "sjc\n": false, "a\x00b": false, strings.Repeat("r", 256): false, "\xff": false,
+		"sjc": true, "RegionOne": true, "us-east-1": true, "A.b_c-9": true, "7": true, strings.Repeat("r", 63): true,
+		"": false, " sjc": false, "sjc\n": false, "a\x00b": false, strings.Repeat("r", 64): false, "\xff": false,
+		"us-east 1": false, "Zürich": false, "-sjc": false, "sjc.": false, "sjc;rm": false, "a$(b)c": false,
 	} {
 		if err := CheckRegion(region); (err == nil) != good {
 			t.Errorf("region %q: %v", region, err)

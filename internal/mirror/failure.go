@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,14 +24,17 @@ func FailureOf(err error) Decision {
 	case errors.As(err, &status):
 		code := int(status.Status().Code)
 		d.State, d.Reason = byCode(code)
-	case answered(err):
+	case refused(err) != nil:
+		if !refused(err).Reached() {
+			d.State = StateUnreachable
+		}
 	case timedOut(err):
 		d.State, d.Reason = StateUnreachable, ReasonTimeout
 	case disconnected(err):
 		d.State, d.Reason = StateUnreachable, ReasonConnection
 	}
-	if d.State == StateDenied {
-		d.Detail += "; " + remedy(err)
+	if advice := remedy(err, d.State); advice != "" {
+		d.Detail += "; " + advice
 	}
 	return d
 }
@@ -50,17 +52,33 @@ func byCode(code int) (State, Reason) {
 	return StateFailed, reason
 }
 
-func remedy(err error) string {
-	if apierrors.IsUnauthorized(err) {
-		return "renew the token or the certificate in its kubeconfig"
+// remedy is the next step. A 403 is RBAC's only where the message says so
+// (apiserver/pkg/endpoints/handlers/responsewriters); a quota, a namespace that
+// ends and an admission policy have 403 too, and their own words.
+func remedy(err error, state State) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return ""
 	}
-	return "apply manifests/remote there, or make the namespace: a missing one looks like this too"
+	switch said := status.Status().Message; {
+	case strings.Contains(said, "denied request") || strings.Contains(said, "denied the request"):
+		return "an admission policy or webhook there refuses it"
+	case state != StateDenied:
+		return ""
+	case apierrors.IsUnauthorized(err):
+		return "renew the token or the certificate in its kubeconfig"
+	case strings.Contains(said, " cannot ") && strings.Contains(said, " resource "):
+		return "apply manifests/remote there, or make the namespace: a missing one looks like this too"
+	}
+	return "that is no lack of rights: see to it there"
 }
 
-// Explain says what went wrong with a request, in words that hold no key even
-// where the server quotes what it was sent: of a text that is not ours or Go's
-// own, only what reads as plain words is kept.
-func Explain(err error) string {
+// Explain says what went wrong with a request, printably and not at length, in
+// words that hold no key even where the server quotes what it was sent: of a text
+// that is not ours or Go's own, only what reads as plain words is kept.
+func Explain(err error) string { return Printable(explain(err)) }
+
+func explain(err error) string {
 	var status apierrors.APIStatus
 	var request *url.Error
 	switch isRequest := errors.As(err, &request); {
@@ -68,9 +86,9 @@ func Explain(err error) string {
 		return strings.TrimSpace(fmt.Sprintf("%d %s", status.Status().Code, words(status.Status().Message)))
 	case errors.Is(err, context.DeadlineExceeded) && !dialing(err):
 		return "no answer in time"
-	case isRequest && (answered(err) || fromSystem(err)):
+	case isRequest && (refused(err) != nil || fromSystem(err)):
 		return request.Err.Error()
-	case answered(err) || fromSystem(err):
+	case refused(err) != nil || fromSystem(err):
 		return err.Error()
 	case isRequest:
 		return words(request.Err.Error())
@@ -78,10 +96,17 @@ func Explain(err error) string {
 	return words(err.Error())
 }
 
-// answered tells a refusal of our own transport from having no answer.
-func answered(err error) bool {
-	var refusal interface{ Answered() bool }
-	return errors.As(err, &refusal) && refusal.Answered()
+// refusal is an answer that package kube does not believe. Its text is ours.
+type refusal interface {
+	error
+	// Reached says whether what answered may be the cluster at all.
+	Reached() bool
+}
+
+func refused(err error) refusal {
+	var r refusal
+	errors.As(err, &r)
+	return r
 }
 
 // fromSystem says whether an error is Go's own, of an address, a dial, TLS or a file.
@@ -109,31 +134,4 @@ func timedOut(err error) bool {
 func disconnected(err error) bool {
 	var request *url.Error
 	return errors.As(err, &request) || fromSystem(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err)
-}
-
-// A word, perhaps of several, as in a name or a path; or an abbreviation.
-var word = regexp.MustCompile(`^([A-Z]?[a-z]+([-.:/][a-z]+)*|[A-Z]{2,5})?$`)
-
-const (
-	punctuation = `"'()[]{}<>,.:;`
-	longestWord = 63
-	mostWords   = 60
-	leftOut     = "…"
-)
-
-// words keeps the plain words of a text that somebody else made. A key, or a
-// part of one, has digits or mixed case, whatever it is written as.
-func words(text string) string {
-	var kept []string
-	for field := range strings.FieldsSeq(text) {
-		if len(kept) == mostWords {
-			return strings.Join(append(kept, leftOut), " ")
-		}
-		if bare := strings.Trim(field, punctuation); len(bare) <= longestWord && word.MatchString(bare) {
-			kept = append(kept, field)
-		} else if len(kept) == 0 || kept[len(kept)-1] != leftOut {
-			kept = append(kept, leftOut)
-		}
-	}
-	return strings.Join(kept, " ")
 }

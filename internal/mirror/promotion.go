@@ -64,8 +64,8 @@ func (c Copy) Rival(src Source) Owner {
 	return rival
 }
 
-// Whose says in a few words whose Secret the copy is.
-func (c Copy) Whose() string {
+// Whose says in a few words whose Secret the copy is, as it may be shown beside src.
+func (c Copy) Whose(src Source) string {
 	mark, stamp := c.mark(), c.claims.stamp
 	switch {
 	case c.secret == nil:
@@ -73,9 +73,9 @@ func (c Copy) Whose() string {
 	case len(c.claims.unreadable) > 0:
 		return "of an owner that cannot be read"
 	case mark != Owner{} && mark.Term > stamp.Term:
-		return fmt.Sprintf("the main %s, term %d", mark.Region, mark.Term)
+		return fmt.Sprintf("the main %s, term %d", c.redact(src, mark.Region), mark.Term)
 	case stamp != Owner{}:
-		return fmt.Sprintf("a copy of %s, term %d", stamp.Region, stamp.Term)
+		return fmt.Sprintf("a copy of %s, term %d", c.redact(src, stamp.Region), stamp.Term)
 	}
 	return "nobody's"
 }

@@ -50,7 +50,7 @@ func ReadSource(s *corev1.Secret) Source {
 	case err != nil:
 		src.state, src.detail = SourceRefused, err.Error()
 	case standby:
-		src.state, src.owner, src.detail = SourceStandby, stamp, "copy of "+stamp.Region
+		src.state, src.owner, src.detail = SourceStandby, stamp, "copy of "+src.redact(stamp.Region)
 	case len(src.claims.unreadable) > 0:
 		src.state = SourceUnpromoted
 		src.detail = "its annotations " + strings.Join(src.claims.unreadable, ", ") + " cannot be read"
@@ -85,6 +85,17 @@ func (s Source) Keys() keyset.Set { return s.set }
 
 // Fingerprints are the fingerprints of the keys as a stamp has them.
 func (s Source) Fingerprints() string { return s.prints }
+
+// redact is a text that somebody else made, as it may be shown beside the source.
+func (s Source) redact(text string) string { return Copy{}.redact(s, text) }
+
+// data is the Secret's, whether or not it is a key set.
+func (s Source) data() map[string][]byte {
+	if s.secret == nil {
+		return nil
+	}
+	return s.secret.Data
+}
 
 // UID of the Secret, "" where there is none.
 func (s Source) UID() types.UID {

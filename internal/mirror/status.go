@@ -6,6 +6,9 @@ import (
 	"github.com/fernetcast/fernetcast/internal/keyset"
 )
 
+// mostShownKeys bounds what is shown of a Secret that is no key set.
+const mostShownKeys = 200
+
 // Status is what is known of source and remotes: the document of /statusz and
 // of status -o json. Fields are added, never renamed; what is not known is null,
 // or "" for a text.
@@ -34,7 +37,9 @@ type SourceStatus struct {
 
 // RemoteStatus is one remote's part of a [Status].
 type RemoteStatus struct {
-	Name                  string              `json:"name"`
+	Name string `json:"name"`
+	// Namespace is where its Secret is.
+	Namespace             string              `json:"namespace"`
 	Server                string              `json:"server"`
 	State                 State               `json:"state"`
 	Reason                Reason              `json:"reason"`
@@ -62,7 +67,7 @@ func (s Status) Well() bool {
 // late, "" if it could.
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
-		Region: s.owner.Region, Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
+		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
 		State: s.State(), Detail: s.detail, RotatedAt: s.rotatedAt(), Keys: s.set.Fingerprints(),
 	}
 	if s.owner.Term > 0 {
@@ -76,7 +81,7 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	}
 	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
 	if trouble != "" {
-		st.Detail, st.Stale = trouble, true
+		st.Detail, st.Stale = s.redact(trouble), true
 	}
 	return st
 }
@@ -91,11 +96,15 @@ func (s Source) warning() string {
 
 // Status tells what was decided of the copy, and what it is against src.
 func (c Copy) Status(src Source, d Decision) RemoteStatus {
-	return RemoteStatus{
-		Name: c.remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
+	st := RemoteStatus{
+		Name: c.place.Remote, Namespace: c.place.Namespace, State: d.State, Reason: d.Reason, Detail: d.Detail,
 		Primary: primary(c.prints), Behind: generations(src.set.Fingerprints(), c.prints),
 		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
 	}
+	if len(c.prints) > mostShownKeys {
+		st.Keys = nil
+	}
+	return st
 }
 
 func primary(p keyset.Fingerprints) *int {

@@ -2,7 +2,6 @@ package model_test
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,7 +31,7 @@ type feed struct {
 var errDown = apierrors.NewServiceUnavailable("down")
 
 // Get implements watcher.Secrets.
-func (f *feed) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*corev1.Secret, error) {
+func (f *feed) Get(ctx context.Context, _ string) (*corev1.Secret, error) {
 	s, err := f.world.ask(ctx, "GET "+f.cluster.name, nil, f.cluster.get)
 	f.answered(s, err)
 	return s, err
@@ -46,39 +45,34 @@ func (f *feed) answered(s *corev1.Secret, err error) {
 	}
 }
 
-// List implements watcher.Secrets. The reflector lists by WATCH, and by LIST
-// only where that failed.
-func (f *feed) List(context.Context, metav1.ListOptions) (*corev1.SecretList, error) {
+// List implements watcher.Secrets. It may come from the API server's own watch
+// cache, and be as old as what the reflector has had before.
+func (f *feed) List(_ context.Context, _ string, opts metav1.ListOptions) (*corev1.SecretList, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	if f.broken {
 		return nil, errDown
 	}
-	return nil, errors.New("it can be watched, and is listed")
+	at := f.cluster.version
+	if from, _ := strconv.Atoi(opts.ResourceVersion); f.stale && from > 0 {
+		at = from
+	}
+	list := &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(at)}}
+	if there := f.cluster.at(at); there != nil {
+		list.Items = append(list.Items, *there)
+	}
+	return list, nil
 }
 
-// Watch implements watcher.Secrets.
-func (f *feed) Watch(_ context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+// Watch implements watcher.Secrets. It goes on from a version.
+func (f *feed) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watch.Interface, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	if f.broken {
 		return nil, errDown
 	}
 	f.stream = &stream{events: make(chan watch.Event, 2)}
-	from, _ := strconv.Atoi(opts.ResourceVersion)
-	if opts.SendInitialEvents == nil { // it goes on where it was
-		f.at = from
-		return f.stream, nil
-	}
-	if f.at = f.cluster.version; f.stale && from > 0 {
-		f.at = from
-	}
-	if there := f.cluster.at(f.at); there != nil {
-		f.stream.events <- watch.Event{Type: watch.Added, Object: there}
-	}
-	f.stream.events <- watch.Event{Type: watch.Bookmark, Object: &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		ResourceVersion: strconv.Itoa(f.at), Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
-	}}}
+	f.at, _ = strconv.Atoi(opts.ResourceVersion)
 	return f.stream, nil
 }
 

@@ -36,7 +36,7 @@ func (d dropped) readCopy(remote string, home *cluster, s *corev1.Secret) mirror
 			}
 		}
 	}
-	return mirror.ReadCopy(remote, s)
+	return mirror.ReadCopy(mirror.Place{Remote: remote, Namespace: "openstack", Secret: secretName}, s)
 }
 
 // without is a Secret without some of its annotations.

@@ -3,8 +3,10 @@ package model_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
@@ -21,27 +23,24 @@ type replica struct {
 	ctx    context.Context
 	kill   context.CancelFunc
 	runs   bool
-	source *watcher.Watcher[mirror.Source]
+	source *watcher.Watcher
 	home   *feed
 	links  map[*cluster]*link
 }
-
-// noTimeout: requests hang for as long as the story wants.
-const noTimeout = 1000 * time.Hour
 
 func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
 	r := &replica{world: w, name: name, region: region, runs: runs, links: map[*cluster]*link{}}
 	r.ctx, r.kill = context.WithCancel(w.ctx)
 	r.home = &feed{world: w, cluster: region}
-	r.source = watcher.New(r.home, secretName, watcher.Options[mirror.Source]{
-		Timeout: noTimeout,
+	r.source = watcher.New(watcher.Options{
+		Secrets: r.home, Name: secretName, Log: slog.New(slog.DiscardHandler),
 		Parse: func(s *corev1.Secret) mirror.Source {
 			r.home.seen = s
 			return w.without.readSource(s)
 		},
 	})
 	if runs {
-		go r.source.Run(r.ctx)
+		go r.source.Run(r.ctx, func() {})
 		w.settle()
 	}
 	return r
@@ -51,9 +50,9 @@ func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
 type link struct {
 	replica *replica
 	feed    *feed
-	copy    *watcher.Watcher[mirror.Copy]
-	busy    *process // the one worker that may deal with it
-	known   types.UID
+	*clusters.Follower
+	busy  *process // the one worker that may deal with it
+	known types.UID
 }
 
 func (r *replica) link(to *cluster) *link {
@@ -62,16 +61,13 @@ func (r *replica) link(to *cluster) *link {
 	}
 	w := r.world
 	l := &link{replica: r, feed: &feed{world: w, cluster: to}}
-	l.copy = watcher.New(l.feed, secretName, watcher.Options[mirror.Copy]{
-		Timeout: noTimeout,
-		Parse: func(s *corev1.Secret) mirror.Copy {
-			l.feed.seen = s
-			return w.without.readCopy(to.name, r.region, s)
-		},
-	})
+	l.Follower = clusters.NewFollower(l.feed, secretName, func(s *corev1.Secret) mirror.Copy {
+		l.feed.seen = s
+		return w.without.readCopy(to.name, r.region, s)
+	}, slog.New(slog.DiscardHandler))
 	r.links[to] = l
 	if r.runs {
-		go l.copy.Run(r.ctx)
+		go l.Run(r.ctx, func() {}, func(time.Time) {})
 		w.settle()
 	}
 	return l
@@ -86,12 +82,6 @@ func (r *replica) feeds() []*feed {
 	}
 	return all
 }
-
-// Copy implements pusher.Remote.
-func (l *link) Copy() (mirror.Copy, bool) { return l.copy.Seen() }
-
-// Look implements pusher.Remote.
-func (l *link) Look(ctx context.Context) (mirror.Copy, error) { return l.copy.Get(ctx) }
 
 // Address implements pusher.Remote.
 func (l *link) Address() string { return "https://" + l.feed.cluster.name }
@@ -121,9 +111,7 @@ func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error
 		return mirror.Copy{}, fmt.Errorf("writing Secret %s: %w", secretName, err)
 	}
 	l.feed.answered(written, nil)
-	l.copy.Wrote(written)
-	seen, _ := l.copy.Seen()
-	return seen, nil
+	return l.Wrote(written), nil
 }
 
 // sourceFor is where a sync gets its keys.
@@ -136,7 +124,7 @@ func (r *replica) sourceFor() pusher.Source {
 
 // cached is a source whose live read is not live.
 type cached struct {
-	*watcher.Watcher[mirror.Source]
+	*watcher.Watcher
 }
 
 // Get implements pusher.Source, and should not be believed.

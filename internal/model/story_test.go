@@ -174,12 +174,12 @@ func (w *world) catchUp(r *replica) {
 		for f.bring() {
 		}
 	}
-	if _, sure := r.source.Seen(); sure {
+	if _, fresh := r.source.Seen(); fresh {
 		w.judgeView(r.name, r.home)
 	}
 	for _, c := range w.clusters {
 		if l := r.links[c]; l != nil {
-			if _, sure := l.copy.Seen(); sure {
+			if _, fresh := l.Copy(); fresh {
 				w.judgeView(r.name, l.feed)
 			}
 		}
@@ -187,7 +187,7 @@ func (w *world) catchUp(r *replica) {
 }
 
 func (w *world) judgeView(name string, f *feed) {
-	if f.seen != f.cluster.now {
+	if version(f.seen) != version(f.cluster.now) {
 		w.breaks(rightView, "%s is sure that %s is %s, and it is %s", name, f.cluster.name, describe(f.seen), describe(f.cluster.now))
 	}
 }

@@ -5,7 +5,7 @@
 // such a Secret. pgregory.net/rapid draws what happens, in which order.
 //
 // What is driven is the program's own: watcher.Watcher with client-go's
-// reflector behind it, pusher.Sync, mirror's reading and deciding. Only the
+// informer behind it, clusters.Follower with its reflector, pusher.Sync, mirror's reading and deciding. Only the
 // clusters' clients are the model's, which do what package clusters does.
 //
 // Nothing runs at the same time by chance. The world is a synctest bubble: each
@@ -137,7 +137,7 @@ func (w *world) settle() {
 // wait lets time pass, more than any watch takes to be tried again.
 func (w *world) wait() {
 	w.mu.Unlock()
-	time.Sleep(10 * time.Second)
+	time.Sleep(3 * time.Minute)
 	synctest.Wait()
 	w.mu.Lock()
 }

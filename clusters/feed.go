@@ -1,0 +1,95 @@
+package clusters
+
+import (
+	"errors"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// watchAnswered tells of a remote that answers again.
+func (f *Follower) watchAnswered() {
+	f.mu.Lock()
+	down, answered := f.down, f.answered
+	f.down = time.Time{}
+	f.mu.Unlock()
+	if !down.IsZero() {
+		answered(down)
+	}
+}
+
+// watchFailed has the remote read at the first failure: what changes from now
+// on may not be told.
+func (f *Follower) watchFailed(err error) {
+	f.mu.Lock()
+	first := !f.unsteady
+	f.unsteady = true
+	if f.down.IsZero() && !errors.Is(err, kube.ErrShort) && mirror.FailureOf(err).State == mirror.StateUnreachable {
+		f.down = time.Now()
+	}
+	f.mu.Unlock()
+	if first {
+		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "error", err)
+		f.markStale()
+	}
+}
+
+func (f *Follower) watchSteady() {
+	f.mu.Lock()
+	again := f.unsteady
+	f.unsteady = false
+	f.mu.Unlock()
+	if again {
+		f.log.Info("the remote is watched again")
+	}
+}
+
+func (f *Follower) markStale() {
+	f.view.MarkStale()
+	f.notify()
+}
+
+func (f *Follower) notify() {
+	f.mu.Lock()
+	changed := f.changed
+	f.mu.Unlock()
+	changed()
+}
+
+func (f *Follower) watched(secret *corev1.Secret, version string) {
+	if f.view.Watched(secret, version) {
+		f.notify()
+	}
+}
+
+// store is where the reflector puts what it sees. It never fails: the reflector
+// would log the whole Secret.
+type store struct{ f *Follower }
+
+func (s store) Add(obj any) error    { return s.Update(obj) }
+func (s store) Resync() error        { return nil }
+func (s store) Update(obj any) error { return s.put(obj, false) }
+func (s store) Delete(obj any) error { return s.put(obj, true) }
+
+func (s store) put(obj any, deleted bool) error {
+	secret, ok := obj.(*corev1.Secret)
+	switch {
+	case !ok:
+	case deleted:
+		s.f.watched(nil, secret.ResourceVersion) // of the deletion
+	default:
+		s.f.watched(secret, secret.ResourceVersion)
+	}
+	return nil
+}
+
+// Replace implements [cache.ReflectorStore]. A list holds the one Secret, or none.
+func (s store) Replace(list []any, version string) error {
+	if len(list) > 0 {
+		return s.Update(list[0])
+	}
+	s.f.watched(nil, version)
+	return nil
+}

@@ -1,0 +1,120 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/connrotation"
+	"k8s.io/client-go/util/flowcontrol"
+)
+
+const (
+	dialTimeout   = 5 * time.Second
+	dialKeepAlive = 30 * time.Second
+	// maxHeader bounds an answer's headers, in bytes.
+	maxHeader = 32 << 10
+	// receiveBuffer is how much of an answer HTTP/2 takes from the server before it
+	// is read, in bytes for each request.
+	receiveBuffer = 256 << 10
+	// readsPerSecond and readsAtOnce limit the reads that a remote can provoke.
+	readsPerSecond, readsAtOnce = 5, 50
+	// headerTable is the size, in bytes, of HTTP/2's two header compression tables:
+	// so small that they stay empty. Two of 4 KiB are much of a remote's memory, and
+	// save little between two requests a minute.
+	headerTable = 1
+	// remotePing is how long a remote's connection is silent before it is pinged. It
+	// is the watch alone that waits for that: a request has its own deadline. The
+	// pings of a thousand remotes would else be most of what an idle process does.
+	remotePing = 30 * time.Second
+)
+
+// Options are a [Client]'s.
+type Options struct {
+	UserAgent string
+	// Timeout bounds each request, and the wait for a WATCH's answer.
+	Timeout time.Duration
+	// Remote says that the cluster is one of many and a stranger: its reads are
+	// limited, and its connection costs little while it is idle.
+	Remote bool
+}
+
+// Client is a client of one cluster, on connections of its own. It may be used
+// concurrently.
+type Client struct {
+	core    corev1client.CoreV1Interface
+	timeout time.Duration
+	dialer  *connrotation.Dialer
+	closed  atomic.Bool
+	clock   clock
+}
+
+// New makes a client for the cluster of cfg, which it changes. Nothing is sent.
+func New(cfg *rest.Config, opts Options) (*Client, error) {
+	c := &Client{timeout: opts.Timeout, dialer: connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)}
+	if cfg.Proxy == nil { // client-go keeps the transports of configs without one for ever
+		cfg.Proxy = http.ProxyFromEnvironment
+	}
+	cfg.Dial = c.dial
+	cfg.UserAgent = opts.UserAgent
+	cfg.QPS = -1                           // the transport has the limit, for WATCHes too
+	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
+	cfg.ContentType = mediaType
+	cfg.AcceptContentTypes = mediaType
+	cfg.DisableCompression = true
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		t := &transport{next: bounded(next, opts.Remote), clock: &c.clock, reset: c.dialer.CloseAll}
+		if opts.Remote {
+			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
+		}
+		return t
+	})
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.core, err = corev1client.NewForConfigAndClient(cfg, client)
+	return c, err
+}
+
+// bounded limits what net/http takes of an answer by itself. The transport is
+// net/http's own because the config has a Proxy function.
+func bounded(transport http.RoundTripper, remote bool) http.RoundTripper {
+	if t, ok := transport.(*http.Transport); ok {
+		t.MaxResponseHeaderBytes = maxHeader
+		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer}
+		if remote {
+			t.HTTP2.MaxDecoderHeaderTableSize, t.HTTP2.MaxEncoderHeaderTableSize = headerTable, headerTable
+			t.HTTP2.SendPingTimeout = remotePing
+		}
+	}
+	return transport
+}
+
+// dial opens a connection, unless the client is closed: one that was being
+// opened then would never be closed.
+func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.closed.Load() {
+		return nil, net.ErrClosed
+	}
+	conn, err := c.dialer.DialContext(ctx, network, address)
+	if err == nil && c.closed.Load() {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
+	return conn, err
+}
+
+// Close closes all connections for good. Each request fails from now on.
+func (c *Client) Close() {
+	c.closed.Store(true)
+	c.dialer.CloseAll()
+}
+
+// Clock is the server's time at its last answer, to the second; false where it
+// has told none.
+func (c *Client) Clock() (time.Time, bool) { return c.clock.now() }

@@ -1,0 +1,71 @@
+package kube
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// watchBytes is how many bytes a second are taken from a watch, and at once: a
+	// flood of events waits in the server's own socket.
+	watchBytes = 1 << 20
+	// eventCost is what an event counts at least, in bytes: what it costs to be
+	// decoded does not depend on its size alone.
+	eventCost = 4 << 10
+	// lengthBytes begin each event (apimachinery's length-delimited framer).
+	lengthBytes = 4
+)
+
+// frames is the body of a watch. It hands on one event at a time, checked.
+type frames struct {
+	io.ReadCloser
+	ctx     context.Context
+	want    asked
+	limiter *rate.Limiter
+	ready   []byte // of the event that was checked, what was not read yet
+	err     error
+}
+
+func newFrames(ctx context.Context, body io.ReadCloser) *frames {
+	want, _ := ctx.Value(askedKey{}).(asked)
+	return &frames{ReadCloser: body, ctx: ctx, want: want, limiter: rate.NewLimiter(watchBytes, watchBytes)}
+}
+
+// Read implements [io.Reader].
+func (f *frames) Read(p []byte) (int, error) {
+	if len(f.ready) == 0 && f.err == nil {
+		f.err = f.next()
+	}
+	if f.err != nil {
+		return 0, f.err
+	}
+	n := copy(p, f.ready)
+	f.ready = f.ready[n:]
+	return n, nil
+}
+
+// next takes the next event.
+func (f *frames) next() error {
+	var length [lengthBytes]byte
+	if _, err := io.ReadFull(f.ReadCloser, length[:]); err != nil {
+		return err
+	}
+	size := int(binary.BigEndian.Uint32(length[:]))
+	if size > maxAnswer {
+		return errTooLarge
+	}
+	for cost := max(size, eventCost); cost > 0; cost -= watchBytes {
+		if err := f.limiter.WaitN(f.ctx, min(cost, watchBytes)); err != nil {
+			return err
+		}
+	}
+	event := append(length[:], make([]byte, size)...)
+	if _, err := io.ReadFull(f.ReadCloser, event[lengthBytes:]); err != nil {
+		return err
+	}
+	f.ready = event
+	return f.want.checkEvent(event[lengthBytes:])
+}

@@ -1,0 +1,107 @@
+package kube
+
+import (
+	"context"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// Secrets are the Secrets of one namespace. Each request has a deadline. An
+// absent Secret is the error that [apierrors.IsNotFound] tells.
+type Secrets struct {
+	client    corev1client.SecretInterface
+	namespace string
+	timeout   time.Duration
+}
+
+// Secrets are those of a namespace.
+func (c *Client) Secrets(namespace string) *Secrets {
+	return &Secrets{c.core.Secrets(namespace), namespace, c.timeout}
+}
+
+// ask is the context of a request for the named Secret.
+func (s *Secrets) ask(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, askedKey{}, asked{s.namespace, name})
+}
+
+// Get reads a Secret from etcd.
+func (s *Secrets) Get(ctx context.Context, name string) (*corev1.Secret, error) {
+	ctx, cancel := context.WithTimeout(s.ask(ctx, name), s.timeout)
+	defer cancel()
+	return s.client.Get(ctx, name, metav1.GetOptions{}) // no resourceVersion: not from a cache
+}
+
+// Update replaces a Secret by compare-and-swap: it has to carry the
+// resourceVersion and the uid of what was read. Without a resourceVersion an
+// API server overwrites blindly.
+func (s *Secrets) Update(ctx context.Context, secret *corev1.Secret, manager string) (*corev1.Secret, error) {
+	ctx, cancel := context.WithTimeout(s.ask(ctx, secret.Name), s.timeout)
+	defer cancel()
+	return s.client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
+}
+
+// Create makes an absent Secret, and is a conflict where there is one. It is a
+// server-side apply, because RBAC can limit its verbs to one name, and a POST's
+// not; resourceVersion 1 is never that of a Secret that exists.
+func (s *Secrets) Create(ctx context.Context, secret *corev1.Secret, manager string) (*corev1.Secret, error) {
+	ctx, cancel := context.WithTimeout(s.ask(ctx, secret.Name), s.timeout)
+	defer cancel()
+	apply := corev1apply.Secret(secret.Name, s.namespace).
+		WithResourceVersion("1").
+		WithAnnotations(secret.Annotations).
+		WithType(secret.Type).
+		WithData(secret.Data)
+	return s.client.Apply(ctx, apply, metav1.ApplyOptions{FieldManager: manager})
+}
+
+// List lists the one Secret of that name, as RBAC by resourceName allows it.
+func (s *Secrets) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
+	ctx, cancel := context.WithTimeout(s.ask(ctx, name), s.timeout)
+	defer cancel()
+	opts.FieldSelector = only(name)
+	opts.Limit, opts.Continue = 0, "" // one Secret is one page
+	return s.client.List(ctx, opts)
+}
+
+// Watch watches the one Secret of that name. The deadline is for the answer;
+// the events may take as long as they like.
+func (s *Secrets) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
+	ctx, cancel := context.WithCancelCause(s.ask(ctx, name))
+	late := time.AfterFunc(s.timeout, func() { cancel(context.DeadlineExceeded) })
+	defer late.Stop()
+	var answered atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { answered.Store(true) }})
+	opts.FieldSelector = only(name)
+	events, err := s.client.Watch(ctx, opts)
+	if err == nil && !answered.Load() { // client-go takes a lost connection for a watch without events
+		err = errNoAnswer
+	}
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	return stream{events, cancel}, nil
+}
+
+func only(name string) string {
+	return fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+}
+
+// stream is a watch that releases its context when it is stopped.
+type stream struct {
+	watch.Interface
+	cancel context.CancelCauseFunc
+}
+
+func (s stream) Stop() {
+	s.cancel(nil)
+	s.Interface.Stop()
+}

@@ -1,0 +1,143 @@
+package kube
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/flowcontrol"
+)
+
+const (
+	// maxAnswer bounds an answer's body, and each event of a watch, in bytes. A
+	// Secret holds 1 MiB.
+	maxAnswer = 2 << 20
+	// maxError bounds the body of an error.
+	maxError = 64 << 10
+)
+
+// Refusal is an answer that is not believed. Its text holds nothing that the
+// server made.
+type Refusal struct {
+	text    string
+	reached bool
+}
+
+func (r *Refusal) Error() string { return r.text }
+
+// Reached says whether what answered may be the cluster at all: the 404 page of
+// a load balancer is not.
+func (r *Refusal) Reached() bool { return r.reached }
+
+var (
+	errTooLarge   = &Refusal{"the server's answer is larger than 2 MiB", true}
+	errNoAnswer   = &Refusal{"the watch was not answered", false}
+	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
+)
+
+// asked is what a request asks for.
+type asked struct{ namespace, name string }
+
+type askedKey struct{}
+
+// transport stands between client-go and the server. It limits reads, bounds
+// what is read, passes on only answers that are believed, and closes all
+// connections where a request found no answer by its deadline: client-go would
+// use them again. It takes Retry-After out of the hands of client-go, which
+// would sleep through it, and notes the server's clock.
+type transport struct {
+	next  http.RoundTripper
+	clock *clock
+	reset func()
+	reads flowcontrol.RateLimiter // nil: no limit
+}
+
+// RoundTrip implements [http.RoundTripper]. An answer with an error code comes
+// back as an API status error, or as a [Refusal].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	if t.reads != nil && req.Method == http.MethodGet {
+		if err := t.reads.Wait(ctx); err != nil {
+			return nil, fmt.Errorf("%w: too many reads were needed there", context.DeadlineExceeded)
+		}
+	}
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		t.resetWhereLate(ctx)
+		return nil, err
+	}
+	t.clock.read(resp.Header)
+	if req.URL.Query().Has("watch") && resp.StatusCode == http.StatusOK {
+		if !isProtobuf(resp.Header) {
+			return nil, errors.Join(&Refusal{"the server answers a watch with " + describe(resp.Header, nil), true}, resp.Body.Close())
+		}
+		resp.Body = newFrames(ctx, resp.Body)
+		return resp, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	closed := resp.Body.Close()
+	if err != nil {
+		t.resetWhereLate(ctx)
+		return nil, err
+	}
+	if closed != nil {
+		return nil, closed
+	}
+	if err := judge(req, resp, body); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+func (t *transport) resetWhereLate(ctx context.Context) {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		t.reset()
+	}
+}
+
+// judge says why an answer is not to be passed on.
+func judge(req *http.Request, resp *http.Response, body []byte) error {
+	switch code := resp.StatusCode; {
+	case len(body) > maxAnswer:
+		return errTooLarge
+	case code < http.StatusOK || code == http.StatusNoContent:
+		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
+	case code < http.StatusMultipleChoices:
+		want, _ := req.Context().Value(askedKey{}).(asked)
+		return want.check(resp.Header, body)
+	case code < http.StatusBadRequest:
+		return errRedirected
+	}
+	return statusError(req, resp, body)
+}
+
+// statusError is the error of an answer with an error code. Code and reason
+// agree in it: the server's own reason could be any. A 404 and a 409 are news of
+// a Secret, so they count only where an API server gave them for it.
+func statusError(req *http.Request, resp *http.Response, body []byte) error {
+	code, want := resp.StatusCode, asked{}
+	want, _ = req.Context().Value(askedKey{}).(asked)
+	st, proto := readStatus(resp.Header, body)
+	switch {
+	case code == http.StatusNotFound && !(proto && int(st.Code) == code && st.Details != nil),
+		code == http.StatusConflict && !(proto && int(st.Code) == code):
+		return &Refusal{fmt.Sprintf("%d, with %s: that is no API server's answer", code, describe(resp.Header, body)), false}
+	case code == http.StatusNotFound && (st.Details.Kind != "secrets" || st.Details.Name != want.name):
+		return &Refusal{"404 for something else than the Secret: does its namespace exist?", true}
+	}
+	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		seconds = 0 // a date: the back-off's own wait is enough
+	}
+	failure := apierrors.NewGenericServerResponse(code, req.Method, schema.GroupResource{Resource: "secrets"}, want.name, "", seconds, true)
+	failure.ErrStatus.Message = cmp.Or(st.Message, http.StatusText(code))
+	return failure
+}

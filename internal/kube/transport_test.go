@@ -1,0 +1,179 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	reached := make(chan string, 1)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached <- r.Header.Get("Authorization") }))
+	t.Cleanup(elsewhere.Close)
+	client := serve(t, 10*time.Second, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+	})
+	if _, err := client.Secrets(namespace).Update(t.Context(), good(), "test"); !errors.Is(err, errRedirected) {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case token := <-reached:
+		t.Errorf("the redirect was followed, with %q", token)
+	default:
+	}
+}
+
+// A server's Retry-After comes back at once, for the back-off to heed.
+func TestRetryAfterIsNotSleptThrough(t *testing.T) {
+	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		var requests atomic.Int32
+		client := serve(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+			requests.Add(1)
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(code)
+		})
+		_, err := client.Secrets(namespace).Get(t.Context(), name)
+		seconds, asked := apierrors.SuggestsClientDelay(err)
+		var status apierrors.APIStatus
+		if !asked || seconds != 3600 || !errors.As(err, &status) || int(status.Status().Code) != code {
+			t.Errorf("%d: error %v asks for %d s", code, err, seconds)
+		}
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%d: %d requests", code, n)
+		}
+	}
+}
+
+// An answer without an end, and one whose headers have none, are cut.
+func TestEndlessAnswerIsCut(t *testing.T) {
+	for what, handler := range map[string]http.HandlerFunc{
+		"body": func(w http.ResponseWriter, r *http.Request) {
+			for chunk := []byte(strings.Repeat("x", 1<<16)); r.Context().Err() == nil; {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		},
+		"headers": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("x", 2*maxHeader))
+		},
+		"early hints": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("x", maxHeader/4))
+			for i := 0; i < 1000 && r.Context().Err() == nil; i++ {
+				w.WriteHeader(http.StatusEarlyHints)
+			}
+		},
+	} {
+		client := serve(t, 30*time.Second, handler)
+		_, err := client.Secrets(namespace).Update(t.Context(), good(), "test")
+		if err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: error %v", what, err)
+		}
+		if what == "body" && !errors.Is(err, errTooLarge) {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+}
+
+// A server that took the request and says nothing loses its connection at the
+// deadline, so that the next request dials again. Over HTTP/2 the end of the
+// request alone would keep it. So does one that stops in the middle of an answer.
+func TestTimedOutConnectionIsClosed(t *testing.T) {
+	for what, handler := range map[string]http.HandlerFunc{
+		"no answer": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"half of one": func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+	} {
+		for verb, send := range map[string]func(*Secrets) error{
+			"GET":   func(s *Secrets) error { _, err := s.Get(t.Context(), name); return err },
+			"PUT":   func(s *Secrets) error { _, err := s.Update(t.Context(), good(), "test"); return err },
+			"LIST":  func(s *Secrets) error { _, err := s.List(t.Context(), name, metav1.ListOptions{}); return err },
+			"WATCH": func(s *Secrets) error { _, err := s.Watch(t.Context(), name, metav1.ListOptions{}); return err },
+		} {
+			if verb == "WATCH" && what == "half of one" {
+				continue // its events may take their time
+			}
+			closed := make(chan struct{}, 8)
+			client := serve(t, time.Second, handler, func(state http.ConnState) {
+				if state == http.StateClosed {
+					closed <- struct{}{}
+				}
+			})
+			if err := send(client.Secrets(namespace)); err == nil {
+				t.Errorf("%s, %s: no error", verb, what)
+			}
+			select {
+			case <-closed:
+			case <-time.After(20 * time.Second):
+				t.Errorf("%s, %s: the connection stays open", verb, what)
+			}
+		}
+	}
+}
+
+// What is closed for good dials no more: a request of a remote that was removed
+// meanwhile would leave a connection that nobody closes.
+func TestClosedClientDialsNoMore(t *testing.T) {
+	var dialled atomic.Int32
+	client := serve(t, 10*time.Second, answer(http.StatusOK, mediaType, encode(good())), func(state http.ConnState) {
+		if state == http.StateNew {
+			dialled.Add(1)
+		}
+	})
+	secrets := client.Secrets(namespace)
+	if _, err := secrets.Get(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	before := dialled.Load()
+	// Not a GET: client-go tries that again, ten times in ten seconds.
+	if _, err := secrets.Update(t.Context(), good(), "test"); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+	if n := dialled.Load(); n != before {
+		t.Errorf("%d connections were made after the end", n-before)
+	}
+}
+
+// However often a remote is read, it is read at most 50 times at once and then 5
+// times a second; writes do not wait.
+func TestReadsAreLimited(t *testing.T) {
+	var reads, writes atomic.Int32
+	client := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
+		count := &reads
+		if r.Method != http.MethodGet {
+			count = &writes
+		}
+		count.Add(1)
+		answer(http.StatusOK, mediaType, encode(good()))(w, r)
+	})
+	secrets := client.Secrets(namespace)
+	began := time.Now()
+	var last error
+	for range 3 * readsAtOnce {
+		if _, last = secrets.Get(t.Context(), name); last != nil {
+			break
+		}
+		if _, err := secrets.Update(t.Context(), good(), "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	most := readsAtOnce + int32(readsPerSecond*(time.Since(began).Seconds()+1))
+	if n := reads.Load(); n > most || n < readsAtOnce {
+		t.Errorf("%d reads in %v, want %d at most", n, time.Since(began), most)
+	}
+	if last != nil && !errors.Is(last, context.DeadlineExceeded) {
+		t.Errorf("a read that would wait for too long: %v", last)
+	}
+}

@@ -1,0 +1,169 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Which events of a watch are passed on.
+func TestEvents(t *testing.T) {
+	status := &metav1.Status{Code: http.StatusGone, Reason: metav1.StatusReasonExpired}
+	bookmark := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "9"}}
+	for name, tc := range map[string]struct {
+		contentType string
+		body        []byte
+		want        watch.EventType // ERROR also for what is not believed
+	}{
+		"added":               {"", event(watch.Added, good()), watch.Added},
+		"deleted":             {"", event(watch.Deleted, good()), watch.Deleted},
+		"bookmark":            {"", event(watch.Bookmark, bookmark), watch.Bookmark},
+		"expired":             {"", event(watch.Error, status), watch.Error},
+		"another Secret":      {"", event(watch.Added, good(func(s *corev1.Secret) { s.Name = "other" })), watch.Error},
+		"no identity":         {"", event(watch.Modified, bookmark), watch.Error},
+		"a ConfigMap":         {"", event(watch.Added, &corev1.ConfigMap{}), watch.Error},
+		"a Status, added":     {"", event(watch.Added, status), watch.Error},
+		"too many parts":      {"", event(watch.Added, good(func(s *corev1.Secret) { s.OwnerReferences = make([]metav1.OwnerReference, maxParts) })), watch.Error},
+		"a large Status":      {"", event(watch.Error, &metav1.Status{Message: strings.Repeat("x", maxError)}), watch.Error},
+		"too large":           {"", binary.BigEndian.AppendUint32(nil, 1<<31-1), watch.Error},
+		"JSON under protobuf": {"", []byte(strings.Repeat("\n", 1<<16)), watch.Error},
+		"no object":           {"", framed(watch.Added, nil), watch.Error},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := serve(t, 10*time.Second, func(w http.ResponseWriter, r *http.Request) {
+				answer(http.StatusOK, mediaType+";stream=watch", tc.body)(w, r)
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})
+			events, err := client.Secrets(namespace).Watch(t.Context(), "keystone-fernet-keys", metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer events.Stop()
+			got := <-events.ResultChan()
+			if got.Type != tc.want {
+				t.Errorf("event %s %T", got.Type, got.Object)
+			}
+		})
+	}
+}
+
+// A watch that is not in protobuf is none, whatever else is said of it.
+func TestWatchInOtherForms(t *testing.T) {
+	for _, contentType := range []string{"application/json", "application/json;stream=watch", "text/html", "", "application/vnd.kubernetes.protobuf+json"} {
+		client := serve(t, 10*time.Second, answer(http.StatusOK, contentType, bytes.Repeat([]byte("\n"), 1<<20)))
+		_, err := client.Secrets(namespace).Watch(t.Context(), name, metav1.ListOptions{})
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || !refusal.Reached() {
+			t.Errorf("%q: error %v", contentType, err)
+		}
+	}
+}
+
+// A lost connection is no watch that was answered.
+func TestLostWatch(t *testing.T) {
+	client := serve(t, time.Second, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	if _, err := client.Secrets(namespace).Watch(t.Context(), name, metav1.ListOptions{}); err == nil {
+		t.Error("no error")
+	}
+}
+
+// A flood of events is taken at a bounded pace.
+func TestFloodOfEvents(t *testing.T) {
+	one := event(watch.Modified, good())
+	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace, name}), endless{one})
+	began, bytesRead := time.Now(), 0
+	for buffer := make([]byte, 1<<16); time.Since(began) < 2*time.Second; {
+		n, err := f.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytesRead += n
+	}
+	events := bytesRead / len(one)
+	if most := int(float64(watchBytes)*(time.Since(began).Seconds()+1)/eventCost) + 2; events > most {
+		t.Errorf("%d events in %v, want %d at most", events, time.Since(began), most)
+	}
+}
+
+type endless struct{ event []byte }
+
+func (endless) Close() error { return nil }
+
+// Read implements [io.Reader]. Whole events are asked for in two reads.
+func (e endless) Read(p []byte) (int, error) {
+	if len(p) == lengthBytes {
+		return copy(p, e.event), nil
+	}
+	return copy(p, e.event[lengthBytes:]), nil
+}
+
+// scripted is a server whose watches live for so long.
+type scripted struct {
+	lives   time.Duration
+	err     error
+	watches int
+}
+
+func (*scripted) List(context.Context, string, metav1.ListOptions) (*corev1.SecretList, error) {
+	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
+}
+
+func (s *scripted) Watch(context.Context, string, metav1.ListOptions) (watch.Interface, error) {
+	s.watches++
+	if s.err != nil {
+		return nil, s.err
+	}
+	w := watch.NewFakeWithChanSize(1, false)
+	w.Add(good()) // with an event client-go takes it for a good one, and does not wait
+	time.AfterFunc(s.lives, w.Stop)
+	return w, nil
+}
+
+// Watches that end at once are asked for ever more seldom, whatever client-go
+// does; those that live are not waited for.
+func TestShortWatchesBackOff(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		server       scripted
+		least, most  int // WATCHes in ten minutes
+		steady, fail bool
+	}{
+		{"end at once", scripted{}, 15, 60, false, true},
+		{"live for a second", scripted{lives: time.Second}, 15, 60, false, true},
+		{"live for a minute", scripted{lives: time.Minute}, 9, 11, true, false},
+		{"are refused", scripted{err: errNoAnswer}, 150, 320, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var failed, steady, answered atomic.Int32
+				lw := NewListWatch(&tc.server, name, Reports{
+					Answered: func() { answered.Add(1) }, Failed: func(error) { failed.Add(1) }, Steady: func() { steady.Add(1) },
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				cache.NewReflectorWithOptions(lw, &corev1.Secret{}, cache.NewStore(cache.MetaNamespaceKeyFunc),
+					cache.ReflectorOptions{}).RunWithContext(ctx)
+				synctest.Wait()
+				if n := tc.server.watches; n < tc.least && tc.server.err == nil || n > tc.most {
+					t.Errorf("%d WATCHes, want %d to %d", n, tc.least, tc.most)
+				}
+				if (failed.Load() > 0) != tc.fail || (steady.Load() > 0) != tc.steady || answered.Load() == 0 {
+					t.Errorf("%d answered, %d failed, %d steady", answered.Load(), failed.Load(), steady.Load())
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package watcher
+
+import (
+	"context"
+	"sync"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// inform runs a shared informer until ctx is done, or another is to begin: that
+// one lists at once, without the back-off that this one may be in. Its cache is
+// not asked, because it knows nothing of our GETs.
+func (w *Watcher) inform(ctx context.Context) {
+	ctx, restart := context.WithCancel(ctx)
+	defer restart()
+	w.mu.Lock()
+	w.restart, w.alive = restart, func() bool { return false }
+	w.mu.Unlock()
+	// Its own lines would tell of the same error at each try.
+	ctx = klog.NewContext(ctx, klog.Logger{})
+	lw := kube.NewListWatch(w.opts.Secrets, w.opts.Name, kube.Reports{Answered: func() {}, Failed: w.watchFailed, Steady: w.watchSteady})
+	informer := cache.NewTypedSharedIndexInformer[*corev1.Secret](
+		cache.NewSharedIndexInformerWithOptions(lw, &corev1.Secret{}, cache.SharedIndexInformerOptions{}))
+	// It is not started yet, so neither can fail.
+	_ = informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {})
+	handler, _ := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[*corev1.Secret]{
+		AddFunc:    func(s *corev1.Secret) { w.watched(s, s.ResourceVersion) },
+		UpdateFunc: func(_, s *corev1.Secret) { w.watched(s, s.ResourceVersion) },
+		DeleteFunc: func(d cache.DeletedObject[*corev1.Secret]) {
+			version := informer.GetStore().LastStoreSyncResourceVersion()
+			if d.FinalStateUnknown == nil {
+				version = d.OptionalObj.ResourceVersion // of the deletion
+			}
+			w.watched(nil, version)
+		},
+	})
+	var absence sync.WaitGroup
+	defer absence.Wait()
+	absence.Go(func() {
+		if !cache.WaitFor(ctx, "", handler.HasSyncedChecker()) {
+			return
+		}
+		listed := informer.GetStore().LastStoreSyncResourceVersion()
+		if len(informer.GetStore().List()) == 0 { // a Secret that is absent at the start is no event
+			w.watched(nil, listed)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.alive = func() bool { return informer.LastSyncResourceVersion() != listed }
+	})
+	informer.RunWithContext(ctx)
+}
+
+// watched takes an event of the informer.
+func (w *Watcher) watched(secret *corev1.Secret, version string) {
+	if w.view.Watched(secret, version) {
+		w.notify()
+	}
+}
+
+// watchFailed has the source read at once, and often until a watch is steady:
+// what changes now may not be told.
+func (w *Watcher) watchFailed(err error) {
+	w.view.MarkStale()
+	w.mu.Lock()
+	first := !w.unsteady
+	w.unsteady = true
+	w.mu.Unlock()
+	if first {
+		w.opts.Log.Warn("the watch of the source is broken, so the source is read often", "every", unwatchedPoll, "error", err)
+		w.readSoon()
+	}
+}
+
+func (w *Watcher) watchSteady() {
+	w.mu.Lock()
+	again := w.unsteady
+	w.unsteady = false
+	w.mu.Unlock()
+	if again {
+		w.opts.Log.Info("the source is watched again")
+	}
+}
+
+// restartInformer has another informer begin. After a deaf one, the source is
+// read often until a watch has brought something, be it a bookmark.
+func (w *Watcher) restartInformer(deaf bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.restart == nil || deaf && w.unsteady { // one that is known to be broken begins again by itself
+		return
+	}
+	w.restart()
+	if deaf && !w.deaf {
+		w.deaf = true
+		w.opts.Log.Warn("the watch of the source brings nothing, so another begins: a connection that died, or an etcd that was restored?")
+	}
+}
