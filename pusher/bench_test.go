@@ -41,6 +41,8 @@ func (p *plain) Look(context.Context) (mirror.Copy, error) { return p.now, nil }
 
 func (p *plain) Address() string { return "" }
 
+func (p *plain) Namespace() string { return "" }
+
 func (p *plain) Write(context.Context, mirror.Decision) (mirror.Copy, error) {
 	p.now = p.written
 	return p.now, nil

@@ -201,12 +201,13 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 	src, _ := p.opts.Source.Seen()
 	for _, name := range p.opts.Remotes.Names() {
 		var c mirror.Copy
-		var server string
+		var server, namespace string
 		if remote, _ := p.opts.Remotes.Remote(name); remote != nil {
 			c, _ = remote.Copy()
-			server = remote.Address()
+			server, namespace = remote.Address(), remote.Namespace()
 		}
 		st := p.record(name).status(name, server, src, c)
+		st.Namespace = namespace
 		st.NextTry = p.limiter.nextTry(name)
 		list = append(list, st)
 	}

@@ -85,6 +85,8 @@ type remote struct {
 
 func (r *remote) Address() string { return "https://dfw" }
 
+func (r *remote) Namespace() string { return "openstack" }
+
 func (r *remote) Copy() (mirror.Copy, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,8 +16,8 @@ type Source interface {
 	Get(ctx context.Context) (mirror.Source, error)
 }
 
-// Remote is one cluster that is to have a copy. Copy and Address may be called
-// concurrently with all else.
+// Remote is one cluster that is to have a copy. Copy, Address and Namespace may
+// be called concurrently with all else.
 type Remote interface {
 	// Copy returns what was seen of the copy last, and whether that is fresh.
 	Copy() (mirror.Copy, bool)
@@ -28,6 +28,8 @@ type Remote interface {
 	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
 	// Address returns the API server's address.
 	Address() string
+	// Namespace returns where the copy is.
+	Namespace() string
 }
 
 // conflicts is how many writes a sync tries that another writer overtakes,

@@ -99,9 +99,9 @@ func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	return log, nil
 }
 
-// tidy is the last hand on each attribute of each line, client-go's included:
-// levels between debug and info are called debug, and no error shows what a
-// server quotes.
+// tidy is applied last to each attribute of each line, client-go's included:
+// levels between debug and info are called debug, no error shows what a server
+// quotes, and no text what a terminal would obey.
 func tidy(_ []string, a slog.Attr) slog.Attr {
 	switch value := a.Value.Any().(type) {
 	case slog.Level:
@@ -110,6 +110,8 @@ func tidy(_ []string, a slog.Attr) slog.Attr {
 		}
 	case error:
 		a.Value = slog.StringValue(mirror.Explain(value))
+	case string:
+		a.Value = slog.StringValue(mirror.Printable(value))
 	}
 	return a
 }

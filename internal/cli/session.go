@@ -168,7 +168,7 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 		r := o.Copy.Status(src, o.Decision)
 		r.Name = name
 		if remote, _ := s.set.Remote(name); remote != nil {
-			r.Server = remote.Address()
+			r.Server, r.Namespace = remote.Address(), remote.Namespace()
 		}
 		st.Remotes = append(st.Remotes, r)
 	}

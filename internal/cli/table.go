@@ -21,7 +21,7 @@ func (s *session) show(out io.Writer, st mirror.Status) error {
 		return notWell{fmt.Errorf("writing the status: %w", err)}
 	}
 	if st.Source.Detail != "" {
-		fmt.Fprintln(out, "        "+st.Source.Detail)
+		fmt.Fprintln(out, "        "+mirror.Printable(st.Source.Detail))
 	}
 	if len(st.Remotes) == 0 {
 		fmt.Fprintln(out, "no remotes")
@@ -31,13 +31,22 @@ func (s *session) show(out io.Writer, st mirror.Status) error {
 	fmt.Fprintln(w, "REMOTE\tSTATE\tPRIMARY\tBEHIND\tLAST PUSHED\tDETAIL")
 	for _, r := range st.Remotes {
 		fmt.Fprintln(w, strings.Join([]string{
-			r.Name, string(r.State), primary(r.Primary, r.Keys), behind(r), ago(r.LastPushed), r.Detail,
+			remoteName(r, st.Source), string(r.State), primary(r.Primary, r.Keys), behind(r), ago(r.LastPushed), mirror.Printable(r.Detail),
 		}, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return notWell{fmt.Errorf("writing the status: %w", err)}
 	}
 	return verdict(st)
+}
+
+// remoteName is a remote's name, with its namespace where that is another than
+// the source's: its kubeconfig says so.
+func remoteName(r mirror.RemoteStatus, src mirror.SourceStatus) string {
+	if r.Namespace == "" || r.Namespace == src.Namespace {
+		return r.Name
+	}
+	return r.Name + " (namespace " + r.Namespace + ")"
 }
 
 // headline is the source in one line.

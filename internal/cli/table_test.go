@@ -21,8 +21,8 @@ func TestTable(t *testing.T) {
 			Primary: ptr.To(8), Staged: true, RotatedAt: ago(4*time.Hour + 12*time.Minute), Keys: keys,
 		},
 		Remotes: []mirror.RemoteStatus{
-			{Name: "dfw", State: mirror.StateSynced, Primary: ptr.To(8), Behind: ptr.To(0), Keys: keys, LastPushed: ago(4*time.Hour + 12*time.Minute)},
-			{Name: "iad", State: mirror.StateUnreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout"},
+			{Name: "dfw", Namespace: "openstack", State: mirror.StateSynced, Primary: ptr.To(8), Behind: ptr.To(0), Keys: keys, LastPushed: ago(4*time.Hour + 12*time.Minute)},
+			{Name: "iad", Namespace: "identity", State: mirror.StateUnreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout\x1b[2J"},
 			{Name: "ord", State: mirror.StateHeld, Reason: mirror.ReasonDiscontinuous, Detail: "discontinuous: the source's keys do not continue", Primary: ptr.To(5), Keys: keyset.Fingerprints{5: "0c0c0c0c"}, LastPushed: ago(48 * time.Hour)},
 		},
 	}
@@ -31,10 +31,10 @@ func TestTable(t *testing.T) {
 		t.Error("two remotes are not well, and the exit code is 0")
 	}
 	const want = `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
-REMOTE  STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
-dfw     Synced       8 1f2e3d4c  0       4h12m        
-iad     Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout
-ord     Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continue
+REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
+dfw                       Synced       8 1f2e3d4c  0       4h12m        
+iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
+ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continue
 `
 	if out.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)

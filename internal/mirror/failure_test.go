@@ -81,3 +81,41 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// What a 403 is told to be, and what is advised.
+func TestAdvice(t *testing.T) {
+	forbidden := func(code int, message string) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: int32(code), Message: message}}
+	}
+	const rbac = "apply manifests/remote"
+	for name, tc := range map[string]struct {
+		err   error
+		state State
+		says  []string
+		not   string
+	}{
+		"RBAC":        {forbidden(403, `secrets "k" is forbidden: User "u" cannot update resource "secrets" in API group "" in the namespace "openstack"`), StateDenied, []string{rbac}, ""},
+		"quota":       {forbidden(403, `secrets "k" is forbidden: exceeded quota: object-counts, requested: secrets=1`), StateDenied, []string{"exceeded quota: object-counts", "no lack of rights"}, rbac},
+		"terminating": {forbidden(403, `secrets "k" is forbidden: unable to create new content in namespace openstack because it is being terminated`), StateDenied, []string{"because it is being terminated"}, rbac},
+		"policy":      {forbidden(403, `secrets "k" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), StateDenied, []string{"an admission policy or webhook"}, rbac},
+		"policy, 422": {forbidden(422, `secrets "k" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), StateFailed, []string{"an admission policy or webhook"}, rbac},
+		"webhook":     {forbidden(400, `admission webhook "w" denied the request: no`), StateFailed, []string{"an admission policy or webhook"}, rbac},
+		"401":         {forbidden(401, "Unauthorized"), StateDenied, []string{"renew the token"}, rbac},
+		"a page":      {forbidden(403, "Forbidden"), StateDenied, []string{"no lack of rights"}, rbac},
+		"escapes":     {forbidden(403, "\x1b[2J exceeded \x1b[31m quota"), StateDenied, []string{"exceeded … quota"}, "\x1b"},
+		"at length":   {forbidden(403, strings.Repeat("word ", 10_000)), StateDenied, []string{"word"}, strings.Repeat("word ", 100)},
+	} {
+		d := FailureOf(tc.err)
+		if d.State != tc.state {
+			t.Errorf("%s: %s", name, d.State)
+		}
+		for _, says := range tc.says {
+			if !strings.Contains(d.Detail, says) {
+				t.Errorf("%s: %q does not say %q", name, d.Detail, says)
+			}
+		}
+		if tc.not != "" && strings.Contains(d.Detail, tc.not) {
+			t.Errorf("%s: %q says %q", name, d.Detail, tc.not)
+		}
+	}
+}

@@ -97,7 +97,7 @@ func (s Source) warning() string {
 // Status tells what was decided of the copy, and what it is against src.
 func (c Copy) Status(src Source, d Decision) RemoteStatus {
 	st := RemoteStatus{
-		Name: c.place.Remote, Namespace: c.place.Namespace, State: d.State, Reason: d.Reason, Detail: d.Detail,
+		Name: c.place.Remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
 		Primary: primary(c.prints), Behind: generations(src.set.Fingerprints(), c.prints),
 		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
 	}

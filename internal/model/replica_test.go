@@ -86,6 +86,9 @@ func (r *replica) feeds() []*feed {
 // Address implements pusher.Remote.
 func (l *link) Address() string { return "https://" + l.feed.cluster.name }
 
+// Namespace implements pusher.Remote.
+func (l *link) Namespace() string { return "openstack" }
+
 // Write implements pusher.Remote.
 func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	w, at := l.replica.world, l.feed.cluster

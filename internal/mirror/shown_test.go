@@ -1,0 +1,78 @@
+package mirror
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/url"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                         "",
+		"plain, Zürich":            "plain, Zürich",
+		"\x1b[2J\x1b[H":            "?[2J?[H",
+		"a\nb\tc\x00":              "a?b?c?",
+		"\u202eabc\u2066\u200b":    "?abc??",
+		"\xff\xfe":                 "??",
+		strings.Repeat("é", 1_000): strings.Repeat("é", 400) + "…",
+	} {
+		if got := Printable(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// The names in a certificate are its maker's.
+func TestCertificateIsShownPrintably(t *testing.T) {
+	certificate := &x509.Certificate{DNSNames: []string{"\x1b[2J\x1b[32mSynced"}}
+	err := &url.Error{Op: "Get", URL: "https://dfw", Err: &tls.CertificateVerificationError{
+		UnverifiedCertificates: []*x509.Certificate{certificate}, Err: x509.HostnameError{Certificate: certificate, Host: "dfw.example"},
+	}}
+	d := FailureOf(err)
+	if d.State != StateUnreachable || strings.ContainsAny(d.Detail, "\x1b\n") || !strings.Contains(d.Detail, "dfw.example") {
+		t.Errorf("%s: %q", d.State, d.Detail)
+	}
+}
+
+// Whatever of a copy is shown shares nothing with a key: neither with one of the
+// source, nor with one of its own.
+func TestNoKeyIsShownOfACopy(t *testing.T) {
+	const ours = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
+	const theirs = "PqLmZx0192837465AbCdEfGhIjKlMnOpQrStUvWxYz8="
+	source := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-keys", Namespace: "openstack", UID: homeUID, ResourceVersion: "9", Annotations: mark("sjc", 3, homeUID)},
+		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{"0": []byte(ours), "1": []byte(theirs)},
+	}
+	src := ReadSource(source)
+	for _, region := range []string{ours[:43], ours[6:20], theirs[:43], strings.ToUpper(ours[:12]), "x." + ours[10:16]} {
+		for term, reason := range map[int]Reason{9: ReasonOwned, 2: ReasonSuperseded} {
+			c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{UID: "far", ResourceVersion: "1", Annotations: stamp(region, term, farUID, "1", ""),
+					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: region, Time: &metav1.Time{}}}},
+				Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"1": []byte(theirs)},
+			})
+			d := Decide(src, c, false)
+			if d.Reason != reason {
+				t.Fatalf("%s: %s, want %s", region, d.Reason, reason)
+			}
+			for what, text := range map[string]string{"detail": d.Detail, "owner": c.Whose(src), "writer": c.LastWriter(src)} {
+				for i := range len(region) - 5 {
+					if run := region[i : i+6]; strings.Contains(text, run) && (strings.Contains(strings.ToLower(ours+theirs), strings.ToLower(run))) {
+						t.Errorf("%s shows %q: %s", what, run, text)
+					}
+				}
+			}
+		}
+	}
+	// The same where the source is the copy.
+	source.Annotations = stamp(ours[6:20], 4, farUID, "1", "")
+	st := ReadSource(source).Status("openstack", "keystone-fernet-keys", "")
+	if strings.Contains(st.Detail+st.Region, ours[6:12]) {
+		t.Errorf("a standby shows %+v", st)
+	}
+}
