@@ -1,49 +1,42 @@
 package clusters
 
 import (
-	"errors"
+	"context"
 	"time"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
-	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// watchAnswered tells of a remote that answers again.
-func (f *Follower) watchAnswered() {
+func (f *Follower) watchAnswered(down time.Time) {
 	f.mu.Lock()
-	down, answered := f.down, f.answered
-	f.down = time.Time{}
+	answered := f.answered
 	f.mu.Unlock()
-	if !down.IsZero() {
-		answered(down)
-	}
+	answered(down)
 }
 
 // watchFailed has the remote read at the first failure: what changes from now
-// on may not be told.
-func (f *Follower) watchFailed(err error) {
-	f.mu.Lock()
-	first := !f.unsteady
-	f.unsteady = true
-	if f.down.IsZero() && !errors.Is(err, kube.ErrShort) && mirror.FailureOf(err).State == mirror.StateUnreachable {
-		f.down = time.Now()
-	}
-	f.mu.Unlock()
+// on may not be told. A second 403, where GETs are allowed, ends the watching. An
+// API server that has just started forbids everything for a moment.
+func (f *Follower) watchFailed(err error, first bool) {
 	if first {
 		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "error", err)
 		f.markStale()
 	}
-}
-
-func (f *Follower) watchSteady() {
-	f.mu.Lock()
-	again := f.unsteady
-	f.unsteady = false
-	f.mu.Unlock()
-	if again {
-		f.log.Info("the remote is watched again")
+	if !apierrors.IsForbidden(err) {
+		return
 	}
+	f.mu.Lock()
+	before, restart := f.refused, f.restart
+	f.mu.Unlock()
+	if before {
+		restart(errForbidden)
+		return
+	}
+	_, err = f.secrets.Get(context.Background(), f.name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = err == nil || apierrors.IsNotFound(err)
 }
 
 func (f *Follower) markStale() {

@@ -48,6 +48,7 @@ type Follower struct {
 	secrets Secrets
 	name    string
 	view    *view.View[mirror.Copy]
+	lists   *kube.ListWatch
 	log     *slog.Logger
 	rewatch chan struct{} // has Run try a forbidden watch again
 
@@ -55,16 +56,19 @@ type Follower struct {
 	changed  func()               // given to Run
 	answered func(down time.Time) // given to Run
 	restart  context.CancelCauseFunc
-	failed   bool      // the last GET has
-	down     time.Time // since when LISTs and WATCHes fail; zero where they are answered
-	unsteady bool      // the watch has failed, and has not been open for a while since
+	refused  bool // a WATCH was forbidden, and a GET since then was not
+	failed   bool // the last GET has
 }
 
 // NewFollower makes a follower that has seen nothing. Parse judges what is
 // seen; nil is an absent Secret.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
-	return &Follower{secrets: secrets, name: name, view: view.New(parse), log: log, rewatch: make(chan struct{}, 1),
+	f := &Follower{secrets: secrets, name: name, view: view.New(parse), log: log, rewatch: make(chan struct{}, 1),
 		changed: func() {}, answered: func(time.Time) {}, restart: func(error) {}}
+	f.lists = kube.NewListWatch(secrets, name, kube.Reports{
+		Failed: f.watchFailed, Answered: f.watchAnswered, Steady: func() { log.Info("the remote is watched again") },
+	})
+	return f
 }
 
 // Copy is what was seen last, and whether that can be relied on without Look.
@@ -155,32 +159,11 @@ func (f *Follower) watch(ctx context.Context) (why error) {
 	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // its own lines would repeat at each try
 	defer stop(nil)
 	f.mu.Lock()
-	f.restart = stop
+	f.restart, f.refused = stop, false
 	f.mu.Unlock()
-	refused := false // a WATCH was forbidden, and a GET since then was not
-	lw := kube.NewListWatch(f.secrets, f.name, kube.Reports{
-		Answered: f.watchAnswered,
-		Steady:   f.watchSteady,
-		Failed: func(err error) {
-			switch forbidden := apierrors.IsForbidden(err); {
-			case forbidden && refused:
-				stop(errForbidden)
-				return
-			case forbidden: // an API server that has just started forbids everything for a moment
-				refused = f.mayRead(ctx)
-			}
-			f.watchFailed(err)
-		},
-	})
-	cache.NewReflectorWithOptions(lw, &corev1.Secret{}, store{f}, cache.ReflectorOptions{
+	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, store{f}, cache.ReflectorOptions{
 		Logger: &klog.Logger{}, Name: "Secret " + f.name,
 		Backoff: &wait.Backoff{Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(ctx)
 	return context.Cause(ctx)
-}
-
-// mayRead says whether a GET is allowed. It does not look at what there is.
-func (f *Follower) mayRead(ctx context.Context) bool {
-	_, err := f.secrets.Get(ctx, f.name)
-	return err == nil || apierrors.IsNotFound(err)
 }

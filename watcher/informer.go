@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -21,9 +20,8 @@ func (w *Watcher) inform(ctx context.Context) {
 	w.mu.Unlock()
 	// Its own lines would tell of the same error at each try.
 	ctx = klog.NewContext(ctx, klog.Logger{})
-	lw := kube.NewListWatch(w.opts.Secrets, w.opts.Name, kube.Reports{Answered: func() {}, Failed: w.watchFailed, Steady: w.watchSteady})
 	informer := cache.NewTypedSharedIndexInformer[*corev1.Secret](
-		cache.NewSharedIndexInformerWithOptions(lw, &corev1.Secret{}, cache.SharedIndexInformerOptions{}))
+		cache.NewSharedIndexInformerWithOptions(w.lists, &corev1.Secret{}, cache.SharedIndexInformerOptions{}))
 	// It is not started yet, so neither can fail.
 	_ = informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {})
 	handler, _ := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[*corev1.Secret]{
@@ -63,25 +61,11 @@ func (w *Watcher) watched(secret *corev1.Secret, version string) {
 
 // watchFailed has the source read at once, and often until a watch is steady:
 // what changes now may not be told.
-func (w *Watcher) watchFailed(err error) {
+func (w *Watcher) watchFailed(err error, first bool) {
 	w.view.MarkStale()
-	w.mu.Lock()
-	first := !w.unsteady
-	w.unsteady = true
-	w.mu.Unlock()
 	if first {
 		w.opts.Log.Warn("the watch of the source is broken, so the source is read often", "every", unwatchedPoll, "error", err)
 		w.readSoon()
-	}
-}
-
-func (w *Watcher) watchSteady() {
-	w.mu.Lock()
-	again := w.unsteady
-	w.unsteady = false
-	w.mu.Unlock()
-	if again {
-		w.opts.Log.Info("the source is watched again")
 	}
 }
 
@@ -90,7 +74,7 @@ func (w *Watcher) watchSteady() {
 func (w *Watcher) restartInformer(deaf bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.restart == nil || deaf && w.unsteady { // one that is known to be broken begins again by itself
+	if w.restart == nil || deaf && w.lists.Unsteady() { // one that is known to be broken begins again by itself
 		return
 	}
 	w.restart()

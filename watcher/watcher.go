@@ -51,24 +51,28 @@ type Options struct {
 
 // Watcher knows the source. Its methods may be called concurrently; Run only once.
 type Watcher struct {
-	opts Options
-	view *view.View[mirror.Source]
-	gets *coalesced[mirror.Source]
-	poke chan struct{} // has Run read at once
+	opts  Options
+	view  *view.View[mirror.Source]
+	gets  *coalesced[mirror.Source]
+	lists *kube.ListWatch
+	poke  chan struct{} // has Run read at once
 
-	mu       sync.Mutex
-	changed  func() // given to Run
-	err      error  // of the last GET
-	restart  func() // ends the informer, for another to begin; nil while there is none
-	unsteady bool   // the watch has failed, and has not been open for a while since
-	deaf     bool   // a watch has not brought what a GET has found, and none has brought anything since
+	mu      sync.Mutex
+	changed func() // given to Run
+	err     error  // of the last GET
+	restart func() // ends the informer, for another to begin; nil while there is none
+	deaf    bool   // a watch has not brought what a GET has found, and none has brought anything since
 	// alive says whether the present informer's watch has brought anything.
 	alive func() bool
 }
 
 // New makes a watcher that has seen nothing.
 func New(opts Options) *Watcher {
-	return &Watcher{opts: opts, view: view.New(opts.Parse), gets: newCoalesced[mirror.Source](), poke: make(chan struct{}, 1), changed: func() {}, alive: func() bool { return false }}
+	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: newCoalesced[mirror.Source](), poke: make(chan struct{}, 1), changed: func() {}, alive: func() bool { return false }}
+	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
+		Failed: w.watchFailed, Answered: func(time.Time) {}, Steady: func() { opts.Log.Info("the source is watched again") },
+	})
+	return w
 }
 
 // Seen is the source as last seen, and whether that can be relied on without Get.
@@ -191,7 +195,7 @@ func (w *Watcher) resync(ctx context.Context) {
 func (w *Watcher) nextRead() time.Duration {
 	w.mu.Lock()
 	w.deaf = w.deaf && !w.alive()
-	unwatched := w.unsteady || w.deaf
+	unwatched := w.deaf || w.lists.Unsteady()
 	w.mu.Unlock()
 	switch {
 	case unwatched:

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"pusher":             {"internal/mirror", "internal/keyset"},
 	"clusters":           {"internal/view", "internal/kube", "internal/mirror"},
 	"internal/view":      {},
-	"internal/kube":      {},
+	"internal/kube":      {"internal/mirror"},
 	"internal/telemetry": {"internal/mirror"},
 	"internal/mirror":    {"internal/keyset"},
 	"internal/keyset":    {},

@@ -2,10 +2,11 @@ package kube
 
 import (
 	"context"
-	"errors"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,8 +23,7 @@ const (
 	shortMax = 30 * time.Second
 )
 
-// ErrShort says that a watch was answered and has ended within seconds.
-var ErrShort = errors.New("the watch ends as soon as it has begun")
+var errShort = &Refusal{"the watch ends as soon as it has begun", true}
 
 // Watchable is what is listed and watched: [Secrets], or a model of it.
 type Watchable interface {
@@ -34,26 +34,31 @@ type Watchable interface {
 // Reports are told how LISTs and WATCHes go, Steady by a goroutine of its own.
 // None may be nil, and none may block.
 type Reports struct {
-	// Answered: one was answered.
-	Answered func()
-	// Failed: one was not, or a watch has ended too soon.
-	Failed func(err error)
-	// Steady: a watch has been open for some time.
+	// Failed: one was not answered well, or a watch has ended too soon; first says
+	// that there was no other since a watch was steady.
+	Failed func(err error, first bool)
+	// Steady: after a failure a watch has been open for some time.
 	Steady func()
+	// Answered: one is answered, where none was since down.
+	Answered func(down time.Time)
 }
 
-// ListWatch is the named Secret's [cache.ListerWatcher]. It backs off where
-// watches end too soon, which client-go does not always do.
+// ListWatch is the named Secret's [cache.ListerWatcher], for one reflector at a
+// time. It backs off where watches end too soon, which client-go does not always do.
 type ListWatch struct {
 	*cache.ListWatch
 	secrets Watchable
 	name    string
 	reports Reports
-	pause   *backoff.ExponentialBackOff
-	short   bool // the last watch was
+
+	mu       sync.Mutex
+	pause    *backoff.ExponentialBackOff // before a WATCH, where the last one was short
+	short    bool
+	unsteady bool      // one has failed, and no watch has been open for some time since
+	down     time.Time // since when none is answered; zero where the last one was
 }
 
-// NewListWatch makes one for one reflector.
+// NewListWatch makes a ListWatch.
 func NewListWatch(secrets Watchable, name string, reports Reports) *ListWatch {
 	l := &ListWatch{secrets: secrets, name: name, reports: reports, pause: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(shortMin), backoff.WithMaxInterval(shortMax), backoff.WithMaxElapsedTime(0))}
@@ -65,6 +70,14 @@ func NewListWatch(secrets Watchable, name string, reports Reports) *ListWatch {
 // lists it asks for again and again, without a wait, where they do not end well.
 func (l *ListWatch) IsWatchListSemanticsUnSupported() bool { return true }
 
+// Unsteady says whether a LIST or a WATCH has failed, and no watch has been open
+// for some time since.
+func (l *ListWatch) Unsteady() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unsteady
+}
+
 func (l *ListWatch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	list, err := l.secrets.List(ctx, l.name, opts)
 	l.report(ctx, err)
@@ -72,54 +85,81 @@ func (l *ListWatch) list(ctx context.Context, opts metav1.ListOptions) (runtime.
 }
 
 func (l *ListWatch) watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	if l.short {
-		select {
-		case <-time.After(l.pause.NextBackOff()):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	select {
+	case <-time.After(l.wait()):
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	events, err := l.secrets.Watch(ctx, l.name, opts)
 	l.report(ctx, err)
 	if err != nil {
 		return nil, err
 	}
-	w := &watched{Interface: events, begun: time.Now()}
-	w.steady = time.AfterFunc(steadyAfter, l.reports.Steady)
-	w.ended = func(open time.Duration) {
-		if l.short = open < steadyAfter; !l.short {
-			l.pause.Reset()
-		} else {
-			l.report(ctx, ErrShort)
-		}
+	return &watched{Interface: events, list: l, ctx: ctx, steady: time.AfterFunc(steadyAfter, l.steady)}, nil
+}
+
+func (l *ListWatch) wait() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.short {
+		return 0
 	}
-	return w, nil
+	return l.pause.NextBackOff()
 }
 
 // report tells how a request went, unless it was ended from here.
 func (l *ListWatch) report(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.mu.Lock()
+	first, down := err != nil && !l.unsteady, l.down
+	l.unsteady = l.unsteady || first
 	switch {
-	case ctx.Err() != nil:
 	case err == nil:
-		l.reports.Answered()
-	default:
-		l.reports.Failed(err)
+		l.down = time.Time{}
+	case l.down.IsZero() && mirror.FailureOf(err).State == mirror.StateUnreachable:
+		l.down = time.Now()
+	}
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		l.reports.Failed(err, first)
+	case !down.IsZero():
+		l.reports.Answered(down)
 	}
 }
 
-// watched is a watch whose end is told, once. The reflector stops it always.
+func (l *ListWatch) steady() {
+	l.mu.Lock()
+	again := l.unsteady
+	l.unsteady = false
+	l.mu.Unlock()
+	if again {
+		l.reports.Steady()
+	}
+}
+
+// watched is a watch whose end is noted, once. The reflector stops it always.
 type watched struct {
 	watch.Interface
-	begun  time.Time
+	list   *ListWatch
+	ctx    context.Context
 	steady *time.Timer
-	ended  func(open time.Duration)
+	once   sync.Once
 }
 
 func (w *watched) Stop() {
 	w.Interface.Stop()
-	if w.ended != nil {
-		w.steady.Stop()
-		w.ended(time.Since(w.begun))
-		w.ended = nil
-	}
+	w.once.Do(func() {
+		short := w.steady.Stop() // before it was steady
+		w.list.mu.Lock()
+		if w.list.short = short; !short {
+			w.list.pause.Reset()
+		}
+		w.list.mu.Unlock()
+		if short {
+			w.list.report(w.ctx, errShort)
+		}
+	})
 }
