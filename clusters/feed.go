@@ -1,11 +1,11 @@
 package clusters
 
 import (
-	"context"
+	"errors"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 func (f *Follower) watchAnswered(down time.Time) {
@@ -16,27 +16,19 @@ func (f *Follower) watchAnswered(down time.Time) {
 }
 
 // watchFailed has the remote read at the first failure: what changes from now
-// on may not be told. A second 403, where GETs are allowed, ends the watching. An
-// API server that has just started forbids everything for a moment.
+// on may not be told. A token that may not watch ends the watching.
 func (f *Follower) watchFailed(err error, first bool) {
+	if errors.Is(err, kube.ErrMayNotWatch) {
+		f.mu.Lock()
+		restart := f.restart
+		f.mu.Unlock()
+		restart(err)
+		return
+	}
 	if first {
 		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "error", err)
 		f.markStale()
 	}
-	if !apierrors.IsForbidden(err) {
-		return
-	}
-	f.mu.Lock()
-	before, restart := f.refused, f.restart
-	f.mu.Unlock()
-	if before {
-		restart(errForbidden)
-		return
-	}
-	_, err = f.secrets.Get(context.Background(), f.name)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refused = err == nil || apierrors.IsNotFound(err)
 }
 
 func (f *Follower) markStale() {

@@ -29,10 +29,7 @@ const (
 	forbiddenRetryMax = time.Hour
 )
 
-var (
-	errDeaf      = errors.New("the watch brings nothing")
-	errForbidden = errors.New("the token may not watch")
-)
+var errDeaf = errors.New("the watch brings nothing")
 
 // Secrets is what a follower asks of a remote.
 type Secrets interface {
@@ -56,7 +53,6 @@ type Follower struct {
 	changed  func()               // given to Run
 	answered func(down time.Time) // given to Run
 	restart  context.CancelCauseFunc
-	refused  bool // a WATCH was forbidden, and a GET since then was not
 	failed   bool // the last GET has
 }
 
@@ -159,7 +155,7 @@ func (f *Follower) watch(ctx context.Context) (why error) {
 	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // its own lines would repeat at each try
 	defer stop(nil)
 	f.mu.Lock()
-	f.restart, f.refused = stop, false
+	f.restart = stop
 	f.mu.Unlock()
 	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, store{f}, cache.ReflectorOptions{
 		Logger: &klog.Logger{}, Name: "Secret " + f.name,

@@ -78,8 +78,8 @@ func TestRunStays(t *testing.T) {
 		run.answers("/readyz", http.StatusServiceUnavailable)
 		run.answers("/elsewhere", http.StatusNotFound)
 		run.source("Unread", "")
-		run.logs("the Secret cannot be read")
-		if n := strings.Count(run.Stderr.String(), "the Secret cannot be read"); n > 2 {
+		run.logs("the source cannot be read")
+		if n := strings.Count(run.Stderr.String(), "the source cannot be read"); n > 2 {
 			t.Errorf("%s: the same trouble is told of %d times", name, n)
 		}
 	}

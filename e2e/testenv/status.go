@@ -32,6 +32,7 @@ type SourceStatus struct {
 // RemoteStatus is the part about one remote.
 type RemoteStatus struct {
 	Name                  string            `json:"name"`
+	Namespace             string            `json:"namespace"`
 	Server                string            `json:"server"`
 	State                 string            `json:"state"`
 	Reason                string            `json:"reason"`

@@ -2,12 +2,15 @@ package kube
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -22,6 +25,10 @@ const (
 	shortMin = 200 * time.Millisecond
 	shortMax = 30 * time.Second
 )
+
+// ErrMayNotWatch is why a WATCH failed whose LIST was answered just before: the
+// token has no right to it. An API server that has just started forbids both.
+var ErrMayNotWatch = errors.New("the token may list and not watch")
 
 var errShort = &Refusal{"the watch ends as soon as it has begun", true}
 
@@ -54,6 +61,7 @@ type ListWatch struct {
 	mu       sync.Mutex
 	pause    *backoff.ExponentialBackOff // before a WATCH, where the last one was short
 	short    bool
+	listed   bool      // a LIST was the last to be answered
 	unsteady bool      // one has failed, and no watch has been open for some time since
 	down     time.Time // since when none is answered; zero where the last one was
 }
@@ -80,6 +88,9 @@ func (l *ListWatch) Unsteady() bool {
 
 func (l *ListWatch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	list, err := l.secrets.List(ctx, l.name, opts)
+	l.mu.Lock()
+	l.listed = err == nil
+	l.mu.Unlock()
 	l.report(ctx, err)
 	return list, err
 }
@@ -91,6 +102,12 @@ func (l *ListWatch) watch(ctx context.Context, opts metav1.ListOptions) (watch.I
 		return nil, ctx.Err()
 	}
 	events, err := l.secrets.Watch(ctx, l.name, opts)
+	l.mu.Lock()
+	if l.listed && apierrors.IsForbidden(err) {
+		err = fmt.Errorf("%w: %w", ErrMayNotWatch, err)
+	}
+	l.listed = false
+	l.mu.Unlock()
 	l.report(ctx, err)
 	if err != nil {
 		return nil, err
