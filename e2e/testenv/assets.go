@@ -29,11 +29,16 @@ func Prepare(ctx context.Context, say io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	controllers, err := findControllerManager(ctx, module, say)
+	if err != nil {
+		return "", err
+	}
 	dir := filepath.Join(module, ".assets")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("linking the control plane: %w", err)
 	}
-	for name, target := range map[string]string{"kube-apiserver": built.apiserver, "etcd": built.etcd} {
+	programs := map[string]string{"kube-apiserver": built.apiserver, "etcd": built.etcd, controllerManager: controllers}
+	for name, target := range programs {
 		// Renamed into place: another run may be using the old link.
 		half := filepath.Join(dir, fmt.Sprintf(".%s-%d", name, os.Getpid()))
 		if err := os.Symlink(target, half); err != nil {

@@ -22,8 +22,9 @@ const (
 )
 
 // Cluster is one kube-apiserver over an etcd, with a CA, RBAC, ServiceAccount
-// tokens and Pod Security admission of its own. There are no controllers: a
-// deleted namespace stays Terminating, and no owner reference is followed.
+// tokens and Pod Security admission of its own. Controllers are only those that
+// StartControllers starts: without them a deleted namespace stays Terminating,
+// and no owner reference is followed.
 type Cluster struct {
 	// Name is the region's.
 	Name string

@@ -1,4 +1,4 @@
-// Command prepare builds kube-apiserver and etcd, where need be, and prints a
+// Command prepare builds the control plane's programs, where need be, and prints a
 // directory for KUBEBUILDER_ASSETS. `go test` shows no progress of a package
 // that is still running; this does.
 package main
