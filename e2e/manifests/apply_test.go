@@ -29,6 +29,13 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// until waits for what takes a moment on a machine that is not busy.
+func until(ctx context.Context, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return testenv.Until(ctx, 20*time.Millisecond, check)
+}
+
 // makeNamespace makes the manifests' namespace, where only pods that keep to
 // the level `restricted` may be.
 func makeNamespace(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {

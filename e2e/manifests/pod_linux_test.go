@@ -49,13 +49,6 @@ func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []
 	return p, address
 }
 
-// until waits for what takes a moment on a machine that is not busy.
-func until(ctx context.Context, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	return testenv.Until(ctx, 20*time.Millisecond, check)
-}
-
 // answers waits for a 200, and wants p to live until then.
 func answers(ctx context.Context, t *testing.T, p *contained, url string) {
 	t.Helper()

@@ -1,0 +1,206 @@
+package manifests
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// TestPolicyLetsFernetcastWork has the real program do all that it does with the
+// account of manifests/remote, whatever others have put on the copy.
+func TestPolicyLetsFernetcastWork(t *testing.T) {
+	ctx := within(t, 5*time.Minute)
+	env := startRegions(ctx, t, "sjc", "dfw")
+	home, remote := env.Cluster("sjc"), env.Cluster("dfw")
+	apply(ctx, t, remote, withoutPolicy(t)...)
+	enforcePolicy(ctx, t, remote)
+	program, err := env.Program(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := env.Site(ctx, program, home, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := testenv.WriteFile(site.Clusters, "dfw.yaml", shippedKubeconfig(ctx, t, remote)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := home.Put(ctx, namespace, shared.Keys.NewRepository(8, 7)); err != nil {
+		t.Fatal(err)
+	}
+	promote := func() { succeed(ctx, t, site.Operator, "promote", "sjc", "--yes") }
+	promote() // creates the copy
+	push := func() { succeed(ctx, t, site.Operator, "push") }
+
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"nothing but a rotation", func() {}},
+		{"others have put something of each kind on it", func() {
+			change(ctx, t, remote, func(s *corev1.Secret) { shareWith(ctx, t, remote, s) })
+		}},
+		{"the stamp is lost, and keys of its own", func() {
+			change(ctx, t, remote, func(s *corev1.Secret) {
+				s.Data = shared.Keys.NewRepository(2, 2)
+				maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return strings.HasPrefix(name, "fernetcast/") })
+			})
+		}},
+		{"a file that is no key", func() {
+			change(ctx, t, remote, func(s *corev1.Secret) { setData(s, "keystone.conf") })
+		}},
+		{"a higher term", promote},
+		{"an old main, which is taken over", func() {
+			change(ctx, t, remote, func(s *corev1.Secret) {
+				maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return strings.HasPrefix(name, "fernetcast/") })
+				shareWith(ctx, t, remote, s)
+				annotation("fernetcast/main-uid", string(s.UID))(s)
+			})
+		}},
+		{"it is being deleted, and a finalizer keeps it", func() {
+			if err := remote.Delete(ctx, namespace); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"it is gone", func() { remove(ctx, t, remote) }},
+	} {
+		step.do()
+		rotation, err := home.Rotate(ctx, namespace, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := others(ctx, t, remote)
+		push()
+		if err := remote.Holds(ctx, namespace, rotation.Keys); err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if diff := cmp.Diff(before, others(ctx, t, remote)); diff != "" {
+			t.Errorf("%s: what others have put there has changed (-before +after):\n%s", step.name, diff)
+		}
+		if copied, err := remote.Secret(ctx, namespace); err != nil || copied.Annotations["fernetcast/main"] != "" {
+			t.Errorf("%s: the mark of a main is left on the copy (%v)", step.name, err)
+		}
+	}
+	runs(ctx, t, site, remote)
+	saysWhoRefused(ctx, t, site, remote)
+}
+
+// shippedKubeconfig is one as docs/install.md makes it: of the account of
+// manifests/remote.
+func shippedKubeconfig(ctx context.Context, t *testing.T, remote *testenv.Cluster) []byte {
+	t.Helper()
+	kubeconfig, err := remote.AdminKubeconfig(namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := config.Contexts[config.CurrentContext].AuthInfo
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{Token: token(ctx, t, remote, "fernetcast")}
+	if kubeconfig, err = clientcmd.Write(*config); err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
+}
+
+// succeed runs a command that ends with 0.
+func succeed(ctx context.Context, t *testing.T, program *testenv.Program, args ...string) {
+	t.Helper()
+	result, err := program.Run(ctx, args...)
+	if err != nil || result.Code != 0 {
+		t.Fatalf("%v: exit %d, %v\n%s%s", args, result.Code, err, result.Stdout, result.Stderr)
+	}
+}
+
+// change is somebody's who is not fernetcast.
+func change(ctx context.Context, t *testing.T, cluster *testenv.Cluster, edit func(*corev1.Secret)) {
+	t.Helper()
+	s, err := cluster.Secret(ctx, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(s)
+	if _, err := cluster.Client().CoreV1().Secrets(namespace).Update(ctx, s, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// others is the metadata that is not fernetcast's; nothing where there is no Secret.
+func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.ObjectMeta {
+	t.Helper()
+	secrets, err := cluster.Client().CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(secrets.Items, func(s corev1.Secret) bool { return s.Name == testenv.SecretName })
+	if at < 0 {
+		return metav1.ObjectMeta{}
+	}
+	s := secrets.Items[at]
+	kept := metav1.ObjectMeta{Labels: s.Labels, Finalizers: s.Finalizers, OwnerReferences: s.OwnerReferences}
+	for name, value := range s.Annotations {
+		if !strings.HasPrefix(name, "fernetcast/") {
+			metav1.SetMetaDataAnnotation(&kept, name, value)
+		}
+	}
+	return kept
+}
+
+// runs has `run` mend what others do to the copy, and follow a rotation.
+func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
+	t.Helper()
+	running, err := site.Runner.Start("run", "--listen=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Kill()
+	held := func(what string, keys testenv.Repository) {
+		t.Helper()
+		err := until(ctx, func(ctx context.Context) error { return remote.Holds(ctx, namespace, keys) })
+		if err != nil {
+			t.Errorf("run: %s: %v\n%s", what, err, running.Stderr.Tail(20))
+		}
+	}
+	rotation, err := site.Home.Rotate(ctx, namespace, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held("a rotation", rotation.Keys)
+	change(ctx, t, remote, func(s *corev1.Secret) { setData(s, "9") })
+	held("somebody's edit", rotation.Keys)
+	remove(ctx, t, remote)
+	held("a deletion", rotation.Keys)
+}
+
+// saysWhoRefused has the policy refuse fernetcast itself, which creates a copy
+// with the type of the source.
+func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
+	t.Helper()
+	remove(ctx, t, remote)
+	remove(ctx, t, site.Home)
+	typed := secret(testenv.SecretName)
+	typed.Type = "example.com/keys"
+	if _, err := site.Home.Client().CoreV1().Secrets(namespace).Create(ctx, typed, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := site.Operator.Run(ctx, "promote", "sjc", "--yes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Code != 1 || !strings.Contains(result.Stdout, "Denied") || !strings.Contains(result.Stdout, "manifests/remote/policy allows the type Opaque alone") {
+		t.Errorf("exit %d: it does not say that manifests/remote/policy refused the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
+	}
+}
