@@ -2,12 +2,17 @@ package clusters
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -39,13 +44,42 @@ func tame(t *testing.T, cfg *rest.Config) {
 	}
 }
 
-// Whatever is taken goes by https, reads no file and runs nothing; and it is
-// what kubectl would take from the same file, where kubectl can read it.
+var errDialled = errors.New("a request goes as far as this")
+
+// dials fails the test where a request by that config could never get as far as
+// a connection: net/http refuses some headers, ports and certificates on the way.
+func dials(t *testing.T, cfg *rest.Config) {
+	t.Helper()
+	cfg = rest.CopyConfig(cfg)
+	cfg.Dial = func(_ context.Context, _, to string) (net.Conn, error) {
+		_, port, err := net.SplitHostPort(to)
+		if n, convErr := strconv.ParseUint(port, 10, 16); err != nil || convErr != nil || n == 0 {
+			t.Errorf("dialled %q, %v", to, err)
+		}
+		return nil, errDialled
+	}
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Errorf("taken, and no client can be made: %v", err)
+		return
+	}
+	if _, err = client.Get(cfg.Host); !errors.Is(err, errDialled) {
+		t.Errorf("taken, and a request fails before it dials: %v", err)
+	}
+}
+
+// Whatever is taken goes by https, reads no file and runs nothing; a request can
+// be made of it; and it is what kubectl would take from the same file, where
+// kubectl can read it, but for white space at the token's end.
 func FuzzParseKubeconfig(f *testing.F) {
 	f.Add(kubeconfigOf(f, "", "", nil))
 	f.Add(kubeconfigOf(f, "user", "exec", map[string]any{"command": "sh"}))
 	f.Add(kubeconfigOf(f, "cluster", "certificate-authority-data", base64.StdEncoding.EncodeToString([]byte("x"))))
 	f.Add(kubeconfigOf(f, "cluster", "proxy-url", "socks5://proxy:1080"))
+	cert, key := pair(f)
+	f.Add(kubeconfigWith(f, "user", map[string]any{"client-certificate-data": cert, "client-key-data": key}))
+	f.Add(kubeconfigOf(f, "cluster", "certificate-authority-data", cert))
+	f.Add(kubeconfigOf(f, "user", "token", "a\n"))
 	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
 clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, user: {token: t}}], "u\u017fers": [{name: u, user: {token: other}}]}`))
 	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
@@ -58,6 +92,7 @@ clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster
 			return
 		}
 		tame(t, cfg)
+		dials(t, cfg)
 		loader, err := clientcmd.NewClientConfigFromBytes(data)
 		if err != nil {
 			return
@@ -67,7 +102,7 @@ clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster
 			return
 		}
 		if u, err := url.Parse(cfg.Host); theirs.Host != cfg.Host && (err != nil || theirs.Host != u.String()) ||
-			theirs.BearerToken != cfg.BearerToken || theirs.ServerName != cfg.ServerName ||
+			strings.TrimRightFunc(theirs.BearerToken, unicode.IsSpace) != cfg.BearerToken || theirs.ServerName != cfg.ServerName ||
 			!bytes.Equal(theirs.CAData, cfg.CAData) || !bytes.Equal(theirs.CertData, cfg.CertData) || !bytes.Equal(theirs.KeyData, cfg.KeyData) {
 			t.Errorf("read as %s, by kubectl as %s", cfg.String(), theirs.String())
 		}
@@ -95,7 +130,11 @@ func FuzzKubeconfigField(f *testing.F) {
 	f.Add(byte(0), "proxy-url", "socks5://a:b@")
 	f.Add(byte(0), "proxy-url", "ftp://a")
 	f.Add(byte(0), "certificate-authority-data", "")
+	f.Add(byte(0), "tls-server-name", "a b")
 	f.Add(byte(1), "namespace", "openstack")
+	f.Add(byte(1), "cluster", "d")
+	f.Add(byte(2), "token", "a\n")
+	f.Add(byte(2), "client-key-data", "YQ==")
 	f.Add(byte(2), "exec", "{command: sh}")
 	f.Add(byte(2), "tokenFile", "/etc/passwd")
 	f.Add(byte(2), "Token", "")
@@ -121,6 +160,7 @@ func FuzzKubeconfigField(f *testing.F) {
 				continue
 			}
 			tame(t, cfg)
+			dials(t, cfg)
 			if !slices.Contains(allowed[where], field) && field != "extensions" && !nothing(value) {
 				t.Errorf("%s %q of %q is taken", where, field, text)
 			}

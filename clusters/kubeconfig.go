@@ -5,120 +5,117 @@
 package clusters
 
 import (
-	"encoding/json"
+	"bytes"
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
-	casejson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
-	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// The fields that are taken from a kubeconfig. It is credentials written by
-// someone else: any other may run a program, read a file of ours, become
-// someone else or trust anyone.
-var (
-	clusterFields = []string{"server", "tls-server-name", "certificate-authority-data", "proxy-url"}
-	userFields    = []string{"token", "client-certificate-data", "client-key-data"}
-	contextFields = []string{"cluster", "user", "namespace"}
-	// ignored by everybody, so they can do no harm.
-	ignoredFields = []string{"extensions"}
+// What is shown is bounded, in bytes: an address, and a name before it is quoted.
+const (
+	maxAddress = 1024
+	maxQuoted  = 64
 )
 
 // kubeconfig is the outline of one. What its entries hold is read for the
 // current context alone.
 type kubeconfig struct {
-	CurrentContext string  `json:"current-context"`
-	Clusters       []entry `json:"clusters"`
-	Users          []entry `json:"users"`
-	Contexts       []entry `json:"contexts"`
-}
-
-type entry struct {
-	Name    string          `json:"name"`
-	Cluster json.RawMessage `json:"cluster"`
-	User    json.RawMessage `json:"user"`
-	Context json.RawMessage `json:"context"`
-}
-
-// content is what an entry of that list holds; nil where it holds nothing.
-func (e entry) content(list string) json.RawMessage {
-	switch list {
-	case "clusters":
-		return e.Cluster
-	case "users":
-		return e.User
-	}
-	return e.Context
+	CurrentContext string           `json:"current-context"`
+	Clusters       []map[string]any `json:"clusters"`
+	Users          []map[string]any `json:"users"`
+	Contexts       []map[string]any `json:"contexts"`
 }
 
 // parseKubeconfig reads the current context of a kubeconfig, and the namespace
-// in it, "" where it has none. It refuses every field that could do more than
-// say where the cluster is and prove who we are, naming it; never a value.
+// in it, "" where it has none. It is credentials written by someone else: a field
+// beyond where the cluster is and who we are may run a program, read a file of
+// ours, become someone else or trust anyone, and is refused. So is what could
+// never work. Errors name the field; never a value.
 func parseKubeconfig(data []byte) (*rest.Config, string, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, "", errors.New("it is empty")
+	}
+	// Half a MiB of them is gigabytes when they are written out.
+	if bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*') {
+		return nil, "", errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+	}
 	var k kubeconfig
 	// The names of fields as they are written, as kubectl reads them: the
 	// standard library's decoder would take Users for users.
-	if data, err := yaml.YAMLToJSON(data); err != nil || casejson.Unmarshal(data, &k) != nil {
+	if data, err := yaml.YAMLToJSON(data); err != nil || json.Unmarshal(data, &k) != nil {
 		return nil, "", errors.New("it is not the YAML of a kubeconfig")
 	}
 	if k.CurrentContext == "" {
 		return nil, "", errors.New("it has no current-context")
 	}
-	var context clientcmdv1.Context
-	var cluster clientcmdv1.Cluster
-	var user clientcmdv1.AuthInfo
-	if err := take("contexts", k.Contexts, k.CurrentContext, &context, contextFields); err != nil {
+	fields := map[string]string{"context": k.CurrentContext}
+	if err := take(fields, "context", k.Contexts, "cluster", "user", "namespace"); err != nil {
 		return nil, "", err
 	}
-	if err := take("clusters", k.Clusters, context.Cluster, &cluster, clusterFields); err != nil {
+	if err := take(fields, "cluster", k.Clusters, "server", "tls-server-name", "certificate-authority-data", "proxy-url"); err != nil {
 		return nil, "", err
 	}
-	if err := take("users", k.Users, context.AuthInfo, &user, userFields); err != nil {
+	if err := take(fields, "user", k.Users, "token", "client-certificate-data", "client-key-data"); err != nil {
 		return nil, "", err
 	}
-	if user.Token == "" && len(user.ClientCertificateData) == 0 {
-		return nil, "", fmt.Errorf("users: %q has neither a token nor client-certificate-data", context.AuthInfo)
+	fields["token"] = strings.TrimRightFunc(fields["token"], unicode.IsSpace)
+	if err := check(fields); err != nil {
+		return nil, "", err
 	}
-	cfg, err := config(cluster, user)
-	return cfg, context.Namespace, err
+	cfg, err := config(fields)
+	return cfg, fields["namespace"], err
 }
 
-// take decodes the one entry of that name into to, and refuses what is set
-// there beyond the allowed fields.
-func take(list string, entries []entry, name string, to any, allowed []string) error {
-	i := slices.IndexFunc(entries, func(e entry) bool { return e.Name == name })
-	if i < 0 {
-		return fmt.Errorf("%s has no %q, which the current context asks for", list, name)
+// take adds to fields the allowed ones of the entry that they name for that kind,
+// decoded, and refuses what is set there beyond.
+func take(fields map[string]string, kind string, list []map[string]any, allowed ...string) error {
+	list = slices.DeleteFunc(list, func(entry map[string]any) bool { return entry["name"] != fields[kind] })
+	if len(list) != 1 {
+		return fmt.Errorf("%ss has %d entries of the name that the current context asks for; there has to be one", kind, len(list))
 	}
-	if slices.ContainsFunc(entries[i+1:], func(e entry) bool { return e.Name == name }) {
-		return fmt.Errorf("%s has %q more than once", list, name)
+	entry, ok := list[0][kind].(map[string]any)
+	if !ok {
+		return fmt.Errorf("the current context's %s is empty or not a mapping", kind)
 	}
-	var fields map[string]any
-	if err := json.Unmarshal(entries[i].content(list), &fields); err != nil {
-		return fmt.Errorf("%s: %q is empty or not a mapping", list, name)
-	}
-	for field, value := range fields {
-		if slices.Contains(allowed, field) {
+	for _, field := range slices.Sorted(maps.Keys(entry)) {
+		value := entry[field]
+		if !slices.Contains(allowed, field) {
+			// Extensions are ignored by everybody, so they can do no harm.
+			if set(value) && field != "extensions" {
+				return fmt.Errorf("the current context's %s sets the field %s, which is not allowed; allowed are %s", kind, quoted(field), strings.Join(allowed, ", "))
+			}
 			continue
 		}
-		if set(value) && !slices.Contains(ignoredFields, field) {
-			return fmt.Errorf("%s: %q sets the field %s, which is not allowed; allowed are %s", list, name, field, strings.Join(allowed, ", "))
+		text, ok := value.(string)
+		if !ok && value != nil {
+			return fmt.Errorf("%s is not a text", field)
 		}
-		delete(fields, field)
-	}
-	taken, err := json.Marshal(fields)
-	if err != nil {
-		return fmt.Errorf("%s: %q: %w", list, name, err)
-	}
-	if err := json.Unmarshal(taken, to); err != nil {
-		return fmt.Errorf("%s: %q has a field of the wrong type, or data that is not base64", list, name)
+		if strings.HasSuffix(field, "-data") {
+			data, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return fmt.Errorf("%s is not base64", field)
+			}
+			text = string(data)
+		}
+		fields[field] = text
 	}
 	return nil
 }
@@ -126,40 +123,100 @@ func take(list string, entries []entry, name string, to any, allowed []string) e
 // set says whether a field holds anything: false, "" and null are as good as not there.
 func set(value any) bool {
 	v := reflect.ValueOf(value)
-	if !v.IsValid() || v.IsZero() {
-		return false
-	}
-	return (v.Kind() != reflect.Slice && v.Kind() != reflect.Map) || v.Len() > 0
+	list := v.Kind() == reflect.Slice || v.Kind() == reflect.Map
+	return v.IsValid() && !v.IsZero() && (!list || v.Len() > 0)
 }
 
-func config(cluster clientcmdv1.Cluster, user clientcmdv1.AuthInfo) (*rest.Config, error) {
-	server, err := url.Parse(cluster.Server)
+// check refuses the fields that could never work, but for the addresses.
+func check(fields map[string]string) error {
+	namespace, name, token := fields["namespace"], fields["tls-server-name"], fields["token"]
+	ca, cert, key := fields["certificate-authority-data"], fields["client-certificate-data"], fields["client-key-data"]
 	switch {
-	case err != nil || server.Host == "":
-		return nil, errors.New("server is not an address like https://host:6443")
-	case server.Scheme != "https":
-		return nil, errors.New("server is not https, so keys and credentials would travel in the clear")
-	case server.User != nil || server.RawQuery != "" || server.Fragment != "":
-		return nil, errors.New("server has more to it than https, a host, a port and a path")
+	case namespace != "" && validation.IsDNS1123Label(namespace) != nil:
+		return errors.New("namespace is no namespace's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends")
+	case name != "" && !isHost(name):
+		return errors.New("tls-server-name is no host's name")
+	// As kubectl does it: of a bundle, the certificates that can be read count.
+	case ca != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)):
+		return errors.New("certificate-authority-data has no certificate in it, as PEM")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return errors.New("token has white space or control characters in it, which no header can carry")
+	case (cert == "") != (key == ""):
+		return errors.New("of client-certificate-data and client-key-data there is only one")
+	case token == "" && cert == "":
+		return errors.New("the current context's user has neither a token nor client-certificate-data")
+	case cert != "" && !pairs([]byte(cert), []byte(key)):
+		return errors.New("client-certificate-data and client-key-data are not a certificate and its key, as PEM")
+	}
+	return nil
+}
+
+func pairs(cert, key []byte) bool {
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return false
+	}
+	_, err = x509.ParseCertificates(slices.Concat(pair.Certificate...))
+	return err == nil
+}
+
+func config(fields map[string]string) (*rest.Config, error) {
+	if _, err := address("server", fields["server"], "https"); err != nil {
+		return nil, err
 	}
 	cfg := &rest.Config{
-		Host:        cluster.Server,
-		BearerToken: user.Token,
+		Host:        fields["server"],
+		BearerToken: fields["token"],
 		TLSClientConfig: rest.TLSClientConfig{
-			ServerName: cluster.TLSServerName,
-			CAData:     cluster.CertificateAuthorityData,
-			CertData:   user.ClientCertificateData,
-			KeyData:    user.ClientKeyData,
+			ServerName: fields["tls-server-name"],
+			CAData:     []byte(fields["certificate-authority-data"]),
+			CertData:   []byte(fields["client-certificate-data"]),
+			KeyData:    []byte(fields["client-key-data"]),
 		},
 		// Set always: client-go keeps the transports of configs without one for ever.
 		Proxy: http.ProxyFromEnvironment,
 	}
-	if cluster.ProxyURL != "" {
-		proxy, err := url.Parse(cluster.ProxyURL)
-		if err != nil || proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
-			return nil, errors.New("proxy-url is not an address like http://host:3128, https:// or socks5://")
+	if text := fields["proxy-url"]; text != "" {
+		proxy, err := address("proxy-url", text, "http", "https", "socks5")
+		if err != nil {
+			return nil, err
 		}
 		cfg.Proxy = http.ProxyURL(proxy)
 	}
 	return cfg, nil
+}
+
+// address is a URL that can be dialled, of one of the schemes, in printable ASCII.
+func address(field, text string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > maxAddress || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, fmt.Errorf("%s is not an address like %s://host:port", field, schemes[0])
+	}
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
+	switch {
+	case !slices.Contains(schemes, u.Scheme):
+		return nil, fmt.Errorf("%s does not begin with %s://", field, strings.Join(schemes, "://, "))
+	case err != nil || port == 0 || strings.HasSuffix(u.Host, ":"):
+		return nil, fmt.Errorf("%s has a port that is none: they go from 1 to 65535", field)
+	case !isHost(u.Hostname()):
+		return nil, fmt.Errorf("%s has no host's name or address in it", field)
+	case strings.ContainsAny(text, "?#") || u.User != nil && field == "server":
+		return nil, fmt.Errorf("%s has more to it than a host, a port and a path", field)
+	}
+	return u, nil
+}
+
+// isHost says whether it is an IP address or a name that DNS could have.
+func isHost(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil || validation.IsDNS1123SubdomainWithUnderscore(strings.ToLower(strings.TrimSuffix(name, "."))) == nil
+}
+
+// quoted is a name in printable ASCII. A long one is cut, and told from others by
+// a checksum.
+func quoted(name string) string {
+	if len(name) <= maxQuoted {
+		return strconv.QuoteToASCII(name)
+	}
+	return fmt.Sprintf("%+q...%08x", name[:maxQuoted], crc32.ChecksumIEEE([]byte(name)))
 }

@@ -1,12 +1,17 @@
 package regions
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 )
 
@@ -87,7 +92,8 @@ func TestIgnoredFields(t *testing.T) {
 	extensions := []any{map[string]any{"name": "minikube", "extension": map[string]any{"version": "v1"}}}
 	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "cluster", "extensions", extensions)))
 	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", w.with("iad", "user", "exec", nil)))
-	more := w.kubeconfigMap("ord")
+	var more map[string]any
+	w.must(yaml.Unmarshal(w.kubeconfig("ord"), &more))
 	more["preferences"] = map[string]any{"colors": true}
 	more["users"] = append(more["users"].([]any), map[string]any{"name": "other", "user": map[string]any{"exec": map[string]any{"command": "false"}}})
 	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", w.written(more)))
@@ -134,19 +140,145 @@ func TestFileNames(t *testing.T) {
 	w.without("iad", "ord")
 }
 
+// A good kubeconfig is replaced by one that could never work: the last good one
+// goes on, and what is wrong is said with the field's name, until it is put right.
+func TestReplacedByWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.keys()
+	w.promote()
+	const secret = "hunter2-is-not-to-be-shown"
+	bad := w.cannotWork(secret)
+	outposts, good := map[string]*outpost{}, map[string][]byte{}
+	for name := range bad {
+		outposts[name] = w.outpost(name, "dfw")
+	}
+	outposts["newline"] = w.outpost("newline", "dfw")
+	run := w.run("--resync", "1h")
+	for name, o := range outposts {
+		w.arrived(o.history, first)
+		run.shows(name, "Synced", "")
+		var err error
+		good[name], err = os.ReadFile(filepath.Join(w.Clusters, name+".yaml"))
+		w.must(err)
+	}
+
+	for name, with := range bad {
+		w.must(testenv.WriteFile(w.Clusters, name+".yaml", w.having(good[name], with.list, with.fields)))
+	}
+	w.must(testenv.WriteFile(w.Clusters, "newline.yaml", w.having(good["newline"], "user", map[string]any{"token": w.token("newline") + "\n"})))
+	for name, with := range bad {
+		run.shows(name, "Misconfigured", with.names)
+		run.shows(name, "Misconfigured", "going on with the last good one: Synced")
+	}
+	run.takesUp("newline", 2)
+	second := w.rotate().Keys
+	table := w.exits(1, "status")
+	for name, o := range outposts {
+		w.arrived(o.history, second)
+		if line := lineOf(table, name); name != "newline" && (!strings.Contains(line, "Misconfigured") || !strings.Contains(line, bad[name].names)) {
+			t.Errorf("status says of %s: %q, want Misconfigured and %s", name, line, bad[name].names)
+		}
+	}
+	run.shows("newline", "Synced", "")
+	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
+	w.must(err)
+	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
+		t.Error("a value is shown")
+	}
+
+	for name := range bad {
+		w.must(testenv.WriteFile(w.Clusters, name+".yaml", good[name]))
+		run.shows(name, "Synced", "")
+	}
+	third := w.rotate().Keys
+	for name, o := range outposts {
+		w.arrived(o.history, third)
+		o.only(first, second, third)
+		if name != "newline" {
+			run.takesUp(name, 1) // the client of before was never let go
+		}
+	}
+}
+
+// replacement is what a good kubeconfig gets in one of its parts, and the field
+// that is to be named then.
+type replacement struct {
+	list, names string
+	fields      map[string]any
+}
+
+// cannotWork are replacements by remote, with the secret where a value may be shown.
+func (w *world) cannotWork(secret string) map[string]replacement {
+	w.Helper()
+	cert, key := w.pair()
+	_, otherKey := w.pair()
+	all := map[string]replacement{
+		"cert-alone":  {"user", "client-key-data", map[string]any{"client-certificate-data": cert}},
+		"key-alone":   {"user", "client-certificate-data", map[string]any{"client-key-data": key}},
+		"no-pair":     {"user", "client-key-data", map[string]any{"client-certificate-data": cert, "client-key-data": otherKey}},
+		"no-identity": {"user", "token", map[string]any{"token": ""}},
+	}
+	for name, one := range map[string]struct {
+		list, field string
+		value       any
+	}{
+		"token-lines":    {"user", "token", secret + "\n" + secret},
+		"token-spaces":   {"user", "token", "Bearer " + secret},
+		"ca-no-pem":      {"cluster", "certificate-authority-data", []byte(secret)},
+		"ca-no-base64":   {"cluster", "certificate-authority-data", secret},
+		"ca-key":         {"cluster", "certificate-authority-data", key},
+		"namespace":      {"context", "namespace", "open/" + secret},
+		"port":           {"cluster", "server", "https://127.0.0.1:99999999"},
+		"port-0":         {"cluster", "server", "https://127.0.0.1:0"},
+		"no-port":        {"cluster", "server", "https://127.0.0.1:"},
+		"no-host":        {"cluster", "server", "https://:6443"},
+		"escapes":        {"cluster", "server", "https://127.0.0.1/\x1b[2J"},
+		"query":          {"cluster", "server", "https://127.0.0.1?" + secret},
+		"server-user":    {"cluster", "server", "https://me:" + secret + "@127.0.0.1"},
+		"server-name":    {"cluster", "tls-server-name", secret + " x"},
+		"proxy-port":     {"cluster", "proxy-url", "http://me:" + secret + "@127.0.0.1:99999999"},
+		"proxy-fragment": {"cluster", "proxy-url", "http://127.0.0.1:3128#" + secret},
+	} {
+		all[name] = replacement{one.list, one.field, map[string]any{one.field: one.value}}
+	}
+	return all
+}
+
+// pair is a client certificate of dfw's, and its key.
+func (w *world) pair() (cert, key []byte) {
+	w.Helper()
+	kubeconfig, err := shared.Cluster("dfw").CertificateKubeconfig(w.ns, time.Now().Add(time.Hour))
+	w.must(err)
+	config, err := clientcmd.Load(kubeconfig)
+	w.must(err)
+	return config.AuthInfos["admin"].ClientCertificateData, config.AuthInfos["admin"].ClientKeyData
+}
+
+// takesUp waits until a remote was taken up so often, and fails where it was more.
+func (r *replica) takesUp(remote string, times int) {
+	r.w.Helper()
+	r.w.until(soon, func(context.Context) error {
+		if n := strings.Count(r.Stderr.String(), `"remote taken up","remote":"`+remote+`"`); n != times {
+			return fmt.Errorf("%s was taken up %d times, not %d", remote, n, times)
+		}
+		return nil
+	})
+}
+
 // with is a good kubeconfig of a cluster with one field set in its cluster, user or context.
 func (w *world) with(name, list, field string, value any) []byte {
 	w.Helper()
-	config := w.kubeconfigMap(name)
-	config[list+"s"].([]any)[0].(map[string]any)[list].(map[string]any)[field] = value
-	return w.written(config)
+	return w.having(w.kubeconfig(name), list, map[string]any{field: value})
 }
 
-func (w *world) kubeconfigMap(name string) map[string]any {
+// having is a kubeconfig with some fields set in its cluster, user or context.
+func (w *world) having(kubeconfig []byte, list string, fields map[string]any) []byte {
 	w.Helper()
 	var config map[string]any
-	w.must(yaml.Unmarshal(w.kubeconfig(name), &config))
-	return config
+	w.must(yaml.Unmarshal(kubeconfig, &config))
+	maps.Copy(config[list+"s"].([]any)[0].(map[string]any)[list].(map[string]any), fields)
+	return w.written(config)
 }
 
 func (w *world) written(config map[string]any) []byte {
