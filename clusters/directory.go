@@ -1,30 +1,31 @@
 package clusters
 
 import (
-	"encoding/binary"
+	"cmp"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// maxFile bounds a kubeconfig. A Secret holds no more.
-const maxFile = 1 << 20
+// maxFile bounds a kubeconfig: to decode it can take a hundred times its size.
+const maxFile = 512 << 10
 
 // File is a remote's kubeconfig, or why there is none to be had.
 type File struct {
-	Name string // the remote's
+	Name string // the remote's: a DNS label, or the quoted name of a file that makes none
 	Data []byte
 	Err  error
-	// unread says that Err is of the reading, which may go well the next time.
-	unread bool
+	// shown is the file's own name, fit to be printed.
+	shown string
 }
 
 // Files makes the remotes' files out of raw ones by file name. Names with a
@@ -32,113 +33,130 @@ type File struct {
 // remote's, or that two files have, is an error of that one alone.
 func Files(raw map[string][]byte) []File {
 	var files []File
-	type first struct {
-		file  string
-		place int
+	for name, data := range raw {
+		if !hidden(name) {
+			files = append(files, newFile(name, data, nil))
+		}
 	}
-	seen := map[string]first{}
-	for _, file := range slices.Sorted(maps.Keys(raw)) {
-		if strings.HasPrefix(file, ".") {
-			continue
-		}
-		f := File{Name: remoteName(file), Data: raw[file]}
-		if reasons := validation.IsDNS1123Label(f.Name); reasons != nil {
-			f.Err = fmt.Errorf("the file name %q does not make a remote's name: %s", file, reasons[0])
-		}
-		if other, twice := seen[f.Name]; twice {
-			files[other.place] = File{Name: f.Name, Err: fmt.Errorf("two files are of this name, %s and %s: remove one", other.file, file)}
-			continue
-		}
-		seen[f.Name] = first{file, len(files)}
-		files = append(files, f)
-	}
-	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-	return files
+	return distinct(files)
 }
 
-func remoteName(file string) string {
+func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+
+// newFile is the file of a name, with its bytes or the error of reading them.
+// A name that makes no remote's name is quoted: what it holds might be commands
+// to a terminal.
+func newFile(name string, data []byte, err error) File {
+	f := File{Name: name, Data: data, shown: name}
 	for _, ending := range []string{".yaml", ".yml", ".kubeconfig"} {
-		if name, ok := strings.CutSuffix(file, ending); ok {
-			return name
+		if label, ok := strings.CutSuffix(name, ending); ok {
+			f.Name = label
+			break
 		}
 	}
-	return file
+	if validation.IsDNS1123Label(f.Name) != nil {
+		f.Name = quoted(name)
+		f.shown = f.Name
+		err = cmp.Or(err, errors.New("makes no remote's name: without .yaml, .yml or .kubeconfig that has to be 1 to 63 of a-z, 0-9 and -, with no - at its ends; rename it"))
+	}
+	var in *fs.PathError
+	if errors.As(err, &in) {
+		err = fmt.Errorf("cannot be read: %w", in.Err) // without the path
+	}
+	if err != nil {
+		f.Err = fmt.Errorf("%s %w", f.shown, err)
+	}
+	return f
+}
+
+// distinct sorts files by their remotes' names. Of those with the same one there
+// is an error in place of all.
+func distinct(files []File) []File {
+	slices.SortFunc(files, func(a, b File) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.shown, b.shown))
+	})
+	var kept []File
+	for _, f := range files {
+		last := len(kept) - 1
+		if last < 0 || kept[last].Name != f.Name {
+			kept = append(kept, f)
+			continue
+		}
+		err := fmt.Errorf("two files are of this name, %s and %s: remove one", kept[last].shown, f.shown)
+		kept[last] = File{Name: f.Name, Err: err, shown: kept[last].shown}
+	}
+	return kept
 }
 
 // ReadDir reads the kubeconfigs in a directory. One that is absent is an empty
-// one. A file that cannot be read is an error of that one alone.
+// one. What cannot be read, or is no file, is an error of that one alone.
 func ReadDir(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading the directory of kubeconfigs: %w", err)
 	}
-	raw, failed := map[string][]byte{}, map[string]error{}
+	var files []File
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
+		if hidden(e.Name()) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
 		data, err := readFile(path)
-		if _, gone := os.Lstat(path); gone != nil || errors.Is(err, errDirectory) {
-			continue
-		}
-		raw[e.Name()] = data
-		if err != nil {
-			failed[remoteName(e.Name())] = err
+		if _, gone := os.Lstat(path); gone == nil {
+			files = append(files, newFile(e.Name(), data, err))
 		}
 	}
-	files := Files(raw)
-	for i := range files {
-		if err := failed[files[i].Name]; err != nil && files[i].Err == nil {
-			files[i].Err, files[i].unread = err, true
-		}
-	}
-	return files, nil
+	return distinct(files), nil
 }
 
-var errDirectory = errors.New("is a directory")
-
+// readFile reads a regular file, or one that a link leads to. Its own errors go
+// on from the file's name.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	// A pipe would be waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	switch {
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return nil, errDirectory
-	case !info.Mode().IsRegular(): // a pipe would be waited for
-		return nil, fmt.Errorf("%s is not a file", filepath.Base(path))
-	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s is larger than 1 MiB", filepath.Base(path))
+		return nil, errors.New("is a directory, not a kubeconfig")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is a pipe or a device, not a kubeconfig")
 	}
-	return os.ReadFile(path)
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if len(data) > maxFile {
+		return nil, errors.New("is larger than 512 KiB")
+	}
+	return data, err
 }
 
-// signature changes when anything about the files in dir does, at the cost of
-// a stat for each. It is looked at every second in place of an inotify watch,
-// which does not see a directory that is not there yet, one that is replaced,
-// nor what a link points to.
-func signature(dir string, seed maphash.Seed) uint64 {
-	var hash maphash.Hash
-	hash.SetSeed(seed)
-	// A hash never fails.
-	text := func(s string) { _, _ = hash.WriteString(s) }
-	entries, err := os.ReadDir(dir)
+// directory remembers what the files in one are, at the cost of a stat for each.
+// To read them all would cost five times as much.
+type directory struct {
+	path string
+	seen map[string]fs.FileInfo // nil: the files are to be read
+}
+
+// changed says whether anything about the files is other than at the last call.
+// What cannot be told has changed.
+func (d *directory) changed() bool {
+	last, now := d.seen, map[string]fs.FileInfo{}
+	d.seen = nil
+	entries, err := os.ReadDir(d.path)
 	if err != nil {
-		text(err.Error())
+		return true
 	}
-	var numbers []byte
 	for _, e := range entries {
-		text(e.Name())
-		info, err := os.Stat(filepath.Join(dir, e.Name()))
-		if err != nil {
-			text(err.Error())
-			continue
+		if now[e.Name()], err = os.Stat(filepath.Join(d.path, e.Name())); err != nil {
+			return true
 		}
-		numbers = numbers[:0]
-		for _, n := range []uint64{uint64(info.Mode()), uint64(info.Size()), uint64(info.ModTime().UnixNano()), inode(info)} {
-			numbers = binary.LittleEndian.AppendUint64(numbers, n)
-		}
-		_, _ = hash.Write(numbers)
 	}
-	return hash.Sum64()
+	d.seen = now
+	return last == nil || !maps.EqualFunc(last, now, func(a, b fs.FileInfo) bool {
+		return os.SameFile(a, b) && a.Mode() == b.Mode() && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	})
 }

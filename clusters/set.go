@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -16,8 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// lookEvery is how soon a change of the directory takes effect.
-const lookEvery = time.Second
+// lookEvery is how often the directory is looked at. An inotify watch would not
+// see one that is not there yet, one that is replaced, nor what a link leads to.
+const lookEvery = 4 * time.Second
 
 // Options are a [Set]'s. All are needed.
 type Options struct {
@@ -96,21 +96,20 @@ func (s *Set) Run(ctx context.Context, dir string, events Events) {
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
-	seed := maphash.MakeSeed()
-	var last uint64
 	var trouble string
+	look := directory{path: dir}
 	for tick := time.NewTicker(lookEvery); ; {
-		if now := signature(dir, seed); now != last {
+		if look.changed() {
 			files, err := ReadDir(dir)
 			if err == nil {
 				trouble = ""
 				s.Apply(files)
-				if !slices.ContainsFunc(files, func(f File) bool { return f.unread }) {
-					last = now
-				}
 			} else if err.Error() != trouble {
 				trouble = err.Error()
-				s.opts.Log.Warn("the remotes stay as they are", "error", err.Error())
+				s.opts.Log.Warn("the remotes stay as they are", "error", trouble)
+			}
+			if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil }) {
+				look.seen = nil // so that it is tried again
 			}
 		}
 		select {

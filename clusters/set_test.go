@@ -6,10 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -21,60 +20,6 @@ func TestMain(m *testing.M) {
 	// a synctest bubble is years ahead.
 	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
 	goleak.VerifyTestMain(m)
-}
-
-func TestFiles(t *testing.T) {
-	files := Files(map[string][]byte{
-		"dfw.yaml": []byte("1"), "iad.yml": []byte("2"), "ord.kubeconfig": []byte("3"), "sjc": []byte("4"),
-		"..data": nil, ".hidden": nil, "Bad_Name.yaml": []byte("5"), "hkg.yaml": []byte("6"), "hkg.yml": []byte("7"),
-	})
-	var names []string
-	refused := map[string]string{}
-	for _, f := range files {
-		names = append(names, f.Name)
-		if f.Err != nil {
-			refused[f.Name] = f.Err.Error()
-		}
-	}
-	if want := []string{"Bad_Name", "dfw", "hkg", "iad", "ord", "sjc"}; !slices.Equal(names, want) {
-		t.Errorf("names %v, want %v", names, want)
-	}
-	if len(refused) != 2 || !strings.Contains(refused["hkg"], "hkg.yaml and hkg.yml") || !strings.Contains(refused["Bad_Name"], "Bad_Name.yaml") {
-		t.Errorf("refused: %v", refused)
-	}
-}
-
-// A name that two files have costs no other remote anything, wherever the
-// files stand in the order.
-func TestFilesOfOneName(t *testing.T) {
-	files := Files(map[string][]byte{"dfw": []byte("1"), "dfw-a.yaml": []byte("2"), "dfw.yaml": []byte("3")})
-	if len(files) != 2 || files[0].Name != "dfw" || files[0].Err == nil || files[1].Name != "dfw-a" || files[1].Err != nil {
-		t.Errorf("files: %+v", files)
-	}
-}
-
-func TestReadDir(t *testing.T) {
-	dir := t.TempDir()
-	if files, err := ReadDir(filepath.Join(dir, "absent")); err != nil || len(files) != 0 {
-		t.Errorf("an absent directory: %v, %v", files, err)
-	}
-	must(t, os.WriteFile(filepath.Join(dir, "dfw.yaml"), []byte("x"), 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "large.yaml"), make([]byte, maxFile+1), 0o600))
-	must(t, os.Mkdir(filepath.Join(dir, "..2026"), 0o700))
-	must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
-	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling.yaml")))
-	files, err := ReadDir(dir)
-	must(t, err)
-	got := map[string]bool{}
-	for _, f := range files {
-		got[f.Name] = f.Err == nil
-	}
-	if want := map[string]bool{"dfw": true, "large": false, "dangling": false}; len(got) != len(want) || got["dfw"] != want["dfw"] || got["large"] || got["dangling"] {
-		t.Errorf("read %v, want %v", got, want)
-	}
-	if _, err := ReadDir(filepath.Join(dir, "dfw.yaml")); err == nil {
-		t.Error("a file is taken for a directory")
-	}
 }
 
 func must(t *testing.T, err error) {
@@ -146,7 +91,9 @@ func TestApply(t *testing.T) {
 
 // The directory is followed through what a mounted Secret does to it, and
 // every follower ends: goleak looks at what is left.
-func TestRun(t *testing.T) {
+func TestRun(t *testing.T) { synctest.Test(t, testRun) }
+
+func testRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not-there-yet")
 	set, h := newSet()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -155,7 +102,7 @@ func TestRun(t *testing.T) {
 
 	until := func(what string, is func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal(what)
 			}

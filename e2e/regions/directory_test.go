@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
@@ -143,6 +144,91 @@ func TestTwoFilesOfOneName(t *testing.T) {
 	run.shows("iad", "Misconfigured", "iad.yaml and iad.yml")
 	w.equal(soon, w.rotate().Keys, "dfw", "iad")
 	w.without("ord")
+}
+
+// File names that make no remote's name, and those that are to be skipped.
+func TestFileNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("dfw")
+	w.must(testenv.WriteFile(w.Clusters, ".iad.yaml", w.kubeconfig("iad")))
+	w.must(os.Mkdir(filepath.Join(w.Clusters, "..iad"), 0o700))
+	long := strings.Repeat("a", 100)
+	for _, name := range []string{"Ord_1.yaml", "\x1b[2J\x1b[1;1Hiad  Synced\u202e.yaml", long + "1", long + "2"} {
+		w.must(testenv.WriteFile(w.Clusters, name, w.kubeconfig("ord")))
+	}
+	quoted := []string{`"Ord_1.yaml"`, `"\x1b[2J\x1b[1;1Hiad  Synced\u202e.yaml"`}
+	run, text := w.run(), w.run("--log-format", "text")
+	w.equal(soon, keys, "dfw")
+	for _, name := range quoted {
+		run.shows(name, "Misconfigured", name+" makes no remote's name")
+		text.shows(name, "Misconfigured", "rename it")
+	}
+	st, _, err := w.Operator.Status(w.ctx)
+	w.must(err)
+	states := st.States()
+	if len(states) != 5 || states["dfw"] != "Synced" || states[quoted[1]] != "Misconfigured" {
+		t.Errorf("the remotes are %v, want dfw and four that have no name", states)
+	}
+	table := w.exits(1, "status")
+	if !strings.Contains(table, "\n"+quoted[1]+" ") {
+		t.Errorf("the table does not show %s:\n%s", quoted[1], table)
+	}
+	run.logs(`\\x1b[2J`)
+	text.logs(`\x1b[2J`)
+	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
+	w.must(err)
+	for _, out := range []string{table, run.Stderr.String(), text.Stderr.String(), string(body)} {
+		if strings.ContainsAny(out, "\x1b\u202e") || strings.Contains(out, `\u001b`) {
+			t.Errorf("a file's name can command a terminal: %q", out)
+		}
+	}
+	w.without("iad", "ord")
+}
+
+// A directory where a kubeconfig should be is what a bind mount of a missing
+// file makes. Like all else that is no file it is a remote that is not well: no
+// rotation passes the gate because of it.
+func TestDirectoryForAFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	w.join("dfw")
+	w.exits(0, "push")
+	w.exits(0, "wait", "--settle", "0")
+	folder := filepath.Join(w.Clusters, "iad.yaml")
+	w.must(os.Mkdir(folder, 0o700))
+	if said := w.exits(1, "wait", "--settle", "0", "--timeout", "1s"); !strings.Contains(said, "iad (Misconfigured)") {
+		t.Errorf("wait does not name iad:\n%s", said)
+	}
+	w.must(os.Symlink("nowhere", filepath.Join(w.Clusters, "dangling.yaml")))
+	w.must(syscall.Mkfifo(filepath.Join(w.Clusters, "pipe.yaml"), 0o600))
+	w.must(os.WriteFile(filepath.Join(w.Clusters, "empty.yaml"), nil, 0o600))
+	w.must(os.WriteFile(filepath.Join(w.Clusters, "large.yaml"), make([]byte, 2<<20), 0o600))
+	run := w.run()
+	table := w.exits(1, "status")
+	for name, why := range map[string]string{
+		"iad": "iad.yaml is a directory, not a kubeconfig", "dangling": "dangling.yaml cannot be read", "pipe": "pipe.yaml is a pipe",
+		"empty": "empty", "large": "large.yaml is larger than 512 KiB",
+	} {
+		run.shows(name, "Misconfigured", why)
+		if line := lineOf(table, name); !strings.Contains(line, "Misconfigured") || !strings.Contains(line, why) {
+			t.Errorf("status says of %s: %q, want %s", name, line, why)
+		}
+	}
+
+	// In place of a good one it changes nothing of what that does.
+	w.equal(soon, keys, "dfw")
+	w.must(os.Symlink("iad.yaml", filepath.Join(w.Clusters, ".new")))
+	w.must(os.Rename(filepath.Join(w.Clusters, ".new"), filepath.Join(w.Clusters, "dfw.yaml")))
+	run.shows("dfw", "Misconfigured", "dfw.yaml is a directory")
+	w.equal(soon, w.rotate().Keys, "dfw")
+	w.must(os.Remove(folder))
+	w.join("dfw", "iad")
+	run.allShow("Synced", "", "dfw", "iad")
 }
 
 // without fails unless the named clusters have no such Secret.

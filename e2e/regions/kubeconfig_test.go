@@ -119,27 +119,6 @@ func TestNamespaces(t *testing.T) {
 	elsewhere.without("iad")
 }
 
-// File names that make no remote's name, and those that are to be skipped.
-func TestFileNames(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	w.promote()
-	w.join("dfw")
-	w.must(testenv.WriteFile(w.Clusters, ".iad.yaml", w.kubeconfig("iad")))
-	w.must(testenv.WriteFile(w.Clusters, "Ord_1.yaml", w.kubeconfig("ord")))
-	w.must(os.Mkdir(filepath.Join(w.Clusters, "iad"), 0o700))
-	run := w.run()
-	w.equal(soon, keys, "dfw")
-	run.shows("Ord_1", "Misconfigured", "Ord_1.yaml")
-	st, err := run.status(w.ctx)
-	w.must(err)
-	if len(st.Remotes) != 2 {
-		t.Errorf("the remotes are %v, want dfw and Ord_1", st.States())
-	}
-	w.without("iad", "ord")
-}
-
 // A good kubeconfig is replaced by one that could never work: the last good one
 // goes on, and what is wrong is said with the field's name, until it is put right.
 func TestReplacedByWhatCannotWork(t *testing.T) {

@@ -1,0 +1,249 @@
+package clusters
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// outcome is what came of the files, by remote: "" or an error.
+func outcome(t *testing.T, files []File) map[string]string {
+	t.Helper()
+	if !slices.IsSortedFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Errorf("not sorted: %+v", files)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		if _, twice := all[f.Name]; twice {
+			t.Errorf("there are two of %s", f.Name)
+		}
+		all[f.Name] = ""
+		if f.Err != nil {
+			all[f.Name] = f.Err.Error()
+		}
+		if strings.ContainsFunc(f.Name+all[f.Name], func(r rune) bool { return r < ' ' || r > '~' }) || len(f.Name) > 5*maxQuoted {
+			t.Errorf("not to be shown: %q: %q", f.Name, all[f.Name])
+		}
+	}
+	return all
+}
+
+// expect fails the test unless just these came out, with these texts in their
+// errors, or with no error where that is "".
+func expect(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for name, text := range want {
+		if err, ok := got[name]; !ok || !strings.Contains(err, text) || (text == "") != (err == "") {
+			t.Errorf("%s: %q, want %q", name, err, text)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("these came out: %q", got)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	const no = "makes no remote's name"
+	long := strings.Repeat("long", 16)
+	raw := map[string][]byte{}
+	for _, name := range []string{
+		"dfw.yaml", "iad.yml", "ord.kubeconfig", "sjc", "..data", ".hidden", "hkg.yaml", "hkg.yml", "a", "a-b.yaml", "a.yaml",
+		"Bad_Name.yaml", "dfw.yaml.yaml", ".yaml", "-.yaml", "\x1b[2J.yaml", `\x1b[2J.yaml`, "\u202eyaml.wfd", "\xff.yaml", "d f w", `"dfw"`,
+		long, long + "1.yaml", long + "2.yaml",
+	} {
+		raw[name] = []byte(name)
+	}
+	for range 10 { // whatever the order of the map
+		expect(t, outcome(t, Files(raw)), map[string]string{
+			"dfw": "", "iad": "", "ord": "", "sjc": "", "a-b": "",
+			"hkg":                   "two files are of this name, hkg.yaml and hkg.yml",
+			"a":                     "two files are of this name, a and a.yaml",
+			`"Bad_Name.yaml"`:       `"Bad_Name.yaml" ` + no,
+			`"dfw.yaml.yaml"`:       no,
+			`"-.yaml"`:              no,
+			`"\x1b[2J.yaml"`:        `"\x1b[2J.yaml" ` + no,
+			`"\\x1b[2J.yaml"`:       no,
+			`"\u202eyaml.wfd"`:      no,
+			`"\xff.yaml"`:           no,
+			`"d f w"`:               no,
+			`"\"dfw\""`:             no,
+			`"` + long + `"`:        no,
+			quoted(long + "1.yaml"): no,
+			quoted(long + "2.yaml"): no,
+		})
+	}
+	for _, f := range Files(raw) {
+		if name, _, _ := strings.Cut(string(f.Data), "."); f.Err == nil && name != f.Name {
+			t.Errorf("%s has the bytes of %s", f.Name, f.Data)
+		}
+	}
+}
+
+// Two long names that are quoted alike, by one checksum, do not hide each other.
+func TestFilesOfOneQuotedName(t *testing.T) {
+	long := strings.Repeat("x", maxQuoted)
+	files := outcome(t, Files(map[string][]byte{long + "plumless": nil, long + "buckeroo": nil}))
+	if len(files) != 1 || !strings.Contains(files[quoted(long+"plumless")], "two files are of this name") {
+		t.Errorf("files: %q", files)
+	}
+}
+
+func TestReadDir(t *testing.T) {
+	dir := t.TempDir()
+	if files, err := ReadDir(filepath.Join(dir, "absent")); err != nil || len(files) != 0 {
+		t.Errorf("an absent directory: %v, %v", files, err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.WriteFile(in("dfw.yaml"), []byte("x"), 0o600))
+	must(t, os.WriteFile(in("full.yaml"), make([]byte, maxFile), 0o600))
+	must(t, os.WriteFile(in("large.yaml"), make([]byte, maxFile+1), 0o600))
+	must(t, os.WriteFile(in("empty.yaml"), nil, 0o600))
+	must(t, os.WriteFile(in("twice.yaml"), nil, 0o600))
+	must(t, os.WriteFile(in("..3"), nil, 0o600))
+	for _, name := range []string{"..2026", ".git", "iad.yaml", "folder", "twice", "\x1b[2J.yaml"} {
+		must(t, os.Mkdir(in(name), 0o700))
+	}
+	for name, to := range map[string]string{
+		"link.yaml": "dfw.yaml", "dangling.yaml": "nowhere", "loop.yaml": "loop.yaml", "to-folder.yaml": "folder",
+		"through.yaml": "dfw.yaml/x", "to-pipe.yaml": "pipe.yaml", "zero.yaml": "/dev/zero", "null.yaml": "/dev/null", "..data": "..2026",
+	} {
+		must(t, os.Symlink(to, in(name)))
+	}
+	must(t, syscall.Mkfifo(in("pipe.yaml"), 0o600))
+	t.Chdir(dir) // a socket's path has to be short
+	socket, err := net.Listen("unix", "socket.yaml")
+	must(t, err)
+	defer socket.Close()
+	want := map[string]string{
+		"dfw": "", "link": "", "full": "", "empty": "", // which parseKubeconfig refuses
+		"large": "large.yaml is larger than 512 KiB", "twice": "two files are of this name, twice and twice.yaml",
+		"iad": "iad.yaml is a directory, not a kubeconfig", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
+		`"\x1b[2J.yaml"`: "is a directory", "dangling": "dangling.yaml cannot be read: no such file",
+		"loop": "loop.yaml cannot be read", "through": "through.yaml cannot be read", "pipe": "pipe.yaml is a pipe or a device",
+		"to-pipe": "is a pipe or a device", "zero": "is a pipe or a device", "null": "is a pipe or a device", "socket": "socket.yaml cannot be read",
+	}
+	if os.Geteuid() != 0 {
+		must(t, os.WriteFile(in("mine.yaml"), []byte("x"), 0))
+		want["mine"] = "mine.yaml cannot be read: permission denied"
+	}
+	files, err := ReadDir(dir)
+	must(t, err)
+	got := outcome(t, files)
+	expect(t, got, want)
+	for name, err := range got {
+		if strings.Contains(err, dir) {
+			t.Errorf("%s: the error has a path of this machine: %s", name, err)
+		}
+	}
+	if _, err := ReadDir(in("dfw.yaml")); err == nil {
+		t.Error("a file is taken for a directory")
+	}
+}
+
+// Anything that can change what is read is a change; a look alone is none.
+func TestDirectoryChanged(t *testing.T) {
+	dir := t.TempDir()
+	long := time.Unix(1e9, 0)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name, text string) func() {
+		return func() {
+			must(t, os.WriteFile(in(name), []byte(text), 0o600))
+			must(t, os.Chtimes(in(name), long, long))
+		}
+	}
+	swap := func(to string) func() {
+		return func() {
+			must(t, os.Symlink(to, in("..new")))
+			must(t, os.Rename(in("..new"), in("..data")))
+		}
+	}
+	look := directory{path: dir}
+	for _, step := range []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"the first look", func() {}, true},
+		{"nothing", func() {}, false},
+		{"a file more", write("dfw.yaml", "a"), true},
+		{"the same again", write("dfw.yaml", "a"), false},
+		{"another size", write("dfw.yaml", "ab"), true},
+		{"another time", func() { must(t, os.Chtimes(in("dfw.yaml"), long, long.Add(1))) }, true},
+		{"other rights", func() { must(t, os.Chmod(in("dfw.yaml"), 0o400)) }, true},
+		{"a file renamed", func() { must(t, os.Rename(in("dfw.yaml"), in("iad.yaml"))) }, true},
+		{"a file less", func() { must(t, os.Remove(in("iad.yaml"))) }, true},
+		{"two that differ in their bytes alone", func() {
+			must(t, os.Mkdir(in("..1"), 0o700))
+			must(t, os.Mkdir(in("..2"), 0o700))
+			write("..1/dfw.yaml", "a")()
+			write("..2/dfw.yaml", "b")()
+			must(t, os.Chtimes(in("..1"), long, long))
+			must(t, os.Chtimes(in("..2"), long, long))
+			swap("..1")()
+			must(t, os.Symlink("..data/dfw.yaml", in("dfw.yaml")))
+		}, true},
+		{"nothing", func() {}, false},
+		{"one in place of the other, by a link", swap("..2"), true},
+		{"a file in place of a link", func() { must(t, os.Remove(in("dfw.yaml"))); write("dfw.yaml", "b")() }, true},
+		{"a link to nothing", func() { must(t, os.Symlink("nowhere", in("ord.yaml"))) }, true},
+		{"what cannot be told", func() {}, true},
+		{"the directory removed", func() { must(t, os.RemoveAll(dir)) }, true},
+		{"what cannot be told", func() {}, true},
+		{"an empty one in its place", func() { must(t, os.Mkdir(dir, 0o700)) }, true},
+		{"nothing", func() {}, false},
+	} {
+		step.do()
+		if got := look.changed(); got != step.want {
+			t.Errorf("%s: changed is %v", step.what, got)
+		}
+	}
+}
+
+// While the directory cannot be read the remotes stay, and that is said once
+// each time.
+func TestRunWithoutTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "clusters")
+		good := func() {
+			must(t, os.Mkdir(dir, 0o700))
+			must(t, os.WriteFile(filepath.Join(dir, "dfw.yaml"), kubeconfigOf(t, "", "", nil), 0o600))
+		}
+		good()
+		var log bytes.Buffer
+		set, f := newSet()
+		set.opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); set.Run(ctx, dir) }()
+		look := func(times int) {
+			time.Sleep(time.Duration(times) * lookEvery)
+			synctest.Wait()
+		}
+		synctest.Wait()
+		for round := 1; round <= 2; round++ {
+			must(t, os.RemoveAll(dir))
+			must(t, os.WriteFile(dir, nil, 0o600)) // a file is no directory
+			look(3)
+			if n := strings.Count(log.String(), "the remotes stay as they are"); n != round {
+				t.Errorf("said %d times, not %d:\n%s", n, round, log.String())
+			}
+			must(t, os.Remove(dir))
+			good()
+			look(1)
+		}
+		if running, changed := f.counts("dfw"); running != 1 || changed != 1 {
+			t.Errorf("%d follow it, and it changed %d times", running, changed)
+		}
+		cancel()
+		<-ended
+	})
+}
