@@ -7,28 +7,23 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/promotion"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// markTries is how often a mark is set again that a rotation has overtaken.
-const markTries = 5
-
-// promotion is one promote on its way.
-type promotion struct {
-	*session
-	region string
-	force  bool
-	out    io.Writer
-}
+// markPause is how long promote waits before it sends the mark again.
+const markPause = time.Second
 
 func newPromote(o *options) *cobra.Command {
-	var yes, force bool
+	var yes bool
+	var opts promotion.Options
 	cmd := &cobra.Command{
 		Use:   "promote REGION",
 		Short: "Make this cluster the main",
@@ -39,7 +34,9 @@ a term above all that it read, and pushes, to an old main first. On the present
 main it raises the term.
 
 It refuses while a reachable copy or main is ahead of this cluster's keys, or
-not kin to them: their tokens would be lost. --force does it all the same, and
+not kin to them: their tokens would be lost. It also refuses a term that one
+cluster alone has, and that is more than 1,000 above all others': --ignore
+promotes without counting that remote. --force promotes in spite of both, and
 replaces a mark or an owner on this cluster's Secret that cannot be read.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
@@ -60,213 +57,100 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 			if err != nil {
 				return err
 			}
-			p := &promotion{session: s, region: args[0], force: force, out: cmd.OutOrStdout()}
-			var ask io.Reader
-			if !yes {
-				ask = cmd.InOrStdin()
+			if _, err := s.choose(opts.Ignore); err != nil {
+				return fmt.Errorf("--ignore: %w", err)
 			}
-			return p.run(cmd.Context(), ask)
+			opts.Region = args[0]
+			p := &promoting{session: s, outcomes: map[string]pusher.Outcome{}}
+			run := &promotion.Promotion{
+				Options: opts, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause,
+				Say:     func(line string) { fmt.Fprintln(cmd.OutOrStdout(), line) },
+				Confirm: func(ctx context.Context) bool { return yes || confirmed(ctx, cmd) },
+			}
+			if err := run.Run(cmd.Context()); err != nil {
+				return notWell{err}
+			}
+			return p.conclude(cmd.OutOrStdout(), run.Ignore)
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&force, "force", false, "also where keys of a reachable copy or main are lost, or a mark or owner here cannot be read")
+	cmd.Flags().BoolVar(&opts.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
+	cmd.Flags().StringArrayVar(&opts.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
 	return cmd
 }
 
-// run is the promotion; a nil ask does not ask.
-func (p *promotion) run(ctx context.Context, ask io.Reader) error {
-	src, err := p.fit()
+// promoting is the source and the remotes of a promotion.
+type promoting struct {
+	*session
+	outcomes map[string]pusher.Outcome // of the pushes
+}
+
+// Get implements [promotion.Source].
+func (p *promoting) Get(ctx context.Context) (mirror.Source, error) { return p.source.Get(ctx) }
+
+// Mark implements [promotion.Source].
+func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
+	written, err := p.home.Update(ctx, marked, mirror.MarkManager)
 	if err != nil {
-		return notWell{err}
+		return mirror.Source{}, err
 	}
-	seen := p.each(ctx, p.set.Names(), p.look)
-	term := p.highest(src, seen) + 1
-	if term > mirror.MaxTerm {
-		return notWell{fmt.Errorf("the highest term that was read is %d, and there is none above %d: find out who wrote it", term-1, mirror.MaxTerm)}
-	}
-	fmt.Fprintf(p.out, "%s becomes the main, term %d, with primary %d (%s).\n", p.region, term,
-		src.Keys().Fingerprints().Primary(), src.Keys().Fingerprints()[src.Keys().Fingerprints().Primary()])
-	lost := p.plan(src, mirror.ReadSource(src.Marked(p.region, term)), seen)
-	if len(lost) > 0 && !p.force {
-		return notWell{fmt.Errorf("nothing was changed: the keys of %s are ahead of this cluster's, or not kin to them, and tokens would be lost; promote there instead, or add --force", strings.Join(lost, ", "))}
-	}
-	if ask != nil && !p.confirmed(ctx, ask) {
-		return notWell{errors.New("nothing was changed")}
-	}
-	if src, err = p.mark(ctx, src, term); err != nil {
-		return notWell{fmt.Errorf("the promotion has not begun: %w", err)}
-	}
-	again := p.each(ctx, p.set.Names(), p.look)
-	p.tellChanges(seen, again)
-	if rival := p.rivalTerm(src, again); rival > 0 {
-		if rival == mirror.MaxTerm {
-			return notWell{fmt.Errorf("term %d has turned up elsewhere meanwhile, and there is none above it: find out who wrote it", rival)}
-		}
-		fmt.Fprintf(p.out, "Term %d has turned up elsewhere meanwhile: marking once more.\n", rival)
-		if _, err = p.mark(ctx, src, rival+1); err != nil {
-			return notWell{fmt.Errorf("marking once more: %w", err)}
-		}
-	}
-	return p.pushAll(ctx, again)
+	p.source.Wrote(written)
+	return mirror.ReadSource(written), nil
 }
 
-// fit is the source, if it can be a main.
-func (p *promotion) fit() (mirror.Source, error) {
-	src, read := p.source.Seen()
-	switch {
-	case !read:
-		return src, fmt.Errorf("nothing was changed: %s", p.status(nil).Source.Detail)
-	case src.State() == mirror.SourceAbsent || src.State() == mirror.SourceRefused:
-		return src, fmt.Errorf("nothing was changed: Secret %s/%s cannot be a main's: %s", p.opts.namespace, p.opts.secret, src.Detail())
-	case len(src.Unreadable()) > 0 && !p.force:
-		return src, fmt.Errorf("nothing was changed: the annotations %s on Secret %s/%s cannot be read; to replace them: --force",
-			strings.Join(src.Unreadable(), ", "), p.opts.namespace, p.opts.secret)
-	}
-	return src, nil
-}
-
-func (p *promotion) highest(src mirror.Source, seen map[string]pusher.Outcome) int {
-	highest := src.HighestTerm()
-	for _, o := range seen {
-		highest = max(highest, o.Copy.HighestTerm())
-	}
-	return highest
-}
-
-// plan prints what will happen to each remote once src is the main, and
-// returns those whose keys would be lost.
-func (p *promotion) plan(src, promoted mirror.Source, seen map[string]pusher.Outcome) (lost []string) {
-	if len(seen) == 0 {
-		fmt.Fprintln(p.out, "  there are no remotes")
-	}
+// Look implements [promotion.Fleet].
+func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
+	seen := p.each(ctx, p.set.Names(), func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
+		c, err := remote.Look(ctx)
+		return &pusher.Outcome{Copy: c, Err: err}
+	})
 	for _, name := range p.set.Names() {
-		c := seen[name].Copy
-		switch {
-		case !c.Read():
-			fmt.Fprintf(p.out, "  %s: NOT REACHED (%s): a higher term or newer keys there are not known; it follows when it is seen again\n", name, p.whyNot(seen[name]))
-		case c.Is(src):
-			fmt.Fprintf(p.out, "  %s: this cluster itself; nothing changes\n", name)
-		case !c.Promotable(src):
-			lost = append(lost, name)
-			fmt.Fprintf(p.out, "  %s: has keys that this cluster does not continue (%s): its tokens will be lost\n", name, describe(c))
-		case mirror.Decide(promoted, c, false).State == mirror.StateHeld:
-			fmt.Fprintf(p.out, "  %s: stays as it is: %s\n", name, mirror.Decide(promoted, c, false).Detail)
-		default:
-			fmt.Fprintf(p.out, "  %s: gets these keys (now %s)\n", name, describe(c))
+		o := seen[name]
+		look := promotion.Look{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // a refused kubeconfig's
+		if o.Err != nil {                                                        // the copy is what was read before
+			look.Copy, look.Why = mirror.Copy{}, mirror.Explain(o.Err)
 		}
+		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace() != p.opts.namespace {
+			look.Namespace = remote.Namespace()
+		}
+		looks = append(looks, look)
 	}
-	return lost
+	return looks
 }
 
-// whyNot says why a remote was not read.
-func (p *promotion) whyNot(o pusher.Outcome) string {
-	if o.Err != nil {
-		return mirror.Explain(o.Err)
-	}
-	return o.Decision.Detail // its kubeconfig is refused
-}
-
-// describe says whose a remote's Secret is, and with which primary.
-func describe(c mirror.Copy) string {
-	if n := c.Fingerprints().Primary(); n > 0 {
-		return fmt.Sprintf("%s, primary %d", c.Whose(mirror.Source{}), n)
-	}
-	return c.Whose(mirror.Source{})
+// Push implements [promotion.Fleet].
+func (p *promoting) Push(ctx context.Context, names []string) {
+	maps.Copy(p.outcomes, p.each(ctx, names, p.push(false)))
 }
 
 // confirmed asks, until there is an answer or ctx is done.
-func (p *promotion) confirmed(ctx context.Context, in io.Reader) bool {
-	fmt.Fprint(p.out, "Go on? [y/N] ")
+func confirmed(ctx context.Context, cmd *cobra.Command) bool {
+	fmt.Fprint(cmd.OutOrStdout(), "Go on? [y/N] ")
 	answer := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n')
+		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()
 	select {
 	case line := <-answer:
 		return line == "y" || line == "yes"
 	case <-ctx.Done():
-		fmt.Fprintln(p.out)
+		fmt.Fprintln(cmd.OutOrStdout())
 		return false
 	}
 }
 
-// mark sets the mark by compare-and-swap. A rotation that came in between is
-// taken along; anything else that changed ends the promotion.
-func (p *promotion) mark(ctx context.Context, shown mirror.Source, term int) (mirror.Source, error) {
-	src := shown
-	for range markTries {
-		err := p.write(ctx, src, term)
-		if err == nil {
-			fmt.Fprintf(p.out, "Marked %s/%s as the main's: %s, term %d.\n", p.opts.namespace, p.opts.secret, p.region, term)
-			src, _ = p.source.Seen()
-			return src, nil
-		}
-		refused := fmt.Errorf("marking the source: %s", mirror.Explain(err))
-		known := apierrors.ReasonForError(err) != metav1.StatusReasonUnknown
-		if known && !apierrors.IsConflict(err) {
-			return src, refused
-		}
-		if src, err = p.source.Get(ctx); err != nil {
-			return src, fmt.Errorf("%w; and whether it is marked is not known: look at fernetcast status", refused)
-		}
-		if src.Owner() == (mirror.Owner{Region: p.region, Term: term, UID: shown.UID()}) { // the answer was lost
-			return src, nil
-		}
-		if !src.SameClaims(shown) || !src.Keys().Fingerprints().Continues(shown.Keys().Fingerprints()) {
+// conclude prints how all stand, and what is left to do. Remotes whose terms
+// are ignored are no other mains.
+func (p *promoting) conclude(out io.Writer, ignored []string) error {
+	fmt.Fprintln(out)
+	verdict := p.show(out, p.status(p.outcomes))
+	for name, o := range p.outcomes {
+		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(ignored, name) {
+			fmt.Fprintln(out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")
 			break
 		}
 	}
-	return src, errors.New("the source was changed by someone else meanwhile; look at fernetcast status, and promote again")
-}
-
-func (p *promotion) write(ctx context.Context, src mirror.Source, term int) error {
-	written, err := p.home.Update(ctx, src.Marked(p.region, term), mirror.MarkManager)
-	if err == nil {
-		p.source.Wrote(written)
-	}
-	return err
-}
-
-// rivalTerm is the highest term that another owner has and ours does not outrank; 0 for none.
-func (p *promotion) rivalTerm(src mirror.Source, seen map[string]pusher.Outcome) int {
-	highest := 0
-	for _, o := range seen {
-		highest = max(highest, o.Copy.Rival(src).Term)
-	}
-	return highest
-}
-
-// tellChanges says whose Secret changed hands, or keys, since the plan was shown.
-func (p *promotion) tellChanges(before, after map[string]pusher.Outcome) {
-	for _, name := range p.set.Names() {
-		was, is := before[name].Copy, after[name].Copy
-		if was.Read() && is.Read() && (was.Whose(mirror.Source{}) != is.Whose(mirror.Source{}) || !was.Fingerprints().Equal(is.Fingerprints())) {
-			fmt.Fprintf(p.out, "  %s changed meanwhile: it was %s, and is %s\n", name, describe(was), describe(is))
-		}
-	}
-}
-
-// pushAll pushes to an old main first, so that it stands by before anything else.
-func (p *promotion) pushAll(ctx context.Context, seen map[string]pusher.Outcome) error {
-	var mains, others []string
-	for _, name := range p.set.Names() {
-		if seen[name].Copy.IsMain() {
-			mains = append(mains, name)
-		} else {
-			others = append(others, name)
-		}
-	}
-	outcomes := p.each(ctx, mains, p.push(false))
-	maps.Copy(outcomes, p.each(ctx, others, p.push(false)))
-	fmt.Fprintln(p.out)
-	verdict := p.show(p.out, p.status(outcomes))
-	for _, o := range outcomes {
-		if o.Decision.Reason == mirror.ReasonOwned {
-			fmt.Fprintln(p.out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")
-			break
-		}
-	}
-	fmt.Fprintln(p.out, "\nThe rotation CronJob (keystone-fernet-rotate) belongs on here, and off in every other region.")
+	fmt.Fprintln(out, "\nThe rotation CronJob (keystone-fernet-rotate) belongs on here, and off in every other region.")
 	return verdict
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -45,12 +44,7 @@ func (c Copy) Is(src Source) bool { return c.secret != nil && c.secret.UID == sr
 func (c Copy) IsMain() bool { return c.mark() != Owner{} }
 
 // mark is the valid mark of a main, or nobody.
-func (c Copy) mark() Owner {
-	if c.secret == nil {
-		return Owner{}
-	}
-	return c.claims.validMark(c.secret.UID)
-}
+func (c Copy) mark() Owner { return c.claims.validMark(c.UID()) }
 
 // Rival is an owner other than src's whose term src's does not outrank, in the
 // copy's mark or in its stamp; nobody where there is none.
@@ -83,16 +77,12 @@ func (c Copy) Whose(src Source) string {
 // Promotable says whether src can become the main without losing keys that
 // this copy holds: it bears no stamp and no mark, or src continues its keys.
 func (c Copy) Promotable(src Source) bool {
-	var holds keyset.Fingerprints
+	holds := c.prints // a main's own
 	switch {
-	case c.secret == nil:
+	case c.claims.mark == Owner{} && c.claims.stamp == Owner{}:
 		return true
-	case c.claims.mark != Owner{}:
-		holds = c.prints // a main's own
-	case c.claims.stamp != Owner{}:
+	case c.claims.mark == Owner{}:
 		holds = c.stamped()
-	default:
-		return true
 	}
 	// One without a primary holds nothing to be lost.
 	return holds.Primary() == 0 || src.set.Fingerprints().Continues(holds)

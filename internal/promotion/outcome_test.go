@@ -1,0 +1,144 @@
+package promotion
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// What the second look shows, and what it leads to.
+func TestSecondLook(t *testing.T) {
+	shows := func(name string, s *corev1.Secret) func(*region) {
+		return func(r *region) { r.remotes[name] = s }
+	}
+	for name, tc := range map[string]struct {
+		first     func(*region)
+		meanwhile func(*region)
+		puts      []put
+		opts      Options
+		term      int
+		says      []string
+		silent    bool   // beside the plan and the marks
+		err       string // "" for none
+	}{
+		"nothing new":    {term: 3, silent: true},
+		"home is marked": {first: func(r *region) { r.remotes["sjc"] = r.secret }, meanwhile: func(r *region) { r.remotes["sjc"] = r.secret }, term: 3, silent: true},
+		"other keys": {meanwhile: shows("dfw", secret("dfw", newest, stamp("lon", 2, newest))), term: 3,
+			says: []string{"  dfw changed meanwhile: it was a copy of lon, term 2, primary 2, and is a copy of lon, term 2, primary 3"}},
+		"its own term": {meanwhile: shows("dfw", copyOf("dfw", 3)), term: 4,
+			says: []string{"dfw changed meanwhile", "Term 3 has turned up elsewhere meanwhile: marking once more.", "Marked openstack/keystone-fernet-keys as the main's: sjc, term 4."}},
+		"a higher one": {meanwhile: shows("dfw", copyOf("dfw", 1003)), term: 1004, says: []string{"Term 1003 has turned up elsewhere"}},
+		"one far above": {meanwhile: shows("dfw", copyOf("dfw", 1004)), term: 3,
+			says: []string{"Term 1004 has turned up meanwhile in dfw alone, far above all others', and is not followed"}},
+		"one far above, with force":           {meanwhile: shows("dfw", copyOf("dfw", 1004)), opts: Options{Force: true}, term: 3, says: []string{"is not followed"}},
+		"one far above with the source's uid": {meanwhile: shows("dfw", copyOf("home", 1004)), term: 3, says: []string{"in dfw alone"}},
+		"one far above, and one above": {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 3) }, term: 4,
+			says: []string{"Term 9000 has turned up meanwhile in dfw alone", "Term 3 has turned up elsewhere"}},
+		"two far above":       {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 9000) }, term: 9001, says: []string{"Term 9000 has turned up elsewhere"}},
+		"one that is ignored": {meanwhile: shows("dfw", copyOf("dfw", 3)), opts: Options{Ignore: []string{"dfw"}}, term: 3, says: []string{"dfw changed meanwhile"}},
+		"the highest there is": {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 999999), copyOf("lon", 999999) }, term: 3,
+			err: "this cluster is marked with term 3, and does not outrank term 999999, which has turned up elsewhere meanwhile; there is none above it: find out who wrote it"},
+		"marked once more, and lost": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {true, answer(504), nil}}, term: 4, says: []string{"term 4."}},
+		"once more, and forbidden": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {false, answer(403), nil}}, term: 3,
+			err: "this cluster is marked with term 3, and does not outrank term 3, which has turned up elsewhere meanwhile; promote once more: marking the source: 403"},
+		"once more, and never answered": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: append([]put{{done: true}}, slices.Repeat([]put{{false, answer(504), nil}}, 9)...), term: 3,
+			err: "it is not known whether it is marked with term 4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRegion()
+				r.first, r.meanwhile, r.puts = tc.first, tc.meanwhile, tc.puts
+				said, err := r.promote(t.Context(), tc.opts)
+				if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+					t.Errorf("it ends with %v, want %q", err, tc.err)
+				}
+				if r.term() != tc.term {
+					t.Errorf("term %d, want %d", r.term(), tc.term)
+				}
+				for _, text := range tc.says {
+					if !strings.Contains(said, text) {
+						t.Errorf("it does not say %q:\n%s", text, said)
+					}
+				}
+				if tc.silent && strings.Contains(said, "meanwhile") {
+					t.Errorf("it says\n%s", said)
+				}
+				if pushed := r.pushed != nil; pushed != (err == nil) {
+					t.Errorf("pushed to %v, and ends with %v", r.pushed, err)
+				}
+			})
+		})
+	}
+}
+
+// Old mains are pushed to first, and each remote once.
+func TestOldMainsFirst(t *testing.T) {
+	r := newRegion()
+	r.remotes["iad"], r.remotes["zrh"] = nil, secret("zrh", newest, mark("zrh", 1, "zrh"))
+	if _, err := r.promote(t.Context(), Options{}); err != nil || !slices.Equal(r.pushed, []string{"lon", "zrh", "dfw", "iad"}) {
+		t.Errorf("pushed to %v, %v", r.pushed, err)
+	}
+}
+
+// Whenever a promotion is interrupted it says whether the source is marked.
+func TestInterrupted(t *testing.T) {
+	const before, after = "nothing was changed", "interrupted: this cluster is the main, marked with term 3; what was not pushed is pushed by run, by fernetcast push, or by promoting again"
+	for what, tc := range map[string]struct {
+		at   func(r *region, cancel func())
+		says string
+	}{
+		"in the first look":  {func(r *region, cancel func()) { r.first = func(*region) { cancel() } }, before},
+		"in the mark":        {func(r *region, cancel func()) { r.puts = []put{{true, context.Canceled, func(*region) { cancel() }}} }, "it is not known whether it is marked with term 3"},
+		"in the second look": {func(r *region, cancel func()) { r.meanwhile = func(*region) { cancel() } }, after},
+	} {
+		t.Run(what, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			r := newRegion()
+			tc.at(r, cancel)
+			if _, err := r.promote(ctx, Options{}); err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+}
+
+// A source that cannot be a main's, and an operator who says no: nothing is changed.
+func TestNothingIsChanged(t *testing.T) {
+	unreadable := secret("home", newest, map[string]string{mirror.MarkTerm: "many"})
+	for name, tc := range map[string]struct {
+		secret *corev1.Secret
+		get    error
+		opts   Options
+		says   string // "" where it is promoted
+	}{
+		"not to be read":            {newRegion().secret, answer(503), Options{Force: true}, "nothing was changed: the source cannot be read: 503"},
+		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be a main's: the Secret does not exist"},
+		"without keys":              {secret("home", ""), nil, Options{Force: true}, "cannot be a main's: "},
+		"unreadable":                {unreadable, nil, Options{}, "nothing was changed: the annotations fernetcast/main-term on Secret openstack/keystone-fernet-keys cannot be read; to replace them: --force"},
+		"unreadable, and by force":  {unreadable, nil, Options{Force: true}, ""},
+		"a remote's keys are ahead": {secret("home", older), nil, Options{}, "nothing was changed: the keys of lon are"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegion()
+			r.secret, r.gets = tc.secret, []error{tc.get}
+			_, err := r.promote(t.Context(), tc.opts)
+			if (err != nil) != (tc.says != "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("it ends with %v, want %q", err, tc.says)
+			}
+			if (r.sent > 0 || r.pushed != nil) != (err == nil) {
+				t.Errorf("%d marks, pushed to %v", r.sent, r.pushed)
+			}
+		})
+	}
+	r := newRegion()
+	p := Promotion{Source: r, Fleet: r, Say: func(string) {}, Confirm: func(context.Context) bool { return false }, Options: Options{Region: "sjc"}}
+	if err := p.Run(t.Context()); err == nil || err.Error() != "nothing was changed" || r.sent > 0 {
+		t.Errorf("after a no: %v, %d marks", err, r.sent)
+	}
+}

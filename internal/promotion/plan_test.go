@@ -1,0 +1,181 @@
+package promotion
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// keys makes data of "index=letter" pairs: one letter, one key.
+func keys(pairs string) map[string][]byte {
+	data := map[string][]byte{}
+	for pair := range strings.FieldsSeq(pairs) {
+		i, letter, _ := strings.Cut(pair, "=")
+		data[i] = []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte(letter), 32)))
+	}
+	return data
+}
+
+// Key sets, each a rotation on from the one before, and one that is not kin.
+const (
+	older  = "0=c 1=a 2=b"
+	newest = "0=d 1=a 2=b 3=c"
+	next   = "0=e 2=b 3=c 4=d"
+	alien  = "0=x 1=y"
+)
+
+func secret(uid types.UID, pairs string, annotations ...map[string]string) *corev1.Secret {
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-keys", Namespace: "openstack", UID: uid, ResourceVersion: "100", Annotations: map[string]string{}},
+		Type:       corev1.SecretTypeOpaque, Data: keys(pairs),
+	}
+	for _, a := range annotations {
+		maps.Copy(s.Annotations, a)
+	}
+	return s
+}
+
+func mark(region string, term int, uid types.UID) map[string]string {
+	return map[string]string{mirror.MarkRegion: region, mirror.MarkTerm: strconv.Itoa(term), mirror.MarkUID: string(uid)}
+}
+
+func stamp(region string, term int, pairs string) map[string]string {
+	return map[string]string{
+		mirror.StampRegion: region, mirror.StampTerm: strconv.Itoa(term), mirror.StampUID: "uid-of-" + region,
+		mirror.StampVersion: "7", mirror.StampKeys: keyset.FingerprintsOf(keys(pairs)).String(),
+	}
+}
+
+// looks are remotes that were read, in the order of their names; each has its own uid.
+func looks(remotes map[string]*corev1.Secret) (list []Look) {
+	for _, name := range slices.Sorted(maps.Keys(remotes)) {
+		list = append(list, Look{Name: name, Copy: mirror.ReadCopy(mirror.Place{Remote: name, Namespace: "openstack", Secret: "keystone-fernet-keys"}, remotes[name])})
+	}
+	return list
+}
+
+func copyOf(name string, term int) *corev1.Secret {
+	return secret(types.UID(name), older, stamp("lon", term, older))
+}
+
+func TestPlan(t *testing.T) {
+	type fleet = map[string]*corev1.Secret
+	for name, tc := range map[string]struct {
+		source  *corev1.Secret // sjc's, newest, stamped by lon's term 2 where it is nil
+		remotes fleet
+		unread  []string
+		ignore  []string
+		term    int
+		lines   []string // texts that the lines of the remotes have
+		lost    string
+		refusal []string // texts of the error; none where nothing refuses
+		force   bool     // whether --force overrides that
+	}{
+		"no remotes":           {term: 3, lines: []string{"there are no remotes"}},
+		"first of all":         {source: secret("home", newest), remotes: fleet{"dfw": nil}, term: 1, lines: []string{"dfw: gets these keys (now absent)"}},
+		"one above all others": {remotes: fleet{"dfw": copyOf("dfw", 7), "iad": copyOf("iad", 4)}, term: 8, lines: []string{"dfw: gets these keys (now a copy of lon, term 7, primary 2)", "iad: gets"}},
+		"an old main":          {remotes: fleet{"lon": secret("lon", older, mark("lon", 2, "lon"))}, term: 3, lines: []string{"lon: gets these keys (now the main lon, term 2, primary 2)"}},
+		"its own term, once more": {source: secret("home", newest, mark("sjc", 4, "home")), remotes: fleet{"dfw": copyOf("dfw", 2)}, term: 5,
+			lines: []string{"dfw: gets"}},
+		"a mark that came along counts": {remotes: fleet{"dfw": secret("dfw", older, mark("lon", 9, "gone"))}, term: 10, lines: []string{"dfw: gets these keys (now nobody's, primary 2)"}},
+		"not reached": {remotes: fleet{"dfw": nil}, unread: []string{"iad"}, term: 3,
+			lines: []string{"dfw: gets these keys (now absent)", "iad: NOT REACHED (down): a higher term or newer keys there are not known"}},
+		"home itself":         {remotes: fleet{"sjc": secret("home", newest)}, term: 3, lines: []string{"sjc: this cluster itself; nothing changes"}},
+		"nobody's other keys": {remotes: fleet{"dfw": secret("dfw", alien)}, term: 3, lines: []string{"dfw: gets these keys (now nobody's, primary 1)"}},
+		"an unreadable owner": {remotes: fleet{"dfw": secret("dfw", older, map[string]string{mirror.StampTerm: "3"})}, term: 3, lines: []string{"dfw: stays as it is: stamp: "}},
+		"a copy is ahead": {remotes: fleet{"dfw": secret("dfw", next, stamp("lon", 2, next)), "iad": copyOf("iad", 2)}, term: 3, lost: "dfw",
+			lines:   []string{"dfw: has keys that this cluster does not continue (a copy of lon, term 2, primary 4): its tokens will be lost", "iad: gets"},
+			refusal: []string{"nothing was changed", "the keys of dfw are ahead", "promote there instead, or add --force"}, force: true},
+		"two are not kin": {remotes: fleet{"dfw": secret("dfw", alien, stamp("lon", 2, alien)), "iad": secret("iad", alien, mark("iad", 1, "iad"))}, term: 3, lost: "dfw iad",
+			lines: []string{"dfw: has keys", "iad: has keys"}, refusal: []string{"the keys of dfw, iad are"}, force: true},
+		"one cluster alone, 1,000 above": {remotes: fleet{"dfw": copyOf("dfw", 1002)}, term: 1003, lines: []string{"dfw: gets"}},
+		"one cluster alone, 1,001 above": {remotes: fleet{"dfw": copyOf("dfw", 1003), "iad": copyOf("iad", 2)}, term: 1004, lines: []string{"dfw: gets", "iad: gets"},
+			refusal: []string{"nothing was changed", "dfw has term 1003, more than 1000 above all others'", "--ignore dfw", "add --force"}, force: true},
+		"two clusters far above": {remotes: fleet{"dfw": copyOf("dfw", 5000), "iad": copyOf("iad", 4000)}, term: 5001, lines: []string{"dfw: gets", "iad: gets"}},
+		"two, one after the other": {remotes: fleet{"dfw": copyOf("dfw", 5000), "iad": copyOf("iad", 3000)}, term: 5001, lines: []string{"dfw: gets", "iad: gets"},
+			refusal: []string{"dfw has term 5000", "--ignore dfw", "and iad has term 3000", "--ignore iad"}, force: true},
+		"one cluster that is listed twice": {remotes: fleet{"dfw": copyOf("dfw", 5000), "dfw2": copyOf("dfw", 5000)}, term: 5001, lines: []string{"dfw: gets", "dfw2: gets"},
+			refusal: []string{"dfw has term 5000"}, force: true},
+		"the source alone": {source: secret("home", newest, stamp("lon", 5000, newest)), remotes: fleet{"dfw": copyOf("dfw", 2), "sjc": secret("home", newest, stamp("lon", 5000, newest))},
+			term: 5001, lines: []string{"dfw: gets", "sjc: this"}, refusal: []string{"this cluster's own Secret has term 5000", "more than 1000"}, force: true},
+		"a stranger with the source's uid": {remotes: fleet{"dfw": secret("home", newest, stamp("lon", 5000, newest))}, term: 5001, lines: []string{"dfw: this"},
+			refusal: []string{"dfw has term 5000"}, force: true},
+		"far above, and keys ahead": {remotes: fleet{"dfw": secret("dfw", next, stamp("lon", 5000, next))}, term: 5001, lost: "dfw", lines: []string{"dfw: has keys"},
+			refusal: []string{"dfw has term 5000", "; and the keys of dfw are ahead"}, force: true},
+		"ignored": {remotes: fleet{"dfw": copyOf("dfw", 999998), "iad": copyOf("iad", 4)}, ignore: []string{"dfw"}, term: 5,
+			lines: []string{"dfw: stays as it is: owned by lon, term 999998", "iad: gets"}},
+		"ignored, and its keys stay": {remotes: fleet{"dfw": secret("dfw", alien, stamp("lon", 999998, alien))}, ignore: []string{"dfw"}, term: 3,
+			lines: []string{"dfw: stays as it is: owned by lon, term 999998"}},
+		"ignored, and outranked all the same": {remotes: fleet{"dfw": secret("dfw", alien, stamp("lon", 1, alien))}, ignore: []string{"dfw"}, term: 3, lost: "dfw",
+			lines: []string{"dfw: has keys"}, refusal: []string{"the keys of dfw"}, force: true},
+		"the last term there is": {remotes: fleet{"dfw": copyOf("dfw", mirror.MaxTerm-1), "iad": copyOf("iad", mirror.MaxTerm-1)}, term: mirror.MaxTerm, lines: []string{"dfw: gets", "iad: gets"}},
+		"none above it": {remotes: fleet{"dfw": copyOf("dfw", mirror.MaxTerm), "iad": copyOf("iad", mirror.MaxTerm)}, term: mirror.MaxTerm + 1,
+			refusal: []string{"nothing was changed", "dfw has term 999999, there is none above it", "--ignore dfw"}},
+		"none above it, one alone": {remotes: fleet{"dfw": copyOf("dfw", mirror.MaxTerm)}, term: mirror.MaxTerm + 1, refusal: []string{"--ignore dfw"}},
+		"none above its own": {source: secret("home", newest, mark("sjc", mirror.MaxTerm, "home")), term: mirror.MaxTerm + 1,
+			refusal: []string{"this cluster's own Secret has term 999999, there is none above it: find out who wrote it"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.source == nil {
+				tc.source = secret("home", newest, stamp("lon", 2, newest))
+			}
+			all := looks(tc.remotes)
+			for _, name := range tc.unread {
+				all = append(all, Look{Name: name, Why: "down"})
+			}
+			src := mirror.ReadSource(tc.source)
+			for _, force := range []bool{false, true} {
+				plan, err := NewPlan(src, all, Options{Region: "sjc", Ignore: tc.ignore, Force: force})
+				if plan.Term != tc.term || strings.Join(plan.Lost, " ") != tc.lost {
+					t.Errorf("term %d, lost %v; want %d, %s", plan.Term, plan.Lost, tc.term, tc.lost)
+				}
+				checkLines(t, plan, tc.lines)
+				if refused := len(tc.refusal) > 0 && !(force && tc.force); refused != (err != nil) {
+					t.Fatalf("force %v: refused: %v", force, err)
+				}
+				for _, text := range tc.refusal {
+					if err != nil && !strings.Contains(err.Error(), text) {
+						t.Errorf("it does not say %q: %v", text, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// checkLines: the headline, and a line for each remote.
+func checkLines(t *testing.T, plan Plan, want []string) {
+	t.Helper()
+	if len(want) == 0 && len(plan.Lines) == 0 {
+		return
+	}
+	headline := fmt.Sprintf("sjc becomes the main, term %d, with primary 3 (%s).", plan.Term, keyset.FingerprintsOf(keys(newest))[3])
+	if len(plan.Lines) != len(want)+1 || plan.Lines[0] != headline {
+		t.Fatalf("lines %q", plan.Lines)
+	}
+	for i, text := range want {
+		if !strings.HasPrefix(plan.Lines[i+1], "  "+text) {
+			t.Errorf("line %q, want %q", plan.Lines[i+1], text)
+		}
+	}
+}
+
+// A remote's namespace is shown where it is not the source's.
+func TestNamespaceIsShown(t *testing.T) {
+	all := []Look{{Name: "dfw", Namespace: "other", Why: "down"}}
+	plan, err := NewPlan(mirror.ReadSource(secret("home", newest)), all, Options{Region: "sjc"})
+	if err != nil || !strings.HasPrefix(plan.Lines[1], "  dfw (namespace other): NOT REACHED") {
+		t.Errorf("%q, %v", plan.Lines, err)
+	}
+}

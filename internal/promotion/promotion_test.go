@@ -1,0 +1,206 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// region is a source, two remotes that are copies of another main's, and what
+// becomes of requests.
+type region struct {
+	secret  *corev1.Secret
+	remotes map[string]*corev1.Secret
+	// puts are what becomes of the PUTs of a mark, in order; those after are served.
+	puts []put
+	// gets are what becomes of GETs: nil serves.
+	gets []error
+	// first is called before the first look, meanwhile before the second.
+	first     func(*region)
+	meanwhile func(*region)
+
+	sent, read, looked int
+	pushed             []string
+	said               []string
+}
+
+// put is what becomes of a PUT.
+type put struct {
+	done   bool  // whether it is done
+	answer error // nil where it is answered as it should
+	before func(*region)
+}
+
+func newRegion() *region {
+	return &region{
+		secret:  secret("home", newest, stamp("lon", 2, newest)),
+		remotes: map[string]*corev1.Secret{"dfw": copyOf("dfw", 2), "lon": secret("lon", newest, mark("lon", 2, "lon"))},
+	}
+}
+
+func (r *region) Get(ctx context.Context) (mirror.Source, error) {
+	r.read++
+	if ctx.Err() != nil {
+		return mirror.Source{}, ctx.Err()
+	}
+	if r.read <= len(r.gets) && r.gets[r.read-1] != nil {
+		return mirror.Source{}, r.gets[r.read-1]
+	}
+	return mirror.ReadSource(r.secret), nil
+}
+
+func (r *region) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
+	if ctx.Err() != nil {
+		return mirror.Source{}, ctx.Err()
+	}
+	fate := put{done: true}
+	if r.sent++; r.sent <= len(r.puts) {
+		fate = r.puts[r.sent-1]
+	}
+	if fate.before != nil {
+		fate.before(r)
+	}
+	if fate.done {
+		if marked.ResourceVersion != r.secret.ResourceVersion {
+			return mirror.Source{}, apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, marked.Name, errors.New("it was modified"))
+		}
+		r.write(func(s *corev1.Secret) { s.Annotations = marked.Annotations })
+	}
+	return mirror.ReadSource(r.secret), fate.answer
+}
+
+func (r *region) write(change func(*corev1.Secret)) {
+	s := r.secret.DeepCopy()
+	version, _ := strconv.Atoi(s.ResourceVersion)
+	s.ResourceVersion = strconv.Itoa(version + 1)
+	change(s)
+	r.secret = s
+}
+
+func (r *region) Look(context.Context) []Look {
+	r.looked++
+	if r.looked == 1 && r.first != nil {
+		r.first(r)
+	}
+	if r.looked == 2 && r.meanwhile != nil {
+		r.meanwhile(r)
+	}
+	return looks(r.remotes)
+}
+
+func (r *region) Push(_ context.Context, names []string) { r.pushed = append(r.pushed, names...) }
+
+// promote runs a promotion of sjc, and returns what it said and its error, if any.
+func (r *region) promote(ctx context.Context, opts Options) (string, error) {
+	opts.Region = "sjc"
+	p := Promotion{
+		Options: opts, Source: r, Fleet: r, Secret: "openstack/keystone-fernet-keys", Pause: time.Second,
+		Say: func(line string) { r.said = append(r.said, line) }, Confirm: func(context.Context) bool { return true },
+	}
+	err := p.Run(ctx)
+	return strings.Join(r.said, "\n"), err
+}
+
+func (r *region) term() int { return mirror.ReadSource(r.secret).Owner().Term }
+
+func answer(code int) error {
+	return apierrors.NewGenericServerResponse(code, "put", schema.GroupResource{Resource: "secrets"}, "keystone-fernet-keys", "words", 0, true)
+}
+
+// What an answer to the mark is worth, and what promote says and does.
+func TestMark(t *testing.T) {
+	lost := &url.Error{Op: "Put", URL: "https://home", Err: io.ErrUnexpectedEOF}
+	rotate := func(r *region) { r.write(func(s *corev1.Secret) { s.Data = keys(next) }) }
+	again := func(p put, times int) []put { return slices.Repeat([]put{p}, times) }
+	type row struct {
+		puts   []put
+		gets   []error // after the first one
+		marked bool
+		sent   int
+		says   string // the error; "" for none
+	}
+	table := map[string]row{
+		"served":                              {marked: true, sent: 1},
+		"cut, and done":                       {puts: []put{{true, lost, nil}}, marked: true, sent: 1},
+		"cut, and not done":                   {puts: []put{{false, lost, nil}}, marked: true, sent: 2},
+		"a 200 that is another's":             {puts: []put{{false, nil, nil}}, marked: true, sent: 2},
+		"never answered":                      {puts: again(put{false, context.DeadlineExceeded, nil}, 9), sent: 5, says: "no answer in time; it is not known whether it is marked with term 3: look at fernetcast status"},
+		"a rotation came in between":          {puts: []put{{true, nil, rotate}}, marked: true, sent: 2},
+		"a rotation after a lost answer":      {puts: []put{{false, answer(504), nil}, {true, nil, rotate}}, marked: true, sent: 3},
+		"new keys came in between":            {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Data = keys(alien) }) }}}, sent: 1, says: "changed by someone else"},
+		"another owner came in between":       {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Annotations = stamp("lon", 9, newest) }) }}}, sent: 1, says: "changed by someone else"},
+		"another object came in between":      {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.UID = "anew" }) }}}, sent: 1, says: "changed by someone else"},
+		"another writer at each try":          {puts: again(put{true, nil, func(r *region) { r.write(func(*corev1.Secret) {}) }}, 9), sent: 5, says: "the promotion has not begun: marking the source: 409"},
+		"done, and then not to be read":       {puts: []put{{true, answer(504), nil}}, gets: []error{answer(503)}, marked: true, sent: 2},
+		"done, and never to be read":          {puts: again(put{true, answer(504), nil}, 9), gets: slices.Repeat([]error{answer(503)}, 9), marked: true, sent: 5, says: "it is not known whether it is marked with term 3"},
+		"not known, then forbidden":           {puts: []put{{true, answer(504), nil}, {false, answer(403), nil}}, gets: []error{answer(503), nil}, marked: true, sent: 2},
+		"not done so far, then forbidden":     {puts: append([]put{{false, answer(504), nil}}, again(put{false, answer(403), nil}, 9)...), sent: 5, says: "it is not known whether"},
+		"overtaken, and then not to be read":  {puts: []put{{true, nil, rotate}}, gets: []error{answer(503)}, marked: true, sent: 3},
+		"a 504 that calls itself a forbidden": {puts: []put{{true, reason(504), nil}}, marked: true, sent: 1},
+	}
+	for _, code := range []int{408, 418, 429, 500, 502, 503, 504} {
+		table[fmt.Sprintf("%d, and done", code)] = row{puts: []put{{true, answer(code), nil}}, marked: true, sent: 1}
+		table[fmt.Sprintf("%d, and not done", code)] = row{puts: []put{{false, answer(code), nil}}, marked: true, sent: 2}
+		table[fmt.Sprintf("%d, again and again", code)] = row{puts: again(put{false, answer(code), nil}, 9), sent: 5, says: "it is not known whether it is marked with term 3"}
+	}
+	for _, code := range []int{400, 401, 403, 404, 422} {
+		table[strconv.Itoa(code)] = row{puts: []put{{false, answer(code), nil}}, sent: 1, says: "the promotion has not begun: marking the source: " + strconv.Itoa(code)}
+	}
+	for name, tc := range table {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRegion()
+				r.puts, r.gets = tc.puts, append([]error{nil}, tc.gets...)
+				said, err := r.promote(t.Context(), Options{})
+				if got := fmt.Sprint(err); (err != nil) != (tc.says != "") || !strings.Contains(got, tc.says) && err != nil {
+					t.Errorf("it ends with %v, want %q", err, tc.says)
+				}
+				if marked := r.term() == 3; marked != tc.marked || r.sent != tc.sent {
+					t.Errorf("term %d after %d PUTs; want marked %v after %d", r.term(), r.sent, tc.marked, tc.sent)
+				}
+				if told := strings.Contains(said, "Marked openstack/keystone-fernet-keys as the main's: sjc, term 3."); told != (err == nil) || told != (r.pushed != nil) {
+					t.Errorf("pushed %v, said\n%s", r.pushed, said)
+				}
+			})
+		})
+	}
+}
+
+// reason is an answer of that code whose Status says that it is forbidden.
+func reason(code int32) error {
+	err := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "", errors.New("words"))
+	err.ErrStatus.Code = code
+	return err
+}
+
+// An answer that settles nothing is followed by a pause, and another try not
+// after the operator has had enough.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, r := time.Now(), newRegion()
+		r.puts = []put{{false, answer(503), nil}, {false, answer(503), nil}}
+		if _, err := r.promote(t.Context(), Options{}); err != nil || time.Since(began) != 2*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		began, r = time.Now(), newRegion()
+		r.puts = slices.Repeat([]put{{false, answer(503), nil}}, 9)
+		if _, err := r.promote(ctx, Options{}); err == nil || !strings.Contains(err.Error(), "not known whether it is marked") || time.Since(began) != 1500*time.Millisecond || r.sent != 2 {
+			t.Errorf("after %v and %d PUTs: %v", time.Since(began), r.sent, err)
+		}
+	})
+}
