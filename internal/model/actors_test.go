@@ -185,3 +185,28 @@ func (w *world) restore() {
 	}
 	w.say("%s is restored from v%s of %s: %s", c.name, backup.ResourceVersion, from.name, describe(c.now))
 }
+
+// boast is somebody's claim on a remote, with a term that is far above all
+// others, or one that comes next. It is rare: until the next promotion no
+// region is the main.
+func (w *world) boast() {
+	c := present(w.somewhere("cluster"))
+	if c == nil || !pick(w, "now", []bool{true, false, false, false}) {
+		return
+	}
+	term := 0
+	for _, other := range w.clusters {
+		if other.now != nil {
+			term = max(term, highestTerm(other.now))
+		}
+	}
+	term += pick(w, "by", []int{1, maxLead, maxLead + 1, 2 * maxLead})
+	c.edited(func(s *corev1.Secret) {
+		s.Annotations = maps.Clone(s.Annotations)
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[mirror.StampRegion], s.Annotations[mirror.StampTerm], s.Annotations[mirror.StampUID] = "hkg", fmt.Sprint(term), "hkg-1"
+	})
+	w.say("somebody writes on %s: %s", c.name, describe(c.now))
+}

@@ -2,6 +2,9 @@ package model_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/url"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,7 +31,11 @@ type feed struct {
 	known int
 }
 
-var errDown = apierrors.NewServiceUnavailable("down")
+var (
+	errDown      = apierrors.NewServiceUnavailable("down")
+	errForbidden = apierrors.NewForbidden(resource, secretName, errors.New("not yours"))
+	errCut       = &url.Error{Op: "Put", URL: "https://cut", Err: io.ErrUnexpectedEOF}
+)
 
 // Get implements watcher.Secrets.
 func (f *feed) Get(ctx context.Context, _ string) (*corev1.Secret, error) {

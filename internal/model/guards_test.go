@@ -17,6 +17,12 @@ type dropped struct {
 	term               bool // copies are shown without a foreign owner
 	row3               bool // the source is shown without its stamp
 	row12              bool // every push is forced
+	// And promote:
+	refusals         bool // every promotion is forced
+	nextTerm         bool // its term is one too low
+	markPrecondition bool // its mark's resourceVersion is passed over
+	lookAgain        bool // its second look is the first
+	unsettled        bool // an answer that settles nothing is taken for a refusal
 }
 
 func (d dropped) readSource(s *corev1.Secret) mirror.Source {

@@ -40,6 +40,20 @@ func TestEachGuardIsNeeded(t *testing.T) {
 		// keys in a set, and lon misses it: nothing proves any more that the two
 		// are kin. push, without force, writes all the same.
 		{"row 12", dropped{row12: true}},
+		// Somebody writes a term on sjc that is 1,001 above all others. promote in
+		// dfw, without force, goes above it.
+		{"promote's refusals", dropped{refusals: true}},
+		// sjc is the main of term 1. promote in dfw takes term 1 too.
+		{"promote's next term", dropped{nextTerm: true}},
+		// 8, read-only at home. promote in dfw reads its source. A push from sjc
+		// gives it newer keys. The mark puts the older ones back.
+		{"mark's precondition", dropped{markPrecondition: true}},
+		// promote in dfw reads all. sjc is promoted to term 2. dfw's mark of term 2
+		// comes after, and does not give way.
+		{"promote's second look", dropped{lookAgain: true}},
+		// The mark is set, and the connection cut before the answer. promote says
+		// that it has not begun.
+		{"promote's look after a lost answer", dropped{unsettled: true}},
 	} {
 		t.Run(tc.guard, func(t *testing.T) {
 			setFlag(t, "rapid.seed", "1")
@@ -51,6 +65,7 @@ func TestEachGuardIsNeeded(t *testing.T) {
 				fail := tell(t, rt, tc.without, func(w *world) {
 					w.begin()
 					w.goOn()
+					w.conclude()
 				})
 				if fail != nil {
 					rt.Fatal(fail)

@@ -19,7 +19,8 @@ type process struct {
 	force   bool
 	request *request // that waits to be served
 	done    bool
-	quiet   bool // its GETs are not worth a line: nothing else happens between them
+	judge   func() // once it is done; nil where there is nothing to judge
+	quiet   bool   // its GETs are not worth a line: nothing else happens between them
 }
 
 // request is one to an API server.
@@ -105,6 +106,8 @@ const (
 	served  fate = "served"
 	refused fate = "refused"
 	lost    fate = "done, the answer lost"
+	cut     fate = "done, the connection cut"
+	denied  fate = "denied"
 	late    fate = "given up, to be done later"
 )
 
@@ -121,6 +124,11 @@ func (w *world) serve(p *process, f fate) {
 	case lost:
 		_, _ = q.do()
 		a.err = apierrors.NewTimeoutError("no answer", 0)
+	case cut:
+		_, _ = q.do()
+		a.err = errCut
+	case denied:
+		a.err = errForbidden
 	case late:
 		w.late = append(w.late, q)
 		a.err = apierrors.NewTimeoutError("no answer", 0)
@@ -130,6 +138,10 @@ func (w *world) serve(p *process, f fate) {
 	}
 	q.answer <- a
 	w.settle()
+	if p.done && p.judge != nil {
+		p.judge()
+		p.judge = nil
+	}
 }
 
 func outcome(a answer) string {

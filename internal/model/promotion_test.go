@@ -3,8 +3,10 @@ package model_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/promotion"
 	"github.com/fernetcast/fernetcast/pusher"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,89 +22,121 @@ func (w *world) readSource(r *replica) *process {
 	return w.start(r, r.name, false, func(ctx context.Context) { _, _ = r.source.Get(ctx) })
 }
 
-// promotion is a promote on its way, as package cli has it.
-type promotion struct {
+// promoting is a promotion.Promotion on its way: its source and its remotes,
+// each request one that the story serves. It keeps what the promotion was shown
+// and what it did, to be judged.
+type promoting struct {
 	*replica
-	force bool
+	opts promotion.Options
+	// source is what the promotion read first of its own Secret, and looked what
+	// it read last of each cluster; without those that did not answer.
+	source *corev1.Secret
+	looked map[string]*corev1.Secret
+	looks  int
+	first  []promotion.Look
+	// marks are those that it has set, and rivals what the first of them did not
+	// outrank in the moment that it was set, by cluster.
+	marks  []owner
+	rivals map[*cluster]rivalry
+	end    error
+	// denied is what it said when it had ended, and marked nothing.
+	denied string
 }
 
-func (w *world) promote(region *cluster, force bool) *process {
-	p := promotion{w.command("promote", region), force}
+// rivalry is the highest term of another owner in a Secret of that version.
+type rivalry struct{ version, term int }
+
+func (w *world) promote(region *cluster, force bool, ignore ...string) *process {
+	p := &promoting{replica: w.command("promote", region), opts: promotion.Options{Region: region.name, Force: force, Ignore: ignore}}
 	for _, c := range w.clusters {
 		p.link(c)
 	}
-	w.say("%s: begins, force %v", p.name, force)
-	return w.start(p.replica, p.name, false, p.run)
+	opts := p.opts
+	opts.Force = force || w.without.refusals
+	run := promotion.Promotion{
+		Options: opts, Source: p, Fleet: p, Secret: secretName,
+		Say:     func(line string) { w.heard(p.name, line) },
+		Confirm: func(context.Context) bool { return true },
+	}
+	w.say("%s: begins, force %v, ignores %q", p.name, force, ignore)
+	process := w.start(p.replica, p.name, false, func(ctx context.Context) { p.end = run.Run(ctx) })
+	process.judge = p.judgeEnd
+	return process
 }
 
-func (p promotion) run(ctx context.Context) {
-	src, err := p.source.Get(ctx)
-	switch {
-	case err != nil || src.State() == mirror.SourceAbsent || src.State() == mirror.SourceRefused:
-		return
-	case len(src.Unreadable()) > 0 && !p.force:
-		return
+func (w *world) heard(name, line string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.say("  %s says: %s", name, line)
+}
+
+// Get implements promotion.Source.
+func (p *promoting) Get(ctx context.Context) (mirror.Source, error) {
+	src, err := p.replica.source.Get(ctx)
+	if p.source == nil && err == nil {
+		p.source = p.home.seen
 	}
-	seen := p.look(ctx)
-	term := src.HighestTerm()
-	for _, o := range seen {
-		term = max(term, o.Copy.HighestTerm())
-		if o.Copy.Read() && !o.Copy.Is(src) && !o.Copy.Promotable(src) && !p.force {
-			return
+	return src, err
+}
+
+// Mark implements promotion.Source.
+func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
+	w, send := p.world, p.region.update
+	if w.without.markPrecondition {
+		send = p.region.overwrite
+	}
+	if w.without.nextTerm {
+		term, _ := strconv.Atoi(marked.Annotations[mirror.MarkTerm])
+		marked.Annotations[mirror.MarkTerm] = strconv.Itoa(max(1, term-1))
+	}
+	written, err := w.ask(ctx, "PUT mark "+p.region.name, p.region, func() (*corev1.Secret, error) {
+		before := p.region.now
+		after, err := send(marked)
+		if err == nil {
+			p.judgeMark(before, after)
 		}
+		return after, err
+	})
+	if err != nil && !apierrors.IsConflict(err) && w.without.unsettled {
+		err = errForbidden
 	}
-	if src, err = p.mark(ctx, src, term+1); err != nil {
-		return
+	if err != nil {
+		return mirror.Source{}, err
 	}
-	seen = p.look(ctx)
-	rival := 0
-	for _, o := range seen {
-		rival = max(rival, o.Copy.Rival(src).Term)
+	p.replica.source.Wrote(written)
+	return w.without.readSource(written), nil
+}
+
+// Look implements promotion.Fleet.
+func (p *promoting) Look(ctx context.Context) []promotion.Look {
+	if p.world.without.lookAgain && p.first != nil {
+		return p.first
 	}
-	if rival > 0 {
-		if _, err = p.mark(ctx, src, rival+1); err != nil {
-			return
+	p.looks++
+	var looks []promotion.Look
+	p.looked = map[string]*corev1.Secret{}
+	for _, c := range p.world.clusters {
+		look := promotion.Look{Name: c.name}
+		if seen, err := p.links[c].Look(ctx); err != nil {
+			look.Why = err.Error()
+		} else {
+			look.Copy, p.looked[c.name] = seen, p.links[c].feed.seen
 		}
+		looks = append(looks, look)
 	}
-	for _, mains := range []bool{true, false} {
-		for i, c := range p.world.clusters {
-			if seen[i].Copy.IsMain() == mains {
+	if p.first == nil {
+		p.first = looks
+	}
+	return looks
+}
+
+// Push implements promotion.Fleet.
+func (p *promoting) Push(ctx context.Context, names []string) {
+	for _, name := range names {
+		for _, c := range p.world.clusters {
+			if c.name == name {
 				pusher.Sync{Source: p.sourceFor()}.Run(ctx, p.links[c], true)
 			}
 		}
 	}
-}
-
-func (p promotion) look(ctx context.Context) []*pusher.Outcome {
-	var seen []*pusher.Outcome
-	for _, c := range p.world.clusters {
-		seen = append(seen, pusher.Sync{Source: p.sourceFor()}.Look(ctx, p.links[c]))
-	}
-	return seen
-}
-
-func (p promotion) mark(ctx context.Context, shown mirror.Source, term int) (mirror.Source, error) {
-	src, home := shown, p.region
-	for range 5 {
-		marked := src.Marked(home.name, term)
-		written, err := p.world.ask(ctx, "PUT mark "+home.name, home, func() (*corev1.Secret, error) { return home.update(marked) })
-		if err == nil {
-			p.source.Wrote(written)
-			src, _ = p.source.Seen()
-			return src, nil
-		}
-		if !apierrors.IsConflict(err) && !apierrors.IsTimeout(err) {
-			return src, err
-		}
-		if src, err = p.source.Get(ctx); err != nil {
-			return src, err
-		}
-		if src.Owner() == (mirror.Owner{Region: home.name, Term: term, UID: shown.UID()}) {
-			return src, nil
-		}
-		if !src.SameClaims(shown) || !src.Keys().Fingerprints().Continues(shown.Keys().Fingerprints()) {
-			break
-		}
-	}
-	return src, fmt.Errorf("changed by someone else")
 }

@@ -17,8 +17,16 @@ func (w *world) deeds() []func(*world) {
 	if len(w.late) > 0 {
 		add(2, (*world).lateWrite)
 	}
-	add(4, (*world).someNews)
 	add(3, (*world).rotate)
+	if w.promotions {
+		add(2, (*world).twoPromotions)
+		add(2, (*world).somePromotion)
+		add(2, (*world).boast)
+		add(1, (*world).strip)
+		add(1, (*world).rival)
+		return all
+	}
+	add(4, (*world).someNews)
 	add(2, (*world).rotateSlowly)
 	add(2, (*world).rival)
 	add(2, (*world).strip)
@@ -26,6 +34,8 @@ func (w *world) deeds() []func(*world) {
 	add(1, (*world).recreate)
 	add(3, (*world).restore)
 	add(2, (*world).somePromotion)
+	add(1, (*world).twoPromotions)
+	add(1, (*world).boast)
 	add(2, (*world).somePush)
 	add(1, (*world).crash)
 	add(1, (*world).someCut)
@@ -74,9 +84,23 @@ func (w *world) somePush() {
 	w.atOneGo(w.sync(r, to, true, w.toss("force")))
 }
 
+// somePromotion is promote by hand in one region, twoPromotions in both at the same time.
 func (w *world) somePromotion() {
-	region := pick(w, "region", w.regions)
-	w.atOneGo(w.promote(region, w.toss("force")))
+	w.atOneGo(w.promotion(pick(w, "region", w.regions)))
+}
+
+func (w *world) twoPromotions() {
+	for _, region := range w.regions {
+		w.promotion(region)
+	}
+}
+
+func (w *world) promotion(region *cluster) *process {
+	var ignore []string
+	if rare := w.toss("ignore"); rare && w.toss("ignore") {
+		ignore = []string{w.somewhere("ignored").name}
+	}
+	return w.promote(region, w.toss("force"), ignore...)
 }
 
 // someRequest serves one request that waits, well or badly.
@@ -84,7 +108,7 @@ func (w *world) someRequest() {
 	p := pick(w, "process", w.waiting())
 	fates := []fate{served, served, served, served, served, served, refused, lost}
 	if p.request.writes != nil {
-		fates = append(fates, late)
+		fates = append(fates, late, cut, denied)
 	}
 	w.serve(p, pick(w, "fate", fates))
 }
@@ -128,10 +152,8 @@ func (w *world) crash() {
 	w.replicas[slices.Index(w.replicas, dead)] = w.born(dead.region)
 }
 
-// calm stops the faults, ends what is under way, and has every replica look
-// after every remote for some rounds.
-func (w *world) calm() {
-	w.say("the faults stop")
+// conclude ends what is under way.
+func (w *world) conclude() {
 	for waiting := w.waiting(); len(waiting) > 0; waiting = w.waiting() {
 		w.finish(waiting[0])
 	}
@@ -140,6 +162,12 @@ func (w *world) calm() {
 		w.late = w.late[1:]
 		_, _ = q.do()
 	}
+}
+
+// calm stops the faults, and has every replica look after every remote for some rounds.
+func (w *world) calm() {
+	w.say("the faults stop")
+	w.conclude()
 	for _, r := range w.replicas {
 		for _, f := range r.feeds() {
 			f.broken = false
@@ -149,7 +177,11 @@ func (w *world) calm() {
 	w.rounds()
 	w.arrived()
 	// And where there is no main, or two, a person makes one.
-	w.finish(w.promote(pick(w, "region", w.regions), true))
+	region := pick(w, "region", w.regions)
+	w.finish(w.promote(region, true))
+	if main, _ := w.main(); main != region && region.now != nil && w.keys.good(region.now.Data) {
+		w.breaks(alwaysThere, "%s was promoted while all is calm, and is not the main: %s", region.name, describe(region.now))
+	}
 	w.rounds()
 	w.arrived()
 }

@@ -64,6 +64,8 @@ type world struct {
 	births    int
 	// given is what a copy was last given by an owner.
 	given map[given]int
+	// promotions says that the story is of promotions above all.
+	promotions bool
 	// kept is how often the second promise was found due, and held.
 	kept int
 }
@@ -150,6 +152,7 @@ func (w *world) begin() {
 		c.create(manifest(w.keys.repository(), nil))
 	}
 	w.regions = w.clusters[:2]
+	w.promotions = pick(w, "what happens", []string{"all", "promotions", "all", "all"}) == "promotions"
 	how := pick(w, "in the beginning", []string{"all synced", "promoted", "nothing"})
 	main := w.regions[0]
 	if how != "nothing" {

@@ -1,0 +1,169 @@
+package model_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// What is asked of a promotion, beside the promises.
+const (
+	consent = "promote does not without --force what loses keys or terms"
+	highest = "a promotion is above all that it could see"
+	truth   = "promote says what it did"
+)
+
+// maxLead is how far promote follows the term of one cluster alone.
+const maxLead = 1000
+
+// judgeMark judges each mark in the moment that it is set.
+func (p *promoting) judgeMark(before, after *corev1.Secret) {
+	w := p.world
+	mark, _, readable := claims(after)
+	if p.denied != "" {
+		w.breaks(truth, "%s marked its source after it had said %q", p.name, p.denied)
+	}
+	if stamp, _ := claim(after, stampParts); !readable || mark.region != p.region.name || stamp != (owner{}) {
+		w.breaks(exact, "%s wrote a mark that is not whole: %s", p.name, describe(after))
+	}
+	if !equal(before.Data, after.Data) || before.Type != after.Type || before.Labels["kept"] != after.Labels["kept"] {
+		w.breaks(readOnlyAtHome, "%s changed more than the mark: from %s to %s", p.name, describe(before), describe(after))
+	}
+	if !w.keys.good(before.Data) {
+		w.breaks(neverWorse, "%s marked what is no key set: %s", p.name, describe(before))
+	}
+	if highestTerm(before) >= mark.term {
+		w.breaks(highest, "%s took term %d, and took away %s", p.name, mark.term, describe(before))
+	}
+	terms, again := p.terms(highestTerm(before)), p.looks > 1
+	far := outliers(terms)
+	for _, n := range terms {
+		switch {
+		case n == mark.term-1 && slices.Contains(far, n) && (again || !p.opts.Force):
+			w.breaks(consent, "%s took term %d, above that of one cluster alone; all: %v", p.name, mark.term, terms)
+		case n >= mark.term && !(again && slices.Contains(far, n)):
+			w.breaks(highest, "%s took term %d, and was shown %v", p.name, mark.term, terms)
+		}
+	}
+	if !again {
+		p.judgeSource(before)
+		p.judgeKeys(mark)
+		p.rivals = map[*cluster]rivalry{}
+		for _, c := range w.clusters {
+			if c.now != nil && c != p.region {
+				p.rivals[c] = rivalry{c.version, rivalTerm(c.now, mark)}
+			}
+		}
+	}
+	p.marks = append(p.marks, mark)
+}
+
+// judgeSource: what is marked is the source that was shown, perhaps rotated
+// since, and without --force one without a mark or an owner that cannot be read.
+func (p *promoting) judgeSource(before *corev1.Secret) {
+	switch _, _, readable := claims(before); {
+	case before.UID != p.source.UID || !continues(prints(before.Data), prints(p.source.Data)):
+		p.world.breaks(consent, "%s was shown %s, and marked %s", p.name, describe(p.source), describe(before))
+	case !readable && !p.opts.Force:
+		p.world.breaks(consent, "%s replaced annotations that cannot be read: %s", p.name, describe(before))
+	}
+}
+
+// judgeKeys: without --force no copy or main that was read is ahead of the
+// source's keys, or not kin to them, but one that is ignored and not outranked.
+func (p *promoting) judgeKeys(mark owner) {
+	for name, s := range p.looked {
+		if p.opts.Force || s == nil || s.UID == p.source.UID || slices.Contains(p.opts.Ignore, name) && rivalTerm(s, mark) > 0 {
+			continue
+		}
+		held := ""
+		if o, _ := claim(s, stampParts); o != (owner{}) {
+			held = stamped(s)
+		}
+		if o, _ := claim(s, markParts); o != (owner{}) {
+			held = prints(s.Data)
+		}
+		if len(byIndex(held)) > 1 && !continues(prints(p.source.Data), held) {
+			p.world.breaks(consent, "%s is promoted with %s, and %s holds %s", p.name, prints(p.source.Data), name, held)
+		}
+	}
+}
+
+// judgeEnd judges what it came to, and what it says of that.
+func (p *promoting) judgeEnd() {
+	w, said := p.world, fmt.Sprint(p.end)
+	w.say("%s: ends: %s", p.name, said)
+	switch {
+	case p.end == nil && len(p.marks) == 0 && !p.markedByAnother():
+		w.breaks(truth, "%s has ended well, and nothing was marked", p.name)
+	case strings.Contains(said, "nothing was changed") || strings.Contains(said, "has not begun"):
+		if p.denied = said; len(p.marks) > 0 {
+			w.breaks(truth, "%s has marked its source, and says %s", p.name, said)
+		}
+	}
+	if p.end != nil || len(p.marks) == 0 {
+		return
+	}
+	last, far := p.marks[len(p.marks)-1].term, outliers(p.terms(p.marks[0].term))
+	for c, r := range p.rivals {
+		_, reached := p.looked[c.name]
+		if reached && c.version == r.version && r.term >= last && !slices.Contains(far, r.term) && !slices.Contains(p.opts.Ignore, c.name) {
+			w.breaks(highest, "%s has ended well with term %d, and %s had term %d all the while: %s", p.name, last, c.name, r.term, describe(c.now))
+		}
+	}
+}
+
+// markedByAnother says whether another promotion in the same region has set a mark meanwhile.
+func (p *promoting) markedByAnother() bool {
+	began, _ := strconv.Atoi(p.source.ResourceVersion)
+	return slices.ContainsFunc(p.region.past, func(m moment) bool {
+		mark, _, _ := claims(m.secret)
+		return m.version > began && mark.region == p.region.name
+	})
+}
+
+// terms are those that the promotion was shown last and counts, its own first.
+func (p *promoting) terms(own int) []int {
+	terms := []int{own}
+	for name, s := range p.looked {
+		if s != nil && s.UID != p.source.UID && !slices.Contains(p.opts.Ignore, name) {
+			terms = append(terms, highestTerm(s))
+		}
+	}
+	return terms
+}
+
+// highestTerm is the highest that is written on a Secret, by a mark that was set on another object too.
+func highestTerm(s *corev1.Secret) int {
+	mark, _ := claim(s, markParts)
+	stamp, _ := claim(s, stampParts)
+	return max(mark.term, stamp.term)
+}
+
+// rivalTerm is the highest term of another owner that us does not outrank; 0 for none.
+func rivalTerm(s *corev1.Secret, us owner) int {
+	mark, stamp, _ := claims(s)
+	rival := 0
+	for _, o := range []owner{mark, stamp} {
+		if o != us && o.term >= us.term {
+			rival = max(rival, o.term)
+		}
+	}
+	return rival
+}
+
+// outliers are the terms from the highest down for as long as each is more
+// than maxLead above the next.
+func outliers(terms []int) []int {
+	down := append(slices.Clone(terms), 0)
+	slices.SortFunc(down, func(a, b int) int { return b - a })
+	for i := range terms {
+		if down[i]-down[i+1] <= maxLead {
+			return down[:i]
+		}
+	}
+	return down[:len(terms)]
+}
