@@ -78,6 +78,7 @@ func (w *Watcher) restartInformer(deaf bool) {
 		return
 	}
 	w.restart()
+	w.alive = func() bool { return false } // what it has brought says nothing of the next one
 	if deaf && !w.deaf {
 		w.deaf = true
 		w.opts.Log.Warn("the watch of the source brings nothing, so another begins: a connection that died, or an etcd that was restored?")

@@ -237,6 +237,24 @@ func TestDeafWatch(t *testing.T) {
 	})
 }
 
+// A watch that goes deaf after it has brought something counts as one that never
+// did: the source is read often until the next one brings something.
+func TestDeafAfterItHasHeard(t *testing.T) {
+	c := &cluster{version: "5"}
+	run(t, c, func(w *Watcher, _ *atomic.Int32) {
+		c.becomes("6")
+		synctest.Wait()
+		w.sees(t, "6")
+		c.set(func(c *cluster) { c.deaf = true })
+		c.becomes("7")
+		time.Sleep(90 * time.Second)
+		w.sees(t, "7")
+		c.becomes("8")
+		time.Sleep(time.Second)
+		w.sees(t, "8")
+	})
+}
+
 // A bookmark, too, tells that a watch is not deaf.
 func TestBookmarkAfterDeafness(t *testing.T) {
 	c := &cluster{version: "5"}
