@@ -1,0 +1,67 @@
+package regions
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// A kubeconfig whose context names another namespace is pushed to there, and
+// that is shown wherever the remote is.
+func TestNamespaceElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	elsewhere, err := shared.Namespace(w.ctx, "elsewhere")
+	w.must(err)
+	kubeconfig, err := shared.Cluster("dfw").Kubeconfig(w.ctx, testenv.Access{Namespace: elsewhere, Role: testenv.RemoteRole})
+	w.must(err)
+	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
+	w.join("iad")
+	w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, NoNamespace: true})
+	run := w.run("--resync", "1h")
+	there := func(keys testenv.Repository) {
+		t.Helper()
+		w.until(soon, func(ctx context.Context) error { return shared.Cluster("dfw").Holds(ctx, elsewhere, keys) })
+		w.equal(soon, keys, "iad", "ord")
+		run.allShow("Synced", "", remotes...)
+	}
+	there(keys)
+	there(w.rotate().Keys)
+	w.must(shared.Cluster("dfw").Delete(w.ctx, elsewhere))
+	last := w.rotate().Keys
+	there(last)
+	if _, err := shared.Cluster("dfw").Secret(w.ctx, w.ns); !apierrors.IsNotFound(err) {
+		t.Errorf("there is a Secret in the namespace that the kubeconfig does not name: %v", err)
+	}
+
+	want := map[string]string{"dfw": elsewhere, "iad": w.ns, "ord": w.ns}
+	live, _, err := w.Operator.Status(w.ctx)
+	w.must(err)
+	served, err := run.status(w.ctx)
+	w.must(err)
+	for what, st := range map[string]*testenv.Status{"status -o json": live, "/statusz": served} {
+		got := map[string]string{}
+		for _, r := range st.Remotes {
+			got[r.Name] = r.Namespace
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s has the namespaces %v, not %v", what, got, want)
+		}
+	}
+	for _, command := range []string{"status", "push"} {
+		table := w.exits(0, command)
+		if line := lineOf(table, "dfw"); !strings.HasPrefix(line, fmt.Sprintf("dfw (namespace %s)  ", elsewhere)) {
+			t.Errorf("%s: %q does not name the namespace", command, line)
+		}
+		if strings.Count(table, "(namespace ") != 1 {
+			t.Errorf("%s names a namespace that is the source's own:\n%s", command, table)
+		}
+	}
+}
