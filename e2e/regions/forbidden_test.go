@@ -1,0 +1,199 @@
+package regions
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// rightsAdvice is what is told where rights are lacking, and nowhere else.
+const rightsAdvice = "apply manifests/remote"
+
+// A 403 has many causes. Only where RBAC was it, rights are advised; for the
+// others it is their own words that are shown. With the cause gone, the remote
+// follows by itself.
+func TestForbiddenBy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	var all []*forbidder
+	for _, f := range []*forbidder{
+		{name: "quota", forbid: (*forbidder).byQuota, state: "Denied", words: "is forbidden: exceeded quota:"},
+		{name: "terminating", forbid: (*forbidder).byEnd, state: "Denied", words: "because it is being terminated"},
+		{name: "policy", forbid: byPolicy(metav1.StatusReasonForbidden), state: "Denied", words: "denied request: whoever is no operator cannot change this resource"},
+		{name: "policy-invalid", forbid: byPolicy(metav1.StatusReasonInvalid), state: "Failed", words: "denied request: whoever is no operator cannot change this resource"},
+		{name: "webhook", forbid: (*forbidder).byWebhook, state: "Denied", words: "denied the request: whoever is no operator cannot change this resource"},
+	} {
+		f.outpost = w.outpost(f.name, "dfw")
+		f.lift = f.forbid(f)
+		f.bites()
+		all = append(all, f)
+	}
+	w.joinAs("iad", testenv.Access{Role: testenv.NoRole})
+	_, err := shared.Cluster("ord").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
+	w.must(err)
+	w.joinAs("ord", testenv.Access{Role: testenv.NoUpdateRole})
+	run := w.run("--backoff-max", "2s")
+	check := func(name, state, words string, rights bool) {
+		t.Helper()
+		run.shows(name, state, words)
+		if detail := run.detail(name, ""); strings.Contains(detail, rightsAdvice) != rights {
+			t.Errorf("%s: the advice on rights is there, or is not: %s", name, detail)
+		}
+	}
+	for _, f := range all {
+		check(f.name, f.state, f.words, false)
+	}
+	check("iad", "Denied", "cannot get resource", true)
+	check("ord", "Denied", "cannot update resource", true)
+	for _, command := range []string{"push", "status"} {
+		// What a write would answer, status does not know.
+		if table, most := w.exits(1, command), map[string]int{"push": 2, "status": 1}[command]; strings.Count(table, rightsAdvice) != most {
+			t.Errorf("%s gives the advice on rights %d times, not %d:\n%s", command, strings.Count(table, rightsAdvice), most, table)
+		}
+	}
+	for _, f := range all {
+		if f.lift == nil {
+			continue
+		}
+		w.must(f.lift())
+		w.arrived(f.history, keys)
+		run.shows(f.name, "Synced", "")
+	}
+}
+
+// forbidder is a remote whose API server refuses the Secret, other than by RBAC.
+type forbidder struct {
+	*outpost
+	name, state, words string
+	// forbid begins it, and returns what ends it; nil where nothing can.
+	forbid func(*forbidder) (lift func() error)
+	lift   func() error
+}
+
+// bites waits until an administrator is refused as well.
+func (f *forbidder) bites() {
+	f.w.Helper()
+	f.w.until(soon, func(ctx context.Context) error {
+		_, err := f.cluster.Client().CoreV1().Secrets(f.ns).Create(ctx,
+			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "a-try"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil {
+			return errors.New("it lets a Secret be made")
+		}
+		return nil
+	})
+}
+
+// byQuota sets the quota's status by hand, as no controller runs.
+func (f *forbidder) byQuota() func() error {
+	f.w.Helper()
+	none := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}
+	quotas := f.cluster.Client().CoreV1().ResourceQuotas(f.ns)
+	quota, err := quotas.Create(f.w.ctx, &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"}, Spec: corev1.ResourceQuotaSpec{Hard: none},
+	}, metav1.CreateOptions{})
+	f.w.must(err)
+	quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
+	_, err = quotas.UpdateStatus(f.w.ctx, quota, metav1.UpdateOptions{})
+	f.w.must(err)
+	return func() error { return quotas.Delete(f.w.ctx, "no-secrets", metav1.DeleteOptions{}) }
+}
+
+// byEnd begins the namespace's end, which without controllers never comes.
+func (f *forbidder) byEnd() func() error {
+	f.w.Helper()
+	f.w.must(f.cluster.Client().CoreV1().Namespaces().Delete(f.w.ctx, f.ns, metav1.DeleteOptions{}))
+	return nil
+}
+
+// secretsOf are a namespace's, for a policy or a webhook.
+func (f *forbidder) secretsOf() (*metav1.LabelSelector, admissionregistrationv1.RuleWithOperations) {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: f.ns}},
+		admissionregistrationv1.RuleWithOperations{
+			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+			Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+		}
+}
+
+// refusal is worded as RBAC's.
+const refusal = "whoever is no operator cannot change this resource"
+
+func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {
+	return func(f *forbidder) func() error {
+		f.w.Helper()
+		client := f.cluster.Client().AdmissionregistrationV1()
+		namespace, rule := f.secretsOf()
+		meta := metav1.ObjectMeta{Name: f.ns}
+		_, err := client.ValidatingAdmissionPolicies().Create(f.w.ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
+			ObjectMeta: meta,
+			Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+				MatchConstraints: &admissionregistrationv1.MatchResources{
+					NamespaceSelector: namespace, ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: rule}},
+				},
+				Validations: []admissionregistrationv1.Validation{{Expression: "false", Message: refusal, Reason: &reason}},
+			},
+		}, metav1.CreateOptions{})
+		f.w.must(err)
+		_, err = client.ValidatingAdmissionPolicyBindings().Create(f.w.ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+			ObjectMeta: meta,
+			Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+				PolicyName: f.ns, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+			},
+		}, metav1.CreateOptions{})
+		f.w.must(err)
+		return func() error {
+			return client.ValidatingAdmissionPolicyBindings().Delete(f.w.ctx, f.ns, metav1.DeleteOptions{})
+		}
+	}
+}
+
+// byWebhook has a server of its own refuse.
+func (f *forbidder) byWebhook() func() error {
+	f.w.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review admissionv1.AdmissionReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Code: http.StatusForbidden, Message: refusal}}
+		// A client that went away is no matter.
+		_ = json.NewEncoder(w).Encode(review)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	f.w.Cleanup(server.Close)
+	client := f.cluster.Client().AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	namespace, rule := f.secretsOf()
+	none := admissionregistrationv1.SideEffectClassNone
+	_, err := client.Create(f.w.ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: f.ns},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name: fmt.Sprintf("%s.example.com", f.ns), NamespaceSelector: namespace, Rules: []admissionregistrationv1.RuleWithOperations{rule},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{
+				URL: ptr.To(server.URL), CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+			},
+			SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+		}},
+	}, metav1.CreateOptions{})
+	f.w.must(err)
+	return func() error { return client.Delete(f.w.ctx, f.ns, metav1.DeleteOptions{}) }
+}
