@@ -1,0 +1,181 @@
+package regions
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// screen clears a terminal and draws a green table.
+const screen = "\x1b[2J\x1b[H\x1b[32mREMOTE  STATE\nhostile  Synced\r\n\x07\x7f"
+
+// What a server says of itself, from its certificate to its Secret, draws
+// nothing on the operator's terminal: of all output each character is
+// printable, and each line is ours.
+func TestNothingForTerminals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keys()
+	w.promote()
+	named, err := certify(w.ns, screen, pkix.Name{CommonName: "a server"}, nil)
+	w.must(err)
+	issued, err := certify(w.ns, "kubernetes", pkix.Name{CommonName: screen, Organization: []string{screen}}, nil)
+	w.must(err)
+	other, err := certify(w.ns, "kubernetes", pkix.Name{CommonName: screen, Organization: []string{screen}}, nil)
+	w.must(err)
+	limited, err := certify(w.ns, screen+".example", pkix.Name{CommonName: "a server"}, []string{"elsewhere.example"})
+	w.must(err)
+	// Signed by one CA, to be checked by another of the same name.
+	issued.Certificate[1] = other.Certificate[1]
+
+	servers := map[string]struct {
+		serverName  string
+		certificate *tls.Certificate
+		answers     *impostor
+		says        string // in the detail
+	}{
+		"names":   {"kubernetes", named, &impostor{}, "x509"},
+		"issuer":  {"kubernetes", issued, &impostor{}, "x509"},
+		"limited": {"kubernetes", limited, &impostor{}, "x509"},
+		"message": {"", nil, &impostor{first: all(func(rw http.ResponseWriter) {
+			inProtobuf(rw, http.StatusServiceUnavailable, failure(http.StatusServiceUnavailable, "wait "+screen+" \u202e\u009b2J"))
+		})}, "503"},
+		"plain": {"", nil, &impostor{first: all(func(rw http.ResponseWriter) {
+			rw.Header().Set("Content-Type", "text/plain")
+			rw.WriteHeader(http.StatusTeapot)
+			_, _ = io.WriteString(rw, screen)
+		})}, "418"},
+		"status-line": {"", nil, &impostor{first: raw("HTTP/1.1 503 \x1b[2J\x1b[H green\r\nContent-Length: 0\r\n\r\n")}, "503"},
+		"version":     {"", nil, &impostor{first: raw("\x1b[2J\x1b[H HTTP/9 200 OK\r\n\r\n")}, ""},
+		"header":      {"", nil, &impostor{first: raw("HTTP/1.1 200 OK\r\nContent-Type: \x1b[2J/\x1b[H\r\nContent-Length: 1\r\n\r\nx")}, "malformed"},
+		"location":    {"", nil, &impostor{first: raw("HTTP/1.1 307 \x1b[2J\r\nLocation: https://\x1b[2J.example/\r\nContent-Length: 0\r\n\r\n")}, ""},
+		"secret": {"", nil, &impostor{reads: &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: testenv.SecretName, Namespace: w.ns, UID: "a-uid\x1b[2J", ResourceVersion: "7",
+				Annotations:   map[string]string{"fernetcast/keys": screen, "note": screen},
+				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "helm" + screen, Time: &metav1.Time{Time: time.Now()}}},
+			},
+			Type: corev1.SecretType("some" + screen), Data: map[string][]byte{"3" + screen: []byte(shared.Keys.New()), "3": []byte(shared.Keys.New())},
+		}}, "of type"},
+	}
+	for name, s := range servers {
+		w.impostor(name, s.serverName, s.certificate, s.answers)
+	}
+	for _, format := range []string{"json", "text"} {
+		run := w.run("--log-format", format, "--backoff-max", "1s", "--resync", "1s")
+		for name, s := range servers {
+			run.detail(name, s.says)
+		}
+		body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
+		w.must(err)
+		w.printable("/statusz", string(body))
+		w.printable("the log in "+format, run.Stderr.String())
+	}
+	table := w.exits(1, "status")
+	w.printable("the table", table)
+	if lines := strings.Count(table, "\n"); lines != 2+len(servers) {
+		t.Errorf("the table has %d lines, not %d:\n%q", lines, 2+len(servers), table)
+	}
+	w.printable("JSON", w.exits(1, "status", "-o", "json"))
+	w.printable("push", w.exits(1, "push", "--log-format", "text", "--log-level", "debug"))
+	plan := w.exits(1, "promote", mainRegion, "--yes")
+	w.printable("promote", plan)
+	for name := range servers {
+		if name != "secret" && !strings.Contains(plan, "\n  "+name+": NOT REACHED (") {
+			t.Errorf("promote does not say that %s was not reached:\n%s", name, plan)
+		}
+	}
+}
+
+// detail waits until /statusz shows a remote with text in its detail, whatever its state.
+func (r *replica) detail(remote, text string) (shown string) {
+	r.w.Helper()
+	r.w.until(soon, func(ctx context.Context) error {
+		st, err := r.status(ctx)
+		if err != nil {
+			return err
+		}
+		s := st.Remote(remote)
+		if s == nil || s.State == "Pending" || !strings.Contains(s.Detail, text) {
+			return fmt.Errorf("%s is %+v, without %q in its detail", remote, s, text)
+		}
+		shown = s.Detail
+		return nil
+	})
+	return shown
+}
+
+// printable fails the test where an output has a character that does not print.
+func (w *world) printable(what, output string) {
+	w.Helper()
+	for _, escaped := range []string{`\u001b`, `\u202e`, `\u009b`, `\u0007`, `\u007f`} {
+		if strings.Contains(output, escaped) {
+			w.Errorf("%s has %s", what, escaped)
+		}
+	}
+	for line := range strings.Lines(output) {
+		if at := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }); at >= 0 {
+			w.Errorf("%s: character %d does not print: %q", what, at, line)
+			return
+		}
+	}
+}
+
+func all(answer func(http.ResponseWriter)) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool { answer(w); return true }
+}
+
+// raw answers with these bytes, and ends the connection.
+func raw(text string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return true
+		}
+		_, _ = io.WriteString(conn, text)
+		_ = conn.Close()
+		return true
+	}
+}
+
+// certify makes a server's certificate for a DNS name, by a CA of its own, which
+// comes second. A CA with permitted names may sign for no others.
+func certify(serial, name string, ca pkix.Name, permitted []string) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	root := &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes([]byte(serial)), Subject: ca, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), PermittedDNSDomains: permitted, PermittedDNSDomainsCritical: permitted != nil,
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: screen, Organization: []string{screen}}, DNSNames: []string{name},
+		NotBefore: root.NotBefore, NotAfter: root.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("making a CA: %w", err)
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, leaf, root, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("making a certificate: %w", err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{raw, signed}, PrivateKey: key}, nil
+}
