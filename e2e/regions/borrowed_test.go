@@ -1,0 +1,181 @@
+package regions
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// showable is how many characters of a key in a row may be shown.
+const showable = 5
+
+// Whoever may write a copy's annotations, type or managers can name it after a
+// key, whole or in pieces: the source's, which it has, or its own. No output
+// shows more than five characters of it in a row, in any case.
+func TestNamedAfterKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ours, theirs := plainKey("the source's"), plainKey("the copy's")
+	keys := shared.Keys.NewRepository(8, 7)
+	keys["7"] = []byte(ours)
+	_, err := w.Home.Put(w.ctx, w.ns, keys)
+	w.must(err)
+	var all []*borrower
+	for _, b := range []*borrower{
+		{name: "whole", text: bare(ours)},
+		{name: "own", text: bare(theirs), own: true},
+		{name: "lower", text: strings.ToLower(bare(ours))},
+		{name: "piece", text: ours[8:20]},
+		{name: "six", text: "r." + ours[30:36] + ".x"},
+		{name: "six-of-its-own", text: "r." + theirs[12:18] + ".x", own: true},
+		{name: "hex", text: hexOf(ours)[:40]},
+	} {
+		b.outpost = w.outpost(b.name, "dfw")
+		b.keys = testenv.Repository{"0": []byte(shared.Keys.New()), "3": []byte(theirs)}
+		b.put(b.keys, corev1.SecretTypeOpaque, b.owner("5"))
+		all = append(all, b)
+	}
+	typed := &borrower{name: "typed", text: letters.FindString(strings.ToLower(bare(ours)))}
+	typed.outpost = w.outpost(typed.name, "dfw")
+	typed.put(nil, corev1.SecretType(typed.text), nil)
+	secrets := []string{bare(ours), bare(theirs), hexOf(ours)[:40]}
+
+	plan := w.command("promote", mainRegion, "--yes")
+	if !strings.Contains(plan.Stdout, ", term 5, primary 3") {
+		t.Errorf("promote does not tell whose the copies are:\n%s", plan.Stdout)
+	}
+	w.hides(secrets, plan.Stdout, plan.Stderr)
+	run := w.run("--resync", "1s")
+	forced := w.command("promote", mainRegion, "--yes", "--force")
+	w.hides(secrets, forced.Stdout, forced.Stderr)
+	run.shows(typed.name, "Held", "of type")
+	for _, b := range all {
+		w.arrived(b.history, keys)
+		// A lower term: it is written over, and said whose it was.
+		b.relabel("5", typed.text)
+	}
+	run.logs("which this main outranks")
+	for _, b := range all {
+		run.shows(b.name, "Synced", "")
+		b.relabel("99", typed.text)
+	}
+	for _, b := range all {
+		run.shows(b.name, "Held", "owned by ")
+	}
+	w.showNone(run, secrets, "term 99")
+
+	// The source is such a copy itself.
+	for _, b := range all {
+		if b.own { // the source has no such key
+			continue
+		}
+		w.edit(w.Home, typed.text, func(s *corev1.Secret) { s.Annotations = b.owner("200") })
+		run.source("Standby", "copy of ")
+		w.showNone(run, secrets, "STANDBY")
+	}
+	w.hides(secrets, run.Stdout.String(), run.Stderr.String())
+}
+
+// showNone runs every command that tells of the copies, and asks run. Its table
+// has to have the text.
+func (w *world) showNone(run *replica, secrets []string, text string) {
+	w.Helper()
+	table := w.command("status").Stdout
+	if !strings.Contains(table, text) {
+		w.Errorf("the table does not say %q:\n%s", text, table)
+	}
+	w.hides(secrets, table)
+	for _, args := range [][]string{
+		{"status", "-o", "json"}, {"push"}, {"push", "--force"}, {"wait", "--settle", "0", "--timeout", "1s"}, {"promote", "elsewhere", "--yes", "--log-level", "debug"},
+	} {
+		if args[0] == "promote" && text != "term 99" { // it would end the standby
+			continue
+		}
+		r := w.command(args...)
+		w.hides(secrets, r.Stdout, r.Stderr)
+	}
+	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
+	w.must(err)
+	w.hides(secrets, string(body))
+}
+
+// hides fails the test where an output shares more characters in a row with a
+// secret than may be shown, in any case.
+func (w *world) hides(secrets []string, outputs ...string) {
+	w.Helper()
+	for i, output := range outputs {
+		folded := strings.ToLower(output)
+		for _, secret := range secrets {
+			secret = strings.ToLower(secret)
+			for at := 0; at+showable < len(secret); at++ {
+				if found := strings.Index(folded, secret[at:at+showable+1]); found >= 0 {
+					line := output[strings.LastIndexByte(output[:found], '\n')+1 : found]
+					w.Errorf("output %d shows a piece of a key from character %d on, after %q", i, at, line[max(0, len(line)-120):])
+					break
+				}
+			}
+		}
+	}
+}
+
+// borrower is a remote whose copy is named after a key.
+type borrower struct {
+	*outpost
+	name, text string
+	keys       testenv.Repository
+	own        bool // text is of its own keys
+}
+
+func (b *borrower) owner(term string) map[string]string {
+	return map[string]string{"fernetcast/region": b.text, "fernetcast/term": term, "fernetcast/source-uid": b.text}
+}
+
+func (b *borrower) put(keys testenv.Repository, kind corev1.SecretType, annotations map[string]string) {
+	b.w.Helper()
+	_, err := b.cluster.Client().CoreV1().Secrets(b.ns).Create(b.w.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Annotations: annotations}, Type: kind, Data: keys,
+	}, metav1.CreateOptions{})
+	b.w.must(err)
+}
+
+// relabel gives the copy its own keys and its other owner again, by a writer of
+// that name.
+func (b *borrower) relabel(term, writer string) {
+	b.w.Helper()
+	b.w.until(soon, func(ctx context.Context) error {
+		return edit(ctx, b.cluster, b.ns, writer, func(s *corev1.Secret) { s.Data, s.Annotations = b.keys, b.owner(term) })
+	})
+}
+
+var letters = regexp.MustCompile(`[a-z]{6}`)
+
+// plainKey is the same key each time, so that no test fails by chance: of
+// letters and digits alone, for a region's name, with six letters in a row.
+func plainKey(seed string) string {
+	for n := 0; ; n++ {
+		raw := sha256.Sum256(fmt.Appendf(nil, "%s, %d", seed, n))
+		key := base64.URLEncoding.EncodeToString(raw[:])
+		if !strings.ContainsAny(key, "-_") && letters.MatchString(strings.ToLower(key)) {
+			shared.Keys.Remember(key)
+			return key
+		}
+	}
+}
+
+func bare(key string) string { return strings.TrimRight(key, "=") }
+
+// hexOf is what a key encodes, in hex.
+func hexOf(key string) string {
+	// plainKey has made it.
+	raw, _ := base64.URLEncoding.DecodeString(key)
+	return hex.EncodeToString(raw)
+}
