@@ -52,10 +52,9 @@ func TestEcho(t *testing.T) {
 			}
 			return nil
 		})
-		statusz, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-		w.must(err)
+		statusz := run.fresh()
 		log := run.Stderr.String()
-		shown := map[string]string{"/statusz": string(statusz), "the log": log[logged:]}
+		shown := map[string]string{"/statusz": statusz, "the log": log[logged:]}
 		logged = len(log)
 		commands := []string{"push"}
 		if s.reads { // else they have nothing to say

@@ -1,6 +1,9 @@
 package regions
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
@@ -25,14 +28,18 @@ func TestTenRotations(t *testing.T) {
 	for _, history := range seen {
 		history.only(sets...)
 	}
-	st, err := run.status(w.ctx)
-	w.must(err)
-	for _, name := range remotes {
-		run.shows(name, "Synced", "")
-		if r := st.Remote(name); r.PushedResourceVersion != last.ResourceVersion {
-			t.Errorf("/statusz says that %s was pushed version %s, not %s", name, r.PushedResourceVersion, last.ResourceVersion)
+	w.until(soon, func(ctx context.Context) error {
+		st, err := run.status(ctx)
+		if err != nil {
+			return err
 		}
-	}
+		for _, name := range remotes {
+			if r := st.Remote(name); r.State != "Synced" || r.PushedResourceVersion != last.ResourceVersion {
+				err = errors.Join(err, fmt.Errorf("/statusz says that %s is %s and was pushed version %s, not %s", name, r.State, r.PushedResourceVersion, last.ResourceVersion))
+			}
+		}
+		return err
+	})
 	w.exits(0, "status")
 }
 

@@ -141,8 +141,6 @@ func TestEchoingSource(t *testing.T) {
 			}
 			return nil
 		})
-		statusz, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-		w.must(err)
-		w.noLeaks(string(statusz))
+		w.noLeaks(run.fresh())
 	}
 }

@@ -3,6 +3,7 @@
 package regions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,6 +195,23 @@ func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
 	}
 	r.w.noLeaks(string(body))
 	return testenv.Statusz(ctx, r.address)
+}
+
+// fresh is /statusz as made from now on: what was made within a second is served again.
+func (r *replica) fresh() string {
+	r.w.Helper()
+	began, first, text := time.Now(), "", ""
+	r.w.until(soon, func(ctx context.Context) error {
+		asked := time.Now()
+		body, err := testenv.Get(ctx, "http://"+r.address+"/statusz")
+		text = string(body)
+		first = cmp.Or(first, text)
+		if err == nil && text == first && asked.Sub(began) < time.Second {
+			err = errors.New("it may have been made before")
+		}
+		return err
+	})
+	return text
 }
 
 // shows waits until /statusz shows the remote in the state, with text in its

@@ -1,12 +1,12 @@
 // Package telemetry shows what goes on: health and status over HTTP.
 //
 // It knows what to show only from who asks it to; it reads no cluster itself.
+// Whoever reaches the pod can ask, so it bounds what all clients together cost.
 package telemetry
 
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -14,25 +14,26 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"golang.org/x/net/netutil"
 )
 
-const (
-	listenRetry    = 5 * time.Second
-	requestTimeout = 10 * time.Second
-)
+const listenRetry = 5 * time.Second
 
 // Server answers on /livez, /readyz and /statusz. All its exported fields are needed.
 type Server struct {
 	// Address to listen on, as host:port.
 	Address string
 	// Ready says whether the source was read once. It never depends on a
-	// remote: Keystone's pod would go out of service with one.
+	// remote: Keystone's pod would go out of service with one. It has to be cheap,
+	// and is called concurrently.
 	Ready func() bool
-	// Status is the document of /statusz. It may be called concurrently.
+	// Status is the document of /statusz. It is called once a second at most,
+	// and never concurrently.
 	Status func() mirror.Status
 	Log    *slog.Logger
 
-	retry time.Duration // 0: listenRetry
+	retry  time.Duration // 0: listenRetry
+	limits limits        // zero: defaultLimits
 }
 
 // Run serves until ctx is done. Where it cannot listen it says so, once for
@@ -58,16 +59,16 @@ func (s Server) serve(ctx context.Context) error {
 		return err
 	}
 	s.Log.Info("serving health and status", "address", listener.Addr().String())
-	server := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: requestTimeout,
-		ReadTimeout:       requestTimeout,
-		WriteTimeout:      requestTimeout,
-		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-	}
+	return s.serveOn(ctx, listener)
+}
+
+// serveOn serves until ctx is done, and closes the listener.
+func (s Server) serveOn(ctx context.Context, listener net.Listener) error {
+	s.limits = cmp.Or(s.limits, defaultLimits)
+	server := s.limits.server(s.handler(), slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug))
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(listener, s.limits.conns)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -84,14 +85,7 @@ func (s Server) handler() http.Handler {
 		}
 		answer(w, http.StatusServiceUnavailable, "the source has not been read yet\n")
 	})
-	mux.HandleFunc("GET /statusz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(s.Status()); err != nil {
-			s.Log.Debug("a client went away", "error", err)
-		}
-	})
+	mux.Handle("GET /statusz", &document{status: s.Status, readers: make(chan struct{}, s.limits.conns/4)})
 	return mux
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,11 +17,33 @@ import (
 	"go.uber.org/goleak"
 )
 
+// soon is how long anything may take on a slow machine.
+const soon = 20 * time.Second
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serving serves what s lacks nothing of but an address, and returns that.
+func serving(t *testing.T, s Server) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Log = slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(context.Background())
+	var serve sync.WaitGroup
+	serve.Go(func() {
+		if err := s.serveOn(ctx, listener); err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); serve.Wait() })
+	return listener.Addr().String()
+}
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: soon, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(url)
 	if err != nil {
 		return 0, err.Error()
@@ -30,28 +51,41 @@ func get(t *testing.T, url string) (int, string) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err.Error()
 	}
 	return resp.StatusCode, string(body)
 }
 
+// becomes waits until url is answered with the code: a client on a slow machine
+// can miss the server's deadlines.
+func becomes(t *testing.T, url string, code int) {
+	t.Helper()
+	for deadline := time.Now().Add(soon); ; {
+		got, body := get(t, url)
+		if got == code {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s answers %d %.80s, want %d", url, got, body, code)
+		}
+	}
+}
+
 func TestHandler(t *testing.T) {
 	var ready atomic.Bool
-	s := Server{Ready: ready.Load, Log: slog.New(slog.DiscardHandler), Status: func() mirror.Status {
+	url := "http://" + serving(t, Server{Ready: ready.Load, Status: func() mirror.Status {
 		return mirror.Status{Source: mirror.SourceStatus{State: mirror.SourceMain}, Remotes: []mirror.RemoteStatus{{Name: "dfw"}}}
-	}}
-	server := httptest.NewServer(s.handler())
-	defer server.Close()
+	}})
 	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/statusz": 200, "/": 404} {
-		if code, body := get(t, server.URL+path); code != want {
+		if code, body := get(t, url+path); code != want {
 			t.Errorf("%s: %d %s, want %d", path, code, body, want)
 		}
 	}
 	ready.Store(true)
-	if code, _ := get(t, server.URL+"/readyz"); code != 200 {
+	if code, _ := get(t, url+"/readyz"); code != 200 {
 		t.Errorf("ready, and /readyz says %d", code)
 	}
-	_, body := get(t, server.URL+"/statusz")
+	_, body := get(t, url+"/statusz")
 	var st mirror.Status
 	if err := json.Unmarshal([]byte(body), &st); err != nil || st.Remotes[0].Name != "dfw" {
 		t.Errorf("/statusz: %v\n%s", err, body)
@@ -71,15 +105,7 @@ func TestPortTaken(t *testing.T) {
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		code, body := get(t, fmt.Sprintf("http://%s/livez", s.Address))
-		if code == 200 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(body)
-		}
-	}
+	becomes(t, fmt.Sprintf("http://%s/livez", s.Address), http.StatusOK)
 	cancel()
 	run.Wait()
 }

@@ -1,0 +1,163 @@
+package telemetry
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// few are limits that a few clients exceed. No time in them is short.
+var few = limits{conns: 8, rate: 1000, read: soon, write: soon}
+
+func dial(t *testing.T, address, text string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// Whatever a client leaves undone, its connection is closed soon, so that many
+// of them do not keep out a probe.
+func TestNoConnectionIsHeld(t *testing.T) {
+	const head = "GET /livez HTTP/1.1\r\nHost: pod\r\n"
+	for name, text := range map[string]string{
+		"silent":              "",
+		"half a request line": "GET /li",
+		"half a header":       head + "X: x",
+		"many header lines":   head + strings.Repeat("a:\r\n", 1100),
+		"no body":             head + "Content-Length: 9\r\n\r\n",
+		"half a body":         head + "Content-Length: 9\r\n\r\nhalf",
+		"half a chunk":        head + "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+		"endless trailers":    head + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("a:\r\n", 100),
+		"expects to go on":    head + "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+		"idle":                head + "\r\n",
+		"idle, of HTTP/1.0":   "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+		"another protocol":    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"an upgrade":          head + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			short := few
+			short.read = 200 * time.Millisecond
+			address := serving(t, Server{limits: short})
+			var held []net.Conn
+			for range 4 * few.conns {
+				held = append(held, dial(t, address, text))
+			}
+			becomes(t, "http://"+address+"/livez", http.StatusOK)
+			for _, conn := range held {
+				// A reset also ends it.
+				if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") {
+					t.Fatalf("it is open still: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// A header is read up to the limit, in whatever pieces it comes, and an honest one fits.
+func TestHeaderLimit(t *testing.T) {
+	address := serving(t, Server{limits: few})
+	for name, c := range map[string]struct {
+		header, want string
+	}{
+		"honest":     {"Authorization: Bearer " + strings.Repeat("x", 2<<10), "200"},
+		"one line":   {"X: " + strings.Repeat("x", 6<<10), "431"},
+		"many lines": {strings.Repeat("a:\r\n", 1536) + "b: c", "431"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, address, "GET /livez HTTP/1.1\r\nHost: pod\r\n"+c.header+"\r\n\r\n")
+			line := make([]byte, len("HTTP/1.1 200"))
+			if _, err := io.ReadFull(conn, line); err != nil || !bytes.HasSuffix(line, []byte(c.want)) {
+				t.Errorf("answered %q, %v; want %s", line, err, c.want)
+			}
+		})
+	}
+}
+
+// All clients together have a few connections, and each of them is served in its turn.
+func TestFewConnections(t *testing.T) {
+	var now, most atomic.Int64
+	address := serving(t, Server{limits: few, Ready: func() bool {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		time.Sleep(20 * time.Millisecond) // as much work as the others meet
+		return true
+	}})
+	var clients sync.WaitGroup
+	for range 10 * few.conns {
+		clients.Go(func() {
+			becomes(t, "http://"+address+"/readyz", http.StatusOK)
+		})
+	}
+	clients.Wait()
+	if n := most.Load(); n > int64(few.conns) {
+		t.Errorf("%d were served at once, wanted %d at most", n, few.conns)
+	}
+}
+
+// However fast it is asked, it takes no more than so many requests a second,
+// and one from each connection.
+func TestPace(t *testing.T) {
+	s := Server{limits: few}
+	s.limits.rate = 50
+	address := serving(t, s)
+	const asked = 30
+	began := time.Now()
+	for range asked {
+		conn := dial(t, address, strings.Repeat("GET /livez HTTP/1.1\r\nHost: pod\r\n\r\n", 5))
+		text, err := io.ReadAll(conn)
+		if n := strings.Count(string(text), "HTTP/1.1 200"); n != 1 || err != nil {
+			t.Fatalf("%d requests of one connection were answered, %v", n, err)
+		}
+	}
+	if took, least := time.Since(began), time.Duration(asked-few.conns)*time.Second/50; took < least {
+		t.Errorf("%d requests took %v, wanted %v at least", asked, took, least)
+	}
+}
+
+// An answer that its client does not read comes to an end.
+func TestUnreadAnswerEnds(t *testing.T) {
+	short := few
+	short.write = 200 * time.Millisecond
+	ended := make(chan error, 1)
+	server := short.server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}), nil)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serve sync.WaitGroup
+	serve.Go(func() { _ = server.Serve(listener) })
+	defer serve.Wait()
+	defer server.Close()
+	dial(t, listener.Addr().String(), "GET / HTTP/1.1\r\nHost: pod\r\n\r\n")
+	select {
+	case <-ended:
+	case <-time.After(soon):
+		t.Error("it is still written")
+	}
+}
