@@ -87,14 +87,14 @@ func (p *Pusher) RemoteChanged(name string) {
 	}
 }
 
-// RemoteAnswered enqueues a remote and cancels its back-off where that shows it
-// to be reached again: a read was answered, and reads had failed since down, the
-// last sync among them. It does so once in BackoffMax until a sync succeeds.
-func (p *Pusher) RemoteAnswered(name string, down time.Time) {
+// RemoteAnswered tells that a remote has answered a LIST or a WATCH. It enqueues
+// the remote and cancels its back-off where the last sync got no answer to a read,
+// once in BackoffMax until a sync succeeds.
+func (p *Pusher) RemoteAnswered(name string) {
 	p.mu.Lock()
 	r := p.records[name]
 	p.mu.Unlock()
-	if r != nil && r.answered(down, p.opts.BackoffMax) {
+	if r != nil && r.answered(p.opts.BackoffMax) {
 		p.tryNow(name)
 	}
 }

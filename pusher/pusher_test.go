@@ -230,20 +230,19 @@ func TestNewClient(t *testing.T) {
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateSynced)
 
-		down := time.Now()
 		for _, r := range []*remote{after, before} {
 			r.set(func() { r.fail, r.mangle = apierrors.NewServiceUnavailable("down"), false })
 		}
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
-		p.RemoteAnswered("dfw", down) // in vain
+		p.RemoteAnswered("dfw") // in vain
 		m["dfw"] = before
 		p.ClientChanged("dfw")
 		time.Sleep(10 * time.Second)
 		expect(t, p, "dfw", mirror.StateUnreachable)
 		before.set(func() { before.fail = nil })
-		p.RemoteAnswered("dfw", down)
+		p.RemoteAnswered("dfw")
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateSynced)
 	})

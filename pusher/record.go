@@ -65,19 +65,19 @@ func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	r.contest, d = r.contest.after(now, quiet, o, repaired)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recovery = r.recovery.after(now, d.State, o.Looked)
+	r.recovery = r.recovery.after(d.State, o.Looked)
 	if o.Decision.State == mirror.StateSynced {
 		r.lastSynced = ptr.To(now.UTC())
 	}
 	return d
 }
 
-// answered says whether a read that was answered now, after reads had failed
-// since down, cancels the remote's back-off.
-func (r *record) answered(down time.Time, every time.Duration) (cancels bool) {
+// answered says whether a LIST or a WATCH that was answered now cancels the
+// remote's back-off.
+func (r *record) answered(every time.Duration) (cancels bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recovery, cancels = r.recovery.answered(time.Now(), down, every)
+	r.recovery, cancels = r.recovery.answered(time.Now(), every)
 	return cancels
 }
 

@@ -18,41 +18,36 @@ func TestRecoveryRules(t *testing.T) {
 		// state of the sync that ended; "" where a read was answered instead.
 		state mirror.State
 		read  bool
-		// down is when reads had begun to fail.
-		down int
-		want bool
+		want  bool
 	}
 	ended := func(at int, s mirror.State) step { return step{at: at, state: s} }
-	answered := func(at, down int, want bool) step { return step{at: at, down: down, want: want} }
+	answered := func(at int, want bool) step { return step{at: at, want: want} }
 	for name, steps := range map[string][]step{
-		"back again":                   {ended(2, mirror.StateUnreachable), answered(3, 1, true)},
-		"down when the sync failed":    {ended(2, mirror.StateUnreachable), answered(3, 2, true)},
-		"down after the sync failed":   {ended(1, mirror.StateUnreachable), answered(3, 2, false)},
-		"no sync yet":                  {answered(3, 1, false)},
-		"denied":                       {ended(2, mirror.StateDenied), answered(3, 1, false)},
-		"failed":                       {ended(2, mirror.StateFailed), answered(3, 1, false)},
-		"contested":                    {ended(2, mirror.StateContested), answered(3, 1, false)},
-		"behind":                       {ended(2, mirror.StateBehind), answered(3, 1, false)},
-		"synced":                       {ended(2, mirror.StateUnreachable), ended(3, mirror.StateSynced), answered(4, 1, false)},
-		"denied after it was away":     {ended(2, mirror.StateUnreachable), ended(3, mirror.StateDenied), answered(4, 1, false)},
-		"only the write failed":        {{at: 2, state: mirror.StateUnreachable, read: true}, answered(3, 1, false)},
-		"in vain":                      {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateUnreachable), answered(32, 4, false)},
-		"in vain, and much later":      {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateUnreachable), answered(33, 4, true)},
-		"denied does not make it good": {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateDenied), ended(5, mirror.StateUnreachable), answered(6, 5, false)},
-		"away twice":                   {ended(2, mirror.StateUnreachable), answered(3, 1, true), ended(4, mirror.StateSynced), ended(6, mirror.StateUnreachable), answered(7, 5, true)},
-		"answered twice":               {ended(2, mirror.StateUnreachable), answered(3, 1, true), answered(3, 1, false)},
+		"back again":                   {ended(2, mirror.StateUnreachable), answered(3, true)},
+		"no sync yet":                  {answered(3, false)},
+		"denied":                       {ended(2, mirror.StateDenied), answered(3, false)},
+		"failed":                       {ended(2, mirror.StateFailed), answered(3, false)},
+		"contested":                    {ended(2, mirror.StateContested), answered(3, false)},
+		"behind":                       {ended(2, mirror.StateBehind), answered(3, false)},
+		"synced":                       {ended(2, mirror.StateUnreachable), ended(3, mirror.StateSynced), answered(4, false)},
+		"denied after it was away":     {ended(2, mirror.StateUnreachable), ended(3, mirror.StateDenied), answered(4, false)},
+		"only the write failed":        {{at: 2, state: mirror.StateUnreachable, read: true}, answered(3, false)},
+		"in vain":                      {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateUnreachable), answered(32, false)},
+		"in vain, and much later":      {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateUnreachable), answered(33, true)},
+		"denied does not make it good": {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateDenied), ended(5, mirror.StateUnreachable), answered(6, false)},
+		"away twice":                   {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateSynced), ended(6, mirror.StateUnreachable), answered(7, true)},
+		"answered twice":               {ended(2, mirror.StateUnreachable), answered(3, true), answered(3, false)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r recovery
 			start := time.Now()
-			at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 			for _, s := range steps {
 				if s.state != "" {
-					r = r.after(at(s.at), s.state, s.read)
+					r = r.after(s.state, s.read)
 					continue
 				}
 				var got bool
-				if r, got = r.answered(at(s.at), at(s.down), every); got != s.want {
+				if r, got = r.answered(start.Add(time.Duration(s.at)*time.Second), every); got != s.want {
 					t.Errorf("at %d: cancels the back-off: %v, want %v", s.at, got, s.want)
 				}
 			}
@@ -90,10 +85,9 @@ func TestWatchIsCutWhileWritesFail(t *testing.T) {
 				before := dfw.sent
 				for range 60 {
 					dfw.set(func() { dfw.fail = tc.read })
-					since := time.Now()
 					time.Sleep(500 * time.Millisecond)
 					dfw.set(func() { dfw.fail = nil })
-					p.RemoteAnswered("dfw", since)
+					p.RemoteAnswered("dfw")
 					for range 50 { // a flood of events
 						p.RemoteChanged("dfw")
 						time.Sleep(10 * time.Millisecond)

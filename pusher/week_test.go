@@ -149,11 +149,10 @@ func evenDays(t *testing.T, a *attended, start time.Time) {
 func (f *fleet) flap(ctx context.Context, a *attended) {
 	for pause(ctx, time.Hour) {
 		a.down()
-		down := time.Now()
 		pause(ctx, 20*time.Minute)
 		a.up()
 		if rand.N(2) == 0 {
-			f.push.RemoteAnswered(a.name, down)
+			f.push.RemoteAnswered(a.name)
 		}
 	}
 }
