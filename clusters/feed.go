@@ -2,17 +2,16 @@ package clusters
 
 import (
 	"errors"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	corev1 "k8s.io/api/core/v1"
 )
 
-func (f *Follower) watchAnswered(down time.Time) {
+func (f *Follower) watchAnswered() {
 	f.mu.Lock()
 	answered := f.answered
 	f.mu.Unlock()
-	answered(down)
+	answered()
 }
 
 // watchFailed has the remote read at the first failure: what changes from now

@@ -50,8 +50,8 @@ type Follower struct {
 	rewatch chan struct{} // has Run try a forbidden watch again
 
 	mu       sync.Mutex
-	changed  func()               // given to Run
-	answered func(down time.Time) // given to Run
+	changed  func() // given to Run
+	answered func() // given to Run
 	restart  context.CancelCauseFunc
 	failed   bool // the last GET has
 }
@@ -60,7 +60,7 @@ type Follower struct {
 // seen; nil is an absent Secret.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
 	f := &Follower{secrets: secrets, name: name, view: view.New(parse), log: log, rewatch: make(chan struct{}, 1),
-		changed: func() {}, answered: func(time.Time) {}, restart: func(error) {}}
+		changed: func() {}, answered: func() {}, restart: func(error) {}}
 	f.lists = kube.NewListWatch(secrets, name, kube.Reports{
 		Failed: f.watchFailed, Answered: f.watchAnswered, Steady: func() { log.Info("the remote is watched again") },
 	})
@@ -111,12 +111,12 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 }
 
 // Run watches the remote until ctx is done. It calls changed after a change
-// that others made, and where the watch broke; and answered where LISTs and
-// WATCHes are answered again that had failed since down. Neither may block.
+// that others made, and where the watch broke; and answered after each LIST and
+// WATCH that was answered. Neither may block.
 //
 // Where the token may not watch, Run says so once and leaves it to Look, until
 // one succeeds after a failure, or for a minute at first and an hour in the end.
-func (f *Follower) Run(ctx context.Context, changed func(), answered func(down time.Time)) {
+func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 	f.mu.Lock()
 	f.changed, f.answered = changed, answered
 	f.mu.Unlock()

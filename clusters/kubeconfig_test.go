@@ -26,7 +26,7 @@ func kubeconfigOf(t testing.TB, list, field string, value any) []byte {
 func kubeconfigWith(t testing.TB, list string, more map[string]any) []byte {
 	t.Helper()
 	fields := map[string]map[string]any{
-		"cluster": {"server": "https://dfw.example:6443", "certificate-authority-data": ""},
+		"cluster": {"server": "https://127.0.0.1:1", "certificate-authority-data": ""},
 		"user":    {"token": "a-token"},
 		"context": {"cluster": "c", "user": "u", "namespace": "identity"},
 	}
@@ -77,7 +77,7 @@ func TestParseKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Host != "https://dfw.example:6443" || cfg.BearerToken != "a-token" || cfg.ServerName != "kubernetes" || namespace != "identity" {
+	if cfg.Host != "https://127.0.0.1:1" || cfg.BearerToken != "a-token" || cfg.ServerName != "kubernetes" || namespace != "identity" {
 		t.Errorf("read %s, namespace %s", cfg.String(), namespace)
 	}
 	if cfg.Proxy == nil {

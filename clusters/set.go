@@ -39,9 +39,8 @@ type Events interface {
 	ClientChanged(remote string)
 	// RemoteChanged: others changed its Secret, or may have.
 	RemoteChanged(remote string)
-	// RemoteAnswered: its LISTs and WATCHes are answered again, which had failed
-	// since down.
-	RemoteAnswered(remote string, down time.Time)
+	// RemoteAnswered: it has answered a LIST or a WATCH.
+	RemoteAnswered(remote string)
 }
 
 // Set is the remotes there are. Its methods may be called concurrently.
@@ -226,7 +225,7 @@ func (s *Set) follow(name string, r *Remote) (stop func()) {
 	ctx, stop := context.WithCancel(s.running)
 	events := s.events
 	s.followers.Go(func() {
-		r.Run(ctx, func() { events.RemoteChanged(name) }, func(down time.Time) { events.RemoteAnswered(name, down) })
+		r.Run(ctx, func() { events.RemoteChanged(name) }, func() { events.RemoteAnswered(name) })
 	})
 	return stop
 }

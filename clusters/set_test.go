@@ -40,8 +40,8 @@ func (h *heard) ClientChanged(remote string) {
 	defer h.mu.Unlock()
 	h.changed[remote]++
 }
-func (h *heard) RemoteChanged(string)             {}
-func (h *heard) RemoteAnswered(string, time.Time) {}
+func (h *heard) RemoteChanged(string)  {}
+func (h *heard) RemoteAnswered(string) {}
 
 func (h *heard) count(remote string) int {
 	h.mu.Lock()

@@ -70,7 +70,7 @@ type Watcher struct {
 func New(opts Options) *Watcher {
 	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: newCoalesced[mirror.Source](), poke: make(chan struct{}, 1), changed: func() {}, alive: func() bool { return false }}
 	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
-		Failed: w.watchFailed, Answered: func(time.Time) {}, Steady: func() { opts.Log.Info("the source is watched again") },
+		Failed: w.watchFailed, Answered: func() {}, Steady: func() { opts.Log.Info("the source is watched again") },
 	})
 	return w
 }

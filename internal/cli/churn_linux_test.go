@@ -132,9 +132,9 @@ func TestComeAndGo(t *testing.T) {
 // unheard takes a set's events, and does nothing.
 type unheard struct{}
 
-func (unheard) ClientChanged(string)             {}
-func (unheard) RemoteChanged(string)             {}
-func (unheard) RemoteAnswered(string, time.Time) {}
+func (unheard) ClientChanged(string)  {}
+func (unheard) RemoteChanged(string)  {}
+func (unheard) RemoteAnswered(string) {}
 
 func openFiles(t *testing.T) int {
 	t.Helper()

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"pusher":             {"internal/mirror", "internal/keyset"},
 	"clusters":           {"internal/view", "internal/kube", "internal/mirror"},
 	"internal/view":      {},
-	"internal/kube":      {"internal/mirror"},
+	"internal/kube":      {},
 	"internal/promotion": {"internal/mirror", "internal/keyset"},
 	"internal/telemetry": {"internal/mirror"},
 	"internal/mirror":    {"internal/keyset"},

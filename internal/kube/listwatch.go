@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,8 +45,8 @@ type Reports struct {
 	Failed func(err error, first bool)
 	// Steady: after a failure a watch has been open for some time.
 	Steady func()
-	// Answered: one is answered, where none was since down.
-	Answered func(down time.Time)
+	// Answered: one was answered.
+	Answered func()
 }
 
 // ListWatch is the named Secret's [cache.ListerWatcher], for one reflector at a
@@ -61,9 +60,8 @@ type ListWatch struct {
 	mu       sync.Mutex
 	pause    *backoff.ExponentialBackOff // before a WATCH, where the last one was short
 	short    bool
-	listed   bool      // a LIST was the last to be answered
-	unsteady bool      // one has failed, and no watch has been open for some time since
-	down     time.Time // since when none is answered; zero where the last one was
+	listed   bool // a LIST was the last to be answered
+	unsteady bool // one has failed, and no watch has been open for some time since
 }
 
 // NewListWatch makes a ListWatch.
@@ -129,22 +127,15 @@ func (l *ListWatch) report(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	if err == nil {
+		l.reports.Answered()
+		return
+	}
 	l.mu.Lock()
-	first, down := err != nil && !l.unsteady, l.down
-	l.unsteady = l.unsteady || first
-	switch {
-	case err == nil:
-		l.down = time.Time{}
-	case l.down.IsZero() && mirror.FailureOf(err).State == mirror.StateUnreachable:
-		l.down = time.Now()
-	}
+	first := !l.unsteady
+	l.unsteady = true
 	l.mu.Unlock()
-	switch {
-	case err != nil:
-		l.reports.Failed(err, first)
-	case !down.IsZero():
-		l.reports.Answered(down)
-	}
+	l.reports.Failed(err, first)
 }
 
 func (l *ListWatch) steady() {

@@ -141,16 +141,16 @@ func TestShortWatchesBackOff(t *testing.T) {
 		least, most            int // WATCHes in ten minutes
 		steady, fail, answered bool
 	}{
-		{"end at once", scripted{}, 15, 60, false, true, false},
-		{"live for a second", scripted{lives: time.Second}, 15, 60, false, true, false},
-		{"live for a minute", scripted{lives: time.Minute}, 9, 11, false, false, false},
+		{"end at once", scripted{}, 15, 60, false, true, true},
+		{"live for a second", scripted{lives: time.Second}, 15, 60, false, true, true},
+		{"live for a minute", scripted{lives: time.Minute}, 9, 11, false, false, true},
 		{"are not answered", scripted{err: errNoAnswer}, 150, 320, false, true, true}, // the LISTs between are
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var failed, steady, answered atomic.Int32
 				lw := NewListWatch(&tc.server, name, Reports{
-					Answered: func(time.Time) { answered.Add(1) }, Failed: func(error, bool) { failed.Add(1) }, Steady: func() { steady.Add(1) },
+					Answered: func() { answered.Add(1) }, Failed: func(error, bool) { failed.Add(1) }, Steady: func() { steady.Add(1) },
 				})
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()

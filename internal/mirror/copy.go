@@ -120,7 +120,8 @@ func (m managed) writesData() bool {
 func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
 	var last *time.Time
 	for _, m := range s.ManagedFields {
-		if m.Time == nil || !counts(managed(m)) {
+		// JSON has no time beyond year 9999, and the server can name any.
+		if m.Time == nil || m.Time.Year() < 1 || m.Time.Year() > 9999 || !counts(managed(m)) {
 			continue
 		}
 		if t := m.Time.UTC(); last == nil || t.After(*last) {

@@ -3,9 +3,11 @@ package mirror
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,5 +76,18 @@ func TestNoKeyIsShownOfACopy(t *testing.T) {
 	st := ReadSource(source).Status("openstack", "keystone-fernet-keys", "")
 	if strings.Contains(st.Detail+st.Region, ours[6:12]) {
 		t.Errorf("a standby shows %+v", st)
+	}
+}
+
+// A time that no JSON can hold breaks no document.
+func TestTimesBeyondJSON(t *testing.T) {
+	for _, year := range []int{-1, 10_000, 292_277_022_365} {
+		at := metav1.NewTime(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC))
+		c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: FieldManager, Time: &at}}},
+		})
+		if _, err := json.Marshal(c.Status(Source{}, Decision{})); err != nil || c.HeldSince() != nil {
+			t.Errorf("year %d: %v, held since %v", year, err, c.HeldSince())
+		}
 	}
 }

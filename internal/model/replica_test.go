@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -67,7 +66,7 @@ func (r *replica) link(to *cluster) *link {
 	}, slog.New(slog.DiscardHandler))
 	r.links[to] = l
 	if r.runs {
-		go l.Run(r.ctx, func() {}, func(time.Time) {})
+		go l.Run(r.ctx, func() {}, func() {})
 		w.settle()
 	}
 	return l
