@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What docs/promises.md and docs/tokens.md call a test is one, and still has that name.
+// What a page calls a test is one, and still has that name.
 func TestPagesNameTestsThatAreThere(t *testing.T) {
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
@@ -26,18 +26,18 @@ func TestPagesNameTestsThatAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"promises.md", "tokens.md"} {
-		text, err := os.ReadFile(filepath.Join(repository, "docs", page))
+	for _, page := range []string{"docs/promises.md", "docs/tokens.md", "SECURITY.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(filepath.Join(repository, page))
 		if err != nil {
 			t.Fatal(err)
 		}
 		named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(text), -1)
 		if len(named) == 0 {
-			t.Errorf("docs/%s names no test", page)
+			t.Errorf("%s names no test", page)
 		}
 		for _, match := range named {
 			if !there[match[1]] {
-				t.Errorf("docs/%s names %s, which is not there", page, match[1])
+				t.Errorf("%s names %s, which is not there", page, match[1])
 			}
 		}
 	}
