@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -25,7 +26,12 @@ func (f *Follower) watchFailed(err error, first bool) {
 		return
 	}
 	if first {
-		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "error", err)
+		// A text of the remote's may hold a piece of a key, and not all keys are known here.
+		why := string(mirror.FailureOf(err).Reason)
+		if own := (*kube.Refusal)(nil); errors.As(err, &own) {
+			why = own.Error()
+		}
+		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "reason", why)
 		f.markStale()
 	}
 }

@@ -108,7 +108,8 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
 		o := seen[name]
 		look := promotion.Look{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // a refused kubeconfig's
 		if o.Err != nil {                                                        // the copy is what was read before
-			look.Copy, look.Why = mirror.Copy{}, mirror.Explain(o.Err)
+			src, _ := p.source.Seen()
+			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
 		}
 		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace() != p.opts.namespace {
 			look.Namespace = remote.Namespace()
