@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestNamedAfterKeys(t *testing.T) {
 	keys["7"] = []byte(ours)
 	_, err := w.Home.Put(w.ctx, w.ns, keys)
 	w.must(err)
-	var all []*borrower
+	var borrowers []*borrower
 	for _, b := range []*borrower{
 		{name: "whole", text: bare(ours)},
 		{name: "own", text: bare(theirs), own: true},
@@ -42,11 +43,14 @@ func TestNamedAfterKeys(t *testing.T) {
 		b.outpost = w.outpost(b.name, "dfw")
 		b.keys = testenv.Repository{"0": []byte(shared.Keys.New()), "3": []byte(theirs)}
 		b.put(b.keys, corev1.SecretTypeOpaque, b.owner("5"))
-		all = append(all, b)
+		borrowers = append(borrowers, b)
 	}
 	typed := &borrower{name: "typed", text: letters.FindString(strings.ToLower(bare(ours)))}
 	typed.outpost = w.outpost(typed.name, "dfw")
 	typed.put(nil, corev1.SecretType(typed.text), nil)
+	w.impostor("words", "", nil, &impostor{first: all(func(rw http.ResponseWriter) {
+		inProtobuf(rw, http.StatusServiceUnavailable, failure(http.StatusServiceUnavailable, "busy with "+typed.text))
+	})})
 	secrets := []string{bare(ours), bare(theirs), hexOf(ours)[:40]}
 
 	plan := w.command("promote", mainRegion, "--yes")
@@ -58,23 +62,29 @@ func TestNamedAfterKeys(t *testing.T) {
 	forced := w.command("promote", mainRegion, "--yes", "--force")
 	w.hides(secrets, forced.Stdout, forced.Stderr)
 	run.shows(typed.name, "Held", "of type")
-	for _, b := range all {
+	run.shows("words", "Unreachable", "busy with")
+	for _, b := range borrowers {
 		w.arrived(b.history, keys)
 		// A lower term: it is written over, and said whose it was.
 		b.relabel("5", typed.text)
 	}
 	run.logs("which this main outranks")
-	for _, b := range all {
-		run.shows(b.name, "Synced", "")
+	run.shows(borrowers[0].name, "Synced", "")
+	w.must(edit(w.ctx, borrowers[0].cluster, borrowers[0].ns, typed.text, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+	run.shows(borrowers[0].name, "Contested", "changed again and again by ")
+	for _, b := range borrowers {
+		if b != borrowers[0] {
+			run.shows(b.name, "Synced", "")
+		}
 		b.relabel("99", typed.text)
 	}
-	for _, b := range all {
+	for _, b := range borrowers {
 		run.shows(b.name, "Held", "owned by ")
 	}
 	w.showNone(run, secrets, "term 99")
 
 	// The source is such a copy itself.
-	for _, b := range all {
+	for _, b := range borrowers {
 		if b.own { // the source has no such key
 			continue
 		}
