@@ -55,6 +55,9 @@ func TestNamespaceElsewhere(t *testing.T) {
 			t.Errorf("%s has the namespaces %v, not %v", what, got, want)
 		}
 	}
+	if plan := w.exits(0, "promote", mainRegion, "--yes"); !strings.Contains(plan, fmt.Sprintf("\n  dfw (namespace %s): gets these keys", elsewhere)) || !strings.Contains(plan, "\n  iad: gets these keys") {
+		t.Errorf("promote's plan does not name dfw's namespace alone:\n%s", plan)
+	}
 	for _, command := range []string{"status", "push"} {
 		table := w.exits(0, command)
 		if line := lineOf(table, "dfw"); !strings.HasPrefix(line, fmt.Sprintf("dfw (namespace %s)  ", elsewhere)) {
