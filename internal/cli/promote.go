@@ -40,13 +40,10 @@ promotes without counting that remote. --force promotes in spite of both, and
 replaces a mark or an owner on this cluster's Secret that cannot be read.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
-		Args: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("promote takes one REGION")
 			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := mirror.CheckRegion(args[0]); err != nil {
 				return err
 			}
