@@ -103,23 +103,15 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case req.URL.Query().Has("watch"):
 		status(w, http.StatusForbidden, metav1.Status{Message: "no watch"})
 	case e.has == nil:
-		status(w, http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound, Message: "not found"})
+		testenv.Answer(w, http.StatusNotFound, testenv.Absent())
 	default:
-		inJSON(w, http.StatusOK, e.has)
+		testenv.Answer(w, http.StatusOK, e.has)
 	}
 }
 
-func inJSON(w http.ResponseWriter, code int, object any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	// A client that went away is no matter.
-	_ = json.NewEncoder(w).Encode(object)
-}
-
+// status answers with an API server's Status.
 func status(w http.ResponseWriter, code int, st metav1.Status) {
-	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	st.Status, st.Code = metav1.StatusFailure, int32(code)
-	inJSON(w, code, st)
+	testenv.Answer(w, code, testenv.Failure(code, st))
 }
 
 // plain is a style of a plain text with that code.
@@ -135,6 +127,16 @@ func plain(code int, text func(sent string, keys []string) string) style {
 func spoken(name string, code int, text func(sent string, keys []string) string) style {
 	return style{name: fmt.Sprintf("%s %d", name, code), answer: func(w http.ResponseWriter, sent string, keys []string) {
 		status(w, code, metav1.Status{Message: text(sent, keys)})
+	}}
+}
+
+// spokenInJSON is a style of a Status in JSON, as of what stands before an API server.
+func spokenInJSON(name string, code int, text func(sent string, keys []string) string) style {
+	return style{name: fmt.Sprintf("%s %d in JSON", name, code), answer: func(w http.ResponseWriter, sent string, keys []string) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		// A client that went away is no matter.
+		_ = json.NewEncoder(w).Encode(testenv.Failure(code, metav1.Status{Message: text(sent, keys)}))
 	}}
 }
 
@@ -178,6 +180,9 @@ func styles() []style {
 		spoken("whole", 422, whole), spoken("whole", 403, whole), spoken("whole", 401, whole), spoken("whole", 400, whole),
 		spoken("whole", 409, whole), spoken("whole", 500, whole), spoken("decoded", 422, decoded), spoken("decoded", 403, decoded),
 		spoken("cut", 422, cut), spoken("cut in base64", 422, cutBytes), spoken("in decimals", 422, inDecimals), spoken("in pieces", 403, inPieces),
+		spokenInJSON("whole", 422, whole), spokenInJSON("decoded", 403, decoded), spokenInJSON("decoded", 404, decoded),
+		spokenInJSON("decoded", 409, decoded), spokenInJSON("in pieces", 500, inPieces), spokenInJSON("decoded", 200, decoded),
+		spoken("decoded", 404, decoded), spoken("decoded", 200, decoded), plain(404, decoded), plain(409, decoded),
 		plain(400, decoded), plain(500, decoded), plain(500, whole), plain(502, cut), plain(200, decoded), plain(302, decoded),
 		raw,
 		{name: "reason", answer: func(w http.ResponseWriter, _ string, keys []string) {
