@@ -231,7 +231,7 @@ func readStatus(header http.Header, body []byte) (st metav1.Status, proto bool) 
 // describe says in a word what an answer is that is no Secret in protobuf.
 func describe(header http.Header, body []byte) string {
 	got, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	start := strings.ToLower(string(bytes.TrimSpace(body[:min(len(body), 64)])))
+	start := strings.ToLower(string(bytes.TrimSpace(body[:min(len(body), described)])))
 	switch {
 	case len(body) == 0 && got == "":
 		return "nothing"

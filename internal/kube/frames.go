@@ -9,14 +9,23 @@ import (
 )
 
 const (
-	// watchBytes is how many bytes a second are taken from a watch, and at once: a
-	// flood of events waits in the server's own socket.
-	watchBytes = 1 << 20
+	// watchBytes is how many bytes are taken from a watch at once, and a second of
+	// the source's; of a remote's it is remoteWatchBytes. A flood of events waits in
+	// the server's own socket.
+	watchBytes       = 1 << 20
+	remoteWatchBytes = 128 << 10
 	// eventCost is what an event counts at least, in bytes: what it costs to be
 	// decoded does not depend on its size alone.
 	eventCost = 4 << 10
 	// lengthBytes begin each event (apimachinery's length-delimited framer).
 	lengthBytes = 4
+	// answerBurst is how many bytes of any other answer of a remote are taken at
+	// once: a Secret holds no more. Then it is answerBytes a second.
+	answerBurst = 1 << 20
+	answerBytes = 256 << 10
+	// readCost is what each read of them counts at least: a chunk of HTTP/1.1 can
+	// have one byte.
+	readCost = 4 << 10
 )
 
 // frames is the body of a watch. It hands on one event at a time, checked.
@@ -29,9 +38,13 @@ type frames struct {
 	err     error
 }
 
-func newFrames(ctx context.Context, body io.ReadCloser) *frames {
+func newFrames(ctx context.Context, body io.ReadCloser, remote bool) *frames {
 	want, _ := ctx.Value(askedKey{}).(asked)
-	return &frames{ReadCloser: body, ctx: ctx, want: want, limiter: rate.NewLimiter(watchBytes, watchBytes)}
+	f := &frames{ReadCloser: body, ctx: ctx, want: want, limiter: rate.NewLimiter(watchBytes, watchBytes)}
+	if remote {
+		f.limiter.SetLimit(remoteWatchBytes)
+	}
+	return f
 }
 
 // Read implements [io.Reader].
@@ -68,4 +81,20 @@ func (f *frames) next() error {
 	}
 	f.ready = event
 	return f.want.checkEvent(event[lengthBytes:])
+}
+
+// paced is a body that is taken at a bounded pace.
+type paced struct {
+	ctx context.Context
+	io.Reader
+	limiter *rate.Limiter
+}
+
+// Read implements [io.Reader].
+func (p paced) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b[:min(len(b), answerBurst)])
+	if err == nil && p.limiter.WaitN(p.ctx, max(n, readCost)) != nil {
+		err = context.DeadlineExceeded
+	}
+	return n, err
 }

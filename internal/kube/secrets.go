@@ -11,20 +11,23 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 )
 
 // Secrets are the Secrets of one namespace. Each request has a deadline. An
 // absent Secret is the error that [apierrors.IsNotFound] tells.
 type Secrets struct {
 	client    corev1client.SecretInterface
+	rest      rest.Interface
 	namespace string
 	timeout   time.Duration
 }
 
 // Secrets are those of a namespace.
 func (c *Client) Secrets(namespace string) *Secrets {
-	return &Secrets{c.core.Secrets(namespace), namespace, c.timeout}
+	return &Secrets{c.core.Secrets(namespace), c.core.RESTClient(), namespace, c.timeout}
 }
 
 // ask is the context of a request for the named Secret.
@@ -32,11 +35,18 @@ func (s *Secrets) ask(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, askedKey{}, asked{s.namespace, name})
 }
 
+// read begins a read, without client-go's own tries after a lost connection: ten
+// of them a second apart, which a change of the source could not cut short.
+func (s *Secrets) read() *rest.Request {
+	return s.rest.Get().Namespace(s.namespace).Resource("secrets").MaxRetries(0)
+}
+
 // Get reads a Secret from etcd.
 func (s *Secrets) Get(ctx context.Context, name string) (*corev1.Secret, error) {
 	ctx, cancel := context.WithTimeout(s.ask(ctx, name), s.timeout)
 	defer cancel()
-	return s.client.Get(ctx, name, metav1.GetOptions{}) // no resourceVersion: not from a cache
+	secret := &corev1.Secret{}
+	return secret, s.read().Name(name).Do(ctx).Into(secret) // no resourceVersion: not from a cache
 }
 
 // Update replaces a Secret by compare-and-swap: it has to carry the
@@ -68,7 +78,8 @@ func (s *Secrets) List(ctx context.Context, name string, opts metav1.ListOptions
 	defer cancel()
 	opts.FieldSelector = only(name)
 	opts.Limit, opts.Continue = 0, "" // one Secret is one page
-	return s.client.List(ctx, opts)
+	list := &corev1.SecretList{}
+	return list, s.read().VersionedParams(&opts, scheme.ParameterCodec).Do(ctx).Into(list)
 }
 
 // Watch watches the one Secret of that name. The deadline is for the answer;
@@ -80,7 +91,8 @@ func (s *Secrets) Watch(ctx context.Context, name string, opts metav1.ListOption
 	var answered atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { answered.Store(true) }})
 	opts.FieldSelector = only(name)
-	events, err := s.client.Watch(ctx, opts)
+	opts.Watch = true
+	events, err := s.read().VersionedParams(&opts, scheme.ParameterCodec).Watch(ctx)
 	if err == nil && !answered.Load() { // client-go takes a lost connection for a watch without events
 		err = errNoAnswer
 	}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/pem"
 	"io"
@@ -33,6 +34,9 @@ const (
 	name      = "keystone-fernet-keys"
 )
 
+// connection is the key of a request's connection in its context.
+type connection struct{}
+
 // serve starts a server that answers as it likes, over HTTP/2, and returns a
 // client of it as of a remote. state is told of its connections.
 func serve(t *testing.T, timeout time.Duration, handler http.HandlerFunc, state ...func(http.ConnState)) *Client {
@@ -40,6 +44,9 @@ func serve(t *testing.T, timeout time.Duration, handler http.HandlerFunc, state 
 	server := httptest.NewUnstartedServer(handler)
 	server.EnableHTTP2 = true
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, connection{}, conn)
+	}
 	server.Config.ConnState = func(_ net.Conn, to http.ConnState) {
 		for _, tell := range state {
 			tell(to)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/flowcontrol"
@@ -21,6 +22,8 @@ const (
 	maxAnswer = 2 << 20
 	// maxError bounds the body of an error.
 	maxError = 64 << 10
+	// described is how many bytes of a body tell what it is, where it is no protobuf.
+	described = 64
 )
 
 // Refusal is an answer that is not believed. Its text holds nothing that the
@@ -78,10 +81,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !isProtobuf(resp.Header) {
 			return nil, errors.Join(&Refusal{"the server answers a watch with " + describe(resp.Header, nil), true}, resp.Body.Close())
 		}
-		resp.Body = newFrames(ctx, resp.Body)
+		resp.Body = newFrames(ctx, resp.Body, t.reads != nil)
 		return resp, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := t.read(ctx, resp)
 	closed := resp.Body.Close()
 	if err != nil {
 		t.resetWhereLate(ctx)
@@ -95,6 +98,24 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+// read reads of an answer's body what is needed to judge it, and from a remote
+// at a bounded pace.
+func (t *transport) read(ctx context.Context, resp *http.Response) ([]byte, error) {
+	most, from := maxAnswer+1, io.Reader(resp.Body)
+	switch {
+	case resp.StatusCode >= http.StatusBadRequest:
+		most = maxError + 1
+	case !isProtobuf(resp.Header):
+		most = described
+	}
+	if t.reads != nil {
+		from = paced{ctx, from, rate.NewLimiter(answerBytes, answerBurst)}
+	}
+	body := bytes.NewBuffer(make([]byte, 0, 2*readCost))
+	_, err := body.ReadFrom(io.LimitReader(from, int64(most)))
+	return body.Bytes(), err
 }
 
 func (t *transport) resetWhereLate(ctx context.Context) {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -57,6 +58,7 @@ func TestRetryAfterIsNotSleptThrough(t *testing.T) {
 func TestEndlessAnswerIsCut(t *testing.T) {
 	for what, handler := range map[string]http.HandlerFunc{
 		"body": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", mediaType)
 			for chunk := []byte(strings.Repeat("x", 1<<16)); r.Context().Err() == nil; {
 				if _, err := w.Write(chunk); err != nil {
 					return
@@ -81,6 +83,50 @@ func TestEndlessAnswerIsCut(t *testing.T) {
 		if what == "body" && !errors.Is(err, errTooLarge) {
 			t.Errorf("%s: error %v", what, err)
 		}
+	}
+}
+
+// Of an answer no more is read than is needed to judge it, and what is large is
+// read slowly, however small the pieces are.
+func TestAnswersArePaced(t *testing.T) {
+	for what, tc := range map[string]struct {
+		code        int
+		contentType string
+		piece       int
+		least       time.Duration
+		most        int // bytes, with what waits in buffers
+	}{
+		"large":         {http.StatusOK, mediaType, 32 << 10, (maxAnswer - answerBurst) / answerBytes * time.Second / 2, maxAnswer + 2<<20},
+		"in pieces":     {http.StatusOK, mediaType, 1, 2 * time.Second, maxAnswer / 4},
+		"error":         {http.StatusNotFound, mediaType, 32 << 10, 0, maxError + 2<<20},
+		"no protobuf":   {http.StatusOK, "text/html", 32 << 10, 0, 2 << 20},
+		"error in JSON": {http.StatusForbidden, "application/json", 32 << 10, 0, maxError + 2<<20},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			var sent atomic.Int64
+			client := serve(t, 8*time.Second, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", tc.contentType)
+				w.WriteHeader(tc.code)
+				for piece := make([]byte, tc.piece); r.Context().Err() == nil; {
+					n, err := w.Write(piece)
+					if err != nil {
+						return
+					}
+					if sent.Add(int64(n)); tc.piece == 1 && http.NewResponseController(w).Flush() != nil {
+						return
+					}
+				}
+			})
+			began := time.Now()
+			_, err := client.Secrets(namespace).Update(t.Context(), good(), "test")
+			if took := time.Since(began); err == nil || took < tc.least {
+				t.Errorf("error %v after %v, want one after %v", err, took, tc.least)
+			}
+			if n := sent.Load(); n > int64(tc.most) {
+				t.Errorf("%d bytes were taken, want %d at most", n, tc.most)
+			}
+		})
 	}
 }
 
@@ -122,6 +168,31 @@ func TestTimedOutConnectionIsClosed(t *testing.T) {
 	}
 }
 
+// A connection that is lost comes back at once, for the back-off to heed: client-go
+// would ask ten times, at the same seconds for each request of a connection.
+func TestLostConnectionIsNotTriedAgain(t *testing.T) {
+	for verb, send := range map[string]func(*Secrets) error{
+		"GET":   func(s *Secrets) error { _, err := s.Get(t.Context(), name); return err },
+		"LIST":  func(s *Secrets) error { _, err := s.List(t.Context(), name, metav1.ListOptions{}); return err },
+		"WATCH": func(s *Secrets) error { _, err := s.Watch(t.Context(), name, metav1.ListOptions{}); return err },
+	} {
+		for what, lose := range map[string]func(net.Conn){
+			"closed": func(conn net.Conn) { _ = conn.Close() },
+			"reset":  func(conn net.Conn) { _ = conn.(*tls.Conn).NetConn().(*net.TCPConn).SetLinger(0); _ = conn.Close() },
+		} {
+			var requests atomic.Int32
+			client := serve(t, 3*time.Second, func(_ http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				lose(r.Context().Value(connection{}).(net.Conn))
+			})
+			err := send(client.Secrets(namespace))
+			if n := requests.Load(); err == nil || errors.Is(err, context.DeadlineExceeded) || n != 1 {
+				t.Errorf("%s, %s: error %v after %d requests", verb, what, err, n)
+			}
+		}
+	}
+}
+
 // What is closed for good dials no more: a request of a remote that was removed
 // meanwhile would leave a connection that nobody closes.
 func TestClosedClientDialsNoMore(t *testing.T) {
@@ -137,8 +208,7 @@ func TestClosedClientDialsNoMore(t *testing.T) {
 	}
 	client.Close()
 	before := dialled.Load()
-	// Not a GET: client-go tries that again, ten times in ten seconds.
-	if _, err := secrets.Update(t.Context(), good(), "test"); !errors.Is(err, net.ErrClosed) {
+	if _, err := secrets.Get(t.Context(), name); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
 	if n := dialled.Load(); n != before {

@@ -83,7 +83,7 @@ func TestLostWatch(t *testing.T) {
 // A flood of events is taken at a bounded pace.
 func TestFloodOfEvents(t *testing.T) {
 	one := event(watch.Modified, good())
-	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace, name}), endless{one})
+	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace, name}), endless{one}, true)
 	began, bytesRead := time.Now(), 0
 	for buffer := make([]byte, 1<<16); time.Since(began) < 2*time.Second; {
 		n, err := f.Read(buffer)
@@ -93,7 +93,7 @@ func TestFloodOfEvents(t *testing.T) {
 		bytesRead += n
 	}
 	events := bytesRead / len(one)
-	if most := int(float64(watchBytes)*(time.Since(began).Seconds()+1)/eventCost) + 2; events > most {
+	if most := int((watchBytes+remoteWatchBytes*time.Since(began).Seconds())/eventCost) + 2; events > most {
 		t.Errorf("%d events in %v, want %d at most", events, time.Since(began), most)
 	}
 }
