@@ -24,16 +24,16 @@ const garbage = 30
 
 // The exit codes.
 const (
-	exitWell    = 0
-	exitNotWell = 1 // some remote, or the source, is not well, or nothing could be done
+	exitOK    = 0
+	exitTrouble = 1 // some remote, or the source, is not well, or nothing could be done
 	exitUsage   = 2 // bad usage or configuration
 )
 
-// notWell ends a command with exit code 1. err is nil where all was said already.
-type notWell struct{ err error }
+// exitError ends a command with exit code 1. err is nil where all is printed already.
+type exitError struct{ err error }
 
-func (n notWell) Error() string { return fmt.Sprint(n.err) }
-func (n notWell) Unwrap() error { return n.err }
+func (e exitError) Error() string { return fmt.Sprint(e.err) }
+func (e exitError) Unwrap() error { return e.err }
 
 // Main runs the program with the arguments of the process, until it is done or
 // told to end by SIGINT or SIGTERM, and returns its exit code.
@@ -73,15 +73,15 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var trouble notWell
+	var trouble exitError
 	switch {
 	case err == nil:
-		return exitWell
+		return exitOK
 	case errors.As(err, &trouble):
 		if trouble.err != nil {
 			fmt.Fprintln(stderr, "fernetcast:", err)
 		}
-		return exitNotWell
+		return exitTrouble
 	}
 	fmt.Fprintf(stderr, "fernetcast: %v\nTry: fernetcast --help\n", err)
 	return exitUsage

@@ -65,7 +65,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 				Confirm: func(ctx context.Context) bool { return yes || confirmed(ctx, cmd) },
 			}
 			if err := run.Run(cmd.Context()); err != nil {
-				return notWell{err}
+				return exitError{err}
 			}
 			return p.conclude(cmd.OutOrStdout(), run.Ignore)
 		},

@@ -57,7 +57,7 @@ func (s *session) read(ctx context.Context) error {
 	_, _ = s.source.Get(ctx)
 	files, err := s.files(ctx)
 	if err != nil {
-		return notWell{err}
+		return exitError{err}
 	}
 	s.set.Apply(files)
 	return nil

@@ -106,7 +106,7 @@ func verdict(st mirror.Status) error {
 	if st.Well() {
 		return nil
 	}
-	return notWell{}
+	return exitError{}
 }
 
 func (s *session) showJSON(out io.Writer, st mirror.Status) error {
@@ -122,7 +122,7 @@ func encode(out io.Writer, st mirror.Status, indent string) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", indent)
 	if err := encoder.Encode(st); err != nil {
-		return notWell{fmt.Errorf("writing the status: %w", err)}
+		return exitError{fmt.Errorf("writing the status: %w", err)}
 	}
 	return verdict(st)
 }

@@ -18,7 +18,7 @@ const columnGap = 2
 // show prints the table, and returns the verdict.
 func (s *session) show(out io.Writer, st mirror.Status) error {
 	if _, err := fmt.Fprintln(out, headline(st.Source)); err != nil {
-		return notWell{fmt.Errorf("writing the status: %w", err)}
+		return exitError{fmt.Errorf("writing the status: %w", err)}
 	}
 	if st.Source.Detail != "" {
 		fmt.Fprintln(out, "        "+mirror.Printable(st.Source.Detail))
@@ -35,7 +35,7 @@ func (s *session) show(out io.Writer, st mirror.Status) error {
 		}, "\t"))
 	}
 	if err := w.Flush(); err != nil {
-		return notWell{fmt.Errorf("writing the status: %w", err)}
+		return exitError{fmt.Errorf("writing the status: %w", err)}
 	}
 	return verdict(st)
 }

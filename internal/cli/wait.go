@@ -72,12 +72,12 @@ func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) er
 	for {
 		names, err := w.choose(w.names)
 		if err != nil {
-			return notWell{err}
+			return exitError{err}
 		}
 		st, lacking := w.look(ctx, names)
 		if ctx.Err() != nil { // it was cut short, and says nothing
 			w.say(nil)
-			return notWell{errors.New("was interrupted")}
+			return exitError{errors.New("was interrupted")}
 		}
 		if len(lacking) == 0 {
 			w.say(nil)
@@ -89,10 +89,10 @@ func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) er
 		case <-over:
 			w.say(nil)
 			_ = w.show(out, st) // the wait's own verdict counts
-			return notWell{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
+			return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
 		case <-ctx.Done():
 			w.say(nil)
-			return notWell{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
+			return exitError{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
 		case <-tick.C:
 		}
 		w.reread(ctx)
