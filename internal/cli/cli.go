@@ -24,7 +24,7 @@ const garbage = 30
 
 // The exit codes.
 const (
-	exitOK    = 0
+	exitOK      = 0
 	exitTrouble = 1 // some remote, or the source, is not well, or nothing could be done
 	exitUsage   = 2 // bad usage or configuration
 )

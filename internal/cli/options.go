@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -63,17 +62,6 @@ func positive(flag string, d time.Duration) error {
 		return fmt.Errorf("%s %s: it has to be above 0", flag, d)
 	}
 	return nil
-}
-
-// remotesFrom is where the remotes' kubeconfigs are.
-func (o *options) remotesFrom() string {
-	if o.clusters != "" {
-		return o.clusters
-	}
-	if _, err := os.Stat(defaultDirectory); errors.Is(err, fs.ErrNotExist) {
-		return defaultSecret
-	}
-	return defaultDirectory
 }
 
 // logger makes the one stream that all lines go to, client-go's own included.

@@ -71,10 +71,15 @@ func (s *session) reread(ctx context.Context) {
 }
 
 func (s *session) files(ctx context.Context) ([]clusters.File, error) {
-	from := s.opts.remotesFrom()
+	from := cmp.Or(s.opts.clusters, defaultDirectory)
+	_, err := os.Stat(from)
+	absent := errors.Is(err, fs.ErrNotExist)
+	if s.opts.clusters == "" && absent {
+		from = defaultSecret
+	}
 	name, isSecret := strings.CutPrefix(from, secretPrefix)
 	if !isSecret {
-		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		if absent {
 			s.warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
 		}
 		return clusters.ReadDir(from)

@@ -13,7 +13,7 @@ var version = "dev"
 
 func userAgent() string { return "fernetcast/" + release() }
 
-// release is the version that was set, else the module's that go install took.
+// release is the version that was set, else the module's that go install built.
 func release() string {
 	info, ok := debug.ReadBuildInfo()
 	if version != "dev" || !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
@@ -28,22 +28,16 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fernetcast %s (%s, %s/%s%s)\n", release(), runtime.Version(), runtime.GOOS, runtime.GOARCH, revision())
+			revision := "" // the commit, where the build recorded it
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						revision = ", " + s.Value
+					}
+				}
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fernetcast %s (%s, %s/%s%s)\n", release(), runtime.Version(), runtime.GOOS, runtime.GOARCH, revision)
 			return err
 		},
 	}
-}
-
-// revision is the commit that the binary was built from, where the build recorded it.
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return ", " + s.Value
-		}
-	}
-	return ""
 }
