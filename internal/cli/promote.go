@@ -87,7 +87,7 @@ func (p *promoting) Get(ctx context.Context) (mirror.Source, error) { return p.s
 
 // Mark implements [promotion.Source].
 func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
-	written, err := p.home.Update(ctx, marked, mirror.MarkManager)
+	written, err := p.secrets.Update(ctx, marked, mirror.MarkManager)
 	if err != nil {
 		return mirror.Source{}, err
 	}
@@ -118,7 +118,7 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
 
 // Push implements [promotion.Fleet].
 func (p *promoting) Push(ctx context.Context, names []string) {
-	maps.Copy(p.outcomes, p.each(ctx, names, p.push(false)))
+	maps.Copy(p.outcomes, p.push(ctx, names, false))
 }
 
 // confirmed asks, until there is an answer or ctx is done.
@@ -142,7 +142,7 @@ func confirmed(ctx context.Context, cmd *cobra.Command) bool {
 // are ignored are no other mains.
 func (p *promoting) conclude(out io.Writer, ignored []string) error {
 	fmt.Fprintln(out)
-	verdict := p.show(out, p.status(p.outcomes))
+	verdict := printTable(out, p.status(p.outcomes))
 	for name, o := range p.outcomes {
 		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(ignored, name) {
 			fmt.Fprintln(out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")

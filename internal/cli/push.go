@@ -23,7 +23,7 @@ else is overridden; who owns a copy, only promote changes.`,
 			if names, err = s.choose(names); err != nil {
 				return err
 			}
-			return s.show(cmd.OutOrStdout(), s.status(s.each(cmd.Context(), names, s.push(force))))
+			return printTable(cmd.OutOrStdout(), s.status(s.push(cmd.Context(), names, force)))
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "push also a key set that does not continue what the remote was given")

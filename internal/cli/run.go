@@ -88,7 +88,7 @@ func (o *runOptions) check() error {
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
-	source := (&home{opts: o.options}).watcher(log, o.resync)
+	source := o.watcher(&lazy{opts: o.options}, log, o.resync)
 	set := o.remotes(log)
 	push := pusher.New(pusher.Options{
 		Source: source, Remotes: remotes{set}, Resync: o.resync,

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
@@ -23,12 +24,12 @@ import (
 // session is what the commands work on that look, or push, and end: the
 // source and the remotes, read live.
 type session struct {
-	opts   *options
-	home   *home
-	source *watcher.Watcher
-	set    *clusters.Set
-	log    *slog.Logger
-	warned bool // that there are no remotes
+	opts    *options
+	secrets *kube.Secrets // the source's
+	source  *watcher.Watcher
+	set     *clusters.Set
+	log     *slog.Logger
+	warned  bool // that there are no remotes
 }
 
 // open reads the source and the remotes' kubeconfigs. A source that does not
@@ -41,13 +42,12 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{opts: o, home: &home{opts: o}, log: log}
-	if _, err := s.home.connect(); err != nil {
+	secrets, err := o.connect()
+	if err != nil {
 		return nil, err
 	}
-	// What these say is printed with the outcome.
-	quiet := slog.New(slog.DiscardHandler)
-	s.source, s.set = s.home.watcher(quiet, 0), o.remotes(quiet)
+	quiet := slog.New(slog.DiscardHandler) // what these would log is printed with the outcome
+	s := &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}
 	return s, s.read(cmd.Context())
 }
 
@@ -84,7 +84,7 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		}
 		return clusters.ReadDir(from)
 	}
-	secret, err := s.home.Get(ctx, name)
+	secret, err := s.secrets.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
 		s.warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil
@@ -117,22 +117,20 @@ func (s *session) choose(names []string) ([]string, error) {
 	return slices.Compact(slices.Sorted(slices.Values(names))), nil
 }
 
+// look looks at every named remote, and changes nothing.
+func (s *session) look(ctx context.Context, names []string) map[string]pusher.Outcome {
+	return s.each(ctx, names, pusher.Sync{Source: s.source}.Look)
+}
+
+// push writes to every named remote what there is to write.
+func (s *session) push(ctx context.Context, names []string, force bool) map[string]pusher.Outcome {
+	return s.each(ctx, names, func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
+		return pusher.Sync{Source: s.source, Force: force}.Run(ctx, remote, true)
+	})
+}
+
 // step is a push or a look, at one remote.
 type step func(context.Context, pusher.Remote) *pusher.Outcome
-
-func (s *session) sync(force bool) pusher.Sync { return pusher.Sync{Source: s.source, Force: force} }
-
-// look is the step that changes nothing.
-func (s *session) look(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
-	return s.sync(false).Look(ctx, remote)
-}
-
-// push is the step that writes what there is to write.
-func (s *session) push(force bool) step {
-	return func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
-		return s.sync(force).Run(ctx, remote, true)
-	}
-}
 
 // each takes the step at every named remote at once, and returns the outcomes by name.
 func (s *session) each(ctx context.Context, names []string, step step) map[string]pusher.Outcome {
@@ -141,24 +139,19 @@ func (s *session) each(ctx context.Context, names []string, step step) map[strin
 	var all sync.WaitGroup
 	for _, name := range names {
 		all.Go(func() {
-			o := s.one(ctx, name, step)
+			o := &pusher.Outcome{Decision: mirror.Decision{State: mirror.StateMisconfigured}}
+			remote, refused := s.set.Remote(name)
+			if remote != nil {
+				o = step(ctx, remote)
+			}
+			o.Decision = pusher.Refused(o.Decision, refused)
 			mu.Lock()
 			defer mu.Unlock()
-			outcomes[name] = o
+			outcomes[name] = *o
 		})
 	}
 	all.Wait()
 	return outcomes
-}
-
-func (s *session) one(ctx context.Context, name string, step step) pusher.Outcome {
-	remote, err := remotes{s.set}.Remote(name)
-	if remote == nil {
-		return pusher.Outcome{Decision: pusher.Refused(mirror.Decision{State: mirror.StateMisconfigured}, err)}
-	}
-	o := *step(ctx, remote)
-	o.Decision = pusher.Refused(o.Decision, err)
-	return o
 }
 
 // status is the document of what came out.

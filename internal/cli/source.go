@@ -19,32 +19,17 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// home is the Secrets of the source's namespace. It connects when it is first
-// needed, and tries again each time after that failed: run does not end for
-// want of a kubeconfig. It may be used concurrently.
-type home struct {
-	opts *options
-
-	mu      sync.Mutex
-	secrets *kube.Secrets
-}
-
-func (h *home) connect() (*kube.Secrets, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.secrets != nil {
-		return h.secrets, nil
-	}
-	cfg, err := h.opts.sourceConfig()
+// connect makes a client for the Secrets of the source's namespace. Nothing is sent.
+func (o *options) connect() (*kube.Secrets, error) {
+	cfg, err := o.sourceConfig()
 	if err != nil {
 		return nil, fmt.Errorf("finding the source's cluster: %w", err)
 	}
-	client, err := kube.New(cfg, kube.Options{UserAgent: userAgent(), Timeout: h.opts.requestTimeout})
+	client, err := kube.New(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
 	}
-	h.secrets = client.Secrets(h.opts.namespace)
-	return h.secrets, nil
+	return client.Secrets(o.namespace), nil
 }
 
 // sourceConfig is the cluster that was named by flags, else the one we run in,
@@ -62,41 +47,50 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 }
 
-// connected sends one request, once there is a client.
-func connected[T any](h *home, request func(*kube.Secrets) (T, error)) (T, error) {
-	secrets, err := h.connect()
+// lazy is the Secrets of the source's namespace for run, which does not end where
+// there is no kubeconfig: it connects at the first request, and tries again at
+// each one until that succeeds. It may be used concurrently.
+type lazy struct {
+	opts *options
+
+	mu      sync.Mutex
+	secrets *kube.Secrets
+}
+
+// ask sends a request, once there is a client.
+func ask[T any](l *lazy, request func(*kube.Secrets) (T, error)) (answer T, err error) {
+	l.mu.Lock()
+	if l.secrets == nil {
+		l.secrets, err = l.opts.connect()
+	}
+	secrets := l.secrets
+	l.mu.Unlock()
 	if err != nil {
-		var none T
-		return none, err
+		return answer, err
 	}
 	return request(secrets)
 }
 
 // Get implements [watcher.Secrets].
-func (h *home) Get(ctx context.Context, name string) (*corev1.Secret, error) {
-	return connected(h, func(s *kube.Secrets) (*corev1.Secret, error) { return s.Get(ctx, name) })
+func (l *lazy) Get(ctx context.Context, name string) (*corev1.Secret, error) {
+	return ask(l, func(s *kube.Secrets) (*corev1.Secret, error) { return s.Get(ctx, name) })
 }
 
 // List implements [watcher.Secrets].
-func (h *home) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	return connected(h, func(s *kube.Secrets) (*corev1.SecretList, error) { return s.List(ctx, name, opts) })
+func (l *lazy) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
+	return ask(l, func(s *kube.Secrets) (*corev1.SecretList, error) { return s.List(ctx, name, opts) })
 }
 
 // Watch implements [watcher.Secrets].
-func (h *home) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
-	return connected(h, func(s *kube.Secrets) (watch.Interface, error) { return s.Watch(ctx, name, opts) })
-}
-
-// Update replaces a Secret by compare-and-swap. Only promote does.
-func (h *home) Update(ctx context.Context, secret *corev1.Secret, manager string) (*corev1.Secret, error) {
-	return connected(h, func(s *kube.Secrets) (*corev1.Secret, error) { return s.Update(ctx, secret, manager) })
+func (l *lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
+	return ask(l, func(s *kube.Secrets) (watch.Interface, error) { return s.Watch(ctx, name, opts) })
 }
 
 // watcher makes the watcher of the source.
-func (h *home) watcher(log *slog.Logger, resync time.Duration) *watcher.Watcher {
+func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time.Duration) *watcher.Watcher {
 	return watcher.New(watcher.Options{
-		Secrets: h, Name: h.opts.secret, Parse: mirror.ReadSource, Resync: resync,
-		Log: log.With("source", h.opts.namespace+"/"+h.opts.secret),
+		Secrets: secrets, Name: o.secret, Parse: mirror.ReadSource, Resync: resync,
+		Log: log.With("source", o.namespace+"/"+o.secret),
 	})
 }
 

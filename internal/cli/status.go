@@ -9,9 +9,10 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// watchEvery is how often status --watch looks.
+// watchEvery is how often status --watch and wait look.
 const watchEvery = 2 * time.Second
 
 // clearScreen puts the cursor at the top and clears what is below it.
@@ -38,20 +39,25 @@ not continue the remote's.`,
 			if err != nil {
 				return err
 			}
-			v := view{session: s, out: cmd.OutOrStdout(), format: s.show}
-			switch {
-			case output == "json" && watch:
-				v.format = s.showLine
-			case output == "json":
-				v.format = s.showJSON
-			default:
-				v.screen = isTerminal(v.out)
-				v.gap = !v.screen
+			out := cmd.OutOrStdout()
+			show := func(st mirror.Status) error {
+				terminal := isTerminal(out)
+				if output == "json" {
+					return printJSON(out, st, watch)
+				}
+				if watch && terminal {
+					fmt.Fprint(out, clearScreen)
+				}
+				err := printTable(out, st)
+				if watch && !terminal {
+					fmt.Fprintln(out)
+				}
+				return err
 			}
 			if watch {
-				return v.watch(cmd.Context())
+				return s.watch(cmd.Context(), show)
 			}
-			return v.format(v.out, s.stand(cmd.Context()))
+			return show(s.status(s.look(cmd.Context(), s.set.Names())))
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -59,46 +65,20 @@ not continue the remote's.`,
 	return cmd
 }
 
-// stand is how all remotes stand.
-func (s *session) stand(ctx context.Context) mirror.Status {
-	return s.status(s.each(ctx, s.set.Names(), s.look))
-}
-
-// view is how a status is shown.
-type view struct {
-	*session
-	out    io.Writer
-	format func(io.Writer, mirror.Status) error
-	// screen draws each over the one before, gap puts an empty line after it.
-	screen, gap bool
-}
-
-// watch shows how all stand until it is interrupted, and ends with the last look's verdict.
-func (v view) watch(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	var verdict error
-	for {
-		st := v.stand(ctx)
-		if ctx.Err() != nil { // it was cut short, and says nothing
-			return verdict
+// watch shows a status every 2 s until it is interrupted, and returns the last verdict.
+func (s *session) watch(ctx context.Context, show func(mirror.Status) error) (verdict error) {
+	first := true
+	_ = wait.PollUntilContextCancel(ctx, watchEvery, true, func(context.Context) (bool, error) {
+		if !first {
+			s.reread(ctx)
 		}
-		if v.screen {
-			fmt.Fprint(v.out, clearScreen)
+		first = false
+		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // else it was cut short, and says nothing
+			verdict = show(st)
 		}
-		verdict = v.format(v.out, st)
-		if v.gap {
-			fmt.Fprintln(v.out)
-		}
-		select {
-		case <-ctx.Done():
-			return verdict
-		case <-tick.C:
-		}
-		if v.reread(ctx); ctx.Err() != nil {
-			return verdict
-		}
-	}
+		return false, nil
+	})
+	return verdict
 }
 
 // verdict is the exit code that a status is worth.
@@ -109,18 +89,13 @@ func verdict(st mirror.Status) error {
 	return exitError{}
 }
 
-func (s *session) showJSON(out io.Writer, st mirror.Status) error {
-	return encode(out, st, "  ")
-}
-
-// showLine is for a stream of documents, a line each.
-func (s *session) showLine(out io.Writer, st mirror.Status) error {
-	return encode(out, st, "")
-}
-
-func encode(out io.Writer, st mirror.Status, indent string) error {
+// printJSON prints the document, in a line where it is one of a stream, and
+// returns the verdict.
+func printJSON(out io.Writer, st mirror.Status, stream bool) error {
 	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", indent)
+	if !stream {
+		encoder.SetIndent("", "  ")
+	}
 	if err := encoder.Encode(st); err != nil {
 		return exitError{fmt.Errorf("writing the status: %w", err)}
 	}

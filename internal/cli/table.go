@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,26 +16,26 @@ import (
 
 const columnGap = 2
 
-// show prints the table, and returns the verdict.
-func (s *session) show(out io.Writer, st mirror.Status) error {
-	if _, err := fmt.Fprintln(out, headline(st.Source)); err != nil {
-		return exitError{fmt.Errorf("writing the status: %w", err)}
-	}
+// printTable prints the table, and returns the verdict.
+func printTable(out io.Writer, st mirror.Status) error {
+	var text bytes.Buffer
+	fmt.Fprintln(&text, headline(st.Source))
 	if st.Source.Detail != "" {
-		fmt.Fprintln(out, "        "+mirror.Printable(st.Source.Detail))
+		fmt.Fprintln(&text, "        "+mirror.Printable(st.Source.Detail))
 	}
+	w := tabwriter.NewWriter(&text, 0, 0, columnGap, ' ', 0)
 	if len(st.Remotes) == 0 {
-		fmt.Fprintln(out, "no remotes")
-		return verdict(st)
+		fmt.Fprintln(w, "no remotes")
+	} else {
+		fmt.Fprintln(w, "REMOTE\tSTATE\tPRIMARY\tBEHIND\tLAST PUSHED\tDETAIL")
 	}
-	w := tabwriter.NewWriter(out, 0, 0, columnGap, ' ', 0)
-	fmt.Fprintln(w, "REMOTE\tSTATE\tPRIMARY\tBEHIND\tLAST PUSHED\tDETAIL")
 	for _, r := range st.Remotes {
 		fmt.Fprintln(w, strings.Join([]string{
 			remoteName(r, st.Source), string(r.State), primary(r.Primary, r.Keys), behind(r), ago(r.LastPushed), mirror.Printable(r.Detail),
 		}, "\t"))
 	}
-	if err := w.Flush(); err != nil {
+	w.Flush()
+	if _, err := text.WriteTo(out); err != nil {
 		return exitError{fmt.Errorf("writing the status: %w", err)}
 	}
 	return verdict(st)

@@ -27,7 +27,7 @@ func TestTable(t *testing.T) {
 		},
 	}
 	var out bytes.Buffer
-	if err := (&session{}).show(&out, st); err == nil {
+	if err := printTable(&out, st); err == nil {
 		t.Error("two remotes are not well, and the exit code is 0")
 	}
 	const want = `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago

@@ -11,6 +11,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // clearLine puts the cursor at the line's begin and clears it.
@@ -45,7 +46,7 @@ where there are no remotes at all. --settle 0 asks for no record.`,
 			if _, err := s.choose(names); err != nil {
 				return err
 			}
-			w := &wait{session: s, names: names, settle: settle, line: cmd.ErrOrStderr()}
+			w := &waiting{session: s, names: names, settle: settle, line: cmd.ErrOrStderr()}
 			return w.run(cmd.Context(), timeout, cmd.OutOrStdout())
 		},
 	}
@@ -54,54 +55,56 @@ where there are no remotes at all. --settle 0 asks for no record.`,
 	return cmd
 }
 
-// wait is one wait on its way.
-type wait struct {
+// waiting is one wait on its way.
+type waiting struct {
 	*session
 	names  []string // empty: all there are
 	settle time.Duration
-	// line is where it is said for whom it waits: on a terminal in one line
-	// that is redrawn, elsewhere when it is for others than before.
+	// line is where it is said for whom it waits: on a terminal in one line that is
+	// redrawn, elsewhere when it is for others than before.
 	line  io.Writer
 	whose string
 }
 
-func (w *wait) run(ctx context.Context, timeout time.Duration, out io.Writer) error {
-	over := time.After(timeout)
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
+func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer) error {
+	var st mirror.Status
+	var lacking []lack
+	err := wait.PollUntilContextTimeout(ctx, watchEvery, timeout, true, func(context.Context) (bool, error) {
+		if lacking != nil {
+			w.reread(ctx)
+		}
 		names, err := w.choose(w.names)
 		if err != nil {
-			return exitError{err}
+			return false, err
 		}
-		st, lacking := w.look(ctx, names)
+		now, lacks := w.compare(ctx, names)
 		if ctx.Err() != nil { // it was cut short, and says nothing
-			w.say(nil)
-			return exitError{errors.New("was interrupted")}
+			return false, ctx.Err()
 		}
-		if len(lacking) == 0 {
-			w.say(nil)
-			_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", len(names), len(names), w.settle)
-			return err
-		}
+		st, lacking = now, lacks
 		w.say(lacking)
-		select {
-		case <-over:
-			w.say(nil)
-			_ = w.show(out, st) // the wait's own verdict counts
-			return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
-		case <-ctx.Done():
-			w.say(nil)
-			return exitError{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
-		case <-tick.C:
-		}
-		w.reread(ctx)
+		return len(lacking) == 0, nil
+	})
+	w.say(nil)
+	switch {
+	case err == nil:
+		n := len(st.Remotes)
+		_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", n, n, w.settle)
+		return err
+	case ctx.Err() != nil && lacking == nil:
+		return exitError{errors.New("was interrupted")}
+	case ctx.Err() != nil:
+		return exitError{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
+	case errors.Is(err, context.DeadlineExceeded):
+		_ = printTable(out, st) // the wait's own verdict counts
+		return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
 	}
+	return exitError{err}
 }
 
-// look is how all stand, and who is waited for.
-func (w *wait) look(ctx context.Context, names []string) (mirror.Status, []lack) {
-	outcomes := w.each(ctx, names, w.session.look)
+// compare looks at the remotes, and returns their status and who is waited for.
+func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, []lack) {
+	outcomes := w.look(ctx, names)
 	st := w.status(outcomes)
 	if st.Source.Stale || st.Source.State != mirror.SourceMain {
 		return st, []lack{{"the source", string(st.Source.State)}}
@@ -122,7 +125,7 @@ func (w *wait) look(ctx context.Context, names []string) (mirror.Status, []lack)
 type lack struct{ who, why string }
 
 // lacks says what a remote lacks; "" where it lacks nothing.
-func (w *wait) lacks(name string, o pusher.Outcome) string {
+func (w *waiting) lacks(name string, o pusher.Outcome) string {
 	switch state := o.Decision.State; {
 	case state == mirror.StateSelf:
 		return ""
@@ -143,8 +146,8 @@ func (w *wait) lacks(name string, o pusher.Outcome) string {
 	return ""
 }
 
-// say says for whom it waits; nobody ends that.
-func (w *wait) say(lacking []lack) {
+// say shows for whom it waits, and clears the line where that is nobody.
+func (w *waiting) say(lacking []lack) {
 	if isTerminal(w.line) {
 		line := clearLine
 		if len(lacking) > 0 {
