@@ -65,8 +65,11 @@ func CheckRegion(region string) error {
 // lacks a part or does not parse is unreadable: it is nobody, and its
 // annotations are listed in unreadable.
 type claims struct {
-	mark  Owner
 	stamp Owner
+	mark  Owner
+	// main is the mark where it was set on this very object. One that came along with
+	// a copied or restored manifest has another's uid, and counts for nothing.
+	main Owner
 	// pushed and keys are what the stamp says of the push; "" and nil where lost.
 	pushed string
 	keys   keyset.Fingerprints
@@ -78,6 +81,9 @@ type claims struct {
 func readClaims(s *corev1.Secret) claims {
 	var c claims
 	c.mark, c.marked = c.readOwner(s, MarkRegion, MarkTerm, MarkUID)
+	if c.mark.UID == s.UID {
+		c.main = c.mark
+	}
 	c.stamp, _ = c.readOwner(s, StampRegion, StampTerm, StampUID)
 	if version := s.Annotations[StampVersion]; versionForm.MatchString(version) {
 		c.pushed = version
@@ -107,15 +113,6 @@ func (c *claims) readOwner(s *corev1.Secret, names ...string) (owner Owner, pres
 		return Owner{}, true
 	}
 	return o, true
-}
-
-// validMark is the mark if it was set on this very object. One that came along
-// with a copied or restored manifest has another's uid, and counts for nothing.
-func (c claims) validMark(uid types.UID) Owner {
-	if c.mark.UID != uid {
-		return Owner{}
-	}
-	return c.mark
 }
 
 // highestTerm is the highest term that is written here by anyone, for promote

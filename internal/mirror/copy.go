@@ -41,12 +41,7 @@ func ReadCopy(at Place, s *corev1.Secret) Copy {
 func (c Copy) Fingerprints() keyset.Fingerprints { return c.prints }
 
 // UID of the Secret, "" where there is none.
-func (c Copy) UID() types.UID {
-	if c.secret == nil {
-		return ""
-	}
-	return c.secret.UID
-}
+func (c Copy) UID() types.UID { return orEmpty(c.secret).UID }
 
 // AsPushedBy says whether the copy is as a process of this main has left it.
 func (c Copy) AsPushedBy(src Source) bool {
@@ -69,11 +64,8 @@ func (c Copy) asStamped() bool {
 // LastWriter is the field manager other than fernetcast that wrote last, as it
 // may be shown beside src; "" where the API server names none.
 func (c Copy) LastWriter(src Source) string {
-	if c.secret == nil {
-		return ""
-	}
 	var last metav1.ManagedFieldsEntry
-	for _, m := range c.secret.ManagedFields {
+	for _, m := range orEmpty(c.secret).ManagedFields {
 		if m.Manager != FieldManager && m.Time != nil && !m.Time.Before(last.Time) {
 			last = m
 		}
@@ -83,18 +75,12 @@ func (c Copy) LastWriter(src Source) string {
 
 // lastPushed is when fernetcast wrote last, by the API server's own record.
 func (c Copy) lastPushed() *time.Time {
-	if c.secret == nil {
-		return nil
-	}
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager })
 }
 
 // HeldSince is when its data was last written by anyone, or stamped by
 // fernetcast, by the API server's own record; nil where that has none.
 func (c Copy) HeldSince() *time.Time {
-	if c.secret == nil {
-		return nil
-	}
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager || m.writesData() })
 }
 
@@ -119,7 +105,7 @@ func (m managed) writesData() bool {
 
 func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
 	var last *time.Time
-	for _, m := range s.ManagedFields {
+	for _, m := range orEmpty(s).ManagedFields {
 		// JSON has no time beyond year 9999, and the server can name any.
 		if m.Time == nil || m.Time.Year() < 1 || m.Time.Year() > 9999 || !counts(managed(m)) {
 			continue

@@ -41,16 +41,13 @@ func (c Copy) Read() bool { return c.read }
 func (c Copy) Is(src Source) bool { return c.secret != nil && c.secret.UID == src.UID() }
 
 // IsMain says whether the copy bears the valid mark of a main.
-func (c Copy) IsMain() bool { return c.mark() != Owner{} }
-
-// mark is the valid mark of a main, or nobody.
-func (c Copy) mark() Owner { return c.claims.validMark(c.UID()) }
+func (c Copy) IsMain() bool { return c.claims.main != Owner{} }
 
 // Rival is an owner other than src's whose term src's does not outrank, in the
 // copy's mark or in its stamp; nobody where there is none.
 func (c Copy) Rival(src Source) Owner {
 	var rival Owner
-	for _, other := range []Owner{c.mark(), c.claims.stamp} {
+	for _, other := range []Owner{c.claims.main, c.claims.stamp} {
 		if other != src.owner && other.Term >= src.owner.Term && other.Term > rival.Term {
 			rival = other
 		}
@@ -60,7 +57,7 @@ func (c Copy) Rival(src Source) Owner {
 
 // Whose says in a few words whose Secret the copy is, as it may be shown beside src.
 func (c Copy) Whose(src Source) string {
-	mark, stamp := c.mark(), c.claims.stamp
+	mark, stamp := c.claims.main, c.claims.stamp
 	switch {
 	case c.secret == nil:
 		return "absent"

@@ -66,9 +66,5 @@ func (d Decision) Redacted(src Source, c Copy) Decision {
 // redact is a text that somebody else made, as it may be shown beside the keys
 // of src and of the copy.
 func (c Copy) redact(src Source, text string) string {
-	var theirs map[string][]byte
-	if c.secret != nil {
-		theirs = c.secret.Data
-	}
-	return keyset.Redact(Printable(text), src.data(), theirs)
+	return keyset.Redact(Printable(text), orEmpty(src.secret).Data, orEmpty(c.secret).Data)
 }

@@ -1,8 +1,8 @@
 package mirror
 
 import (
+	"cmp"
 	"strings"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
@@ -41,7 +41,7 @@ func ReadSource(s *corev1.Secret) Source {
 		return Source{state: SourceAbsent, detail: "the Secret does not exist"}
 	}
 	src := Source{secret: s, claims: readClaims(s)}
-	mark, stamp := src.claims.validMark(s.UID), src.claims.stamp
+	mark, stamp := src.claims.main, src.claims.stamp
 	// Where both are there, the higher term counts; equal ones count as the stamp's.
 	standby := stamp != Owner{} && stamp.Term >= mark.Term
 	set, err := keyset.Parse(s.Data)
@@ -89,34 +89,11 @@ func (s Source) Fingerprints() string { return s.prints }
 // redact is a text that somebody else made, as it may be shown beside the source.
 func (s Source) redact(text string) string { return Copy{}.redact(s, text) }
 
-// data is the Secret's, whether or not it is a key set.
-func (s Source) data() map[string][]byte {
-	if s.secret == nil {
-		return nil
-	}
-	return s.secret.Data
-}
-
 // UID of the Secret, "" where there is none.
-func (s Source) UID() types.UID {
-	if s.secret == nil {
-		return ""
-	}
-	return s.secret.UID
-}
+func (s Source) UID() types.UID { return orEmpty(s.secret).UID }
 
 // ResourceVersion of the Secret, "" where there is none.
-func (s Source) ResourceVersion() string {
-	if s.secret == nil {
-		return ""
-	}
-	return s.secret.ResourceVersion
-}
+func (s Source) ResourceVersion() string { return orEmpty(s.secret).ResourceVersion }
 
-// rotatedAt is when the keys were last written, by the API server's own record.
-func (s Source) rotatedAt() *time.Time {
-	if s.secret == nil {
-		return nil
-	}
-	return lastWrite(s.secret, func(m managed) bool { return m.writesData() })
-}
+// orEmpty is the Secret, an empty one where there is none.
+func orEmpty(s *corev1.Secret) *corev1.Secret { return cmp.Or(s, &corev1.Secret{}) }

@@ -68,7 +68,7 @@ func (s Status) Well() bool {
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
-		State: s.State(), Detail: s.detail, RotatedAt: s.rotatedAt(), Keys: s.set.Fingerprints(),
+		State: s.State(), Detail: s.detail, RotatedAt: lastWrite(s.secret, managed.writesData), Keys: s.set.Fingerprints(),
 	}
 	if s.owner.Term > 0 {
 		st.Term = &s.owner.Term
@@ -76,22 +76,14 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	if s.State() == SourceUnpromoted {
 		st.Detail += "; if this cluster is the main: " + s.promoteCommand()
 	}
-	if s.State() == SourceMain {
-		st.Detail = s.warning()
-	}
 	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
+	if s.State() == SourceMain && !st.Staged {
+		st.Detail = "no staged key 0: the next rotation's primary is not known to the remotes beforehand"
+	}
 	if trouble != "" {
 		st.Detail, st.Stale = s.redact(trouble), true
 	}
 	return st
-}
-
-// warning tells what is odd about a key set that is good all the same.
-func (s Source) warning() string {
-	if s.set.Fingerprints().Staged() == "" {
-		return "no staged key 0: the next rotation's primary is not known to the remotes beforehand"
-	}
-	return ""
 }
 
 // Status tells what was decided of the copy, and what it is against src.
