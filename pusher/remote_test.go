@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"net/url"
 	"maps"
 	"slices"
 	"strconv"
@@ -140,7 +141,7 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	if r.lose {
 		r.lose, r.lag = false, r.secret
 		r.put(d.Secret)
-		return mirror.Copy{}, io.ErrUnexpectedEOF
+		return mirror.Copy{}, &url.Error{Op: "Put", URL: "https://dfw", Err: io.ErrUnexpectedEOF}
 	}
 	r.put(d.Secret)
 	if r.mangle {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,7 +28,8 @@ func TestFailed(t *testing.T) {
 	}
 	for state, errs := range map[State][]error{
 		StateDenied:      {status(401), status(403)},
-		StateUnreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded)},
+		StateUnreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded),
+			fmt.Errorf("put: %w", &url.Error{Op: "Put", URL: "https://dfw", Err: io.ErrUnexpectedEOF})},
 		StateFailed:      {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
 	} {
 		for _, err := range errs {
