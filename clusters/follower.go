@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -49,20 +49,26 @@ type Follower struct {
 	log     *slog.Logger
 	rewatch chan struct{} // has Run try a forbidden watch again
 
-	mu       sync.Mutex
-	changed  func() // given to Run
-	answered func() // given to Run
-	restart  context.CancelCauseFunc
-	failed   bool // the last GET has
+	failed atomic.Bool // how the last GET ended
+	calls  atomic.Pointer[calls]
+}
+
+// calls are what a follower calls: what Run is given, and what ends its watch.
+// Each is a no-op before Run.
+type calls struct {
+	changed, answered func()
+	restart           context.CancelCauseFunc
 }
 
 // NewFollower makes a follower that has seen nothing. Parse judges what is
 // seen; nil is an absent Secret.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
-	f := &Follower{secrets: secrets, name: name, view: view.New(parse), log: log, rewatch: make(chan struct{}, 1),
-		changed: func() {}, answered: func() {}, restart: func(error) {}}
+	f := &Follower{secrets: secrets, name: name, view: view.New(parse), log: log, rewatch: make(chan struct{}, 1)}
+	f.calls.Store(&calls{changed: func() {}, answered: func() {}, restart: func(error) {}})
 	f.lists = kube.NewListWatch(secrets, name, kube.Reports{
-		Failed: f.watchFailed, Answered: f.watchAnswered, Steady: func() { log.Info("the remote is watched again") },
+		Failed:   f.watchFailed,
+		Answered: func() { f.calls.Load().answered() },
+		Steady:   func() { log.Info("the remote is watched again") },
 	})
 	return f
 }
@@ -85,16 +91,12 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 	if apierrors.IsNotFound(err) {
 		secret, err = nil, nil
 	}
-	f.mu.Lock()
-	recovered := f.failed && err == nil
-	f.failed = err != nil
-	changed, restart := f.changed, f.restart
-	f.mu.Unlock()
+	failed := f.failed.Swap(err != nil)
 	if err != nil {
 		seen, _ := f.view.Get()
 		return seen, fmt.Errorf("reading Secret %s: %w", f.name, err)
 	}
-	if recovered {
+	if failed { // and no more
 		select {
 		case f.rewatch <- struct{}{}:
 		default:
@@ -102,10 +104,10 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 	}
 	seen, news, deaf := reading.Answered(secret, time.Now())
 	if deaf && !f.lists.Unsteady() { // one that is known to be broken begins again by itself
-		restart(errDeaf)
+		f.calls.Load().restart(errDeaf)
 	}
 	if news {
-		changed()
+		f.calls.Load().changed()
 	}
 	return seen, nil
 }
@@ -117,12 +119,10 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 // Where the token may not watch, Run says so once and leaves it to Look, until
 // one succeeds after a failure, or for a minute at first and an hour in the end.
 func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
-	f.mu.Lock()
-	f.changed, f.answered = changed, answered
-	f.mu.Unlock()
-	retry := exponential(forbiddenRetryMin, forbiddenRetryMax)
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(forbiddenRetryMin),
+		backoff.WithMaxInterval(forbiddenRetryMax), backoff.WithMaxElapsedTime(0))
 	for said := false; ; {
-		why := f.watch(ctx)
+		why := f.watch(ctx, changed, answered)
 		if ctx.Err() != nil {
 			return
 		}
@@ -144,22 +144,36 @@ func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 	}
 }
 
-func exponential(initial, highest time.Duration) *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(initial), backoff.WithMaxInterval(highest), backoff.WithMaxElapsedTime(0))
-}
-
 // watch watches until ctx is done, the watch is deaf, or watching is forbidden:
 // a reflector would list for ever then.
-func (f *Follower) watch(ctx context.Context) (why error) {
+func (f *Follower) watch(ctx context.Context, changed, answered func()) (why error) {
 	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // its own lines would repeat at each try
 	defer stop(nil)
-	f.mu.Lock()
-	f.restart = stop
-	f.mu.Unlock()
+	f.calls.Store(&calls{changed, answered, stop})
 	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, store{f}, cache.ReflectorOptions{
 		Logger: &klog.Logger{}, Name: "Secret " + f.name,
 		Backoff: &wait.Backoff{Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(ctx)
 	return context.Cause(ctx)
+}
+
+// watchFailed marks the copy stale at the first failure: what changes from now on
+// may not be told. A token that may not watch ends the watching.
+func (f *Follower) watchFailed(err error, first bool) {
+	if errors.Is(err, kube.ErrMayNotWatch) {
+		f.calls.Load().restart(err)
+	} else if first {
+		// A text of the remote's may hold a piece of a key, and not all keys are known here.
+		why := string(mirror.FailureOf(err).Reason)
+		if own := (*kube.Refusal)(nil); errors.As(err, &own) {
+			why = own.Error()
+		}
+		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "reason", why)
+		f.markStale()
+	}
+}
+
+func (f *Follower) markStale() {
+	f.view.MarkStale()
+	f.calls.Load().changed()
 }

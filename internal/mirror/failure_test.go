@@ -27,10 +27,10 @@ func TestFailed(t *testing.T) {
 		return apierrors.NewGenericServerResponse(code, "put", resource, "keystone-fernet-keys", "", 0, true)
 	}
 	for state, errs := range map[State][]error{
-		StateDenied:      {status(401), status(403)},
+		StateDenied: {status(401), status(403)},
 		StateUnreachable: {status(429), status(500), status(503), context.DeadlineExceeded, fmt.Errorf("put: %w", context.DeadlineExceeded),
 			fmt.Errorf("put: %w", &url.Error{Op: "Put", URL: "https://dfw", Err: io.ErrUnexpectedEOF})},
-		StateFailed:      {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
+		StateFailed: {status(404), status(409), status(422), errors.New("no kind \"HTML\" is registered")},
 	} {
 		for _, err := range errs {
 			if d := FailureOf(err); d.State != state || d.Detail == "" || d.Action != ActionNone {
