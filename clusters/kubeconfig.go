@@ -67,13 +67,11 @@ func parseKubeconfig(data []byte) (*rest.Config, string, error) {
 		return nil, "", errors.New("it has no current-context")
 	}
 	fields := map[string]string{"context": k.CurrentContext}
-	if err := take(fields, "context", k.Contexts, "cluster", "user", "namespace"); err != nil {
-		return nil, "", err
-	}
-	if err := take(fields, "cluster", k.Clusters, "server", "tls-server-name", "certificate-authority-data", "proxy-url"); err != nil {
-		return nil, "", err
-	}
-	if err := take(fields, "user", k.Users, "token", "client-certificate-data", "client-key-data"); err != nil {
+	if err := cmp.Or( // in this order: the context names the other two
+		take(fields, "context", k.Contexts, "cluster", "user", "namespace"),
+		take(fields, "cluster", k.Clusters, "server", "tls-server-name", "certificate-authority-data", "proxy-url"),
+		take(fields, "user", k.Users, "token", "client-certificate-data", "client-key-data"),
+	); err != nil {
 		return nil, "", err
 	}
 	fields["token"] = strings.TrimRightFunc(fields["token"], unicode.IsSpace)

@@ -91,10 +91,7 @@ func (p *Pusher) RemoteChanged(name string) {
 // the remote and cancels its back-off where the last sync got no answer to a read,
 // once in BackoffMax until a sync succeeds.
 func (p *Pusher) RemoteAnswered(name string) {
-	p.mu.Lock()
-	r := p.records[name]
-	p.mu.Unlock()
-	if r != nil && r.answered(p.opts.BackoffMax) {
+	if p.record(name).answered(p.opts.BackoffMax) {
 		p.tryNow(name)
 	}
 }
@@ -206,9 +203,8 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 			c, _ = remote.Copy()
 			server, namespace = remote.Address(), remote.Namespace()
 		}
-		st := p.record(name).status(name, server, src, c)
-		st.Namespace = namespace
-		st.NextTry = p.limiter.nextTry(name)
+		st := p.record(name).status(src, c)
+		st.Name, st.Server, st.Namespace, st.NextTry = name, server, namespace, p.limiter.nextTry(name)
 		list = append(list, st)
 	}
 	return list

@@ -119,7 +119,7 @@ func logPush(log *slog.Logger, d mirror.Decision, took time.Duration) {
 
 // status is the remote's status. It compares with the source's keys of now: the
 // worker may still be busy with them, and a Synced of before them is out of date.
-func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
+func (r *record) status(src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.decision
@@ -132,7 +132,7 @@ func (r *record) status(name, server string, src mirror.Source, c mirror.Copy) m
 		}
 	}
 	st := c.Status(src, Refused(d, r.refused))
-	st.Name, st.Server, st.LastSynced = name, server, r.lastSynced
+	st.LastSynced = r.lastSynced
 	return st
 }
 

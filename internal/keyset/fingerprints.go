@@ -33,7 +33,7 @@ func ParseFingerprints(s string) (Fingerprints, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		name, print, _ := strings.Cut(part, "=")
 		n, ok := parseIndex(name)
-		if !ok || !isFingerprint(print) {
+		if !ok || len(print) != fingerprintDigits || strings.Trim(print, "0123456789abcdef") != "" {
 			return nil, fmt.Errorf("reading fingerprints: %s is not index=fingerprint", quote(part))
 		}
 		p[n] = print
@@ -42,11 +42,6 @@ func ParseFingerprints(s string) (Fingerprints, error) {
 		return nil, fmt.Errorf("reading fingerprints: the indices are not in ascending order, each once")
 	}
 	return p, nil
-}
-
-// isFingerprint says whether it has a fingerprint's form.
-func isFingerprint(text string) bool {
-	return len(text) == fingerprintDigits && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 // String writes index=fingerprint, ascending, as the stamp keeps it.
