@@ -13,6 +13,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // lookEvery is how often the directory is looked at. An inotify watch would not
@@ -97,27 +98,22 @@ func (s *Set) Run(ctx context.Context, dir string, events Events) {
 	defer s.close()
 	var trouble string
 	look := directory{path: dir}
-	for tick := time.NewTicker(lookEvery); ; {
-		if look.changed() {
-			files, err := ReadDir(dir)
-			if err == nil {
-				trouble = ""
-				s.Apply(files)
-			} else if err.Error() != trouble {
-				trouble = err.Error()
-				s.opts.Log.Warn("the remotes stay as they are", "error", trouble)
-			}
-			if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil }) {
-				look.seen = nil // so that it is tried again
-			}
-		}
-		select {
-		case <-ctx.Done():
-			tick.Stop()
+	wait.UntilWithContext(ctx, func(context.Context) {
+		if !look.changed() {
 			return
-		case <-tick.C:
 		}
-	}
+		files, err := ReadDir(dir)
+		if err == nil {
+			trouble = ""
+			s.Apply(files)
+		} else if err.Error() != trouble {
+			trouble = err.Error()
+			s.opts.Log.Warn("the remotes stay as they are", "error", trouble)
+		}
+		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil }) {
+			look.seen = nil // so that it is tried again
+		}
+	}, lookEvery)
 }
 
 // Apply makes the set the remotes of files, whose names differ. A file of

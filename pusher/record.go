@@ -25,7 +25,7 @@ type record struct {
 
 	mu         sync.Mutex
 	recovery   recovery
-	decision   mirror.Decision // the zero Decision before the first sync; without its Secret
+	decision   mirror.Decision // without its Secret
 	refused    error           // why the newest kubeconfig is refused; nil where it is not
 	lastSynced *time.Time
 }
@@ -123,9 +123,6 @@ func (r *record) status(src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.decision
-	if d.State == "" {
-		d = mirror.Decision{State: mirror.StatePending, Reason: mirror.ReasonNotLookedAt, Detail: "not looked at yet"}
-	}
 	if d.State == mirror.StateSynced {
 		if now := mirror.Decide(src, c, false); now.State == mirror.StateBehind {
 			d = now

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"encoding/json"
-	"maps"
 	"strconv"
 	"time"
 
@@ -132,8 +131,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 		s = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: src.secret.Name}, Type: src.secret.Type}
 	}
 	s.Data = src.set.Data()
-	dropAnnotations(s)
-	setAnnotations(s, map[string]string{
+	setClaims(s, map[string]string{
 		StampRegion:  src.owner.Region,
 		StampTerm:    strconv.Itoa(src.owner.Term),
 		StampUID:     string(src.owner.UID),
@@ -143,16 +141,12 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 	return s
 }
 
-// dropAnnotations takes away mark and stamp, whole.
-func dropAnnotations(s *corev1.Secret) {
+// setClaims replaces mark and stamp, whole.
+func setClaims(s *corev1.Secret, claims map[string]string) {
 	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
 		delete(s.Annotations, name)
 	}
-}
-
-func setAnnotations(s *corev1.Secret, add map[string]string) {
-	if s.Annotations == nil {
-		s.Annotations = map[string]string{}
+	for name, value := range claims {
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, name, value)
 	}
-	maps.Copy(s.Annotations, add)
 }

@@ -24,8 +24,7 @@ func (s Source) Unreadable() []string { return s.claims.unreadable }
 func (s Source) Marked(region string, term int) *corev1.Secret {
 	marked := s.secret.DeepCopy()
 	marked.ManagedFields = nil // the server keeps its own record
-	dropAnnotations(marked)
-	setAnnotations(marked, map[string]string{
+	setClaims(marked, map[string]string{
 		MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID),
 	})
 	return marked

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/net/netutil"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 const listenRetry = 5 * time.Second
@@ -40,17 +41,12 @@ type Server struct {
 // each reason, and tries again.
 func (s Server) Run(ctx context.Context) {
 	trouble := ""
-	for ctx.Err() == nil {
-		err := s.serve(ctx)
-		if err != nil && err.Error() != trouble {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := s.serve(ctx); err != nil && err.Error() != trouble {
 			trouble = err.Error()
 			s.Log.Warn("health and status are not served; trying again", "address", s.Address, "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(cmp.Or(s.retry, listenRetry)):
-		}
-	}
+	}, cmp.Or(s.retry, listenRetry))
 }
 
 func (s Server) serve(ctx context.Context) error {
