@@ -122,22 +122,24 @@ func (s *Set) Run(ctx context.Context, dir string, events Events) {
 func (s *Set) Apply(files []File) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	changed := map[string]member{}
-	gone := maps.Clone(s.members)
+	changed := map[string]member{} // the zero member: its file is gone
+	for name := range s.members {
+		changed[name] = member{}
+	}
 	for _, f := range files {
-		delete(gone, f.Name)
-		if m := s.members[f.Name]; s.take(f, &m) {
+		m := s.members[f.Name]
+		if s.take(f, &m) {
 			changed[f.Name] = m
+		} else {
+			delete(changed, f.Name)
 		}
 	}
-	events := s.exchange(changed, gone)
+	events := s.exchange(changed)
 	if events == nil {
 		return
 	}
-	for _, names := range []map[string]member{changed, gone} {
-		for name := range names {
-			events.ClientChanged(name)
-		}
+	for name := range changed {
+		events.ClientChanged(name)
 	}
 }
 
@@ -195,7 +197,7 @@ func (s *Set) open(f File) (*Remote, error) {
 
 // exchange puts the changed members in the place of those before, takes out
 // those that are gone, and returns who is to be told; nil where nobody is.
-func (s *Set) exchange(changed, gone map[string]member) Events {
+func (s *Set) exchange(changed map[string]member) Events {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, m := range changed {
@@ -204,18 +206,17 @@ func (s *Set) exchange(changed, gone map[string]member) Events {
 			m.stop = s.follow(name, m.remote)
 		}
 		s.members[name] = m
-	}
-	for name, m := range gone {
-		m.close()
-		delete(s.members, name)
-		s.opts.Log.Info("remote removed", "remote", name)
+		if m.remote == nil && m.err == nil {
+			delete(s.members, name)
+			s.opts.Log.Info("remote removed", "remote", name)
+		}
 	}
 	return s.events
 }
 
 // follow follows a remote, where the set runs, until the returned function is called.
 func (s *Set) follow(name string, r *Remote) (stop func()) {
-	if s.running == nil {
+	if s.running == nil || r == nil {
 		return func() {}
 	}
 	ctx, stop := context.WithCancel(s.running)

@@ -80,18 +80,12 @@ func (l *limiter) Forget(remote string) {
 func (l *limiter) NumRequeues(remote string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.items[remote]; p != nil {
-		return p.tries
-	}
-	return 0
+	return ptr.Deref(l.items[remote], penalty{}).tries
 }
 
 // nextTry returns when a failed remote is tried again; nil where it has not failed.
 func (l *limiter) nextTry(remote string) *time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.items[remote]; p != nil {
-		return p.next
-	}
-	return nil
+	return ptr.Deref(l.items[remote], penalty{}).next
 }

@@ -136,7 +136,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 		StampTerm:    strconv.Itoa(src.owner.Term),
 		StampUID:     string(src.owner.UID),
 		StampVersion: src.secret.ResourceVersion,
-		StampKeys:    src.prints,
+		StampKeys:    src.Fingerprints(),
 	})
 	return s
 }

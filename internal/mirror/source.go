@@ -31,7 +31,6 @@ type Source struct {
 	claims claims
 	owner  Owner
 	set    keyset.Set
-	prints string
 }
 
 // ReadSource judges the source Secret; nil says that it is absent. It keeps
@@ -45,7 +44,7 @@ func ReadSource(s *corev1.Secret) Source {
 	// Where both are there, the higher term counts; equal ones count as the stamp's.
 	standby := stamp != Owner{} && stamp.Term >= mark.Term
 	set, err := keyset.Parse(s.Data)
-	src.set, src.prints = set, set.Fingerprints().String()
+	src.set = set
 	switch {
 	case err != nil:
 		src.state, src.detail = SourceRefused, err.Error()
@@ -84,7 +83,7 @@ func (s Source) Owner() Owner { return s.owner }
 func (s Source) Keys() keyset.Set { return s.set }
 
 // Fingerprints are the fingerprints of the keys as a stamp has them.
-func (s Source) Fingerprints() string { return s.prints }
+func (s Source) Fingerprints() string { return s.set.Fingerprints().String() }
 
 // redact is a text that somebody else made, as it may be shown beside the source.
 func (s Source) redact(text string) string { return Copy{}.redact(s, text) }
