@@ -49,7 +49,7 @@ func TestNamedAfterKeys(t *testing.T) {
 	typed.outpost = w.outpost(typed.name, "dfw")
 	typed.put(nil, corev1.SecretType(typed.text), nil)
 	w.impostor("words", "", nil, &impostor{first: all(func(rw http.ResponseWriter) {
-		inProtobuf(rw, http.StatusServiceUnavailable, failure(http.StatusServiceUnavailable, "busy with "+typed.text))
+		status(rw, http.StatusServiceUnavailable, metav1.Status{Message: "busy with " + typed.text})
 	})})
 	secrets := []string{bare(ours), bare(theirs), hexOf(ours)[:40]}
 

@@ -54,7 +54,7 @@ func TestNothingForTerminals(t *testing.T) {
 		"issuer":  {"kubernetes", issued, &impostor{}, "x509"},
 		"limited": {"kubernetes", limited, &impostor{}, "x509"},
 		"message": {"", nil, &impostor{first: all(func(rw http.ResponseWriter) {
-			inProtobuf(rw, http.StatusServiceUnavailable, failure(http.StatusServiceUnavailable, "wait "+screen+" \u202e\u009b2J"))
+			status(rw, http.StatusServiceUnavailable, metav1.Status{Message: "wait " + screen + " \u202e\u009b2J"})
 		})}, "503"},
 		"plain": {"", nil, &impostor{first: all(func(rw http.ResponseWriter) {
 			rw.Header().Set("Content-Type", "text/plain")

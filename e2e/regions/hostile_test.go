@@ -1,233 +1,216 @@
 package regions
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
-// roomForHostiles is the memory that the program may have beside so many hostile
-// remotes. None of their answers is read beyond 4 MiB, of which there are some
-// copies until they are collected: it was 81 MiB once.
-const roomForHostiles = 192 << 20
+const (
+	// hostileCluster is where the hostile remotes are.
+	hostileCluster = "dfw"
+	// atATime is how many remotes are hostile, beside three that are not.
+	atATime = 3
+	// roomForHostiles is the memory that the program may have then, and
+	// timeForHostiles the share of a core.
+	roomForHostiles = 100 << 20
+	timeForHostiles = 0.1
+	// hostileTime is how long they are, with a rotation every hostileBeat, each of
+	// which ends all back-offs. Where all three are of a kind, it is costlyTime: the
+	// reads that they can provoke at once are most of what comes in the first seconds.
+	hostileTime = 8 * time.Second
+	costlyTime  = 20 * time.Second
+	hostileBeat = 2 * time.Second
+	// readsAtOnce and readsPerSecond are the reads that a remote can provoke. Each
+	// write but a rotation's first comes after one.
+	readsAtOnce, readsPerSecond = 50, 5
+	// asFast is how much slower a rotation may be beside hostile remotes: so many
+	// times, and by this.
+	asFast     = 3
+	asFastPlus = 100 * time.Millisecond
+)
 
-// Remotes that have fallen into other hands, each in its own way, all at once:
-// the others have new keys at once, memory stays bounded, and whoever is
-// redirected to gets neither key nor token. In good hands again, they are as
-// all others are.
+// Remotes that have fallen into other hands, each in its own way, three at a
+// time: they cost neither memory nor processor time, get few requests, whoever
+// they redirect to gets neither key nor token, and the other remotes have new
+// keys as fast as ever. In good hands again, they are as all others are.
 func TestHostileRemotes(t *testing.T) {
-	w := newWorld(t)
-	line := []testenv.Repository{w.keys()}
-	w.promote()
-	w.join("iad", "ord")
-	trap := newTrap(w)
-	hostiles := map[*outpost]http.HandlerFunc{}
-	for name, answer := range map[string]http.HandlerFunc{
-		"mute":               func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"drip":               drip,
-		"endless":            endless("application/json", []byte(`{"kind":"Secret","metadata":{"name":"`), bytes.Repeat([]byte("x"), 32<<10)),
-		"endless-watch":      onWatch(endless("application/json", []byte(`{"type":"ADDED","object":{"kind":"`), bytes.Repeat([]byte("x"), 32<<10))),
-		"endless-protobuf":   onWatch(endless("application/vnd.kubernetes.protobuf;stream=watch", binary.BigEndian.AppendUint32(nil, 1<<31-1), make([]byte, 32<<10))),
-		"endless-list":       noWatch(endless("application/json", []byte(`{"kind":"SecretList","items":[`), bytes.Repeat([]byte("{},"), 10<<10))),
-		"redirects":          redirect(trap.secure.URL()),
-		"redirects-to-plain": redirect(trap.plain.URL),
-	} {
-		hostiles[w.outpost(name, "dfw")] = answer
-	}
-	wall, err := shared.Cluster("dfw").Proxy()
-	w.must(err)
-	t.Cleanup(wall.Close)
-	w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
-	run := w.runShipped("--request-timeout", "2s", "--backoff-max", "2s", "--resync", "2s")
-	seen := w.follow(remotes...)
-	for o := range hostiles {
-		w.arrived(o.history, line[0])
-	}
-	w.equal(soon, line[0], remotes...)
-	run.allShow("Synced", "", remotes...)
-
-	// A write is what they get first, then they are asked for all else.
-	w.must(wall.Set(testenv.Hold))
-	for o, answer := range hostiles {
-		o.Spoil(func(http.Handler) http.Handler { return answer })
-	}
-	line = append(line, w.rotateAtOnce(seen, "iad", "ord"))
-	for o := range hostiles {
-		o.Cut()
-	}
-	for range 4 {
-		w.pass(time.Now().Add(3 * time.Second))
-		line = append(line, w.rotateAtOnce(seen, "iad", "ord"))
-		if now, peak, err := run.Memory(); err != nil || peak > roomForHostiles {
-			t.Fatalf("memory: %d MiB now, %d MiB at most, %v", now>>20, peak>>20, err)
+	trap := newTrap(newWorld(t))
+	var kinds, others []kind
+	for _, k := range slices.Concat(brokenWatches(), costlyWatches(), costlyAnswers(trap)) {
+		if k.thrice {
+			kinds = append(kinds, slices.Repeat([]kind{k}, atATime)...)
+		} else {
+			others = append(others, k)
 		}
 	}
-	for o := range hostiles {
-		run.ails(o.region)
+	kinds = append(kinds, others...)
+	for _, wrong := range wrongAnswers() {
+		wrong.on = anything
+		kinds = append(kinds, wrong.kind)
 	}
-	run.ails("dfw")
-	trap.empty(w.token("redirects"), w.token("redirects-to-plain"))
-
-	w.must(wall.Set(testenv.Pass))
-	for o := range hostiles {
-		o.Spoil(nil)
-	}
-	last := line[len(line)-1]
-	w.equal(soon, last, remotes...)
-	run.allShow("Synced", "", remotes...)
-	for o := range hostiles {
-		w.arrived(o.history, last)
-		run.shows(o.region, "Synced", "")
-		o.neverBack(line...)
-	}
-	for _, h := range seen {
-		h.neverBack(line...)
+	for some := range slices.Chunk(kinds, atATime) {
+		var names []string
+		for _, k := range some {
+			names = append(names, k.name)
+		}
+		t.Run(strings.Join(names, ","), func(t *testing.T) {
+			t.Parallel()
+			hostile(t, some, trap)
+		})
 	}
 }
 
-// ails waits until /statusz shows that a remote is not well.
-func (r *replica) ails(remote string) {
+// hostile has remotes of these kinds beside three honest ones.
+func hostile(t *testing.T, kinds []kind, trap *trap) {
+	w := newWorld(t)
+	line := []testenv.Repository{w.keys()}
+	w.promote()
+	w.join(remotes...)
+	var others []*outpost
+	for i := range kinds {
+		others = append(others, w.outpost(fmt.Sprintf("hostile-%d", i), hostileCluster))
+	}
+	run := w.runShipped()
+	for _, o := range others {
+		w.arrived(o.history, line[0])
+		run.shows(o.region, "Synced", "")
+	}
+	w.equal(soon, line[0], remotes...)
+	run.allShow("Synced", "", remotes...)
+	seen := w.follow(remotes...)
+	alone := w.turns(seen, &line, 5, 100*time.Millisecond)
+
+	began, used := time.Now(), w.cpu(run)
+	for i, k := range kinds {
+		others[i].spoil(k)
+	}
+	lasts := hostileTime
+	if kinds[0].thrice {
+		lasts = costlyTime
+	}
+	beside := w.turns(seen, &line, int(lasts/hostileBeat), hostileBeat)
+	spent, lasted := w.cpu(run)-used, time.Since(began)
+	now, peak, err := run.Memory()
+	w.must(err)
+	t.Logf("memory: %d MiB now, %d MiB at most; %.3f of a core; the honest: %v alone, %v beside",
+		now>>20, peak>>20, spent.Seconds()/lasted.Seconds(), alone, beside)
+	if peak > roomForHostiles {
+		t.Errorf("it takes %d MiB, wanted %d MiB at most", peak>>20, roomForHostiles>>20)
+	}
+	if share := spent.Seconds() / lasted.Seconds(); share > timeForHostiles {
+		t.Errorf("it takes %.3f of a core, wanted %v at most", share, timeForHostiles)
+	}
+	if beside > asFast*alone+asFastPlus {
+		t.Errorf("the honest remotes have new keys after %v, and had them after %v when all were honest", beside, alone)
+	}
+	for i, k := range kinds {
+		o := others[i]
+		o.limited(k, began)
+		run.shown(soon, o.region, k)
+		trap.empty(w.token(o.region))
+	}
+
+	for _, o := range others {
+		o.Age(false)
+		o.Spoil(nil)
+		o.Cut()
+	}
+	last := w.rotate().Keys
+	line = append(line, last)
+	w.equal(soon, last, remotes...)
+	for _, o := range others {
+		w.arrived(o.history, last)
+		run.shown(3*soon, o.region, kind{}) // a contest goes on until it was quiet for 30 s
+		o.neverBack(line...)
+	}
+	for _, h := range seen {
+		h.only(line[1:]...)
+	}
+}
+
+// spoil has the remote be of that kind, for all requests and watches from now on.
+func (o *outpost) spoil(k kind) {
+	o.Age(k.old)
+	o.honest = len(o.Requests())
+	o.Spoil(k.spoil)
+	o.Cut()
+}
+
+// requests are those since it was spoilt.
+func (o *outpost) requests() (reads, writes int) {
+	for _, r := range o.Requests()[o.honest:] {
+		if r.Method == http.MethodGet {
+			reads++
+		} else {
+			writes++
+		}
+	}
+	return reads, writes
+}
+
+// limited fails the test where the remote was sent more requests than any can provoke.
+func (o *outpost) limited(k kind, since time.Time) {
+	o.w.Helper()
+	reads, writes := o.requests()
+	o.w.Logf("%s: %d reads, %d writes", k.name, reads, writes)
+	most := readsAtOnce + int(readsPerSecond*(time.Since(since).Seconds()+1))
+	if reads > most {
+		o.w.Errorf("%s was read %d times, wanted %d at most", k.name, reads, most)
+	}
+	if most += int(time.Since(since)/hostileBeat) + 1; writes > most {
+		o.w.Errorf("%s was written %d times, wanted %d at most", k.name, writes, most)
+	}
+}
+
+// turns rotates so often, and says after how long the remotes had the new keys:
+// the median. None may take longer than a second.
+func (w *world) turns(seen map[string]*history, line *[]testenv.Repository, times int, beat time.Duration) time.Duration {
+	w.Helper()
+	var took []time.Duration
+	for range times {
+		rotation := w.rotate()
+		*line = append(*line, rotation.Keys)
+		for _, h := range seen {
+			w.within(atOnce, h, rotation)
+			took = append(took, w.arrived(h, rotation.Keys).Sub(rotation.Committed))
+		}
+		w.pass(rotation.Committed.Add(beat))
+	}
+	return testenv.Percentile(took, 50)
+}
+
+func (w *world) cpu(run *replica) time.Duration {
+	w.Helper()
+	used, err := run.CPU()
+	w.must(err)
+	return used
+}
+
+// shown waits until /statusz shows a remote as is right for its kind.
+func (r *replica) shown(limit time.Duration, remote string, k kind) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	want := []string{"Unreachable", "Failed"}
+	switch {
+	case k.rival:
+		want = []string{"Contested", "Synced"}
+	case k.on&aWrite == 0: // what LIST and WATCH tell is not needed to write
+		want = []string{"Synced"}
+	}
+	r.w.until(limit, func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err != nil {
 			return err
 		}
-		if state := st.Remote(remote).State; state != "Unreachable" && state != "Failed" {
-			return fmt.Errorf("%s is %s", remote, state)
+		if state := st.Remote(remote).State; !slices.Contains(want, state) {
+			return fmt.Errorf("%s is %s, not one of %v", k.name, state, want)
 		}
 		return nil
 	})
-}
-
-// drip is an answer that begins well and goes on with a byte a second.
-func drip(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	text := strings.NewReader(`{"kind":"Secret","apiVersion":"v1","metadata":{"name":"` + testenv.SecretName + `"}}`)
-	for {
-		if _, err := io.CopyN(w, text, 1); err != nil {
-			return
-		}
-		_ = http.NewResponseController(w).Flush()
-		select {
-		case <-r.Context().Done():
-			return
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// endless is an answer that begins well and never ends.
-func endless(contentType string, begin, goOn []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", contentType)
-		for more := begin; ; more = goOn {
-			if _, err := w.Write(more); err != nil {
-				return // the other side has had enough
-			}
-		}
-	}
-}
-
-// onWatch answers a WATCH so; all else it does not answer at all.
-func onWatch(answer http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Has("watch") {
-			answer(w, r)
-			return
-		}
-		<-r.Context().Done()
-	}
-}
-
-// noWatch answers so, but a WATCH in a way that has the client try a LIST.
-func noWatch(answer http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Has("watch") {
-			status(w, http.StatusUnprocessableEntity, metav1.Status{Reason: metav1.StatusReasonInvalid, Message: "no streaming lists"})
-			return
-		}
-		answer(w, r)
-	}
-}
-
-// redirect sends every request to the same path elsewhere, with its body.
-func redirect(to string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Location", to+r.URL.RequestURI())
-		w.WriteHeader(http.StatusTemporaryRedirect)
-	}
-}
-
-// trap is where redirects lead: it takes whatever it is sent. A client that
-// trusts the cluster trusts it as well.
-type trap struct {
-	w      *world
-	secure *testenv.Gateway
-	plain  *httptest.Server
-
-	mu    sync.Mutex
-	taken []string
-}
-
-func newTrap(w *world) *trap {
-	w.Helper()
-	t := &trap{w: w, plain: httptest.NewUnstartedServer(nil)}
-	var err error
-	t.secure, err = shared.Cluster("dfw").Gateway()
-	w.must(err)
-	w.Cleanup(t.secure.Close)
-	t.secure.Spoil(func(http.Handler) http.Handler { return t })
-	t.plain.Config.Handler = t
-	t.plain.Start()
-	w.Cleanup(t.plain.Close)
-	return t
-}
-
-// ServeHTTP implements [http.Handler].
-func (t *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	text, err := httputil.DumpRequest(r, true)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.taken = append(t.taken, fmt.Sprintf("%s %v", text, err))
-	status(w, http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound})
-}
-
-// empty fails the test where anything went to the trap, and says what of it
-// must not have.
-func (t *trap) empty(tokens ...string) {
-	t.w.Helper()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.w.noLeaks(t.taken...)
-	for _, text := range t.taken {
-		head, _, _ := strings.Cut(text, "\n")
-		t.w.Errorf("a redirect was followed: %s", head)
-		if slices.ContainsFunc(tokens, func(token string) bool { return strings.Contains(text, token) }) {
-			t.w.Errorf("the token went along with it")
-		}
-	}
-}
-
-// token is the one in a remote's kubeconfig.
-func (w *world) token(remote string) string {
-	w.Helper()
-	file, err := clientcmd.LoadFromFile(filepath.Join(w.Clusters, remote+".yaml"))
-	w.must(err)
-	return file.AuthInfos[file.Contexts[file.CurrentContext].AuthInfo].Token
 }

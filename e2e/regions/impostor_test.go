@@ -3,7 +3,6 @@ package regions
 import (
 	"crypto/tls"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -15,8 +14,6 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -140,41 +137,20 @@ func (i *impostor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case i.first != nil && i.first(w, r):
 	case query.Has("watch"):
-		w.Header().Set("Content-Type", runtime.ContentTypeProtobuf+";stream=watch")
+		w.Header().Set("Content-Type", testenv.Protobuf+";stream=watch")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	case r.Method != http.MethodGet && i.writes == nil:
-		inProtobuf(w, http.StatusForbidden, failure(http.StatusForbidden, "no"))
+		status(w, http.StatusForbidden, metav1.Status{Message: "no"})
 	case r.Method != http.MethodGet:
-		inProtobuf(w, http.StatusOK, i.writes)
+		testenv.Answer(w, http.StatusOK, i.writes)
 	case query.Has("fieldSelector") && i.reads == nil:
-		inProtobuf(w, http.StatusOK, &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}})
+		testenv.Answer(w, http.StatusOK, &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}})
 	case query.Has("fieldSelector"):
-		inProtobuf(w, http.StatusOK, &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}, Items: []corev1.Secret{*i.reads}})
+		testenv.Answer(w, http.StatusOK, &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}, Items: []corev1.Secret{*i.reads}})
 	case i.reads == nil:
-		st := failure(http.StatusNotFound, fmt.Sprintf("secrets %q not found", testenv.SecretName))
-		st.Reason, st.Details = metav1.StatusReasonNotFound, &metav1.StatusDetails{Kind: "secrets", Name: testenv.SecretName}
-		inProtobuf(w, http.StatusNotFound, st)
+		testenv.Answer(w, http.StatusNotFound, testenv.Absent())
 	default:
-		inProtobuf(w, http.StatusOK, i.reads)
+		testenv.Answer(w, http.StatusOK, i.reads)
 	}
-}
-
-// failure is an API server's Status of that code.
-func failure(code int, message string) *metav1.Status {
-	return &metav1.Status{Status: metav1.StatusFailure, Code: int32(code), Message: message}
-}
-
-// inProtobuf answers as every API server does.
-func inProtobuf(w http.ResponseWriter, code int, object runtime.Object) {
-	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
-	// It is copied, because to encode it sets its kind.
-	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object.DeepCopyObject())
-	if err != nil {
-		panic(err) // the test made what cannot be encoded
-	}
-	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
-	w.WriteHeader(code)
-	// A client that went away is no matter.
-	_, _ = w.Write(data)
 }

@@ -10,6 +10,8 @@ type outpost struct {
 	*history
 	cluster *testenv.Cluster
 	ns      string
+	// honest is how many requests had come when it was spoilt.
+	honest int
 }
 
 // outpost gives the program a kubeconfig for one in the named cluster. Its

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -121,10 +122,10 @@ func (r *refuser) refuse(honest http.Handler) http.Handler {
 		query := req.URL.Query()
 		switch {
 		case req.Method != http.MethodGet && r.code == http.StatusForbidden:
-			inProtobuf(w, r.code, failure(r.code, `secrets "`+testenv.SecretName+`" is forbidden: User "x" cannot update resource "secrets" in API group "" in the namespace "y"`))
+			status(w, r.code, metav1.Status{Message: `secrets "` + testenv.SecretName + `" is forbidden: User "x" cannot update resource "secrets" in API group "" in the namespace "y"`})
 		case req.Method != http.MethodGet,
 			r.lists && query.Has("fieldSelector") && !query.Has("watch") && r.listed.Add(1)%3 == 0:
-			inProtobuf(w, http.StatusServiceUnavailable, failure(http.StatusServiceUnavailable, "busy"))
+			status(w, http.StatusServiceUnavailable, metav1.Status{Message: "busy"})
 		case r.cut && query.Has("watch"):
 			ctx, cancel := context.WithTimeout(req.Context(), cutEvery)
 			defer cancel()

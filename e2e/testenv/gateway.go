@@ -28,6 +28,7 @@ type Gateway struct {
 	mu       sync.Mutex
 	handler  http.Handler
 	requests []Request
+	old      bool
 }
 
 // Request is one that came to a Gateway.
@@ -68,7 +69,7 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	g.handler = g.pass
 	g.server = httptest.NewUnstartedServer(g)
 	g.server.EnableHTTP2 = true
-	g.server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	g.server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, GetConfigForClient: g.protocol(pair)}
 	g.server.Config.ErrorLog = quiet
 	g.server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		return context.WithValue(ctx, connection{}, conn)
@@ -83,6 +84,27 @@ type connection struct{}
 
 // URL is the server's for a kubeconfig; the cluster's CA is good for it.
 func (g *Gateway) URL() string { return g.server.URL }
+
+// Age has new connections speak HTTP/1.1, of which a handler can take the
+// connection for itself, or HTTP/2 again.
+func (g *Gateway) Age(old bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.old = old
+}
+
+// protocol offers HTTP/1.1 alone where the gateway is to be old.
+func (g *Gateway) protocol(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	old := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
+	return func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.old {
+			return old, nil
+		}
+		return nil, nil // the server's own
+	}
+}
 
 // Spoil has every request from now on go to what spoil makes of the honest
 // handler, which hands them on to the API server; nil makes the gateway honest

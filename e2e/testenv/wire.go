@@ -19,7 +19,8 @@ const Protobuf = runtime.ContentTypeProtobuf
 // the object is none of core's.
 func Encoded(object runtime.Object) []byte {
 	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), Protobuf)
-	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object)
+	// It is copied, because to encode it sets its kind.
+	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object.DeepCopyObject())
 	if err != nil {
 		panic(fmt.Sprintf("encoding a %T: %v", object, err))
 	}

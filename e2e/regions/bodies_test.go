@@ -1,0 +1,232 @@
+package regions
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+const (
+	inProtobuf = testenv.Protobuf
+	inJSON     = "application/json"
+	html       = "<!doctype html><html><body>Sign in, or go away</body></html>"
+)
+
+// code answers with an API server's Status of that code.
+func code(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { status(w, code, metav1.Status{Message: "no"}) }
+}
+
+func retryLater(code int, after string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", after)
+		status(w, code, metav1.Status{Message: "later"})
+	}
+}
+
+func statusInJSON(code int) http.HandlerFunc {
+	reason := map[int]metav1.StatusReason{http.StatusNotFound: metav1.StatusReasonNotFound, http.StatusConflict: metav1.StatusReasonConflict}[code]
+	text, _ := json.Marshal(testenv.Failure(code, metav1.Status{Reason: reason, Details: testenv.Absent().Details}))
+	return page(code, inJSON, string(text))
+}
+
+// page answers with any text at all.
+func page(code int, contentType, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = []string{contentType} // "" is sent as that
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, text) // whoever has had enough goes away
+	}
+}
+
+func protobuf(code int, body []byte) http.HandlerFunc { return page(code, inProtobuf, string(body)) }
+
+func object(o runtime.Object) http.HandlerFunc {
+	return protobuf(http.StatusOK, testenv.Encoded(o))
+}
+
+func aConfigMap() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, UID: "theirs", ResourceVersion: "1"}}
+}
+
+func anotherSecret() *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "another", Namespace: "kube-system", UID: "theirs", ResourceVersion: "1"}}
+}
+
+// namespaceOf is the one that a request is for.
+func namespaceOf(r *http.Request) string {
+	_, rest, _ := strings.Cut(r.URL.Path, "/namespaces/")
+	namespace, _, _ := strings.Cut(rest, "/")
+	return namespace
+}
+
+// it is the Secret that is asked for, as it is, or else as it could be.
+func it(r *http.Request) *corev1.Secret {
+	secret, err := shared.Cluster(hostileCluster).Secret(r.Context(), namespaceOf(r))
+	if err != nil {
+		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+			Name: testenv.SecretName, Namespace: namespaceOf(r), UID: "theirs", ResourceVersion: "1"}, Type: corev1.SecretTypeOpaque}
+	}
+	return secret
+}
+
+// unknown is an encoded object of any content (apimachinery's runtime.Unknown).
+func unknown(kind string, raw []byte) []byte {
+	data, err := (&runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "v1", Kind: kind}, Raw: raw}).Marshal()
+	if err != nil {
+		panic(err)
+	}
+	return append([]byte("k8s\x00"), data...)
+}
+
+// emptyList is a list of so many items, in two bytes each.
+func emptyList(items int) []byte {
+	return unknown("SecretList", bytes.Repeat([]byte("\x12\x00"), items))
+}
+
+// statusOfAMillion is a Status with so many causes.
+func statusOfAMillion() []byte {
+	const causes = 1_000_000
+	raw := append([]byte{0x2a}, binary.AppendUvarint(nil, 2*causes)...) // details
+	return unknown("Status", append(raw, bytes.Repeat([]byte("\x22\x00"), causes)...))
+}
+
+// ownedByMany is the Secret with a million owners, which fit into 2 MB.
+func ownedByMany(s *corev1.Secret) []byte {
+	meta, err := (&metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, UID: s.UID, ResourceVersion: s.ResourceVersion}).Marshal()
+	if err != nil {
+		panic(err)
+	}
+	meta = append(meta, bytes.Repeat([]byte("\x6a\x00"), 1_000_000)...)
+	return unknown("Secret", append(append([]byte{0x0a}, binary.AppendUvarint(nil, uint64(len(meta)))...), meta...))
+}
+
+func owned(w http.ResponseWriter, r *http.Request) {
+	protobuf(http.StatusOK, ownedByMany(it(r)))(w, r)
+}
+
+func millionOwnersInJSON() string {
+	return `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"` + testenv.SecretName + `","uid":"theirs","resourceVersion":"1","ownerReferences":[` +
+		strings.Repeat("{},", 999_999) + "{}]}}"
+}
+
+func millionCausesInJSON() string {
+	return `{"kind":"Status","apiVersion":"v1","code":422,"details":{"causes":[` + strings.Repeat("{},", 999_999) + "{}]}}"
+}
+
+// pages is a list that always has another page.
+func pages(w http.ResponseWriter, r *http.Request) {
+	list := &corev1.SecretList{Items: []corev1.Secret{*it(r)}}
+	list.ResourceVersion, list.Continue = list.Items[0].ResourceVersion, strconv.FormatInt(time.Now().UnixNano(), 36)
+	testenv.Answer(w, http.StatusOK, list)
+}
+
+// manyOfIt is a list that has the Secret a thousand times.
+func manyOfIt(w http.ResponseWriter, r *http.Request) {
+	list := &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+	for one := it(r); len(list.Items) < 1000; {
+		list.Items = append(list.Items, *one)
+	}
+	testenv.Answer(w, http.StatusOK, list)
+}
+
+func gzipped(contentType string, body []byte) http.HandlerFunc {
+	var packed bytes.Buffer
+	pack := gzip.NewWriter(&packed)
+	_, _ = pack.Write(body) // into memory
+	_ = pack.Close()
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		page(http.StatusOK, contentType, packed.String())(w, r)
+	}
+}
+
+// endless is an answer that begins well and never ends.
+func endless(contentType string, begin, goOn []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		pour(w, begin, goOn)
+	}
+}
+
+func endlessError(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", inJSON)
+	w.WriteHeader(http.StatusInternalServerError)
+	pour(w, []byte(`{"kind":"Status","message":"`), bytes.Repeat([]byte("x"), 32<<10))
+}
+
+func pour(w io.Writer, begin, goOn []byte) {
+	for more := begin; ; more = goOn {
+		if _, err := w.Write(more); err != nil {
+			return // the other side has had enough
+		}
+	}
+}
+
+// onTheWire takes the connection, and writes to it as it likes.
+func onTheWire(begin, goOn string) http.HandlerFunc {
+	goOn = strings.Repeat(goOn, 1+8<<10/len(goOn))
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err) // of HTTP/2
+		}
+		pour(conn, []byte(begin), []byte(goOn))
+		_ = conn.Close()
+	}
+}
+
+func longHeaders(w http.ResponseWriter, _ *http.Request) {
+	for i := range 64 {
+		w.Header().Set("X-"+strconv.Itoa(i), strings.Repeat("x", 64<<10))
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// hints are answers before the answer, which never comes.
+func hints(w http.ResponseWriter, r *http.Request) {
+	for w.Header().Set("Link", strings.Repeat("x", 1<<10)); r.Context().Err() == nil; {
+		w.WriteHeader(http.StatusEarlyHints)
+	}
+}
+
+// drip is an answer that begins well and goes on with a byte at a time.
+func drip(contentType, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		for i := 0; ; i++ {
+			if _, err := w.Write([]byte{text[i%len(text)]}); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(dripEvery):
+			}
+		}
+	}
+}
+
+func mute(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+func cutOff(_ http.ResponseWriter, r *http.Request) { testenv.Sever(r) }
+
+// redirect sends every request to the same path elsewhere, with its body.
+func redirect(to string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", to+r.URL.RequestURI())
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}
+}

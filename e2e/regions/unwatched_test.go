@@ -1,0 +1,196 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	// unwatchedTime is how long a watch is broken, and unwatchedReads how many
+	// reads come meanwhile, of which a fifth are the resync's.
+	unwatchedTime  = 20 * time.Second
+	unwatchedReads = 75
+	// unwatchedResync is how often remotes are read all the same.
+	unwatchedResync = 2 * time.Second
+	// anyway is how soon a rotation is out, on a slow machine, though the watch of
+	// the source brings nothing: it is a second at most.
+	anyway = 3 * time.Second
+)
+
+// A remote whose watch is of no use, in each way there is: it is asked ever
+// more seldom, what is shown stays true, drift is repaired, and it is said once.
+func TestBrokenWatches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	line := []testenv.Repository{w.keys()}
+	w.promote()
+	kinds := append(brokenWatches(), kind{name: "403", on: aWatch, answer: code(http.StatusForbidden)})
+	var all []*outpost
+	for _, k := range kinds {
+		all = append(all, w.outpost(k.name, hostileCluster))
+	}
+	run := w.runShipped("--resync", unwatchedResync.String())
+	for i, o := range all {
+		w.arrived(o.history, line[0])
+		run.shows(o.region, "Synced", "")
+		o.spoil(kinds[i])
+	}
+	w.pass(time.Now().Add(unwatchedTime))
+	for _, o := range all {
+		if reads, _ := o.requests(); reads > unwatchedReads {
+			t.Errorf("%s: it was read %d times in %v, wanted %d at most", o.region, reads, unwatchedTime, unwatchedReads)
+		} else {
+			t.Logf("%s: %d reads", o.region, reads)
+		}
+		run.shows(o.region, "Synced", "")
+	}
+	for _, o := range all {
+		w.must(edit(w.ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
+	}
+	for _, o := range all {
+		w.until(soon, func(ctx context.Context) error { return o.holds(ctx, line[0]) })
+		run.shows(o.region, "Synced", "")
+	}
+	line = append(line, w.rotate().Keys)
+	for _, o := range all {
+		w.arrived(o.history, line[1])
+		run.shows(o.region, "Synced", "")
+		run.saidOnce(o.region, "the watch of the remote is broken", "may not watch")
+	}
+}
+
+// saidOnce fails the test unless the log says one of these of a remote, each
+// once at most, and no more of its watch.
+func (r *replica) saidOnce(remote string, texts ...string) {
+	r.w.Helper()
+	said := map[string]int{}
+	for line := range strings.Lines(r.Stderr.String()) {
+		if !strings.Contains(line, `"remote":"`+remote+`"`) || !strings.Contains(line, "watch") {
+			continue
+		}
+		at := slices.IndexFunc(texts, func(text string) bool { return strings.Contains(line, text) })
+		if at < 0 {
+			r.w.Errorf("it says %s", line)
+			continue
+		}
+		if said[texts[at]]++; said[texts[at]] > 1 {
+			r.w.Errorf("it says again %s", line)
+		}
+	}
+	if len(said) == 0 {
+		r.w.Errorf("%s: it is not said that its watch is broken", remote)
+	}
+}
+
+// holds is nil when the remote's Secret has exactly these keys.
+func (o *outpost) holds(ctx context.Context, keys testenv.Repository) error {
+	return o.cluster.Holds(ctx, o.ns, keys)
+}
+
+// The same of the source's own watch: rotations are out in a second all the same.
+func TestBrokenSourceWatch(t *testing.T) {
+	t.Parallel()
+	for _, k := range append(brokenWatches(), kind{name: "403", on: aWatch, answer: code(http.StatusForbidden)}) {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			w, run, _, gateway := gatedSource(t)
+			seen := w.follow(remotes...)
+			gateway.Spoil(k.spoil)
+			gateway.Cut()
+			w.pass(time.Now().Add(2 * time.Second))
+			var sets []testenv.Repository
+			for range 3 {
+				rotation := w.rotate()
+				sets = append(sets, rotation.Keys)
+				for _, h := range seen {
+					w.within(anyway, h, rotation)
+				}
+			}
+			run.allShow("Synced", "", remotes...)
+			for _, h := range seen {
+				h.only(sets...)
+			}
+			const warning = "the watch of the source is broken"
+			if said := strings.Count(run.Stderr.String(), warning); said != 1 {
+				t.Errorf("it says %d times that %s", said, warning)
+			}
+		})
+	}
+}
+
+// gatedSource is a world as everywhere makes it, with the program's requests to
+// the main going through a gateway.
+func gatedSource(t *testing.T) (*world, *replica, testenv.Repository, *testenv.Gateway) {
+	t.Helper()
+	gateway, err := shared.Cluster(mainRegion).Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gateway.Close)
+	w, run, keys := everywhere(t, func(w *world) *replica {
+		built, err := shipped()
+		w.must(err)
+		return w.runProgram(built.With(w.flagsVia(gateway.URL())...), "--resync", "1h")
+	})
+	return w, run, keys, gateway
+}
+
+// A proxy that takes bookmarks away changes nothing, at the source or at a
+// remote: a watch is believed without the one that ends a streaming list.
+func TestWithoutBookmarks(t *testing.T) {
+	t.Parallel()
+	var dropped atomic.Int32
+	drop := func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requestOf(r) == aWatch {
+				w = &withoutBookmarks{ResponseWriter: w, dropped: func() { dropped.Add(1) }}
+			}
+			honest.ServeHTTP(w, r)
+		})
+	}
+	source, err := shared.Cluster(mainRegion).Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(source.Close)
+	source.Spoil(drop)
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	o := w.outpost("dropping", hostileCluster)
+	o.Spoil(drop)
+	built, err := shipped()
+	w.must(err)
+	run := w.runProgram(built.With(w.flagsVia(source.URL())...), "--resync", "1h", "--backoff-max", "1s")
+	for range 2 {
+		w.arrived(o.history, keys)
+		run.shows(o.region, "Synced", "")
+		began := time.Now()
+		w.must(edit(w.ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
+		w.until(anyway-time.Since(began), func(ctx context.Context) error { return o.holds(ctx, keys) })
+		rotation := w.rotate()
+		w.within(anyway, o.history, rotation)
+		keys = rotation.Keys
+		w.pass(time.Now().Add(2 * time.Second)) // more drift before would be a contest
+		if dropped.Load() == 0 {                // an API server sends one a minute
+			w.until(2*time.Minute, func(context.Context) error {
+				if dropped.Load() == 0 {
+					return errors.New("no bookmark was dropped")
+				}
+				return nil
+			})
+		}
+	}
+	if strings.Contains(run.Stderr.String(), "the watch of") {
+		t.Error("it says that a watch is broken")
+	}
+}
