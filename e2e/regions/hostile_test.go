@@ -21,12 +21,13 @@ const (
 	// timeForHostiles the share of a core.
 	roomForHostiles = 100 << 20
 	timeForHostiles = 0.1
-	// hostileTime is how long they are, with a rotation every hostileBeat, each of
-	// which ends all back-offs. Where all three are of a kind, it is costlyTime: the
-	// reads that they can provoke at once are most of what comes in the first seconds.
-	hostileTime = 8 * time.Second
-	costlyTime  = 20 * time.Second
-	hostileBeat = 2 * time.Second
+	// hostileTime is how long they are, with so many rotations, each of which ends
+	// all back-offs: more would leave no key in common with what they had. Where all
+	// three are of a kind, it is costlyTime: the reads that they can provoke at once
+	// are most of what comes in the first seconds.
+	hostileTime  = 8 * time.Second
+	costlyTime   = 20 * time.Second
+	hostileTurns = 4
 	// readsAtOnce and readsPerSecond are the reads that a remote can provoke. Each
 	// write but a rotation's first comes after one.
 	readsAtOnce, readsPerSecond = 50, 5
@@ -95,7 +96,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	if kinds[0].thrice {
 		lasts = costlyTime
 	}
-	beside := w.turns(seen, &line, int(lasts/hostileBeat), hostileBeat)
+	beside := w.turns(seen, &line, hostileTurns, lasts/hostileTurns)
 	spent, lasted := w.cpu(run)-used, time.Since(began)
 	now, peak, err := run.Memory()
 	w.must(err)
@@ -164,7 +165,7 @@ func (o *outpost) limited(k kind, since time.Time) {
 	if reads > most {
 		o.w.Errorf("%s was read %d times, wanted %d at most", k.name, reads, most)
 	}
-	if most += int(time.Since(since)/hostileBeat) + 1; writes > most {
+	if most += hostileTurns + 1; writes > most {
 		o.w.Errorf("%s was written %d times, wanted %d at most", k.name, writes, most)
 	}
 }
