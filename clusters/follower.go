@@ -47,7 +47,7 @@ type Follower struct {
 	view    *view.View[mirror.Copy]
 	lists   *kube.ListWatch
 	log     *slog.Logger
-	rewatch chan struct{} // has Run try a forbidden watch again
+	rewatch chan struct{} // tells Run to try a forbidden watch again
 
 	failed atomic.Bool // how the last GET ended
 	calls  atomic.Pointer[calls]

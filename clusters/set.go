@@ -227,7 +227,7 @@ func (s *Set) follow(name string, r *Remote) (stop func()) {
 	return stop
 }
 
-// close ends all clients, without a word about remotes that are still meant.
+// close ends all clients. It tells nobody, because no remote was removed.
 func (s *Set) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

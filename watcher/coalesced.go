@@ -7,7 +7,7 @@ import (
 )
 
 // coalesced lets callers share a request, but none that began before their
-// call: with one on its way, any number of callers need one more.
+// call: while one is sent, any number of callers need one more.
 type coalesced[T any] struct {
 	turn  chan struct{} // whoever has it sends the request, and may use last
 	begun atomic.Uint64

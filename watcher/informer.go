@@ -59,8 +59,8 @@ func (w *Watcher) watched(secret *corev1.Secret, version string) {
 	}
 }
 
-// watchFailed has the source read at once, and often until a watch is steady:
-// what changes now may not be told.
+// watchFailed marks the source stale, because the watch may miss what changes now.
+// The source is read at once, and often until a watch is steady.
 func (w *Watcher) watchFailed(err error, first bool) {
 	w.view.MarkStale()
 	if first {
@@ -69,8 +69,8 @@ func (w *Watcher) watchFailed(err error, first bool) {
 	}
 }
 
-// restartInformer has another informer begin. After a deaf one, the source is
-// read often until a watch has brought something, be it a bookmark.
+// restartInformer ends the informer, so that Run begins another. After a deaf one,
+// the source is read often until a watch brings something, be it a bookmark.
 func (w *Watcher) restartInformer(deaf bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

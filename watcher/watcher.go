@@ -55,7 +55,7 @@ type Watcher struct {
 	view  *view.View[mirror.Source]
 	gets  *coalesced[mirror.Source]
 	lists *kube.ListWatch
-	poke  chan struct{} // has Run read at once
+	poke  chan struct{} // tells Run to read at once
 
 	mu      sync.Mutex
 	changed func() // given to Run
@@ -169,7 +169,7 @@ func (w *Watcher) notify() {
 	changed()
 }
 
-// resync reads the source every now and then, soon where the watch cannot be
+// resync reads the source every Resync, more often where the watch cannot be
 // relied on, and soon again after a failure.
 func (w *Watcher) resync(ctx context.Context) {
 	retry := backoff.NewExponentialBackOff(

@@ -17,10 +17,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// garbage is how much of it may pile up, in percent of what is in use, before it
-// is collected. A remote is mostly memory in use, so Go's own 100 would nearly
-// double what a thousand of them take; the collector's work is little beside TLS.
-const garbage = 30
+// gcPercent is how much the heap may grow, in percent of what is in use, before
+// the garbage collector runs. A remote is mostly memory in use, so Go's own 100
+// would nearly double what a thousand of them take; the collector costs little
+// beside TLS.
+const gcPercent = 30
 
 // The exit codes.
 const (
@@ -53,15 +54,15 @@ func prepareProcess() error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("switching core dumps off: %w", err)
 	}
-	// A connection that went black is noticed by HTTP/2 pings, after 5 + 5 s in
-	// place of apimachinery's 30 + 15 s. Package clusters has its own for remotes.
+	// HTTP/2 pings notice a connection that carries nothing any more, after 5 + 5 s
+	// in place of apimachinery's 30 + 15 s. Package kube has another value for remotes.
 	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
 		if err := os.Setenv(name, "5"); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(gcPercent)
 	}
 	return nil
 }

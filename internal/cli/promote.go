@@ -138,8 +138,8 @@ func confirmed(ctx context.Context, cmd *cobra.Command) bool {
 	}
 }
 
-// conclude prints how all stand, and what is left to do. Remotes whose terms
-// are ignored are no other mains.
+// conclude prints the table, and what is left to do. A remote whose terms are
+// ignored does not count as another main.
 func (p *promoting) conclude(out io.Writer, ignored []string) error {
 	fmt.Fprintln(out)
 	verdict := printTable(out, p.status(p.outcomes))

@@ -81,7 +81,7 @@ func (s *session) watch(ctx context.Context, show func(mirror.Status) error) (ve
 	return verdict
 }
 
-// verdict is the exit code that a status is worth.
+// verdict is nil where the source and all remotes are well, else exit code 1.
 func verdict(st mirror.Status) error {
 	if st.Well() {
 		return nil

@@ -55,7 +55,7 @@ where there are no remotes at all. --settle 0 asks for no record.`,
 	return cmd
 }
 
-// waiting is one wait on its way.
+// waiting is one run of the command.
 type waiting struct {
 	*session
 	names  []string // empty: all there are

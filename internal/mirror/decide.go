@@ -15,7 +15,7 @@ import (
 // State is what is shown of a remote.
 type State string
 
-// The states of a remote. All but Synced, Standby and Self want a person's eye.
+// The states of a remote. For all but Synced, Standby and Self the exit code is 1.
 const (
 	StatePending       State = "Pending"       // not looked at yet
 	StateBehind        State = "Behind"        // to be written

@@ -31,7 +31,7 @@ type SourceStatus struct {
 	Staged          bool                `json:"staged"`
 	RotatedAt       *time.Time          `json:"rotatedAt"`
 	Keys            keyset.Fingerprints `json:"keys"`
-	// Stale says that the source could not be read of late.
+	// Stale says that the last try to read the source failed.
 	Stale bool `json:"-"`
 }
 
@@ -53,7 +53,8 @@ type RemoteStatus struct {
 	Keys                  keyset.Fingerprints `json:"keys"`
 }
 
-// Well says whether the source is one to be at ease with, and every remote.
+// Well says whether the source is a main or a standby that can be read, and every
+// remote is well.
 func (s Status) Well() bool {
 	for _, r := range s.Remotes {
 		if !r.State.Well() {
@@ -63,8 +64,8 @@ func (s Status) Well() bool {
 	return !s.Source.Stale && (s.Source.State == SourceMain || s.Source.State == SourceStandby)
 }
 
-// Status tells what the source is. trouble is why it could not be read of
-// late, "" if it could.
+// Status tells what the source is. trouble is why the last try to read
+// it failed, "" where it did not.
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),

@@ -39,7 +39,7 @@ type Fleet interface {
 	Push(ctx context.Context, names []string)
 }
 
-// Promotion is one on its way.
+// Promotion is one promotion: what it needs, and what the operator asked for.
 type Promotion struct {
 	// Run adds to Ignore what it finds that is not to be followed.
 	Options

@@ -39,7 +39,7 @@ func (d *document) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	// A client that went away is no concern of ours.
+	// This fails where the client is gone: then nobody needs the answer.
 	_, _ = w.Write(text)
 }
 

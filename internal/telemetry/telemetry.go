@@ -88,6 +88,6 @@ func (s Server) handler() http.Handler {
 func answer(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(code)
-	// A client that went away is no concern of ours.
+	// This fails where the client is gone: then nobody needs the answer.
 	_, _ = w.Write([]byte(text))
 }
