@@ -86,7 +86,7 @@ func (f *feed) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watc
 // bring lets one more event through; false where there is none, or no watch.
 func (f *feed) bring() bool {
 	next, ok := f.cluster.after(f.at)
-	if !ok || f.stream == nil || f.broken {
+	if !ok || f.stream == nil || f.broken || f.stream.full() {
 		return false
 	}
 	kind := watch.Modified
@@ -110,7 +110,7 @@ func (f *feed) cut(expired bool) {
 	if f.stream == nil {
 		return
 	}
-	if expired {
+	if expired && !f.stream.full() {
 		gone := apierrors.NewResourceExpired("compacted").Status()
 		f.stream.events <- watch.Event{Type: watch.Error, Object: &gone}
 	}
@@ -121,6 +121,10 @@ func (f *feed) cut(expired bool) {
 
 // stream is a watch. It holds no goroutine, so that there is nothing to stop.
 type stream struct{ events chan watch.Event }
+
+// full says that nobody reads the watch any more: the client has ended it, and
+// asks for another one in a moment.
+func (s *stream) full() bool { return len(s.events) == cap(s.events) }
 
 func (s *stream) Stop()                          {}
 func (s *stream) ResultChan() <-chan watch.Event { return s.events }
