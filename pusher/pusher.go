@@ -17,8 +17,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// resyncJitter spreads the reads of many remotes and replicas.
-const resyncJitter = 0.2
+const (
+	// resyncJitter spreads the reads of many remotes and replicas.
+	resyncJitter = 0.2
+	// heldPause is how soon a remote that is held is looked at after an event there.
+	heldPause = time.Second
+)
 
 // Remotes are the clusters to push to. Its methods may be called concurrently.
 type Remotes interface {
@@ -80,9 +84,14 @@ func (p *Pusher) tryNow(name string) {
 
 // RemoteChanged enqueues a remote whose Secret has changed. Where the last sync
 // ended in a back-off, it does nothing: the change is seen at the next try, and a
-// remote cannot provoke writes at the speed of its events.
+// remote cannot provoke writes at the speed of its events. One that is held is
+// enqueued once a second: it may need a read of the source each time.
 func (p *Pusher) RemoteChanged(name string) {
-	if !p.record(name).backsOff() {
+	switch state := p.record(name).state(); {
+	case backsOff(state):
+	case state == mirror.StateHeld:
+		p.queue.AddAfter(name, heldPause)
+	default:
 		p.queue.Add(name)
 	}
 }
@@ -145,7 +154,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Decision.State == mirror.StateUnreachable { // the write may have been done all the same
 		r.lookAt = time.Time{}
 	}
-	d, waited := r.ended(o, p.opts.BackoffMax), r.backsOff()
+	d, waited := r.ended(o, p.opts.BackoffMax), backsOff(r.state())
 	for _, d := range o.Writes {
 		logPush(log, d, time.Since(started))
 	}

@@ -81,11 +81,11 @@ func (r *record) answered(every time.Duration) (cancels bool) {
 	return cancels
 }
 
-// backsOff says whether the last sync left the remote waiting for its next try.
-func (r *record) backsOff() bool {
+// state is how the last sync left the remote.
+func (r *record) state() mirror.State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return backsOff(r.decision.State)
+	return r.decision.State
 }
 
 // setStatus stores what was decided for the remote, and logs it where that has changed.

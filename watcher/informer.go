@@ -77,6 +77,7 @@ func (w *Watcher) restartInformer(deaf bool) {
 	if w.restart == nil || deaf && w.lists.Unsteady() { // one that is known to be broken begins again by itself
 		return
 	}
+	w.lists.Restart()
 	w.restart()
 	w.alive = func() bool { return false } // what it has brought says nothing of the next one
 	if deaf && !w.deaf {

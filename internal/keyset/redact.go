@@ -9,8 +9,8 @@ import (
 const (
 	// revealing is how many characters of a key in a row are too many to be shown.
 	revealing = 6
-	// mostKeys is how many keys a text is searched for. Beside more it is not shown
-	// at all: no key set has so many.
+	// mostKeys is how many keys of a set a text is searched for: no key set that is
+	// in use has more.
 	mostKeys = 200
 	// hidden stands for what is not shown.
 	hidden = "…"
@@ -33,11 +33,16 @@ func Redact(text string, sets ...map[string][]byte) string {
 	}
 	covered := make([]bool, len(text))
 	for _, set := range sets {
-		if len(set) > mostKeys {
-			return hidden
-		}
+		searched := 0
 		for _, value := range set {
-			for _, form := range forms(trim(value)) {
+			list := forms(trim(value))
+			if list != nil {
+				searched++
+			}
+			if searched > mostKeys {
+				break
+			}
+			for _, form := range list {
 				for i := range len(form) - revealing + 1 {
 					for _, start := range at[form[i:i+revealing]] {
 						for j := range revealing {

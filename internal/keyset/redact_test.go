@@ -32,10 +32,11 @@ func TestRedact(t *testing.T) {
 		}
 	}
 	many := map[string][]byte{}
-	for i := range mostKeys + 1 {
-		many[fmt.Sprint(i)] = nil
+	for i := range 10 * mostKeys {
+		many[fmt.Sprint(i)] = []byte("junk")
 	}
-	if got := Redact("a region", many); got != hidden {
-		t.Errorf("beside too many keys: %q", got)
+	many["8"] = set["8"]
+	if got := Redact("a region "+key[:8], many); got != "a region …" {
+		t.Errorf("beside much that is no key: %q", got)
 	}
 }

@@ -137,9 +137,9 @@ func (a asked) check(header http.Header, body []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case kind == "SecretList":
+	case a.list && kind == "SecretList":
 		return a.checkList(w, message)
-	case kind != "Secret":
+	case a.list || kind != "Secret":
 		return a.instead(known(kind))
 	}
 	id, err := w.secret(message)
@@ -185,7 +185,12 @@ func (a asked) checkEvent(frame []byte) error {
 		case 1: // type
 			kind = string(value)
 		case 2: // object, a RawExtension
-			err = w.fields(value, func(_ protowire.Number, value []byte) error { raw = value; return nil })
+			err = w.fields(value, func(number protowire.Number, value []byte) error {
+				if number == 1 { // raw; a decoder passes over any other
+					raw = value
+				}
+				return nil
+			})
 		}
 		return err
 	})
@@ -196,9 +201,9 @@ func (a asked) checkEvent(frame []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case object == "Status" && kind == "ERROR" && len(message) <= maxError:
+	case kind == "ERROR" && object == "Status" && len(message) <= maxError:
 		return nil
-	case object != "Secret":
+	case kind == "ERROR" || object != "Secret": // client-go quotes what an ERROR holds
 		return a.instead(known(object))
 	}
 	id, err := w.secret(message)

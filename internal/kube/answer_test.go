@@ -3,12 +3,12 @@ package kube
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,6 +58,8 @@ func TestAnswers(t *testing.T) {
 		"nothing":               {200, "", nil, refused("nothing", true)},
 		"a lying content type":  {200, mediaType, []byte("<html>"), refused("an HTML page", true)},
 		"Status":                {200, mediaType, encode(&metav1.Status{}), refused("a Status in place", true)},
+		"a list":                {200, mediaType, encode(&corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "9"}}), refused("a SecretList in place", true)},
+		"a list of the one":     {200, mediaType, encode(&corev1.SecretList{Items: []corev1.Secret{*good()}}), refused("a SecretList in place", true)},
 		"ConfigMap":             {200, mediaType, encode(&corev1.ConfigMap{}), refused("a ConfigMap in place", true)},
 		"a kind that is text":   {200, mediaType, bytes.Replace(encode(good()), []byte("Secret"), []byte("\x1b[2JXx"), 1), refused("another kind of object", true)},
 		"another Secret":        {200, mediaType, encode(good(func(s *corev1.Secret) { s.Name = "other" })), refused("another Secret", true)},
@@ -111,6 +113,7 @@ func TestLists(t *testing.T) {
 		"an endless page":     {list("go on", *good()), "more than the one"},
 		"an empty item":       {list("", corev1.Secret{}), "another Secret"},
 		"a million of nobody": {empty, "another Secret"},
+		"no list":             {encode(good()), "a Secret in place"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := serve(t, 10*time.Second, answer(http.StatusOK, mediaType, tc.body))
@@ -122,25 +125,41 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// A walk that is not sure of its end neither panics nor takes long.
+// Whatever the walk passes is, once a decoder has taken it, what was asked for.
 func FuzzCheck(f *testing.F) {
 	f.Add(encode(good()))
-	f.Add(encode(&corev1.SecretList{Items: []corev1.Secret{*good()}}))
+	f.Add(encode(good(func(s *corev1.Secret) { s.Name = "other" })))
 	f.Add(event("ADDED", good())[lengthBytes:])
-	want := asked{namespace, name}
+	f.Add(twoObjects())
+	want := asked{namespace: namespace, name: name}
 	header := http.Header{"Content-Type": {mediaType}}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var s corev1.Secret
-		if want.check(header, body) == nil && bytes.Contains(body, []byte("Secret\x12")) {
-			_, message, err := (&walk{left: maxParts}).object(body)
-			if err != nil {
-				t.Fatal(err)
+		judge := func(encoded []byte, bookmark bool) {
+			_, message, err := (&walk{left: maxParts}).object(encoded)
+			var s corev1.Secret
+			if err != nil || s.Unmarshal(message) != nil {
+				return // a decoder takes it for nothing
 			}
-			// What the walk takes for the Secret's name is what a decoder does.
-			if s.Unmarshal(message) == nil && s.Name != name && !bytes.Contains(body, []byte("SecretList")) {
-				t.Errorf("believed: %s", fmt.Sprint(s.Name))
+			if !bookmark && (s.Name != name || s.Namespace != namespace || s.UID == "" || s.ResourceVersion == "") || len(s.OwnerReferences) > maxParts {
+				t.Errorf("believed: %q in %q, uid %q, version %q", s.Name, s.Namespace, s.UID, s.ResourceVersion)
 			}
 		}
-		_ = want.checkEvent(body)
+		if want.check(header, body) == nil {
+			judge(body, false)
+		}
+		var e metav1.WatchEvent
+		if want.checkEvent(body) == nil && e.Unmarshal(body) == nil && e.Type != "ERROR" {
+			judge(e.Object.Raw, e.Type == "BOOKMARK")
+		}
 	})
+}
+
+// twoObjects is an event with a bad object where decoders look for one, and a good
+// one where they do not.
+func twoObjects() []byte {
+	bad := encode(good(func(s *corev1.Secret) { s.Name = "other" }))
+	object := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), bad)
+	object = protowire.AppendBytes(protowire.AppendTag(object, 2, protowire.BytesType), encode(good()))
+	frame := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "ADDED")
+	return protowire.AppendBytes(protowire.AppendTag(frame, 2, protowire.BytesType), object)
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/connrotation"
@@ -28,6 +29,10 @@ const (
 	// so small that they stay empty. Two of 4 KiB are much of a remote's memory, and
 	// save little between two requests a minute.
 	headerTable = 1
+	// connBytes is how many bytes a second are taken from a remote's connection once
+	// connBurst were taken at once, whatever they are: what HTTP/2 and TLS answer by
+	// themselves, as pings, costs too. Each read counts as connRead at least.
+	connBytes, connBurst, connRead = 128 << 10, 4 << 20, 256
 	// remotePing is how long a remote's connection is silent before it is pinged. It
 	// is the watch alone that waits for that: a request has its own deadline. The
 	// pings of a thousand remotes would else be most of what an idle process does.
@@ -50,13 +55,14 @@ type Client struct {
 	core    corev1client.CoreV1Interface
 	timeout time.Duration
 	dialer  *connrotation.Dialer
+	remote  bool
 	closed  atomic.Bool
 	clock   clock
 }
 
 // New makes a client for the cluster of cfg, which it changes. Nothing is sent.
 func New(cfg *rest.Config, opts Options) (*Client, error) {
-	c := &Client{timeout: opts.Timeout, dialer: connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)}
+	c := &Client{timeout: opts.Timeout, remote: opts.Remote, dialer: connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)}
 	if cfg.Proxy == nil { // client-go keeps the transports of configs without one for ever
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
@@ -106,7 +112,24 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err == nil && c.closed.Load() {
 		return nil, errors.Join(net.ErrClosed, conn.Close())
 	}
+	if err == nil && c.remote {
+		conn = &pacedConn{conn, rate.NewLimiter(connBytes, connBurst)}
+	}
 	return conn, err
+}
+
+// pacedConn is a connection that is read at a bounded pace.
+type pacedConn struct {
+	net.Conn
+	limiter *rate.Limiter
+}
+
+func (c *pacedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p[:min(len(p), connBurst)])
+	if wait := c.limiter.ReserveN(time.Now(), max(n, connRead)).Delay(); wait > 0 {
+		time.Sleep(wait)
+	}
+	return n, err
 }
 
 // Close closes all connections for good. Each request fails from now on.

@@ -39,8 +39,7 @@ type frames struct {
 }
 
 func newFrames(ctx context.Context, body io.ReadCloser, remote bool) *frames {
-	want, _ := ctx.Value(askedKey{}).(asked)
-	f := &frames{ReadCloser: body, ctx: ctx, want: want, limiter: rate.NewLimiter(watchBytes, watchBytes)}
+	f := &frames{ReadCloser: body, ctx: ctx, want: askedBy(ctx), limiter: rate.NewLimiter(watchBytes, watchBytes)}
 	if remote {
 		f.limiter.SetLimit(remoteWatchBytes)
 	}

@@ -84,6 +84,14 @@ func (l *ListWatch) Unsteady() bool {
 	return l.unsteady
 }
 
+// Restart ends the back-off between watches: the next one is asked for at once.
+func (l *ListWatch) Restart() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.short = false
+	l.pause.Reset()
+}
+
 func (l *ListWatch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	list, err := l.secrets.List(ctx, l.name, opts)
 	l.mu.Lock()

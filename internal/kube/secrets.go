@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +31,7 @@ func (c *Client) Secrets(namespace string) *Secrets {
 
 // ask is the context of a request for the named Secret.
 func (s *Secrets) ask(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, askedKey{}, asked{s.namespace, name})
+	return context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name})
 }
 
 // read begins a read, without client-go's own tries after a lost connection: ten
@@ -74,7 +73,8 @@ func (s *Secrets) Create(ctx context.Context, secret *corev1.Secret, manager str
 
 // List lists the one Secret of that name, as RBAC by resourceName allows it.
 func (s *Secrets) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	ctx, cancel := context.WithTimeout(s.ask(ctx, name), s.timeout)
+	ctx = context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name, list: true})
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	opts.FieldSelector = only(name)
 	opts.Limit, opts.Continue = 0, "" // one Secret is one page
@@ -85,11 +85,11 @@ func (s *Secrets) List(ctx context.Context, name string, opts metav1.ListOptions
 // Watch watches the one Secret of that name. The deadline is for the answer;
 // the events may take as long as they like.
 func (s *Secrets) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
-	ctx, cancel := context.WithCancelCause(s.ask(ctx, name))
+	var answered atomic.Bool
+	ctx = context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name, answered: &answered})
+	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(s.timeout, func() { cancel(context.DeadlineExceeded) })
 	defer late.Stop()
-	var answered atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { answered.Store(true) }})
 	opts.FieldSelector = only(name)
 	opts.Watch = true
 	events, err := s.read().VersionedParams(&opts, scheme.ParameterCodec).Watch(ctx)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -108,6 +109,9 @@ func notFound(kind, of string) *metav1.Status {
 func answer(code int, contentType string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
+		if bodyAllowed := code != http.StatusNoContent && code != http.StatusNotModified; bodyAllowed {
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		}
 		w.WriteHeader(code)
 		_, _ = w.Write(body) // the client may have had enough
 	}

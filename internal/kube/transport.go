@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,10 +46,20 @@ var (
 	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
 )
 
-// asked is what a request asks for.
-type asked struct{ namespace, name string }
+// asked is what a request asks for: a Secret, or the list that holds at most that
+// one. answered is set when a WATCH is answered.
+type asked struct {
+	namespace, name string
+	list            bool
+	answered        *atomic.Bool
+}
 
 type askedKey struct{}
+
+func askedBy(ctx context.Context) asked {
+	a, _ := ctx.Value(askedKey{}).(asked)
+	return a
+}
 
 // transport stands between client-go and the server. It limits reads, bounds
 // what is read, passes on only answers that are believed, and closes all
@@ -81,6 +92,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !isProtobuf(resp.Header) {
 			return nil, errors.Join(&Refusal{"the server answers a watch with " + describe(resp.Header, nil), true}, resp.Body.Close())
 		}
+		if answered := askedBy(ctx).answered; answered != nil {
+			answered.Store(true)
+		}
 		resp.Body = newFrames(ctx, resp.Body, t.reads != nil)
 		return resp, nil
 	}
@@ -109,6 +123,8 @@ func (t *transport) read(ctx context.Context, resp *http.Response) ([]byte, erro
 		most = maxError + 1
 	case !isProtobuf(resp.Header):
 		most = described
+	case resp.ContentLength > maxAnswer:
+		return nil, errTooLarge
 	}
 	if t.reads != nil {
 		from = paced{ctx, from, rate.NewLimiter(answerBytes, answerBurst)}
@@ -132,8 +148,7 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 	case code < http.StatusOK || code == http.StatusNoContent:
 		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
 	case code < http.StatusMultipleChoices:
-		want, _ := req.Context().Value(askedKey{}).(asked)
-		return want.check(resp.Header, body)
+		return askedBy(req.Context()).check(resp.Header, body)
 	case code < http.StatusBadRequest:
 		return errRedirected
 	}
@@ -144,8 +159,7 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 // agree in it: the server's own reason could be any. A 404 and a 409 are news of
 // a Secret, so they count only where an API server gave them for it.
 func statusError(req *http.Request, resp *http.Response, body []byte) error {
-	code, want := resp.StatusCode, asked{}
-	want, _ = req.Context().Value(askedKey{}).(asked)
+	code, want := resp.StatusCode, askedBy(req.Context())
 	st, proto := readStatus(resp.Header, body)
 	switch {
 	case code == http.StatusNotFound && !(proto && int(st.Code) == code && st.Details != nil),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -34,6 +36,8 @@ func TestEvents(t *testing.T) {
 		"another Secret":      {"", event(watch.Added, good(func(s *corev1.Secret) { s.Name = "other" })), watch.Error},
 		"no identity":         {"", event(watch.Modified, bookmark), watch.Error},
 		"a ConfigMap":         {"", event(watch.Added, &corev1.ConfigMap{}), watch.Error},
+		"an error's Secret":   {"", event(watch.Error, good()), watch.Error},
+		"two objects":         {"", append(binary.BigEndian.AppendUint32(nil, uint32(len(twoObjects()))), twoObjects()...), watch.Error},
 		"a Status, added":     {"", event(watch.Added, status), watch.Error},
 		"too many parts":      {"", event(watch.Added, good(func(s *corev1.Secret) { s.OwnerReferences = make([]metav1.OwnerReference, maxParts) })), watch.Error},
 		"a large Status":      {"", event(watch.Error, &metav1.Status{Message: strings.Repeat("x", maxError)}), watch.Error},
@@ -55,6 +59,9 @@ func TestEvents(t *testing.T) {
 			got := <-events.ResultChan()
 			if got.Type != tc.want {
 				t.Errorf("event %s %T", got.Type, got.Object)
+			}
+			if _, is := got.Object.(*corev1.Secret); is && tc.want == watch.Error {
+				t.Error("an error comes with a Secret")
 			}
 		})
 	}
@@ -83,7 +90,7 @@ func TestLostWatch(t *testing.T) {
 // A flood of events is taken at a bounded pace.
 func TestFloodOfEvents(t *testing.T) {
 	one := event(watch.Modified, good())
-	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace, name}), endless{one}, true)
+	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace: namespace, name: name}), endless{one}, true)
 	began, bytesRead := time.Now(), 0
 	for buffer := make([]byte, 1<<16); time.Since(began) < 2*time.Second; {
 		n, err := f.Read(buffer)
@@ -165,5 +172,33 @@ func TestShortWatchesBackOff(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Whatever comes over a remote's connection is taken at a bounded pace, however
+// small the pieces are.
+func TestConnectionIsPaced(t *testing.T) {
+	for piece, most := range map[int]float64{1: connBytes / connRead, 16 << 10: connBytes} {
+		near, far := net.Pipe()
+		go func() {
+			for data := make([]byte, piece); ; {
+				if _, err := far.Write(data); err != nil {
+					return
+				}
+			}
+		}()
+		conn := &pacedConn{near, rate.NewLimiter(connBytes, connBytes)}
+		began, read := time.Now(), 0
+		for buffer := make([]byte, piece); time.Since(began) < 2*time.Second; {
+			n, err := conn.Read(buffer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read += n
+		}
+		if limit := most*(time.Since(began).Seconds()+1) + 16<<10; float64(read) > limit {
+			t.Errorf("in pieces of %d: %d bytes in %v, want %.0f at most", piece, read, time.Since(began), limit)
+		}
+		_ = far.Close()
 	}
 }

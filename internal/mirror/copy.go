@@ -3,6 +3,7 @@ package mirror
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -69,7 +70,11 @@ func (c Copy) LastWriter(src Source) string {
 			last = m
 		}
 	}
-	return c.redact(src, words(last.Manager))
+	name := words(last.Manager)
+	if strings.Contains(name, " ") { // a manager is a word, and could else be a command
+		name = leftOut
+	}
+	return c.redact(src, name)
 }
 
 // lastPushed is when fernetcast wrote last, by the API server's own record.

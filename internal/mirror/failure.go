@@ -94,7 +94,7 @@ func explain(err error) string {
 	dialing := operation != nil && operation.Op == "dial" // its text names the address
 	switch {
 	case errors.As(err, &status):
-		return strings.TrimSpace(fmt.Sprintf("%d %s", status.Status().Code, words(status.Status().Message)))
+		return fmt.Sprintf("%d, as the server says: \"%s\"", status.Status().Code, strings.ReplaceAll(words(status.Status().Message), `"`, "'"))
 	case errors.Is(err, context.DeadlineExceeded) && !dialing:
 		return "no answer in time"
 	}

@@ -71,7 +71,7 @@ func dialTimeout(t *testing.T) error {
 func TestExplain(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "keystone-fernet-keys", errors.New(`User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`))
 	for want, err := range map[string]error{
-		`403 secrets "keystone-fernet-keys" is forbidden: User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`: forbidden,
+		`403, as the server says: "secrets 'keystone-fernet-keys' is forbidden: User 'system:serviceaccount:openstack:fernetcast' cannot update resource 'secrets' in API group '' in the namespace 'openstack'"`: forbidden,
 		"dial tcp 10.0.0.9:6443: i/o timeout": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
 			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: dialTimeout(t)}},
 		"no answer in time": fmt.Errorf("reading: %w", &url.Error{Op: "Get", URL: "https://dfw", Err: context.DeadlineExceeded}),

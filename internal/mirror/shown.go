@@ -11,7 +11,7 @@ import (
 const (
 	// mostShown bounds a text that somebody else may have made, in characters.
 	mostShown   = 400
-	punctuation = `"'()[]{}<>,.:;`
+	punctuation = `"'()[]{},.:`
 	longestWord = 63
 	mostWords   = 60
 	leftOut     = "…"
