@@ -1,6 +1,7 @@
 package pusher
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -46,6 +47,9 @@ type Sync struct {
 	Known types.UID
 	// Force pushes also where the source does not continue what was pushed.
 	Force bool
+	// Tries is how many writes another writer may overtake before the remote goes
+	// back to the queue; 0: conflicts.
+	Tries int
 	// MayWrite says whether the write that was just decided on may be sent, or the
 	// sync ends there; nil: always. It neither keeps nor changes the outcome.
 	MayWrite func(*Outcome) bool
@@ -118,7 +122,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			}
 			return o
 		}
-		if tries == conflicts {
+		if tries == cmp.Or(s.Tries, conflicts) {
 			byReplica := o.Copy.AsPushedBy(o.Source) && !o.Copy.Fingerprints().Equal(before)
 			o.Overtaken = overtaken == tries && !byReplica
 			return o
