@@ -144,7 +144,9 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	started := time.Now()
 	r.forRemote(remote)
 	s := Sync{Source: p.opts.Source, Known: r.settled.UID, MayWrite: r.mayWrite(p.opts.BackoffMax)}
-	if r.contest.on { // five more writes would be overtaken as well, and a flood of events provokes them
+	// After the first try that a contest or new keys are worth, more writes in a row
+	// would be overtaken as well, and a remote could provoke them.
+	if r.contest.on && p.limiter.NumRequeues(name) > 0 {
 		s.Tries = 1
 	}
 	o := s.Run(ctx, remote, !started.Before(r.lookAt))
