@@ -58,7 +58,8 @@ func (r *record) mayWrite(quiet time.Duration) func(*Outcome) bool {
 // ended records how a sync ended, and returns what is shown of it.
 func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	now := time.Now()
-	repaired := len(o.Writes) > 0 && r.settled.is(o.Source)
+	// A drift that is gone when it is to be repaired counts: a watch can tell of any number.
+	repaired := (len(o.Writes) > 0 || o.conflicts > 0) && r.settled.is(o.Source)
 	if o.Settled != (Settled{}) {
 		r.settled = o.Settled
 	}

@@ -75,6 +75,7 @@ type Outcome struct {
 	Err error
 
 	decisions int // how often mirror.Decide was called
+	conflicts int // how many writes another writer has overtaken
 }
 
 // Settled says which keys a remote has of ours: their owner, their fingerprints,
@@ -102,7 +103,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 	seen, fresh := remote.Copy()
 	o, before := &Outcome{Copy: seen}, seen.Fingerprints()
 	look = look || !fresh
-	for tries, overtaken := 0, 0; ; {
+	for tries := 0; ; {
 		var decided bool
 		o.Source, _ = s.Source.Seen()
 		if o.Decision, decided = mirror.DecideBySource(o.Source); decided {
@@ -124,7 +125,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 		}
 		if tries == cmp.Or(s.Tries, conflicts) {
 			byReplica := o.Copy.AsPushedBy(o.Source) && !o.Copy.Fingerprints().Equal(before)
-			o.Overtaken = overtaken == tries && !byReplica
+			o.Overtaken = o.conflicts == tries && !byReplica
 			return o
 		}
 		if s.MayWrite != nil && !s.MayWrite(o) {
@@ -139,7 +140,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			o.Settled = o.settledNow()
 		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
 			look = true
-			overtaken++
+			o.conflicts++
 		default:
 			return o.failed(err)
 		}
