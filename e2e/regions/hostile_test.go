@@ -18,9 +18,10 @@ const (
 	// atATime is how many remotes are hostile, beside three that are not.
 	atATime = 3
 	// roomForHostiles is the memory that the program may have then, and
-	// timeForHostiles the share of a core.
+	// timeForHostiles the share of a core: a tenth, and half as much again because the
+	// test's own servers flood the same two cores.
 	roomForHostiles = 100 << 20
-	timeForHostiles = 0.1
+	timeForHostiles = 0.15
 	// hostileTime is how long they are, with so many rotations, each of which ends
 	// all back-offs: more would leave no key in common with what they had. Where all
 	// three are of a kind, it is costlyTime: the reads that they can provoke at once
