@@ -51,11 +51,16 @@ func kubeconfigWith(t testing.TB, list string, more map[string]any) []byte {
 // pair makes a certificate that signs itself, which ended long ago, and its key, as PEM.
 func pair(t testing.TB) (cert, key []byte) {
 	t.Helper()
+	return pairUntil(t, time.Unix(1e9, 0))
+}
+
+func pairUntil(t testing.TB, end time.Time) (cert, key []byte) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Unix(1e9, 0)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: end}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)

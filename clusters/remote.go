@@ -16,6 +16,7 @@ type Remote struct {
 	*Follower
 	server    string
 	namespace string
+	expires   *time.Time
 	client    *kube.Client
 	secrets   *kube.Secrets
 }
@@ -25,6 +26,11 @@ func (r *Remote) Address() string { return r.server }
 
 // Namespace is where its copy is.
 func (r *Remote) Namespace() string { return r.namespace }
+
+// CredentialsExpire is when the first of its kubeconfig's credentials expires, as
+// the token or the certificate says itself; nil where neither does. The caller must
+// not change it.
+func (r *Remote) CredentialsExpire() *time.Time { return r.expires }
 
 // Clock is the API server's time at its last answer, to the second; false where
 // it has told none.

@@ -3,6 +3,7 @@ package pusher
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
@@ -42,6 +43,8 @@ func (p *plain) Look(context.Context) (mirror.Copy, error) { return p.now, nil }
 func (p *plain) Address() string { return "" }
 
 func (p *plain) Namespace() string { return "" }
+
+func (p *plain) CredentialsExpire() *time.Time { return nil }
 
 func (p *plain) Write(context.Context, mirror.Decision) (mirror.Copy, error) {
 	p.now = p.written

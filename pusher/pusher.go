@@ -212,13 +212,15 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 	src, _ := p.opts.Source.Seen()
 	for _, name := range p.opts.Remotes.Names() {
 		var c mirror.Copy
-		var server, namespace string
-		if remote, _ := p.opts.Remotes.Remote(name); remote != nil {
+		remote, _ := p.opts.Remotes.Remote(name)
+		if remote != nil {
 			c, _ = remote.Copy()
-			server, namespace = remote.Address(), remote.Namespace()
 		}
 		st := p.record(name).status(src, c)
-		st.Name, st.Server, st.Namespace, st.NextTry = name, server, namespace, p.limiter.nextTry(name)
+		st.Name, st.NextTry = name, p.limiter.nextTry(name)
+		if remote != nil {
+			st.Server, st.Namespace, st.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
+		}
 		list = append(list, st)
 	}
 	return list

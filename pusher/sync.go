@@ -3,6 +3,7 @@ package pusher
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,8 +18,8 @@ type Source interface {
 	Get(ctx context.Context) (mirror.Source, error)
 }
 
-// Remote is one cluster that is to have a copy. Copy, Address and Namespace may
-// be called concurrently with all else.
+// Remote is one cluster that is to have a copy. Copy, Address, Namespace and
+// CredentialsExpire may be called concurrently with all else.
 type Remote interface {
 	// Copy returns what was seen of the copy last, and whether that is fresh.
 	Copy() (mirror.Copy, bool)
@@ -31,6 +32,9 @@ type Remote interface {
 	Address() string
 	// Namespace returns where the copy is.
 	Namespace() string
+	// CredentialsExpire returns when the credentials in use expire; nil where they
+	// do not say.
+	CredentialsExpire() *time.Time
 }
 
 // conflicts is how many writes a sync tries that another writer overtakes,

@@ -184,7 +184,7 @@ func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
 	w.must(err)
 	source := []string{"detail", "keys", "namespace", "primary", "region", "resourceVersion", "rotatedAt", "secret", "staged", "state", "term"}
-	remote := []string{"behind", "detail", "keys", "lastPushed", "lastSynced", "name", "namespace", "nextTry", "primary",
+	remote := []string{"behind", "credentialsExpire", "detail", "keys", "lastPushed", "lastSynced", "name", "namespace", "nextTry", "primary",
 		"pushedResourceVersion", "reason", "server", "state"}
 	var all []map[string]map[string]any
 	for _, text := range []string{r.Stdout, string(body)} {

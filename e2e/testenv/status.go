@@ -43,6 +43,7 @@ type RemoteStatus struct {
 	LastPushed            *time.Time        `json:"lastPushed"`
 	LastSynced            *time.Time        `json:"lastSynced"`
 	NextTry               *time.Time        `json:"nextTry"`
+	CredentialsExpire     *time.Time        `json:"credentialsExpire"`
 	Keys                  map[string]string `json:"keys"`
 }
 

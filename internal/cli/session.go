@@ -166,7 +166,7 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 		r := o.Copy.Status(src, o.Decision)
 		r.Name = name
 		if remote, _ := s.set.Remote(name); remote != nil {
-			r.Server, r.Namespace = remote.Address(), remote.Namespace()
+			r.Server, r.Namespace, r.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
 		}
 		st.Remotes = append(st.Remotes, r)
 	}

@@ -35,7 +35,8 @@ type SourceStatus struct {
 	Stale bool `json:"-"`
 }
 
-// RemoteStatus is one remote's part of a [Status].
+// RemoteStatus is one remote's part of a [Status]. CredentialsExpire is what our
+// credentials there say of themselves.
 type RemoteStatus struct {
 	Name string `json:"name"`
 	// Namespace is where its Secret is.
@@ -50,6 +51,7 @@ type RemoteStatus struct {
 	LastPushed            *time.Time          `json:"lastPushed"`
 	LastSynced            *time.Time          `json:"lastSynced"`
 	NextTry               *time.Time          `json:"nextTry"`
+	CredentialsExpire     *time.Time          `json:"credentialsExpire"`
 	Keys                  keyset.Fingerprints `json:"keys"`
 }
 

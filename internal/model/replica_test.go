@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -87,6 +88,8 @@ func (l *link) Address() string { return "https://" + l.feed.cluster.name }
 
 // Namespace implements pusher.Remote.
 func (l *link) Namespace() string { return "openstack" }
+
+func (l *link) CredentialsExpire() *time.Time { return nil }
 
 // Write implements pusher.Remote.
 func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
