@@ -32,6 +32,9 @@ func (r *Remote) Namespace() string { return r.namespace }
 // not change it.
 func (r *Remote) CredentialsExpire() *time.Time { return r.expires }
 
+// Requests is how many requests were sent with this client.
+func (r *Remote) Requests() map[mirror.Request]int { return r.client.Requests() }
+
 // Clock is the API server's time at its last answer, to the second; false where
 // it has told none.
 func (r *Remote) Clock() (time.Time, bool) { return r.client.Clock() }

@@ -46,6 +46,8 @@ func (p *plain) Namespace() string { return "" }
 
 func (p *plain) CredentialsExpire() *time.Time { return nil }
 
+func (p *plain) Requests() map[mirror.Request]int { return nil }
+
 func (p *plain) Write(context.Context, mirror.Decision) (mirror.Copy, error) {
 	p.now = p.written
 	return p.now, nil

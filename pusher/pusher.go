@@ -34,7 +34,7 @@ type Remotes interface {
 	Remote(name string) (Remote, error)
 }
 
-// Options are a [Pusher]'s. All are needed.
+// Options are a [Pusher]'s. All but Observer and Metrics are needed.
 type Options struct {
 	Source  Source
 	Remotes Remotes
@@ -44,6 +44,9 @@ type Options struct {
 	// that failed. BackoffMax is also how long a contested one has to be quiet.
 	BackoffInitial, BackoffMax time.Duration
 	Log                        *slog.Logger
+	Observer                   Observer
+	// Metrics makes the metrics of the queue.
+	Metrics workqueue.MetricsProvider
 }
 
 // Pusher keeps every remote equal to the source. Its methods may be called concurrently.
@@ -54,6 +57,8 @@ type Pusher struct {
 
 	mu      sync.Mutex
 	records map[string]*record
+	newest  string    // the version of the source that SourceChanged has seen last
+	seen    time.Time // when it has seen that first
 }
 
 // New returns a pusher that does nothing before Run.
@@ -62,12 +67,18 @@ func New(opts Options) *Pusher {
 	return &Pusher{
 		opts: opts, limiter: limiter, records: map[string]*record{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig[string](limiter,
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: "remotes"}),
+			workqueue.TypedRateLimitingQueueConfig[string]{Name: "remotes", MetricsProvider: opts.Metrics}),
 	}
 }
 
 // SourceChanged enqueues every remote and cancels its back-off.
 func (p *Pusher) SourceChanged() {
+	src, _ := p.opts.Source.Seen()
+	p.mu.Lock()
+	if version := src.ResourceVersion(); version != p.newest {
+		p.newest, p.seen = version, time.Now()
+	}
+	p.mu.Unlock()
 	for _, name := range p.opts.Remotes.Names() {
 		p.tryNow(name)
 	}
@@ -128,7 +139,7 @@ func (p *Pusher) Run(ctx context.Context) {
 // work syncs one remote, and puts it back in the queue.
 func (p *Pusher) work(ctx context.Context, name string) {
 	remote, refused := p.opts.Remotes.Remote(name)
-	r, log := p.record(name), p.opts.Log.With("remote", name)
+	r := p.record(name)
 	switch {
 	case remote == nil && refused == nil: // its kubeconfig was removed
 		p.limiter.Forget(name)
@@ -138,7 +149,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 		return
 	case remote == nil: // until its kubeconfig changes
 		p.limiter.Forget(name)
-		r.setStatus(log, mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: refused.Error()}, refused)
+		p.setStatus(name, r, mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: refused.Error()}, refused)
 		return
 	}
 	started := time.Now()
@@ -159,11 +170,12 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Decision.State == mirror.StateUnreachable { // the write may have been done all the same
 		r.lookAt = time.Time{}
 	}
-	d, waited := r.ended(o, p.opts.BackoffMax), backsOff(r.state())
+	known, waited := r.settled != (Settled{}), backsOff(r.state())
+	d := r.ended(o, p.opts.BackoffMax)
 	for _, d := range o.Writes {
-		logPush(log, d, time.Since(started))
+		p.pushed(name, d, known, time.Since(started))
 	}
-	r.setStatus(log, d, refused)
+	p.setStatus(name, r, d, refused)
 	if waited && !backsOff(d.State) { // RemoteChanged did not enqueue it meanwhile
 		p.queue.Add(name)
 	}
@@ -220,6 +232,7 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 		st.Name, st.NextTry = name, p.limiter.nextTry(name)
 		if remote != nil {
 			st.Server, st.Namespace, st.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
+			st.Counts.Requests = remote.Requests()
 		}
 		list = append(list, st)
 	}

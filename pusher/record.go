@@ -3,6 +3,7 @@ package pusher
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type record struct {
 	decision   mirror.Decision // without its Secret
 	refused    error           // why the newest kubeconfig is refused; nil where it is not
 	lastSynced *time.Time
+	pushes     map[mirror.Result]int
+	repairs    int
 }
 
 // forRemote resets the record where the remote has a new client: it may be
@@ -59,13 +62,19 @@ func (r *record) mayWrite(quiet time.Duration) func(*Outcome) bool {
 func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	now := time.Now()
 	// A drift that is gone when it is to be repaired counts: a watch can tell of any number.
-	repaired := (len(o.Writes) > 0 || o.conflicts > 0) && r.settled.is(o.Source)
+	repaired := (len(o.Writes) > 0 || o.Results[mirror.ResultConflict] > 0) && r.settled.is(o.Source)
 	if o.Settled != (Settled{}) {
 		r.settled = o.Settled
 	}
 	r.contest, d = r.contest.after(now, quiet, o, repaired)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.pushes == nil {
+		r.pushes = map[mirror.Result]int{}
+	}
+	for result, n := range o.Results {
+		r.pushes[result] += n
+	}
 	r.recovery = r.recovery.after(d.State, o.Looked)
 	if o.Decision.State == mirror.StateSynced {
 		r.lastSynced = ptr.To(now.UTC())
@@ -89,33 +98,31 @@ func (r *record) state() mirror.State {
 	return r.decision.State
 }
 
-// setStatus stores what was decided for the remote, and logs it where that has changed.
-func (r *record) setStatus(log *slog.Logger, d mirror.Decision, refused error) {
+// setStatus stores what was decided for the remote, logs it where that has
+// changed, and says whether the state has.
+func (r *record) setStatus(log *slog.Logger, d mirror.Decision, refused error) (another bool) {
 	d.Secret = nil // it holds keys
 	r.mu.Lock()
-	before, refusedBefore := r.decision, r.refused
+	last, refusedBefore := r.decision, r.refused
 	r.decision, r.refused = d, refused
 	r.mu.Unlock()
-	same := d.State == before.State && d.Detail == before.Detail && (refused == nil) == (refusedBefore == nil)
+	same := d.State == last.State && d.Detail == last.Detail && (refused == nil) == (refusedBefore == nil)
 	if same || d.State == mirror.StatePending { // Pending is every remote's first state
-		return
+		return false
 	}
 	level := slog.LevelInfo
 	if !d.State.Well() {
 		level = slog.LevelWarn
 	}
 	log.Log(context.Background(), level, "remote is "+string(d.State), "reason", string(d.Reason), "detail", d.Detail)
+	return d.State != last.State
 }
 
-// logPush logs a decision that was carried out.
-func logPush(log *slog.Logger, d mirror.Decision, took time.Duration) {
-	level := slog.LevelInfo
-	if d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonDrifted {
-		level = slog.LevelWarn
-	}
-	stamp := d.Secret.Annotations
-	log.Log(context.Background(), level, "pushed", "reason", string(d.Reason), "detail", d.Detail,
-		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
+// repaired counts a drift that was undone.
+func (r *record) repaired() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.repairs++
 }
 
 // status is the remote's status. It compares with the source's keys of now: the
@@ -130,7 +137,10 @@ func (r *record) status(src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 		}
 	}
 	st := c.Status(src, Refused(d, r.refused))
-	st.LastSynced = r.lastSynced
+	if d.State != mirror.StateStandby {
+		st.LastSynced = r.lastSynced
+	}
+	st.Counts = mirror.Counts{Pushes: maps.Clone(r.pushes), Repairs: r.repairs}
 	return st
 }
 

@@ -91,6 +91,8 @@ func (r *remote) Namespace() string { return "openstack" }
 
 func (r *remote) CredentialsExpire() *time.Time { return r.expires }
 
+func (r *remote) Requests() map[mirror.Request]int { return nil }
+
 func (r *remote) Copy() (mirror.Copy, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,6 +35,8 @@ type Remote interface {
 	// CredentialsExpire returns when the credentials in use expire; nil where they
 	// do not say.
 	CredentialsExpire() *time.Time
+	// Requests returns how many requests were sent with this client.
+	Requests() map[mirror.Request]int
 }
 
 // conflicts is how many writes a sync tries that another writer overtakes,
@@ -68,6 +70,8 @@ type Outcome struct {
 	Looked bool
 	// Writes are the decisions that were carried out, in order.
 	Writes []mirror.Decision
+	// Results count the writes that were sent; nil where there were none.
+	Results map[mirror.Result]int
 	// Settled is what the remote was last given, or else was found to have where
 	// that is Synced; the zero Settled where there was neither.
 	Settled Settled
@@ -79,7 +83,6 @@ type Outcome struct {
 	Err error
 
 	decisions int // how often mirror.Decide was called
-	conflicts int // how many writes another writer has overtaken
 }
 
 // Settled says which keys a remote has of ours: their owner, their fingerprints,
@@ -129,7 +132,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 		}
 		if tries == cmp.Or(s.Tries, conflicts) {
 			byReplica := o.Copy.AsPushedBy(o.Source) && !o.Copy.Fingerprints().Equal(before)
-			o.Overtaken = o.conflicts == tries && !byReplica
+			o.Overtaken = o.Results[mirror.ResultConflict] == tries && !byReplica
 			return o
 		}
 		if s.MayWrite != nil && !s.MayWrite(o) {
@@ -139,16 +142,25 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 		seen, err := remote.Write(ctx, o.Decision)
 		switch {
 		case err == nil:
+			o.count(mirror.ResultPushed)
 			o.Copy = seen
 			o.Writes = append(o.Writes, o.Decision)
 			o.Settled = o.settledNow()
 		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
+			o.count(mirror.ResultConflict)
 			look = true
-			o.conflicts++
 		default:
+			o.count(mirror.ResultOf(err))
 			return o.failed(err)
 		}
 	}
+}
+
+func (o *Outcome) count(r mirror.Result) {
+	if o.Results == nil {
+		o.Results = map[mirror.Result]int{}
+	}
+	o.Results[r]++
 }
 
 // undone says whether the last write was of the version that the source still

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"pusher":             {"internal/mirror", "internal/keyset"},
 	"clusters":           {"internal/view", "internal/kube", "internal/mirror"},
 	"internal/view":      {},
-	"internal/kube":      {},
+	"internal/kube":      {"internal/mirror"},
 	"internal/promotion": {"internal/mirror", "internal/keyset"},
 	"internal/telemetry": {"internal/mirror"},
 	"internal/mirror":    {"internal/keyset"},
@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra",
-	"golang.org/x/net", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
+	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
 }
 
 func goList(t *testing.T, args ...string) []string {

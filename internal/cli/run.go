@@ -51,7 +51,7 @@ again.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", ":9464", "address of /livez, /readyz and /statusz; empty: none")
+	f.StringVar(&o.listen, "listen", ":9464", "address of /livez, /readyz, /statusz and /metrics; empty: none")
 	f.DurationVar(&o.resync, "resync", time.Minute, "how often source and remotes are read, whatever their watches say")
 	f.DurationVar(&o.backoffInitial, "backoff-initial", 200*time.Millisecond, "first wait of a remote that failed")
 	f.DurationVar(&o.backoffMax, "backoff-max", 30*time.Second, "longest wait of a remote that failed, and how long a contested one has to be quiet")
@@ -90,16 +90,17 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	defer log.Info("ended")
 	source := o.watcher(&lazy{opts: o.options}, log, o.resync)
 	set := o.remotes(log)
-	push := pusher.New(pusher.Options{
+	var push *pusher.Pusher
+	status := func() mirror.Status {
+		return mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
+	}
+	metrics := telemetry.NewMetrics(release(), status)
+	push = pusher.New(pusher.Options{
 		Source: source, Remotes: remotes{set}, Resync: o.resync,
 		BackoffInitial: o.backoffInitial, BackoffMax: o.backoffMax, Log: log,
+		Observer: observer{metrics}, Metrics: metrics.Queue(),
 	})
-	server := telemetry.Server{
-		Address: o.listen, Ready: source.Read, Log: log,
-		Status: func() mirror.Status {
-			return mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
-		},
-	}
+	server := telemetry.Server{Address: o.listen, Ready: source.Read, Status: status, Metrics: metrics.Handler(), Log: log}
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { source.Run(ctx, push.SourceChanged) })
@@ -111,6 +112,15 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	<-ctx.Done()
 	log.Info("ending")
 }
+
+// observer hands what the pusher does to the telemetry.
+type observer struct{ metrics *telemetry.Metrics }
+
+// Pushed implements [pusher.Observer].
+func (o observer) Pushed(_ string, p mirror.Push) { o.metrics.Pushed(p) }
+
+// StateChanged implements [pusher.Observer].
+func (o observer) StateChanged(string, mirror.Decision) {}
 
 // remotes hands the clusters' remotes to the pusher, in the pusher's terms.
 type remotes struct{ *clusters.Set }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/time/rate"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -58,6 +59,7 @@ type Client struct {
 	remote  bool
 	closed  atomic.Bool
 	clock   clock
+	sent    requests
 }
 
 // New makes a client for the cluster of cfg, which it changes. Nothing is sent.
@@ -74,7 +76,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &transport{next: bounded(next, opts.Remote), clock: &c.clock, reset: c.dialer.CloseAll}
+		t := &transport{next: bounded(next, opts.Remote), clock: &c.clock, count: c.sent.count, reset: c.dialer.CloseAll}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}
@@ -137,6 +139,9 @@ func (c *Client) Close() {
 	c.closed.Store(true)
 	c.dialer.CloseAll()
 }
+
+// Requests is how many requests were sent.
+func (c *Client) Requests() map[mirror.Request]int { return c.sent.all() }
 
 // Clock is the server's time at its last answer, to the second; false where it
 // has told none.

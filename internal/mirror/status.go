@@ -53,6 +53,8 @@ type RemoteStatus struct {
 	NextTry               *time.Time          `json:"nextTry"`
 	CredentialsExpire     *time.Time          `json:"credentialsExpire"`
 	Keys                  keyset.Fingerprints `json:"keys"`
+	// Counts is for /metrics alone, and zero in a live status.
+	Counts Counts `json:"-"`
 }
 
 // Well says whether the source is a main or a standby that can be read, and every

@@ -91,6 +91,8 @@ func (l *link) Namespace() string { return "openstack" }
 
 func (l *link) CredentialsExpire() *time.Time { return nil }
 
+func (l *link) Requests() map[mirror.Request]int { return nil }
+
 // Write implements pusher.Remote.
 func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	w, at := l.replica.world, l.feed.cluster

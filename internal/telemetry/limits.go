@@ -20,7 +20,7 @@ const maxHeaderBytes = 1 << 10
 // only for seconds, because the deadlines free every connection soon.
 type limits struct {
 	// conns is how many connections are open at once. A quarter of them may read
-	// /statusz, which can take longer, and the others are left to the probes.
+	// /statusz and /metrics, which can take longer, and the others are left to the probes.
 	conns int
 	// rate is how many are accepted in a second; after a pause, conns at once.
 	rate rate.Limit

@@ -1,4 +1,5 @@
-// Package telemetry shows what goes on: health and status over HTTP.
+// Package telemetry shows what goes on: health, status and metrics
+// over HTTP.
 //
 // It knows what to show only from who asks it to; it reads no cluster itself.
 // Whoever reaches the pod can ask, so it bounds what all clients together cost.
@@ -20,7 +21,8 @@ import (
 
 const listenRetry = 5 * time.Second
 
-// Server answers on /livez, /readyz and /statusz. All its exported fields are needed.
+// Server answers on /livez, /readyz, /statusz and /metrics. All its exported
+// fields are needed.
 type Server struct {
 	// Address to listen on, as host:port.
 	Address string
@@ -31,7 +33,9 @@ type Server struct {
 	// Status is the document of /statusz. It is called once a second at most,
 	// and never concurrently.
 	Status func() mirror.Status
-	Log    *slog.Logger
+	// Metrics is the document of /metrics, made as seldom.
+	Metrics http.Handler
+	Log     *slog.Logger
 
 	retry  time.Duration // 0: listenRetry
 	limits limits        // zero: defaultLimits
@@ -81,7 +85,9 @@ func (s Server) handler() http.Handler {
 		}
 		answer(w, http.StatusServiceUnavailable, "the source has not been read yet\n")
 	})
-	mux.Handle("GET /statusz", &document{status: s.Status, readers: make(chan struct{}, s.limits.conns/4)})
+	readers := make(chan struct{}, s.limits.conns/4)
+	mux.Handle("GET /statusz", &document{make: statusJSON(s.Status), readers: readers})
+	mux.Handle("GET /metrics", &document{make: s.Metrics, readers: readers})
 	return mux
 }
 
