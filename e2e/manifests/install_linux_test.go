@@ -69,7 +69,7 @@ func (w workstation) shell(ctx context.Context, t *testing.T, script string) (ou
 	sh.Dir, sh.Env, sh.Stdin = repository, w.env, strings.NewReader(script)
 	said, err := sh.CombinedOutput()
 	if err != nil {
-		t.Fatalf("docs/install.md: %v\n%s", err, said)
+		t.Fatalf("%q: %v\n%s", script, err, said)
 	}
 	return string(said)
 }

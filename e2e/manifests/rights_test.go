@@ -99,7 +99,7 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 
 	read := secretRule(t, "get", "list", "watch")
 	events := asJSON(t, authorizationv1.ResourceRule{
-		Verbs: []string{"create", "patch"}, APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"},
+		Verbs: []string{"create"}, APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"},
 	})
 	keystones := asJSON(t, authorizationv1.ResourceRule{ // what openstack-helm gives it, in testdata/keystone
 		Verbs: []string{"get", "list"}, APIGroups: []string{"", "extensions", "batch", "apps"},

@@ -172,6 +172,7 @@ func (w *world) runProgram(p *testenv.Program, args ...string) *replica {
 func (r *replica) end() {
 	defer r.Kill()
 	if r.Running() {
+		r.noLeaksElsewhere()
 		ctx, cancel := context.WithTimeout(context.Background(), soon)
 		defer cancel()
 		if err := r.Terminate(); err != nil {

@@ -33,8 +33,7 @@ func (r Role) rules() []rbacv1.PolicyRule {
 		}
 	}
 	events := rbacv1.PolicyRule{
-		APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"},
-		Verbs: []string{"create", "patch"},
+		APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"},
 	}
 	switch r {
 	case RemoteRole:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,17 +89,19 @@ func (o *runOptions) check() error {
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
-	source := o.watcher(&lazy{opts: o.options}, log, o.resync)
+	cluster := &lazy{opts: o.options}
+	source := o.watcher(cluster, log, o.resync)
 	set := o.remotes(log)
 	var push *pusher.Pusher
 	status := func() mirror.Status {
 		return mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
 	}
 	metrics := telemetry.NewMetrics(release(), status)
+	events := telemetry.NewEvents(telemetry.EventsOptions{Status: status, Create: cluster.createEvent, Instance: instance(), Log: log})
 	push = pusher.New(pusher.Options{
 		Source: source, Remotes: remotes{set}, Resync: o.resync,
 		BackoffInitial: o.backoffInitial, BackoffMax: o.backoffMax, Log: log,
-		Observer: observer{metrics}, Metrics: metrics.Queue(),
+		Observer: observer{metrics, events}, Metrics: metrics.Queue(),
 	})
 	server := telemetry.Server{Address: o.listen, Ready: source.Read, Status: status, Metrics: metrics.Handler(), Log: log}
 	var parts sync.WaitGroup
@@ -106,6 +109,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	parts.Go(func() { source.Run(ctx, push.SourceChanged) })
 	parts.Go(func() { set.Run(ctx, o.clusters, push) })
 	parts.Go(func() { push.Run(ctx) })
+	parts.Go(func() { events.Run(ctx) })
 	if o.listen != "" {
 		parts.Go(func() { server.Run(ctx) })
 	}
@@ -114,13 +118,25 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 }
 
 // observer hands what the pusher does to the telemetry.
-type observer struct{ metrics *telemetry.Metrics }
+type observer struct {
+	metrics *telemetry.Metrics
+	*telemetry.Events
+}
 
 // Pushed implements [pusher.Observer].
-func (o observer) Pushed(_ string, p mirror.Push) { o.metrics.Pushed(p) }
+func (o observer) Pushed(remote string, p mirror.Push) {
+	o.metrics.Pushed(p)
+	o.Events.Pushed(remote, p)
+}
 
-// StateChanged implements [pusher.Observer].
-func (o observer) StateChanged(string, mirror.Decision) {}
+// instance is this replica's name: the pod's.
+func instance() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "unknown"
+	}
+	return name
+}
 
 // remotes hands the clusters' remotes to the pusher, in the pusher's terms.
 type remotes struct{ *clusters.Set }

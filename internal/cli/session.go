@@ -42,10 +42,11 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := o.connect()
+	client, err := o.connect()
 	if err != nil {
 		return nil, err
 	}
+	secrets := client.Secrets(o.namespace)
 	quiet := slog.New(slog.DiscardHandler) // what these would log is printed with the outcome
 	s := &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}
 	return s, s.read(cmd.Context())

@@ -13,14 +13,15 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// connect makes a client for the Secrets of the source's namespace. Nothing is sent.
-func (o *options) connect() (*kube.Secrets, error) {
+// connect makes a client of the source's cluster. Nothing is sent.
+func (o *options) connect() (*kube.Client, error) {
 	cfg, err := o.sourceConfig()
 	if err != nil {
 		return nil, fmt.Errorf("finding the source's cluster: %w", err)
@@ -29,7 +30,7 @@ func (o *options) connect() (*kube.Secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
 	}
-	return client.Secrets(o.namespace), nil
+	return client, nil
 }
 
 // sourceConfig is the cluster that was named by flags, else the one we run in,
@@ -47,43 +48,55 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 }
 
-// lazy is the Secrets of the source's namespace for run, which does not end where
-// there is no kubeconfig: it connects at the first request, and tries again at
-// each one until that succeeds. It may be used concurrently.
+// lazy is the source's cluster for run, which does not end where there is no
+// kubeconfig: it connects at the first request, and tries again at each one until
+// that succeeds. It may be used concurrently.
 type lazy struct {
 	opts *options
 
-	mu      sync.Mutex
-	secrets *kube.Secrets
+	mu     sync.Mutex
+	client *kube.Client
 }
 
 // ask sends a request, once there is a client.
-func ask[T any](l *lazy, request func(*kube.Secrets) (T, error)) (answer T, err error) {
+func ask[T any](l *lazy, request func(*kube.Client) (T, error)) (answer T, err error) {
 	l.mu.Lock()
-	if l.secrets == nil {
-		l.secrets, err = l.opts.connect()
+	if l.client == nil {
+		l.client, err = l.opts.connect()
 	}
-	secrets := l.secrets
+	client := l.client
 	l.mu.Unlock()
 	if err != nil {
 		return answer, err
 	}
-	return request(secrets)
+	return request(client)
 }
 
 // Get implements [watcher.Secrets].
 func (l *lazy) Get(ctx context.Context, name string) (*corev1.Secret, error) {
-	return ask(l, func(s *kube.Secrets) (*corev1.Secret, error) { return s.Get(ctx, name) })
+	return ask(l, func(c *kube.Client) (*corev1.Secret, error) { return c.Secrets(l.opts.namespace).Get(ctx, name) })
 }
 
 // List implements [watcher.Secrets].
 func (l *lazy) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	return ask(l, func(s *kube.Secrets) (*corev1.SecretList, error) { return s.List(ctx, name, opts) })
+	return ask(l, func(c *kube.Client) (*corev1.SecretList, error) {
+		return c.Secrets(l.opts.namespace).List(ctx, name, opts)
+	})
 }
 
 // Watch implements [watcher.Secrets].
 func (l *lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
-	return ask(l, func(s *kube.Secrets) (watch.Interface, error) { return s.Watch(ctx, name, opts) })
+	return ask(l, func(c *kube.Client) (watch.Interface, error) {
+		return c.Secrets(l.opts.namespace).Watch(ctx, name, opts)
+	})
+}
+
+// createEvent creates an event in the source's namespace.
+func (l *lazy) createEvent(ctx context.Context, namespace string, event *eventsv1.Event) error {
+	_, err := ask(l, func(c *kube.Client) (struct{}, error) {
+		return struct{}{}, c.CreateEvent(ctx, namespace, event)
+	})
+	return err
 }
 
 // watcher makes the watcher of the source.

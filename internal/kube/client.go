@@ -10,7 +10,10 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/time/rate"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	eventsv1client "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/client-go/util/flowcontrol"
@@ -54,6 +57,7 @@ type Options struct {
 // concurrently.
 type Client struct {
 	core    corev1client.CoreV1Interface
+	events  eventsv1client.EventsV1Interface // nil for a remote
 	timeout time.Duration
 	dialer  *connrotation.Dialer
 	remote  bool
@@ -86,7 +90,10 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.core, err = corev1client.NewForConfigAndClient(cfg, client)
+	if c.core, err = corev1client.NewForConfigAndClient(cfg, client); err != nil || opts.Remote {
+		return c, err
+	}
+	c.events, err = eventsv1client.NewForConfigAndClient(cfg, client)
 	return c, err
 }
 
@@ -132,6 +139,16 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 		time.Sleep(wait)
 	}
 	return n, err
+}
+
+// CreateEvent creates an event in a cluster that is no Remote, by a request with
+// a deadline. An event of that name may be there already, as
+// [apierrors.IsAlreadyExists] tells.
+func (c *Client) CreateEvent(ctx context.Context, namespace string, event *eventsv1.Event) error {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, askedKey{}, asked{namespace: namespace, name: event.Name, event: true}), c.timeout)
+	defer cancel()
+	_, err := c.events.Events(namespace).Create(ctx, event, metav1.CreateOptions{})
+	return err
 }
 
 // Close closes all connections for good. Each request fails from now on.

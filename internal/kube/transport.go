@@ -51,7 +51,9 @@ var (
 type asked struct {
 	namespace, name string
 	list            bool
-	answered        *atomic.Bool
+	// event says that an event is created, of whose answer only the code counts.
+	event    bool
+	answered *atomic.Bool
 }
 
 type askedKey struct{}

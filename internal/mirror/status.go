@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // mostShownKeys bounds what is shown of a Secret that is no key set.
@@ -31,6 +32,8 @@ type SourceStatus struct {
 	Staged          bool                `json:"staged"`
 	RotatedAt       *time.Time          `json:"rotatedAt"`
 	Keys            keyset.Fingerprints `json:"keys"`
+	// UID is the Secret's; "" where there is none.
+	UID types.UID `json:"-"`
 	// Stale says that the last try to read the source failed.
 	Stale bool `json:"-"`
 }
@@ -72,7 +75,7 @@ func (s Status) Well() bool {
 // it failed, "" where it did not.
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
-		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(),
+		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(), UID: s.UID(),
 		State: s.State(), Detail: s.detail, RotatedAt: lastWrite(s.secret, managed.writesData), Keys: s.set.Fingerprints(),
 	}
 	if s.owner.Term > 0 {

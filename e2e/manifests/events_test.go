@@ -1,0 +1,93 @@
+package manifests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// kubectl shows the events that the program makes with the rights that
+// manifests/sidecar gives it, and no others. `kubectl describe secret` would not:
+// it shows no events of any Secret.
+func TestKubectlShowsEvents(t *testing.T) {
+	ctx := within(t, shortBuild)
+	lab := shared.Cluster("lab")
+	apply(ctx, t, lab, render(t, sidecarDir)...)
+	if _, err := lab.Put(ctx, namespace, shared.Keys.NewRepository(8, 7)); err != nil {
+		t.Fatal(err)
+	}
+	program, err := shared.Program(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := shared.Namespace(ctx, "described")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := lab.Kubeconfig(ctx, testenv.Access{Namespace: elsewhere, Role: testenv.RemoteRole})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clusters, home := t.TempDir(), t.TempDir()
+	if err := testenv.WriteFile(clusters, "dfw.yaml", kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	operator := newWorkstation(t, program.Path, "lab")
+	operator.shell(ctx, t, "fernetcast --context lab --clusters "+clusters+" promote lab --yes --force")
+
+	sidecar, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range sidecar.AuthInfos {
+		sidecar.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token(ctx, t, lab, "keystone-api")}
+	}
+	if err := clientcmd.WriteToFile(*sidecar, filepath.Join(home, "kubeconfig")); err != nil {
+		t.Fatal(err)
+	}
+	run, err := program.Start("run", "--listen", "", "--kubeconfig", filepath.Join(home, "kubeconfig"), "--clusters", clusters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Kill()
+	shows := func(text string) {
+		t.Helper()
+		if err := until(ctx, func(ctx context.Context) error {
+			said := operator.shell(ctx, t, "kubectl --context lab -n "+namespace+" events --for secret/"+testenv.SecretName)
+			if !strings.Contains(strings.Join(strings.Fields(said), " "), text) {
+				return fmt.Errorf("kubectl does not show %q:\n%s", text, said)
+			}
+			return nil
+		}); err != nil {
+			t.Fatalf("%v\n%s", err, run.Stderr.Tail(20))
+		}
+	}
+	// It knows the remote by then.
+	if err := until(ctx, func(context.Context) error {
+		if !strings.Contains(run.Stderr.String(), "remote is Synced") {
+			return errors.New("the remote is not synced")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Delete(ctx, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	shows("Warning DriftRepaired Secret/keystone-fernet-keys dfw: it has no such Secret; the source's keys were put back")
+	if _, err := lab.Rotate(ctx, namespace, 7); err != nil {
+		t.Fatal(err)
+	}
+	shows("Normal KeysPushed Secret/keystone-fernet-keys the keys with primary 9 are in 1 of 1 remotes")
+	if leaks := shared.Keys.Leaks(run.Stderr.String()); len(leaks) > 0 {
+		t.Errorf("a key is shown: %v", leaks)
+	}
+}

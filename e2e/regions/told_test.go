@@ -1,0 +1,114 @@
+package regions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// events lists the events about the main's Secret.
+func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
+	list, err := w.Home.Client().EventsV1().Events(w.ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// told returns the notes of the events of a reason.
+func (w *world) told(ctx context.Context, reason string) ([]string, error) {
+	events, err := w.events(ctx)
+	var notes []string
+	for _, e := range events {
+		if e.Reason == reason {
+			notes = append(notes, e.Note)
+		}
+	}
+	return notes, err
+}
+
+// tells waits until so many events of a reason hold a text, and fails where there are more.
+func (w *world) tells(n int, reason, text string) {
+	w.Helper()
+	w.until(soon, func(ctx context.Context) error {
+		notes, err := w.told(ctx, reason)
+		if err != nil {
+			return err
+		}
+		notes = slices.DeleteFunc(notes, func(note string) bool { return !strings.Contains(note, text) })
+		if len(notes) != n {
+			return fmt.Errorf("%d events %s say %q: %q; want %d", len(notes), reason, text, notes, n)
+		}
+		return nil
+	})
+}
+
+// noLeaksElsewhere looks for keys in a run's metrics, and in the events about the
+// main's Secret. Whoever does not answer any more shows none.
+func (r *replica) noLeaksElsewhere() {
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	if text, err := testenv.Get(ctx, "http://"+r.address+"/metrics"); err == nil {
+		r.w.noLeaks(string(text))
+	}
+	if !r.w.Home.Process().Running() {
+		return
+	}
+	if events, err := r.w.events(ctx); err == nil {
+		text, err := json.Marshal(events)
+		r.w.must(err)
+		r.w.noLeaks(string(text))
+	}
+}
+
+// What happens is told in events about the main's Secret, by the sidecar's own
+// rights: by the replica that wrote, once where all see it, and of a rotation in
+// one event for all remotes.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keys()
+	if _, err := shared.Cluster("iad").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3)); err != nil {
+		t.Fatal(err)
+	}
+	w.join("dfw", "iad")
+	w.joinAs("ord", testenv.Access{Role: testenv.NoRole})
+	w.promote() // pushes to dfw and iad as a command does, which makes no events
+	first, second := w.run(), w.run()
+	first.shows("ord", "Denied", "")
+	w.tells(1, "Denied", "ord: 403")
+
+	w.rotate()
+	w.tells(1, "KeysPushed", "primary 9 are in 2 of 3 remotes; not in ord (Denied)")
+
+	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+	w.tells(1, "DriftRepaired", "dfw: it has no such Secret")
+
+	w.must(os.Remove(filepath.Join(w.Clusters, "iad.yaml")))
+	first.forgets("iad")
+	second.forgets("iad")
+	w.must(shared.Cluster("iad").Delete(w.ctx, w.ns))
+	w.join("iad")
+	w.tells(1, "Adopted", "iad: it had no such Secret")
+
+	w.must(w.Home.Delete(w.ctx, w.ns))
+	w.tells(1, "Held", "source: the Secret does not exist")
+
+	events, err := w.events(w.ctx)
+	w.must(err)
+	for _, e := range events {
+		about := e.Regarding
+		if about.Kind != "Secret" || about.Name != testenv.SecretName || about.Namespace != w.ns || e.ReportingController != "fernetcast" {
+			t.Errorf("event %s is about %+v, by %s", e.Reason, about, e.ReportingController)
+		}
+	}
+}

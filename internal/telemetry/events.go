@@ -1,0 +1,216 @@
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// eventsPerMinute bounds the events of this process, whatever happens.
+	eventsPerMinute = 20
+	// eventEvery is how often there is an event of one reason for one remote.
+	eventEvery = 10 * time.Minute
+	// eventsWaiting is how many events wait to be sent; more are dropped.
+	eventsWaiting = 100
+	// maxNote bounds an event's text, in bytes (k8s.io/api/events/v1).
+	maxNote = 1024
+	// maxInstance bounds the name of who reports, in bytes (likewise).
+	maxInstance = 128
+)
+
+// The reasons of events.
+const (
+	EventKeysPushed        = "KeysPushed"
+	EventDriftRepaired     = "DriftRepaired"
+	EventAdopted           = "Adopted"
+	EventHeld              = "Held"
+	EventContested         = "Contested"
+	EventDenied            = "Denied"
+	EventCredentialsExpire = "CredentialsExpire"
+)
+
+// Events makes Kubernetes events about the source Secret. Nothing waits for them,
+// and an event that cannot be made is lost. Pushed and StateChanged may be called
+// concurrently, before and while Run runs.
+//
+// They are created directly: client-go's recorder would count those of different
+// remotes as one series. All replicas give an event of the same thing the same
+// name, so the API server takes one of them.
+type Events struct {
+	opts    EventsOptions
+	waiting chan event
+	rotated chan string // the versions that this replica has pushed
+
+	limiter *rate.Limiter // Run's, as is trouble
+	trouble string        // why the last event could not be made; "" where it was
+
+	mu   sync.Mutex
+	told map[string]time.Time // until when there is no other one like it
+}
+
+// EventsOptions are an [Events]'. All are needed.
+type EventsOptions struct {
+	// Status tells of source and remotes.
+	Status func() mirror.Status
+	// Create sends an event to the source's cluster.
+	Create func(ctx context.Context, namespace string, e *eventsv1.Event) error
+	// Instance names this replica.
+	Instance string
+	Log      *slog.Logger
+}
+
+// event is one that is to be made.
+type event struct {
+	reason  string
+	remote  string // "" where it is about the source, or about all of them
+	version string // of a rotation, and whose event it is; else ""
+	note    string
+	warning bool
+	every   time.Duration // 0: eventEvery
+}
+
+// NewEvents makes one that sends nothing before Run.
+func NewEvents(opts EventsOptions) *Events {
+	opts.Instance = opts.Instance[:min(len(opts.Instance), maxInstance)]
+	return &Events{
+		opts: opts, waiting: make(chan event, eventsWaiting), rotated: make(chan string, eventsWaiting),
+		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsPerMinute), eventsPerMinute), told: map[string]time.Time{},
+	}
+}
+
+// Pushed tells of a write: of a drift that it repaired, or a region that it
+// joined. A rotation is told of once for all remotes.
+func (e *Events) Pushed(remote string, p mirror.Push) {
+	d := p.Decision
+	switch {
+	case p.Repair:
+		e.add(event{reason: EventDriftRepaired, remote: remote, note: d.Detail + "; the source's keys were put back", warning: true})
+	case d.Reason == mirror.ReasonAbsent:
+		e.add(event{reason: EventAdopted, remote: remote, note: "it had no such Secret and has the source's keys now"})
+	case d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonSuperseded:
+		e.add(event{reason: EventAdopted, remote: remote, note: d.Detail + "; its keys were replaced by the source's", warning: true})
+	case p.Lag > 0:
+		select {
+		case e.rotated <- d.Secret.Annotations[mirror.StampVersion]:
+		default:
+		}
+	}
+}
+
+// StateChanged tells of a remote that needs a person.
+func (e *Events) StateChanged(remote string, d mirror.Decision) {
+	reasons := map[mirror.State]string{mirror.StateHeld: EventHeld, mirror.StateContested: EventContested, mirror.StateDenied: EventDenied}
+	reason, ok := reasons[d.State]
+	if !ok {
+		return
+	}
+	switch d.Reason {
+	case mirror.ReasonSourceAbsent, mirror.ReasonSourceRefused, mirror.ReasonNotPromoted: // all remotes are held for it
+		remote = ""
+	}
+	e.add(event{reason: reason, remote: remote, note: d.Detail, warning: true})
+}
+
+// add hands an event to Run, unless there was one like it within its interval.
+func (e *Events) add(ev event) {
+	ev.every = cmp.Or(ev.every, eventEvery)
+	like, now := ev.reason+"/"+ev.remote+"/"+ev.version, time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now.Before(e.told[like]) {
+		return
+	}
+	select {
+	case e.waiting <- ev:
+		e.told[like] = now.Add(ev.every)
+	default: // too many wait
+	}
+}
+
+// Run sends events until ctx is done.
+func (e *Events) Run(ctx context.Context) {
+	minutes := time.NewTicker(time.Minute)
+	defer minutes.Stop()
+	var pushed rotation
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev := <-e.waiting:
+			e.send(ctx, ev)
+		case version := <-e.rotated:
+			pushed = pushed.with(version, time.Now())
+		case <-pushed.next():
+			if ev, done := pushed.event(e.opts.Status(), time.Now()); done {
+				pushed.at = time.Time{}
+				ev.version += "/" + e.opts.Instance // each replica that pushes it tells of it
+				e.add(ev)
+			}
+		case <-minutes.C:
+			e.forget()
+			e.credentials()
+		}
+	}
+}
+
+// forget forgets what was told so long ago that it may be told again.
+func (e *Events) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.told, func(_ string, until time.Time) bool { return time.Now().After(until) })
+}
+
+// send makes an event, unless there were too many.
+func (e *Events) send(ctx context.Context, ev event) {
+	now := time.Now()
+	if !e.limiter.AllowN(now, 1) {
+		return
+	}
+	src := e.opts.Status().Source
+	err := e.opts.Create(ctx, src.Namespace, ev.object(src, e.opts.Instance, now))
+	if apierrors.IsAlreadyExists(err) { // another replica was first
+		err = nil
+	}
+	trouble := ""
+	if err != nil && !errors.Is(err, context.Canceled) {
+		trouble = mirror.Explain(err)
+	}
+	if trouble != "" && trouble != e.trouble {
+		e.opts.Log.Warn("events about the source cannot be made; keys are pushed all the same", "error", trouble)
+	}
+	e.trouble = trouble
+}
+
+// object is the event as Kubernetes has it. Its name is the same for all replicas
+// within an interval.
+func (ev event) object(src mirror.SourceStatus, instance string, now time.Time) *eventsv1.Event {
+	hash := sha256.Sum256(fmt.Appendln(nil, src.UID, ev.reason, ev.remote, ev.version, now.UnixNano()/int64(ev.every)))
+	kind, note := corev1.EventTypeNormal, ev.note
+	if ev.warning {
+		kind = corev1.EventTypeWarning
+	}
+	if ev.remote != "" {
+		note = ev.remote + ": " + note
+	}
+	return &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: src.Secret + "." + hex.EncodeToString(hash[:8]), Namespace: src.Namespace},
+		EventTime:  metav1.NewMicroTime(now), ReportingController: "fernetcast", ReportingInstance: instance,
+		Action: "Push", Reason: ev.reason, Type: kind, Note: cut(note),
+		Regarding: corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: src.Namespace, Name: src.Secret, UID: src.UID},
+	}
+}

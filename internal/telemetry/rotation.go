@@ -1,0 +1,102 @@
+package telemetry
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+const (
+	// arrival is how long the remotes that can be reached have for a rotation,
+	// before it is told of without those that lack it.
+	arrival = 10 * time.Second
+	// arrivalLook is how often they are looked at meanwhile.
+	arrivalLook = 250 * time.Millisecond
+	// mostNamed is how many remotes that lack a rotation are named.
+	mostNamed = 5
+	// expiresSoon is how long before the end of credentials it is told of, once a day.
+	expiresSoon, expiryEvery = 14 * 24 * time.Hour, 24 * time.Hour
+)
+
+// rotation is one that is on its way to the remotes. at is when this replica has
+// first pushed it; zero where none is on its way.
+type rotation struct {
+	version string
+	at      time.Time
+}
+
+// with follows a push of that version.
+func (r rotation) with(version string, now time.Time) rotation {
+	if r.version == version {
+		return r
+	}
+	return rotation{version, now}
+}
+
+// next tells when to look at the remotes; never while none is on its way.
+func (r rotation) next() <-chan time.Time {
+	if r.at.IsZero() {
+		return nil
+	}
+	return time.After(arrivalLook)
+}
+
+// event tells who has the rotation, once no remote that can be reached lacks it,
+// or after so long.
+func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
+	has, under := 0, 0
+	var lacking []string
+	for _, remote := range st.Remotes {
+		switch remote.State {
+		case mirror.StateSynced:
+			has++
+		case mirror.StateSelf, mirror.StateStandby:
+		case mirror.StateBehind, mirror.StatePending:
+			under++
+			fallthrough
+		default:
+			lacking = append(lacking, fmt.Sprintf("%s (%s)", remote.Name, remote.State))
+		}
+	}
+	if st.Source.Primary == nil || under > 0 && now.Sub(r.at) < arrival {
+		return event{}, false
+	}
+	note := fmt.Sprintf("the keys with primary %d are in %d of %d remotes", *st.Source.Primary, has, has+len(lacking))
+	if len(lacking) > 0 {
+		note += "; not in " + strings.Join(lacking[:min(len(lacking), mostNamed)], ", ")
+	}
+	if more := len(lacking) - mostNamed; more > 0 {
+		note += fmt.Sprintf(" and %d more", more)
+	}
+	return event{reason: EventKeysPushed, version: r.version, note: note, warning: len(lacking) > 0}, true
+}
+
+// credentials tells of those that expire soon, or have.
+func (e *Events) credentials() {
+	for _, r := range e.opts.Status().Remotes {
+		if r.CredentialsExpire == nil || time.Until(*r.CredentialsExpire) > expiresSoon {
+			continue
+		}
+		note := "its credentials have expired; renew the token or the certificate in its kubeconfig"
+		if left := time.Until(*r.CredentialsExpire); left > 0 {
+			note = "its credentials expire in " + duration.HumanDuration(left) + "; renew the token or the certificate in its kubeconfig"
+		}
+		e.add(event{reason: EventCredentialsExpire, remote: r.Name, note: note, warning: true, every: expiryEvery})
+	}
+}
+
+// cut bounds a note.
+func cut(note string) string {
+	if len(note) <= maxNote {
+		return note
+	}
+	end := maxNote - len("…")
+	for !utf8.RuneStart(note[end]) {
+		end--
+	}
+	return note[:end] + "…"
+}
