@@ -1,0 +1,126 @@
+package monitoring
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// readRules reads the plain rules, in the operator's types: a field that those do not
+// have is an error.
+func readRules(t *testing.T) monitoringv1.PrometheusRuleSpec {
+	t.Helper()
+	text, err := os.ReadFile(plainRules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules monitoringv1.PrometheusRuleSpec
+	if err := yaml.UnmarshalStrict(text, &rules); err != nil {
+		t.Fatalf("reading %s: %v", plainRules, err)
+	}
+	return rules
+}
+
+// alerts are the rules that may wake somebody.
+func alerts(t *testing.T) []monitoringv1.Rule {
+	t.Helper()
+	var found []monitoringv1.Rule
+	for _, group := range readRules(t).Groups {
+		for _, rule := range group.Rules {
+			if rule.Alert != "" {
+				found = append(found, rule)
+			}
+		}
+	}
+	if len(found) == 0 {
+		t.Fatalf("%s has no alert", plainRules)
+	}
+	return found
+}
+
+func TestPromtoolTakesTheRules(t *testing.T) {
+	promtool(t, "check", "rules", plainRules)
+}
+
+// What each alert does minute by minute stands in testdata.
+func TestAlertsFireAndStaySilent(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no tests of the rules: %v", err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			promtool(t, "test", "rules", file)
+		})
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	for _, alert := range alerts(t) {
+		name := "alertname: " + alert.Alert
+		if !strings.Contains(all.String(), name+"\n        exp_alerts:\n") || !strings.Contains(all.String(), name+", exp_alerts: []") {
+			t.Errorf("%s is not seen both to fire and to stay silent", alert.Alert)
+		}
+	}
+}
+
+// Who is woken, and what is read then.
+func TestAlertsAreWhole(t *testing.T) {
+	severities := map[string]string{}
+	for _, alert := range alerts(t) {
+		severities[alert.Alert] = alert.Labels["severity"]
+		for _, annotation := range []string{"summary", "description", "runbook_url"} {
+			if alert.Annotations[annotation] == "" {
+				t.Errorf("%s has no %s", alert.Alert, annotation)
+			}
+		}
+	}
+	want := map[string]string{
+		"FernetcastRegionNotSynced":     "warning",
+		"FernetcastRegionRefusesTokens": "critical",
+		"FernetcastNobodyPushes":        "critical",
+		"FernetcastSourceUnusable":      "critical",
+		"FernetcastCredentialsExpire":   "warning",
+		"FernetcastRegionRotatesItself": "warning",
+		"FernetcastKeysGrowOld":         "warning",
+	}
+	if diff := cmp.Diff(want, severities); diff != "" {
+		t.Errorf("severities (-want +have):\n%s", diff)
+	}
+}
+
+// The operator's rules are the plain ones, comments and all.
+func TestOperatorHasThePlainRules(t *testing.T) {
+	var groups monitoringv1.PrometheusRuleSpec
+	for _, rule := range prometheusRules(t, monitoringDir) {
+		groups.Groups = append(groups.Groups, rule.Spec.Groups...)
+	}
+	if diff := cmp.Diff(readRules(t), groups); diff != "" {
+		t.Errorf("prometheusrule.yaml is not rules.yaml (-plain +operator's):\n%s", diff)
+	}
+	comments := func(path string) (found []string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rules, _ := strings.Cut(string(text), "groups:\n")
+		for line := range strings.Lines(rules) {
+			if comment, ok := strings.CutPrefix(strings.TrimSpace(line), "#"); ok {
+				found = append(found, comment)
+			}
+		}
+		return found
+	}
+	if diff := cmp.Diff(comments(plainRules), comments(monitoringDir+"/prometheusrule.yaml")); diff != "" {
+		t.Errorf("the comments of prometheusrule.yaml are not those of rules.yaml (-plain +operator's):\n%s", diff)
+	}
+}
