@@ -1,0 +1,128 @@
+package monitoring
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+const runbook = "docs/operations.md"
+
+// chapters are the runbook's headings of one level, as the anchors that GitHub makes of
+// them, with the text below each.
+func chapters(t *testing.T, level string) map[string]string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(repository, runbook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	anchor, fenced := "", false
+	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "```") {
+			fenced = !fenced
+		}
+		hashes, heading, _ := strings.Cut(line, " ")
+		isHeading := !fenced && strings.Trim(hashes, "#") == "" && hashes != ""
+		switch {
+		case isHeading && hashes == level:
+			kept := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+			anchor = strings.ReplaceAll(kept, " ", "-")
+		case isHeading && len(hashes) < len(level):
+			anchor = ""
+		case anchor != "":
+			found[anchor] += line
+		}
+	}
+	return found
+}
+
+// Each alert leads to an answer, and no answer is left of an alert that is gone.
+func TestRunbookAnswersEachAlert(t *testing.T) {
+	answers := chapters(t, "###")
+	for _, alert := range alerts(t) {
+		anchor := strings.ToLower(alert.Alert)
+		if want := "https://github.com/fernetcast/fernetcast/blob/main/" + runbook + "#" + anchor; alert.Annotations["runbook_url"] != want {
+			t.Errorf("%s leads to %s, not to %s", alert.Alert, alert.Annotations["runbook_url"], want)
+		}
+		parts := regexp.MustCompile(`(?m)^\*\*(\w+)\.\*\* \S`).FindAllStringSubmatch(answers[anchor], -1)
+		var names []string
+		for _, part := range parts {
+			names = append(names, part[1])
+		}
+		if diff := cmp.Diff([]string{"Meaning", "Impact", "Look", "Do"}, names); diff != "" {
+			t.Errorf("%s has other parts than it should (-want +have):\n%s", anchor, diff)
+		}
+		delete(answers, anchor)
+	}
+	for anchor := range answers {
+		if strings.HasPrefix(anchor, "fernetcast") {
+			t.Errorf("#%s is no alert", anchor)
+		}
+	}
+}
+
+// The links inside the runbook lead somewhere.
+func TestRunbookLinksLeadSomewhere(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(repository, runbook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, third := chapters(t, "##"), chapters(t, "###")
+	links := regexp.MustCompile(`\]\(#([^)]+)\)`).FindAllStringSubmatch(string(page), -1)
+	if len(links) == 0 {
+		t.Errorf("%s has no links", runbook)
+	}
+	for _, link := range links {
+		if second[link[1]]+third[link[1]] == "" {
+			t.Errorf("%s has a link to #%s, which is not there", runbook, link[1])
+		}
+	}
+}
+
+// Prometheus takes the configuration for one without an operator, which finds the
+// containers by the port that the PodMonitors name. Debian's Prometheus cannot discover pods,
+// so that part is compared, and the rest is given to promtool.
+func TestPrometheusTakesTheScrapeConfig(t *testing.T) {
+	chapter := chapters(t, "##")["monitoring-in-five-minutes"]
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(chapter, -1)
+	if len(blocks) != 1 {
+		t.Fatalf("there are %d configurations, want 1", len(blocks))
+	}
+	var config struct {
+		ScrapeConfigs []map[string]any `json:"scrape_configs"`
+		RuleFiles     []string         `json:"rule_files"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(blocks[0][1]), &config); err != nil || len(config.ScrapeConfigs) != 1 {
+		t.Fatalf("%v in\n%s", err, blocks[0][1])
+	}
+	scrape := config.ScrapeConfigs[0]
+	pods := []any{map[string]any{"role": "pod", "namespaces": map[string]any{"names": []any{"openstack"}}}}
+	if diff := cmp.Diff(pods, scrape["kubernetes_sd_configs"]); diff != "" {
+		t.Errorf("the pods are found elsewhere (-want +have):\n%s", diff)
+	}
+	delete(scrape, "kubernetes_sd_configs")
+	for _, monitor := range podMonitors(t, monitoringDir) {
+		for _, endpoint := range monitor.Spec.PodMetricsEndpoints {
+			keep := map[string]any{
+				"source_labels": []any{"__meta_kubernetes_pod_container_port_name"}, "regex": *endpoint.Port, "action": "keep",
+			}
+			if diff := cmp.Diff(keep, scrape["relabel_configs"].([]any)[0]); diff != "" {
+				t.Errorf("what %s scrapes is not kept (-want +have):\n%s", monitor.Name, diff)
+			}
+		}
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir+"/fernetcast", os.DirFS(monitoringDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/prometheus.yaml", []byte(marshal(t, config)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "check", "config", dir+"/prometheus.yaml")
+}
