@@ -114,7 +114,7 @@ func (r *record) setStatus(log *slog.Logger, d mirror.Decision, refused error) (
 	if !d.State.Well() {
 		level = slog.LevelWarn
 	}
-	log.Log(context.Background(), level, "remote is "+string(d.State), "reason", string(d.Reason), "detail", d.Detail)
+	log.Log(context.Background(), level, "remote is "+string(d.State), "state", string(d.State), "reason", string(d.Reason), "detail", d.Detail)
 	return d.State != last.State
 }
 

@@ -48,7 +48,7 @@ func (s Server) Run(ctx context.Context) {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := s.serve(ctx); err != nil && err.Error() != trouble {
 			trouble = err.Error()
-			s.Log.Warn("health and status are not served; trying again", "address", s.Address, "error", err)
+			s.Log.Warn("health, status and metrics are not served; trying again", "address", s.Address, "error", err)
 		}
 	}, cmp.Or(s.retry, listenRetry))
 }
@@ -58,7 +58,7 @@ func (s Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Log.Info("serving health and status", "address", listener.Addr().String())
+	s.Log.Info("serving health, status and metrics", "address", listener.Addr().String())
 	return s.serveOn(ctx, listener)
 }
 
