@@ -43,7 +43,7 @@ func TestBadUsage(t *testing.T) {
 		{"run --clusters secret/fernetcast-clusters", "directory"},
 		{"status --clusters secret/", "Secret"},
 		{"status --clusters secret/A_b", "Secret"},
-		{"status --output yaml", "yaml"},
+		{"status --output xml", "xml"},
 		{"status --namespace Open_Stack", "--namespace"},
 		{"status --secret Keys!", "--secret"},
 		{"status --request-timeout 0s", "--request-timeout"},

@@ -89,8 +89,8 @@ func TestNothingForTerminals(t *testing.T) {
 	}
 	table := w.exits(1, "status")
 	w.printable("the table", table)
-	if lines := strings.Count(table, "\n"); lines != 2+len(servers) {
-		t.Errorf("the table has %d lines, not %d:\n%q", lines, 2+len(servers), table)
+	if lines := strings.Count(table, "\n"); lines != 3+len(servers) {
+		t.Errorf("the table has %d lines, not %d:\n%q", lines, 3+len(servers), table)
 	}
 	w.printable("JSON", w.exits(1, "status", "-o", "json"))
 	w.printable("push", w.exits(1, "push", "--log-format", "text", "--log-level", "debug"))

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -77,7 +75,7 @@ func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	var log *slog.Logger
 	switch {
 	case o.logFormat == "text" || o.logFormat == "auto" && terminal:
-		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !terminal, ReplaceAttr: tidy}))
+		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !screenOf(w).coloured, ReplaceAttr: tidy}))
 	case o.logFormat == "json" || o.logFormat == "auto":
 		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: tidy}))
 	default:
@@ -102,19 +100,4 @@ func tidy(_ []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(mirror.Printable(value))
 	}
 	return a
-}
-
-// isTerminal says whether a person is at the other end: a character device,
-// but not the null one.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	if err != nil || info.Mode()&fs.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(info, null)
 }

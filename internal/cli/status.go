@@ -1,57 +1,55 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/yaml"
 )
 
 // watchEvery is how often status --watch and wait look.
 const watchEvery = 2 * time.Second
 
-// clearScreen puts the cursor at the top and clears what is below it.
-const clearScreen = "\x1b[H\x1b[2J"
-
 func newStatus(o *options) *cobra.Command {
 	var output string
-	var watch bool
+	var watch, onlyUnwell bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Read the source and every remote, and compare",
 		Long: `Reads the source and every remote live and compares them, whether or not run is
 up. It changes nothing.
 
+The table has those first that are not well, and sums up all in its last line.
 BEHIND is how many rotations a remote is behind: at 1 the next rotation breaks
 the main's new tokens there, at 2 they are broken; "?" where the source's keys do
-not continue the remote's.`,
+not continue the remote's. Credentials are named where they expire within 30 days.
+
+On a terminal the states are coloured, unless NO_COLOR is set or TERM is dumb, and
+what does not fit the width is left out or cut with "…": -o wide has it all. Into a
+pipe nothing is cut. The exit code and the last line count all remotes, also with
+--only-unwell.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return fmt.Errorf("--output %q: it has to be table or json", output)
+			out := cmd.OutOrStdout()
+			show, known := map[string]func(mirror.Status) error{
+				"table": showTable(out, table{onlyUnwell: onlyUnwell}, watch),
+				"wide":  showTable(out, table{onlyUnwell: onlyUnwell, wide: true}, watch),
+				"json":  showDocument(out, jsonText(watch), onlyUnwell),
+				"yaml":  showDocument(out, yamlText(watch), onlyUnwell),
+			}[output]
+			if !known {
+				return fmt.Errorf("--output %q: it has to be table, wide, json or yaml", output)
 			}
 			s, err := o.open(cmd)
 			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			show := func(st mirror.Status) error {
-				terminal := isTerminal(out)
-				if output == "json" {
-					return printJSON(out, st, watch)
-				}
-				if watch && terminal {
-					fmt.Fprint(out, clearScreen)
-				}
-				err := printTable(out, st)
-				if watch && !terminal {
-					fmt.Fprintln(out)
-				}
 				return err
 			}
 			if watch {
@@ -60,7 +58,8 @@ not continue the remote's.`,
 			return show(s.status(s.look(cmd.Context(), s.set.Names())))
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or yaml")
+	cmd.Flags().BoolVar(&onlyUnwell, "only-unwell", false, "show only the remotes that are not well")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again every 2 s: redraw on a terminal, append elsewhere")
 	return cmd
 }
@@ -89,15 +88,65 @@ func verdict(st mirror.Status) error {
 	return exitError{}
 }
 
-// printJSON prints the document, in a line where it is one of a stream, and
-// returns the verdict.
-func printJSON(out io.Writer, st mirror.Status, stream bool) error {
-	encoder := json.NewEncoder(out)
-	if !stream {
-		encoder.SetIndent("", "  ")
+// unwell are the remotes that are not well.
+func unwell(remotes []mirror.RemoteStatus) []mirror.RemoteStatus {
+	return slices.DeleteFunc(slices.Clone(remotes), func(r mirror.RemoteStatus) bool { return r.State.Well() })
+}
+
+// showTable returns what prints one table, or with watch one of many: over the one
+// before where the cursor can be moved, else with an empty line after each.
+func showTable(out io.Writer, t table, watch bool) func(mirror.Status) error {
+	first := true
+	return func(st mirror.Status) error {
+		t.screen = screenOf(out) // its size may be another than before
+		if t.fits = watch && t.redraws; t.fits {
+			text := t.frame(t.lines(st), first)
+			first = false
+			return printed(out, text, st)
+		}
+		text := t.text(st)
+		if watch {
+			text += "\n"
+		}
+		return printed(out, text, st)
 	}
-	if err := encoder.Encode(st); err != nil {
-		return exitError{fmt.Errorf("writing the status: %w", err)}
+}
+
+// showDocument returns what prints the document; onlyUnwell leaves the remotes out
+// that are well.
+func showDocument(out io.Writer, encode func(mirror.Status) ([]byte, error), onlyUnwell bool) func(mirror.Status) error {
+	return func(st mirror.Status) error {
+		if onlyUnwell {
+			st.Remotes = unwell(st.Remotes)
+		}
+		text, err := encode(st)
+		if err != nil {
+			return exitError{fmt.Errorf("encoding the status: %w", err)}
+		}
+		return printed(out, string(text), st)
 	}
-	return verdict(st)
+}
+
+// jsonText encodes a document, in one line where it is one of a stream.
+func jsonText(stream bool) func(mirror.Status) ([]byte, error) {
+	return func(st mirror.Status) ([]byte, error) {
+		var text bytes.Buffer
+		encoder := json.NewEncoder(&text)
+		if !stream {
+			encoder.SetIndent("", "  ")
+		}
+		err := encoder.Encode(st)
+		return text.Bytes(), err
+	}
+}
+
+// yamlText encodes a document, with a line that begins it where it is one of a stream.
+func yamlText(stream bool) func(mirror.Status) ([]byte, error) {
+	return func(st mirror.Status) ([]byte, error) {
+		text, err := yaml.Marshal(st)
+		if stream {
+			text = append([]byte("---\n"), text...)
+		}
+		return text, err
+	}
 }

@@ -1,10 +1,10 @@
 package cli
 
 import (
-	"bytes"
-	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -12,55 +12,113 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-func TestTable(t *testing.T) {
-	ago := func(d time.Duration) *time.Time { return ptr.To(time.Now().Add(-d)) }
-	keys := keyset.Fingerprints{0: "99aa00bb", 7: "77777777", 8: "1f2e3d4c"}
-	st := mirror.Status{
-		Source: mirror.SourceStatus{
-			Region: "sjc", Term: ptr.To(1), Namespace: "openstack", Secret: "keystone-fernet-keys", State: mirror.SourceMain,
-			Primary: ptr.To(8), Staged: true, RotatedAt: ago(4*time.Hour + 12*time.Minute), Keys: keys,
-		},
-		Remotes: []mirror.RemoteStatus{
-			{Name: "dfw", Namespace: "openstack", State: mirror.StateSynced, Primary: ptr.To(8), Behind: ptr.To(0), Keys: keys, LastPushed: ago(4*time.Hour + 12*time.Minute)},
-			{Name: "iad", Namespace: "identity", State: mirror.StateUnreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout\x1b[2J"},
-			{Name: "ord", State: mirror.StateHeld, Reason: mirror.ReasonDiscontinuous, Detail: "discontinuous: the source's keys do not continue", Primary: ptr.To(5), Keys: keyset.Fingerprints{5: "0c0c0c0c"}, LastPushed: ago(48 * time.Hour)},
-		},
-	}
-	var out bytes.Buffer
-	if err := printTable(&out, st); err == nil {
-		t.Error("two remotes are not well, and the exit code is 0")
-	}
-	const want = `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
-REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
-dfw                       Synced       8 1f2e3d4c  0       4h12m        
-iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
-ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continue
-`
-	if out.String() != want {
-		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+// in is a time from now, and before it where d is negative.
+func in(d time.Duration) *time.Time { return ptr.To(time.Now().Add(d)) }
+
+const day = 24 * time.Hour
+
+var testKeys = keyset.Fingerprints{0: "99aa00bb", 7: "77777777", 8: "1f2e3d4c"}
+
+func synced(name string) mirror.RemoteStatus {
+	return mirror.RemoteStatus{
+		Name: name, Namespace: "openstack", Server: "https://" + name + ":6443", State: mirror.StateSynced,
+		Primary: ptr.To(8), Behind: ptr.To(0), Keys: testKeys, LastPushed: in(-252 * time.Minute), CredentialsExpire: in(31 * day),
 	}
 }
 
-func TestExitCodes(t *testing.T) {
-	for args, want := range map[string]int{
-		"version": 0, "--help": 0, "run --help": 0, "help push": 0,
-		"": 2, "nonsense": 2, "version x": 2, "run x": 2, "status x": 2, "run --nonsense": 2,
-		"run --clusters secret/x": 2, "run --resync 0": 2, "run --backoff-initial 1m": 2, "run --listen 9464": 2, "run --listen :x": 2,
-		"run --log-level trace": 2, "run --log-level DEBUG-8": 2, "run --log-format xml": 2, "run --namespace A_b": 2, "run --secret -": 2,
-		"status --output xml": 2, "status --request-timeout -1s": 2, "status --kubeconfig /nowhere": 2, "status --clusters secret/": 2,
-		"promote": 2, "promote a b": 2, "promote sjc": 2, "promote --yes \n": 2,
-	} {
-		var out bytes.Buffer
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // what is taken to be good ends at once
-		if got := execute(ctx, strings.Split(args, " "), strings.NewReader(""), &out, &out); args != "" && got != want {
-			t.Errorf("%q: exit code %d, want %d\n%s", args, got, want, out.String())
-		}
-		if want == exitUsage && !strings.Contains(out.String(), "fernetcast: ") {
-			t.Errorf("%q: it is not said what is wrong:\n%s", args, out.String())
-		}
+// few is a status with a remote of each kind that the table treats differently.
+func few() mirror.Status {
+	soon, past := synced("lon"), synced("nrt")
+	soon.CredentialsExpire, past.CredentialsExpire = in(12*day+time.Hour), in(-3*time.Hour)
+	past.State, past.Reason, past.Detail = mirror.StateDenied, "Unauthorized", "401 Unauthorized: renew the token or the certificate"
+	return mirror.Status{
+		Source: mirror.SourceStatus{
+			Region: "sjc", Term: ptr.To(1), Namespace: "openstack", Secret: "keystone-fernet-keys", State: mirror.SourceMain,
+			Primary: ptr.To(8), Staged: true, RotatedAt: in(-252 * time.Minute), Keys: testKeys,
+		},
+		Remotes: []mirror.RemoteStatus{
+			synced("dfw"),
+			{Name: "iad", Namespace: "identity", State: mirror.StateUnreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout\x1b[2J"},
+			synced("iah"), soon, past,
+			{Name: "ord", State: mirror.StateHeld, Reason: mirror.ReasonDiscontinuous, Primary: ptr.To(5), Keys: keyset.Fingerprints{5: "0c0c0c0c"}, LastPushed: in(-48 * time.Hour),
+				Detail: "discontinuous: the source's keys do not continue the ones ord has (primary 5, now 8); nothing was changed; to push anyway: fernetcast push ord --force"},
+			{Name: "syd", State: mirror.StateBehind, Reason: mirror.ReasonRotated, Primary: ptr.To(7), Behind: ptr.To(1), Keys: testKeys, Detail: "1 generation behind"},
+		},
 	}
-	if got := execute(t.Context(), nil, nil, &bytes.Buffer{}, &bytes.Buffer{}); got != exitUsage {
-		t.Errorf("without a command: exit code %d", got)
+}
+
+// fleet is a status with n remotes, of which every hundredth is Unreachable and one Behind.
+func fleet(n int) mirror.Status {
+	st := few()
+	st.Remotes = nil
+	for i := range n {
+		r := synced(fmt.Sprintf("region-%04d", i))
+		if i%100 == 50 {
+			r.State, r.Detail = mirror.StateUnreachable, "dial tcp 10.0.0.9:6443: i/o timeout"
+		}
+		st.Remotes = append(st.Remotes, r)
 	}
+	st.Remotes[1].State, st.Remotes[1].Behind = mirror.StateBehind, ptr.To(1)
+	return st
+}
+
+// prints fails the test unless the table's text is want.
+func prints(t *testing.T, table table, st mirror.Status, want string) {
+	t.Helper()
+	if got := table.text(st); got != want {
+		t.Errorf("printed\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		prints(t, table{}, few(), `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
+REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
+iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
+nrt                       Denied       8 1f2e3d4c  0       4h12m        credentials expired 3h ago; 401 Unauthorized: renew the token or the certificate
+ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continue the ones ord has (primary 5, now 8); nothing was changed; to push anyway: fernetcast push ord --force
+syd                       Behind       7 77777777  1       -            1 generation behind
+lon                       Synced       8 1f2e3d4c  0       4h12m        credentials expire in 12d
+dfw                       Synced       8 1f2e3d4c  0       4h12m
+iah                       Synced       8 1f2e3d4c  0       4h12m
+credentials: 1 expired, 1 expiring within 30 days
+3 Synced, 1 Behind, 1 Denied, 1 Held, 1 Unreachable
+`)
+	})
+}
+
+func TestTableOfTheUnwell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := few()
+		st.Remotes = st.Remotes[:3]
+		prints(t, table{onlyUnwell: true}, st, `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
+REMOTE                    STATE        PRIMARY  BEHIND  LAST PUSHED  DETAIL
+iad (namespace identity)  Unreachable  -        -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
+2 Synced, 1 Unreachable
+`)
+		st.Remotes = st.Remotes[:1]
+		prints(t, table{onlyUnwell: true}, st, `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
+1 Synced
+`)
+	})
+}
+
+func TestWideTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := few()
+		st.Remotes = st.Remotes[3:6]
+		st.Remotes[0].LastSynced, st.Remotes[1].NextTry = in(-5*time.Second), in(20*time.Second)
+		// A terminal that is too narrow for it changes nothing of it.
+		wide := table{wide: true, screen: screen{width: 90, height: 24}}
+		got := strings.Join(wide.lines(st)[2:], "\n")
+		want := `REMOTE  STATE   REASON         NAMESPACE  SERVER            PRIMARY     KEYS  BEHIND  LAST PUSHED  LAST SYNCED  NEXT TRY  EXPIRES         DETAIL
+nrt     Denied  Unauthorized   openstack  https://nrt:6443  8 1f2e3d4c  3     0       4h12m        -            in 20s    expired 3h ago  401 Unauthorized: renew the token or the certificate
+ord     Held    Discontinuous  -          -                 5 0c0c0c0c  1     ?       2d           -            -         -               ` + st.Remotes[2].Detail + `
+lon     Synced  -              openstack  https://lon:6443  8 1f2e3d4c  3     0       4h12m        5s           -         in 12d
+credentials: 1 expired, 1 expiring within 30 days
+1 Synced, 1 Denied, 1 Held`
+		if got != want {
+			t.Errorf("printed\n%s\nwant\n%s", got, want)
+		}
+	})
 }

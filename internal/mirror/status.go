@@ -68,7 +68,12 @@ func (s Status) Well() bool {
 			return false
 		}
 	}
-	return !s.Source.Stale && (s.Source.State == SourceMain || s.Source.State == SourceStandby)
+	return s.Source.Well()
+}
+
+// Well says whether the source is a main or a standby that can be read.
+func (s SourceStatus) Well() bool {
+	return !s.Stale && (s.State == SourceMain || s.State == SourceStandby)
 }
 
 // Status tells what the source is. trouble is why the last try to read

@@ -1,0 +1,314 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"unicode/utf8"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+)
+
+// terminal is one that knows what a frame sends, and fails at anything else.
+type terminal struct {
+	*testing.T
+	width, height int
+	screen        [][]rune
+	row, column   int
+	scrolled      []string
+	emptied       bool // nothing was on it for a moment
+}
+
+func (t *terminal) Write(text string) {
+	if t.screen == nil {
+		t.screen = make([][]rune, t.height)
+	}
+	for text != "" {
+		switch {
+		case strings.HasPrefix(text, home):
+			t.row, t.column = 0, 0
+			text = text[len(home):]
+		case strings.HasPrefix(text, clearToEnd):
+			// A cursor behind the last column stands on it.
+			t.screen[t.row] = t.screen[t.row][:min(len(t.screen[t.row]), t.column, t.width-1)]
+			text = text[len(clearToEnd):]
+		case strings.HasPrefix(text, clearBelow):
+			t.screen[t.row] = t.screen[t.row][:min(len(t.screen[t.row]), t.column)]
+			clear(t.screen[t.row+1:])
+			text = text[len(clearBelow):]
+		case sgr.MatchString(text):
+			text = text[len(sgr.FindString(text)):]
+		default:
+			r, size := utf8.DecodeRuneInString(text)
+			t.put(r)
+			text = text[size:]
+		}
+		t.emptied = t.emptied || strings.TrimSpace(t.String()) == ""
+	}
+}
+
+var sgr = regexp.MustCompile(`^\x1b\[(0|3[123])m`)
+
+func (t *terminal) put(r rune) {
+	if r < ' ' && r != '\n' {
+		t.Fatalf("%q is printed", r)
+	}
+	if r == '\n' || t.column == t.width {
+		t.column = 0
+		if t.row++; t.row == t.height {
+			t.row--
+			t.scrolled = append(t.scrolled, string(t.screen[0]))
+			t.screen = append(t.screen[1:], nil)
+		}
+		if r == '\n' {
+			return
+		}
+	}
+	line := t.screen[t.row]
+	for len(line) <= t.column {
+		line = append(line, ' ')
+	}
+	line[t.column] = r
+	t.screen[t.row] = line
+	t.column++
+}
+
+// String is what is on the screen, without trailing white space.
+func (t *terminal) String() string {
+	var lines []string
+	for _, line := range t.screen {
+		lines = append(lines, strings.TrimRight(string(line), " "))
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
+}
+
+// Each frame is the whole screen, whatever was there before and however long its
+// lines are, and at no moment is the screen empty. What was there before the first
+// one is scrolled away and not lost.
+func TestFrames(t *testing.T) {
+	for _, last := range []int{9, 10, 11, 20, 21} { // a line that ends at the edge, and beside it
+		term := &terminal{T: t, width: 10, height: 8}
+		s := screen{width: 10, height: 8}
+		term.Write("$ before\n")
+		for i, lines := range [][]string{
+			{strings.Repeat("x", last), "second", "third", "fourth"},
+			{strings.Repeat("y", last), "2"},
+			{"y", "", strings.Repeat("z", last)},
+		} {
+			term.emptied = false
+			term.Write(s.frame(lines, i == 0))
+			var want []string
+			for _, line := range lines {
+				for len(line) > 10 {
+					want, line = append(want, line[:10]), line[10:]
+				}
+				want = append(want, line)
+			}
+			if got := term.String(); got != strings.Join(want, "\n") {
+				t.Errorf("frame %d of width %d: the screen is\n%s\nwant\n%s", i, last, got, strings.Join(want, "\n"))
+			}
+			if term.row != len(want) || term.column != 0 {
+				t.Errorf("frame %d: the cursor is not below it", i)
+			}
+			if term.emptied && i > 0 {
+				t.Errorf("frame %d: the screen was empty for a moment", i)
+			}
+		}
+		if len(term.scrolled) == 0 || term.scrolled[0] != "$ before" {
+			t.Errorf("what was there before is lost: %q", term.scrolled)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"", 0, ""}, {"abc", 3, "abc"}, {"abc", 2, "a…"}, {"abc", 1, "…"}, {"abc", 0, ""}, {"abc", -1, ""}, {"a…c", 3, "a…c"},
+		{"寸寸寸", 6, "寸寸寸"}, {"寸寸寸", 5, "寸寸…"}, {"寸寸寸", 4, "寸…"}, {"寸寸寸", 2, "…"}, {"é", 1, "…"},
+	} {
+		if got := cut(c.text, c.width); got != c.want {
+			t.Errorf("%q in %d columns: %q, want %q", c.text, c.width, got, c.want)
+		}
+	}
+}
+
+func TestFold(t *testing.T) {
+	parts := []string{"1 Synced", red + "2 Held" + plain, "3 Denied"}
+	for width, want := range map[int][]string{
+		0:  {"1 Synced, " + parts[1] + ", 3 Denied"},
+		27: {"1 Synced, " + parts[1] + ", 3 Denied"}, // a comma would still fit
+		26: {"1 Synced, " + parts[1] + ",", indent + "3 Denied"},
+		17: {"1 Synced, " + parts[1] + ",", indent + "3 Denied"},
+		16: {"1 Synced,", indent + parts[1] + ",", indent + "3 Denied"}, // this comma would not
+	} {
+		if got := (table{screen: screen{width: width}}).fold(parts, ", "); !slices.Equal(got, want) {
+			t.Errorf("%d columns: %q, want %q", width, got, want)
+		}
+	}
+}
+
+// Whatever the screen, a table's rows fit its width, and each state can be read.
+func TestTableFitsTheWidth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := few()
+		st.Remotes[2].Detail = strings.Repeat("寸é", 40) // from elsewhere
+		for width := 40; width < 240; width += 3 {
+			lines := table{screen: screen{width: width, height: 24}}.lines(st)
+			for _, line := range lines {
+				if n := columns(line); n > width {
+					t.Errorf("width %d: %d columns: %q", width, n, line)
+				}
+			}
+			for _, r := range st.Remotes {
+				if !regexp.MustCompile(`(?m)^[a-z…() ]+ ` + string(r.State) + `\b`).MatchString(strings.Join(lines, "\n")) {
+					t.Errorf("width %d: it does not say that one is %s:\n%s", width, r.State, strings.Join(lines, "\n"))
+				}
+			}
+		}
+	})
+}
+
+func TestTableOf80Columns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := few()
+		st.Remotes[0].Name = "a-name-that-is-too-long-for-any-screen-and-of-the-1st-cell"
+		prints(t, table{screen: screen{width: 80, height: 24}}, st, `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)
+        staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
+REMOTE                        STATE        BEHIND  DETAIL
+iad (namespace identity)      Unreachable  -       dial tcp 10.0.0.9:6443: i/o …
+nrt                           Denied       0       credentials expired 3h ago; …
+ord                           Held         ?       discontinuous: the source's …
+syd                           Behind       1       1 generation behind
+lon                           Synced       0       credentials expire in 12d
+a-name-that-i…f-the-1st-cell  Synced       0
+iah                           Synced       0
+credentials: 1 expired, 1 expiring within 30 days
+3 Synced, 1 Behind, 1 Denied, 1 Held, 1 Unreachable  (more: status -o wide)
+`)
+	})
+}
+
+// Colours are of the states alone, and of a source that is not well; without them
+// all is where it is without colours.
+func TestColours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := few()
+		bare := screen{width: 80, height: 24}
+		bright := bare
+		bright.coloured = true
+		for _, wide := range []bool{false, true} {
+			got := table{screen: bright, wide: wide}.text(st)
+			if uncoloured.Replace(got) != (table{screen: bare, wide: wide}).text(st) {
+				t.Errorf("colours move something:\n%q", got)
+			}
+			for _, part := range []string{
+				"  \x1b[31mUnreachable\x1b[0m  ", "  \x1b[31mDenied\x1b[0m       ", "  \x1b[31mHeld\x1b[0m         ",
+				"  \x1b[33mBehind\x1b[0m       ", "  \x1b[32mSynced\x1b[0m       ", "\n\x1b[32m3 Synced\x1b[0m, \x1b[33m1 Behind\x1b[0m, \x1b[31m1 Denied\x1b[0m, ",
+			} {
+				if !strings.Contains(got, part) {
+					t.Errorf("it has no %q:\n%q", part, got)
+				}
+			}
+			if !strings.HasPrefix(got, "MAIN ") {
+				t.Errorf("a source that is well is coloured: %q", got)
+			}
+		}
+		st.Source = mirror.SourceStatus{Namespace: "openstack", Secret: "keystone-fernet-keys", State: mirror.SourceAbsent, Detail: "it does not exist"}
+		if got, want := (table{screen: bright}).text(st), "\x1b[31mABSENT  openstack/keystone-fernet-keys\x1b[0m\n        it does not exist\n"; !strings.HasPrefix(got, want) {
+			t.Errorf("%q does not begin with %q", got, want)
+		}
+	})
+}
+
+var andMore = regexp.MustCompile(`^… and (\d+) more(, all Synced|: 9\d\d Synced, .*)$`)
+
+// On a screen of any height the table leaves a line for the cursor, has the most
+// urgent first, accounts for every remote, and sums up last.
+func TestTableFitsTheHeight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := fleet(1000)
+		for _, wide := range []bool{false, true} {
+			for _, height := range []int{6, 7, 8, 15, 16, 17, 18, 24, 50} {
+				fitted := table{screen: screen{width: 80, height: height}, fits: true, wide: wide}
+				lines := fitted.lines(st)
+				if n := fitted.taken(lines); n > height-1 || n < height-2 && !wide {
+					t.Errorf("height %d: the table takes %d rows", height, n)
+				}
+				if last := lines[len(lines)-1]; !strings.HasPrefix(last, "989 Synced, 1 Behind, 10 Unreachable") {
+					t.Errorf("height %d: it ends with %q", height, last)
+				}
+				var unreachable, rows, more int
+				for _, line := range lines[:len(lines)-1] {
+					switch {
+					case strings.Contains(line, "Unreachable  "):
+						unreachable++
+						fallthrough
+					case strings.HasPrefix(line, "region-"):
+						rows++
+					case strings.HasPrefix(line, "… "):
+						if _, err := fmt.Sscanf(line, "… and %d more", &more); err != nil || !andMore.MatchString(line) {
+							t.Errorf("height %d: %q", height, line)
+						}
+					}
+				}
+				if rows+more != 1000 || unreachable != min(rows, 10) {
+					t.Errorf("height %d: %d rows, %d of Unreachable ones, and %d more", height, rows, unreachable, more)
+				}
+			}
+		}
+	})
+}
+
+// What could not be shown, and how it can be seen, is said where there is room.
+func TestHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		last := func(table table, st mirror.Status) string {
+			lines := table.lines(st)
+			return lines[len(lines)-1]
+		}
+		terminal := screen{width: 80, height: 24}
+		st := fleet(1000)
+		if got, want := last(table{screen: screen{width: 100, height: 24}}, st), "989 Synced, 1 Behind, 10 Unreachable  (more: status --only-unwell)"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		st.Remotes[50].Detail = strings.Repeat("long ", 20)
+		const sum = "989 Synced, 1 Behind, 10 Unreachable"
+		for _, c := range []struct {
+			table table
+			want  string
+		}{
+			{table{screen: screen{width: 120, height: 24}}, sum + "  (more: status --only-unwell -o wide)"},
+			{table{screen: terminal, onlyUnwell: true}, sum + "  (more: status -o wide)"},
+			{table{screen: terminal, fits: true}, sum + "  (more: status -o wide)"},
+			{table{screen: terminal, fits: true, wide: true}, sum},
+			{table{screen: screen{width: 55, height: 24}}, sum},
+			{table{}, sum},
+		} {
+			if got := last(c.table, st); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		}
+	})
+}
+
+// What is no terminal has no colours and no width, whatever the environment says.
+func TestScreenOfAPipe(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, out := range []any{&bytes.Buffer{}, null, nil} {
+		if got := screenOf(out); got != (screen{}) {
+			t.Errorf("%T is taken for a terminal: %+v", out, got)
+		}
+	}
+}

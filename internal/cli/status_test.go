@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+)
+
+// Every format is the same document. A fingerprint that looks like a number in YAML
+// stays a text.
+func TestDocuments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := few()
+		st.Remotes[0].Keys = map[int]string{0: "00112233", 7: "12345e12", 8: "0x123456"}
+		st.Remotes[0].Detail = "two\nlines: \"quoted\" # and é"
+		for format, c := range map[string]struct {
+			encode func(mirror.Status) ([]byte, error)
+			decode func([]byte, any) error
+		}{
+			"json": {jsonText(false), json.Unmarshal},
+			"yaml": {yamlText(false), func(text []byte, to any) error { return yaml.UnmarshalStrict(text, to) }},
+		} {
+			text, err := c.encode(st)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, want any
+			plain, err := json.Marshal(st)
+			if err = errors.Join(err, json.Unmarshal(plain, &want), c.decode(text, &got)); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s is another document:\n%s", format, text)
+			}
+		}
+	})
+}
+
+// A stream has a document a line, or one after each "---".
+func TestStreams(t *testing.T) {
+	for name, c := range map[string]struct {
+		encode           func(mirror.Status) ([]byte, error)
+		begin, separator string
+	}{"json": {jsonText(true), `{"source":`, "\n{"}, "yaml": {yamlText(true), "---\n", "\n---\n"}} {
+		var out bytes.Buffer
+		show := showDocument(&out, c.encode, false)
+		for range 3 {
+			_ = show(few()) // the verdict
+		}
+		if text := out.String(); !strings.HasPrefix(text, c.begin) || strings.Count(text, c.separator) != 2 || !strings.HasSuffix(text, "\n") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
+// Without those that are well a document is as complete as with them, and so is the verdict.
+func TestDocumentOfTheUnwell(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*mirror.Status)
+		want   []string
+		well   bool
+	}{
+		"some": {func(*mirror.Status) {}, []string{"iad", "nrt", "ord", "syd"}, false},
+		"none": {func(st *mirror.Status) { st.Remotes = st.Remotes[:1] }, []string{}, true},
+		"source": {func(st *mirror.Status) {
+			st.Remotes, st.Source.State, st.Source.Term = st.Remotes[:1], mirror.SourceAbsent, ptr.To(2)
+		}, []string{}, false},
+	} {
+		st := few()
+		c.change(&st)
+		before := len(st.Remotes)
+		var out bytes.Buffer
+		if err := showDocument(&out, jsonText(false), true)(st); (err == nil) != c.well {
+			t.Errorf("%s: the verdict is %v", name, err)
+		}
+		var got mirror.Status
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		names := []string{}
+		for _, r := range got.Remotes {
+			names = append(names, r.Name)
+		}
+		if got.Remotes == nil || !reflect.DeepEqual(names, c.want) || got.Source.State != st.Source.State || len(st.Remotes) != before {
+			t.Errorf("%s: %s", name, out.String())
+		}
+	}
+}
+
+// Into a pipe each table of a watch stands alone, with an empty line after it and none in it.
+func TestTablesInAPipe(t *testing.T) {
+	var out bytes.Buffer
+	show := showTable(&out, table{}, true)
+	for range 2 {
+		if show(few()) == nil {
+			t.Error("some are not well, and the verdict is that they are")
+		}
+	}
+	first, second, _ := strings.Cut(out.String(), "\n\n")
+	if first+"\n\n" != second || strings.Count(first, "REMOTE ") != 1 || strings.Contains(first, "\x1b") {
+		t.Errorf("printed\n%s", out.String())
+	}
+}
