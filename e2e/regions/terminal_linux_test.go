@@ -1,0 +1,183 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	"golang.org/x/sys/unix"
+)
+
+// terminal is the other end of one that a program runs on.
+type terminal struct {
+	*world
+	master *os.File
+	cmd    *exec.Cmd
+	output *testenv.Output
+	done   chan struct{}
+}
+
+// onTerminal starts a command on a terminal of that size, as a shell does.
+func (w *world) onTerminal(columns, rows uint16, env []string, args ...string) *terminal {
+	w.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	w.must(err)
+	w.Cleanup(func() { master.Close() })
+	fd := int(master.Fd())
+	w.must(unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	w.must(err)
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	w.must(err)
+	defer slave.Close()
+
+	t := &terminal{world: w, master: master, output: &testenv.Output{}, done: make(chan struct{})}
+	t.resize(columns, rows)
+	t.cmd = exec.CommandContext(w.ctx, w.Operator.Path, slices.Concat(w.Operator.Args, args)...)
+	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = slave, slave, slave
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	t.cmd.Env = slices.Concat(os.Environ(), w.Operator.Env, []string{"TERM=xterm", "NO_COLOR="}, env)
+	w.must(t.cmd.Start())
+	go func() {
+		defer close(t.done)
+		_, _ = io.Copy(t.output, master) // an error when the program has ended
+	}()
+	w.Cleanup(func() { _ = t.cmd.Process.Kill(); <-t.done })
+	return t
+}
+
+func (t *terminal) resize(columns, rows uint16) {
+	t.Helper()
+	t.must(unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}))
+}
+
+// ends waits for the end with that exit code, and returns all that was printed.
+func (t *terminal) ends(code int) string {
+	t.Helper()
+	err := t.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || t.cmd.ProcessState.ExitCode() != code {
+		t.Errorf("%v: exit %d, %v, want %d\n%s", t.cmd.Args, t.cmd.ProcessState.ExitCode(), err, code, t.output)
+	}
+	<-t.done
+	return strings.ReplaceAll(t.output.String(), "\r\n", "\n")
+}
+
+// longest is the length of the longest line, in characters.
+func longest(text string) (n int) {
+	for line := range strings.Lines(text) {
+		n = max(n, len([]rune(strings.TrimSuffix(line, "\n"))))
+	}
+	return n
+}
+
+var sgr = regexp.MustCompile(`\x1b\[\d+m`)
+
+// crowd lets that many remotes in whose kubeconfigs are refused, beside dfw.
+func (w *world) crowd(n int) {
+	w.Helper()
+	w.keys()
+	w.join("dfw")
+	w.promote()
+	for i := range n {
+		w.must(testenv.WriteFile(w.Clusters, fmt.Sprintf("refused-%02d.yaml", i), []byte("kind: Config")))
+	}
+}
+
+// On a terminal status has colours and keeps to the width; where they are not
+// wanted, or nobody looks, it has none, and into a pipe nothing is cut.
+func TestStatusOnATerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.crowd(1)
+	w.must(testenv.WriteFile(w.Clusters, "long.yaml", w.with("iad", "user", "a-field-"+strings.Repeat("x", 40), "is set")))
+	piped := w.exits(1, "status")
+	if longest(piped) < 200 || strings.Contains(piped, "…") || strings.Contains(piped, "\x1b") {
+		t.Errorf("a pipe is taken for a terminal:\n%q", piped)
+	}
+	for _, c := range []struct {
+		columns uint16
+		env     string
+		colours bool
+	}{{80, "", true}, {60, "", true}, {80, "NO_COLOR=1", false}, {80, "TERM=dumb", false}, {400, "", true}} {
+		got := w.onTerminal(c.columns, 24, []string{c.env}, "status").ends(1)
+		w.noLeaks(got)
+		bare := sgr.ReplaceAllString(got, "")
+		if n := longest(bare); n > int(c.columns) {
+			t.Errorf("%d columns, %s: a line has %d:\n%s", c.columns, c.env, n, bare)
+		}
+		if whole := strings.Contains(bare, "client-key-data\n"); whole != (c.columns == 400) || whole == strings.Contains(bare, "…") {
+			t.Errorf("%d columns: it is not cut where it has to be, and only there:\n%s\n%s", c.columns, bare, piped)
+		}
+		coloured := strings.Contains(got, "\x1b[32mSynced\x1b[0m") && strings.Contains(got, "\x1b[31mMisconfigured\x1b[0m")
+		if coloured != c.colours || (got != bare) != c.colours {
+			t.Errorf("%d columns, %s: coloured is %v:\n%q", c.columns, c.env, coloured, got)
+		}
+	}
+	// Where the cursor cannot be moved, tables are appended.
+	dumb := w.onTerminal(80, 24, []string{"TERM=dumb"}, "status", "--watch")
+	dumb.prints("REMOTE ", 2)
+	dumb.interrupt()
+	if got := dumb.ends(1); strings.Contains(got, "\x1b") {
+		t.Errorf("a dumb terminal is sent %q", got)
+	}
+}
+
+// prints waits until the text was printed n times.
+func (t *terminal) prints(text string, n int) {
+	t.Helper()
+	t.until(soon, func(context.Context) error {
+		if printed := t.output.String(); strings.Count(printed, text) < n {
+			return fmt.Errorf("it does not print %q %d times:\n%s", text, n, printed)
+		}
+		return nil
+	})
+}
+
+// interrupt is Ctrl-C.
+func (t *terminal) interrupt() {
+	t.Helper()
+	_, err := t.master.WriteString("\x03")
+	t.must(err)
+}
+
+// A watch draws each table over the one before, in as many rows as the screen has
+// by then, and leaves the cursor below the last one.
+func TestWatchOnATerminal(t *testing.T) {
+	t.Parallel()
+	const home, below = "\x1b[H", "\x1b[J"
+	w := newWorld(t)
+	w.crowd(40)
+	term := w.onTerminal(80, 12, nil, "status", "--watch")
+	term.prints(below, 2)
+	term.resize(80, 20)
+	term.prints("… and 28 more", 1)
+	term.interrupt()
+	frames := strings.Split(term.ends(1), home)
+	w.noLeaks(frames...)
+	if strings.TrimLeft(frames[0], "\n") != "" || strings.Contains(strings.Join(frames, ""), "\x1b[2J") {
+		t.Errorf("the screen is cleared, or something else is printed: %q", frames[0])
+	}
+	if tail := frames[len(frames)-1]; !strings.HasSuffix(strings.TrimSuffix(tail, "^C"), "\n"+below) {
+		t.Errorf("the cursor is not below the table: %q", tail)
+	}
+	for i, frame := range frames[1:] {
+		lines := strings.Split(strings.TrimSuffix(sgr.ReplaceAllString(frame, ""), "^C"), "\n")
+		rows := len(lines) - 1 // clearing what is below is no line
+		if rows != 11 && (rows != 19 || i < 2) {
+			t.Errorf("frame %d has %d rows:\n%q", i, rows, frame)
+		}
+		if first, last := lines[0], lines[rows-1]; !strings.HasPrefix(first, "MAIN ") || !strings.HasPrefix(last, "1 Synced, 40 Misconfigured") {
+			t.Errorf("frame %d:\n%q", i, frame)
+		}
+	}
+}
