@@ -116,7 +116,9 @@ func (s *stage) furnish(ctx context.Context) (err error) {
 }
 
 func (s *stage) kubeconfig(ctx context.Context, c *testenv.Cluster, role testenv.Role, path string) error {
-	data, err := c.Kubeconfig(ctx, testenv.Access{Namespace: namespace, Role: role})
+	// Credentials that expire within 30 days would be named in each row of the table.
+	access := testenv.Access{Namespace: namespace, Role: role, Expires: time.Now().AddDate(1, 0, 0)}
+	data, err := c.Kubeconfig(ctx, access)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // What cannot be meant is refused before anything is done, with exit code 2, a
@@ -169,6 +171,38 @@ func TestStatusFields(t *testing.T) {
 		if behind := document["dfw"]["behind"]; behind != nil {
 			t.Errorf("behind is %v where the source does not continue the copy", behind)
 		}
+	}
+}
+
+// Each output and --only-unwell, which every output knows, and which hides nothing
+// from the last line and the exit code.
+func TestStatusOutputs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keys()
+	w.join("dfw", "iad")
+	w.promote()
+	w.says(0, []string{"\n2 Synced\n"}, "status", "--only-unwell")
+	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", []byte("kind: Config")))
+	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", []byte("kind: Config")))
+	for _, output := range []string{"table", "wide", "json", "yaml"} {
+		all, few := w.exits(1, "status", "-o", output), w.exits(1, "status", "-o", output, "--only-unwell")
+		if !strings.Contains(all, "dfw") || strings.Contains(few, "dfw") || !strings.Contains(few, "iad") || !strings.Contains(few, "ord") {
+			t.Errorf("%s shows\n%s\nand of those that are not well\n%s", output, all, few)
+		}
+		if table := output == "table" || output == "wide"; strings.HasSuffix(few, "\n1 Synced, 2 Misconfigured\n") != table {
+			t.Errorf("%s ends with another sum:\n%s", output, few)
+		}
+	}
+	address := shared.Cluster("dfw").URL
+	if wide := w.exits(1, "status", "-o", "wide"); !strings.Contains(lineOf(wide, "dfw"), "  "+address+"  ") || !strings.Contains(lineOf(wide, "dfw"), "  in 23h") {
+		t.Errorf("-o wide lacks the server or the end of the token:\n%s", wide)
+	}
+	var document, other any
+	w.must(yaml.UnmarshalStrict([]byte(w.exits(1, "status", "-o", "yaml")), &document))
+	w.must(json.Unmarshal([]byte(w.exits(1, "status", "-o", "json")), &other))
+	if !reflect.DeepEqual(document, other) {
+		t.Errorf("yaml has\n%v\njson has\n%v", document, other)
 	}
 }
 
