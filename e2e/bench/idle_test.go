@@ -33,4 +33,9 @@ func TestIdle(t *testing.T) {
 		}
 	}
 	t.Log(markdown(table))
+	if n := r.scrapes.Load(); n < 4 {
+		t.Errorf("it was scraped %d times", n)
+	} else {
+		t.Logf("%d scrapes took %s each", n, ms(time.Duration(r.scraping.Load()/n)))
+	}
 }

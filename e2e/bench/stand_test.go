@@ -8,13 +8,19 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-const mainRegion = "sjc"
+const (
+	mainRegion = "sjc"
+	// scrapeEvery is how often Prometheus reads the metrics of what is measured.
+	scrapeEvery = 15 * time.Second
+)
 
 var (
 	shared *testenv.Env
@@ -78,11 +84,14 @@ type runner struct {
 	over func()
 	// last has the slowest place of each rotation, each has all places of all.
 	last, each []time.Duration
+	// scrapes were answered, and took so many nanoseconds together.
+	scrapes, scraping atomic.Int64
 	// used is the program's processor time in its turns, servers the API servers'.
 	used, servers time.Duration
 }
 
-// ours starts the program as it ships, for a side's first n places.
+// ours starts the program as it ships, for a side's first n places. It is scraped
+// all the time, as beside a Prometheus.
 func (s *stand) ours(side *side, n int, args ...string) *runner {
 	s.Helper()
 	program, err := shipped()
@@ -90,7 +99,15 @@ func (s *stand) ours(side *side, n int, args ...string) *runner {
 	address, err := shared.Address()
 	s.must(err)
 	program = program.With("run", "--listen", address, "--namespace", side.namespace)
-	return s.start(program.With(args...), side, side.places[:n])
+	r := s.start(program.With(args...), side, side.places[:n])
+	go wait.UntilWithContext(s.ctx, func(ctx context.Context) {
+		began := time.Now()
+		if _, err := testenv.Get(ctx, "http://"+address+"/metrics"); err == nil {
+			r.scrapes.Add(1)
+			r.scraping.Add(int64(time.Since(began)))
+		}
+	}, scrapeEvery)
+	return r
 }
 
 // baseline starts the least possible in the same way.
