@@ -63,15 +63,16 @@ func floods() map[string]func(net.Conn) {
 		"header lines, then nothing": held(head + lines.String()[:4900]), // just less than is refused
 		"a body that drips":          endless(head+"Content-Length: 1000000\r\n\r\n", "x", 100*time.Millisecond),
 		"nothing at all":             held(""),
-		"the status, all the time":   askForStatus,
+		"the status, all the time":   func(conn net.Conn) { askFor(conn, "/statusz") },
+		"the metrics, all the time":  func(conn net.Conn) { askFor(conn, "/metrics") },
 	}
 }
 
-// askForStatus asks as fast as it is answered, over one connection where that stays open.
-func askForStatus(conn net.Conn) {
+// askFor asks as fast as it is answered, over one connection where that stays open.
+func askFor(conn net.Conn, path string) {
 	answers := bufio.NewReader(conn)
 	for {
-		if _, err := io.WriteString(conn, "GET /statusz HTTP/1.1\r\nHost: pod\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: pod\r\n\r\n"); err != nil {
 			return
 		}
 		answer, err := http.ReadResponse(answers, nil)
