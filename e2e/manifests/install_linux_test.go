@@ -19,13 +19,13 @@ import (
 )
 
 // workstation is an operator's: a shell with kubectl, fernetcast and a context
-// for each region.
+// for each region, by its name there.
 type workstation struct {
 	env []string
 	tmp string
 }
 
-func newWorkstation(t *testing.T, fernetcast string, regions ...string) workstation {
+func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv.Cluster) workstation {
 	t.Helper()
 	home, bin, tmp := t.TempDir(), t.TempDir(), t.TempDir()
 	self, err := os.Executable()
@@ -38,8 +38,8 @@ func newWorkstation(t *testing.T, fernetcast string, regions ...string) workstat
 		}
 	}
 	contexts := clientcmdapi.NewConfig()
-	for _, region := range regions {
-		kubeconfig, err := shared.Cluster(region).AdminKubeconfig("")
+	for region, cluster := range regions {
+		kubeconfig, err := cluster.AdminKubeconfig("")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestInstallPage(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	operator := newWorkstation(t, binary, "sjc", "dfw", "iad")
+	operator := newWorkstation(t, binary, map[string]*testenv.Cluster{"sjc": sjc, "dfw": dfw, "iad": iad})
 	said := operator.shell(ctx, t, before)
 	if left, err := os.ReadDir(operator.tmp); err != nil || len(left) > 0 {
 		t.Errorf("tokens were left on the workstation: %v, %v", left, err)

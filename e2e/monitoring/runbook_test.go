@@ -58,6 +58,10 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 		if diff := cmp.Diff([]string{"Meaning", "Impact", "Look", "Do"}, names); diff != "" {
 			t.Errorf("%s has other parts than it should (-want +have):\n%s", anchor, diff)
 		}
+		// Commands stand in blocks, where a test of the manifests finds and runs them.
+		if loose := regexp.MustCompile("`(?:kubectl|fernetcast) [^`]*`").FindAllString(answers[anchor], -1); loose != nil {
+			t.Errorf("#%s has commands that no test runs: %q", anchor, loose)
+		}
 		delete(answers, anchor)
 	}
 	for anchor := range answers {

@@ -1,0 +1,237 @@
+package manifests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const runbookPage = repository + "/docs/operations.md"
+
+// runbookCommands are those of the chapters on monitoring and alerts, in the page's order.
+func runbookCommands(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile(runbookPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands []string
+	inside := false
+	for line := range strings.Lines(string(page)) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			inside = heading == "Monitoring in five minutes\n" || heading == "Alerts\n"
+		}
+		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "$ "); ok && inside {
+			commands = append(commands, command)
+		}
+	}
+	if len(commands) == 0 {
+		t.Fatal("docs/operations.md has no commands on monitoring and alerts")
+	}
+	return commands
+}
+
+// TestRunbookCommands does all that the chapters on monitoring and alerts ask an operator
+// to do, to the letter, in a main region and a remote where the program runs.
+func TestRunbookCommands(t *testing.T) {
+	ctx := within(t, shortBuild)
+	program, err := shared.Program(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.Start(ctx, "runbook-main", "runbook-remote"); err != nil {
+		t.Fatal(err)
+	}
+	sjc, dfw := shared.Cluster("runbook-main"), shared.Cluster("runbook-remote")
+	operator := newWorkstation(t, program.Path, map[string]*testenv.Cluster{"sjc": sjc, "dfw": dfw})
+	mirrored(ctx, t, program, operator, sjc, dfw)
+
+	said := map[string]string{}
+	for _, command := range runbookCommands(t) {
+		// There is no terminal here that it could ask on.
+		sh := exec.CommandContext(ctx, "/bin/sh", "-c", strings.Replace(command, "promote sjc", "promote sjc --yes", 1))
+		sh.Dir, sh.Env = repository, operator.env
+		output, err := sh.CombinedOutput()
+		if err != nil || len(output) == 0 || strings.Contains(string(output), "No resources found") {
+			t.Errorf("%s: %v\n%s", command, err, output)
+		}
+		said[command] = string(output)
+		for _, leak := range shared.Keys.Leaks(command, string(output)) {
+			t.Error(leak)
+		}
+	}
+	for part, says := range map[string]string{
+		"status": "Synced", " logs ": "remote is Synced", "get pods": "keystone-api", "get jobs": "rotate-now", "managedFields": "fernetcast-promote",
+	} {
+		asked := false
+		for command, output := range said {
+			if strings.Contains(command, part) {
+				asked = true
+				if !strings.Contains(output, says) {
+					t.Errorf("%s: it does not say %q:\n%s", command, says, output)
+				}
+			}
+		}
+		if !asked {
+			t.Errorf("the page has no command with %q", part)
+		}
+	}
+	if !suspended(ctx, t, dfw) {
+		t.Error("dfw still rotates by itself")
+	}
+	if suspended(ctx, t, sjc) {
+		t.Error("the main does not rotate any more")
+	}
+	for _, region := range []*testenv.Cluster{sjc, dfw} {
+		if got := rulesIn(ctx, t, region); strings.Join(got, " ") != "fernetcast" {
+			t.Errorf("after the failover %s has the rules %q", region.Name, got)
+		}
+	}
+}
+
+// mirrored makes sjc the main of dfw, with all that the page's commands ask for: the program
+// runs beside it, and its log is that of a pod of Keystone's.
+func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, operator workstation, sjc, dfw *testenv.Cluster) {
+	t.Helper()
+	for _, region := range []*testenv.Cluster{sjc, dfw} {
+		makeNamespace(ctx, t, region)
+		makeRotation(ctx, t, region)
+		makeKind(ctx, t, region, "PrometheusRule")
+		makeKind(ctx, t, region, "PodMonitor")
+	}
+	if _, err := sjc.Put(ctx, namespace, shared.Keys.NewRepository(8, 7)); err != nil {
+		t.Fatal(err)
+	}
+	clusters := t.TempDir()
+	kubeconfig, err := dfw.Kubeconfig(ctx, testenv.Access{Namespace: namespace, Role: testenv.RemoteRole})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := testenv.WriteFile(clusters, "dfw.yaml", kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	operator.shell(ctx, t, `
+kubectl --context sjc --namespace openstack create secret generic fernetcast-clusters --from-file `+clusters+`
+kubectl --context sjc --namespace openstack create job --from=cronjob/keystone-fernet-rotate rotate-now
+fernetcast --context sjc promote sjc --yes`)
+
+	run, err := program.WithEnv(operator.env...).Start("run", "--context", "sjc", "--clusters", clusters, "--listen", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.Kill)
+	startKubelet(ctx, t, sjc, run.Stderr.String)
+	err = until(ctx, func(context.Context) error {
+		if !strings.Contains(run.Stderr.String(), "remote is Synced") {
+			return errors.New("it has not looked yet: " + run.Stderr.String())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// monitoringGroup is the operator of Prometheus's.
+var monitoringGroup = schema.GroupVersion{Group: "monitoring.coreos.com", Version: "v1"}
+
+// makeKind makes the API server know a kind of the operator of Prometheus, whatever its
+// fields: e2e/monitoring holds those to the operator's types.
+func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, kind string) {
+	t.Helper()
+	singular := strings.ToLower(kind)
+	apply(ctx, t, cluster, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1",
+		"kind":       "CustomResourceDefinition",
+		"metadata":   map[string]any{"name": singular + "s." + monitoringGroup.Group},
+		"spec": map[string]any{
+			"group": monitoringGroup.Group,
+			"scope": "Namespaced",
+			"names": map[string]any{"kind": kind, "singular": singular, "plural": singular + "s"},
+			"versions": []any{map[string]any{
+				"name": monitoringGroup.Version, "served": true, "storage": true,
+				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+			}},
+		},
+	}})
+	err := until(ctx, func(context.Context) error {
+		list, err := cluster.Client().Discovery().ServerResourcesForGroupVersion(monitoringGroup.String())
+		if err != nil {
+			return err
+		}
+		for _, resource := range list.APIResources {
+			if resource.Kind == kind {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is not known", kind)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rulesIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster) (names []string) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(cluster.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := client.Resource(monitoringGroup.WithResource("prometheusrules")).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range list.Items {
+		names = append(names, rule.GetName())
+	}
+	return names
+}
+
+// startKubelet gives the cluster a node with one pod of Keystone's on it. Its sidecar's log is
+// what log returns; the node runs nothing.
+func startKubelet(ctx context.Context, t *testing.T, cluster *testenv.Cluster, log func() string) {
+	t.Helper()
+	pod := &corev1.Pod{ObjectMeta: template(t, sidecarDir).ObjectMeta, Spec: template(t, sidecarDir).Spec}
+	pod.Name, pod.Spec.NodeName = "keystone-api-0", "node"
+	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/containerLogs/"+namespace+"/"+pod.Name+"/fernetcast" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte(log()))
+	}))
+	t.Cleanup(kubelet.Close)
+	host, port, err := net.SplitHostPort(kubelet.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: pod.Spec.NodeName}}
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}}
+	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
+	if _, err := cluster.Client().CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Client().CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
