@@ -26,7 +26,7 @@ func readRules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	return rules
 }
 
-// alerts are the rules that may wake somebody.
+// alerts are the rules without the recording ones.
 func alerts(t *testing.T) []monitoringv1.Rule {
 	t.Helper()
 	var found []monitoringv1.Rule
@@ -73,7 +73,7 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 	}
 }
 
-// Who is woken, and what is read then.
+// Each alert has the severity that was agreed, and the annotations that an operator reads.
 func TestAlertsAreWhole(t *testing.T) {
 	severities := map[string]string{}
 	for _, alert := range alerts(t) {
