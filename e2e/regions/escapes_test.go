@@ -92,7 +92,9 @@ func TestNothingForTerminals(t *testing.T) {
 	if lines := strings.Count(table, "\n"); lines != 3+len(servers) {
 		t.Errorf("the table has %d lines, not %d:\n%q", lines, 3+len(servers), table)
 	}
-	w.printable("JSON", w.exits(1, "status", "-o", "json"))
+	for _, output := range []string{"wide", "json", "yaml"} {
+		w.printable(output, w.exits(1, "status", "-o", output))
+	}
 	w.printable("push", w.exits(1, "push", "--log-format", "text", "--log-level", "debug"))
 	plan := w.exits(1, "promote", mainRegion, "--yes")
 	w.printable("promote", plan)
