@@ -62,7 +62,7 @@ func (c *statusCollector) Collect(to chan<- prometheus.Metric) {
 func (c *statusCollector) collectSource(s series, src mirror.SourceStatus) {
 	s.gauge(c.sourceState, 1, string(src.State))
 	readable := 1
-	if src.Stale {
+	if src.Stale || src.State == mirror.SourceUnread {
 		readable = 0
 	}
 	s.gauge(c.readable, readable)

@@ -100,10 +100,11 @@ fernetcast_requests_total{code="200",method="GET",remote="full"} 9
 			}
 		}
 		// Nothing stays of a remote that is gone, nor of a source that cannot be read.
-		st = mirror.Status{Source: mirror.SourceStatus{State: mirror.SourceUnread, Stale: true}}
-		text := scrape(m)
-		if strings.Contains(text, "remote=") || strings.Contains(text, "_index") || !strings.Contains(text, "readable 0") {
-			t.Errorf("after the remotes are gone:\n%s", text)
+		for _, src := range []mirror.SourceStatus{{State: mirror.SourceUnread}, {State: mirror.SourceMain, Stale: true}} {
+			st = mirror.Status{Source: src}
+			if text := scrape(m); strings.Contains(text, "remote=") || strings.Contains(text, "_index") || !strings.Contains(text, "readable 0") {
+				t.Errorf("after the remotes are gone:\n%s", text)
+			}
 		}
 	}
 }
