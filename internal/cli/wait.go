@@ -148,7 +148,7 @@ func (w *waiting) lacks(name string, o pusher.Outcome) string {
 
 // say shows for whom it waits, and clears the line where that is nobody.
 func (w *waiting) say(lacking []lack) {
-	if isTerminal(w.line) {
+	if screenOf(w.line).redraws {
 		line := clearLine
 		if len(lacking) > 0 {
 			line += "waiting for " + text(lacking)
