@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -200,5 +202,25 @@ func TestConnectionIsPaced(t *testing.T) {
 			t.Errorf("in pieces of %d: %d bytes in %v, want %.0f at most", piece, read, time.Since(began), limit)
 		}
 		_ = far.Close()
+	}
+}
+
+// It is a remote's connections that are paced, and not the source's.
+func TestRemotesConnectionsArePaced(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	for _, remote := range []bool{false, true} {
+		client, err := New(&rest.Config{Host: server.URL}, Options{Timeout: time.Minute, Remote: remote})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := client.dial(t.Context(), "tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, paced := conn.(*pacedConn); paced != remote {
+			t.Errorf("remote %v: paced %v", remote, paced)
+		}
+		client.Close()
 	}
 }
