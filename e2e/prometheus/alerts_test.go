@@ -1,0 +1,119 @@
+package prometheus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// From the first lag to a firing alert and back: of two regions one is cut off for
+// two rotations. Both of its alerts become pending, fire, and end when it is back;
+// those of the other one never fire.
+func TestLagUntilResolved(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	way, err := shared.Cluster(elsewhere).Proxy()
+	s.must(err)
+	t.Cleanup(way.Close)
+	well, lagging := s.place(), s.place()
+	s.join("well", elsewhere, testenv.Access{Namespace: well})
+	s.join("lagging", elsewhere, testenv.Access{Namespace: lagging, Server: way.URL()})
+	var replicas []string
+	for range 2 {
+		replicas = append(replicas, s.run(s.Site, "--resync", "1s", "--backoff-max", "2s"))
+	}
+	s.show(replicas, map[string]string{"well": "Synced", "lagging": "Synced"})
+	// A minute is a second or two here.
+	p := s.prometheus(s.rules(
+		change{`(?m)^ *interval: .*\n`, ""}, change{`time\(\) - 600\b`, "time() - 20"}, change{`\[10m\]`, "[20s]"},
+		change{`for: 5m`, "for: 5s"}, change{`for: 1m`, "for: 2s"},
+	), job{name: "fernetcast", targets: replicas, cluster: mainRegion})
+	s.show(replicas, map[string]string{"well": "Synced", "lagging": "Synced"})
+
+	s.must(way.Set(testenv.Refuse))
+	s.arrives(well, s.rotate())
+	p.returns(`fernetcast_remote_generations_behind{remote="lagging"} == 1`)
+	s.arrives(well, s.rotate())
+	alerts := []string{"FernetcastRegionRefusesTokens", "FernetcastRegionNotSynced"}
+	for _, alert := range alerts {
+		p.fires(alert, "lagging")
+	}
+	s.must(way.Set(testenv.Pass))
+	s.arrives(lagging, s.rotate())
+	s.until(func(ctx context.Context) error {
+		left, err := p.instant(ctx, fmt.Sprintf(`ALERTS{alertname=~%q}`, strings.Join(alerts, "|")))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("there still are %v", left)
+		}
+		return err
+	})
+	for _, alert := range alerts {
+		p.wasPendingFirst(alert, "lagging")
+	}
+	// The tokens of this test are good for a day.
+	p.fires("FernetcastCredentialsExpire", "well")
+	ever, err := p.since(s.ctx, `ALERTS{alertstate="firing"}`)
+	s.must(err)
+	fired := map[string]bool{}
+	for _, stream := range ever {
+		fired[fmt.Sprint(stream.Metric["alertname"], " ", stream.Metric["remote"])] = true
+	}
+	want := []string{
+		"FernetcastCredentialsExpire lagging", "FernetcastCredentialsExpire well",
+		"FernetcastRegionNotSynced lagging", "FernetcastRegionRefusesTokens lagging",
+	}
+	if got := slices.Sorted(maps.Keys(fired)); !slices.Equal(got, want) {
+		t.Errorf("these have fired: %q", got)
+	}
+}
+
+// arrives waits until a copy has just these keys.
+func (s *stage) arrives(ns string, keys testenv.Repository) {
+	s.Helper()
+	s.until(func(ctx context.Context) error { return shared.Cluster(elsewhere).Holds(ctx, ns, keys) })
+}
+
+// fires waits until an alert fires for a remote, and says so in its summary.
+func (p *server) fires(name, remote string) {
+	p.s.Helper()
+	p.s.until(func(ctx context.Context) error {
+		result, err := p.Alerts(ctx)
+		if err != nil {
+			return err
+		}
+		for _, alert := range result.Alerts {
+			if alert.State != promv1.AlertStateFiring || alert.Labels["alertname"] != model.LabelValue(name) || alert.Labels["remote"] != model.LabelValue(remote) {
+				continue
+			}
+			if summary := string(alert.Annotations["summary"]); !strings.Contains(summary, remote) {
+				return fmt.Errorf("its summary does not name %s: %q", remote, summary)
+			}
+			return nil
+		}
+		return errors.New(name + " does not fire")
+	})
+}
+
+// wasPendingFirst: what fires at once wakes somebody for a flicker.
+func (p *server) wasPendingFirst(name, remote string) {
+	p.s.Helper()
+	first := map[model.LabelValue]model.Time{}
+	ever, err := p.since(p.s.ctx, fmt.Sprintf("ALERTS{alertname=%q, remote=%q}", name, remote))
+	p.s.must(err)
+	for _, stream := range ever {
+		first[stream.Metric["alertstate"]] = stream.Values[0].Timestamp
+	}
+	pending, ok := first["pending"]
+	if firing := first["firing"]; !ok || !pending.Before(firing) {
+		p.s.Errorf("%s was pending from %v on, and fired from %v on", name, pending, firing)
+	}
+}

@@ -1,0 +1,238 @@
+package prometheus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	dashboardDir  = "../../manifests/monitoring/dashboard"
+	dashboardFile = dashboardDir + "/fernetcast.json"
+)
+
+// dashboard is what of Grafana's JSON has to do with queries.
+type dashboard struct {
+	ID            *int
+	UID, Title    string
+	FolderTitle   string
+	SchemaVersion int
+	Annotations   struct {
+		List []struct{ Name, Expr string }
+	}
+	Templating struct {
+		List []struct {
+			Name, Type, AllValue string
+			Query                json.RawMessage
+		}
+	}
+	Panels []panel
+}
+
+type panel struct {
+	ID          int
+	Title, Type string
+	Description string
+	GridPos     struct{ X, Y, W, H int }
+	Targets     []struct {
+		RefID, Expr string
+		Instant     bool
+	}
+}
+
+func readDashboard(t testing.TB) dashboard {
+	t.Helper()
+	text, err := os.ReadFile(dashboardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d dashboard
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// filled is a query with Grafana's variables replaced.
+func filled(query, cluster string) string {
+	return strings.NewReplacer("$cluster", cluster, "$remote", ".*", "$__rate_interval", "1m").Replace(query)
+}
+
+// The dashboard is one that a Grafana can load, and the ConfigMap holds it.
+func TestDashboardCanBeLoaded(t *testing.T) {
+	d := readDashboard(t)
+	if d.ID != nil || d.UID == "" || d.Title == "" || d.FolderTitle == "" || d.SchemaVersion < 39 {
+		t.Errorf("id %v, uid %q, title %q, folderTitle %q, schemaVersion %d", d.ID, d.UID, d.Title, d.FolderTitle, d.SchemaVersion)
+	}
+	ids, places := map[int]bool{}, map[[2]int]string{}
+	for _, p := range d.Panels {
+		if ids[p.ID] || p.Description == "" || len(p.Targets) == 0 {
+			t.Errorf("%s: its id %d, its description %q, its %d queries", p.Title, p.ID, p.Description, len(p.Targets))
+		}
+		ids[p.ID] = true
+		refs := map[string]bool{}
+		for _, target := range p.Targets {
+			if refs[target.RefID] {
+				t.Errorf("%s has two queries %s", p.Title, target.RefID)
+			}
+			refs[target.RefID] = true
+		}
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := places[[2]int{x, y}]; other != "" || x >= 24 {
+					t.Fatalf("%s lies on %q, or beyond the width", p.Title, other)
+				}
+				places[[2]int{x, y}] = p.Title
+			}
+		}
+	}
+	file, err := os.ReadFile(dashboardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dashboardDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := resources.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made corev1.ConfigMap
+	if err := yaml.UnmarshalStrict(text, &made); err != nil {
+		t.Fatal(err)
+	}
+	if made.Labels["grafana_dashboard"] != "1" || !bytes.Equal([]byte(made.Data["fernetcast.json"]), file) {
+		t.Errorf("the ConfigMap has the labels %v, or another dashboard", made.Labels)
+	}
+}
+
+// dashboardReturnsData runs each query of the dashboard: for all clusters, for
+// one, and as where the label cluster does not exist.
+func (p *server) dashboardReturnsData() {
+	p.s.Helper()
+	d := readDashboard(p.s)
+	for _, cluster := range []string{".*", mainRegion, ""} {
+		for _, a := range d.Annotations.List {
+			if a.Expr != "" {
+				p.hasReturned(a.Name, filled(a.Expr, cluster))
+			}
+		}
+		for _, panel := range d.Panels {
+			for _, target := range panel.Targets {
+				name := fmt.Sprintf("%s, %s, cluster %q", panel.Title, target.RefID, cluster)
+				if query := filled(target.Expr, cluster); target.Instant {
+					p.returnsNow(name, query)
+				} else {
+					p.hasReturned(name, query)
+				}
+			}
+		}
+	}
+	for _, v := range d.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		if v.AllValue != ".*" {
+			p.s.Errorf("the variable %s stands for %q where all are meant", v.Name, v.AllValue)
+		}
+		var query struct{ Query string }
+		p.s.must(json.Unmarshal(v.Query, &query))
+		selector, label, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(query.Query, "label_values("), ")"), ", ")
+		values, _, err := p.LabelValues(p.s.ctx, label, []string{filled(selector, ".*")}, p.started, time.Now())
+		if err != nil || len(values) == 0 || label != v.Name {
+			p.s.Errorf("the variable %s has the values %v, %v", v.Name, values, err)
+		}
+	}
+}
+
+func (p *server) returnsNow(name, query string) {
+	p.s.Helper()
+	vector, err := p.instant(p.s.ctx, query)
+	if err != nil || len(vector) == 0 {
+		p.s.Errorf("%s: nothing is returned, %v: %s", name, err, query)
+	}
+}
+
+// hasReturned: some queries have data only for some time after an event.
+func (p *server) hasReturned(name, query string) {
+	p.s.Helper()
+	matrix, err := p.since(p.s.ctx, query)
+	if err != nil || len(matrix) == 0 {
+		p.s.Errorf("%s: nothing was returned, %v: %s", name, err, query)
+	}
+}
+
+// panel finds one by its title.
+func (d dashboard) panel(title string) panel {
+	i := slices.IndexFunc(d.Panels, func(p panel) bool { return p.Title == title })
+	if i < 0 {
+		panic("the dashboard has no panel " + title)
+	}
+	return d.Panels[i]
+}
+
+// query finds one of a panel's.
+func (p panel) query(ref string) string {
+	for _, target := range p.Targets {
+		if target.RefID == ref {
+			return target.Expr
+		}
+	}
+	panic(p.Title + " has no query " + ref)
+}
+
+// eachRegionOnce: however many replicas report, the table has a row for each
+// region of the main, in the state that the region is in, and the worst is first.
+func (p *server) eachRegionOnce(states map[string]string) {
+	table := readDashboard(p.s).panel("Is a token about to fail?")
+	p.s.until(func(ctx context.Context) error {
+		rows, err := p.instant(ctx, filled(table.query("State"), mainRegion))
+		if err != nil {
+			return err
+		}
+		var errs []error
+		shown := map[string]string{}
+		for _, row := range rows {
+			name := string(row.Metric["remote"])
+			if shown[name] != "" {
+				errs = append(errs, fmt.Errorf("%s is there twice", name))
+			}
+			shown[name] = string(row.Metric["state"])
+		}
+		for name, state := range states {
+			if shown[name] != state {
+				errs = append(errs, fmt.Errorf("%s is shown as %q, not %s", name, shown[name], state))
+			}
+		}
+		if len(shown) != len(states) {
+			errs = append(errs, fmt.Errorf("there are %d rows, not %d: %v", len(shown), len(states), rows))
+		}
+		return errors.Join(errs...)
+	})
+	for _, target := range table.Targets {
+		rows, err := p.instant(p.s.ctx, filled(target.Expr, ".*"))
+		p.s.must(err)
+		seen := map[[2]model.LabelValue]bool{}
+		for _, row := range rows {
+			at := [2]model.LabelValue{row.Metric["cluster"], row.Metric["remote"]}
+			if seen[at] || at[1] == "" {
+				p.s.Errorf("%s: %v has two rows, or no name", target.RefID, at)
+			}
+			seen[at] = true
+		}
+	}
+}

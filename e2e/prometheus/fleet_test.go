@@ -1,0 +1,109 @@
+package prometheus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// Remotes in every state, two replicas, a standby, and a Prometheus: what is shown
+// in each place is the same, and every query of the dashboard and of the alerts
+// finds what it asks for.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	f := newFleet(s)
+	standby := &stage{T: t, Site: s.at(elsewhere), ctx: s.ctx, ns: s.ns}
+	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.ns})
+	standing := standby.run(standby.Site)
+	// What is evaluated seldom is not waited for.
+	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
+	p := f.prometheus(rules,
+		job{name: "fernetcast", targets: f.replicas, cluster: mainRegion},
+		job{name: "standby", targets: []string{standing}, cluster: elsewhere},
+		job{name: "bare", targets: f.replicas})
+	f.show(f.replicas, f.states)
+	// For a query over time to see a change, it has to come between two scrapes.
+	p.returns("fernetcast_source_primary_index")
+	f.rotate()
+	p.returns(`changes(fernetcast_source_primary_index{cluster="` + mainRegion + `"}[1m]) > 0`)
+	p.returns(`fernetcast_remote_state{state="Standby"}`)
+
+	for _, address := range f.replicas {
+		f.agrees(address)
+		f.promtoolIsSilent(address)
+	}
+	p.dashboardReturnsData()
+	p.eachRegionOnce(f.states)
+	p.rulesKnowTheMetrics(rules)
+	p.noKeyInSeries(f.replicas)
+	f.goesAway(p, "gone")
+}
+
+func (f *fleet) promtoolIsSilent(address string) {
+	f.Helper()
+	_, text, err := metrics(f.ctx, address)
+	f.must(err)
+	check := exec.CommandContext(f.ctx, "promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(text)
+	if said, err := check.CombinedOutput(); err != nil || len(bytes.TrimSpace(said)) > 0 {
+		f.Errorf("promtool check metrics: %v\n%s", err, said)
+	}
+}
+
+// noKeyInSeries: nothing that Prometheus has stored shows a key, nor do the pages.
+func (p *server) noKeyInSeries(replicas []string) {
+	p.s.Helper()
+	series, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
+	if err != nil || len(series) < 100 {
+		p.s.Fatalf("%d series, %v", len(series), err)
+	}
+	p.s.noLeaks(fmt.Sprint(series))
+	for _, address := range replicas {
+		_, text, err := metrics(p.s.ctx, address)
+		p.s.must(err)
+		p.s.noLeaks(text)
+	}
+}
+
+// goesAway: a remote's series end when its kubeconfig is taken away.
+func (f *fleet) goesAway(p *server, name string) {
+	f.Helper()
+	f.must(os.Remove(filepath.Join(f.Clusters, name+".yaml")))
+	f.until(func(ctx context.Context) error {
+		for _, address := range f.replicas {
+			st, err := testenv.Statusz(ctx, address)
+			if err != nil {
+				return err
+			}
+			if st.Remote(name) != nil {
+				return errors.New("/statusz still has it")
+			}
+		}
+		return nil
+	})
+	// A page may have been made a second before.
+	time.Sleep(time.Second)
+	for _, address := range f.replicas {
+		_, text, err := metrics(f.ctx, address)
+		if err != nil || strings.Contains(text, fmt.Sprintf("remote=%q", name)) {
+			f.Errorf("/metrics still shows %s, or %v", name, err)
+		}
+	}
+	f.until(func(ctx context.Context) error {
+		left, err := p.instant(ctx, fmt.Sprintf("{remote=%q, __name__=~%q}", name, "fernetcast_.+"))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("Prometheus has %v", left)
+		}
+		return err
+	})
+}

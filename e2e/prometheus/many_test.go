@@ -1,0 +1,100 @@
+package prometheus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	many = 1000
+	// mostSeries are those of a remote, beside fernetcast_requests_total.
+	mostSeries = 12
+	mostScrape = 100 * time.Millisecond
+	// scrapes are those that the median is of.
+	scrapes = 7
+)
+
+// Of a thousand remotes a scrape is made fast, and has few series of each.
+func TestThousandRemotes(t *testing.T) {
+	s := newStage(t)
+	var places errgroup.Group
+	places.SetLimit(32)
+	clusters := []string{mainRegion, elsewhere}
+	for i := range many {
+		places.Go(func() error {
+			c, name := shared.Cluster(clusters[i%len(clusters)]), fmt.Sprintf("r%04d", i)
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.ns + "-" + name}}
+			if _, err := c.Client().CoreV1().Namespaces().Create(s.ctx, namespace, metav1.CreateOptions{}); err != nil {
+				return err
+			}
+			kubeconfig, err := c.AdminKubeconfig(namespace.Name)
+			if err != nil {
+				return err
+			}
+			return testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig)
+		})
+	}
+	s.must(places.Wait())
+	address := s.run(s.Site)
+	s.until(func(ctx context.Context) error {
+		st, err := testenv.Statusz(ctx, address)
+		if err != nil {
+			return err
+		}
+		synced := 0
+		for _, state := range st.States() {
+			if state == "Synced" {
+				synced++
+			}
+		}
+		if synced != many {
+			err = fmt.Errorf("%d of %d are Synced", synced, many)
+		}
+		return err
+	})
+
+	var took []time.Duration
+	text := ""
+	s.until(func(ctx context.Context) error {
+		// A page is served again for a second, and another one is wanted.
+		time.Sleep(1100 * time.Millisecond)
+		began := time.Now()
+		page, err := testenv.Get(ctx, "http://"+address+"/metrics")
+		if err != nil {
+			return err
+		}
+		took = append(took, time.Since(began))
+		text = string(page)
+		last := slices.Sorted(slices.Values(took[max(0, len(took)-scrapes):]))
+		if median := last[len(last)/2]; len(took) < scrapes || median > mostScrape {
+			return fmt.Errorf("the median of %d scrapes is %v", len(last), median)
+		}
+		return nil
+	})
+	t.Logf("a scrape of %d remotes is %d KiB and took %v", many, len(text)>>10, took)
+	series := map[string]int{}
+	for line := range strings.Lines(text) {
+		if _, rest, ok := strings.Cut(line, `remote="`); ok && !strings.HasPrefix(line, "fernetcast_requests_total{") {
+			name, _, _ := strings.Cut(rest, `"`)
+			series[name]++
+		}
+	}
+	if len(series) != many {
+		t.Errorf("%d remotes have series, not %d", len(series), many)
+	}
+	for name, n := range series {
+		if n > mostSeries {
+			t.Fatalf("%s has %d series", name, n)
+		}
+	}
+}

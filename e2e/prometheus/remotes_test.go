@@ -1,0 +1,134 @@
+package prometheus
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// place makes a namespace for a remote's copy.
+func (s *stage) place() string {
+	s.Helper()
+	ns, err := shared.Namespace(s.ctx, "r")
+	s.must(err)
+	return ns
+}
+
+// join makes a remote of a namespace.
+func (s *stage) join(name, cluster string, access testenv.Access) {
+	s.Helper()
+	if access.Role == "" {
+		access.Role = testenv.RemoteRole
+	}
+	kubeconfig, err := shared.Cluster(cluster).Kubeconfig(s.ctx, access)
+	s.must(err)
+	s.must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
+}
+
+// fleet is a main whose remotes are in every state that lasts, as two replicas see it.
+type fleet struct {
+	*stage
+	replicas []string
+	// states are those of the remotes by name.
+	states map[string]string
+}
+
+// newFleet has them all, and two rotations.
+func newFleet(s *stage) *fleet {
+	s.Helper()
+	f := &fleet{stage: s, states: map[string]string{
+		"misconfigured": "Misconfigured", "self": "Self", "denied": "Denied", "unreachable": "Unreachable",
+		"held": "Held", "contested": "Contested", "failed": "Failed", "behind": "Behind", "gone": "Synced", elsewhere: "Synced",
+	}}
+	remote := shared.Cluster(elsewhere)
+	s.must(testenv.WriteFile(s.Clusters, "misconfigured.yaml", []byte("kind: Config\nusers: 7\n")))
+	s.join("self", mainRegion, testenv.Access{Namespace: s.ns})
+	s.join("denied", elsewhere, testenv.Access{Namespace: s.place(), Role: testenv.NoRole})
+	nobody, err := shared.Address()
+	s.must(err)
+	s.join("unreachable", elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
+	s.join("gone", elsewhere, testenv.Access{Namespace: s.place()})
+	s.join(elsewhere, elsewhere, testenv.Access{Namespace: s.ns})
+
+	// Somebody else's copy, of a higher term.
+	held := s.place()
+	s.join("held", elsewhere, testenv.Access{Namespace: held})
+	_, err = remote.Put(s.ctx, held, shared.Keys.NewRepository(3, 3))
+	s.must(err)
+	s.must(edit(s.ctx, remote, held, func(secret *corev1.Secret) {
+		secret.Annotations = map[string]string{"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs"}
+	}))
+
+	gates := map[string]*testenv.Gateway{}
+	for _, name := range []string{"failed", "behind"} {
+		gates[name], err = remote.Gateway()
+		s.must(err)
+		s.Cleanup(gates[name].Close)
+		s.join(name, elsewhere, testenv.Access{Namespace: s.place(), Server: gates[name].URL()})
+	}
+	contested := s.place()
+	s.join("contested", elsewhere, testenv.Access{Namespace: contested})
+
+	for range 2 {
+		// Only a long request leaves a remote Behind for as long as a test takes.
+		f.replicas = append(f.replicas, s.run(s.Site, "--request-timeout", "5m", "--backoff-max", "5m"))
+	}
+	states := maps.Clone(f.states)
+	states["contested"], states["failed"], states["behind"] = "Synced", "Synced", "Synced"
+	s.show(f.replicas, states)
+	gates["failed"].Spoil(func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no tea here", http.StatusTeapot) })
+	})
+	gates["failed"].Cut()
+	gates["behind"].Spoil(func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut {
+				<-r.Context().Done()
+				return
+			}
+			honest.ServeHTTP(w, r)
+		})
+	})
+	s.rotate()
+	s.rival(remote, contested)
+	return f
+}
+
+// rival changes a copy's keys every second, until the test ends.
+func (s *stage) rival(c *testenv.Cluster, ns string) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			// It loses against the repair now and then, and tries again.
+			_ = edit(ctx, c, ns, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) })
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	s.Cleanup(func() { cancel(); <-ended })
+}
+
+// edit changes a cluster's Secret as another writer would.
+func edit(ctx context.Context, c *testenv.Cluster, ns string, change func(*corev1.Secret)) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		secret, err := c.Secret(ctx, ns)
+		if err != nil {
+			return err
+		}
+		change(secret)
+		_, err = c.Client().CoreV1().Secrets(ns).Update(ctx, secret, metav1.UpdateOptions{FieldManager: "argocd-controller"})
+		return err
+	})
+}

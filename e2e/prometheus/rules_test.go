@@ -1,0 +1,163 @@
+package prometheus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"sigs.k8s.io/yaml"
+)
+
+// ruleFile is what Prometheus reads.
+type ruleFile struct {
+	Groups []struct {
+		Name  string
+		Rules []struct {
+			Record, Alert, Expr string
+			Labels, Annotations map[string]string
+		}
+	}
+}
+
+// change is what a test replaces in the rules: a pattern, and what comes in its place.
+type change struct{ pattern, with string }
+
+// rules are those that ship, changed. A change that finds nothing to change fails
+// the test: the rules are not as it takes them to be.
+func (s *stage) rules(changes ...change) []byte {
+	s.Helper()
+	text, err := os.ReadFile("../../manifests/monitoring/rules.yaml")
+	s.must(err)
+	for _, c := range changes {
+		pattern := regexp.MustCompile(c.pattern)
+		if !pattern.Match(text) {
+			s.Fatalf("the rules have nothing like %s", c.pattern)
+		}
+		text = pattern.ReplaceAll(text, []byte(c.with))
+	}
+	return text
+}
+
+var (
+	// selector is a metric of ours, or a recorded one, with its matchers.
+	selector = regexp.MustCompile(`\b(fernetcast[_:][a-z_:]+|workqueue_[a-z_]+|process_[a-z_]+)(?:\{([^}]*)\})?`)
+	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*(?:"([^"]*)"|%q)`)
+	grouping = regexp.MustCompile(`\b(?:by|on|ignoring|without|group_left|group_right) ?\(([^)]*)\)`)
+)
+
+// rulesKnowTheMetrics: Prometheus evaluates each rule, and each metric, label and
+// state that an expression or an annotation names exists. A wrong name makes an
+// alert silent for ever, and Prometheus takes it for right.
+func (p *server) rulesKnowTheMetrics(text []byte) {
+	p.s.Helper()
+	var file ruleFile
+	p.s.must(yaml.Unmarshal(text, &file))
+	recorded, expressions := map[string]bool{}, map[string]string{}
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			recorded[rule.Record] = true
+			expressions[rule.Record+rule.Alert] = rule.Expr + "\n" + rule.Annotations["description"] + "\n" + rule.Annotations["summary"]
+		}
+	}
+	for _, panel := range readDashboard(p.s).Panels {
+		for _, target := range panel.Targets {
+			expressions[panel.Title+", "+target.RefID] = filled(target.Expr, ".*")
+		}
+	}
+	known := p.labels()
+	for name, expr := range expressions {
+		for _, found := range selector.FindAllStringSubmatch(expr, -1) {
+			if recorded[found[1]] {
+				continue
+			}
+			if known[found[1]] == nil {
+				p.s.Errorf("%s: there is no %s", name, found[1])
+			}
+			for _, m := range matcher.FindAllStringSubmatch(found[2], -1) {
+				if !known[found[1]][m[1]] {
+					p.s.Errorf("%s: %s has no label %s", name, found[1], m[1])
+				}
+				for state := range strings.SplitSeq(m[2], "|") {
+					if m[1] == "state" && !states[state] {
+						p.s.Errorf("%s: there is no state %q", name, state)
+					}
+				}
+			}
+		}
+		for _, found := range grouping.FindAllStringSubmatch(expr, -1) {
+			for label := range strings.SplitSeq(found[1], ",") {
+				if label = strings.TrimSpace(label); label != "" && !known[""][label] {
+					p.s.Errorf("%s: nothing has a label %s", name, label)
+				}
+			}
+		}
+	}
+	p.evaluatesAll(file)
+}
+
+// labels are those that Prometheus has seen of each metric, and of any, by "".
+func (p *server) labels() map[string]map[string]bool {
+	p.s.Helper()
+	series, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
+	p.s.must(err)
+	known := map[string]map[string]bool{"": {}}
+	for _, labels := range series {
+		name := string(labels[model.MetricNameLabel])
+		if known[name] == nil {
+			known[name] = map[string]bool{}
+		}
+		for label := range labels {
+			known[name][string(label)], known[""][string(label)] = true, true
+		}
+	}
+	return known
+}
+
+// states are those of docs/operations.md, of remotes and of the source.
+var states = map[string]bool{
+	"Synced": true, "Standby": true, "Self": true, "Pending": true, "Behind": true, "Held": true, "Contested": true, "Denied": true,
+	"Unreachable": true, "Failed": true, "Misconfigured": true,
+	"Main": true, "Unpromoted": true, "Absent": true, "Refused": true, "Unread": true,
+}
+
+// evaluatesAll waits until Prometheus has evaluated each rule without an error.
+func (p *server) evaluatesAll(file ruleFile) {
+	p.s.Helper()
+	want := 0
+	for _, group := range file.Groups {
+		want += len(group.Rules)
+	}
+	p.s.until(func(ctx context.Context) error {
+		result, err := p.Rules(ctx, nil)
+		if err != nil {
+			return err
+		}
+		var errs []error
+		n := 0
+		for _, group := range result.Groups {
+			n += len(group.Rules)
+			for _, rule := range group.Rules {
+				name, health, trouble := "", promv1.RuleHealth(""), ""
+				switch r := rule.(type) {
+				case promv1.AlertingRule:
+					name, health, trouble = r.Name, r.Health, r.LastError
+				case promv1.RecordingRule:
+					name, health, trouble = r.Name, r.Health, r.LastError
+				}
+				if health != promv1.RuleHealthGood {
+					errs = append(errs, fmt.Errorf("the rule %s is %s: %s", name, health, trouble))
+				}
+			}
+		}
+		if n != want || n == 0 {
+			errs = append(errs, fmt.Errorf("Prometheus has %d rules, not %d", n, want))
+		}
+		return errors.Join(errs...)
+	})
+}
