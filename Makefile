@@ -58,7 +58,7 @@ e2e:
 	@cd e2e; assets=$$(go run ./testenv/prepare); export KUBEBUILDER_ASSETS=$$assets; \
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \
-	command -v promtool >/dev/null || echo "== no promtool here: the tests of the alerts are left out (with REQUIRE_PROMETHEUS=1 they fail)"; set -x; \
+	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; set -x; \
 	go test -count=1 -p 1 -timeout 40m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
 
 # What takes long, three quarters of an hour: every fuzz test, the model of the

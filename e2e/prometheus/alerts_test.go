@@ -3,17 +3,22 @@ package prometheus
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
+
+var picture = flag.String("picture", "", "draw what Prometheus has recorded of TestLagUntilResolved into this file")
 
 // From the first lag to a firing alert and back: of two regions one is cut off for
 // two rotations. Both of its alerts become pending, fire, and end when it is back;
@@ -31,16 +36,19 @@ func TestLagUntilResolved(t *testing.T) {
 	for range 2 {
 		replicas = append(replicas, s.run(s.Site, "--resync", "1s", "--backoff-max", "2s"))
 	}
-	s.show(replicas, map[string]string{"well": "Synced", "lagging": "Synced"})
 	// A minute is a second or two here.
 	p := s.prometheus(s.rules(
 		change{`(?m)^ *interval: .*\n`, ""}, change{`time\(\) - 600\b`, "time() - 20"}, change{`\[10m\]`, "[20s]"},
 		change{`for: 5m`, "for: 5s"}, change{`for: 1m`, "for: 2s"},
 	), job{name: "fernetcast", targets: replicas, cluster: mainRegion})
-	s.show(replicas, map[string]string{"well": "Synced", "lagging": "Synced"})
+	for _, address := range replicas {
+		s.show(address, map[string]string{"well": "Synced", "lagging": "Synced"})
+	}
 
+	s.pause()
 	s.must(way.Set(testenv.Refuse))
 	s.arrives(well, s.rotate())
+	s.pause()
 	p.returns(`fernetcast_remote_generations_behind{remote="lagging"} == 1`)
 	s.arrives(well, s.rotate())
 	alerts := []string{"FernetcastRegionRefusesTokens", "FernetcastRegionNotSynced"}
@@ -48,7 +56,8 @@ func TestLagUntilResolved(t *testing.T) {
 		p.fires(alert, "lagging")
 	}
 	s.must(way.Set(testenv.Pass))
-	s.arrives(lagging, s.rotate())
+	last := s.rotate()
+	s.arrives(lagging, last)
 	s.until(func(ctx context.Context) error {
 		left, err := p.instant(ctx, fmt.Sprintf(`ALERTS{alertname=~%q}`, strings.Join(alerts, "|")))
 		if err == nil && len(left) > 0 {
@@ -73,6 +82,20 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 	if got := slices.Sorted(maps.Keys(fired)); !slices.Equal(got, want) {
 		t.Errorf("these have fired: %q", got)
+	}
+	if *picture != "" {
+		s.pause()
+		s.must(edit(s.ctx, shared.Cluster(elsewhere), well, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) }))
+		s.arrives(well, last)
+		s.pause()
+		s.must(p.draw(*picture))
+	}
+}
+
+// pause leaves time between two events where they are to be told apart in the picture.
+func (s *stage) pause() {
+	if *picture != "" {
+		time.Sleep(12 * time.Second)
 	}
 }
 

@@ -28,24 +28,26 @@ func TestFleet(t *testing.T) {
 	// What is evaluated seldom is not waited for.
 	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
 	p := f.prometheus(rules,
-		job{name: "fernetcast", targets: f.replicas, cluster: mainRegion},
+		job{name: "fernetcast", targets: f.addresses(), cluster: mainRegion},
 		job{name: "standby", targets: []string{standing}, cluster: elsewhere},
-		job{name: "bare", targets: f.replicas})
-	f.show(f.replicas, f.states)
+		job{name: "bare", targets: f.addresses()})
+	for _, r := range f.replicas {
+		f.show(r.address, r.states)
+	}
 	// For a query over time to see a change, it has to come between two scrapes.
 	p.returns("fernetcast_source_primary_index")
 	f.rotate()
 	p.returns(`changes(fernetcast_source_primary_index{cluster="` + mainRegion + `"}[1m]) > 0`)
 	p.returns(`fernetcast_remote_state{state="Standby"}`)
 
-	for _, address := range f.replicas {
-		f.agrees(address)
-		f.promtoolIsSilent(address)
+	for _, r := range f.replicas {
+		f.agrees(r)
+		f.promtoolIsSilent(r.address)
 	}
 	p.dashboardReturnsData()
 	p.eachRegionOnce(f.states)
 	p.rulesKnowTheMetrics(rules)
-	p.noKeyInSeries(f.replicas)
+	p.noKeyInSeries(f.addresses())
 	f.goesAway(p, "gone")
 }
 
@@ -61,14 +63,14 @@ func (f *fleet) promtoolIsSilent(address string) {
 }
 
 // noKeyInSeries: nothing that Prometheus has stored shows a key, nor do the pages.
-func (p *server) noKeyInSeries(replicas []string) {
+func (p *server) noKeyInSeries(addresses []string) {
 	p.s.Helper()
 	series, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
 	if err != nil || len(series) < 100 {
 		p.s.Fatalf("%d series, %v", len(series), err)
 	}
 	p.s.noLeaks(fmt.Sprint(series))
-	for _, address := range replicas {
+	for _, address := range addresses {
 		_, text, err := metrics(p.s.ctx, address)
 		p.s.must(err)
 		p.s.noLeaks(text)
@@ -78,9 +80,11 @@ func (p *server) noKeyInSeries(replicas []string) {
 // goesAway: a remote's series end when its kubeconfig is taken away.
 func (f *fleet) goesAway(p *server, name string) {
 	f.Helper()
-	f.must(os.Remove(filepath.Join(f.Clusters, name+".yaml")))
+	for _, r := range f.replicas {
+		f.must(os.Remove(filepath.Join(r.Clusters, name+".yaml")))
+	}
 	f.until(func(ctx context.Context) error {
-		for _, address := range f.replicas {
+		for _, address := range f.addresses() {
 			st, err := testenv.Statusz(ctx, address)
 			if err != nil {
 				return err
@@ -93,7 +97,7 @@ func (f *fleet) goesAway(p *server, name string) {
 	})
 	// A page may have been made a second before.
 	time.Sleep(time.Second)
-	for _, address := range f.replicas {
+	for _, address := range f.addresses() {
 		_, text, err := metrics(f.ctx, address)
 		if err != nil || strings.Contains(text, fmt.Sprintf("remote=%q", name)) {
 			f.Errorf("/metrics still shows %s, or %v", name, err)

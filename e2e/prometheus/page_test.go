@@ -72,29 +72,29 @@ func (p page) state(remote string) (state string) {
 
 // agrees waits until a replica's /metrics and /statusz, and the live status, say
 // the same of each remote, as they do while nothing changes.
-func (f *fleet) agrees(address string) {
+func (f *fleet) agrees(r replica) {
 	f.Helper()
 	f.until(func(ctx context.Context) error {
-		live, _, err := f.Operator.Status(ctx)
+		live, _, err := r.Operator.Status(ctx)
 		if err != nil {
 			return err
 		}
-		before, err := testenv.Statusz(ctx, address)
+		before, err := testenv.Statusz(ctx, r.address)
 		if err != nil {
 			return err
 		}
-		shown, _, err := metrics(ctx, address)
+		shown, _, err := metrics(ctx, r.address)
 		if err != nil {
 			return err
 		}
 		// Both are a second old at most: this one was made later than shown was.
 		time.Sleep(time.Second)
-		after, err := testenv.Statusz(ctx, address)
+		after, err := testenv.Statusz(ctx, r.address)
 		if err != nil {
 			return err
 		}
 		errs := []error{sameNumber("the primary index", before.Source.Primary, after.Source.Primary, value(shown, "fernetcast_source_primary_index"))}
-		for name, state := range f.states {
+		for name, state := range r.states {
 			b, a, l := before.Remote(name), after.Remote(name), live.Remote(name)
 			if b == nil || a == nil || l == nil {
 				return errors.New(name + " is not everywhere")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"os"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,20 +33,38 @@ func (s *stage) join(name, cluster string, access testenv.Access) {
 	s.must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
 }
 
-// fleet is a main whose remotes are in every state that lasts, as two replicas see it.
+// fleet is a main whose remotes are in every state that lasts.
 type fleet struct {
 	*stage
-	replicas []string
-	// states are those of the remotes by name.
+	replicas [2]replica
+	// states are those of the remotes by name, as the fleet's.
 	states map[string]string
 }
 
-// newFleet has them all, and two rotations.
+// replica is a run of the program, with remotes and their states as it sees them.
+type replica struct {
+	*testenv.Site
+	address string
+	states  map[string]string
+}
+
+// addresses are where they serve.
+func (f *fleet) addresses() (all []string) {
+	for _, r := range f.replicas {
+		all = append(all, r.address)
+	}
+	return all
+}
+
+// halfSeen is a remote that only the first replica reaches.
+const halfSeen = "half-seen"
+
+// newFleet has them all, with two replicas.
 func newFleet(s *stage) *fleet {
 	s.Helper()
 	f := &fleet{stage: s, states: map[string]string{
 		"misconfigured": "Misconfigured", "self": "Self", "denied": "Denied", "unreachable": "Unreachable",
-		"held": "Held", "contested": "Contested", "failed": "Failed", "behind": "Behind", "gone": "Synced", elsewhere: "Synced",
+		"held": "Held", "contested": "Contested", "failed": "Failed", "behind": "Behind", halfSeen: "Synced", "gone": "Synced", elsewhere: "Synced",
 	}}
 	remote := shared.Cluster(elsewhere)
 	s.must(testenv.WriteFile(s.Clusters, "misconfigured.yaml", []byte("kind: Config\nusers: 7\n")))
@@ -54,6 +73,7 @@ func newFleet(s *stage) *fleet {
 	nobody, err := shared.Address()
 	s.must(err)
 	s.join("unreachable", elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
+	s.join(halfSeen, elsewhere, testenv.Access{Namespace: s.place()})
 	s.join("gone", elsewhere, testenv.Access{Namespace: s.place()})
 	s.join(elsewhere, elsewhere, testenv.Access{Namespace: s.ns})
 
@@ -76,13 +96,19 @@ func newFleet(s *stage) *fleet {
 	contested := s.place()
 	s.join("contested", elsewhere, testenv.Access{Namespace: contested})
 
-	for range 2 {
+	blind := s.at(mainRegion)
+	s.must(os.CopyFS(blind.Clusters, os.DirFS(s.Clusters)))
+	(&stage{T: s.T, Site: blind, ctx: s.ctx, ns: s.ns}).join(halfSeen, elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
+	for i, site := range []*testenv.Site{s.Site, blind} {
 		// Only a long request leaves a remote Behind for as long as a test takes.
-		f.replicas = append(f.replicas, s.run(s.Site, "--request-timeout", "5m", "--backoff-max", "5m"))
+		f.replicas[i] = replica{site, s.run(site, "--request-timeout", "5m", "--backoff-max", "5m"), maps.Clone(f.states)}
 	}
-	states := maps.Clone(f.states)
-	states["contested"], states["failed"], states["behind"] = "Synced", "Synced", "Synced"
-	s.show(f.replicas, states)
+	f.replicas[1].states[halfSeen] = "Unreachable"
+	for _, r := range f.replicas {
+		states := maps.Clone(r.states)
+		states["contested"], states["failed"], states["behind"] = "Synced", "Synced", "Synced"
+		s.show(r.address, states)
+	}
 	gates["failed"].Spoil(func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no tea here", http.StatusTeapot) })
 	})

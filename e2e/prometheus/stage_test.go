@@ -129,23 +129,21 @@ func (s *stage) rotate() testenv.Repository {
 	return rotation.Keys
 }
 
-// show waits until each replica shows each remote in a state.
-func (s *stage) show(replicas []string, states map[string]string) {
+// show waits until a replica shows each remote in a state.
+func (s *stage) show(address string, states map[string]string) {
 	s.Helper()
 	s.until(func(ctx context.Context) error {
+		st, err := testenv.Statusz(ctx, address)
+		if err != nil {
+			return err
+		}
 		var errs []error
-		for _, address := range replicas {
-			st, err := testenv.Statusz(ctx, address)
-			if err != nil {
-				return err
-			}
-			for name, state := range states {
-				switch r := st.Remote(name); {
-				case r == nil:
-					errs = append(errs, fmt.Errorf("%s is not there", name))
-				case r.State != state:
-					errs = append(errs, fmt.Errorf("%s is %s, not %s: %s", name, r.State, state, r.Detail))
-				}
+		for name, state := range states {
+			switch r := st.Remote(name); {
+			case r == nil:
+				errs = append(errs, fmt.Errorf("%s is not there", name))
+			case r.State != state:
+				errs = append(errs, fmt.Errorf("%s is %s, not %s: %s", name, r.State, state, r.Detail))
 			}
 		}
 		return errors.Join(errs...)
