@@ -53,7 +53,7 @@ func TestLagUntilResolved(t *testing.T) {
 	s.arrives(well, s.rotate())
 	alerts := []string{"FernetcastRegionRefusesTokens", "FernetcastRegionNotSynced"}
 	for _, alert := range alerts {
-		p.fires(alert, "lagging")
+		p.fires(alert, "lagging", "Unreachable 2")
 	}
 	s.must(way.Set(testenv.Pass))
 	last := s.rotate()
@@ -69,7 +69,7 @@ func TestLagUntilResolved(t *testing.T) {
 		p.wasPendingFirst(alert, "lagging")
 	}
 	// The tokens of this test are good for a day.
-	p.fires("FernetcastCredentialsExpire", "well")
+	p.fires("FernetcastCredentialsExpire", "well", "expire in 2")
 	ever, err := p.since(s.ctx, `ALERTS{alertstate="firing"}`)
 	s.must(err)
 	fired := map[string]bool{}
@@ -105,8 +105,9 @@ func (s *stage) arrives(ns string, keys testenv.Repository) {
 	s.until(func(ctx context.Context) error { return shared.Cluster(elsewhere).Holds(ctx, ns, keys) })
 }
 
-// fires waits until an alert fires for a remote, and says so in its summary.
-func (p *server) fires(name, remote string) {
+// fires waits until an alert fires for a remote, which its summary names, and its
+// description, which asks Prometheus, says so.
+func (p *server) fires(name, remote, says string) {
 	p.s.Helper()
 	p.s.until(func(ctx context.Context) error {
 		result, err := p.Alerts(ctx)
@@ -117,8 +118,8 @@ func (p *server) fires(name, remote string) {
 			if alert.State != promv1.AlertStateFiring || alert.Labels["alertname"] != model.LabelValue(name) || alert.Labels["remote"] != model.LabelValue(remote) {
 				continue
 			}
-			if summary := string(alert.Annotations["summary"]); !strings.Contains(summary, remote) {
-				return fmt.Errorf("its summary does not name %s: %q", remote, summary)
+			if told := alert.Annotations; !strings.Contains(string(told["summary"]), remote) || !strings.Contains(string(told["description"]), says) {
+				return fmt.Errorf("it says %q, without %s or %q", told, remote, says)
 			}
 			return nil
 		}

@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,6 +177,16 @@ func (p *server) hasReturned(name, query string) {
 	}
 }
 
+// annotation finds the query of one by its name.
+func (d dashboard) annotation(name string) string {
+	for _, a := range d.Annotations.List {
+		if a.Name == name {
+			return a.Expr
+		}
+	}
+	panic("the dashboard has no annotation " + name)
+}
+
 // panel finds one by its title.
 func (d dashboard) panel(title string) panel {
 	i := slices.IndexFunc(d.Panels, func(p panel) bool { return p.Title == title })
@@ -194,6 +205,10 @@ func (p panel) query(ref string) string {
 	}
 	panic(p.Title + " has no query " + ref)
 }
+
+// worst are the remotes that are not well, the worst first: one whose keys are not
+// related to the main's, two that are 2 generations behind, and the others.
+var worst = []string{"held", "failed", "behind", "misconfigured", "denied", "unreachable", "contested"}
 
 // eachRegionOnce: however many replicas report, the table has a row for each
 // region of the main, in the state that the region is in, and the worst is first.
@@ -221,6 +236,17 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		if len(shown) != len(states) {
 			errs = append(errs, fmt.Errorf("there are %d rows, not %d: %v", len(shown), len(states), rows))
 		}
+		slices.SortFunc(rows, func(a, b *model.Sample) int { return cmp.Compare(b.Value, a.Value) })
+		for i, name := range worst {
+			if i >= len(rows) || string(rows[i].Metric["remote"]) != name {
+				errs = append(errs, fmt.Errorf("%s is not in row %d of %v", name, i+1, rows))
+			}
+		}
+		for title, count := range map[string]int{"Refuse new tokens": 3, "Will, after the next rotation": 0, "Not in sync": len(worst)} {
+			if n, err := p.instant(ctx, filled(readDashboard(p.s).panel(title).query("A"), mainRegion)); err != nil || len(n) != 1 || int(n[0].Value) != count {
+				errs = append(errs, fmt.Errorf("%s: %v, %v, not %d", title, n, err, count))
+			}
+		}
 		return errors.Join(errs...)
 	})
 	for _, target := range table.Targets {
@@ -229,8 +255,8 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		seen := map[[2]model.LabelValue]bool{}
 		for _, row := range rows {
 			at := [2]model.LabelValue{row.Metric["cluster"], row.Metric["remote"]}
-			if seen[at] || at[1] == "" {
-				p.s.Errorf("%s: %v has two rows, or no name", target.RefID, at)
+			if seen[at] || at[1] == "" || at[0] == elsewhere {
+				p.s.Errorf("%s: %v has two rows, no name, or stands by", target.RefID, at)
 			}
 			seen[at] = true
 		}

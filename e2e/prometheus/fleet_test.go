@@ -44,6 +44,7 @@ func TestFleet(t *testing.T) {
 		f.agrees(r)
 		f.promtoolIsSilent(r.address)
 	}
+	f.agrees(replica{standby.Site, standing, map[string]string{mainRegion: "Standby"}})
 	p.dashboardReturnsData()
 	p.eachRegionOnce(f.states)
 	p.rulesKnowTheMetrics(rules)

@@ -43,7 +43,7 @@ var drawn = [][]struct {
 // a line for each rotation.
 func (p *server) draw(path string) error {
 	d := readDashboard(p.s)
-	rotations, err := p.recorded(d.Annotations.List[1].Expr, "2s")
+	rotations, err := p.recorded(d.annotation("Rotations"), "2s")
 	if err != nil {
 		return err
 	}

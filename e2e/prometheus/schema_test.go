@@ -1,0 +1,48 @@
+package prometheus
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	grafanaquery "github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// Grafana's own schema knows each field of the dashboard, but folderTitle, which is
+// Genestack's.
+func TestDashboardIsOneOfGrafana(t *testing.T) {
+	known := cog.NewRuntime()
+	known.RegisterPanelcfgVariant(stat.VariantConfig())
+	known.RegisterPanelcfgVariant(table.VariantConfig())
+	known.RegisterPanelcfgVariant(timeseries.VariantConfig())
+	known.RegisterDataqueryVariant(grafanaquery.VariantConfig())
+	text, err := os.ReadFile(dashboardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	delete(fields, "folderTitle")
+	if text, err = json.Marshal(fields); err != nil {
+		t.Fatal(err)
+	}
+	//lint:ignore SA1019 It is of the classic schema, which every Grafana takes.
+	var d grafana.Dashboard
+	// It returns an error without a text where all is well.
+	if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
+		t.Error(err)
+	}
+	if err := d.Validate(); err != nil && err.Error() != "" {
+		t.Error(err)
+	}
+	if len(d.Panels) == 0 {
+		t.Error("it has no panels")
+	}
+}
