@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"image/color"
@@ -19,14 +20,17 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// drawn are the dashboard's panels that change over time, as the picture has them.
-var drawn = [][]struct {
+// drawing is a panel of the picture.
+type drawing struct {
 	panel string
 	refs  []string
 	// title is the panel's own, where there is none, and label that of the y axis.
 	title, label string
 	points       bool
-}{
+}
+
+// drawn are the dashboard's panels that change over time, as the picture has them.
+var drawn = [][]drawing{
 	{
 		{panel: "Is a token about to fail?", refs: []string{"Behind"}, title: "Is a token about to fail? Behind", label: "generations"},
 		{panel: "Is a token about to fail?", refs: []string{"Equal"}, title: "Is a token about to fail? Seen equal, ago", label: "seconds"},
@@ -47,34 +51,11 @@ func (p *server) draw(path string) error {
 	if err != nil {
 		return err
 	}
-	end := time.Since(p.started).Seconds()
 	plots := make([][]*plot.Plot, len(drawn))
 	for i, row := range drawn {
 		for _, at := range row {
-			one := plot.New()
-			one.Title.Text, one.X.Label.Text, one.Y.Label.Text = cmp.Or(at.title, at.panel), "seconds", at.label
-			one.Y.Min, one.Legend.Top = 0, true
-			for _, text := range []*font.Font{&one.Title.TextStyle.Font, &one.X.Label.TextStyle.Font, &one.Y.Label.TextStyle.Font, &one.X.Tick.Label.Font, &one.Y.Tick.Label.Font, &one.Legend.TextStyle.Font} {
-				text.Variant = "Sans"
-			}
-			n := 0
-			for _, ref := range at.refs {
-				streams, err := p.recorded(d.panel(at.panel).query(ref), "5s")
-				if err != nil {
-					return err
-				}
-				for _, stream := range streams {
-					if err := p.add(one, stream, cmp.Or(name(stream.Metric), ref), n, at.points); err != nil {
-						return err
-					}
-					n++
-				}
-			}
-			if n == 0 {
-				return fmt.Errorf("nothing was recorded for %s", at.panel)
-			}
-			one.X.Min, one.X.Max, one.Y.Max = 0, end, one.Y.Max*1.5
-			if err := p.mark(one, rotations); err != nil {
+			one, err := p.plot(d, at, rotations)
+			if err != nil {
 				return err
 			}
 			plots[i] = append(plots[i], one)
@@ -90,14 +71,44 @@ func (p *server) draw(path string) error {
 			plots[i][j].Draw(tile)
 		}
 	}
-	file, err := os.Create(path)
-	if err != nil {
+	var svg bytes.Buffer
+	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	if _, err := canvas.WriteTo(file); err != nil {
-		return err
+	// Few who look at it have the font.
+	return os.WriteFile(path, bytes.ReplaceAll(svg.Bytes(), []byte("Liberation Sans"), []byte("Liberation Sans, sans-serif")), 0o644)
+}
+
+// plot makes one of them.
+func (p *server) plot(d dashboard, at drawing, rotations model.Matrix) (*plot.Plot, error) {
+	one := plot.New()
+	one.Title.Text, one.X.Label.Text, one.Y.Label.Text = cmp.Or(at.title, at.panel), "seconds", at.label
+	one.Y.Min, one.Legend.Top = 0, true
+	for _, text := range []*font.Font{
+		&one.Title.TextStyle.Font, &one.Legend.TextStyle.Font,
+		&one.X.Label.TextStyle.Font, &one.X.Tick.Label.Font, &one.Y.Label.TextStyle.Font, &one.Y.Tick.Label.Font,
+	} {
+		text.Variant = "Sans"
 	}
-	return file.Close()
+	n := 0
+	for _, ref := range at.refs {
+		streams, err := p.recorded(d.panel(at.panel).query(ref), "5s")
+		if err != nil {
+			return nil, err
+		}
+		for _, stream := range streams {
+			if err := p.add(one, stream, cmp.Or(name(stream.Metric), ref), n, at.points); err != nil {
+				return nil, err
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("nothing was recorded for %s", at.panel)
+	}
+	// Room for the legend.
+	one.X.Min, one.X.Max, one.Y.Max = 0, time.Since(p.started).Seconds(), one.Y.Max*1.5
+	return one, p.mark(one, rotations)
 }
 
 // recorded is what a query of the dashboard has returned, its window so long.
