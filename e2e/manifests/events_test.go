@@ -40,7 +40,7 @@ func TestKubectlShowsEvents(t *testing.T) {
 	if err := testenv.WriteFile(clusters, "dfw.yaml", kubeconfig); err != nil {
 		t.Fatal(err)
 	}
-	operator := newWorkstation(t, program.Path, "lab")
+	operator := newWorkstation(t, program.Path, map[string]*testenv.Cluster{"lab": lab})
 	operator.shell(ctx, t, "fernetcast --context lab --clusters "+clusters+" promote lab --yes --force")
 
 	sidecar, err := clientcmd.Load(kubeconfig)
