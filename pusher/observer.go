@@ -17,17 +17,20 @@ type Observer interface {
 	StateChanged(remote string, d mirror.Decision)
 }
 
-// pushed counts, logs and tells of a decision that was carried out. known says
-// whether the remote was settled before.
-func (p *Pusher) pushed(name string, d mirror.Decision, known bool, took time.Duration) {
+// pushed counts, logs and tells of a decision that was carried out. before is what
+// the remote was settled with before its sync.
+func (p *Pusher) pushed(name string, d mirror.Decision, before Settled, took time.Duration) {
 	push := mirror.Push{Decision: d, Took: took}
 	switch d.Reason {
 	case mirror.ReasonRotated:
-		push.Lag = p.lag(d.Secret.Annotations[mirror.StampVersion])
+		// A copy that was set back is a drift, though an older stamp of ours is on it.
+		if push.Repair = before.Keys == d.Secret.Annotations[mirror.StampKeys]; !push.Repair {
+			push.Rotation, push.Lag = p.lag(d.Secret.Annotations[mirror.StampKeys])
+		}
 	case mirror.ReasonDrifted:
 		push.Repair = true
 	case mirror.ReasonAbsent, mirror.ReasonUnstamped:
-		push.Repair = known // else the remote joins
+		push.Repair = before != (Settled{}) // else the remote joins
 	}
 	if push.Repair {
 		p.record(name).repaired()
@@ -44,15 +47,29 @@ func (p *Pusher) pushed(name string, d mirror.Decision, known bool, took time.Du
 	}
 }
 
-// lag is how long ago the source's version was first seen; 0 where it is not
-// the newest.
-func (p *Pusher) lag(version string) time.Duration {
+// sawKeys notes when new keys were seen in the source. Those that were there at the
+// start may have been rotated at any time before. An absent source has none.
+func (p *Pusher) sawKeys(keys string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if version != p.newest {
-		return 0
+	if keys == "" || keys == p.newest {
+		return
 	}
-	return time.Since(p.seen)
+	if p.newest != "" {
+		p.seen = time.Now()
+	}
+	p.newest = keys
+}
+
+// lag says whether the source's newest keys are these, and how long ago they were
+// first seen; 0 where they were there at the start.
+func (p *Pusher) lag(keys string) (newest bool, since time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if keys != p.newest || p.seen.IsZero() {
+		return keys == p.newest, 0
+	}
+	return true, time.Since(p.seen)
 }
 
 // setStatus stores what was decided for a remote, and tells of another state.

@@ -68,6 +68,7 @@ func TestWhatIsARepair(t *testing.T) {
 		if joined := o.take(t); joined.Repair || joined.Lag != 0 || joined.Decision.Reason != mirror.ReasonAbsent {
 			t.Errorf("a region that joins is told of as %+v", joined)
 		}
+		older := dfw.secret
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
@@ -75,8 +76,9 @@ func TestWhatIsARepair(t *testing.T) {
 			t.Errorf("a rotation is told of as %+v", rotated)
 		}
 		for what, change := range map[string]func(){
-			"emptied": dfw.spoil,
-			"deleted": func() { dfw.set(func() { dfw.secret = nil }); p.RemoteChanged("dfw") },
+			"emptied":                        dfw.spoil,
+			"set back to older keys of ours": func() { dfw.set(func() { dfw.put(older) }); p.RemoteChanged("dfw") },
+			"deleted":                        func() { dfw.set(func() { dfw.secret = nil }); p.RemoteChanged("dfw") },
 			"replaced without a stamp": func() {
 				dfw.set(func() { s := dfw.secret.DeepCopy(); s.Annotations = nil; dfw.put(s) })
 				p.RemoteChanged("dfw")
@@ -89,8 +91,8 @@ func TestWhatIsARepair(t *testing.T) {
 				t.Errorf("a copy that was %s is told of as %+v", what, repair)
 			}
 		}
-		if n := state(t, p, "dfw").Counts.Repairs; n != 3 {
-			t.Errorf("%d repairs are counted, want 3", n)
+		if n := state(t, p, "dfw").Counts.Repairs; n != 4 {
+			t.Errorf("%d repairs are counted, want 4", n)
 		}
 	})
 }
@@ -106,11 +108,30 @@ func TestLag(t *testing.T) {
 		src.rotate()
 		p.SourceChanged()
 		time.Sleep(7 * time.Second)
-		p.SourceChanged() // the same version once more
+		src.edit()
+		p.SourceChanged() // the same keys once more
 		close(dfw.hang)
 		synctest.Wait()
 		if push := o.take(t); push.Lag != 7*time.Second || push.Took != 7*time.Second {
 			t.Errorf("after 7 s the lag is %v, and the sync took %v", push.Lag, push.Took)
+		}
+	})
+}
+
+// Keys that were there at the start have no lag: when they were rotated is not known.
+func TestNoLagAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{}
+		_, o := observed(t, src, dfw)
+		o.take(t)
+		src.rotate()
+		dfw.set(func() { dfw.hang = make(chan struct{}) })
+		_, o = observed(t, src, dfw)
+		time.Sleep(7 * time.Second)
+		close(dfw.hang)
+		synctest.Wait()
+		if push := o.take(t); push.Lag != 0 || !push.Rotation {
+			t.Errorf("the first push of a process is told of as %+v", push)
 		}
 	})
 }

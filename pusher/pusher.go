@@ -57,8 +57,8 @@ type Pusher struct {
 
 	mu      sync.Mutex
 	records map[string]*record
-	newest  string    // the version of the source that SourceChanged has seen last
-	seen    time.Time // when it has seen that first
+	newest  string    // the fingerprints of the last keys that SourceChanged has seen
+	seen    time.Time // when it has seen them first; zero for the first keys of all
 }
 
 // New returns a pusher that does nothing before Run.
@@ -74,11 +74,7 @@ func New(opts Options) *Pusher {
 // SourceChanged enqueues every remote and cancels its back-off.
 func (p *Pusher) SourceChanged() {
 	src, _ := p.opts.Source.Seen()
-	p.mu.Lock()
-	if version := src.ResourceVersion(); version != p.newest {
-		p.newest, p.seen = version, time.Now()
-	}
-	p.mu.Unlock()
+	p.sawKeys(src.Fingerprints())
 	for _, name := range p.opts.Remotes.Names() {
 		p.tryNow(name)
 	}
@@ -170,10 +166,10 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Decision.State == mirror.StateUnreachable { // the write may have been done all the same
 		r.lookAt = time.Time{}
 	}
-	known, waited := r.settled != (Settled{}), backsOff(r.state())
+	before, waited := r.settled, backsOff(r.state())
 	d := r.ended(o, p.opts.BackoffMax)
 	for _, d := range o.Writes {
-		p.pushed(name, d, known, time.Since(started))
+		p.pushed(name, d, before, time.Since(started))
 	}
 	p.setStatus(name, r, d, refused)
 	if waited && !backsOff(d.State) { // RemoteChanged did not enqueue it meanwhile

@@ -26,6 +26,7 @@ var resource = schema.GroupResource{Resource: "secrets"}
 type source struct {
 	mu       sync.Mutex
 	rotation int
+	edits    int // of all but the keys
 	reads    int
 	fail     error // of each read
 }
@@ -34,7 +35,7 @@ func (s *source) Seen() (mirror.Source, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return mirror.ReadSource(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-keys", UID: "home", ResourceVersion: strconv.Itoa(1000 + s.rotation),
+		ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-keys", UID: "home", ResourceVersion: strconv.Itoa(1000 + s.rotation + s.edits),
 			Annotations: map[string]string{mirror.MarkRegion: "sjc", mirror.MarkTerm: "1", mirror.MarkUID: "home"}},
 		Data: repository(s.rotation),
 	}), true
@@ -53,6 +54,13 @@ func (s *source) rotate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rotation++
+}
+
+// edit changes an annotation, say.
+func (s *source) edit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.edits++
 }
 
 // repository returns the three keys that are there after so many rotations.

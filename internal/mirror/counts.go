@@ -47,11 +47,13 @@ func ResultOf(err error) Result {
 // Push is a write that a remote has acknowledged.
 type Push struct {
 	Decision Decision
+	// Rotation says that it brought the source's newest keys to a copy of older ones.
+	Rotation bool
 	// Repair says that it undid what another writer did to a copy of ours.
 	Repair bool
 	// Took is the time since its sync began.
 	Took time.Duration
-	// Lag is the time since this process saw the rotation that it brought; 0 where
-	// it brought none.
+	// Lag is the time since this process saw that rotation; 0 where there is none,
+	// and where the keys were there before the process.
 	Lag time.Duration
 }
