@@ -25,8 +25,9 @@ const (
 	eventsPerMinute = 20
 	// eventEvery is how often there is an event of one reason for one remote.
 	eventEvery = 10 * time.Minute
-	// eventsWaiting is how many events wait to be sent; more are dropped.
-	eventsWaiting = 100
+	// eventsWaiting is how many events wait to be sent; more are dropped. An API
+	// server that has answered late gets no more than these at once.
+	eventsWaiting = eventsPerMinute
 	// maxNote bounds an event's text, in bytes (k8s.io/api/events/v1).
 	maxNote = 1024
 	// maxInstance bounds the name of who reports, in bytes (likewise).
@@ -54,13 +55,13 @@ const (
 type Events struct {
 	opts    EventsOptions
 	waiting chan event
-	rotated chan string // the versions that this replica has pushed
+	rotated chan rotation // those that this replica has pushed
+	trouble string        // why the last event could not be made; "" where it was. Run's
 
-	limiter *rate.Limiter // Run's, as is trouble
-	trouble string        // why the last event could not be made; "" where it was
-
-	mu   sync.Mutex
-	told map[string]time.Time // until when there is no other one like it
+	mu      sync.Mutex
+	limiter *rate.Limiter
+	told    map[string]time.Time // until when there is no other one like it
+	pushed  string               // the keys of the last rotation in rotated
 }
 
 // EventsOptions are an [Events]'. All are needed.
@@ -78,7 +79,7 @@ type EventsOptions struct {
 type event struct {
 	reason  string
 	remote  string // "" where it is about the source, or about all of them
-	version string // of a rotation, and whose event it is; else ""
+	push    string // the keys of a rotation, and who pushed them; else ""
 	note    string
 	warning bool
 	every   time.Duration // 0: eventEvery
@@ -88,7 +89,7 @@ type event struct {
 func NewEvents(opts EventsOptions) *Events {
 	opts.Instance = opts.Instance[:min(len(opts.Instance), maxInstance)]
 	return &Events{
-		opts: opts, waiting: make(chan event, eventsWaiting), rotated: make(chan string, eventsWaiting),
+		opts: opts, waiting: make(chan event, eventsWaiting), rotated: make(chan rotation, eventsWaiting),
 		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsPerMinute), eventsPerMinute), told: map[string]time.Time{},
 	}
 }
@@ -104,11 +105,22 @@ func (e *Events) Pushed(remote string, p mirror.Push) {
 		e.add(event{reason: EventAdopted, remote: remote, note: "it had no such Secret and has the source's keys now"})
 	case d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonSuperseded:
 		e.add(event{reason: EventAdopted, remote: remote, note: d.Detail + "; its keys were replaced by the source's", warning: true})
-	case p.Lag > 0:
-		select {
-		case e.rotated <- d.Secret.Annotations[mirror.StampVersion]:
-		default:
-		}
+	case p.Rotation:
+		e.rotate(d.Secret.Annotations[mirror.StampKeys])
+	}
+}
+
+// rotate hands a rotation to Run, at its first push.
+func (e *Events) rotate(keys string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if keys == e.pushed {
+		return
+	}
+	select {
+	case e.rotated <- rotation{keys, time.Now()}:
+		e.pushed = keys
+	default: // the next push tells of it
 	}
 }
 
@@ -126,19 +138,23 @@ func (e *Events) StateChanged(remote string, d mirror.Decision) {
 	e.add(event{reason: reason, remote: remote, note: d.Detail, warning: true})
 }
 
-// add hands an event to Run, unless there was one like it within its interval.
-func (e *Events) add(ev event) {
+// add hands an event to Run, unless there was one like it within its interval, or
+// too many others. It says whether it did. One that it did not may be added later.
+func (e *Events) add(ev event) bool {
 	ev.every = cmp.Or(ev.every, eventEvery)
-	like, now := ev.reason+"/"+ev.remote+"/"+ev.version, time.Now()
+	like, now := ev.reason+"/"+ev.remote+"/"+ev.push, time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now.Before(e.told[like]) {
-		return
+	// The others leave one for a rotation: it tells of all remotes.
+	if now.Before(e.told[like]) || ev.push == "" && e.limiter.TokensAt(now) < 2 || !e.limiter.AllowN(now, 1) {
+		return false
 	}
 	select {
 	case e.waiting <- ev:
 		e.told[like] = now.Add(ev.every)
+		return true
 	default: // too many wait
+		return false
 	}
 }
 
@@ -153,12 +169,14 @@ func (e *Events) Run(ctx context.Context) {
 			return
 		case ev := <-e.waiting:
 			e.send(ctx, ev)
-		case version := <-e.rotated:
-			pushed = pushed.with(version, time.Now())
+		case pushed = <-e.rotated:
 		case <-pushed.next():
-			if ev, done := pushed.event(e.opts.Status(), time.Now()); done {
-				pushed.at = time.Time{}
-				ev.version += "/" + e.opts.Instance // each replica that pushes it tells of it
+			st := e.opts.Status()
+			if st.Source.State != mirror.SourceMain || st.Source.Primary == nil { // it pushes no more
+				pushed = rotation{}
+			} else if ev, done := pushed.event(st, time.Now()); done {
+				pushed = rotation{}
+				ev.push += "/" + e.opts.Instance // each replica that pushes it tells of it
 				e.add(ev)
 			}
 		case <-minutes.C:
@@ -175,14 +193,10 @@ func (e *Events) forget() {
 	maps.DeleteFunc(e.told, func(_ string, until time.Time) bool { return time.Now().After(until) })
 }
 
-// send makes an event, unless there were too many.
+// send makes an event.
 func (e *Events) send(ctx context.Context, ev event) {
-	now := time.Now()
-	if !e.limiter.AllowN(now, 1) {
-		return
-	}
 	src := e.opts.Status().Source
-	err := e.opts.Create(ctx, src.Namespace, ev.object(src, e.opts.Instance, now))
+	err := e.opts.Create(ctx, src.Namespace, ev.object(src, e.opts.Instance, time.Now()))
 	if apierrors.IsAlreadyExists(err) { // another replica was first
 		err = nil
 	}
@@ -199,7 +213,7 @@ func (e *Events) send(ctx context.Context, ev event) {
 // object is the event as Kubernetes has it. Its name is the same for all replicas
 // within an interval.
 func (ev event) object(src mirror.SourceStatus, instance string, now time.Time) *eventsv1.Event {
-	hash := sha256.Sum256(fmt.Appendln(nil, src.UID, ev.reason, ev.remote, ev.version, now.UnixNano()/int64(ev.every)))
+	hash := sha256.Sum256(fmt.Appendln(nil, src.UID, ev.reason, ev.remote, ev.push, now.UnixNano()/int64(ev.every)))
 	kind, note := corev1.EventTypeNormal, ev.note
 	if ev.warning {
 		kind = corev1.EventTypeWarning

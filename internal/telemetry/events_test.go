@@ -26,6 +26,7 @@ type cluster struct {
 	events map[string]*eventsv1.Event
 	fail   error
 	status mirror.Status
+	looks  int // at the status
 }
 
 func (c *cluster) create(_ context.Context, _ string, e *eventsv1.Event) error {
@@ -70,7 +71,7 @@ func (c *cluster) set(remotes ...mirror.RemoteStatus) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status = mirror.Status{
-		Source:  mirror.SourceStatus{Namespace: "openstack", Secret: "keystone-fernet-keys", UID: "home", Primary: ptr.To(9)},
+		Source:  mirror.SourceStatus{Namespace: "openstack", Secret: "keystone-fernet-keys", UID: "home", State: mirror.SourceMain, Primary: ptr.To(9)},
 		Remotes: remotes,
 	}
 }
@@ -78,6 +79,7 @@ func (c *cluster) set(remotes ...mirror.RemoteStatus) {
 func (c *cluster) seen() mirror.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.looks++
 	return c.status
 }
 
@@ -101,7 +103,7 @@ func (c *cluster) expect(t *testing.T, want ...string) {
 
 func pushed(reason mirror.Reason, detail string) mirror.Push {
 	return mirror.Push{Decision: mirror.Decision{Reason: reason, Detail: detail, Secret: &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{mirror.StampVersion: "4711"}},
+		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{mirror.StampVersion: "4711", mirror.StampKeys: "0=a,9=b"}},
 	}}}
 }
 
@@ -124,9 +126,9 @@ func TestEventOfEachKind(t *testing.T) {
 		"contested": {func(e *Events) {
 			e.StateChanged("dfw", mirror.Decision{State: mirror.StateContested, Detail: "by argocd"})
 		}, []string{"Warning Contested dfw: by argocd"}},
-		"synced": {func(e *Events) { e.StateChanged("dfw", mirror.Decision{State: mirror.StateSynced}) }, nil},
-		"down":   {func(e *Events) { e.StateChanged("dfw", mirror.Decision{State: mirror.StateUnreachable}) }, nil},
-		"plain":  {func(e *Events) { e.Pushed("dfw", rotated) }, nil},
+		"synced":              {func(e *Events) { e.StateChanged("dfw", mirror.Decision{State: mirror.StateSynced}) }, nil},
+		"down":                {func(e *Events) { e.StateChanged("dfw", mirror.Decision{State: mirror.StateUnreachable}) }, nil},
+		"not the newest keys": {func(e *Events) { e.Pushed("dfw", rotated) }, nil},
 		"all held for the source": {func(e *Events) {
 			for n := range 1000 {
 				e.StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateHeld, Reason: mirror.ReasonSourceAbsent, Detail: "source: absent"})
@@ -170,8 +172,8 @@ func TestEventsAreFew(t *testing.T) {
 		for n := range 90 {
 			replicas[0].StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateDenied})
 		}
-		if n := len(api.take()); n != eventsPerMinute {
-			t.Errorf("%d events at once, want %d", n, eventsPerMinute)
+		if n := len(api.take()); n != eventsPerMinute-1 { // one is left for a rotation
+			t.Errorf("%d events at once, want %d", n, eventsPerMinute-1)
 		}
 	})
 }
@@ -180,7 +182,7 @@ func TestEventsAreFew(t *testing.T) {
 // can be reached, or after 10 s. It names five at most of those that lack it.
 func TestKeysPushed(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
-	rotated.Lag = time.Second
+	rotated.Rotation = true
 	at := func(name string, s mirror.State) mirror.RemoteStatus {
 		return mirror.RemoteStatus{Name: name, State: s}
 	}
@@ -196,11 +198,12 @@ func TestKeysPushed(t *testing.T) {
 		e.Pushed("iad", rotated)
 		time.Sleep(time.Second)
 		api.expect(t, "Normal KeysPushed the keys with primary 9 are in 2 of 2 remotes")
-		e.Pushed("dfw", rotated) // once more, after a contest
+		rotated.Decision.Secret.Annotations[mirror.StampVersion] = "4712" // an annotation of the source's was changed
+		e.Pushed("ord", rotated)                                          // which could not be reached for long
 		time.Sleep(time.Minute)
 		api.expect(t)
 
-		rotated.Decision.Secret.Annotations[mirror.StampVersion] = "4712"
+		rotated.Decision.Secret.Annotations[mirror.StampKeys] = "0=c,10=a"
 		lacking := []mirror.RemoteStatus{at("dfw", mirror.StateSynced), at("iad", mirror.StateBehind)}
 		for n := range 6 {
 			lacking = append(lacking, at(fmt.Sprint("r", n), mirror.StateUnreachable))
@@ -211,6 +214,73 @@ func TestKeysPushed(t *testing.T) {
 		api.expect(t)
 		time.Sleep(2 * time.Second)
 		api.expect(t, "Warning KeysPushed the keys with primary 9 are in 1 of 8 remotes; not in iad (Behind), r0 (Unreachable), r1 (Unreachable), r2 (Unreachable), r3 (Unreachable) and 2 more")
+	})
+}
+
+// A remote whose new kubeconfig is refused has the keys by the last good one.
+func TestKeysPushedByTheLastGoodKubeconfig(t *testing.T) {
+	rotated := pushed(mirror.ReasonRotated, "")
+	rotated.Rotation = true
+	synctest.Test(t, func(t *testing.T) {
+		api := &cluster{}
+		api.set(mirror.RemoteStatus{Name: "dfw", State: mirror.StateMisconfigured, Behind: ptr.To(0)},
+			mirror.RemoteStatus{Name: "iad", State: mirror.StateMisconfigured, Behind: ptr.To(1)})
+		api.replica(t, "a", slog.New(slog.DiscardHandler)).Pushed("dfw", rotated)
+		time.Sleep(time.Second)
+		api.expect(t, "Warning KeysPushed the keys with primary 9 are in 1 of 2 remotes; not in iad (Misconfigured)")
+	})
+}
+
+// Of a source that is no main any more there is no rotation to tell of, and the
+// remotes are not looked at for it again and again.
+func TestKeysPushedByNoMain(t *testing.T) {
+	rotated := pushed(mirror.ReasonRotated, "")
+	rotated.Rotation = true
+	for _, state := range []mirror.SourceState{mirror.SourceAbsent, mirror.SourceRefused, mirror.SourceStandby} {
+		synctest.Test(t, func(t *testing.T) {
+			api := &cluster{}
+			api.set(mirror.RemoteStatus{Name: "dfw", State: mirror.StateStandby})
+			api.status.Source.State = state
+			if state != mirror.SourceStandby {
+				api.status.Source.Primary = nil
+			}
+			api.replica(t, "a", slog.New(slog.DiscardHandler)).Pushed("dfw", rotated)
+			time.Sleep(30 * time.Second)
+			api.expect(t)
+			if api.looks > 40 {
+				t.Errorf("%s: the remotes were looked at %d times", state, api.looks)
+			}
+		})
+	}
+}
+
+// Whatever a thousand remotes have to tell, a rotation is told of, and all whose
+// credentials expire within some hours.
+func TestEventsOfMany(t *testing.T) {
+	rotated := pushed(mirror.ReasonRotated, "")
+	rotated.Rotation = true
+	synctest.Test(t, func(t *testing.T) {
+		api, soon := &cluster{}, time.Now().Add(10*24*time.Hour)
+		var many []mirror.RemoteStatus
+		for n := range 1000 {
+			many = append(many, mirror.RemoteStatus{Name: fmt.Sprint("r", n), State: mirror.StateSynced, CredentialsExpire: &soon})
+		}
+		api.set(many...)
+		e := api.replica(t, "a", slog.New(slog.DiscardHandler))
+		time.Sleep(2 * time.Minute)
+		e.Pushed("r0", rotated)
+		for n := range 1000 {
+			e.StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateDenied})
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(4 * time.Hour)
+		told := strings.Join(api.take(), "\n")
+		if !strings.Contains(told, "KeysPushed") {
+			t.Error("the rotation is not told of")
+		}
+		if n := strings.Count(told, "CredentialsExpire"); n != len(many) {
+			t.Errorf("the credentials of %d remotes are told of, want %d", n, len(many))
+		}
 	})
 }
 

@@ -20,21 +20,15 @@ const (
 	mostNamed = 5
 	// expiresSoon is how long before the end of credentials it is told of, once a day.
 	expiresSoon, expiryEvery = 14 * 24 * time.Hour, 24 * time.Hour
+	// expiriesPerMinute is less than eventsPerMinute, so that credentials leave room
+	// for the other events.
+	expiriesPerMinute = eventsPerMinute / 2
 )
 
-// rotation is one that is on its way to the remotes. at is when this replica has
-// first pushed it; zero where none is on its way.
+// rotation is one that is on its way to the remotes; zero where none is.
 type rotation struct {
-	version string
-	at      time.Time
-}
-
-// with follows a push of that version.
-func (r rotation) with(version string, now time.Time) rotation {
-	if r.version == version {
-		return r
-	}
-	return rotation{version, now}
+	keys string    // their fingerprints
+	at   time.Time // when this replica has first pushed it
 }
 
 // next tells when to look at the remotes; never while none is on its way.
@@ -52,17 +46,20 @@ func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
 	var lacking []string
 	for _, remote := range st.Remotes {
 		switch remote.State {
-		case mirror.StateSynced:
-			has++
 		case mirror.StateSelf, mirror.StateStandby:
+			continue
 		case mirror.StateBehind, mirror.StatePending:
 			under++
-			fallthrough
-		default:
+		}
+		// A refused kubeconfig is shown as Misconfigured while the last good one is in use.
+		equal := remote.State == mirror.StateMisconfigured && remote.Behind != nil && *remote.Behind == 0
+		if equal || remote.State == mirror.StateSynced {
+			has++
+		} else {
 			lacking = append(lacking, fmt.Sprintf("%s (%s)", remote.Name, remote.State))
 		}
 	}
-	if st.Source.Primary == nil || under > 0 && now.Sub(r.at) < arrival {
+	if under > 0 && now.Sub(r.at) < arrival {
 		return event{}, false
 	}
 	note := fmt.Sprintf("the keys with primary %d are in %d of %d remotes", *st.Source.Primary, has, has+len(lacking))
@@ -72,11 +69,12 @@ func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
 	if more := len(lacking) - mostNamed; more > 0 {
 		note += fmt.Sprintf(" and %d more", more)
 	}
-	return event{reason: EventKeysPushed, version: r.version, note: note, warning: len(lacking) > 0}, true
+	return event{reason: EventKeysPushed, push: r.keys, note: note, warning: len(lacking) > 0}, true
 }
 
 // credentials tells of those that expire soon, or have.
 func (e *Events) credentials() {
+	told := 0
 	for _, r := range e.opts.Status().Remotes {
 		if r.CredentialsExpire == nil || time.Until(*r.CredentialsExpire) > expiresSoon {
 			continue
@@ -85,7 +83,12 @@ func (e *Events) credentials() {
 		if left := time.Until(*r.CredentialsExpire); left > 0 {
 			note = "its credentials expire in " + duration.HumanDuration(left) + "; renew the token or the certificate in its kubeconfig"
 		}
-		e.add(event{reason: EventCredentialsExpire, remote: r.Name, note: note, warning: true, every: expiryEvery})
+		if e.add(event{reason: EventCredentialsExpire, remote: r.Name, note: note, warning: true, every: expiryEvery}) {
+			told++
+		}
+		if told == expiriesPerMinute {
+			return
+		}
 	}
 }
 
