@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Each request counts by its method and the answer's code. A server can make a
@@ -32,5 +35,27 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 	if got := client.Requests(); !maps.Equal(got, want) {
 		t.Errorf("requests %v, want %v", got, want)
+	}
+}
+
+// Of the answer to an event only the code counts: its body is not decoded.
+func TestEventAnswers(t *testing.T) {
+	for body, header := range map[string]string{"<html>": "text/html", "no protobuf": mediaType, "{": "application/json"} {
+		client := serveSource(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", header)
+			w.WriteHeader(http.StatusCreated)
+			_, _ = w.Write([]byte(body))
+		})
+		if err := client.CreateEvent(t.Context(), namespace, &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "one"}}); err != nil {
+			t.Errorf("201 with %s: %v", header, err)
+		}
+	}
+	client := serveSource(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", mediaType)
+		w.WriteHeader(http.StatusConflict)
+		_, _ = w.Write(encode(&metav1.Status{Code: http.StatusConflict}))
+	})
+	if err := client.CreateEvent(t.Context(), namespace, &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "one"}}); !apierrors.IsAlreadyExists(err) {
+		t.Errorf("409: %v", err)
 	}
 }

@@ -42,6 +42,17 @@ type connection struct{}
 // client of it as of a remote. state is told of its connections.
 func serve(t *testing.T, timeout time.Duration, handler http.HandlerFunc, state ...func(http.ConnState)) *Client {
 	t.Helper()
+	return serveTo(t, Options{UserAgent: "test", Timeout: timeout, Remote: true}, handler, state...)
+}
+
+// serveSource starts one, and returns a client of it as of the source.
+func serveSource(t *testing.T, handler http.HandlerFunc) *Client {
+	t.Helper()
+	return serveTo(t, Options{UserAgent: "test", Timeout: 10 * time.Second}, handler)
+}
+
+func serveTo(t *testing.T, opts Options, handler http.HandlerFunc, state ...func(http.ConnState)) *Client {
+	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.EnableHTTP2 = true
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -56,8 +67,7 @@ func serve(t *testing.T, timeout time.Duration, handler http.HandlerFunc, state 
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	client, err := New(&rest.Config{Host: server.URL, BearerToken: "a-token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}},
-		Options{UserAgent: "test", Timeout: timeout, Remote: true})
+	client, err := New(&rest.Config{Host: server.URL, BearerToken: "a-token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
