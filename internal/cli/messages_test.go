@@ -88,7 +88,11 @@ func messagesLogged(t *testing.T) map[string]message {
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok {
-				if name, m := logCall(call); name != "" {
+				name, m := logCall(call)
+				if other, twice := all[name]; twice && other != m {
+					t.Errorf("%q is logged with %+v and with %+v", name, other, m)
+				}
+				if name != "" {
 					all[name] = m
 				}
 			}
@@ -114,6 +118,8 @@ func logCall(call *ast.CallExpr) (name string, m message) {
 		m.levels = "INFO"
 	case "Warn":
 		m.levels = "WARN"
+	case "Error":
+		m.levels = "ERROR"
 	case "Log": // its level is a variable
 		if len(args) < 3 {
 			return "", m
