@@ -74,6 +74,7 @@ func (p *Pusher) lag(keys string) (newest bool, since time.Duration) {
 
 // setStatus stores what was decided for a remote, and tells of another state.
 func (p *Pusher) setStatus(name string, r *record, d mirror.Decision, refused error) {
+	d.Secret = nil // it holds keys
 	if r.setStatus(p.opts.Log.With("remote", name), d, refused) && p.opts.Observer != nil {
 		p.opts.Observer.StateChanged(name, d)
 	}

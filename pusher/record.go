@@ -101,7 +101,6 @@ func (r *record) state() mirror.State {
 // setStatus stores what was decided for the remote, logs it where that has
 // changed, and says whether the state has.
 func (r *record) setStatus(log *slog.Logger, d mirror.Decision, refused error) (another bool) {
-	d.Secret = nil // it holds keys
 	r.mu.Lock()
 	last, refusedBefore := r.decision, r.refused
 	r.decision, r.refused = d, refused

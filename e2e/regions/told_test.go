@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 	eventsv1 "k8s.io/api/events/v1"
@@ -24,31 +24,27 @@ func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
 	return list.Items, nil
 }
 
-// told returns the notes of the events of a reason.
-func (w *world) told(ctx context.Context, reason string) ([]string, error) {
-	events, err := w.events(ctx)
-	var notes []string
-	for _, e := range events {
-		if e.Reason == reason {
-			notes = append(notes, e.Note)
-		}
-	}
-	return notes, err
-}
-
-// tells waits until so many events of a reason hold a text, and fails where there are more.
-func (w *world) tells(n int, reason, text string) {
+// tells waits until an event of a reason holds a text. Within its 10 minutes there
+// must be no other one.
+func (w *world) tells(reason, text string) {
 	w.Helper()
 	w.until(soon, func(ctx context.Context) error {
-		notes, err := w.told(ctx, reason)
-		if err != nil {
-			return err
+		events, err := w.events(ctx)
+		times := map[time.Time]int{}
+		for _, e := range events {
+			if e.Reason == reason && strings.Contains(e.Note, text) {
+				times[e.EventTime.UTC().Truncate(10*time.Minute)]++
+			}
 		}
-		notes = slices.DeleteFunc(notes, func(note string) bool { return !strings.Contains(note, text) })
-		if len(notes) != n {
-			return fmt.Errorf("%d events %s say %q: %q; want %d", len(notes), reason, text, notes, n)
+		if err == nil && len(times) == 0 {
+			err = fmt.Errorf("no event %s says %q", reason, text)
 		}
-		return nil
+		for at, n := range times {
+			if n > 1 {
+				w.Errorf("%d events %s say %q since %v", n, reason, text, at)
+			}
+		}
+		return err
 	})
 }
 
@@ -85,23 +81,23 @@ func TestEvents(t *testing.T) {
 	w.promote() // pushes to dfw and iad as a command does, which makes no events
 	first, second := w.run(), w.run()
 	first.shows("ord", "Denied", "")
-	w.tells(1, "Denied", "ord: 403")
+	w.tells("Denied", "ord: 403")
 
 	w.rotate()
-	w.tells(1, "KeysPushed", "primary 9 are in 2 of 3 remotes; not in ord (Denied)")
+	w.tells("KeysPushed", "primary 9 are in 2 of 3 remotes; not in ord (Denied)")
 
 	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
-	w.tells(1, "DriftRepaired", "dfw: it has no such Secret")
+	w.tells("DriftRepaired", "dfw: it has no such Secret")
 
 	w.must(os.Remove(filepath.Join(w.Clusters, "iad.yaml")))
 	first.forgets("iad")
 	second.forgets("iad")
 	w.must(shared.Cluster("iad").Delete(w.ctx, w.ns))
 	w.join("iad")
-	w.tells(1, "Adopted", "iad: it had no such Secret")
+	w.tells("Adopted", "iad: it had no such Secret")
 
 	w.must(w.Home.Delete(w.ctx, w.ns))
-	w.tells(1, "Held", "source: the Secret does not exist")
+	w.tells("Held", "source: the Secret does not exist")
 
 	events, err := w.events(w.ctx)
 	w.must(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// requests counts what was sent. A server chooses the codes, so only those that
-// HTTP knows are kept apart.
+// requests counts what was sent. A server chooses the codes, so only those that an
+// API server has are kept apart.
 type requests struct {
 	mu     sync.Mutex
 	counts map[mirror.Request]int
@@ -19,11 +19,8 @@ type requests struct {
 // count counts a request, whose answer is nil where there was none.
 func (r *requests) count(method string, answer *http.Response) {
 	request := mirror.Request{Method: method, Code: "none"}
-	switch {
-	case answer != nil && http.StatusText(answer.StatusCode) != "":
-		request.Code = strconv.Itoa(answer.StatusCode)
-	case answer != nil:
-		request.Code = "other"
+	if answer != nil {
+		request.Code = codeOf(answer.StatusCode)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,6 +28,17 @@ func (r *requests) count(method string, answer *http.Response) {
 		r.counts = map[mirror.Request]int{}
 	}
 	r.counts[request]++
+}
+
+// codeOf is a code as it is counted.
+func codeOf(code int) string {
+	switch code {
+	case http.StatusOK, http.StatusCreated, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusConflict, http.StatusGone, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return strconv.Itoa(code)
+	}
+	return "other"
 }
 
 func (r *requests) all() map[mirror.Request]int {

@@ -13,9 +13,9 @@ import (
 )
 
 // Each request counts by its method and the answer's code. A server can make a
-// series of each code that HTTP knows, and of no other.
+// series of each code that an API server has, and of no other.
 func TestRequestsAreCounted(t *testing.T) {
-	codes := []int{200, 404, 404, 503, 799, 0, 999, 250}
+	codes := []int{200, 404, 404, 503, 418, 0, 999, 250}
 	client := serve(t, 10*time.Second, func(w http.ResponseWriter, _ *http.Request) {
 		code := codes[0]
 		codes = codes[1:]

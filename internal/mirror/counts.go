@@ -15,8 +15,8 @@ type Counts struct {
 // Request is what a request is counted by.
 type Request struct {
 	Method string
-	// Code is the answer's HTTP code, "other" for a code that HTTP does not know,
-	// and "none" where there was no answer.
+	// Code is the answer's HTTP code, "other" for one that an API server does not
+	// have, and "none" where there was no answer.
 	Code string
 }
 

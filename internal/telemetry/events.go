@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,13 +22,13 @@ import (
 )
 
 const (
-	// eventsPerMinute bounds the events of this process, whatever happens.
-	eventsPerMinute = 20
+	// eventsAtOnce are made at once after a pause, and as many in each minute: no
+	// minute has more than 20, whatever happens.
+	eventsAtOnce = 10
 	// eventEvery is how often there is an event of one reason for one remote.
 	eventEvery = 10 * time.Minute
-	// eventsWaiting is how many events wait to be sent; more are dropped. An API
-	// server that has answered late gets no more than these at once.
-	eventsWaiting = eventsPerMinute
+	// maxName bounds the part of an event's name that is the Secret's, in bytes.
+	maxName = 200
 	// maxNote bounds an event's text, in bytes (k8s.io/api/events/v1).
 	maxNote = 1024
 	// maxInstance bounds the name of who reports, in bytes (likewise).
@@ -89,8 +90,8 @@ type event struct {
 func NewEvents(opts EventsOptions) *Events {
 	opts.Instance = opts.Instance[:min(len(opts.Instance), maxInstance)]
 	return &Events{
-		opts: opts, waiting: make(chan event, eventsWaiting), rotated: make(chan rotation, eventsWaiting),
-		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsPerMinute), eventsPerMinute), told: map[string]time.Time{},
+		opts: opts, waiting: make(chan event, eventsAtOnce), rotated: make(chan rotation, eventsAtOnce),
+		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsAtOnce), eventsAtOnce), told: map[string]time.Time{},
 	}
 }
 
@@ -105,7 +106,8 @@ func (e *Events) Pushed(remote string, p mirror.Push) {
 		e.add(event{reason: EventAdopted, remote: remote, note: "it had no such Secret and has the source's keys now"})
 	case d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonSuperseded:
 		e.add(event{reason: EventAdopted, remote: remote, note: d.Detail + "; its keys were replaced by the source's", warning: true})
-	case p.Rotation:
+	}
+	if p.Rotation || d.Reason == mirror.ReasonSuperseded { // after a failover all remotes are
 		e.rotate(d.Secret.Annotations[mirror.StampKeys])
 	}
 }
@@ -142,7 +144,7 @@ func (e *Events) StateChanged(remote string, d mirror.Decision) {
 // too many others. It says whether it did. One that it did not may be added later.
 func (e *Events) add(ev event) bool {
 	ev.every = cmp.Or(ev.every, eventEvery)
-	like, now := ev.reason+"/"+ev.remote+"/"+ev.push, time.Now()
+	like, now := ev.like(), time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// The others leave one for a rotation: it tells of all remotes.
@@ -186,6 +188,9 @@ func (e *Events) Run(ctx context.Context) {
 	}
 }
 
+// like is what events have in common of which there is one within an interval.
+func (ev event) like() string { return ev.reason + "/" + ev.remote + "/" + ev.push }
+
 // forget forgets what was told so long ago that it may be told again.
 func (e *Events) forget() {
 	e.mu.Lock()
@@ -203,6 +208,9 @@ func (e *Events) send(ctx context.Context, ev event) {
 	trouble := ""
 	if err != nil && !errors.Is(err, context.Canceled) {
 		trouble = mirror.Explain(err)
+		e.mu.Lock()
+		delete(e.told, ev.like())
+		e.mu.Unlock()
 	}
 	if trouble != "" && trouble != e.trouble {
 		e.opts.Log.Warn("events about the source cannot be made; keys are pushed all the same", "error", trouble)
@@ -214,6 +222,7 @@ func (e *Events) send(ctx context.Context, ev event) {
 // within an interval.
 func (ev event) object(src mirror.SourceStatus, instance string, now time.Time) *eventsv1.Event {
 	hash := sha256.Sum256(fmt.Appendln(nil, src.UID, ev.reason, ev.remote, ev.push, now.UnixNano()/int64(ev.every)))
+	name := strings.TrimRight(src.Secret[:min(len(src.Secret), maxName)], ".-")
 	kind, note := corev1.EventTypeNormal, ev.note
 	if ev.warning {
 		kind = corev1.EventTypeWarning
@@ -222,7 +231,7 @@ func (ev event) object(src mirror.SourceStatus, instance string, now time.Time) 
 		note = ev.remote + ": " + note
 	}
 	return &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: src.Secret + "." + hex.EncodeToString(hash[:8]), Namespace: src.Namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: name + "." + hex.EncodeToString(hash[:8]), Namespace: src.Namespace},
 		EventTime:  metav1.NewMicroTime(now), ReportingController: "fernetcast", ReportingInstance: instance,
 		Action: "Push", Reason: ev.reason, Type: kind, Note: cut(note),
 		Regarding: corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: src.Namespace, Name: src.Secret, UID: src.UID},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,8 +173,8 @@ func TestEventsAreFew(t *testing.T) {
 		for n := range 90 {
 			replicas[0].StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateDenied})
 		}
-		if n := len(api.take()); n != eventsPerMinute-1 { // one is left for a rotation
-			t.Errorf("%d events at once, want %d", n, eventsPerMinute-1)
+		if n := len(api.take()); n != eventsAtOnce-1 { // one is left for a rotation
+			t.Errorf("%d events at once, want %d", n, eventsAtOnce-1)
 		}
 	})
 }
@@ -311,7 +312,7 @@ func TestEventsFail(t *testing.T) {
 		api := &cluster{fail: errors.New("no route to host")}
 		api.set()
 		e := api.replica(t, "a", slog.New(slog.NewTextHandler(&lines, nil)))
-		for n := range 10 * eventsWaiting {
+		for n := range 10 * eventsAtOnce {
 			e.StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateHeld})
 		}
 		synctest.Wait()
@@ -326,6 +327,47 @@ func TestEventsFail(t *testing.T) {
 		events := api.take()
 		if len(events) != 1 || len(events[0]) > maxNote+len("Warning Held ") || !strings.HasSuffix(events[0], "ü…") {
 			t.Errorf("a long text is told as %q", events)
+		}
+	})
+}
+
+// After a failover a thousand remotes are taken over: one event sums that up, and
+// few others come beside it.
+func TestFailoverIsSummedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &cluster{}
+		var remotes []mirror.RemoteStatus
+		for n := range 1000 {
+			remotes = append(remotes, mirror.RemoteStatus{Name: fmt.Sprint("r", n), State: mirror.StateSynced})
+		}
+		api.set(remotes...)
+		e := api.replica(t, "a", slog.New(slog.DiscardHandler))
+		for _, r := range remotes {
+			e.Pushed(r.Name, pushed(mirror.ReasonSuperseded, "iad's"))
+		}
+		time.Sleep(time.Second)
+		events := api.take()
+		if sum := "Normal KeysPushed the keys with primary 9 are in 1000 of 1000 remotes"; !slices.Contains(events, sum) || len(events) > eventsAtOnce {
+			t.Errorf("a failover has %d events: %s", len(events), strings.Join(events, "\n"))
+		}
+	})
+}
+
+// An event that could not be made is made at the next occasion.
+func TestFailedEventIsMadeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &cluster{fail: errors.New("no route to host")}
+		at := time.Now().Add(time.Hour)
+		api.set(mirror.RemoteStatus{Name: "dfw", CredentialsExpire: &at})
+		api.replica(t, "a", slog.New(slog.DiscardHandler))
+		time.Sleep(90 * time.Second)
+		api.expect(t)
+		api.mu.Lock()
+		api.fail = nil
+		api.mu.Unlock()
+		time.Sleep(time.Minute)
+		if events := api.take(); len(events) != 1 {
+			t.Errorf("events %q", events)
 		}
 	})
 }

@@ -20,9 +20,9 @@ const (
 	mostNamed = 5
 	// expiresSoon is how long before the end of credentials it is told of, once a day.
 	expiresSoon, expiryEvery = 14 * 24 * time.Hour, 24 * time.Hour
-	// expiriesPerMinute is less than eventsPerMinute, so that credentials leave room
-	// for the other events.
-	expiriesPerMinute = eventsPerMinute / 2
+	// expiriesPerMinute is less than eventsAtOnce, so that credentials leave room for
+	// the other events.
+	expiriesPerMinute = eventsAtOnce / 2
 )
 
 // rotation is one that is on its way to the remotes; zero where none is.

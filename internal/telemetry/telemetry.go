@@ -30,8 +30,7 @@ type Server struct {
 	// remote: Keystone's pod would go out of service with one. It has to be cheap,
 	// and is called concurrently.
 	Ready func() bool
-	// Status is the document of /statusz. It is called once a second at most,
-	// and never concurrently.
+	// Status is the document of /statusz. It is called once a second at most.
 	Status func() mirror.Status
 	// Metrics is the document of /metrics, made as seldom.
 	Metrics http.Handler
