@@ -10,8 +10,11 @@ import (
 // Keys makes Fernet keys and remembers each one that was ever made, for the
 // search for leaks. Its methods may be called concurrently.
 type Keys struct {
-	mu   sync.Mutex
+	mu   sync.RWMutex
 	made []string
+	// needles are all forms of the first so many keys, by the bytes they begin with.
+	needles map[begin][]needle
+	indexed int
 }
 
 // New makes a key as Keystone does: 32 random bytes, url-safe base64, no newline.
@@ -33,7 +36,7 @@ func (k *Keys) Remember(text string) {
 
 // All returns every key so far, oldest first.
 func (k *Keys) All() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.mu.RLock()
+	defer k.mu.RUnlock()
 	return slices.Clone(k.made)
 }

@@ -7,6 +7,15 @@ import (
 	"strings"
 )
 
+// begin is what a text begins with: shorter ones stand everywhere by accident.
+type begin [8]byte
+
+// needle is a key in one form.
+type needle struct {
+	key        int
+	form, text string
+}
+
 // Leak is a key that stands where none may stand.
 type Leak struct {
 	// Key is its place in Keys.All, not the key.
@@ -23,25 +32,47 @@ func (l Leak) String() string { return fmt.Sprintf("key %d %s in: %s", l.Key, l.
 // the bytes that it encodes, and both as base64, hex or Go's %v and %#v would
 // print them, also inside of what was printed as a whole. In protobuf a key is
 // its plain text, and so it is in the right-hand column of a hex dump, 16
-// characters a line. Texts of less than 8 characters are not searched for:
-// they stand everywhere by accident.
+// characters a line. Texts of less than 8 characters are not searched for.
 func (k *Keys) Leaks(outputs ...string) []Leak {
+	k.index()
+	k.mu.RLock()
+	defer k.mu.RUnlock()
 	var leaks []Leak
-	for i, key := range k.All() {
-		if len(key) < 8 {
-			continue
-		}
-		for form, texts := range forms(key) {
-			for _, text := range texts {
-				for _, output := range outputs {
-					if at := strings.Index(output, text); at >= 0 {
-						leaks = append(leaks, Leak{Key: i, Form: form, Around: around(output, at)})
-					}
+	for _, output := range outputs {
+		found := map[needle]bool{}
+		for at := range len(output) - len(begin{}) + 1 {
+			for _, n := range k.needles[begin([]byte(output[at:at+len(begin{})]))] {
+				if !found[n] && strings.HasPrefix(output[at:], n.text) {
+					found[n] = true
+					leaks = append(leaks, Leak{Key: n.key, Form: n.form, Around: around(output, at)})
 				}
 			}
 		}
 	}
 	return leaks
+}
+
+// index makes the needles of the keys that are new. One pass over an output finds
+// them all, however many there are.
+func (k *Keys) index() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.needles == nil {
+		k.needles = map[begin][]needle{}
+	}
+	for ; k.indexed < len(k.made); k.indexed++ {
+		if len(k.made[k.indexed]) < len(begin{}) {
+			continue
+		}
+		for form, texts := range forms(k.made[k.indexed]) {
+			for _, text := range texts {
+				if len(text) >= len(begin{}) {
+					at := begin([]byte(text[:len(begin{})]))
+					k.needles[at] = append(k.needles[at], needle{k.indexed, form, text})
+				}
+			}
+		}
+	}
 }
 
 // forms are the ways to write a key, by their names.
