@@ -22,7 +22,7 @@ const (
 	elsewhere  = "dfw"
 	// soon is how long anything may take that no promise sets a time for, on a
 	// slow machine.
-	soon  = time.Minute
+	soon  = 2 * time.Minute
 	often = 100 * time.Millisecond
 	// testTime ends a test that hangs.
 	testTime = 5 * time.Minute
@@ -103,9 +103,16 @@ func (s *stage) until(check func(context.Context) error) {
 	}
 }
 
-// run starts a replica, and returns where it serves. At the test's end it is
-// killed, and no line of it may show a key.
+// run starts a replica, and returns where it serves.
 func (s *stage) run(site *testenv.Site, args ...string) string {
+	s.Helper()
+	_, address := s.start(site, args...)
+	return address
+}
+
+// start is run, with the process. At the test's end it is killed, and no line of it
+// may show a key.
+func (s *stage) start(site *testenv.Site, args ...string) (*testenv.Process, string) {
 	s.Helper()
 	address, err := shared.Address()
 	s.must(err)
@@ -118,7 +125,7 @@ func (s *stage) run(site *testenv.Site, args ...string) string {
 			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(20))
 		}
 	})
-	return address
+	return process, address
 }
 
 // rotate rotates the main's keys as openstack-helm's job does.
