@@ -95,7 +95,8 @@ func TestRefusedWrites(t *testing.T) {
 	}
 
 	w.must(wall.Set(testenv.Pass))
-	w.returned(seen, unpunished, first.Keys)
+	// Its watch ended as soon as it had begun, so it is asked for again after up to 30 s.
+	w.returned(seen, unpunished+30*time.Second, first.Keys)
 	for _, r := range all {
 		r.Spoil(nil)
 	}
