@@ -20,7 +20,8 @@ const (
 	// steadyAfter is how long a watch is open before it is taken for a whole one.
 	steadyAfter = 10 * time.Second
 	// A watch that ends sooner is asked for again after a wait between these two,
-	// whatever ended it: client-go waits only after some of the ends.
+	// whatever ended it: client-go waits only after some of the ends. The wait grows
+	// with each such watch, and not with a try that finds no server.
 	shortMin = 200 * time.Millisecond
 	shortMax = 30 * time.Second
 )
@@ -58,15 +59,15 @@ type ListWatch struct {
 	reports Reports
 
 	mu       sync.Mutex
-	pause    *backoff.ExponentialBackOff // before a WATCH, where the last one was short
-	short    bool
-	listed   bool // a LIST was the last to be answered
-	unsteady bool // one has failed, and no watch has been open for some time since
+	pauses   *backoff.ExponentialBackOff
+	pause    time.Duration // before a WATCH; 0 unless the last watch was short
+	listed   bool          // a LIST was the last to be answered
+	unsteady bool          // one has failed, and no watch has been open for some time since
 }
 
 // NewListWatch makes a ListWatch.
 func NewListWatch(secrets Watchable, name string, reports Reports) *ListWatch {
-	l := &ListWatch{secrets: secrets, name: name, reports: reports, pause: backoff.NewExponentialBackOff(
+	l := &ListWatch{secrets: secrets, name: name, reports: reports, pauses: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(shortMin), backoff.WithMaxInterval(shortMax), backoff.WithMaxElapsedTime(0))}
 	l.ListWatch = &cache.ListWatch{ListWithContextFunc: l.list, WatchFuncWithContext: l.watch}
 	return l
@@ -88,8 +89,8 @@ func (l *ListWatch) Unsteady() bool {
 func (l *ListWatch) Restart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.short = false
-	l.pause.Reset()
+	l.pause = 0
+	l.pauses.Reset()
 }
 
 func (l *ListWatch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
@@ -124,10 +125,7 @@ func (l *ListWatch) watch(ctx context.Context, opts metav1.ListOptions) (watch.I
 func (l *ListWatch) wait() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.short {
-		return 0
-	}
-	return l.pause.NextBackOff()
+	return l.pause
 }
 
 // report tells how a request went, unless it was ended from here.
@@ -169,13 +167,13 @@ func (w *watched) Stop() {
 	w.Interface.Stop()
 	w.once.Do(func() {
 		short := w.steady.Stop() // before it was steady
+		if !short {
+			w.list.Restart()
+			return
+		}
 		w.list.mu.Lock()
-		if w.list.short = short; !short {
-			w.list.pause.Reset()
-		}
+		w.list.pause = w.list.pauses.NextBackOff()
 		w.list.mu.Unlock()
-		if short {
-			w.list.report(w.ctx, errShort)
-		}
+		w.list.report(w.ctx, errShort)
 	})
 }

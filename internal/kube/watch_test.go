@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -121,6 +124,7 @@ func (e endless) Read(p []byte) (int, error) {
 
 // scripted is a server whose watches live for so long.
 type scripted struct {
+	mu      sync.Mutex
 	lives   time.Duration
 	err     error
 	watches int
@@ -130,7 +134,16 @@ func (*scripted) List(context.Context, string, metav1.ListOptions) (*corev1.Secr
 	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
 }
 
+// become has watches end so from now on, and counts from 0.
+func (s *scripted) become(err error, lives time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.lives, s.watches = err, lives, 0
+}
+
 func (s *scripted) Watch(context.Context, string, metav1.ListOptions) (watch.Interface, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.watches++
 	if s.err != nil {
 		return nil, s.err
@@ -146,19 +159,19 @@ func (s *scripted) Watch(context.Context, string, metav1.ListOptions) (watch.Int
 func TestShortWatchesBackOff(t *testing.T) {
 	for _, tc := range []struct {
 		name                   string
-		server                 scripted
+		server                 *scripted
 		least, most            int // WATCHes in ten minutes
 		steady, fail, answered bool
 	}{
-		{"end at once", scripted{}, 15, 60, false, true, true},
-		{"live for a second", scripted{lives: time.Second}, 15, 60, false, true, true},
-		{"live for a minute", scripted{lives: time.Minute}, 9, 11, false, false, true},
-		{"are not answered", scripted{err: errNoAnswer}, 150, 320, false, true, true}, // the LISTs between are
+		{"end at once", &scripted{}, 15, 60, false, true, true},
+		{"live for a second", &scripted{lives: time.Second}, 15, 60, false, true, true},
+		{"live for a minute", &scripted{lives: time.Minute}, 9, 11, false, false, true},
+		{"are not answered", &scripted{err: errNoAnswer}, 150, 320, false, true, true}, // the LISTs between are
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var failed, steady, answered atomic.Int32
-				lw := NewListWatch(&tc.server, name, Reports{
+				lw := NewListWatch(tc.server, name, Reports{
 					Answered: func() { answered.Add(1) }, Failed: func(error, bool) { failed.Add(1) }, Steady: func() { steady.Add(1) },
 				})
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -175,6 +188,31 @@ func TestShortWatchesBackOff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An outage that ends a young watch is no short watch more at each try: once the
+// server is back it is watched as soon as client-go asks again.
+func TestOutageAfterAShortWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &scripted{lives: time.Second}
+		nothing := func() {}
+		lw := NewListWatch(server, name, Reports{Answered: nothing, Failed: func(error, bool) {}, Steady: nothing})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go cache.NewReflectorWithOptions(lw, &corev1.Secret{}, cache.NewStore(cache.MetaNamespaceKeyFunc), cache.ReflectorOptions{
+			Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Cap: 2 * time.Second, Steps: 100, Factor: 2, Jitter: 0.5},
+		}).RunWithContext(ctx)
+		synctest.Wait()
+		server.become(syscall.ECONNREFUSED, 0)
+		time.Sleep(5 * time.Minute)
+		server.become(nil, time.Hour)
+		time.Sleep(4 * time.Second) // client-go's wait of up to 3 s, and that after the one short watch
+		cancel()
+		synctest.Wait()
+		if server.watches != 1 {
+			t.Errorf("4 s after the outage there were %d WATCHes, want 1", server.watches)
+		}
+	})
 }
 
 // Whatever comes over a remote's connection is taken at a bounded pace, however
