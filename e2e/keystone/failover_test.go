@@ -25,7 +25,7 @@ func TestMainLost(t *testing.T) {
 	s.isolate(testenv.Refuse, paths[mainRegion])
 
 	s.promote(heir, "dfw")
-	_, heirListens := s.start(heir)
+	_, heirListens := heir.StartRun(s)
 	first := s.rotateAt("dfw")
 	s.sees(first, "dfw", "iad")
 	s.is(good, early, all...)

@@ -22,7 +22,7 @@ const (
 func TestRemoteThatRotates(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
-	_, s.listen = s.start(s.site, "--backoff-max", "5s")
+	_, s.listen = s.site.StartRun(s, "--backoff-max", "5s")
 	s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 	dfw := s.regions["dfw"]
 	var tokens []keystone.Token

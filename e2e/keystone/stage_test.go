@@ -99,7 +99,7 @@ func newStage(t *testing.T, maxActive int) *stage {
 		s.must(s.site.Join(ctx, shared.Cluster(name), testenv.Access{Server: s.paths[name].URL()}))
 	}
 	s.promote(s.site, mainRegion)
-	s.run, s.listen = s.start(s.site)
+	s.run, s.listen = s.site.StartRun(s)
 	s.open()
 	s.Cleanup(s.sourceUntouched)
 	return s
@@ -148,29 +148,12 @@ func (s *stage) must(err error) {
 	}
 }
 
-// start starts `run`, and ends it at the test's end.
-func (s *stage) start(site *testenv.Site, args ...string) (*testenv.Process, string) {
-	s.Helper()
-	listen, err := shared.Address()
-	s.must(err)
-	process, err := site.Runner.Start(append([]string{"run", "--listen", listen}, args...)...)
-	s.must(err)
-	s.Cleanup(func() {
-		process.Kill()
-		s.noLeaks(process.Stdout.String(), process.Stderr.String())
-		if s.Failed() {
-			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(20))
-		}
-	})
-	return process, listen
-}
-
 // exits runs a command that has to end with the code, and returns its output.
 func (s *stage) exits(code int, site *testenv.Site, args ...string) string {
 	s.Helper()
 	r, err := site.Operator.Run(s.ctx, args...)
 	s.must(err)
-	s.noLeaks(r.Stdout, r.Stderr)
+	shared.Keys.NoLeaks(s, r.Stdout, r.Stderr)
 	if r.Code != code {
 		s.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
 	}
@@ -181,19 +164,12 @@ func (s *stage) promote(site *testenv.Site, args ...string) {
 	s.Helper()
 	r, err := site.Operator.Run(s.ctx, append([]string{"promote", "--yes"}, args...)...)
 	s.must(err)
-	s.noLeaks(r.Stdout, r.Stderr)
+	shared.Keys.NoLeaks(s, r.Stdout, r.Stderr)
 	if !strings.Contains(r.Stdout, "Marked") {
 		s.Fatalf("promote %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
 	}
 	if site.Home.Name == mainRegion {
 		s.writes++
-	}
-}
-
-func (s *stage) noLeaks(outputs ...string) {
-	s.Helper()
-	for _, leak := range shared.Keys.Leaks(outputs...) {
-		s.Errorf("a key is shown: %v", leak)
 	}
 }
 

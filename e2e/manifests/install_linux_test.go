@@ -155,9 +155,7 @@ func TestInstallPage(t *testing.T) {
 		t.Error("the main does not rotate any more")
 	}
 	sidecar.terminate(ctx, t)
-	for _, leak := range shared.Keys.Leaks(said, sidecar.stdout.String(), sidecar.stderr.String()) {
-		t.Error(leak)
-	}
+	shared.Keys.NoLeaks(t, said, sidecar.stdout.String(), sidecar.stderr.String())
 }
 
 // startSidecar runs the sidecar's container as a pod of Keystone's has it, with

@@ -72,9 +72,7 @@ func TestRunbookCommands(t *testing.T) {
 			t.Errorf("%s: %v\n%s", command, err, output)
 		}
 		said[command] = string(output)
-		for _, leak := range shared.Keys.Leaks(command, string(output)) {
-			t.Error(leak)
-		}
+		shared.Keys.NoLeaks(t, command, string(output))
 	}
 	for part, says := range map[string]string{
 		"status": "Synced", " logs ": "remote is Synced", "get pods": "keystone-api", "get jobs": "rotate-now", "managedFields": "fernetcast-promote",

@@ -34,7 +34,8 @@ func TestLagUntilResolved(t *testing.T) {
 	s.join("lagging", elsewhere, testenv.Access{Namespace: lagging, Server: way.URL()})
 	var replicas []string
 	for range 2 {
-		replicas = append(replicas, s.run(s.Site, "--resync", "1s", "--backoff-max", "2s"))
+		_, address := s.StartRun(s, "--resync", "1s", "--backoff-max", "2s")
+		replicas = append(replicas, address)
 	}
 	// A minute is a second or two here.
 	p := s.prometheus(s.rules(

@@ -24,7 +24,7 @@ func TestFleet(t *testing.T) {
 	f := newFleet(s)
 	standby := &stage{T: t, Site: s.at(elsewhere), ctx: s.ctx, ns: s.ns}
 	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.ns})
-	standing := standby.run(standby.Site)
+	_, standing := standby.StartRun(t)
 	// What is evaluated seldom is not waited for.
 	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
 	p := f.prometheus(rules,
@@ -70,11 +70,11 @@ func (p *server) noKeyInSeries(addresses []string) {
 	if err != nil || len(series) < 100 {
 		p.s.Fatalf("%d series, %v", len(series), err)
 	}
-	p.s.noLeaks(fmt.Sprint(series))
+	shared.Keys.NoLeaks(p.s, fmt.Sprint(series))
 	for _, address := range addresses {
 		_, text, err := metrics(p.s.ctx, address)
 		p.s.must(err)
-		p.s.noLeaks(text)
+		shared.Keys.NoLeaks(p.s, text)
 	}
 }
 

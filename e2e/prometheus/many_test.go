@@ -48,7 +48,7 @@ func TestThousandRemotes(t *testing.T) {
 		})
 	}
 	s.must(places.Wait())
-	process, address := s.start(s.Site)
+	process, address := s.StartRun(s)
 	s.until(func(ctx context.Context) error {
 		st, err := testenv.Statusz(ctx, address)
 		if err != nil {

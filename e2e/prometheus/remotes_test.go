@@ -101,7 +101,8 @@ func newFleet(s *stage) *fleet {
 	(&stage{T: s.T, Site: blind, ctx: s.ctx, ns: s.ns}).join(halfSeen, elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
 	for i, site := range []*testenv.Site{s.Site, blind} {
 		// Only a long request leaves a remote Behind for as long as a test takes.
-		f.replicas[i] = replica{site, s.run(site, "--request-timeout", "5m", "--backoff-max", "5m"), maps.Clone(f.states)}
+		_, address := site.StartRun(s, "--request-timeout", "5m", "--backoff-max", "5m")
+		f.replicas[i] = replica{site, address, maps.Clone(f.states)}
 	}
 	f.replicas[1].states[halfSeen] = "Unreachable"
 	for _, r := range f.replicas {

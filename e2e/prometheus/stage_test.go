@@ -103,31 +103,6 @@ func (s *stage) until(check func(context.Context) error) {
 	}
 }
 
-// run starts a replica, and returns where it serves.
-func (s *stage) run(site *testenv.Site, args ...string) string {
-	s.Helper()
-	_, address := s.start(site, args...)
-	return address
-}
-
-// start is run, with the process. At the test's end it is killed, and no line of it
-// may show a key.
-func (s *stage) start(site *testenv.Site, args ...string) (*testenv.Process, string) {
-	s.Helper()
-	address, err := shared.Address()
-	s.must(err)
-	process, err := site.Runner.Start(append([]string{"run", "--listen", address}, args...)...)
-	s.must(err)
-	s.Cleanup(func() {
-		process.Kill()
-		s.noLeaks(process.Stdout.String(), process.Stderr.String())
-		if s.Failed() {
-			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(20))
-		}
-	})
-	return process, address
-}
-
 // rotate rotates the main's keys as openstack-helm's job does.
 func (s *stage) rotate() testenv.Repository {
 	s.Helper()
@@ -155,11 +130,4 @@ func (s *stage) show(address string, states map[string]string) {
 		}
 		return errors.Join(errs...)
 	})
-}
-
-func (s *stage) noLeaks(outputs ...string) {
-	s.Helper()
-	for _, leak := range shared.Keys.Leaks(outputs...) {
-		s.Errorf("a key is shown: %v", leak)
-	}
 }

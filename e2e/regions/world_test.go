@@ -139,9 +139,7 @@ func (w *world) exits(code int, args ...string) string {
 
 func (w *world) noLeaks(outputs ...string) {
 	w.Helper()
-	for _, leak := range shared.Keys.Leaks(outputs...) {
-		w.Errorf("a key is shown: %v", leak)
-	}
+	shared.Keys.NoLeaks(w, outputs...)
 }
 
 // replica is a run of the program.

@@ -105,19 +105,7 @@ type run struct {
 
 func (s *stand) run() *run {
 	s.Helper()
-	address, err := shared.Address()
-	s.must(err)
-	process, err := s.site.Runner.Start("run", "--listen", address, "--request-timeout", "1s", "--resync", "5s", "--backoff-max", "2s")
-	s.must(err)
-	s.Cleanup(func() {
-		process.Kill()
-		for _, leak := range shared.Keys.Leaks(process.Stdout.String(), process.Stderr.String()) {
-			s.Errorf("a key is shown: %v", leak)
-		}
-		if s.Failed() {
-			s.Logf("the last of run's log:\n%s", process.Stderr.Tail(40))
-		}
-	})
+	process, address := s.site.StartRun(s, "--request-timeout", "1s", "--resync", "5s", "--backoff-max", "2s")
 	return &run{process, address}
 }
 
