@@ -20,12 +20,12 @@ type Observer interface {
 // pushed counts, logs and tells of a decision that was carried out. before is what
 // the remote was settled with before its sync.
 func (p *Pusher) pushed(name string, d mirror.Decision, before Settled, took time.Duration) {
-	push := mirror.Push{Decision: d, Took: took}
+	push, stamp := mirror.Push{Decision: d, Took: took}, d.Secret.Annotations
 	switch d.Reason {
 	case mirror.ReasonRotated:
 		// A copy that was set back is a drift, though an older stamp of ours is on it.
-		if push.Repair = before.Keys == d.Secret.Annotations[mirror.StampKeys]; !push.Repair {
-			push.Rotation, push.Lag = p.lag(d.Secret.Annotations[mirror.StampKeys])
+		if push.Repair = before.Keys == stamp[mirror.StampKeys]; !push.Repair {
+			push.Rotation, push.Lag = p.lag(stamp[mirror.StampKeys])
 		}
 	case mirror.ReasonDrifted:
 		push.Repair = true
@@ -39,7 +39,6 @@ func (p *Pusher) pushed(name string, d mirror.Decision, before Settled, took tim
 	if push.Repair || d.Reason == mirror.ReasonUnstamped {
 		level = slog.LevelWarn
 	}
-	stamp := d.Secret.Annotations
 	p.opts.Log.Log(context.Background(), level, "pushed", "remote", name, "reason", string(d.Reason), "detail", d.Detail,
 		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
 	if p.opts.Observer != nil {

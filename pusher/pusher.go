@@ -225,14 +225,21 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 			c, _ = remote.Copy()
 		}
 		st := p.record(name).status(src, c)
-		st.Name, st.NextTry = name, p.limiter.nextTry(name)
-		if remote != nil {
-			st.Server, st.Namespace, st.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
-			st.Counts.Requests = remote.Requests()
-		}
-		list = append(list, st)
+		st.NextTry = p.limiter.nextTry(name)
+		list = append(list, Named(st, name, remote))
 	}
 	return list
+}
+
+// Named is the status with the remote's name and what its client tells; remote is
+// nil where no good kubeconfig of it was ever seen.
+func Named(st mirror.RemoteStatus, name string, remote Remote) mirror.RemoteStatus {
+	st.Name = name
+	if remote != nil {
+		st.Server, st.Namespace, st.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
+		st.Counts.Requests = remote.Requests()
+	}
+	return st
 }
 
 // retryAfter returns the answer's Retry-After; 0 where it has none.

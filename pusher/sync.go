@@ -18,8 +18,8 @@ type Source interface {
 	Get(ctx context.Context) (mirror.Source, error)
 }
 
-// Remote is one cluster that is to have a copy. Copy, Address, Namespace and
-// CredentialsExpire may be called concurrently with all else.
+// Remote is one cluster that is to have a copy. All but Look and Write may be
+// called concurrently with all else.
 type Remote interface {
 	// Copy returns what was seen of the copy last, and whether that is fresh.
 	Copy() (mirror.Copy, bool)

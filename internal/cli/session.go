@@ -164,12 +164,8 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 		if !done {
 			continue
 		}
-		r := o.Copy.Status(src, o.Decision)
-		r.Name = name
-		if remote, _ := s.set.Remote(name); remote != nil {
-			r.Server, r.Namespace, r.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
-		}
-		st.Remotes = append(st.Remotes, r)
+		remote, _ := remotes{s.set}.Remote(name)
+		st.Remotes = append(st.Remotes, pusher.Named(o.Copy.Status(src, o.Decision), name, remote))
 	}
 	return st
 }

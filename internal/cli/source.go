@@ -91,11 +91,9 @@ func (l *lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) 
 	})
 }
 
-// createEvent creates an event in the source's namespace.
-func (l *lazy) createEvent(ctx context.Context, namespace string, event *eventsv1.Event) error {
-	_, err := ask(l, func(c *kube.Client) (struct{}, error) {
-		return struct{}{}, c.CreateEvent(ctx, namespace, event)
-	})
+// createEvent creates an event in the source's cluster.
+func (l *lazy) createEvent(ctx context.Context, event *eventsv1.Event) error {
+	_, err := ask(l, func(c *kube.Client) (struct{}, error) { return struct{}{}, c.CreateEvent(ctx, event) })
 	return err
 }
 

@@ -140,14 +140,14 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CreateEvent creates an event in a cluster that is no Remote, by a request with
-// a deadline. An event of that name may be there already, as
-// [apierrors.IsAlreadyExists] tells.
-func (c *Client) CreateEvent(ctx context.Context, namespace string, event *eventsv1.Event) error {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, askedKey{}, asked{namespace: namespace, name: event.Name, event: true}), c.timeout)
+// CreateEvent creates an event, which names its namespace, in a cluster that is no
+// Remote, by a request with a deadline. An event of that name may be there already,
+// as [apierrors.IsAlreadyExists] tells.
+func (c *Client) CreateEvent(ctx context.Context, event *eventsv1.Event) error {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, askedKey{}, asked{namespace: event.Namespace, name: event.Name, event: true}), c.timeout)
 	defer cancel()
 	// The typed Create would decode the answer, which nothing bounds here but its size.
-	return c.events.RESTClient().Post().Namespace(namespace).Resource("events").Body(event).Do(ctx).Error()
+	return c.events.RESTClient().Post().Namespace(event.Namespace).Resource("events").Body(event).Do(ctx).Error()
 }
 
 // Close closes all connections for good. Each request fails from now on.

@@ -46,7 +46,7 @@ func TestEventAnswers(t *testing.T) {
 			w.WriteHeader(http.StatusCreated)
 			_, _ = w.Write([]byte(body))
 		})
-		if err := client.CreateEvent(t.Context(), namespace, &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "one"}}); err != nil {
+		if err := client.CreateEvent(t.Context(), &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "one", Namespace: namespace}}); err != nil {
 			t.Errorf("201 with %s: %v", header, err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestEventAnswers(t *testing.T) {
 		w.WriteHeader(http.StatusConflict)
 		_, _ = w.Write(encode(&metav1.Status{Code: http.StatusConflict}))
 	})
-	if err := client.CreateEvent(t.Context(), namespace, &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "one"}}); !apierrors.IsAlreadyExists(err) {
+	if err := client.CreateEvent(t.Context(), &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "one", Namespace: namespace}}); !apierrors.IsAlreadyExists(err) {
 		t.Errorf("409: %v", err)
 	}
 }

@@ -56,7 +56,7 @@ type RemoteStatus struct {
 	NextTry               *time.Time          `json:"nextTry"`
 	CredentialsExpire     *time.Time          `json:"credentialsExpire"`
 	Keys                  keyset.Fingerprints `json:"keys"`
-	// Counts is for /metrics alone, and zero in a live status.
+	// Counts is for /metrics alone.
 	Counts Counts `json:"-"`
 }
 

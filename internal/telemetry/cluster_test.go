@@ -26,7 +26,7 @@ type cluster struct {
 	looks  int // at the status
 }
 
-func (c *cluster) create(_ context.Context, _ string, e *eventsv1.Event) error {
+func (c *cluster) create(_ context.Context, e *eventsv1.Event) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fail != nil {

@@ -70,7 +70,7 @@ type EventsOptions struct {
 	// Status tells of source and remotes.
 	Status func() mirror.Status
 	// Create sends an event to the source's cluster.
-	Create func(ctx context.Context, namespace string, e *eventsv1.Event) error
+	Create func(ctx context.Context, e *eventsv1.Event) error
 	// Instance names this replica.
 	Instance string
 	Log      *slog.Logger
@@ -201,7 +201,7 @@ func (e *Events) forget() {
 // send makes an event.
 func (e *Events) send(ctx context.Context, ev event) {
 	src := e.opts.Status().Source
-	err := e.opts.Create(ctx, src.Namespace, ev.object(src, e.opts.Instance, time.Now()))
+	err := e.opts.Create(ctx, ev.object(src, e.opts.Instance, time.Now()))
 	if apierrors.IsAlreadyExists(err) { // another replica was first
 		err = nil
 	}
