@@ -44,12 +44,12 @@ type kubeconfig struct {
 	Contexts       []map[string]any `json:"contexts"`
 }
 
-// parseKubeconfig reads the current context of a kubeconfig, and the namespace
+// ParseKubeconfig reads the current context of a kubeconfig, and the namespace
 // in it, "" where it has none. It is credentials written by someone else: a field
 // beyond where the cluster is and who we are may run a program, read a file of
 // ours, become someone else or trust anyone, and is refused. So is what could
 // never work. Errors name the field; never a value.
-func parseKubeconfig(data []byte) (*rest.Config, string, error) {
+func ParseKubeconfig(data []byte) (*rest.Config, string, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, "", errors.New("it is empty")
 	}

@@ -176,7 +176,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	if f.Err != nil {
 		return nil, f.Err
 	}
-	cfg, namespace, err := parseKubeconfig(f.Data)
+	cfg, namespace, err := ParseKubeconfig(f.Data)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
@@ -45,7 +46,31 @@ func Main() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	return execute(ctx, calledAs(os.Args), os.Stdin, os.Stdout, os.Stderr)
+}
+
+// The names that kubectl has for the program: as a plugin, and to complete one.
+const (
+	pluginName     = "kubectl-fernetcast"
+	completionName = "kubectl_complete-fernetcast"
+)
+
+// call is a program's name, as a person types it, and its arguments.
+type call struct {
+	name string
+	args []string
+}
+
+// calledAs says how the process was called. kubectl finds a plugin and what completes
+// one by their files' names, which may be links to one program.
+func calledAs(args []string) call {
+	switch filepath.Base(args[0]) {
+	case pluginName:
+		return call{"kubectl fernetcast", args[1:]}
+	case completionName:
+		return call{"kubectl fernetcast", append([]string{cobra.ShellCompRequestCmd}, args[1:]...)}
+	}
+	return call{"fernetcast", args[1:]}
 }
 
 // prepareProcess sets what holds for the whole process, before any client is made.
@@ -67,9 +92,9 @@ func prepareProcess() error {
 	return nil
 }
 
-func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
+func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(c.name)
+	root.SetArgs(c.args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -84,15 +109,17 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		}
 		return exitTrouble
 	}
-	fmt.Fprintf(stderr, "fernetcast: %v\nTry: fernetcast --help\n", err)
+	fmt.Fprintf(stderr, "fernetcast: %v\nTry: %s --help\n", err, c.name)
 	return exitUsage
 }
 
-func newRoot() *cobra.Command {
+func newRoot(name string) *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
-		Use:   "fernetcast COMMAND",
-		Short: "Keeps Keystone's Fernet keys the same in every region",
+		Use: "fernetcast COMMAND",
+		// What a person typed, in usage and examples.
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
+		Short:       "Keeps Keystone's Fernet keys the same in every region",
 		Long: `fernetcast keeps Keystone's Fernet keys the same in every region.
 
 It runs beside Keystone in the main region, watches the Secret
@@ -112,6 +139,9 @@ could not be carried out; 2, bad usage or configuration.`,
 		},
 	}
 	o.register(root)
-	root.AddCommand(newRun(o), newPromote(o), newPush(o), newStatus(o), newWait(o), newVersion())
+	root.AddCommand(
+		newRun(o), newPromote(o), newPush(o), newStatus(o), newWait(o),
+		newVersion(),
+	)
 	return root
 }

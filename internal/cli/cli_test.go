@@ -19,14 +19,27 @@ func TestExitCodes(t *testing.T) {
 		var out bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // what is taken to be good ends at once
-		if got := execute(ctx, strings.Split(args, " "), strings.NewReader(""), &out, &out); args != "" && got != want {
+		if got := execute(ctx, call{"fernetcast", strings.Split(args, " ")}, strings.NewReader(""), &out, &out); args != "" && got != want {
 			t.Errorf("%q: exit code %d, want %d\n%s", args, got, want, out.String())
 		}
 		if want == exitUsage && !strings.Contains(out.String(), "fernetcast: ") {
 			t.Errorf("%q: it is not said what is wrong:\n%s", args, out.String())
 		}
 	}
-	if got := execute(t.Context(), nil, nil, &bytes.Buffer{}, &bytes.Buffer{}); got != exitUsage {
+	if got := execute(t.Context(), call{name: "fernetcast"}, nil, &bytes.Buffer{}, &bytes.Buffer{}); got != exitUsage {
 		t.Errorf("without a command: exit code %d", got)
+	}
+}
+
+func TestCalledAsPlugin(t *testing.T) {
+	for path, want := range map[string]string{"/usr/bin/fernetcast": "fernetcast", "./kubectl-fernetcast": "kubectl fernetcast"} {
+		var out bytes.Buffer
+		if got := execute(t.Context(), calledAs([]string{path, "status", "--help"}), nil, &out, &out); got != exitOK || !strings.Contains(out.String(), "\n  "+want+" status [flags]\n") {
+			t.Errorf("%s: exit code %d, and the usage is not that of %q:\n%s", path, got, want, out.String())
+		}
+	}
+	var out bytes.Buffer
+	if got := execute(t.Context(), calledAs([]string{"kubectl_complete-fernetcast", "prom"}), nil, &out, &out); got != exitOK || !strings.HasPrefix(out.String(), "promote\t") {
+		t.Errorf("completion: exit code %d\n%s", got, out.String())
 	}
 }

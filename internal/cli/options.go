@@ -32,6 +32,7 @@ func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
 	f.StringVar(&o.context, "context", "", "context of that kubeconfig (default: its current one)")
+	complete(root, "context", completeContexts(&o.kubeconfig))
 	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source and in each remote whose kubeconfig names none")
 	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret with the keys")
 	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or, but for run, secret/NAME in the source's namespace\n"+

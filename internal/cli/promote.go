@@ -40,6 +40,7 @@ promotes without counting that remote. --force promotes in spite of both, and
 replaces a mark or an owner on this cluster's Secret that cannot be read.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("promote takes one REGION")
@@ -73,6 +74,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&opts.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
 	cmd.Flags().StringArrayVar(&opts.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
+	complete(cmd, "ignore", o.completeRemotes)
 	return cmd
 }
 
@@ -121,9 +123,9 @@ func (p *promoting) Push(ctx context.Context, names []string) {
 	maps.Copy(p.outcomes, p.push(ctx, names, false))
 }
 
-// confirmed asks, until there is an answer or ctx is done.
+// confirmed asks on stderr, until there is an answer or ctx is done.
 func confirmed(ctx context.Context, cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.OutOrStdout(), "Go on? [y/N] ")
+	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
@@ -133,7 +135,7 @@ func confirmed(ctx context.Context, cmd *cobra.Command) bool {
 	case line := <-answer:
 		return line == "y" || line == "yes"
 	case <-ctx.Done():
-		fmt.Fprintln(cmd.OutOrStdout())
+		fmt.Fprintln(cmd.ErrOrStderr())
 		return false
 	}
 }

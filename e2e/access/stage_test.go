@@ -1,0 +1,145 @@
+// Package access proves the commands that let a region in, look after its access and
+// take it back, on real control planes with real RBAC: sjc and ord are mains, dfw and
+// iad are remotes. Each test has a namespace of its own in all of them.
+package access
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+const (
+	// soon is how long anything may take that no promise sets a time for, on a
+	// slow machine.
+	soon  = time.Minute
+	often = 50 * time.Millisecond
+	// testTime ends a test that hangs.
+	testTime = 5 * time.Minute
+	// clustersSecret is where join stores the remotes' kubeconfigs.
+	clustersSecret = "fernetcast-clusters"
+)
+
+var shared *testenv.Env
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared, "sjc", "ord", "dfw", "iad")) }
+
+// program is the real binary, built with the race detector.
+var program = sync.OnceValues(func() (*testenv.Program, error) {
+	return shared.RaceProgram(context.Background())
+})
+
+// stage is one test's: a namespace in every cluster, and a person with a context of
+// an administrator for each, whose main is sjc.
+type stage struct {
+	*testing.T
+	ctx context.Context
+	ns  string
+	// kubeconfig is the person's file. Its contexts are named after the clusters.
+	kubeconfig string
+	fernetcast *testenv.Program
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
+	t.Cleanup(cancel)
+	ns, err := shared.Namespace(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{T: t, ctx: ctx, ns: ns, kubeconfig: filepath.Join(t.TempDir(), "config")}
+	all := clientcmdapi.NewConfig()
+	for _, cluster := range shared.Clusters() {
+		data, err := cluster.AdminKubeconfig("")
+		s.must(err)
+		one, err := clientcmd.Load(data)
+		s.must(err)
+		all.Clusters[cluster.Name] = one.Clusters[cluster.Name]
+		all.AuthInfos[cluster.Name] = one.AuthInfos["admin"]
+		all.Contexts[cluster.Name] = &clientcmdapi.Context{Cluster: cluster.Name, AuthInfo: cluster.Name}
+	}
+	all.CurrentContext = "sjc"
+	s.must(clientcmd.WriteToFile(*all, s.kubeconfig))
+	s.fernetcast = built.With("--namespace", ns).WithEnv("KUBECONFIG=" + s.kubeconfig)
+	return s
+}
+
+func (s *stage) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// main puts keys in use into a cluster and makes it the main.
+func (s *stage) main(region string) testenv.Repository {
+	s.Helper()
+	keys := shared.Keys.NewRepository(8, 7)
+	_, err := shared.Cluster(region).Put(s.ctx, s.ns, keys)
+	s.must(err)
+	s.exits(0, "--context", region, "promote", region, "--yes")
+	return keys
+}
+
+// exits runs a command that has to end with the code. No output may show a key.
+func (s *stage) exits(code int, args ...string) testenv.Result {
+	s.Helper()
+	r, err := s.fernetcast.Run(s.ctx, args...)
+	s.must(err)
+	shared.Keys.NoLeaks(s, r.Stdout, r.Stderr)
+	if r.Code != code {
+		s.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
+	}
+	return r
+}
+
+// says fails the test where a text lacks one of these parts.
+func (s *stage) says(text string, parts ...string) {
+	s.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			s.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}
+
+// entry is what a main has stored of a remote; nil where there is none.
+func (s *stage) entry(region, remote string) []byte {
+	s.Helper()
+	secret, err := shared.Cluster(region).Client().CoreV1().Secrets(s.ns).Get(s.ctx, clustersSecret, metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	return secret.Data[remote+".yaml"]
+}
+
+// until waits for a condition.
+func (s *stage) until(check func(context.Context) error) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	s.must(testenv.Until(ctx, often, check))
+}
+
+// decode reads a command's JSON.
+func (s *stage) decode(text string, into any) {
+	s.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		s.Fatalf("%v in:\n%s", err, text)
+	}
+}

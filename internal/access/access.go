@@ -1,0 +1,48 @@
+// Package access is a main's access to a remote: the ServiceAccount and the rights
+// that it has there, its token, and the kubeconfig that holds both, among those of
+// the other remotes in the source's cluster.
+//
+// It reads and writes no keys, and decides nothing about them.
+package access
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/utils/ptr"
+)
+
+// AccountOf is the name of the account that a region's main has in each remote. A
+// region's name may hold what a ServiceAccount's may not: then a checksum keeps it
+// apart from those that would look like it.
+func AccountOf(region string) string {
+	name := "fernetcast-" + region
+	if validation.IsDNS1123Label(name) == nil {
+		return name
+	}
+	plain := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(region))
+	return fmt.Sprintf("fernetcast-%.40s-%08x", plain, crc32.ChecksumIEEE([]byte(region)))
+}
+
+// NewToken asks for a token of an account, for the API server itself. A server may
+// grant a shorter life than was asked for: expires tells.
+func NewToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (token string, expires time.Time, err error) {
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))}}
+	answer, err := core.ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return answer.Status.Token, answer.Status.ExpirationTimestamp.UTC(), nil
+}

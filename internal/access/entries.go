@@ -1,0 +1,113 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+const (
+	// manager is whom the API server calls the writer.
+	manager = "fernetcast-access"
+	// storeTries is how often an entry is written where others of the Secret are
+	// changed meanwhile.
+	storeTries = 5
+)
+
+// ErrChanged says that somebody else changed an entry since it was read.
+var ErrChanged = errors.New("somebody else has changed it meanwhile; nothing was written over it")
+
+// Entries are the entries of one Secret, each a remote's: its kubeconfig, or its
+// token.
+type Entries struct {
+	secrets corev1client.SecretInterface
+	name    string
+}
+
+// NewEntries are those of the named Secret, which may be absent.
+func NewEntries(secrets corev1client.SecretInterface, name string) Entries {
+	return Entries{secrets, name}
+}
+
+// Read reads all of them; an absent Secret has none.
+func (e Entries) Read(ctx context.Context) (map[string][]byte, error) {
+	secret, err := e.secrets.Get(ctx, e.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return secret.Data, nil
+}
+
+// Change is what is to become of one entry: nil stands for one that is not there,
+// before and after.
+type Change struct {
+	Entry    string
+	Was, Now []byte
+}
+
+// done says whether the entry is what it is to be.
+func (c Change) done(data map[string][]byte) bool { return same(data, c.Entry, c.Now) }
+
+func same(data map[string][]byte, entry string, want []byte) bool {
+	present, there := data[entry]
+	return there == (want != nil) && bytes.Equal(present, want)
+}
+
+// Store makes the changes by compare-and-swap, all in one write. Other entries
+// stay, whoever writes them at the same time. An entry that is no longer as it was
+// is [ErrChanged], unless it is already what it is to be.
+func (e Entries) Store(ctx context.Context, changes ...Change) error {
+	var err error
+	for range storeTries {
+		if err = e.try(ctx, changes); !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return fmt.Errorf("other entries change all the time: %w", err)
+}
+
+func (e Entries) try(ctx context.Context, changes []Change) error {
+	secret, err := e.secrets.Get(ctx, e.name, metav1.GetOptions{})
+	absent := apierrors.IsNotFound(err)
+	if absent {
+		secret, err = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: e.name}}, nil
+	}
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.done(secret.Data) })
+	if len(left) == 0 {
+		return nil
+	}
+	data := maps.Clone(secret.Data)
+	if data == nil {
+		data = map[string][]byte{}
+	}
+	for _, c := range left {
+		if !same(secret.Data, c.Entry, c.Was) {
+			return ErrChanged
+		}
+		data[c.Entry] = c.Now
+		if c.Now == nil {
+			delete(data, c.Entry)
+		}
+	}
+	secret.Data = data
+	if absent {
+		_, err = e.secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: manager})
+		return err
+	}
+	_, err = e.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
+	return err
+}

@@ -1,0 +1,66 @@
+package kube
+
+import (
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/json"
+)
+
+// Never is 9999-12-31T23:59:59Z in seconds since 1970, which a certificate that does
+// not expire has by RFC 5280. A later time cannot be written as JSON.
+const Never = 253402300799
+
+// Token is what a bearer token says of itself. Nothing of it is verified: who takes
+// the token is the API server's decision.
+type Token struct {
+	// ID is its own; "" where it has none.
+	ID string
+	// Namespace and Account are the ServiceAccount's; both are "" for anyone else's.
+	Namespace, Account string
+	// Issued and Expires are zero where the token does not tell.
+	Issued, Expires time.Time
+}
+
+// ReadToken reads the claims of a JWT; the zero Token where it is none.
+func ReadToken(token string) Token {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return Token{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	var claims struct {
+		ID      string  `json:"jti"`
+		Subject string  `json:"sub"`
+		Issued  float64 `json:"iat"`
+		Expires float64 `json:"exp"`
+	}
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return Token{}
+	}
+	t := Token{ID: claims.ID, Issued: seconds(claims.Issued), Expires: seconds(claims.Expires)}
+	if account, ok := strings.CutPrefix(claims.Subject, "system:serviceaccount:"); ok {
+		t.Namespace, t.Account, _ = strings.Cut(account, ":")
+	}
+	return t
+}
+
+// Left is how much of the token's life is left at that time, from 1 to 0; false
+// where it does not tell when it was issued and when it expires.
+func (t Token) Left(at time.Time) (float64, bool) {
+	life := t.Expires.Sub(t.Issued)
+	if t.Issued.IsZero() || t.Expires.IsZero() || life <= 0 {
+		return 0, false
+	}
+	return min(1, max(0, float64(t.Expires.Sub(at))/float64(life))), true
+}
+
+// seconds reads a JWT's time: seconds since 1970, perhaps with a fraction; zero
+// where it is no such time.
+func seconds(since1970 float64) time.Time {
+	if since1970 < 1 || since1970 >= Never {
+		return time.Time{}
+	}
+	return time.Unix(int64(since1970), 0).UTC()
+}

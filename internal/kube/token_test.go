@@ -1,0 +1,73 @@
+package kube
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// jwt makes a token of a payload, which nobody has signed.
+func jwt(payload string) string {
+	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmVk"
+}
+
+func TestReadToken(t *testing.T) {
+	const at = 1795000000
+	padded := "e30." + base64.URLEncoding.EncodeToString([]byte(`{"exp": 1795000000}`)) + ".e30"
+	for token, want := range map[string]int64{
+		jwt(`{"iss":"kubernetes","exp":1795000000,"kubernetes.io":{"namespace":"openstack"}}`): at,
+		jwt(`{"exp":1795000000.75}`):        at,
+		jwt(`{"exp":1.795e9}`):              at,
+		jwt(`{"sub":"é?~","exp":1}`):        1,
+		padded:                              at,
+		jwt(`{"exp":253402300798}`):         253402300798, // the last second of 9999 but one
+		jwt(`{"exp":253402300799}`):         0,
+		jwt(`{"exp":9223372036854775808}`):  0,
+		jwt(`{"exp":1e30}`):                 0,
+		jwt(`{"exp":1e999}`):                0,
+		jwt(`{"exp":-1}`):                   0,
+		jwt(`{"exp":-1e30}`):                0,
+		jwt(`{"exp":0}`):                    0,
+		jwt(`{"exp":"1795000000"}`):         0,
+		jwt(`{"exp":null}`):                 0,
+		jwt(`{"exp":[1795000000]}`):         0,
+		jwt(`{"EXP":1795000000}`):           0, // another claim
+		jwt(`{"exp":1795000000`):            0,
+		jwt(`{}`):                           0,
+		jwt(`[1795000000]`):                 0,
+		jwt(``):                             0,
+		jwt(`{"exp":1795000000}`) + ".more": 0,
+		"e30.*.e30":                         0,
+		"..":                                0,
+		"eyJleHAiOjE3OTUwMDAwMDB9":          0, // a payload alone
+		"a-token":                           0,
+		"":                                  0,
+	} {
+		got := ReadToken(token).Expires
+		if got.IsZero() != (want == 0) || want != 0 && !got.Equal(time.Unix(want, 0)) {
+			t.Errorf("%q: %v; want %d", token, got, want)
+		}
+		if _, err := json.Marshal(got); err != nil {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}
+
+func TestTokenSaysWhoseItIs(t *testing.T) {
+	got := ReadToken(jwt(`{"jti":"9d1f","sub":"system:serviceaccount:openstack:fernetcast-sjc","iat":1000,"exp":1900}`))
+	want := Token{ID: "9d1f", Namespace: "openstack", Account: "fernetcast-sjc", Issued: time.Unix(1000, 0).UTC(), Expires: time.Unix(1900, 0).UTC()}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for at, want := range map[int64]float64{900: 1, 1000: 1, 1600: 1. / 3, 1900: 0, 2000: 0} {
+		if left, ok := got.Left(time.Unix(at, 0)); !ok || left != want {
+			t.Errorf("at %d: %v, %v; want %v", at, left, ok, want)
+		}
+	}
+	for _, text := range []string{`{"exp":1900}`, `{"iat":1000}`, `{"iat":1900,"exp":1900}`, `{}`} {
+		if _, ok := ReadToken(jwt(text)).Left(time.Unix(1000, 0)); ok {
+			t.Errorf("%s tells how much of its life is left", text)
+		}
+	}
+}
