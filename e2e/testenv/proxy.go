@@ -44,6 +44,10 @@ func (c *Cluster) Proxy() (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.proxy(address)
+}
+
+func (c *Cluster) proxy(address string) (*Proxy, error) {
 	p := &Proxy{
 		address: address, target: c.URL[len("https://"):],
 		changed: make(chan struct{}), links: map[*link]bool{},

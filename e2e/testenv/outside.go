@@ -1,0 +1,35 @@
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"net"
+)
+
+// Outside starts a Proxy before the cluster's API server on an address of this
+// machine that is not the loopback one. The API server's certificate is for
+// 127.0.0.1, which a kubeconfig with this address needs as its tls-server-name.
+func (c *Cluster) Outside() (*Proxy, error) {
+	host, err := outsideAddress()
+	if err != nil {
+		return nil, err
+	}
+	port, err := c.env.ports.take()
+	if err != nil {
+		return nil, err
+	}
+	return c.proxy(net.JoinHostPort(host, fmt.Sprint(port)))
+}
+
+func outsideAddress() (string, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", fmt.Errorf("looking for an address of this machine: %w", err)
+	}
+	for _, address := range addresses {
+		if ip, _, err := net.ParseCIDR(address.String()); err == nil && ip.To4() != nil && ip.IsGlobalUnicast() {
+			return ip.String(), nil
+		}
+	}
+	return "", errors.New("this machine has no IPv4 address but that of its loopback interface")
+}
