@@ -143,3 +143,69 @@ func (s *stage) decode(text string, into any) {
 		s.Fatalf("%v in:\n%s", err, text)
 	}
 }
+
+// cluster is one of the regions.
+func (s *stage) cluster(region string) *testenv.Cluster { return shared.Cluster(region) }
+
+// join lets a remote into a main, at its loopback address, which has to be named.
+func (s *stage) join(region, remote string, flags ...string) testenv.Result {
+	s.Helper()
+	return s.exits(0, s.joinArgs(region, remote, flags...)...)
+}
+
+func (s *stage) joinArgs(region, remote string, flags ...string) []string {
+	return append([]string{"--context", region, "join", remote, "--remote-context", remote, "--server", s.cluster(remote).URL, "--yes"}, flags...)
+}
+
+// runs starts run in a region as its pod does: with the sidecar's rights, and with
+// the stored kubeconfigs and tokens mounted.
+func (s *stage) runs(region string, flags ...string) (address string) {
+	s.Helper()
+	built, err := program()
+	s.must(err)
+	site, err := shared.Site(s.ctx, built, s.cluster(region), s.ns)
+	s.must(err)
+	s.cluster(region).Mount(s.T, s.ns, clustersSecret, site.Clusters, 0o600)
+	_, address = site.StartRun(s.T, flags...)
+	return address
+}
+
+// snapshot is all that a person's commands could change in a cluster, but for the
+// managedFields.
+func (s *stage) snapshot(regions ...string) string {
+	s.Helper()
+	var all []string
+	for _, region := range regions {
+		client := s.cluster(region).Client()
+		accounts, err := client.CoreV1().ServiceAccounts(s.ns).List(s.ctx, metav1.ListOptions{})
+		s.must(err)
+		secrets, err := client.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{})
+		s.must(err)
+		roles, err := client.RbacV1().Roles(s.ns).List(s.ctx, metav1.ListOptions{})
+		s.must(err)
+		bindings, err := client.RbacV1().RoleBindings(s.ns).List(s.ctx, metav1.ListOptions{})
+		s.must(err)
+		for _, o := range accounts.Items {
+			all = append(all, region+" account "+o.Name+" "+string(o.UID))
+		}
+		for _, o := range secrets.Items {
+			all = append(all, region+" secret "+o.Name+" "+o.ResourceVersion)
+		}
+		for _, o := range roles.Items {
+			all = append(all, region+" role "+o.Name+" "+o.ResourceVersion)
+		}
+		for _, o := range bindings.Items {
+			all = append(all, region+" binding "+o.Name+" "+o.ResourceVersion)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// reach has the person's context of a cluster lead to another address.
+func (s *stage) reach(region, server string) {
+	s.Helper()
+	config, err := clientcmd.LoadFromFile(s.kubeconfig)
+	s.must(err)
+	config.Clusters[region].Server = server
+	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+}

@@ -2,10 +2,10 @@ package manifests
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,7 +48,13 @@ func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv
 			t.Fatal(err)
 		}
 		current := config.Contexts[config.CurrentContext]
+		outside, err := cluster.Outside() // join takes no loopback address
+		if err != nil {
+			t.Fatal(err)
+		}
 		contexts.Clusters[region] = config.Clusters[current.Cluster]
+		contexts.Clusters[region].Server = outside.URL()
+		contexts.Clusters[region].TLSServerName = "127.0.0.1"
 		contexts.AuthInfos[region] = config.AuthInfos[current.AuthInfo]
 		contexts.Contexts[region] = &clientcmdapi.Context{Cluster: region, AuthInfo: region}
 	}
@@ -74,23 +80,21 @@ func (w workstation) shell(ctx context.Context, t *testing.T, script string) (ou
 	return string(said)
 }
 
-// scripts are the page's shell blocks: those until the promotion, and the rest.
-func scripts(t *testing.T) (before, after string) {
+// asking are the commands that ask, of which there is no terminal here.
+var asking = regexp.MustCompile(`(?m)^(fernetcast .*\b(promote|join|leave|recover)\b.*)$`)
+
+// scripts are a page's shell blocks under headings that keep lets in, in its order.
+func scripts(t *testing.T, page string, keep func(heading string) bool) (script string) {
 	t.Helper()
-	for _, step := range installSteps(t) {
-		switch {
-		case step.language != "sh":
-		case after == "" && !strings.Contains(step.text, "promote"):
-			before += step.text
-		default:
-			// There is no terminal here that it could ask on.
-			after += strings.ReplaceAll(step.text, "promote sjc\n", "promote sjc --yes\n")
+	for _, step := range steps(t, page) {
+		if step.language == "sh" && keep(step.heading) {
+			script += asking.ReplaceAllString(step.text, "$1 --yes")
 		}
 	}
-	if before == "" || !strings.Contains(after, "--yes") {
-		t.Fatal("docs/install.md has no promotion, or nothing before it")
+	if script == "" {
+		t.Fatalf("%s has no commands", page)
 	}
-	return before, after
+	return script
 }
 
 // TestInstallPage does what docs/install.md says, to the letter, in regions
@@ -99,7 +103,6 @@ func TestInstallPage(t *testing.T) {
 	ctx := within(t, shortBuild)
 	docker := readDockerfile(t)
 	binary := shipped(ctx, t, docker)
-	before, after := scripts(t)
 	sjc, dfw, iad := shared.Cluster("sjc"), shared.Cluster("dfw"), shared.Cluster("iad")
 	for _, region := range []*testenv.Cluster{sjc, dfw, iad} {
 		makeNamespace(ctx, t, region)
@@ -115,27 +118,15 @@ func TestInstallPage(t *testing.T) {
 	}
 
 	operator := newWorkstation(t, binary, map[string]*testenv.Cluster{"sjc": sjc, "dfw": dfw, "iad": iad})
-	said := operator.shell(ctx, t, before)
-	if left, err := os.ReadDir(operator.tmp); err != nil || len(left) > 0 {
-		t.Errorf("tokens were left on the workstation: %v, %v", left, err)
-	}
 	apply(ctx, t, sjc, render(t, sidecarDir)...)
-	sidecar, address := startSidecar(ctx, t, sjc, docker, binary)
-	err := until(ctx, func(ctx context.Context) error {
-		status, err := testenv.Statusz(ctx, address)
-		if err == nil && (status.Source.State != "Unpromoted" || len(status.Remotes) != 2) {
-			err = fmt.Errorf("the source is %s with remotes %v", status.Source.State, status.States())
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatalf("before the promotion: %v", err)
-	}
+	sidecar := startSidecar(ctx, t, sjc, docker, binary)
 	if err := dfw.Holds(ctx, namespace, own); err != nil {
 		t.Errorf("before the promotion: %v", err)
 	}
-
-	said += operator.shell(ctx, t, after)
+	said := operator.shell(ctx, t, scripts(t, installPage, func(string) bool { return true }))
+	if left, err := os.ReadDir(operator.tmp); err != nil || len(left) > 0 {
+		t.Errorf("something was left on the workstation: %v, %v", left, err)
+	}
 	rotation, err := sjc.Rotate(ctx, namespace, 7)
 	if err != nil {
 		t.Fatal(err)
@@ -158,22 +149,17 @@ func TestInstallPage(t *testing.T) {
 	shared.Keys.NoLeaks(t, said, sidecar.stdout.String(), sidecar.stderr.String())
 }
 
-// startSidecar runs the sidecar's container as a pod of Keystone's has it, with
-// the Secret that the page has made for a volume.
-func startSidecar(ctx context.Context, t *testing.T, cluster *testenv.Cluster, docker image, binary string) (*contained, string) {
+// startSidecar runs the sidecar's container as a pod of Keystone's has it, with the
+// Secret of the remotes' kubeconfigs for a volume, as it is at each moment.
+func startSidecar(ctx context.Context, t *testing.T, cluster *testenv.Cluster, docker image, binary string) *contained {
 	t.Helper()
 	pod := template(t, sidecarDir).Spec
 	c := container(t, &pod)
 	mounted := volume(t, &pod).Secret
-	secret, err := cluster.Client().CoreV1().Secrets(namespace).Get(ctx, mounted.SecretName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := newRoot(t, docker, binary, nil)
-	for name, data := range secret.Data {
-		r.mount(t, filepath.Join(c.VolumeMounts[0].MountPath, name), os.FileMode(*mounted.DefaultMode), data)
-	}
-	return r.run(ctx, t, c, r.inCluster(ctx, t, cluster, pod.ServiceAccountName))
+	cluster.Mount(t, namespace, mounted.SecretName, filepath.Join(r.dir, c.VolumeMounts[0].MountPath), os.FileMode(*mounted.DefaultMode))
+	sidecar, _ := r.run(ctx, t, c, r.inCluster(ctx, t, cluster, pod.ServiceAccountName))
+	return sidecar
 }
 
 // rotationJob is openstack-helm's.

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// step is a fenced block of the install page, and the heading it stands under.
+// step is a fenced block of a page, and the heading it stands under.
 type step struct {
 	heading, language, text string
 }
 
-func installSteps(t *testing.T) []step {
+func steps(t *testing.T, path string) []step {
 	t.Helper()
-	page, err := os.ReadFile(installPage)
+	page, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func installSteps(t *testing.T) []step {
 func yamlBlock(t *testing.T, text string) string {
 	t.Helper()
 	var found []string
-	for _, step := range installSteps(t) {
+	for _, step := range steps(t, installPage) {
 		if step.language == "yaml" && strings.Contains(step.text, text) {
 			found = append(found, step.text)
 		}

@@ -110,8 +110,8 @@ func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, opera
 	for _, region := range []*testenv.Cluster{sjc, dfw} {
 		makeNamespace(ctx, t, region)
 		makeRotation(ctx, t, region)
-		makeKind(ctx, t, region, "PrometheusRule")
-		makeKind(ctx, t, region, "PodMonitor")
+		makeKind(ctx, t, region, monitoringGroup, "PrometheusRule")
+		makeKind(ctx, t, region, monitoringGroup, "PodMonitor")
 	}
 	if _, err := sjc.Put(ctx, namespace, shared.Keys.NewRepository(8, 7)); err != nil {
 		t.Fatal(err)
@@ -149,27 +149,27 @@ fernetcast --context sjc promote sjc --yes`)
 // monitoringGroup is the operator of Prometheus's.
 var monitoringGroup = schema.GroupVersion{Group: "monitoring.coreos.com", Version: "v1"}
 
-// makeKind makes the API server know a kind of the operator of Prometheus, whatever its
-// fields: e2e/monitoring holds those to the operator's types.
-func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, kind string) {
+// makeKind makes the API server know a kind of an operator, whatever its fields. Those of
+// Prometheus's operator e2e/monitoring holds to the operator's types.
+func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, in schema.GroupVersion, kind string) {
 	t.Helper()
 	singular := strings.ToLower(kind)
 	apply(ctx, t, cluster, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1",
 		"kind":       "CustomResourceDefinition",
-		"metadata":   map[string]any{"name": singular + "s." + monitoringGroup.Group},
+		"metadata":   map[string]any{"name": singular + "s." + in.Group},
 		"spec": map[string]any{
-			"group": monitoringGroup.Group,
+			"group": in.Group,
 			"scope": "Namespaced",
 			"names": map[string]any{"kind": kind, "singular": singular, "plural": singular + "s"},
 			"versions": []any{map[string]any{
-				"name": monitoringGroup.Version, "served": true, "storage": true,
+				"name": in.Version, "served": true, "storage": true,
 				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
 			}},
 		},
 	}})
 	err := until(ctx, func(context.Context) error {
-		list, err := cluster.Client().Discovery().ServerResourcesForGroupVersion(monitoringGroup.String())
+		list, err := cluster.Client().Discovery().ServerResourcesForGroupVersion(in.String())
 		if err != nil {
 			return err
 		}

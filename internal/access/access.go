@@ -19,11 +19,16 @@ import (
 	"k8s.io/utils/ptr"
 )
 
+const accountPrefix = "fernetcast-"
+
+// Own says whether an account is one main's alone, of whichever region.
+func Own(account string) bool { return strings.HasPrefix(account, accountPrefix) }
+
 // AccountOf is the name of the account that a region's main has in each remote. A
 // region's name may hold what a ServiceAccount's may not: then a checksum keeps it
 // apart from those that would look like it.
 func AccountOf(region string) string {
-	name := "fernetcast-" + region
+	name := accountPrefix + region
 	if validation.IsDNS1123Label(name) == nil {
 		return name
 	}
@@ -33,7 +38,7 @@ func AccountOf(region string) string {
 		}
 		return '-'
 	}, strings.ToLower(region))
-	return fmt.Sprintf("fernetcast-%.40s-%08x", plain, crc32.ChecksumIEEE([]byte(region)))
+	return fmt.Sprintf("%s%.40s-%08x", accountPrefix, plain, crc32.ChecksumIEEE([]byte(region)))
 }
 
 // NewToken asks for a token of an account, for the API server itself. A server may

@@ -37,6 +37,9 @@ func NewEntries(secrets corev1client.SecretInterface, name string) Entries {
 	return Entries{secrets, name}
 }
 
+// Name is the Secret's.
+func (e Entries) Name() string { return e.name }
+
 // Read reads all of them; an absent Secret has none.
 func (e Entries) Read(ctx context.Context) (map[string][]byte, error) {
 	secret, err := e.secrets.Get(ctx, e.name, metav1.GetOptions{})
@@ -110,4 +113,13 @@ func (e Entries) try(ctx context.Context, changes []Change) error {
 	}
 	_, err = e.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
 	return err
+}
+
+// Remove removes one entry, whatever it holds. One that is not there is no error.
+func (e Entries) Remove(ctx context.Context, entry string) error {
+	entries, err := e.Read(ctx)
+	if err != nil || entries[entry] == nil {
+		return err
+	}
+	return e.Store(ctx, Change{entry, entries[entry], nil})
 }

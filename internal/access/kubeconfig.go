@@ -1,8 +1,10 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -33,16 +35,43 @@ func (k Kubeconfig) Encode() ([]byte, error) {
 	})
 }
 
+// errForm is in place of the parser's own, which could quote a token.
+var errForm = errors.New("it is not the YAML of a kubeconfig whose current-context names a cluster and a user")
+
+// load reads a kubeconfig and the current context's cluster and user.
+func load(kubeconfig []byte) (*clientcmdapi.Config, *clientcmdapi.Context, error) {
+	cfg, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, nil, errForm
+	}
+	current := cfg.Contexts[cfg.CurrentContext]
+	if current == nil || cfg.AuthInfos[current.AuthInfo] == nil || cfg.Clusters[current.Cluster] == nil {
+		return nil, nil, errForm
+	}
+	return cfg, current, nil
+}
+
+// Decode reads what Encode has written. Account is the one that the token names, else
+// the user's name in the file.
+func Decode(kubeconfig []byte) (Kubeconfig, error) {
+	cfg, current, err := load(kubeconfig)
+	if err != nil {
+		return Kubeconfig{}, err
+	}
+	cluster, token := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo].Token
+	return Kubeconfig{
+		Remote: cfg.CurrentContext, Account: cmp.Or(kube.ReadToken(token).Account, current.AuthInfo), Namespace: current.Namespace,
+		Server: cluster.Server, CA: cluster.CertificateAuthorityData, ServerName: cluster.TLSServerName, ProxyURL: cluster.ProxyURL,
+		Token: token,
+	}, nil
+}
+
 // WithToken is a kubeconfig with another token of its current context's user. All
 // else stays.
 func WithToken(kubeconfig []byte, token string) ([]byte, error) {
-	cfg, err := clientcmd.Load(kubeconfig)
+	cfg, current, err := load(kubeconfig)
 	if err != nil {
-		return nil, errors.New("it is not the YAML of a kubeconfig") // the error could quote it
-	}
-	current := cfg.Contexts[cfg.CurrentContext]
-	if current == nil || cfg.AuthInfos[current.AuthInfo] == nil {
-		return nil, errors.New("its current-context names no user")
+		return nil, err
 	}
 	cfg.AuthInfos[current.AuthInfo].Token = token
 	return clientcmd.Write(*cfg)

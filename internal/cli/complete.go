@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -73,7 +72,7 @@ func completeContexts(kubeconfig *string) cobra.CompletionFunc {
 			if err != nil {
 				return nil, err
 			}
-			return slices.Sorted(maps.Keys(raw.Contexts)), nil
+			return contextsOf(raw), nil
 		})
 	}
 }

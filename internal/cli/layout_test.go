@@ -19,12 +19,13 @@ var mayImport = map[string][]string{
 	"clusters":           {"internal/view", "internal/kube", "internal/mirror"},
 	"internal/view":      {},
 	"internal/kube":      {"internal/mirror"},
-	"internal/access":    {"internal/kube", "internal/mirror"},
+	"internal/access":    {"internal/kube", "internal/mirror", "manifests"},
 	"internal/promotion": {"internal/mirror", "internal/keyset"},
 	"internal/telemetry": {"internal/mirror"},
 	"internal/mirror":    {"internal/keyset"},
 	"internal/keyset":    {},
 	"internal/model":     {}, // tests alone
+	"manifests":          {},
 }
 
 // mayRequire are the modules that the program itself is made of.

@@ -32,8 +32,7 @@ func placeOf(kubeconfig, context string) (place, error) {
 	}
 	found := raw.Contexts[context]
 	if found == nil || raw.Clusters[found.Cluster] == nil {
-		names := slices.Sorted(maps.Keys(raw.Contexts))
-		return place{}, fmt.Errorf("there is no context %q; there are: %s", context, cmp.Or(strings.Join(names, ", "), "none"))
+		return place{}, fmt.Errorf("there is no context %q; there are: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
 	}
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
 	if err != nil {
@@ -41,6 +40,9 @@ func placeOf(kubeconfig, context string) (place, error) {
 	}
 	return place{context, cfg, raw.Clusters[found.Cluster]}, nil
 }
+
+// contextsOf are the names of a kubeconfig's contexts, in order.
+func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(raw.Contexts)) }
 
 // apis makes the clients of a cluster for the operator's commands. Nothing is sent.
 func (o *options) apis(cfg *rest.Config) (*kube.APIs, error) {

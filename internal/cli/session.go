@@ -35,6 +35,15 @@ type session struct {
 // open reads the source and the remotes' kubeconfigs. A source that does not
 // answer is no error yet: the session's status says so.
 func (o *options) open(cmd *cobra.Command) (*session, error) {
+	s, err := o.session(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.read(cmd.Context())
+}
+
+// session has not read anything yet.
+func (o *options) session(cmd *cobra.Command) (*session, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -48,8 +57,7 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 	}
 	secrets := client.Secrets(o.namespace)
 	quiet := slog.New(slog.DiscardHandler) // what these would log is printed with the outcome
-	s := &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}
-	return s, s.read(cmd.Context())
+	return &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}, nil
 }
 
 // read takes up the remotes' kubeconfigs and the source as they are now.

@@ -39,6 +39,11 @@ func (c Copy) Read() bool { return c.read }
 // Is says whether the copy is the very source.
 func (c Copy) Is(src Source) bool { return c.secret != nil && c.secret.UID == src.UID() }
 
+// SameKeys says whether the copy's data is the source's, whoever wrote it.
+func (c Copy) SameKeys(src Source) bool {
+	return c.secret != nil && src.set.SameData(c.secret.Data)
+}
+
 // IsMain says whether the copy bears the valid mark of a main.
 func (c Copy) IsMain() bool { return c.claims.main != Owner{} }
 

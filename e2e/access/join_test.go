@@ -1,0 +1,110 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The whole way: a region with keys of its own is let in, and ends equal by run alone.
+func TestJoin(t *testing.T) {
+	s := newStage(t)
+	keys := s.main("sjc")
+	_, err := s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
+	s.must(err)
+	s.runs("sjc")
+	before := s.snapshot("sjc", "dfw")
+	dry := s.exits(0, s.joinArgs("sjc", "dfw", "--dry-run")...)
+	s.says(dry.Stdout, "fernetcast-sjc", "keys: it has its own (primary 3)", "2160h0m0s")
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("--dry-run has written: before\n%s\nafter\n%s", before, after)
+	}
+	yaml := s.exits(0, s.joinArgs("sjc", "dfw", "-o", "yaml")...)
+	s.says(yaml.Stdout, "kind: ServiceAccount", "kind: ValidatingAdmissionPolicyBinding", "kind: Secret")
+	if after := s.snapshot("sjc", "dfw"); after != before || strings.Contains(yaml.Stdout, "token: e") {
+		t.Errorf("-o yaml has written, or shows a token")
+	}
+
+	r := s.join("sjc", "dfw", "-o", "json")
+	var joined struct{ Name, Server, Version, Namespace, Account, State string }
+	s.decode(r.Stdout, &joined)
+	if joined.Name != "dfw" || joined.Account != "fernetcast-sjc" || joined.State != "Synced" || joined.Namespace != s.ns {
+		t.Errorf("the result is %s", r.Stdout)
+	}
+	s.says(r.Stderr, "Waiting until the program in the main has written the keys to dfw")
+	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, keys))
+	first := string(s.entry("sjc", "dfw"))
+	again := s.join("sjc", "dfw")
+	s.says(again.Stdout, "dfw is let in", "dfw is Synced")
+	if first == string(s.entry("sjc", "dfw")) {
+		t.Error("given again, it made no new token")
+	}
+	s.join("sjc", "iad")
+	s.says(s.exits(0, "--context", "sjc", "status").Stdout, "2 Synced")
+}
+
+// Nothing is pushed where nobody has said which region is the main.
+func TestJoinBeforePromotion(t *testing.T) {
+	s := newStage(t)
+	_, err := s.cluster("sjc").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
+	s.must(err)
+	s.says(s.exits(2, s.joinArgs("sjc", "dfw")...).Stderr, "--from REGION")
+	s.says(s.join("sjc", "dfw", "--from", "SJC_1").Stderr, "not promoted", "fernetcast promote SJC_1")
+	accounts, err := s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.ns).List(s.ctx, metav1.ListOptions{})
+	s.must(err)
+	if len(accounts.Items) != 1 || !strings.HasPrefix(accounts.Items[0].Name, "fernetcast-sjc-1-") {
+		t.Errorf("the accounts in dfw are %v", accounts.Items)
+	}
+}
+
+// What cannot be meant, or could never work, ends with exit code 2 and writes nothing.
+func TestJoinRefuses(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	before := s.snapshot("sjc", "dfw")
+	for _, try := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"join", "dfw", "--yes"}, []string{"--remote-context is needed", "dfw, iad, ord, sjc"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "nowhere"}, []string{`no context "nowhere"`, "dfw, iad, ord, sjc"}},
+		{[]string{"join", "Dfw_1", "--yes", "--remote-context", "dfw"}, []string{"cannot be a remote's name"}},
+		{[]string{"join", "dfw", "--remote-context", "dfw"}, []string{"add --yes"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw"}, []string{"a loopback address", "--server https://HOST:PORT", "cluster-info"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "--server", "http://10.0.0.1"}, []string{"not https"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "--server", "https://kubernetes.default.svc"}, []string{"a Service of that cluster"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "--server", "https://169.254.0.1"}, []string{"a link-local address"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "--ttl", "1m"}, []string{"--ttl 1m0s"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "--clusters", "/tmp"}, []string{"secret/NAME"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "-o", "xml"}, []string{"--output"}},
+		{s.joinArgs("sjc", "sjc"), []string{"are one cluster"}},
+	} {
+		r := s.exits(2, try.args...)
+		s.says(r.Stderr, try.says...)
+	}
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("a refusal has written: before\n%s\nafter\n%s", before, after)
+	}
+}
+
+// The account may do what a main needs on the one Secret, and the policy is there.
+func TestJoinedRights(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.runs("sjc")
+	s.join("sjc", "dfw")
+	role, err := s.cluster("dfw").Client().RbacV1().Roles(s.ns).Get(s.ctx, "fernetcast", metav1.GetOptions{})
+	s.must(err)
+	if got := fmt.Sprint(role.Rules); got != "[{[get list watch create update patch] [] [secrets] ["+testenv.SecretName+"] []}]" {
+		t.Errorf("the rights are %s", got)
+	}
+	_, err = s.cluster("dfw").Client().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(s.ctx, "fernetcast-remote", metav1.GetOptions{})
+	s.must(err)
+	keys, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
+	s.must(err)
+	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, keys.Keys) })
+}

@@ -1,0 +1,191 @@
+package manifests
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const migratePage = repository + "/docs/migrate.md"
+
+// former is a tool that kept the keys equal before: what it has in the clusters, by
+// the heading of its commands in docs/migrate.md.
+type former struct {
+	heading string
+	install func(m *migration)
+	// cleaned says that the last chapter's commands are for it.
+	cleaned bool
+}
+
+var formers = []former{
+	{"rackerlabs' fernet-sync", (*migration).fernetSync, true},
+	{"External Secrets: PushSecret", (*migration).pushSecret, false},
+	{"config-syncer (kubed)", (*migration).configSyncer, false},
+	{"ansible, cron, or a script", (*migration).schedule, false},
+}
+
+// migration is one move to fernetcast, of three regions with equal keys.
+type migration struct {
+	*testing.T
+	ctx           context.Context
+	sjc, dfw, iad *testenv.Cluster
+}
+
+func (m *migration) regions() []*testenv.Cluster {
+	return []*testenv.Cluster{m.sjc, m.dfw, m.iad}
+}
+
+// TestMigratePage does what docs/migrate.md says, to the letter, once for each tool
+// that it names. No key of any region changes until the first rotation afterwards.
+func TestMigratePage(t *testing.T) {
+	ctx := within(t, shortBuild)
+	docker := readDockerfile(t)
+	binary := shipped(ctx, t, docker)
+	headings := map[string]bool{}
+	for _, s := range steps(t, migratePage) {
+		headings[s.heading] = true
+	}
+	for _, f := range formers {
+		if !headings[f.heading] {
+			t.Errorf("docs/migrate.md has no commands for %q", f.heading)
+		}
+		t.Run(f.heading, func(t *testing.T) {
+			m := &migration{T: t, ctx: ctx, sjc: shared.Cluster("sjc"), dfw: shared.Cluster("dfw"), iad: shared.Cluster("iad")}
+			m.move(f, docker, binary)
+		})
+	}
+}
+
+func (m *migration) move(f former, docker image, binary string) {
+	keys := shared.Keys.NewRepository(8, 7)
+	histories := map[*testenv.Cluster]*testenv.History{}
+	for _, region := range m.regions() {
+		makeNamespace(m.ctx, m.T, region)
+		makeRotation(m.ctx, m.T, region)
+		m.Cleanup(func() { forget(m.T, region) })
+		_, err := region.Put(m.ctx, namespace, keys)
+		m.must(err)
+		histories[region], err = region.Follow(m.ctx, namespace)
+		m.must(err)
+	}
+	f.install(m)
+	operator := newWorkstation(m.T, binary, map[string]*testenv.Cluster{"sjc": m.sjc, "dfw": m.dfw, "iad": m.iad})
+	apply(m.ctx, m.T, m.sjc, render(m.T, sidecarDir)...)
+	sidecar := startSidecar(m.ctx, m.T, m.sjc, docker, binary)
+	said := operator.shell(m.ctx, m.T, scripts(m.T, migratePage, func(heading string) bool {
+		return heading == f.heading || strings.HasPrefix(heading, "1. ") || strings.HasPrefix(heading, "3. ") ||
+			f.cleaned && strings.HasPrefix(heading, "4. ")
+	}))
+	for region, history := range histories {
+		m.must(history.CatchUp(m.ctx))
+		if slices.ContainsFunc(history.Versions(), func(v testenv.Version) bool { return !keys.Equal(v.Keys()) }) {
+			m.Errorf("the keys of %s have changed on the way", region.Name)
+		}
+		history.Stop()
+	}
+	if suspended(m.ctx, m.T, m.sjc) {
+		m.Error("the main does not rotate any more")
+	}
+	rotation, err := m.sjc.Rotate(m.ctx, namespace, 7)
+	m.must(err)
+	for _, remote := range []*testenv.Cluster{m.dfw, m.iad} {
+		m.must(until(m.ctx, func(ctx context.Context) error { return remote.Holds(ctx, namespace, rotation.Keys) }))
+	}
+	sidecar.terminate(m.ctx, m.T)
+	said += operator.shell(m.ctx, m.T, "fernetcast --context sjc leave dfw --yes\nfernetcast --context sjc leave iad --yes\n")
+	shared.Keys.NoLeaks(m.T, said, sidecar.stdout.String(), sidecar.stderr.String())
+}
+
+func (m *migration) must(err error) {
+	m.Helper()
+	if err != nil {
+		m.Fatal(err)
+	}
+}
+
+// made fails the test where an object could not be made; one of an earlier run will do.
+func (m *migration) made(err error) {
+	m.Helper()
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		m.Fatal(err)
+	}
+}
+
+// deployment makes one in the main, of which there are no pods: nothing makes them.
+func (m *migration) deployment(in, name string) {
+	labels := map[string]string{"app": name}
+	pod := template(m.T, "testdata/keystone")
+	pod.Labels = labels
+	_, err := m.sjc.Client().AppsV1().Deployments(in).Create(m.ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: pod},
+	}, metav1.CreateOptions{})
+	m.made(err)
+}
+
+// fernetSync is rackerlabs', as Genestack's documentation sets it up.
+func (m *migration) fernetSync() {
+	m.deployment(namespace, "fernet-sync")
+	const account = "keystone-sync-external"
+	for _, remote := range []*testenv.Cluster{m.dfw, m.iad} {
+		core, rbac := remote.Client().CoreV1(), remote.Client().RbacV1()
+		_, err := core.ServiceAccounts(namespace).Create(m.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})
+		m.made(err)
+		_, err = rbac.Roles(namespace).Create(m.ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: account + "-role"}}, metav1.CreateOptions{})
+		m.made(err)
+		_, err = rbac.RoleBindings(namespace).Create(m.ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: account + "-rolebinding"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: account + "-role"},
+		}, metav1.CreateOptions{})
+		m.made(err)
+		_, err = core.Secrets(namespace).Create(m.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: account + "-secret"}}, metav1.CreateOptions{})
+		m.made(err)
+	}
+}
+
+// pushSecret is one of External Secrets, which would delete what it has pushed.
+func (m *migration) pushSecret() {
+	group := schema.GroupVersion{Group: "external-secrets.io", Version: "v1alpha1"}
+	makeKind(m.ctx, m.T, m.sjc, group, "PushSecret")
+	pushed := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": group.String(),
+		"kind":       "PushSecret",
+		"metadata":   map[string]any{"name": testenv.SecretName, "namespace": namespace},
+		"spec":       map[string]any{"deletionPolicy": "Delete"},
+	}}
+	apply(m.ctx, m.T, m.sjc, pushed)
+}
+
+// configSyncer is AppsCode's, in a namespace of its own.
+func (m *migration) configSyncer() {
+	_, err := m.sjc.Client().CoreV1().Namespaces().Create(m.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kubeops"}}, metav1.CreateOptions{})
+	m.made(err)
+	m.deployment("kubeops", "config-syncer")
+	secret, err := m.sjc.Secret(m.ctx, namespace)
+	m.must(err)
+	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, "kubed.appscode.com/sync-contexts", "dfw,iad")
+	_, err = m.sjc.Client().CoreV1().Secrets(namespace).Update(m.ctx, secret, metav1.UpdateOptions{})
+	m.must(err)
+}
+
+// schedule is a CronJob that distributes the keys by a script.
+func (m *migration) schedule() {
+	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "fernet-distribute"}}
+	job.Spec.Schedule = "*/5 * * * *"
+	job.Spec.JobTemplate.Spec.Template = template(m.T, "testdata/keystone")
+	job.Spec.JobTemplate.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+	_, err := m.sjc.Client().BatchV1().CronJobs(namespace).Create(m.ctx, job, metav1.CreateOptions{})
+	m.made(err)
+}

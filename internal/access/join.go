@@ -1,0 +1,178 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// provePause is the wait between two tries of a proof.
+const provePause = 200 * time.Millisecond
+
+// Join lets one remote in. The fields are what it needs and what the operator asked for.
+type Join struct {
+	// Kubeconfig is what is to be stored, but for the token.
+	Kubeconfig Kubeconfig
+	// Secret is the name of the one with the keys, Context the operator's for the remote.
+	Secret, Context string
+	// Life is how long the token is to live.
+	Life time.Duration
+	// Source is the main's Secret, HomeAddress its API server's.
+	Source      mirror.Source
+	HomeAddress string
+	// Here is the source's cluster, There the remote, at the address that is to be
+	// stored, both with the operator's rights.
+	Here, There *kube.APIs
+	// Entries are the stored kubeconfigs, Tokens those that renew keeps beside them.
+	Entries, Tokens Entries
+	// Open opens a kubeconfig as run does: clients, and a GET of the Secret.
+	Open func(kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+	// Say takes what there is to tell the operator, a line at a time.
+	Say func(line string)
+
+	was []byte // the entry as it was read
+}
+
+// Entry is the name that a remote's kubeconfig has in the Secret.
+func Entry(remote string) string { return remote + ".yaml" }
+
+// Plan reads the remote and what is stored of it, writes nothing, and says what will
+// be done. A [Refusal] is bad usage.
+func (j *Join) Plan(ctx context.Context) (Survey, error) {
+	entries, err := j.Entries.Read(ctx)
+	if err != nil {
+		return Survey{}, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
+	}
+	j.was = entries[Entry(j.Kubeconfig.Remote)]
+	if err := j.replaces(); err != nil {
+		return Survey{}, err
+	}
+	return j.survey(ctx)
+}
+
+// replaces refuses a name under which another cluster is stored.
+func (j *Join) replaces() error {
+	if j.was == nil {
+		return nil
+	}
+	stored, err := Decode(j.was)
+	if err != nil || stored.Server == j.Kubeconfig.Server {
+		return nil // one that cannot be read is of no use to anybody
+	}
+	return Refusal{fmt.Errorf("%s is stored already, at %s: to let another cluster in by that name, first: fernetcast leave %s",
+		j.Kubeconfig.Remote, mirror.Printable(stored.Server), j.Kubeconfig.Remote)}
+}
+
+// Lines say what Make and Store will do.
+func (j *Join) Lines(s Survey) []string {
+	k := j.Kubeconfig
+	lines := []string{
+		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
+		fmt.Sprintf("  made there: ServiceAccount and RoleBinding %s, and Role %s: %s, all on Secret %s alone", k.Account, roleName, "get, list, watch, create, update, patch", j.Secret),
+		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
+		fmt.Sprintf("  a token of %s that lives for %s", k.Account, j.Life),
+		fmt.Sprintf("  stored here: %s in Secret %s", Entry(k.Remote), j.Entries.name),
+		"  its keys: " + s.Keys,
+	}
+	switch {
+	case s.Rotates == nil:
+		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
+	case *s.Rotates:
+		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: kubectl --context %s --namespace %s patch cronjob %s --patch '{\"spec\":{\"suspend\":true}}'",
+			Rotation, j.Context, k.Namespace, Rotation))
+	}
+	return lines
+}
+
+// Make makes the remote's half and proves it by use: it returns the kubeconfig that
+// is to be stored, and when its token expires. The error says what is left there.
+func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byte, expires time.Time, err error) {
+	objects, err := Rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	for _, object := range objects {
+		what := object.GetKind() + " " + object.GetName()
+		err := Apply(ctx, j.There, object)
+		optional := object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
+		switch {
+		case optional:
+			j.Say(fmt.Sprintf("%s could not be made (%s): until an administrator of the cluster has applied manifests/remote/policy, the token can be made into that of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
+		case err != nil:
+			return nil, time.Time{}, j.left(fmt.Errorf("making %s: %s", what, mirror.Explain(err)))
+		}
+	}
+	asked := time.Now()
+	token, expires, err := NewToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Life)
+	if err != nil {
+		return nil, expires, j.left(fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
+	}
+	if short := Shortened(asked, expires, j.Life); short != "" {
+		j.Say(short)
+	}
+	k := j.Kubeconfig
+	k.Token = token
+	if kubeconfig, err = k.Encode(); err != nil {
+		return nil, expires, j.left(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := j.prove(ctx, kubeconfig); err != nil {
+		return nil, expires, j.left(fmt.Errorf("its kubeconfig does not work: %w", err))
+	}
+	return kubeconfig, expires, nil
+}
+
+// left says what an attempt has left in the remote.
+func (j *Join) left(err error) error {
+	return fmt.Errorf("%w; nothing was stored, and what was made in %s stays there: give the command again, or take it back: fernetcast leave %s --remote-context %s",
+		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, j.Context)
+}
+
+// Store stores the kubeconfig, where nobody has stored another since Plan, and takes
+// away a token that renew has kept for the one before.
+func (j *Join) Store(ctx context.Context, kubeconfig []byte) error {
+	err := j.Entries.Store(ctx, Change{Entry(j.Kubeconfig.Remote), j.was, kubeconfig})
+	if errors.Is(err, ErrChanged) {
+		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", Entry(j.Kubeconfig.Remote)))
+	}
+	if err != nil {
+		return j.left(fmt.Errorf("storing %s in Secret %s: %s", Entry(j.Kubeconfig.Remote), j.Entries.name, mirror.Explain(err)))
+	}
+	if err := j.Tokens.Remove(ctx, j.Kubeconfig.Remote); err != nil {
+		return fmt.Errorf("the kubeconfig is stored, but the older token in Secret %s counts before it: remove its entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))
+	}
+	return nil
+}
+
+// Shortened says that a token lives for a shorter time than was asked for; "" where
+// it does not. A minute is the API server's own to choose.
+func Shortened(asked, expires time.Time, life time.Duration) string {
+	granted := expires.Sub(asked).Round(time.Second)
+	if granted >= life-time.Minute {
+		return ""
+	}
+	return fmt.Sprintf("The API server grants tokens of %s at most (%s was asked for): this one expires at %s.", granted, life, expires.Format(time.RFC3339))
+}
+
+// ReviewRights are what the account of these clients may do in a namespace, as the
+// API server says.
+func ReviewRights(ctx context.Context, apis *kube.APIs, namespace string) ([]authorizationv1.ResourceRule, error) {
+	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
+	answer, err := apis.Authorization.SelfSubjectRulesReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Status.ResourceRules, nil
+}
+
+func joined(list []string) string { return strings.Join(slices.Compact(list), ", ") }

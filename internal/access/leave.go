@@ -1,0 +1,111 @@
+package access
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// Leave takes back what [Join] made for one main. It deletes neither the keys, nor a
+// namespace, nor the policy, nor anything of another main.
+type Leave struct {
+	Remote, Account string
+	// Namespace and Secret are where the keys are there.
+	Namespace, Secret string
+	Entries, Tokens   Entries
+}
+
+// leaving is the name of what is kept of an entry until all is taken back: where the
+// remote is. Names with a leading dot are no remotes, so nothing is pushed there.
+func leaving(remote string) string { return "." + remote + ".leaving" }
+
+// Stored is what is stored of the remote, or what a leave before this one has left of
+// it, without a token; false where nothing is known of it here.
+func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
+	entries, err := l.Entries.Read(ctx)
+	if err != nil {
+		return Kubeconfig{}, false, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
+	}
+	for _, entry := range []string{Entry(l.Remote), leaving(l.Remote)} {
+		if kubeconfig := entries[entry]; kubeconfig != nil {
+			k, err := Decode(kubeconfig)
+			if err != nil {
+				return Kubeconfig{}, true, nil // nobody could use it either
+			}
+			return k, true, nil
+		}
+	}
+	return Kubeconfig{}, false, nil
+}
+
+// Forget takes the entry away, so that nothing is pushed there any more, and keeps
+// where the remote is until Done.
+func (l *Leave) Forget(ctx context.Context) error {
+	entries, err := l.Entries.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if kubeconfig := entries[Entry(l.Remote)]; kubeconfig != nil {
+		changes := []Change{{Entry(l.Remote), kubeconfig, nil}}
+		if rest, err := WithToken(kubeconfig, ""); err == nil {
+			changes = append(changes, Change{leaving(l.Remote), entries[leaving(l.Remote)], rest})
+		}
+		if err := l.Entries.Store(ctx, changes...); err != nil {
+			return err
+		}
+	}
+	return l.Tokens.Remove(ctx, l.Remote)
+}
+
+// Withdraw takes back what is in the remote, and says what it took.
+func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, err error) {
+	bindings, accounts := there.RBAC.RoleBindings(l.Namespace), there.Core.ServiceAccounts(l.Namespace)
+	took := func(what string, err error) error {
+		if err == nil {
+			gone = append(gone, what)
+		} else if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting %s: %s", what, mirror.Explain(err))
+		}
+		return nil
+	}
+	if err := took("RoleBinding "+l.Account, bindings.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
+		return gone, err
+	}
+	if err := took("ServiceAccount "+l.Account, accounts.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
+		return gone, err
+	}
+	// The version that was read before the bindings were: where a join has applied the
+	// Role since, or bound it, it stays or is applied again.
+	role, err := there.RBAC.Roles(l.Namespace).Get(ctx, roleName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return gone, nil
+	}
+	if err != nil {
+		return gone, fmt.Errorf("reading Role %s: %s", roleName, mirror.Explain(err))
+	}
+	list, err := bindings.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return gone, fmt.Errorf("reading the RoleBindings: %s", mirror.Explain(err))
+	}
+	for _, b := range list.Items {
+		if b.RoleRef.Kind == "Role" && b.RoleRef.Name == roleName {
+			return gone, nil
+		}
+	}
+	return gone, took("Role "+roleName, there.RBAC.Roles(l.Namespace).Delete(ctx, roleName,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}}))
+}
+
+// Done ends it: nothing is known of the remote any more.
+func (l *Leave) Done(ctx context.Context) error { return l.Entries.Remove(ctx, leaving(l.Remote)) }
+
+// Stays are the commands that take back what is in a remote that cannot be reached.
+func (l *Leave) Stays(context string) []string {
+	kubectl := fmt.Sprintf("kubectl --context %s --namespace %s delete ", context, l.Namespace)
+	return []string{kubectl + "rolebinding " + l.Account, kubectl + "serviceaccount " + l.Account}
+}

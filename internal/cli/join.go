@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+const (
+	// tokensSecret has the tokens that renew keeps beside the stored kubeconfigs.
+	tokensSecret = "fernetcast-tokens"
+	// usualLife is how long a token is to live: 90 days.
+	usualLife = 90 * 24 * time.Hour
+	// shortestLife is the API server's own.
+	shortestLife = 10 * time.Minute
+)
+
+// joinOptions are the flags of join alone.
+type joinOptions struct {
+	*options
+	remoteContext, remoteKubeconfig string
+	server, from, output            string
+	life, wait                      time.Duration
+	dryRun, yes                     bool
+}
+
+func newJoin(all *options) *cobra.Command {
+	o := &joinOptions{options: all}
+	cmd := &cobra.Command{
+		Use:   "join NAME --remote-context CONTEXT",
+		Short: "Let a region in: an account there, a token, the kubeconfig",
+		Long: `Lets the remote NAME in, with an operator's rights in both clusters. It reads
+both, shows what it will make, and asks. In the remote it makes an account for
+this main alone, which may keep the one Secret and nothing else, and a token. It
+uses the kubeconfig that it has made, and stores it in the source's cluster only
+if that works. Then it waits until NAME holds the source's keys, which only run
+or push can have written: so the pods' own way there is proved, too.
+
+The address in the kubeconfig is the context's, unless --server names the one
+that the main's pods reach. Given again it makes a new token. With --dry-run it
+ends before the question. With -o yaml it prints both halves for a repository,
+without a token, and writes nothing.`,
+		Example: `  fernetcast join dfw --remote-context dfw --dry-run
+  fernetcast join dfw --remote-context dfw --server https://dfw.example.com:6443`,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("join takes one NAME, which the remote is to have here")
+			}
+			return o.run(cmd, args[0])
+		},
+	}
+	f := cmd.Flags()
+	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
+	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
+	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
+	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	f.StringVarP(&o.output, "output", "o", "text", "text, json, or yaml: both halves for a repository, without a token")
+	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// remotePlace registers the flags that say where the operator reaches a remote.
+func (o *options) remotePlace(cmd *cobra.Command, context, kubeconfig *string) {
+	cmd.Flags().StringVar(context, "remote-context", "", "your context of the remote, in --remote-kubeconfig")
+	cmd.Flags().StringVar(kubeconfig, "remote-kubeconfig", "", "kubeconfig with that context (default: $KUBECONFIG, then ~/.kube/config)")
+	complete(cmd, "remote-context", completeContexts(kubeconfig))
+}
+
+// check refuses flags that cannot be meant, before anything is read.
+func (o *joinOptions) check(cmd *cobra.Command, name string) error {
+	if validation.IsDNS1123Label(name) != nil {
+		return fmt.Errorf("%q cannot be a remote's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends", mirror.Printable(name))
+	}
+	if o.life < shortestLife {
+		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
+	}
+	if o.wait < 0 {
+		return fmt.Errorf("--wait %s: it cannot be below 0", o.wait)
+	}
+	if o.from != "" {
+		if err := mirror.CheckRegion(o.from); err != nil {
+			return fmt.Errorf("--from: %w", err)
+		}
+	}
+	switch o.output {
+	case "text", "json", "yaml":
+	default:
+		return fmt.Errorf("--output %q: it has to be text, json or yaml", o.output)
+	}
+	if _, err := o.entries(); err != nil {
+		return err
+	}
+	return asks(cmd, o.yes || o.dryRun || o.output == "yaml")
+}
+
+// asks refuses a command that has to ask where there is nobody to ask.
+func asks(cmd *cobra.Command, no bool) error {
+	if !no && !isTerminal(cmd.InOrStdin()) {
+		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
+	}
+	return nil
+}
+
+// entries is the name of the Secret with the remotes' kubeconfigs, for the commands
+// that write there.
+func (o *options) entries() (string, error) {
+	o.clusters = cmp.Or(o.clusters, defaultSecret)
+	name, ok := strings.CutPrefix(o.clusters, secretPrefix)
+	if !ok {
+		return "", fmt.Errorf("--clusters %q: the kubeconfigs are stored in a Secret: name it as secret/NAME", o.clusters)
+	}
+	return name, nil
+}
+
+func (o *joinOptions) run(cmd *cobra.Command, name string) error {
+	if err := o.check(cmd, name); err != nil {
+		return err
+	}
+	if o.remoteContext == "" {
+		_, err := placeOf(o.remoteKubeconfig, "")
+		return fmt.Errorf("--remote-context is needed, your context of %s: %w", name, err)
+	}
+	there, err := placeOf(o.remoteKubeconfig, o.remoteContext)
+	if err != nil {
+		return fmt.Errorf("--remote-context: %w", err)
+	}
+	s, err := o.session(cmd)
+	if err != nil {
+		return err
+	}
+	s.warned = true // that there are no remotes yet is no news
+	if err := s.read(cmd.Context()); err != nil {
+		return err
+	}
+	j, err := o.prepare(cmd, s, name, there)
+	if err != nil {
+		return err
+	}
+	if o.output == "yaml" {
+		return j.printHalves(cmd.OutOrStdout())
+	}
+	return j.carryOut(cmd)
+}
+
+// joining is one run of the command.
+type joining struct {
+	*joinOptions
+	*session
+	access.Join
+	name string
+}
+
+// prepare finds out whose account it will be, and at which address.
+func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there place) (*joining, error) {
+	ctx := cmd.Context()
+	src, _ := s.source.Seen()
+	if err := s.source.Err(); err != nil {
+		return nil, exitError{fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))}
+	}
+	region := o.from
+	if region == "" && src.State() == mirror.SourceMain {
+		region = src.Owner().Region
+	}
+	if region == "" {
+		return nil, fmt.Errorf("this region's name is not known, because Secret %s/%s is no main's: promote it first, or give the name that Keystone's catalogue has: --from REGION", o.namespace, o.secret)
+	}
+	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	k, cfg, err := o.address(ctx, name, there, say)
+	if err != nil {
+		return nil, err
+	}
+	k.Account = access.AccountOf(region)
+	home, err := o.sourceConfig()
+	if err != nil {
+		return nil, err
+	}
+	here, err := o.apis(home)
+	if err != nil {
+		return nil, err
+	}
+	remote, err := o.apis(cfg)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := o.entries()
+	if err != nil {
+		return nil, err
+	}
+	secrets := here.Core.Secrets(o.namespace)
+	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
+		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life,
+		Source: src, HomeAddress: home.Host, Here: here, There: remote,
+		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensSecret),
+		Open: o.reach, Say: say,
+	}}, nil
+}
+
+// reach opens a kubeconfig as run does.
+func (o *options) reach(kubeconfig []byte) (*kube.APIs, func(context.Context) error, error) {
+	cfg, namespace, err := clusters.ParseKubeconfig(kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	apis, err := o.apis(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := kube.New(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, Remote: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	return apis, func(ctx context.Context) error {
+		_, err := client.Secrets(cmp.Or(namespace, o.namespace)).Get(ctx, o.secret)
+		return err
+	}, nil
+}

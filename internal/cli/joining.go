@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+)
+
+// address takes from the operator's context what is to be stored of where the remote
+// is, and is the operator's way to that very address.
+func (o *joinOptions) address(ctx context.Context, name string, there place, say func(string)) (access.Kubeconfig, *rest.Config, error) {
+	k := access.Kubeconfig{
+		Remote: name, Namespace: o.namespace, Server: there.cluster.Server,
+		ServerName: there.cluster.TLSServerName, ProxyURL: there.cluster.ProxyURL, CA: there.config.CAData,
+	}
+	if there.config.Insecure {
+		return k, nil, fmt.Errorf("context %s skips TLS verification: whoever is on the way would be given the keys; put the cluster's certificate-authority-data into it", there.context)
+	}
+	if file := there.config.CAFile; len(k.CA) == 0 && file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return k, nil, fmt.Errorf("reading the CA of context %s: %w", there.context, err)
+		}
+		k.CA = data
+	}
+	cfg := rest.CopyConfig(there.config)
+	err := access.CheckAddress(ctx, k.Server)
+	if o.server == "" && err != nil {
+		return k, nil, fmt.Errorf("context %s: %w; name the address that the main's pods reach: --server https://HOST:PORT%s", there.context, err, o.own(ctx, cfg))
+	}
+	if o.server != "" {
+		k.Server, cfg.Host = o.server, o.server
+		if err := access.CheckAddress(ctx, k.Server); err != nil {
+			var local access.LocalAddress
+			if !errors.As(err, &local) {
+				return k, nil, fmt.Errorf("--server: %w", err)
+			}
+			say(fmt.Sprintf("Warning: --server: %v", err))
+		}
+	}
+	return k, cfg, nil
+}
+
+// own says which address the cluster itself tells.
+func (o *joinOptions) own(ctx context.Context, cfg *rest.Config) string {
+	apis, err := o.apis(cfg)
+	if err != nil {
+		return ""
+	}
+	defer apis.Close()
+	address, err := access.OwnAddress(ctx, apis)
+	if err != nil {
+		return "; the cluster's own cluster-info tells none"
+	}
+	return " (the cluster's own cluster-info says " + address + ")"
+}
+
+// joined is the result, as -o json has it.
+type joined struct {
+	Name      string    `json:"name"`
+	Server    string    `json:"server"`
+	Version   string    `json:"version"`
+	Namespace string    `json:"namespace"`
+	Account   string    `json:"account"`
+	Expires   time.Time `json:"expires"`
+	// State is the remote's at the end, as status has it; "" where it was not waited for.
+	State mirror.State `json:"state"`
+}
+
+// carryOut shows, asks, makes, stores and waits.
+func (j *joining) carryOut(cmd *cobra.Command) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	survey, err := j.Plan(ctx)
+	if err != nil {
+		return refused(err)
+	}
+	plan := cmd.ErrOrStderr()
+	if j.dryRun {
+		plan = out
+	}
+	for _, line := range j.Lines(survey) {
+		fmt.Fprintln(plan, line)
+	}
+	if j.dryRun {
+		return nil
+	}
+	if !j.yes && !confirmed(ctx, cmd) {
+		return exitError{errors.New("nothing was changed")}
+	}
+	kubeconfig, expires, err := j.Make(ctx, j.requestTimeout)
+	if err != nil {
+		return exitError{err}
+	}
+	if err := j.Store(ctx, kubeconfig); err != nil {
+		return exitError{err}
+	}
+	done := joined{Name: j.name, Server: j.Kubeconfig.Server, Version: survey.Version, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Expires: expires}
+	trouble := j.await(ctx, &done)
+	if j.output == "json" {
+		if err := json.NewEncoder(out).Encode(done); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. Its token expires at %s.\n", j.name, j.namespace, j.Entries.Name(), expires.Format(time.RFC3339))
+		if done.State == mirror.StateSynced {
+			fmt.Fprintf(out, "%s is Synced.\n", j.name)
+		}
+	}
+	return trouble
+}
+
+// await waits until the remote holds the source's keys, and says why not.
+func (j *joining) await(ctx context.Context, done *joined) error {
+	src, _ := j.source.Seen()
+	switch {
+	case j.wait == 0:
+		return nil
+	case src.State() == mirror.SourceStandby:
+		j.Say(fmt.Sprintf("This region stands by (%s): nothing is pushed from here until it is promoted.", src.Detail()))
+		return nil
+	case src.State() != mirror.SourceMain:
+		j.Say("This region is not promoted: nothing is pushed until you have said that it is the main: fernetcast promote " + promoteName(j.from))
+		return nil
+	}
+	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.name, j.wait))
+	last := "it was not looked at"
+	err := wait.PollUntilContextTimeout(ctx, watchEvery, j.wait, true, func(ctx context.Context) (bool, error) {
+		j.reread(ctx)
+		outcome := j.look(ctx, []string{j.name})[j.name]
+		done.State, last = outcome.Decision.State, fmt.Sprintf("%s %s", outcome.Decision.State, outcome.Decision.Detail)
+		return done.State == mirror.StateSynced, nil
+	})
+	if err != nil {
+		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.name, last, j.namespace)}
+	}
+	return nil
+}
+
+func promoteName(from string) string {
+	if from == "" {
+		return "REGION"
+	}
+	return from
+}
+
+// refused is the exit code of what was asked for and cannot be had.
+func refused(err error) error {
+	var bad access.Refusal
+	if errors.As(err, &bad) {
+		return err
+	}
+	return exitError{fmt.Errorf("nothing was changed: %w", err)}
+}
+
+// printHalves prints what the remote's repository and the source's are to hold.
+func (j *joining) printHalves(out io.Writer) error {
+	objects, err := access.Rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
+	for _, object := range objects {
+		text, err := yaml.Marshal(object.Object)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "---\n%s", text)
+	}
+	kubeconfig, err := j.Kubeconfig.Encode()
+	if err != nil {
+		return err
+	}
+	text, err := yaml.Marshal(&corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: j.Entries.Name(), Namespace: j.namespace},
+		StringData: map[string]string{access.Entry(j.name): string(kubeconfig)},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: %s join %s --remote-context %s, without -o yaml, adds it.\n%s", "fernetcast", j.name, j.Context, text)
+	return nil
+}

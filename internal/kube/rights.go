@@ -1,0 +1,55 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+)
+
+// secretVerbs are what a main does with the one Secret of a remote: the verbs of
+// manifests/remote.
+var secretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
+
+// everybodys are the groups of the reviews that each authenticated user may make of
+// itself (the ClusterRole system:basic-user).
+var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
+
+// Rights compares what an account may do in a namespace with what a main needs there:
+// the verbs on the one Secret that are missing, and the rights beyond those, as they
+// may be shown once they are printable.
+func Rights(rules []authorizationv1.ResourceRule, secret string) (missing, excess []string) {
+	missing = slices.Clone(secretVerbs)
+	for _, rule := range rules {
+		if subset(rule.APIGroups, everybodys) && subset(rule.Verbs, []string{"create"}) {
+			continue
+		}
+		secrets := slices.Contains(rule.Resources, "secrets") || slices.Contains(rule.Resources, "*")
+		core := slices.Contains(rule.APIGroups, "") || slices.Contains(rule.APIGroups, "*")
+		named := len(rule.ResourceNames) == 0 || slices.Contains(rule.ResourceNames, secret)
+		if secrets && core && named {
+			missing = slices.DeleteFunc(missing, func(verb string) bool {
+				return slices.Contains(rule.Verbs, verb) || slices.Contains(rule.Verbs, "*")
+			})
+		}
+		exact := subset(rule.APIGroups, []string{""}) && subset(rule.Resources, []string{"secrets"}) &&
+			subset(rule.ResourceNames, []string{secret}) && subset(rule.Verbs, secretVerbs) && len(rule.ResourceNames) > 0
+		if !exact {
+			excess = append(excess, describeRule(rule))
+		}
+	}
+	return missing, excess
+}
+
+func subset(some, of []string) bool {
+	return !slices.ContainsFunc(some, func(one string) bool { return !slices.Contains(of, one) })
+}
+
+func describeRule(rule authorizationv1.ResourceRule) string {
+	text := fmt.Sprintf("%s of %s", strings.Join(rule.Verbs, ","), strings.Join(rule.Resources, ","))
+	if len(rule.ResourceNames) > 0 {
+		text += " named " + strings.Join(rule.ResourceNames, ",")
+	}
+	return text
+}

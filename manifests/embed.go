@@ -1,0 +1,12 @@
+// Package manifests holds those of the manifests that the program applies itself, as
+// they ship.
+//
+// It knows nothing of what they mean.
+package manifests
+
+import "embed"
+
+// Remote is what a main needs in a remote: the account, its rights, and the policy.
+//
+//go:embed remote/serviceaccount.yaml remote/role.yaml remote/policy/policy.yaml
+var Remote embed.FS
