@@ -1,0 +1,215 @@
+package access
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// shipped is the real binary as it ships: it starts faster.
+var shipped = sync.OnceValues(func() (*testenv.Program, error) {
+	return shared.Program(context.Background())
+})
+
+// gateways have the person's contexts of main and remote lead through gateways, which
+// see each request. A gateway ends TLS, so the person has tokens in place of certificates.
+func (s *stage) gateways(regions ...string) []*testenv.Gateway {
+	s.Helper()
+	config, err := clientcmd.LoadFromFile(s.kubeconfig)
+	s.must(err)
+	var all []*testenv.Gateway
+	for _, region := range regions {
+		gateway, err := s.cluster(region).Gateway()
+		s.must(err)
+		all = append(all, gateway)
+		config.Clusters[region].Server = gateway.URL()
+		config.AuthInfos[region] = &clientcmdapi.AuthInfo{Token: s.adminToken(region)}
+	}
+	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	return all
+}
+
+// adminToken is one of an account that may do anything in a cluster.
+func (s *stage) adminToken(region string) string {
+	s.Helper()
+	kubeconfig, err := s.cluster(region).Kubeconfig(s.ctx, testenv.Access{Namespace: s.ns, Role: testenv.NoRole})
+	s.must(err)
+	_, err = s.cluster(region).Client().RbacV1().ClusterRoleBindings().Create(s.ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: s.ns},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "fernetcast-" + string(testenv.NoRole), Namespace: s.ns}},
+	}, metav1.CreateOptions{})
+	s.must(err)
+	config, err := clientcmd.Load(kubeconfig)
+	s.must(err)
+	return config.AuthInfos[string(testenv.NoRole)].Token
+}
+
+// killer kills a process at one of its requests: before an API server has it, or once
+// it has been carried out and before the answer is back.
+type killer struct {
+	mu      sync.Mutex
+	at, n   int
+	after   bool
+	process *testenv.Process
+	started chan struct{}
+}
+
+// spoil is a gateway's handler.
+func (k *killer) spoil(honest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		k.mu.Lock()
+		k.n++
+		mine := k.n == k.at
+		k.mu.Unlock()
+		if !mine {
+			honest.ServeHTTP(w, r)
+			return
+		}
+		if k.after {
+			honest.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		<-k.started
+		k.process.Kill()
+	})
+}
+
+// killedEverywhere runs a command once for each of its requests, each time from the
+// beginning, kills it there, and gives it again: it has to end well.
+func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(), args ...string) {
+	s.Helper()
+	built, err := shipped()
+	s.must(err)
+	person := built.With(s.fernetcast.Args...).WithEnv(s.fernetcast.Env...)
+	requests := 0
+	for _, after := range []bool{false, true} {
+		for at := 1; ; at++ {
+			begin()
+			k := &killer{at: at, after: after, started: make(chan struct{})}
+			for _, gateway := range gateways {
+				gateway.Spoil(k.spoil)
+			}
+			process, err := person.Start(args...)
+			s.must(err)
+			k.process = process
+			close(k.started)
+			code, err := process.Wait(s.ctx)
+			s.must(err)
+			for _, gateway := range gateways {
+				gateway.Spoil(nil)
+			}
+			if k.n < at { // it has no more requests than that
+				if code != 0 {
+					s.Fatalf("%v, left alone: exit %d\n%s", args, code, process.Stderr.Tail(5))
+				}
+				requests = k.n
+				break
+			}
+			again, err := person.Run(s.ctx, args...)
+			s.must(err)
+			if again.Code != 0 {
+				s.Fatalf("%v, killed at request %d (after it: %v) and given again: exit %d\n%s", args, at, after, again.Code, again.Stderr)
+			}
+			ended()
+		}
+	}
+	if requests < 5 {
+		s.Errorf("%v has sent %d requests", args, requests)
+	}
+	s.Logf("%s: killed at each of its %d requests, before and after it", strings.Join(args[:2], " "), requests)
+}
+
+// Killed at every request that they make, and given again, join and leave end where
+// they would have.
+func TestKilledAtEachRequest(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	gateways := s.gateways("sjc", "iad")
+	join := []string{"join", "iad", "--remote-context", "iad", "--server", gateways[1].URL(), "--yes", "--wait", "0"}
+	there := s.cluster("iad").Client()
+	works := func() {
+		_, err := s.client(s.entry("sjc", "iad")).CoreV1().Secrets(s.ns).Patch(s.ctx, testenv.SecretName, "application/apply-patch+yaml",
+			[]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"`+testenv.SecretName+`"}}`), metav1.PatchOptions{FieldManager: "a-test", DryRun: []string{"All"}})
+		s.must(err)
+	}
+	leaveNow := func() { s.exits(0, "leave", "iad", "--yes") }
+	s.killedEverywhere(gateways, leaveNow, works, join...)
+
+	nothing := func() {
+		if s.entry("sjc", "iad") != nil {
+			t.Error("the entry is still there")
+		}
+		accounts, err := there.CoreV1().ServiceAccounts(s.ns).List(s.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
+		s.must(err)
+		roles, err := there.RbacV1().Roles(s.ns).List(s.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
+		s.must(err)
+		if len(accounts.Items)+len(roles.Items) != 0 {
+			t.Errorf("left there: %d accounts, %d roles", len(accounts.Items), len(roles.Items))
+		}
+		secret, err := s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Get(s.ctx, clustersSecret, metav1.GetOptions{})
+		s.must(err)
+		if len(secret.Data) != 0 {
+			t.Errorf("left here: %d entries", len(secret.Data))
+		}
+	}
+	s.killedEverywhere(gateways, func() { s.exits(0, join...) }, nothing, "leave", "iad", "--yes")
+}
+
+// Of two operators who let one region in at the same time, one is told; two regions at
+// the same time are both let in.
+func TestTwoOperators(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	gateways := s.gateways("sjc")
+	// Both have read what is stored before either stores.
+	var both sync.WaitGroup
+	both.Add(2)
+	gateways[0].Spoil(func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/secrets") {
+				both.Done()
+				both.Wait()
+			}
+			honest.ServeHTTP(w, r)
+		})
+	})
+	results := make([]testenv.Result, 2)
+	var joins sync.WaitGroup
+	for i := range results {
+		joins.Go(func() {
+			var err error
+			if results[i], err = s.fernetcast.Run(s.ctx, s.joinArgs("sjc", "dfw", "--wait", "0")...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	joins.Wait()
+	gateways[0].Spoil(nil)
+	if results[0].Code+results[1].Code != 1 {
+		t.Fatalf("exit %d and %d, want 0 and 1\n%s%s", results[0].Code, results[1].Code, results[0].Stderr, results[1].Stderr)
+	}
+	s.says(results[0].Stderr+results[1].Stderr, "somebody else has stored dfw.yaml meanwhile")
+
+	for _, remote := range []string{"iad", "ord"} {
+		joins.Go(func() {
+			if r, err := s.fernetcast.Run(s.ctx, s.joinArgs("sjc", remote, "--wait", "0")...); err != nil || r.Code != 0 {
+				t.Errorf("%s: %v, exit %d\n%s", remote, err, r.Code, r.Stderr)
+			}
+		})
+	}
+	joins.Wait()
+	for _, remote := range []string{"dfw", "iad", "ord"} {
+		if s.entry("sjc", remote) == nil {
+			t.Errorf("%s is not stored", remote)
+		}
+	}
+}
