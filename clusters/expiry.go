@@ -8,10 +8,10 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// expiry is when the first of a kubeconfig's credentials expires, by what they say
+// Expiry is when the first of a kubeconfig's credentials expires, by what they say
 // themselves; nil where none of them does. Nothing is verified: who takes them is
 // the API server's decision.
-func expiry(cfg *rest.Config) *time.Time {
+func Expiry(cfg *rest.Config) *time.Time {
 	var first *time.Time
 	if at := kube.ReadToken(cfg.BearerToken).Expires; !at.IsZero() {
 		first = &at

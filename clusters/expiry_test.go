@@ -44,7 +44,7 @@ func TestExpiry(t *testing.T) {
 		"a token beside for ever": {token(9), endless, day(9)},
 	} {
 		cfg := &rest.Config{BearerToken: c.token, TLSClientConfig: rest.TLSClientConfig{CertData: c.cert}}
-		got := expiry(cfg)
+		got := Expiry(cfg)
 		if (got == nil) != c.want.IsZero() || got != nil && (!got.Equal(c.want) || got.Location() != time.UTC) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}

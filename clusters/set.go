@@ -189,7 +189,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, namespace: namespace, expires: expiry(cfg), client: client, secrets: secrets,
+		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, s.opts.Log.With("remote", f.Name)),
 	}, nil

@@ -10,9 +10,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // provePause is the wait between two tries of a proof.
@@ -88,7 +86,7 @@ func (j *Join) Lines(s Survey) []string {
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
 	case *s.Rotates:
 		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: kubectl --context %s --namespace %s patch cronjob %s --patch '{\"spec\":{\"suspend\":true}}'",
-			Rotation, j.Context, k.Namespace, Rotation))
+			kube.RotationJob, j.Context, k.Namespace, kube.RotationJob))
 	}
 	return lines
 }
@@ -162,17 +160,6 @@ func Shortened(asked, expires time.Time, life time.Duration) string {
 		return ""
 	}
 	return fmt.Sprintf("The API server grants tokens of %s at most (%s was asked for): this one expires at %s.", granted, life, expires.Format(time.RFC3339))
-}
-
-// ReviewRights are what the account of these clients may do in a namespace, as the
-// API server says.
-func ReviewRights(ctx context.Context, apis *kube.APIs, namespace string) ([]authorizationv1.ResourceRule, error) {
-	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
-	answer, err := apis.Authorization.SelfSubjectRulesReviews().Create(ctx, review, metav1.CreateOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return answer.Status.ResourceRules, nil
 }
 
 func joined(list []string) string { return strings.Join(slices.Compact(list), ", ") }

@@ -11,11 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 )
-
-// Rotation is the CronJob of openstack-helm that rotates the keys.
-const Rotation = "keystone-fernet-rotate"
 
 // Survey is what was found in a remote before anything was written there.
 type Survey struct {
@@ -51,7 +47,9 @@ func (j *Join) survey(ctx context.Context) (Survey, error) {
 		return s, fmt.Errorf("reading Secret %s/%s in %s: %s", namespace, j.Secret, j.Kubeconfig.Remote, mirror.Explain(err))
 	}
 	s.Keys = j.keys(secret)
-	s.Rotates = rotates(ctx, j.There, namespace)
+	if active, err := j.There.Rotates(ctx, namespace); err == nil {
+		s.Rotates = &active
+	}
 	return s, nil
 }
 
@@ -97,19 +95,6 @@ func (j *Join) apart(ctx context.Context) error {
 	return nil
 }
 
-// rotates says whether a rotation is active in a cluster; nil where that cannot be
-// looked at.
-func rotates(ctx context.Context, apis *kube.APIs, namespace string) *bool {
-	job, err := apis.Batch.CronJobs(namespace).Get(ctx, Rotation, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return ptr.To(false)
-	case err != nil:
-		return nil
-	}
-	return ptr.To(!ptr.Deref(job.Spec.Suspend, false))
-}
-
 // Refusal is what the operator asked for and cannot have: bad usage.
 type Refusal struct{ error }
 
@@ -139,7 +124,7 @@ func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
 }
 
 func (j *Join) proof(ctx context.Context, apis *kube.APIs, get func(context.Context) error) error {
-	rules, err := ReviewRights(ctx, apis, j.Kubeconfig.Namespace)
+	rules, _, err := apis.Rules(ctx, j.Kubeconfig.Namespace)
 	if err != nil {
 		return fmt.Errorf("asking for its rights: %s", mirror.Explain(err))
 	}

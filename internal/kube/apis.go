@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/dynamic"
 	authenticationv1client "k8s.io/client-go/kubernetes/typed/authentication/v1"
@@ -17,6 +21,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	rbacv1client "k8s.io/client-go/kubernetes/typed/rbac/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 )
 
 // APIs are client-go's own clients of one cluster, for the commands that set up
@@ -32,6 +37,7 @@ type APIs struct {
 	Dynamic        dynamic.Interface
 
 	client *http.Client
+	clock  clock
 }
 
 // NewAPIs makes the clients of the cluster of cfg, which stays as it is. Nothing is
@@ -44,12 +50,13 @@ func NewAPIs(cfg *rest.Config, opts Options) (*APIs, error) {
 	cfg.UserAgent, cfg.Timeout, cfg.QPS = opts.UserAgent, opts.Timeout, -1
 	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.DisableCompression = true
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return small{bounded(next, false)} })
+	a := &APIs{}
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return small{bounded(next, false), &a.clock} })
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, err
 	}
-	a := &APIs{client: client}
+	a.client = client
 	var errs [6]error
 	a.Core, errs[0] = corev1client.NewForConfigAndClient(cfg, client)
 	a.RBAC, errs[1] = rbacv1client.NewForConfigAndClient(cfg, client)
@@ -70,18 +77,49 @@ func (a *APIs) Version(ctx context.Context) (version.Info, error) {
 	return info, err
 }
 
+// RotationJob is the CronJob of openstack-helm that rotates the keys.
+const RotationJob = "keystone-fernet-rotate"
+
+// Rotates says whether a namespace's rotation is active: there, and not suspended.
+func (a *APIs) Rotates(ctx context.Context, namespace string) (bool, error) {
+	job, err := a.Batch.CronJobs(namespace).Get(ctx, RotationJob, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && !ptr.Deref(job.Spec.Suspend, false), err
+}
+
+// Rules are what these credentials may do in a namespace, as the API server says;
+// incomplete where it does not tell everything.
+func (a *APIs) Rules(ctx context.Context, namespace string) (rules []authorizationv1.ResourceRule, incomplete bool, err error) {
+	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
+	answer, err := a.Authorization.SelfSubjectRulesReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return nil, false, err
+	}
+	return answer.Status.ResourceRules, answer.Status.Incomplete, nil
+}
+
+// Clock is the server's time at its last answer, to the second; false where it has
+// told none.
+func (a *APIs) Clock() (time.Time, bool) { return a.clock.now() }
+
 // Close closes the connections that no request uses.
 func (a *APIs) Close() { a.client.CloseIdleConnections() }
 
 // small takes bounded answers alone, and no redirect. It takes Retry-After out of
 // the hands of client-go, which would sleep through it.
-type small struct{ next http.RoundTripper }
+type small struct {
+	next  http.RoundTripper
+	clock *clock
+}
 
 func (s small) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := s.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
+	s.clock.read(resp.Header)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if closed := resp.Body.Close(); err == nil {
 		err = closed

@@ -59,6 +59,9 @@ func (c Copy) Rival(src Source) Owner {
 	return rival
 }
 
+// Nobodys is what Whose says of a Secret with neither mark nor stamp.
+const Nobodys = "nobody's"
+
 // Whose says in a few words whose Secret the copy is, as it may be shown beside src.
 func (c Copy) Whose(src Source) string {
 	mark, stamp := c.claims.main, c.claims.stamp
@@ -72,7 +75,7 @@ func (c Copy) Whose(src Source) string {
 	case stamp != Owner{}:
 		return fmt.Sprintf("a copy of %s, term %d", c.redact(src, stamp.Region), stamp.Term)
 	}
-	return "nobody's"
+	return Nobodys
 }
 
 // Promotable says whether src can become the main without losing keys that

@@ -1,0 +1,212 @@
+package access
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// ids are those of check, in its order. They are never renamed.
+var ids = []string{"kubeconfig", "self", "dns", "tcp", "tls", "clock", "version", "identity", "expiry", "rights", "excess", "secret", "keys", "rotation", "stamp"}
+
+// checked is what check says of one remote, by ID.
+type checked map[string]struct{ ID, Result, What, Next string }
+
+// check examines one remote, or what the flags name.
+func (s *stage) check(code int, args ...string) checked {
+	s.Helper()
+	r := s.exits(code, append([]string{"check", "-o", "json"}, args...)...)
+	var document struct {
+		From    string
+		Remotes []struct {
+			Name   string
+			Checks []struct{ ID, Result, What, Next string }
+		}
+	}
+	s.decode(r.Stdout, &document)
+	if len(document.Remotes) != 1 || document.From != "this workstation" {
+		s.Fatalf("it is not of one remote:\n%s", r.Stdout)
+	}
+	found := checked{}
+	var order []string
+	for _, c := range document.Remotes[0].Checks {
+		found[c.ID] = c
+		order = append(order, c.ID)
+	}
+	if fmt.Sprint(order) != fmt.Sprint(ids) {
+		s.Errorf("the checks are %v", order)
+	}
+	return found
+}
+
+// ends fails the test where a check has not ended so, with these parts in it.
+func (s *stage) ends(c checked, id, result string, parts ...string) {
+	s.Helper()
+	if c[id].Result != result {
+		s.Errorf("%s is %q, want %q: %+v", id, c[id].Result, result, c[id])
+	}
+	s.says(c[id].What+" → "+c[id].Next, parts...)
+}
+
+// A remote that was let in passes, before run was ever started.
+func TestCheckWell(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	c := s.check(0, "dfw")
+	for _, id := range ids {
+		want := "pass"
+		if id == "rotation" {
+			want = "skip" // its account may not look at CronJobs
+		}
+		s.ends(c, id, want)
+	}
+	s.ends(c, "identity", "pass", "system:serviceaccount:"+s.ns+":fernetcast-sjc")
+	text := s.exits(0, "check").Stdout
+	s.says(text, "Looking from this workstation. What counts is the pods' view: kubectl exec", "dfw  all is well", "  pass  tls ")
+	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  all is well\n")
+	own := s.check(0, "--remote-context", "dfw")
+	s.ends(own, "rights", "skip")
+	s.ends(own, "rotation", "pass")
+	s.ends(s.check(0, "--remote-context", "sjc"), "self", "warn", "the source itself")
+	s.says(s.exits(2, "check", "nobody").Stderr, `no remote "nobody"; there are: dfw`)
+	s.says(s.exits(2, "check", "-o", "xml").Stderr, "--output")
+}
+
+// store stores a kubeconfig as a person would by hand.
+func (s *stage) store(name string, kubeconfig []byte) {
+	s.Helper()
+	data, err := json.Marshal(map[string]any{"data": map[string][]byte{name + ".yaml": kubeconfig}})
+	s.must(err)
+	_, err = s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Patch(s.ctx, clustersSecret, "application/merge-patch+json", data, metav1.PatchOptions{})
+	s.must(err)
+}
+
+// altered is the stored kubeconfig of a remote, changed.
+func (s *stage) altered(remote string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)) []byte {
+	s.Helper()
+	config, err := clientcmd.Load(s.entry("sjc", remote))
+	s.must(err)
+	current := config.Contexts[config.CurrentContext]
+	change(config.Clusters[current.Cluster], config.AuthInfos[current.AuthInfo])
+	data, err := clientcmd.Write(*config)
+	s.must(err)
+	return data
+}
+
+// Each check is made to end badly, one at a time, on a real API server.
+func TestCheckFinds(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	dfw := s.cluster("dfw")
+	core, rbac := dfw.Client().CoreV1(), dfw.Client().RbacV1()
+	well := s.entry("sjc", "dfw")
+	server := func(url string) []byte {
+		return s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.Server = url })
+	}
+	closed, err := dfw.Proxy()
+	s.must(err)
+	s.must(closed.Set(testenv.Refuse))
+	put := func(change func(*corev1.Secret)) func() {
+		return func() {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName}, Data: shared.Keys.NewRepository(3, 3)}
+			change(secret)
+			_, err := core.Secrets(s.ns).Create(s.ctx, secret, metav1.CreateOptions{})
+			s.must(err)
+		}
+	}
+	remove := func() { s.must(core.Secrets(s.ns).Delete(s.ctx, testenv.SecretName, metav1.DeleteOptions{})) }
+	with := func(kubeconfig []byte) func() { return func() { s.store("dfw", kubeconfig) } }
+	role := func(change func(*rbacv1.Role)) func() {
+		return func() {
+			r, err := rbac.Roles(s.ns).Get(s.ctx, "fernetcast", metav1.GetOptions{})
+			s.must(err)
+			change(r)
+			_, err = rbac.Roles(s.ns).Update(s.ctx, r, metav1.UpdateOptions{})
+			s.must(err)
+		}
+	}
+	soonExpired, err := dfw.Kubeconfig(s.ctx, testenv.Access{Namespace: s.ns, Role: testenv.RemoteRole, Expires: time.Now().Add(-time.Hour)})
+	s.must(err)
+	for _, try := range []struct {
+		id, result string
+		says       string
+		spoil      func()
+		mend       func()
+	}{
+		{"kubeconfig", "fail", "exec", with([]byte(strings.Replace(string(well), "token:", "exec: {command: x}\n    token:", 1))), nil},
+		{"dns", "fail", "no such name", with(server("https://nowhere.invalid:6443")), nil},
+		{"tcp", "fail", "refused", with(server(closed.URL())), nil},
+		{"tls", "fail", "chain", with(s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
+			c.CertificateAuthorityData = s.cluster("iad").Config().CAData
+		})), nil},
+		{"tls", "fail", "name", with(s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.TLSServerName = "elsewhere.example.com" })), nil},
+		{"tcp", "fail", "proxy", with(s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
+			c.ProxyURL = "http" + closed.URL()[len("https"):]
+		})), nil},
+		{"identity", "fail", "401", with(s.altered("dfw", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "nobodys" })), nil},
+		{"expiry", "fail", "have expired", with(soonExpired), nil},
+		{"rights", "fail", "it may not update", role(func(r *rbacv1.Role) { r.Rules[0].Verbs = []string{"get", "list", "watch", "create", "patch"} }), func() { s.join("sjc", "dfw", "--wait", "0") }},
+		{"rights", "warn", "may not watch", role(func(r *rbacv1.Role) { r.Rules[0].Verbs = []string{"get", "list", "update", "create", "patch"} }), func() { s.join("sjc", "dfw", "--wait", "0") }},
+		{"excess", "warn", "delete of secrets", role(func(r *rbacv1.Role) {
+			r.Rules = append(r.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"delete"}})
+		}), func() { s.join("sjc", "dfw", "--wait", "0") }},
+		{"secret", "fail", "immutable", put(func(secret *corev1.Secret) { yes := true; secret.Immutable = &yes }), remove},
+		{"secret", "fail", "of type example.com/other", put(func(secret *corev1.Secret) { secret.Type = "example.com/other" }), remove},
+		{"keys", "warn", "keys of its own (primary 3)", put(func(*corev1.Secret) {}), remove},
+		{"stamp", "fail", "cannot be read", put(func(secret *corev1.Secret) { secret.Annotations = map[string]string{"fernetcast/term": "x"} }), remove},
+		{"stamp", "fail", "owned by lon, term 99", put(func(secret *corev1.Secret) {
+			secret.Annotations = map[string]string{"fernetcast/region": "lon", "fernetcast/term": "99", "fernetcast/source-uid": "7"}
+		}), remove},
+	} {
+		try.spoil()
+		code := 0
+		if try.result == "fail" {
+			code = 1
+		}
+		s.ends(s.check(code), try.id, try.result, try.says)
+		if try.mend != nil {
+			try.mend()
+		}
+		s.store("dfw", well)
+	}
+
+	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-rotate"}}
+	job.Spec.Schedule = "0 */12 * * *"
+	job.Spec.JobTemplate.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "rotate", Image: "rotate"}}}
+	_, err = dfw.Client().BatchV1().CronJobs(s.ns).Create(s.ctx, job, metav1.CreateOptions{})
+	s.must(err)
+	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "patch cronjob")
+}
+
+// All remotes black at once cost no more than three requests' time.
+func TestCheckBlack(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	proxy, err := s.cluster("dfw").Proxy()
+	s.must(err)
+	black := s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.Server = proxy.URL() })
+	for i := range 8 {
+		s.store(fmt.Sprintf("black-%d", i), black)
+	}
+	s.must(proxy.Set(testenv.Drop))
+	const timeout, slack = 2 * time.Second, 10 * time.Second // a slow machine's
+	begun := time.Now()
+	r := s.exits(1, "check", "-o", "short", "--request-timeout", timeout.String())
+	if took := time.Since(begun); took > 3*timeout+slack {
+		t.Errorf("it took %s", took)
+	}
+	s.says(r.Stdout, "dfw  all is well", "black-0  1 fail: tls", "black-7  1 fail: tls")
+}

@@ -1,0 +1,168 @@
+// Package preflight examines the way from here to a remote, a step at a time, and says
+// what is wrong and what to do.
+//
+// It changes nothing, there or here.
+package preflight
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+)
+
+// Result is how a check ended.
+type Result string
+
+// The results. A remote with a Fail cannot be pushed to as it is.
+const (
+	Pass Result = "pass"
+	Warn Result = "warn"
+	Fail Result = "fail"
+	Skip Result = "skip"
+)
+
+// Check is one step and what came of it. IDs are never renamed.
+type Check struct {
+	ID     string `json:"id"`
+	Result Result `json:"result"`
+	What   string `json:"what"`
+	// Next is what to do; "" where there is nothing.
+	Next string `json:"next"`
+}
+
+// Remote is what is examined.
+type Remote struct {
+	Name string
+	// Config is how to reach it, Refused why its kubeconfig is no good; one is nil.
+	Config  *rest.Config
+	Refused error
+	// Namespace and Secret are where its keys are.
+	Namespace, Secret string
+	// Expires is when its credentials do; nil where they do not tell, Issued likewise.
+	Expires, Issued *time.Time
+	// Operator says that it is a person's context, with that person's rights.
+	Operator bool
+	// Source is the main's Secret, unread where it could not be read.
+	Source mirror.Source
+	// Timeout bounds each check.
+	Timeout   time.Duration
+	UserAgent string
+}
+
+// step is one check. It is skipped where one that it needs has not passed.
+type step struct {
+	id    string
+	needs string
+	run   func(*probe, context.Context) Check
+}
+
+// steps are in the order in which they are shown.
+var steps = []step{
+	{"kubeconfig", "", (*probe).kubeconfig},
+	{"self", "secret", (*probe).self},
+	{"dns", "kubeconfig", (*probe).dns},
+	{"tcp", "dns", (*probe).tcp},
+	{"tls", "tcp", (*probe).tls},
+	{"clock", "tls", (*probe).time},
+	{"version", "tls", (*probe).version},
+	{"identity", "tls", (*probe).identity},
+	{"expiry", "kubeconfig", (*probe).expiry},
+	{"rights", "identity", (*probe).rights},
+	{"excess", "rights", (*probe).excess},
+	{"secret", "identity", (*probe).secret},
+	{"keys", "secret", (*probe).keys},
+	{"rotation", "identity", (*probe).rotation},
+	{"stamp", "secret", (*probe).stamp},
+}
+
+// probe is the examination of one remote: what the checks so far have found.
+type probe struct {
+	Remote
+	apis    *kube.APIs
+	secrets *kube.Secrets
+	hello   hello // the first request
+	copy    mirror.Copy
+	there   *corev1.Secret
+	surplus []string // rights beyond what is needed
+}
+
+// Examine examines one remote. Each check ends within its timeout, and all of them
+// within three; what there was no time for is said. They are in a fixed order.
+func Examine(ctx context.Context, r Remote) []Check {
+	ctx, cancel := context.WithTimeout(ctx, 3*r.Timeout)
+	defer cancel()
+	p := &probe{Remote: r}
+	done := map[string]Check{}
+	// self needs the Secret, and is shown before it.
+	order := slices.Concat(steps[:1], steps[2:], steps[1:2])
+	for _, s := range order {
+		done[s.id] = p.take(ctx, s, done)
+	}
+	if p.apis != nil {
+		p.apis.Close()
+	}
+	checks := make([]Check, 0, len(steps))
+	for _, s := range steps {
+		checks = append(checks, done[s.id])
+	}
+	return checks
+}
+
+func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
+	if needed := done[s.needs]; s.needs != "" && needed.Result == Fail || needed.Result == Skip && !passable(needed) {
+		return Check{s.id, Skip, "needs " + s.needs, ""}
+	}
+	if ctx.Err() != nil {
+		return Check{s.id, Skip, "there was no time left", ""}
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	c := s.run(p, ctx)
+	c.ID, c.What, c.Next = s.id, mirror.Printable(c.What), mirror.Printable(c.Next)
+	return c
+}
+
+// passable says whether a check was left out because there is nothing to look at, so
+// that those that need it can go on.
+func passable(c Check) bool {
+	return c.Result == Skip && !strings.HasPrefix(c.What, "needs ") && c.What != "there was no time left"
+}
+
+// connect makes the clients, once.
+func (p *probe) connect() error {
+	opts := kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true}
+	apis, err := kube.NewAPIs(p.Config, opts)
+	if err != nil {
+		return err
+	}
+	client, err := kube.New(rest.CopyConfig(p.Config), opts)
+	if err != nil {
+		return err
+	}
+	p.apis, p.secrets = apis, client.Secrets(p.Namespace)
+	return nil
+}
+
+// proxied says whether the way there goes by a proxy, and by which.
+func (p *probe) proxied() string {
+	proxy := p.Config.Proxy
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
+	request, err := http.NewRequest(http.MethodGet, p.Config.Host, nil)
+	if err != nil {
+		return ""
+	}
+	address, err := proxy(request)
+	if err != nil || address == nil {
+		return ""
+	}
+	return address.Host // without a password
+}

@@ -1,0 +1,205 @@
+package preflight
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/apimachinery/pkg/version"
+)
+
+const (
+	// soonExpired is when a certificate that expires is worth a warning.
+	soonExpired = 14 * 24 * time.Hour
+	// A clock that is wrong by more makes tokens good too early or too late.
+	clockWarn, clockFail = 5 * time.Second, 60 * time.Second
+)
+
+// hello is one request, and how far it came: the very transport that pushes is asked,
+// with its proxy and its CA.
+type hello struct {
+	mu        sync.Mutex
+	addresses []string
+	dnsErr    error
+	dialled   string // what was connected to
+	dialErr   error
+	tunnel    bool // the TLS handshake was begun
+	state     tls.ConnectionState
+	tlsErr    error
+	info      version.Info
+	err       error
+}
+
+func (p *probe) greet(ctx context.Context) {
+	h := &p.hello
+	locked := func(set func()) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		set()
+	}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSDone: func(d httptrace.DNSDoneInfo) {
+			locked(func() {
+				h.dnsErr = d.Err
+				for _, a := range d.Addrs {
+					h.addresses = append(h.addresses, a.String())
+				}
+			})
+		},
+		ConnectDone: func(_, address string, err error) {
+			locked(func() {
+				if h.dialErr = err; err == nil {
+					h.dialled = address
+				}
+			})
+		},
+		TLSHandshakeStart: func() { locked(func() { h.tunnel = true }) },
+		TLSHandshakeDone:  func(state tls.ConnectionState, err error) { locked(func() { h.state, h.tlsErr = state, err }) },
+	})
+	info, err := p.apis.Version(ctx)
+	locked(func() { h.info, h.err = info, err })
+}
+
+func (p *probe) kubeconfig(context.Context) Check {
+	if p.Refused != nil {
+		return Check{Result: Fail, What: p.Refused.Error(), Next: "let it in again: fernetcast join " + p.Name}
+	}
+	if err := p.connect(); err != nil {
+		return Check{Result: Fail, What: mirror.Explain(err), Next: "let it in again: fernetcast join " + p.Name}
+	}
+	what := p.Config.Host
+	if proxy := p.proxied(); proxy != "" {
+		what += ", by the proxy " + proxy
+	}
+	return Check{Result: Pass, What: what}
+}
+
+// dns sends the first request, of which the next checks tell, too.
+func (p *probe) dns(ctx context.Context) Check {
+	p.greet(ctx)
+	p.hello.mu.Lock()
+	defer p.hello.mu.Unlock()
+	host := hostOf(p.Config.Host)
+	if proxy := p.proxied(); proxy != "" {
+		if p.hello.dnsErr != nil {
+			return Check{Result: Fail, What: fmt.Sprintf("the proxy's name %s is not known here: %s", proxy, reason(p.hello.dnsErr)), Next: "put proxy-url right in its kubeconfig"}
+		}
+		return Check{Result: Skip, What: "the proxy looks the name up"}
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return Check{Result: Pass, What: host + " is an address"}
+	}
+	if p.hello.dnsErr != nil {
+		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dnsErr)), Next: "make the name known where the main's pods run, or give the address: fernetcast join " + p.Name + " --server https://HOST:PORT"}
+	}
+	return Check{Result: Pass, What: host + " is " + strings.Join(p.hello.addresses, ", ")}
+}
+
+func (p *probe) tcp(context.Context) Check {
+	p.hello.mu.Lock()
+	defer p.hello.mu.Unlock()
+	h := &p.hello
+	switch {
+	case h.tunnel && p.proxied() != "":
+		return Check{Result: Pass, What: "connected through the proxy " + p.proxied()}
+	case h.tunnel:
+		return Check{Result: Pass, What: "connected to " + h.dialled}
+	case h.dialled != "":
+		return Check{Result: Fail, What: "the proxy " + p.proxied() + " opens no way there: " + reason(h.err), Next: "have the proxy allow " + p.Config.Host + ", or put proxy-url right in its kubeconfig"}
+	}
+	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, h.err)), Next: "see whether its API server is up, and whether a firewall lets the main's pods through to " + p.Config.Host}
+}
+
+func (p *probe) tls(context.Context) Check {
+	p.hello.mu.Lock()
+	defer p.hello.mu.Unlock()
+	h := &p.hello
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	next := "let it in again, which takes the CA and the name from your context: fernetcast join " + p.Name
+	switch {
+	case errors.As(h.tlsErr, &unknown):
+		return Check{Result: Fail, What: "chain: its certificate is signed by nobody that its kubeconfig trusts", Next: next}
+	case errors.As(h.tlsErr, &name):
+		return Check{Result: Fail, What: "name: its certificate is not for " + hostOf(p.Config.Host) + serverName(p.Config.ServerName), Next: "use a name that the certificate has, by --server or tls-server-name: fernetcast join " + p.Name}
+	case errors.As(h.tlsErr, &invalid) && invalid.Reason == x509.Expired:
+		return Check{Result: Fail, What: "time: its certificate is expired, or not valid yet, by the clock here", Next: "have it renewed there, or put the clock right"}
+	case h.tlsErr != nil:
+		return Check{Result: Fail, What: reason(h.tlsErr), Next: next}
+	case h.state.PeerCertificates == nil:
+		return Check{Result: Fail, What: "the handshake has not ended: " + reason(h.err), Next: "see whether it is an API server that listens there"}
+	}
+	ends := h.state.PeerCertificates[0].NotAfter
+	if left := time.Until(ends); left < soonExpired {
+		return Check{Result: Warn, What: fmt.Sprintf("its certificate expires at %s, in %s", ends.UTC().Format(time.RFC3339), left.Round(time.Minute)), Next: "have it renewed there"}
+	}
+	return Check{Result: Pass, What: "its certificate is good until " + ends.UTC().Format(time.RFC3339)}
+}
+
+func serverName(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " (tls-server-name " + name + ")"
+}
+
+// time compares the clocks, to the second that an answer tells.
+func (p *probe) time(context.Context) Check {
+	there, ok := p.apis.Clock()
+	if !ok {
+		return Check{Result: Skip, What: "it has not told its time"}
+	}
+	off := time.Until(there).Round(time.Second)
+	what, next := fmt.Sprintf("its clock is %s off ours", off.Abs()), "synchronise the clocks: a token that is issued later than now is refused"
+	switch {
+	case off.Abs() >= clockFail:
+		return Check{Result: Fail, What: what, Next: next}
+	case off.Abs() >= clockWarn:
+		return Check{Result: Warn, What: what, Next: next}
+	}
+	return Check{Result: Pass, What: what}
+}
+
+func (p *probe) version(context.Context) Check {
+	p.hello.mu.Lock()
+	defer p.hello.mu.Unlock()
+	if p.hello.err == nil {
+		return Check{Result: Pass, What: p.hello.info.GitVersion}
+	}
+	d := mirror.FailureOf(p.hello.err)
+	if d.State == mirror.StateDenied {
+		return Check{Result: Skip, What: "it does not tell"}
+	}
+	return Check{Result: Fail, What: d.Detail, Next: "see whether it is an API server that answers at " + p.Config.Host}
+}
+
+// reason is why a request had no answer.
+func reason(err error) string {
+	if err == nil {
+		return "no reason was told"
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) && dns.IsNotFound {
+		return "there is no such name"
+	}
+	return mirror.Explain(err)
+}
+
+func hostOf(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return server
+	}
+	return u.Hostname()
+}
