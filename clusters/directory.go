@@ -24,6 +24,8 @@ type File struct {
 	Name string // the remote's: a DNS label, or the quoted name of a file that makes none
 	Data []byte
 	Err  error
+	// Token is one that is kept apart from the kubeconfig; "" for none.
+	Token string
 	// shown is the file's own name, fit to be printed.
 	shown string
 }
@@ -147,7 +149,7 @@ func (d *directory) changed() bool {
 	last, now := d.seen, map[string]fs.FileInfo{}
 	d.seen = nil
 	entries, err := os.ReadDir(d.path)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // one that is absent is empty
 		return true
 	}
 	for _, e := range entries {

@@ -223,7 +223,7 @@ func TestRunWithoutTheDirectory(t *testing.T) {
 		set.opts.Log = slog.New(slog.NewTextHandler(&log, nil))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); set.Run(ctx, dir, h) }()
+		go func() { defer close(ended); set.Run(ctx, dir, "", h) }()
 		look := func(times int) {
 			time.Sleep(time.Duration(times) * lookEvery)
 			synctest.Wait()

@@ -137,7 +137,7 @@ func check(fields map[string]string) error {
 	// As kubectl does it: of a bundle, the certificates that can be read count.
 	case ca != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)):
 		return errors.New("certificate-authority-data has no certificate in it, as PEM")
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+	case !carried(token):
 		return errors.New("token has white space or control characters in it, which no header can carry")
 	case (cert == "") != (key == ""):
 		return errors.New("of client-certificate-data and client-key-data there is only one")

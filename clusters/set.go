@@ -88,21 +88,21 @@ func (s *Set) Remote(name string) (*Remote, error) {
 	return m.remote, m.err
 }
 
-// Run keeps the set as the directory is, and follows its remotes, until ctx is
-// done. It returns when all it started has ended.
-func (s *Set) Run(ctx context.Context, dir string, events Events) {
+// Run keeps the set as the directory is, with the tokens in another, and follows its
+// remotes, until ctx is done. It returns when all it started has ended.
+func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 	s.mu.Lock()
 	s.running, s.events = ctx, events
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
 	var trouble string
-	look := directory{path: dir}
+	look, kept := directory{path: dir}, directory{path: tokens}
 	wait.UntilWithContext(ctx, func(context.Context) {
-		if !look.changed() {
+		if files, tokens := look.changed(), kept.changed(); !files && !tokens {
 			return
 		}
-		files, err := ReadDir(dir)
+		files, err := read(dir, tokens)
 		if err == nil {
 			trouble = ""
 			s.Apply(files)
@@ -149,7 +149,7 @@ func (s *Set) take(f File, m *member) bool {
 	if f.Err != nil {
 		text = []byte(f.Err.Error())
 	}
-	hash := sha256.Sum256(text)
+	hash := sha256.Sum256(slices.Concat(text, []byte{0}, []byte(f.Token)))
 	if hash == m.tried {
 		return false
 	}
@@ -183,6 +183,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
+	cfg.BearerToken = f.token(cfg.BearerToken)
 	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true})
 	if err != nil {
 		return nil, err

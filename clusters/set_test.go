@@ -98,7 +98,7 @@ func testRun(t *testing.T) {
 	set, h := newSet()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); set.Run(ctx, dir, h) }()
+	go func() { defer close(ended); set.Run(ctx, dir, "", h) }()
 
 	until := func(what string, is func() bool) {
 		t.Helper()

@@ -99,7 +99,7 @@ func (c *Cluster) token(ctx context.Context, access Access) (string, error) {
 		return "", err
 	}
 	if !access.Expires.IsZero() {
-		return c.sign(ctx, meta, access.Expires)
+		return c.Token(ctx, meta, time.Now(), access.Expires)
 	}
 	request := &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(24 * 60 * 60))},

@@ -11,9 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// sign makes a ServiceAccount's token as the API server would, had it no
-// minimum of 10 minutes.
-func (c *Cluster) sign(ctx context.Context, account metav1.ObjectMeta, expires time.Time) (string, error) {
+// Token makes a ServiceAccount's token as the API server would, had it no minimum of
+// 10 minutes, and had it made it at the time that it says.
+func (c *Cluster) Token(ctx context.Context, account metav1.ObjectMeta, issued, expires time.Time) (string, error) {
 	present, err := c.client.CoreV1().ServiceAccounts(account.Namespace).Get(ctx, account.Name, metav1.GetOptions{})
 	if err != nil {
 		return "", err
@@ -29,7 +29,7 @@ func (c *Cluster) sign(ctx context.Context, account metav1.ObjectMeta, expires t
 	return jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
 		"iss": tokenIssuer, "aud": []string{tokenIssuer},
 		"sub": "system:serviceaccount:" + account.Namespace + ":" + account.Name,
-		"iat": time.Now().Unix(), "nbf": time.Now().Unix(), "exp": expires.Unix(),
+		"iat": issued.Unix(), "nbf": issued.Unix(), "exp": expires.Unix(),
 		"kubernetes.io": map[string]any{
 			"namespace":      account.Namespace,
 			"serviceaccount": map[string]any{"name": account.Name, "uid": present.UID},

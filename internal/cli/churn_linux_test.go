@@ -94,7 +94,7 @@ func TestComeAndGo(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
-	run.Go(func() { set.Run(ctx, dir, unheard{}) })
+	run.Go(func() { set.Run(ctx, dir, "", unheard{}) })
 	defer run.Wait()
 	defer cancel()
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // completionTime bounds what a shell waits for.
@@ -66,9 +65,7 @@ func (o *options) completeRemote(cmd *cobra.Command, given []string, prefix stri
 func completeContexts(kubeconfig *string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return completed(cmd.Context(), func(context.Context) ([]string, error) {
-			rules := clientcmd.NewDefaultClientConfigLoadingRules()
-			rules.ExplicitPath = *kubeconfig
-			raw, err := rules.Load()
+			raw, err := contexts(*kubeconfig)
 			if err != nil {
 				return nil, err
 			}

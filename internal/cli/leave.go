@@ -10,7 +10,6 @@ import (
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // leaveOptions are the flags of leave alone.
@@ -138,41 +137,11 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if o.from != "" && l.Account == "" {
 		l.Account = access.AccountOf(o.from)
 	}
-	there, err := o.way(name, stored.Server)
-	return l, known, there, err
-}
-
-// way is the operator's to a remote: the context that was named, or one of the
-// remote's name, or one that leads to its address.
-func (o *leaveOptions) way(name, server string) (place, error) {
 	if o.local {
-		return place{}, nil
+		return l, known, place{}, nil
 	}
-	if o.remoteContext != "" {
-		return placeOf(o.remoteKubeconfig, o.remoteContext)
-	}
-	return wayTo(o.remoteKubeconfig, name, server)
-}
-
-// wayTo is the context of a remote's name, or one that leads to its address; zero
-// where there is none.
-func wayTo(kubeconfig, name, server string) (place, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	raw, err := rules.Load()
-	if err != nil {
-		return place{}, fmt.Errorf("reading the kubeconfig: %w", err)
-	}
-	if raw.Contexts[name] != nil {
-		return placeOf(kubeconfig, name)
-	}
-	for _, context := range contextsOf(raw) {
-		cluster := raw.Clusters[raw.Contexts[context].Cluster]
-		if cluster != nil && server != "" && cluster.Server == server {
-			return placeOf(kubeconfig, context)
-		}
-	}
-	return place{}, nil
+	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, stored.Server)
+	return l, known, there, err
 }
 
 // lines say what will be done.

@@ -22,19 +22,49 @@ type place struct {
 	cluster *clientcmdapi.Cluster
 }
 
-// placeOf finds a context in a kubeconfig, or, with "", in those that kubectl reads.
-func placeOf(kubeconfig, context string) (place, error) {
+// contexts reads a kubeconfig, or, with "", those that kubectl reads.
+func contexts(kubeconfig string) (*clientcmdapi.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	raw, err := rules.Load()
 	if err != nil {
-		return place{}, fmt.Errorf("reading the kubeconfig: %w", err)
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	return raw, nil
+}
+
+// wayTo is the operator's to a remote: the context that is named, else the one of the
+// remote's name, else one that leads to its address. It is zero where there is none.
+func wayTo(kubeconfig, context, remote, server string) (place, error) {
+	raw, err := contexts(kubeconfig)
+	if err != nil {
+		return place{}, err
+	}
+	if context == "" && raw.Contexts[remote] != nil {
+		context = remote
+	}
+	if context != "" {
+		return placeOf(kubeconfig, context)
+	}
+	for _, name := range contextsOf(raw) {
+		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; cluster != nil && server != "" && cluster.Server == server {
+			return placeOf(kubeconfig, name)
+		}
+	}
+	return place{}, nil
+}
+
+// placeOf finds a context in a kubeconfig, or, with "", in those that kubectl reads.
+func placeOf(kubeconfig, context string) (place, error) {
+	raw, err := contexts(kubeconfig)
+	if err != nil {
+		return place{}, err
 	}
 	found := raw.Contexts[context]
 	if found == nil || raw.Clusters[found.Cluster] == nil {
 		return place{}, fmt.Errorf("there is no context %q; there are: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
 	}
-	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {
 		return place{}, fmt.Errorf("reading context %q: %w", context, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 const (
 	defaultDirectory = "/etc/fernetcast/clusters"
+	defaultTokens    = "/etc/fernetcast/tokens"
 	secretPrefix     = "secret/"
 	defaultSecret    = secretPrefix + "fernetcast-clusters"
 )

@@ -22,7 +22,7 @@ import (
 // runOptions are the flags of run alone.
 type runOptions struct {
 	*options
-	listen                     string
+	listen, tokens             string
 	resync                     time.Duration
 	backoffInitial, backoffMax time.Duration
 }
@@ -53,6 +53,7 @@ again.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", ":9464", "address of /livez, /readyz, /statusz and /metrics; empty: none")
+	f.StringVar(&o.tokens, "tokens", defaultTokens, "directory of tokens that count before those in the kubeconfigs: those that renew --self keeps")
 	f.DurationVar(&o.resync, "resync", time.Minute, "how often source and remotes are read, whatever their watches say")
 	f.DurationVar(&o.backoffInitial, "backoff-initial", 200*time.Millisecond, "first wait of a remote that failed")
 	f.DurationVar(&o.backoffMax, "backoff-max", 30*time.Second, "longest wait of a remote that failed, and how long a contested one has to be quiet")
@@ -107,7 +108,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { source.Run(ctx, push.SourceChanged) })
-	parts.Go(func() { set.Run(ctx, o.clusters, push) })
+	parts.Go(func() { set.Run(ctx, o.clusters, o.tokens, push) })
 	parts.Go(func() { push.Run(ctx) })
 	parts.Go(func() { events.Run(ctx) })
 	if o.listen != "" {

@@ -101,7 +101,17 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
-	return clusters.Files(secret.Data), nil
+	return clusters.WithTokens(clusters.Files(secret.Data), s.tokens(ctx)), nil
+}
+
+// tokens are those that renew --self keeps beside the kubeconfigs, where they may be
+// read: a kubeconfig has one of its own.
+func (s *session) tokens(ctx context.Context) map[string][]byte {
+	secret, err := s.secrets.Get(ctx, tokensSecret)
+	if err != nil {
+		return nil
+	}
+	return secret.Data
 }
 
 // warn warns once, however often status --watch looks.

@@ -1,0 +1,87 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// A token that is due is renewed, one that is not is kept, one that cannot be is named
+// and stays.
+func TestRenew(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	s.join("sjc", "iad", "--wait", "0")
+	s.join("sjc", "ord", "--wait", "0")
+	dfw, iad, ord := s.entry("sjc", "dfw"), s.entry("sjc", "iad"), s.entry("sjc", "ord")
+	s.says(s.exits(0, "renew").Stdout, "dfw: kept", "100 % of its life is left")
+
+	// The same account's, with hardly a third of its life left.
+	s.store("dfw", s.aged("dfw"))
+	s.store("ord", s.aged("ord"))
+	ord = s.entry("sjc", "ord")
+	s.says(s.exits(0, "renew", "--dry-run").Stdout, "dfw: renew: by context dfw", "iad: kept")
+	closed, err := s.cluster("ord").Proxy()
+	s.must(err)
+	s.must(closed.Set(testenv.Refuse))
+	s.reach("ord", closed.URL())
+	r := s.exits(1, "renew", "--ttl", "100h")
+	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: asking for a token of fernetcast-sjc: dial tcp")
+	if got := s.entry("sjc", "dfw"); string(got) == string(dfw) || string(s.entry("sjc", "iad")) != string(iad) || string(s.entry("sjc", "ord")) != string(ord) {
+		t.Error("other entries were written than dfw's")
+	}
+	s.ends(s.check(0, "dfw"), "expiry", "pass")
+	s.says(s.exits(0, "renew", "iad", "--ttl", "20m", "-o", "json").Stdout, `"action":"renewed"`)
+	s.says(s.exits(2, "renew", "nobody").Stderr, `no remote "nobody"`)
+	s.says(s.exits(2, "renew", "--ttl", "1m").Stderr, "--ttl")
+	s.store("iad", s.altered("iad", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "by-hand" }))
+	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is of no ServiceAccount: let it in again: fernetcast join iad")
+}
+
+// aged is a remote's kubeconfig with a token that expires in a while, and was issued
+// long ago.
+func (s *stage) aged(remote string) []byte {
+	s.Helper()
+	token, err := s.cluster(remote).Token(s.ctx, metav1.ObjectMeta{Namespace: s.ns, Name: "fernetcast-sjc"}, time.Now().Add(-10*time.Hour), time.Now().Add(2*time.Hour))
+	s.must(err)
+	return s.altered(remote, func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = token })
+}
+
+// run takes a new token without a restart: the pushing goes on where the old one is
+// refused from the next moment on.
+func TestRunTakesRenewedToken(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	address := s.runs("sjc")
+	s.join("sjc", "dfw")
+	before := s.expires(address)
+	s.exits(0, "renew", "dfw", "--ttl", "30h")
+	s.until(func(context.Context) error {
+		if s.expires(address).Equal(before) {
+			return fmt.Errorf("it still has the token that expires at %s", before)
+		}
+		return nil
+	})
+	rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
+	s.must(err)
+	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, rotation.Keys) })
+}
+
+// expires is when run's credentials for dfw do, as its metrics say.
+func (s *stage) expires(address string) time.Time {
+	s.Helper()
+	status, err := testenv.Statusz(s.ctx, address)
+	s.must(err)
+	for _, remote := range status.Remotes {
+		if remote.CredentialsExpire != nil {
+			return *remote.CredentialsExpire
+		}
+	}
+	return time.Time{}
+}

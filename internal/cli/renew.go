@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/spf13/cobra"
+)
+
+// renewOptions are the flags of renew alone.
+type renewOptions struct {
+	*options
+	remoteContext, remoteKubeconfig, output string
+	life                                    time.Duration
+	all, dryRun                             bool
+}
+
+func newRenew(all *options) *cobra.Command {
+	o := &renewOptions{options: all}
+	cmd := &cobra.Command{
+		Use:   "renew [NAME...]",
+		Short: "Give remotes new tokens, before the old ones expire",
+		Long: `Gives each remote whose token has less than a third of its life left a new one,
+with an operator's rights there: by --remote-context, else by the context of the
+remote's name, else by one that leads to its address. NAME or --all: however much
+is left. A new token is used before it is stored; where anything fails the old
+one stays, and the exit code is 1. The program in the main takes a new token
+without a restart.`,
+		Example: `  fernetcast renew
+  fernetcast renew dfw --ttl 720h
+  fernetcast renew --all --dry-run`,
+		ValidArgsFunction: o.completeRemotes,
+		RunE:              o.run,
+	}
+	f := cmd.Flags()
+	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	f.DurationVar(&o.life, "ttl", usualLife, "how long the tokens are to live")
+	f.BoolVar(&o.all, "all", false, "all remotes, however much of their tokens' life is left")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// renewed is what became of one remote's token, as -o json has it.
+type renewed struct {
+	Name string `json:"name"`
+	// Action is kept, renew (in a dry run), renewed or failed.
+	Action  string     `json:"action"`
+	Detail  string     `json:"detail"`
+	Expires *time.Time `json:"expires"`
+}
+
+func (o *renewOptions) check(names []string) error {
+	switch {
+	case o.life < shortestLife:
+		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
+	case o.all && len(names) > 0:
+		return errors.New("--all is in place of NAMEs")
+	case o.remoteContext != "" && len(names) != 1:
+		return errors.New("--remote-context is of one remote: name it")
+	case o.output != "text" && o.output != "json":
+		return fmt.Errorf("--output %q: it has to be text or json", o.output)
+	}
+	return nil
+}
+
+func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
+	if err := o.check(names); err != nil {
+		return err
+	}
+	secret, err := o.entries()
+	if err != nil {
+		return err
+	}
+	if _, err := o.session(cmd); err != nil { // the flags of all
+		return err
+	}
+	home, err := o.sourceConfig()
+	if err != nil {
+		return err
+	}
+	here, err := o.apis(home)
+	if err != nil {
+		return err
+	}
+	secrets := here.Core.Secrets(o.namespace)
+	entries, tokens := access.NewEntries(secrets, secret), access.NewEntries(secrets, tokensSecret)
+	stored, err := entries.Read(cmd.Context())
+	if err != nil {
+		return exitError{fmt.Errorf("nothing was changed: reading the stored kubeconfigs: %s", mirror.Explain(err))}
+	}
+	chosen, err := o.choose(stored, names)
+	if err != nil {
+		return err
+	}
+	results := make([]renewed, len(chosen))
+	var all sync.WaitGroup
+	for i, name := range chosen {
+		all.Go(func() {
+			kubeconfig := stored[access.Entry(name)]
+			results[i] = o.one(cmd.Context(), name, kubeconfig, len(names) > 0 || o.all, func(ctx context.Context, now []byte, _ string) error {
+				if err := entries.Store(ctx, access.Change{Entry: access.Entry(name), Was: kubeconfig, Now: now}); err != nil {
+					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, secret, mirror.Explain(err))
+				}
+				return tokens.Remove(ctx, name)
+			})
+		})
+	}
+	all.Wait()
+	return printRenewed(cmd.OutOrStdout(), o.output, results)
+}
+
+// choose are the remotes that are stored, or of them those that were named.
+func (o *renewOptions) choose(stored map[string][]byte, names []string) ([]string, error) {
+	var all []string
+	for _, entry := range slices.Sorted(maps.Keys(stored)) {
+		if name, ok := strings.CutSuffix(entry, access.Entry("")); ok && !strings.HasPrefix(entry, ".") {
+			all = append(all, name)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, strings.Join(all, ", "))
+		}
+	}
+	if len(names) > 0 {
+		return names, nil
+	}
+	return all, nil
+}
+
+// one renews one remote's token, where it is due or was asked for.
+func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, asked bool, store func(context.Context, []byte, string) error) renewed {
+	k, err := access.Decode(kubeconfig)
+	if err != nil {
+		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+	}
+	token := kube.ReadToken(k.Token)
+	if !asked && !access.Due(token, time.Now()) {
+		r := renewed{Name: name, Action: "kept", Detail: "its token does not tell when it expires"}
+		if left, ok := token.Left(time.Now()); ok {
+			r.Detail, r.Expires = fmt.Sprintf("%.0f %% of its life is left", 100*left), &token.Expires
+		}
+		return r
+	}
+	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, k.Server)
+	switch {
+	case err != nil:
+		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+	case there.config == nil:
+		return renewed{Name: name, Action: "failed", Detail: "your kubeconfig has no context of it: fernetcast renew " + name + " --remote-context CONTEXT"}
+	case o.dryRun:
+		return renewed{Name: name, Action: "renew", Detail: "by context " + there.context}
+	}
+	apis, err := o.apis(there.config)
+	if err != nil {
+		return renewed{Name: name, Action: "failed", Detail: mirror.Explain(err)}
+	}
+	defer apis.Close()
+	expires, note, err := access.Renewal{Remote: name, Kubeconfig: kubeconfig, Life: o.life, Open: o.reach, Store: store}.Run(ctx, apis)
+	if err != nil {
+		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+	}
+	return renewed{Name: name, Action: "renewed", Detail: note, Expires: &expires}
+}
+
+func printRenewed(out io.Writer, format string, results []renewed) error {
+	if format == "json" {
+		if err := json.NewEncoder(out).Encode(map[string]any{"remotes": results}); err != nil {
+			return err
+		}
+	}
+	var verdict error
+	for _, r := range results {
+		if r.Action == "failed" {
+			verdict = exitError{}
+		}
+		if format == "json" {
+			continue
+		}
+		line := r.Name + ": " + r.Action
+		if r.Expires != nil {
+			line += ", expires at " + r.Expires.Format(time.RFC3339)
+		}
+		if r.Detail != "" {
+			line += ": " + r.Detail
+		}
+		fmt.Fprintln(out, line)
+	}
+	if len(results) == 0 && format == "text" {
+		fmt.Fprintln(out, "There are no remotes.")
+	}
+	return verdict
+}
