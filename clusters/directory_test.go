@@ -197,8 +197,8 @@ func TestDirectoryChanged(t *testing.T) {
 		{"a link to nothing", func() { must(t, os.Symlink("nowhere", in("ord.yaml"))) }, true},
 		{"what cannot be told", func() {}, true},
 		{"the directory removed", func() { must(t, os.RemoveAll(dir)) }, true},
-		{"what cannot be told", func() {}, true},
-		{"an empty one in its place", func() { must(t, os.Mkdir(dir, 0o700)) }, true},
+		{"still none, which is an empty one", func() {}, false},
+		{"an empty one in its place", func() { must(t, os.Mkdir(dir, 0o700)) }, false},
 		{"nothing", func() {}, false},
 	} {
 		step.do()

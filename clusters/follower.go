@@ -63,7 +63,7 @@ type calls struct {
 // NewFollower makes a follower that has seen nothing. Parse judges what is
 // seen; nil is an absent Secret.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
-	f := &Follower{secrets: secrets, name: name, view: view.New(parse), log: log, rewatch: make(chan struct{}, 1)}
+	f := &Follower{secrets: secrets, name: name, view: view.New(func(_ mirror.Copy, s *corev1.Secret) mirror.Copy { return parse(s) }), log: log, rewatch: make(chan struct{}, 1)}
 	f.calls.Store(&calls{changed: func() {}, answered: func() {}, restart: func(error) {}})
 	f.lists = kube.NewListWatch(secrets, name, kube.Reports{
 		Failed:   f.watchFailed,

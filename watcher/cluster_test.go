@@ -147,6 +147,6 @@ func (c *cluster) counts() (gets, lists, watches int) {
 
 // watching is a watcher of a cluster, whose source is known by its version.
 func watching(c Secrets, opts Options) *Watcher {
-	opts.Secrets, opts.Name, opts.Log, opts.Parse = c, name, slog.New(slog.DiscardHandler), mirror.ReadSource
+	opts.Secrets, opts.Name, opts.Log, opts.Parse = c, name, slog.New(slog.DiscardHandler), mirror.Source.Then
 	return New(opts)
 }

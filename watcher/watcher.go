@@ -41,8 +41,8 @@ type Secrets interface {
 type Options struct {
 	Secrets Secrets
 	Name    string
-	// Parse judges what was seen; nil is an absent Secret.
-	Parse func(*corev1.Secret) mirror.Source
+	// Parse judges what is seen after the last that was; nil is an absent Secret.
+	Parse func(last mirror.Source, secret *corev1.Secret) mirror.Source
 	// Resync is how often Run reads the Secret with GET, whatever the informer
 	// says; jittered. 0: never, where nobody runs it or a test does it itself.
 	Resync time.Duration

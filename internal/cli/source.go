@@ -100,7 +100,7 @@ func (l *lazy) createEvent(ctx context.Context, event *eventsv1.Event) error {
 // watcher makes the watcher of the source.
 func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time.Duration) *watcher.Watcher {
 	return watcher.New(watcher.Options{
-		Secrets: secrets, Name: o.secret, Parse: mirror.ReadSource, Resync: resync,
+		Secrets: secrets, Name: o.secret, Parse: mirror.Source.Then, Resync: resync,
 		Log: log.With("source", o.namespace+"/"+o.secret),
 	})
 }

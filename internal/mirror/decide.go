@@ -126,7 +126,7 @@ func Decide(src Source, c Copy, force bool) Decision {
 			c.redact(src, words(string(c.secret.Type))), src.secret.Type)
 	case same: // row 11
 		return write(src, c, ActionUpdate, c.difference(src))
-	case ours && !force && !src.set.Fingerprints().Continues(c.stamped()): // row 12
+	case ours && !force && !src.continues(c.stamped()): // row 12
 		d := held(ReasonDiscontinuous, "discontinuous: the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
 			c.place.Remote, c.stamped().Primary(), src.set.Fingerprints().Primary(), c.place.Remote)
 		d.LiveRead = true

@@ -31,6 +31,7 @@ type Source struct {
 	claims claims
 	owner  Owner
 	set    keyset.Set
+	before []before // the primaries that were seen to lead to the present one, oldest first
 }
 
 // ReadSource judges the source Secret; nil says that it is absent. It keeps

@@ -25,13 +25,13 @@ type dropped struct {
 	unsettled        bool // an answer that settles nothing is taken for a refusal
 }
 
-func (d dropped) readSource(s *corev1.Secret) mirror.Source {
+func (d dropped) readSource(last mirror.Source, s *corev1.Secret) mirror.Source {
 	if d.row3 && s != nil {
 		s = without(s, func(name string) bool {
 			return strings.HasPrefix(name, "fernetcast/") && !strings.HasPrefix(name, mirror.MarkRegion)
 		})
 	}
-	return mirror.ReadSource(s)
+	return last.Then(s)
 }
 
 func (d dropped) readCopy(remote string, home *cluster, s *corev1.Secret) mirror.Copy {

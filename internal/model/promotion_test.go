@@ -104,7 +104,7 @@ func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Sou
 		return mirror.Source{}, err
 	}
 	p.replica.source.Wrote(written)
-	return w.without.readSource(written), nil
+	return w.without.readSource(mirror.Source{}, written), nil
 }
 
 // Look implements promotion.Fleet.

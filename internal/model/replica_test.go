@@ -34,9 +34,9 @@ func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
 	r.home = &feed{world: w, cluster: region}
 	r.source = watcher.New(watcher.Options{
 		Secrets: r.home, Name: secretName, Log: slog.New(slog.DiscardHandler),
-		Parse: func(s *corev1.Secret) mirror.Source {
+		Parse: func(last mirror.Source, s *corev1.Secret) mirror.Source {
 			r.home.seen = s
-			return w.without.readSource(s)
+			return w.without.readSource(last, s)
 		},
 	})
 	if runs {

@@ -24,7 +24,7 @@ const DeafAfter = 5 * time.Second
 // what it was made on. The watch lags behind both, so an event counts only
 // where it is not older than what is known.
 type View[T any] struct {
-	parse func(*corev1.Secret) T
+	parse func(last T, secret *corev1.Secret) T
 
 	mu      sync.Mutex
 	value   T
@@ -38,9 +38,11 @@ type View[T any] struct {
 	missed time.Time
 }
 
-// New makes a view that has seen nothing. Parse gets nil for an absent Secret,
-// and may keep the one that it gets.
-func New[T any](parse func(*corev1.Secret) T) *View[T] { return &View[T]{parse: parse} }
+// New makes a view that has seen nothing. Parse gets what was seen last, T's zero
+// value at first, and the Secret, nil for an absent one, which it may keep.
+func New[T any](parse func(last T, secret *corev1.Secret) T) *View[T] {
+	return &View[T]{parse: parse}
+}
 
 // Get returns the Secret as last seen, T's zero value where it never was, and
 // whether that can be relied on without a GET.
@@ -148,7 +150,7 @@ func (v *View[T]) set(secret *corev1.Secret, version string) (changed bool) {
 	if v.read && version == v.version {
 		return false
 	}
-	v.value, v.read, v.absent, v.version = v.parse(secret), true, secret == nil, version
+	v.value, v.read, v.absent, v.version = v.parse(v.value, secret), true, secret == nil, version
 	return true
 }
 

@@ -98,7 +98,7 @@ func TestView(t *testing.T) {
 		"the first GET comes before the watch has begun": {[]step{get("5"), later(time.Second), event("5"), long, get("5")}, "5", true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &story{now: time.Unix(0, 0), view: New(func(s *corev1.Secret) string {
+			s := &story{now: time.Unix(0, 0), view: New(func(_ string, s *corev1.Secret) string {
 				if s == nil {
 					return "absent"
 				}
@@ -116,7 +116,7 @@ func TestView(t *testing.T) {
 
 // What is no news is not called so: nobody is told of it.
 func TestNews(t *testing.T) {
-	s := &story{now: time.Unix(0, 0), view: New(func(s *corev1.Secret) string { return "" })}
+	s := &story{now: time.Unix(0, 0), view: New(func(_ string, s *corev1.Secret) string { return "" })}
 	for i, tc := range []struct {
 		happens step
 		news    bool
