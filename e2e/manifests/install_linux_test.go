@@ -11,7 +11,9 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -176,10 +178,24 @@ func makeRotation(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// forget takes the keys and the rotation away, for the test to be run again.
+// suspend switches the rotation off.
+func suspend(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
+	t.Helper()
+	_, err := cluster.Client().BatchV1().CronJobs(namespace).Patch(ctx, rotationJob, types.MergePatchType, []byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forget takes the keys, the rotation and the remotes' kubeconfigs away, for the next
+// test.
 func forget(t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	ctx := context.Background() // the test's own is over
+	err := cluster.Client().CoreV1().Secrets(namespace).Delete(ctx, "fernetcast-clusters", metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Error(err)
+	}
 	if err := cluster.Delete(ctx, namespace); err != nil {
 		t.Error(err)
 	}

@@ -74,6 +74,9 @@ func (m *migration) move(f former, docker image, binary string) {
 	for _, region := range m.regions() {
 		makeNamespace(m.ctx, m.T, region)
 		makeRotation(m.ctx, m.T, region)
+		if region != m.sjc { // it would sign with keys of its own
+			suspend(m.ctx, m.T, region)
+		}
 		m.Cleanup(func() { forget(m.T, region) })
 		_, err := region.Put(m.ctx, namespace, keys)
 		m.must(err)

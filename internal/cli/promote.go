@@ -97,6 +97,16 @@ func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Sou
 	return mirror.ReadSource(written), nil
 }
 
+// create creates the source where it is absent.
+func (p *promoting) create(ctx context.Context, empty *corev1.Secret) (mirror.Source, error) {
+	made, err := p.secrets.Create(ctx, empty, mirror.MarkManager)
+	if err != nil {
+		return mirror.Source{}, err
+	}
+	p.source.Wrote(made)
+	return mirror.ReadSource(made), nil
+}
+
 // Look implements [promotion.Fleet].
 func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
 	seen := p.each(ctx, p.set.Names(), func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {

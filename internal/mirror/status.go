@@ -81,7 +81,7 @@ func (s SourceStatus) Well() bool {
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(), UID: s.UID(),
-		State: s.State(), Detail: s.detail, RotatedAt: lastWrite(s.secret, managed.writesData), Keys: s.set.Fingerprints(),
+		State: s.State(), Detail: s.detail, RotatedAt: s.Written(), Keys: s.set.Fingerprints(),
 	}
 	if s.owner.Term > 0 {
 		st.Term = &s.owner.Term

@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,6 +33,8 @@ type Options struct {
 	Force bool
 	// Ignore names the remotes whose terms do not count.
 	Ignore []string
+	// instead is what to do where a remote is ahead: a promotion there, if "".
+	instead string
 }
 
 // Plan is what a promotion does.
@@ -69,7 +72,7 @@ func NewPlan(src mirror.Source, looks []Look, opts Options) (Plan, error) {
 		refusals = append(refusals, t.refusal(fmt.Sprintf("more than %d above all others'", maxLead))+"; to go above it, add --force")
 	}
 	if len(plan.Lost) > 0 {
-		refusals = append(refusals, fmt.Sprintf("the keys of %s are ahead of this cluster's, or not kin to them, and tokens would be lost; promote there instead, or add --force", strings.Join(plan.Lost, ", ")))
+		refusals = append(refusals, fmt.Sprintf("the keys of %s are ahead of this cluster's, or not kin to them, and tokens would be lost; %s, or add --force", strings.Join(plan.Lost, ", "), cmp.Or(opts.instead, "promote there instead")))
 	}
 	if len(refusals) == 0 || opts.Force {
 		return plan, nil

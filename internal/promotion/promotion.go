@@ -78,6 +78,12 @@ func (p *Promotion) Run(ctx context.Context) error {
 	if src, err = p.mark(ctx, src, plan.Term, "the promotion has not begun"); err != nil {
 		return err
 	}
+	return p.complete(ctx, src, before)
+}
+
+// complete is what follows once the source is marked: the remotes are read again and
+// pushed to.
+func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Look) (err error) {
 	now := p.Fleet.Look(ctx)
 	for i, l := range now {
 		if was := before[i]; l.changed(was, src) && !l.Copy.Is(src) {
@@ -118,10 +124,19 @@ func (p *Promotion) fit(ctx context.Context) (mirror.Source, error) {
 }
 
 // mark sets the mark by compare-and-swap. A rotation that came in between is
-// taken along; anything else that changed ends the promotion. An answer that
-// does not settle whether the mark is set is followed by a GET and another try,
-// which compare-and-swap makes safe. undone is what it means if it is not set.
+// taken along; anything else that changed ends the promotion. undone is what it means
+// if the mark is not set.
 func (p *Promotion) mark(ctx context.Context, shown mirror.Source, term int, undone string) (mirror.Source, error) {
+	return p.write(ctx, shown, term, undone, func(seen mirror.Source) (mirror.Source, bool) {
+		return seen, seen.SameClaims(shown) && seen.Keys().Fingerprints().Continues(shown.Keys().Fingerprints())
+	})
+}
+
+// write sends the source with its mark by compare-and-swap, as it is or with other
+// keys: then says what is to be marked of a source that was seen meanwhile, and whether
+// it may be. An answer that does not settle whether the mark is set is followed by a GET
+// and another try, which compare-and-swap makes safe.
+func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, undone string, then func(seen mirror.Source) (mirror.Source, bool)) (mirror.Source, error) {
 	want := mirror.Owner{Region: p.Region, Term: term, UID: shown.UID()}
 	marked := func(s mirror.Source) bool { return s.State() == mirror.SourceMain && s.Owner() == want }
 	src, trouble, unsettled := shown, "", false
@@ -152,16 +167,18 @@ func (p *Promotion) mark(ctx context.Context, shown mirror.Source, term int, und
 		case marked(seen):
 			p.Say(fmt.Sprintf("Marked %s as the main's: %s, term %d.", p.Secret, p.Region, term))
 			return seen, nil
-		case seen.UID() != shown.UID() || !seen.SameClaims(shown) || !seen.Keys().Fingerprints().Continues(shown.Keys().Fingerprints()):
-			return src, errors.New("the source was changed by someone else meanwhile; look at fernetcast status, and promote again")
 		default:
-			src = seen
+			next, fits := then(seen)
+			if seen.UID() != shown.UID() || !fits {
+				return src, errors.New("the source was changed by someone else meanwhile; look at fernetcast status, and give the command again")
+			}
+			src = next
 		}
 	}
 	if !unsettled {
 		return src, fmt.Errorf("%s: %s", undone, trouble)
 	}
-	return src, fmt.Errorf("%s; it is not known whether it is marked with term %d: look at fernetcast status, and promote again", trouble, term)
+	return src, fmt.Errorf("%s; it is not known whether it is marked with term %d: look at fernetcast status, and give the command again", trouble, term)
 }
 
 // codeOf is the code of an API server's answer, 0 where it is no such answer.

@@ -1,0 +1,179 @@
+package access
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// lost is a main with two remotes, all equal, whose Secret is then lost.
+func (s *stage) lost() (before testenv.Repository) {
+	s.Helper()
+	before = s.main("sjc")
+	for _, remote := range []string{"dfw", "iad"} {
+		s.join("sjc", remote, "--wait", "0")
+	}
+	s.exits(0, "push")
+	s.wipe()
+	return before
+}
+
+// wipe deletes the main's Secret and creates it again, empty, as a GitOps tool does.
+func (s *stage) wipe() {
+	s.Helper()
+	s.must(s.cluster("sjc").Delete(s.ctx, s.ns))
+	_, err := s.cluster("sjc").Put(s.ctx, s.ns, nil)
+	s.must(err)
+}
+
+// annotate sets an annotation of a cluster's Secret.
+func (s *stage) annotate(region, name, value string) {
+	s.Helper()
+	secret, err := s.cluster(region).Secret(s.ctx, s.ns)
+	s.must(err)
+	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, name, value)
+	_, err = s.cluster(region).Client().CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{})
+	s.must(err)
+}
+
+// all fails the test where a cluster holds other keys.
+func (s *stage) all(keys testenv.Repository, regions ...string) {
+	s.Helper()
+	for _, region := range regions {
+		s.must(s.cluster(region).Holds(s.ctx, s.ns, keys))
+	}
+}
+
+// A Secret that was lost in any way gets its keys back, from whichever remote.
+func TestRecover(t *testing.T) {
+	for name, lose := range map[string]func(*stage){
+		"emptied": func(s *stage) {
+			_, err := s.cluster("sjc").Put(s.ctx, s.ns, testenv.Repository{})
+			s.must(err)
+		},
+		"created again, empty": (*stage).wipe,
+		"absent":               func(s *stage) { s.must(s.cluster("sjc").Delete(s.ctx, s.ns)) },
+		"set up again": func(s *stage) {
+			s.wipe()
+			_, err := s.cluster("sjc").Put(s.ctx, s.ns, shared.Keys.NewRepository(1, 2))
+			s.must(err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			before := s.lost()
+			lose(s)
+			s.runs("sjc")
+			r := s.exits(0, "recover", "--from", "dfw", "--yes")
+			s.says(r.Stderr, "In dfw:    0=", "Good again: tokens signed with 3 (", "sjc becomes the main, term 2", "Marked "+s.ns+"/keystone-fernet-keys as the main's: sjc, term 2.")
+			s.says(r.Stdout, "2 Synced", "The rotation CronJob (keystone-fernet-rotate) belongs on here")
+			s.all(before, "sjc", "dfw", "iad")
+			rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
+			s.must(err)
+			for _, remote := range []string{"dfw", "iad"} {
+				s.until(func(ctx context.Context) error { return s.cluster(remote).Holds(ctx, s.ns, rotation.Keys) })
+			}
+			s.says(s.exits(1, "recover", "--from", "iad", "--yes").Stderr, "nothing to recover")
+		})
+	}
+}
+
+// What would lose keys, or is somebody else's, is refused, and nothing is written.
+func TestRecoverRefuses(t *testing.T) {
+	s := newStage(t)
+	before := s.lost()
+	unchanged := func() {
+		s.Helper()
+		s.must(s.cluster("sjc").Holds(s.ctx, s.ns, testenv.Repository{}))
+	}
+	s.says(s.exits(2, "recover", "--yes").Stderr, "--from REMOTE")
+	s.says(s.exits(2, "recover", "--from", "nobody", "--yes").Stderr, `no remote "nobody"; there are: dfw, iad`)
+	s.says(s.exits(2, "recover", "--from", "dfw").Stderr, "add --yes")
+
+	jobs := s.cluster("sjc").Client().BatchV1().Jobs(s.ns)
+	job, err := jobs.Create(s.ctx, &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Name: "rotate-29", OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: "batch/v1", Kind: "CronJob", Name: "keystone-fernet-rotate", UID: "7", Controller: ptr.To(true),
+		}}},
+		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "rotate", Image: "rotate"}},
+		}}},
+	}, metav1.CreateOptions{})
+	s.must(err)
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "nothing was changed: Job rotate-29 of the rotation is active", "delete job rotate-29")
+	unchanged()
+	now := metav1.Now()
+	job.Status = batchv1.JobStatus{StartTime: &now, CompletionTime: &now, Succeeded: 1, Conditions: []batchv1.JobCondition{
+		{Type: batchv1.JobSuccessCriteriaMet, Status: "True", LastTransitionTime: now}, {Type: batchv1.JobComplete, Status: "True", LastTransitionTime: now},
+	}}
+	_, err = jobs.UpdateStatus(s.ctx, job, metav1.UpdateOptions{})
+	s.must(err)
+
+	// dfw's data is not its stamp's: no --force helps.
+	_, err = s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(9, 7))
+	s.must(err)
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "somebody has changed them there")
+	unchanged()
+	_, err = s.cluster("dfw").Put(s.ctx, s.ns, before)
+	s.must(err)
+
+	// A higher term elsewhere, and this Secret another main's.
+	s.annotate("iad", "fernetcast/term", "5")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of dfw are of term 1, and iad has term 5", "--force")
+	unchanged()
+	s.annotate("iad", "fernetcast/term", "1")
+	for name, value := range map[string]string{"fernetcast/region": "lon", "fernetcast/term": "1", "fernetcast/source-uid": "7"} {
+		s.annotate("sjc", name, value)
+	}
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "were pushed by sjc, and this Secret is of lon")
+	unchanged()
+	s.exits(0, "recover", "--from", "dfw", "--yes", "--force")
+	s.all(before, "sjc", "dfw", "iad")
+}
+
+// A rotation that comes between what was shown and the write ends the recovery.
+func TestRecoverOvertaken(t *testing.T) {
+	s := newStage(t)
+	s.lost()
+	gateways := s.gateways("sjc")
+	setUp := shared.Keys.NewRepository(1, 2)
+	var once sync.Once
+	gateways[0].Spoil(func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut {
+				once.Do(func() {
+					if _, err := s.cluster("sjc").Put(s.ctx, s.ns, setUp); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			honest.ServeHTTP(w, r)
+		})
+	})
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "changed by someone else meanwhile")
+	s.all(setUp, "sjc")
+}
+
+// Killed at every request that it makes, and given again, it ends where it would have.
+func TestRecoverKilled(t *testing.T) {
+	s := newStage(t)
+	before := s.main("sjc")
+	gateways := s.gateways("sjc")
+	s.exits(0, "join", "iad", "--remote-context", "iad", "--server", s.cluster("iad").URL, "--yes", "--wait", "0")
+	s.exits(0, "push")
+	ended := func() {
+		s.all(before, "sjc", "iad")
+		if r := s.exits(0, "status"); r.Code != 0 {
+			t.Error(r.Stdout)
+		}
+	}
+	begin := func() { s.must(s.cluster("sjc").Delete(s.ctx, s.ns)) }
+	s.killedEverywhere(gateways, begin, ended, "recover", "--from", "iad", "--yes", "--force")
+}

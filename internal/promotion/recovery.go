@@ -1,0 +1,173 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Recovery is a promotion of this cluster with the keys that a remote was given, after
+// its own were lost. Its region is the one that they were pushed from.
+type Recovery struct {
+	Promotion
+	// From is the remote's name.
+	From string
+	// Idle says why nothing may be written now: a rotation that is under way would be
+	// run again on a folder that lacks the keys. It is asked before the plan, and again
+	// before the write.
+	Idle func(context.Context) error
+	// Create creates the source, where it is absent: what is there is never written over.
+	Create func(context.Context, *corev1.Secret) (mirror.Source, error)
+}
+
+// Run recovers. It reads the source and the remotes, shows what is put back and what is
+// lost, writes the keys and the mark in one request, and goes on as a promotion does.
+// A source that is absent is created first, empty. The error says whether anything was
+// changed, and what to do.
+func (r *Recovery) Run(ctx context.Context) error {
+	src, err := r.Source.Get(ctx)
+	if err != nil {
+		return fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
+	}
+	if err := r.Idle(ctx); err != nil {
+		return fmt.Errorf("nothing was changed: %w", err)
+	}
+	before := r.Fleet.Look(ctx)
+	restored, plan, err := r.plan(src, before)
+	for _, line := range plan.Lines {
+		r.Say(line)
+	}
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil || !r.Confirm(ctx) {
+		return errors.New("nothing was changed")
+	}
+	if err := r.Idle(ctx); err != nil {
+		return fmt.Errorf("nothing was changed: %w", err)
+	}
+	if restored, err = r.put(ctx, src, restored, plan.Term, before); err != nil {
+		return err
+	}
+	return r.complete(ctx, restored, before)
+}
+
+// plan says what is put back, and refuses what would lose keys or is somebody else's.
+// It is pure, but for the region that it finds.
+func (r *Recovery) plan(src mirror.Source, looks []Look) (mirror.Source, Plan, error) {
+	i := slices.IndexFunc(looks, func(l Look) bool { return l.Name == r.From })
+	if i < 0 {
+		return src, Plan{}, fmt.Errorf("nothing was changed: there is no remote %s", r.From)
+	}
+	look := looks[i]
+	refuse := func(format string, args ...any) (mirror.Source, Plan, error) {
+		return src, Plan{}, fmt.Errorf("nothing was changed: "+format, args...)
+	}
+	if !look.Copy.Read() {
+		return refuse("%s cannot be read: %s", r.From, look.Why)
+	}
+	if err := look.Copy.Recoverable(); err != nil {
+		return refuse("%s: %w", r.From, err)
+	}
+	owner := look.Copy.Owner()
+	if r.Region == "" {
+		r.Region = owner.Region
+	}
+	restored := src.Restored(look.Copy)
+	if restored.State() == mirror.SourceRefused {
+		return refuse("%s: %s", r.From, restored.Detail())
+	}
+	r.instead = "recover from there instead"
+	plan, err := NewPlan(restored, looks, r.Options)
+	plan.Lines = slices.Concat(r.compare(src, look), plan.Lines)
+	if r.Force {
+		return restored, plan, err
+	}
+	highest := termsOf(src, looks, r.Ignore)[0]
+	var refusals []string
+	switch {
+	case src.State() == mirror.SourceMain && src.Keys().Fingerprints().Continues(look.Copy.Fingerprints()):
+		refusals = append(refusals, fmt.Sprintf("there is nothing to recover: this main's keys continue those of %s", r.From))
+	case src.Claimed().Region != "" && src.Claimed().Region != owner.Region:
+		refusals = append(refusals, fmt.Sprintf("the keys of %s were pushed by %s, and this Secret is of %s", r.From, owner.Region, src.Claimed().Region))
+	case src.State() == mirror.SourceStandby:
+		refusals = append(refusals, fmt.Sprintf("this cluster stands by (%s): its keys are the main's", src.Detail()))
+	}
+	if owner.Term < highest.value {
+		where := highest.remote
+		if where == "" {
+			where = "this cluster"
+		}
+		refusals = append(refusals, fmt.Sprintf("the keys of %s are of term %d, and %s has term %d", r.From, owner.Term, where, highest.value))
+	}
+	if len(refusals) > 0 {
+		err = errors.Join(err, fmt.Errorf("nothing was changed: %s; to recover all the same: --force", strings.Join(refusals, "; and ")))
+	}
+	return restored, plan, err
+}
+
+// compare shows both key sets, and which tokens live again and which die.
+func (r *Recovery) compare(src mirror.Source, look Look) []string {
+	here, there := src.Keys().Fingerprints(), look.Copy.Fingerprints()
+	lines := []string{
+		"Here now:  " + keysOf(here) + written(src.Written()),
+		"In " + r.From + ":    " + keysOf(there) + written(look.Copy.HeldSince()),
+	}
+	if list := without(there, here); list != "" {
+		lines = append(lines, "Good again: tokens signed with "+list)
+	}
+	if list := without(here, there); list != "" {
+		lines = append(lines, "LOST: tokens signed here with "+list)
+	}
+	return lines
+}
+
+func keysOf(p keyset.Fingerprints) string {
+	if len(p) == 0 {
+		return "no keys"
+	}
+	return p.String()
+}
+
+func written(at *time.Time) string {
+	if at == nil {
+		return ""
+	}
+	return ", written " + at.Format(time.RFC3339)
+}
+
+// without are the keys, but for the staged one, that others do not have under any index:
+// a token names the key that has signed it by trying.
+func without(some, others keyset.Fingerprints) string {
+	var list []string
+	for _, index := range slices.Sorted(maps.Keys(some)) {
+		if index > 0 && !slices.Contains(slices.Collect(maps.Values(others)), some[index]) {
+			list = append(list, fmt.Sprintf("%d (%s)", index, some[index]))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// put writes the keys and the mark in one request, over the very source that was shown.
+func (r *Recovery) put(ctx context.Context, shown, restored mirror.Source, term int, looks []Look) (mirror.Source, error) {
+	from := looks[slices.IndexFunc(looks, func(l Look) bool { return l.Name == r.From })].Copy
+	if shown.State() == mirror.SourceAbsent {
+		made, err := r.Create(ctx, restored.Kept())
+		if err != nil {
+			return made, fmt.Errorf("creating Secret %s: %s; give the command again", r.Secret, mirror.Explain(err))
+		}
+		shown, restored = made, made.Restored(from)
+	}
+	version := shown.ResourceVersion()
+	return r.write(ctx, restored, term, "the keys were not put back", func(seen mirror.Source) (mirror.Source, bool) {
+		return seen.Restored(from), seen.ResourceVersion() == version
+	})
+}
