@@ -1,0 +1,40 @@
+package keystone_test
+
+import (
+	"testing"
+)
+
+// A GitOps tool wipes and re-creates the main's Secret, and the setup job makes new
+// keys. The remotes hold the keys of before, and recover brings them back: a token from
+// before the wipe is good again everywhere, those that the remotes have issued since
+// stay good, and only those that the main has signed with the new keys are lost.
+func TestRecovered(t *testing.T) {
+	s := newStage(t, 3)
+	before := s.keys
+	old := s.issue(mainRegion)
+	s.is(good, old, all...)
+
+	s.recreated()
+	s.held("SourceRefused")
+	job, err := s.regions[mainRegion].Job(s.maxActive)
+	s.must(err)
+	_, err = job.Setup(s.ctx)
+	s.must(err)
+	s.writes++
+	s.held("NotPromoted")
+	s.is(refused, old, mainRegion)
+	s.is(good, old, remotes...)
+	since, lost := s.issue("iad"), s.issue(mainRegion)
+	s.is(good, since, remotes...)
+	s.is(refused, lost, remotes...)
+
+	s.exits(0, s.site, "recover", "--from", "dfw", "--yes")
+	s.writes++
+	s.sees(before, all...)
+	s.is(good, old, all...)
+	s.is(good, since, all...)
+	s.is(refused, lost, remotes...)
+	for _, region := range all {
+		s.is(good, s.issue(region), all...)
+	}
+}
