@@ -1,0 +1,44 @@
+package regions
+
+import (
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// A remote misses so many rotations that none of its keys is left. A run that has seen
+// all of them goes on when the remote is back; one that was started meanwhile cannot
+// know, and leaves it to a person.
+func TestLongOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	proxy, err := shared.Cluster("dfw").Proxy()
+	w.must(err)
+	w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: proxy.URL()})
+	w.join("iad")
+	run := w.run()
+	seen := w.follow("dfw")["dfw"]
+	w.arrived(seen, keys)
+	outage := func() (last testenv.Repository) {
+		w.must(proxy.Set(testenv.Refuse))
+		for range 10 {
+			rotation, err := w.Home.Rotate(w.ctx, w.ns, 3)
+			w.must(err)
+			last = rotation.Keys
+		}
+		run.shows("iad", "Synced", "")
+		return last
+	}
+	last := outage()
+	w.must(proxy.Set(testenv.Pass))
+	w.arrived(seen, last)
+
+	outage()
+	run.end()
+	run = w.run()
+	w.must(proxy.Set(testenv.Pass))
+	run.shows("dfw", "Held", "Discontinuous")
+	w.must(shared.Cluster("dfw").Holds(w.ctx, w.ns, last))
+}
