@@ -102,7 +102,7 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 		if files, tokens := look.changed(), kept.changed(); !files && !tokens {
 			return
 		}
-		files, err := read(dir, tokens)
+		files, err := Read(dir, tokens)
 		if err == nil {
 			trouble = ""
 			s.Apply(files)
@@ -183,7 +183,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
-	cfg.BearerToken = f.token(cfg.BearerToken)
+	cfg.BearerToken = f.Bearer(cfg.BearerToken)
 	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true})
 	if err != nil {
 		return nil, err

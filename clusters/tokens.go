@@ -21,9 +21,9 @@ func WithTokens(files []File, tokens map[string][]byte) []File {
 	return files
 }
 
-// read reads the kubeconfigs in a directory, and the tokens that are kept for them in
-// another.
-func read(dir, tokens string) ([]File, error) {
+// Read is [ReadDir], with the tokens that are kept for the kubeconfigs in another
+// directory.
+func Read(dir, tokens string) ([]File, error) {
 	files, err := ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -53,9 +53,9 @@ func readTokens(dir string) (map[string][]byte, error) {
 	return tokens, nil
 }
 
-// token is which one to sign in with: the one that is kept, unless it could not work,
-// and the kubeconfig's own may.
-func (f File) token(own string) string {
+// Bearer is which token to sign in with: the one that is kept, unless it could not
+// work, and the kubeconfig's own may.
+func (f File) Bearer(own string) string {
 	expires := kube.ReadToken(f.Token).Expires
 	switch {
 	case f.Token == "", !carried(f.Token), !expires.IsZero() && time.Now().After(expires):

@@ -15,7 +15,7 @@ func TestKeptToken(t *testing.T) {
 	for kept, want := range map[string]string{
 		"": own, at(time.Minute): at(time.Minute), at(-time.Minute): own, "opaque": "opaque", "of two\nlines": own,
 	} {
-		if got := (File{Token: kept}).token(own); got != want {
+		if got := (File{Token: kept}).Bearer(own); got != want {
 			t.Errorf("kept %q: %q", kept, got)
 		}
 	}
@@ -23,7 +23,7 @@ func TestKeptToken(t *testing.T) {
 
 func TestReadTokens(t *testing.T) {
 	dir := t.TempDir()
-	if got, err := read(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err != nil || len(got) != 0 {
+	if got, err := Read(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err != nil || len(got) != 0 {
 		t.Errorf("absent directories: %v, %v", got, err)
 	}
 	for name, text := range map[string]string{"dfw": "a-token\n", "..data": "hidden", "nobody": "x"} {

@@ -6,7 +6,8 @@ package manifests
 
 import "embed"
 
-// Remote is what a main needs in a remote: the account, its rights, and the policy.
+// Remote is what a main needs in a remote: the account, its rights, and the policies.
 //
 //go:embed remote/serviceaccount.yaml remote/role.yaml remote/policy/policy.yaml
+//go:embed remote/self-renew/policy.yaml remote/self-renew/role.yaml
 var Remote embed.FS

@@ -166,7 +166,9 @@ func (s *stage) runs(region string, flags ...string) (address string) {
 	site, err := shared.Site(s.ctx, built, s.cluster(region), s.ns)
 	s.must(err)
 	s.cluster(region).Mount(s.T, s.ns, clustersSecret, site.Clusters, 0o600)
-	_, address = site.StartRun(s.T, flags...)
+	tokens := s.TempDir()
+	s.cluster(region).Mount(s.T, s.ns, "fernetcast-tokens", tokens, 0o600)
+	_, address = site.StartRun(s.T, append([]string{"--tokens", tokens}, flags...)...)
 	return address
 }
 

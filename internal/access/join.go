@@ -22,8 +22,9 @@ type Join struct {
 	Kubeconfig Kubeconfig
 	// Secret is the name of the one with the keys, Context the operator's for the remote.
 	Secret, Context string
-	// Life is how long the token is to live.
-	Life time.Duration
+	// Life is how long the token is to live, SelfRenew that it may ask for the next one.
+	Life      time.Duration
+	SelfRenew bool
 	// Source is the main's Secret, HomeAddress its API server's.
 	Source      mirror.Source
 	HomeAddress string
@@ -81,6 +82,9 @@ func (j *Join) Lines(s Survey) []string {
 		fmt.Sprintf("  stored here: %s in Secret %s", Entry(k.Remote), j.Entries.name),
 		"  its keys: " + s.Keys,
 	}
+	if j.SelfRenew {
+		lines = append(lines, fmt.Sprintf("  also made there: Role and RoleBinding %s-renew, by which the token may ask for the next one, and the policies fernetcast-self-renew", k.Account))
+	}
 	switch {
 	case s.Rotates == nil:
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
@@ -98,10 +102,17 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byt
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	if j.SelfRenew {
+		self, err := SelfRights(j.Kubeconfig.Account, j.Kubeconfig.Namespace)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		objects = append(objects, self...)
+	}
 	for _, object := range objects {
 		what := object.GetKind() + " " + object.GetName()
 		err := Apply(ctx, j.There, object)
-		optional := object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
+		optional := !j.SelfRenew && object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
 		switch {
 		case optional:
 			j.Say(fmt.Sprintf("%s could not be made (%s): until an administrator of the cluster has applied manifests/remote/policy, the token can be made into that of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
@@ -113,6 +124,10 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byt
 	token, expires, err := NewToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Life)
 	if err != nil {
 		return nil, expires, j.left(fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
+	}
+	// Whether it may ask for the next one is decided there, perhaps later.
+	if err := Register(ctx, j.There, kube.ReadToken(token), "", j.Life); err != nil {
+		return nil, expires, j.left(fmt.Errorf("writing the token's id on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
 	}
 	if short := Shortened(asked, expires, j.Life); short != "" {
 		j.Say(short)

@@ -79,6 +79,15 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 	if err := took("ServiceAccount "+l.Account, accounts.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
 		return gone, err
 	}
+	for _, kind := range []struct {
+		what   string
+		delete func(context.Context, string, metav1.DeleteOptions) error
+	}{{"RoleBinding ", bindings.Delete}, {"Role ", there.RBAC.Roles(l.Namespace).Delete}} {
+		name := l.Account + "-renew"
+		if err := took(kind.what+name, kind.delete(ctx, name, metav1.DeleteOptions{})); err != nil {
+			return gone, err
+		}
+	}
 	// The version that was read before the bindings were: where a join has applied the
 	// Role since, or bound it, it stays or is applied again.
 	role, err := there.RBAC.Roles(l.Namespace).Get(ctx, roleName, metav1.GetOptions{})

@@ -2,13 +2,17 @@ package access
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // third is how much of a token's life is left when it is time for a new one.
@@ -23,6 +27,8 @@ type Renewal struct {
 	Life time.Duration
 	// Open opens a kubeconfig as run does; the APIs are closed by the caller of Open.
 	Open func(kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+	// Self says that the token asks for the next one itself.
+	Self bool
 	// Store keeps the new token, by whichever way.
 	Store func(ctx context.Context, kubeconfig []byte, token string) error
 }
@@ -32,6 +38,26 @@ type Renewal struct {
 func Due(token kube.Token, at time.Time) bool {
 	left, ok := token.Left(at)
 	return ok && left < third
+}
+
+// Register writes on the account which tokens may ask for the next one, by
+// manifests/remote/self-renew: this one, and before it, where it is not "", the one in
+// use until then. life is the longest that they may ask for; 0 leaves that as it is.
+func Register(ctx context.Context, by *kube.APIs, token kube.Token, before string, life time.Duration) error {
+	ids := token.ID
+	if before != "" {
+		ids += "," + before
+	}
+	annotations := map[string]string{"fernetcast/token-ids": ids}
+	if life > 0 {
+		annotations["fernetcast/token-seconds"] = strconv.Itoa(int(life / time.Second))
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return err
+	}
+	_, err = by.Core.ServiceAccounts(token.Namespace).Patch(ctx, token.Account, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "fernetcast-renew"})
+	return err
 }
 
 // Run asks for a token with these rights, uses it, and stores it only then. It returns
@@ -54,6 +80,8 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 	asked := time.Now()
 	token, expires, err := NewToken(ctx, by.Core, old.Namespace, old.Account, r.Life)
 	switch {
+	case apierrors.IsForbidden(err) && r.Self:
+		return expires, "", fmt.Errorf("it may not ask for its next token (%s); with an operator's rights: fernetcast join %s --self-renew", mirror.Explain(err), r.Remote)
 	case apierrors.IsNotFound(err):
 		return expires, "", fmt.Errorf("account %s is not there any more: let it in again: fernetcast join %s", old.Account, r.Remote)
 	case err != nil:
@@ -65,6 +93,13 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 	}
 	if err := r.use(ctx, kubeconfig); err != nil {
 		return expires, "", fmt.Errorf("the new token does not work, so the old one stays: %w", err)
+	}
+	before, life := "", r.Life
+	if r.Self { // until the new one is stored, the old one has to be good for another try
+		before, life = old.ID, 0
+	}
+	if err := Register(ctx, by, kube.ReadToken(token), before, life); err != nil && r.Self {
+		return expires, "", fmt.Errorf("writing the new token's id on account %s: %s", old.Account, mirror.Explain(err))
 	}
 	if err := r.Store(ctx, kubeconfig, token); err != nil {
 		return expires, "", err

@@ -24,29 +24,42 @@ const (
 	policyName = "fernetcast-remote"
 )
 
+// placeholder stands for a main's account in manifests/remote/self-renew.
+const placeholder = "fernetcast-REGION"
+
 // Rights are the objects that a main needs in a remote, in the order in which they
 // are to be applied: those of manifests/remote, for that account, namespace and
-// Secret. The last two are the policy's, which is of no namespace.
+// Secret. The policies are of no namespace.
 func Rights(account, namespace, secret string) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	for _, file := range []string{"remote/serviceaccount.yaml", "remote/role.yaml", "remote/policy/policy.yaml"} {
-		text, err := manifests.Remote.ReadFile(file)
+	return objects(account, namespace, secret, "serviceaccount.yaml", "role.yaml", "policy/policy.yaml")
+}
+
+// SelfRights are those by which the account asks for its own next token: the policies
+// come first.
+func SelfRights(account, namespace string) ([]*unstructured.Unstructured, error) {
+	return objects(account, namespace, "", "self-renew/policy.yaml", "self-renew/role.yaml")
+}
+
+func objects(account, namespace, secret string, files ...string) (all []*unstructured.Unstructured, err error) {
+	for _, file := range files {
+		text, err := manifests.Remote.ReadFile("remote/" + file)
 		if err != nil {
 			return nil, err
 		}
+		text = bytes.ReplaceAll(text, []byte(placeholder), []byte(account))
 		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), len(text))
 		for {
 			object := &unstructured.Unstructured{}
 			if err := decoder.Decode(&object.Object); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
-				return nil, fmt.Errorf("reading manifests/%s: %w", file, err)
+				return nil, fmt.Errorf("reading manifests/remote/%s: %w", file, err)
 			}
 			adapt(object, account, namespace, secret)
-			objects = append(objects, object)
+			all = append(all, object)
 		}
 	}
-	return objects, nil
+	return all, nil
 }
 
 // adapt makes an object of manifests/remote that of one account. It sets what
@@ -56,15 +69,15 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 	if object.GetNamespace() != "" {
 		object.SetNamespace(namespace)
 	}
-	switch object.GetKind() {
-	case "ServiceAccount":
+	if object.GetName() == roleName && object.GetKind() != "Role" { // the Role is one for all mains
 		object.SetName(account)
-	case "Role":
+	}
+	if object.GetKind() == "Role" && object.GetName() == roleName {
 		for _, rule := range object.Object["rules"].([]any) {
 			rule.(map[string]any)["resourceNames"] = []any{secret}
 		}
-	case "RoleBinding":
-		object.SetName(account)
+	}
+	if object.GetKind() == "RoleBinding" {
 		object.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "name": account, "namespace": namespace}}
 	}
 }

@@ -128,7 +128,7 @@ func (j *Join) proof(ctx context.Context, apis *kube.APIs, get func(context.Cont
 	if err != nil {
 		return fmt.Errorf("asking for its rights: %s", mirror.Explain(err))
 	}
-	missing, excess := kube.Rights(rules, j.Secret)
+	missing, excess := kube.Rights(rules, j.Secret, j.Kubeconfig.Account)
 	switch {
 	case len(missing) > 0:
 		return fmt.Errorf("its account may not %s the Secret", joined(missing))

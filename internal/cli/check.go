@@ -138,6 +138,7 @@ func target(r preflight.Remote, f clusters.File) preflight.Remote {
 		r.Refused = err
 		return r
 	}
+	cfg.BearerToken = f.Bearer(cfg.BearerToken)
 	r.Config, r.Namespace = cfg, cmp.Or(namespace, r.Namespace)
 	r.Issued, r.Expires = lifeOf(cfg)
 	return r

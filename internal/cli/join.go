@@ -31,7 +31,7 @@ type joinOptions struct {
 	remoteContext, remoteKubeconfig string
 	server, from, output            string
 	life, wait                      time.Duration
-	dryRun, yes                     bool
+	selfRenew, dryRun, yes          bool
 }
 
 func newJoin(all *options) *cobra.Command {
@@ -64,6 +64,7 @@ without a token, and writes nothing.`,
 	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
 	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
 	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
+	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token ask for the next one, for renew --self")
 	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
 	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
@@ -202,7 +203,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	}
 	secrets := here.Core.Secrets(o.namespace)
 	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
-		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life,
+		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life, SelfRenew: o.selfRenew,
 		Source: src, HomeAddress: home.Host, Here: here, There: remote,
 		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensSecret),
 		Open: o.reach, Say: say,

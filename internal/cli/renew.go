@@ -22,8 +22,9 @@ import (
 type renewOptions struct {
 	*options
 	remoteContext, remoteKubeconfig, output string
+	tokens                                  string
 	life                                    time.Duration
-	all, dryRun                             bool
+	all, self, dryRun                       bool
 }
 
 func newRenew(all *options) *cobra.Command {
@@ -36,7 +37,11 @@ with an operator's rights there: by --remote-context, else by the context of the
 remote's name, else by one that leads to its address. NAME or --all: however much
 is left. A new token is used before it is stored; where anything fails the old
 one stays, and the exit code is 1. The program in the main takes a new token
-without a restart.`,
+without a restart.
+
+With --self each token asks for the next one itself, which manifests/remote/
+self-renew allows: for the CronJob of manifests/renew. It reads the kubeconfigs
+from a directory, and writes only the Secret fernetcast-tokens.`,
 		Example: `  fernetcast renew
   fernetcast renew dfw --ttl 720h
   fernetcast renew --all --dry-run`,
@@ -47,6 +52,8 @@ without a restart.`,
 	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
 	f.DurationVar(&o.life, "ttl", usualLife, "how long the tokens are to live")
 	f.BoolVar(&o.all, "all", false, "all remotes, however much of their tokens' life is left")
+	f.BoolVar(&o.self, "self", false, "by the present tokens, into Secret fernetcast-tokens")
+	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory of the tokens that it has kept before")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
@@ -68,6 +75,10 @@ func (o *renewOptions) check(names []string) error {
 		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
 	case o.all && len(names) > 0:
 		return errors.New("--all is in place of NAMEs")
+	case o.self && (o.remoteContext != "" || o.remoteKubeconfig != ""):
+		return errors.New("--self asks by the present tokens, and takes no --remote-context")
+	case o.self && strings.HasPrefix(o.clusters, secretPrefix):
+		return fmt.Errorf("--clusters %q: --self takes a directory; mount the Secret", o.clusters)
 	case o.remoteContext != "" && len(names) != 1:
 		return errors.New("--remote-context is of one remote: name it")
 	case o.output != "text" && o.output != "json":
@@ -80,11 +91,14 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	if err := o.check(names); err != nil {
 		return err
 	}
-	secret, err := o.entries()
-	if err != nil {
+	if _, err := o.session(cmd); err != nil { // the flags of all
 		return err
 	}
-	if _, err := o.session(cmd); err != nil { // the flags of all
+	if o.self {
+		return o.renewSelf(cmd, names)
+	}
+	secret, err := o.entries()
+	if err != nil {
 		return err
 	}
 	home, err := o.sourceConfig()
@@ -141,8 +155,28 @@ func (o *renewOptions) choose(stored map[string][]byte, names []string) ([]strin
 	return all, nil
 }
 
+// store keeps a new token.
+type store = func(ctx context.Context, kubeconfig []byte, token string) error
+
+// by is who asks for the new token, and how that is called.
+func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*kube.APIs, string, error) {
+	if o.self {
+		apis, _, err := o.reach(kubeconfig)
+		return apis, "by its present token", err
+	}
+	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, server)
+	if err == nil && there.config == nil {
+		err = errors.New("your kubeconfig has no context of it: fernetcast renew " + name + " --remote-context CONTEXT")
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	apis, err := o.apis(there.config)
+	return apis, "by context " + there.context, err
+}
+
 // one renews one remote's token, where it is due or was asked for.
-func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, asked bool, store func(context.Context, []byte, string) error) renewed {
+func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, asked bool, keep store) renewed {
 	k, err := access.Decode(kubeconfig)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
@@ -155,21 +189,15 @@ func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, 
 		}
 		return r
 	}
-	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, k.Server)
-	switch {
-	case err != nil:
-		return renewed{Name: name, Action: "failed", Detail: err.Error()}
-	case there.config == nil:
-		return renewed{Name: name, Action: "failed", Detail: "your kubeconfig has no context of it: fernetcast renew " + name + " --remote-context CONTEXT"}
-	case o.dryRun:
-		return renewed{Name: name, Action: "renew", Detail: "by context " + there.context}
-	}
-	apis, err := o.apis(there.config)
+	by, how, err := o.by(name, kubeconfig, k.Server)
 	if err != nil {
-		return renewed{Name: name, Action: "failed", Detail: mirror.Explain(err)}
+		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}
-	defer apis.Close()
-	expires, note, err := access.Renewal{Remote: name, Kubeconfig: kubeconfig, Life: o.life, Open: o.reach, Store: store}.Run(ctx, apis)
+	defer by.Close()
+	if o.dryRun {
+		return renewed{Name: name, Action: "renew", Detail: how}
+	}
+	expires, note, err := access.Renewal{Remote: name, Kubeconfig: kubeconfig, Life: o.life, Open: o.reach, Self: o.self, Store: keep}.Run(ctx, by)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}

@@ -91,7 +91,7 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		if absent {
 			s.warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
 		}
-		return clusters.ReadDir(from)
+		return clusters.Read(from, defaultTokens)
 	}
 	secret, err := s.secrets.Get(ctx, name)
 	if apierrors.IsNotFound(err) {

@@ -17,9 +17,9 @@ var secretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
 var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
 
 // Rights compares what an account may do in a namespace with what a main needs there:
-// the verbs on the one Secret that are missing, and the rights beyond those, as they
-// may be shown once they are printable.
-func Rights(rules []authorizationv1.ResourceRule, secret string) (missing, excess []string) {
+// the verbs on the one Secret that are missing, and the rights beyond those and beyond
+// manifests/remote/self-renew, as they may be shown once they are printable.
+func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missing, excess []string) {
 	missing = slices.Clone(secretVerbs)
 	for _, rule := range rules {
 		if subset(rule.APIGroups, everybodys) && subset(rule.Verbs, []string{"create"}) {
@@ -33,9 +33,11 @@ func Rights(rules []authorizationv1.ResourceRule, secret string) (missing, exces
 				return slices.Contains(rule.Verbs, verb) || slices.Contains(rule.Verbs, "*")
 			})
 		}
-		exact := subset(rule.APIGroups, []string{""}) && subset(rule.Resources, []string{"secrets"}) &&
-			subset(rule.ResourceNames, []string{secret}) && subset(rule.Verbs, secretVerbs) && len(rule.ResourceNames) > 0
-		if !exact {
+		within := func(resource, name string, verbs ...string) bool {
+			return subset(rule.APIGroups, []string{""}) && subset(rule.Resources, []string{resource}) && len(rule.ResourceNames) > 0 &&
+				subset(rule.ResourceNames, []string{name}) && subset(rule.Verbs, verbs)
+		}
+		if !within("secrets", secret, secretVerbs...) && !within("serviceaccounts/token", account, "create") && !within("serviceaccounts", account, "get", "patch") {
 			excess = append(excess, describeRule(rule))
 		}
 	}

@@ -54,7 +54,7 @@ func (p *probe) rights(ctx context.Context) Check {
 	if err != nil {
 		return Check{Result: Fail, What: "asking for its rights: " + mirror.Explain(err), Next: "let it in again: fernetcast join " + p.Name}
 	}
-	missing, excess := kube.Rights(rules, p.Secret)
+	missing, excess := kube.Rights(rules, p.Secret, kube.ReadToken(p.Config.BearerToken).Account)
 	p.surplus = excess
 	where := fmt.Sprintf("Secret %s/%s", p.Namespace, p.Secret)
 	switch {

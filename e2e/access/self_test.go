@@ -1,0 +1,139 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+const (
+	account = "fernetcast-sjc"
+	ninety  = 90 * 24 * time.Hour
+)
+
+// ask asks for a token of an account with these credentials.
+func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) error {
+	_, err := by.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, of, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))},
+	}, metav1.CreateOptions{})
+	return err
+}
+
+// patch changes an account with these credentials.
+func (s *stage) patch(by kubernetes.Interface, of, change string) error {
+	_, err := by.CoreV1().ServiceAccounts(s.ns).Patch(s.ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{})
+	return err
+}
+
+// directory has the stored kubeconfigs and kept tokens mounted, as the CronJob's pod has.
+func (s *stage) directory() (clusters, tokens string) {
+	s.Helper()
+	clusters, tokens = s.TempDir(), s.TempDir()
+	s.cluster("sjc").Mount(s.T, s.ns, clustersSecret, clusters, 0o600)
+	s.cluster("sjc").Mount(s.T, s.ns, "fernetcast-tokens", tokens, 0o600)
+	return clusters, tokens
+}
+
+// A token asks for the next one, which run takes without a restart. Only the kept
+// tokens are written.
+func TestRenewSelf(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	address := s.runs("sjc")
+	s.join("sjc", "dfw", "--self-renew", "--ttl", "1000h")
+	clusters, tokens := s.directory()
+	s.says(s.exits(0, "renew", "--self", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept")
+	entry, before := s.entry("sjc", "dfw"), s.expires(address)
+	for range 3 { // each token asks for the one after it
+		s.says(s.exits(0, "renew", "--self", "--all", "--ttl", "900h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: renewed, expires at "+time.Now().Add(900*time.Hour).UTC().Format("2006-01-02T"))
+	}
+	if string(s.entry("sjc", "dfw")) != string(entry) {
+		t.Error("the kubeconfig was written")
+	}
+	s.until(func(context.Context) error {
+		if s.expires(address).Equal(before) {
+			return errors.New("run still has the token of before")
+		}
+		return nil
+	})
+	rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
+	s.must(err)
+	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, rotation.Keys) })
+	s.ends(s.check(0, "dfw"), "excess", "pass")
+	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not ask for its next token", "no longer life than join or renew has given")
+
+	// A kept token that counts no more goes with the next join, and so does all with leave.
+	s.join("sjc", "dfw")
+	kept, err := s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Get(s.ctx, "fernetcast-tokens", metav1.GetOptions{})
+	s.must(err)
+	if len(kept.Data) != 0 {
+		t.Error("the token that was kept is still there after another join")
+	}
+	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Role fernetcast-sjc-renew")
+}
+
+// A remote without the right is named, with what to do, and its token stays.
+func TestRenewSelfForbidden(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	clusters, tokens := s.directory()
+	s.until(func(context.Context) error {
+		r, err := s.fernetcast.Run(s.ctx, "renew", "--self", "--all", "--clusters", clusters, "--tokens", tokens)
+		s.must(err)
+		if r.Stdout == "There are no remotes.\n" {
+			return errors.New(r.Stdout)
+		}
+		s.says(r.Stdout, "dfw: failed: it may not ask for its next token", "fernetcast join dfw --self-renew")
+		if r.Code != 1 {
+			t.Errorf("exit %d", r.Code)
+		}
+		return nil
+	})
+}
+
+// Whoever steals a token of ten minutes gets no other one by it, and nothing else.
+func TestStolenTokenIsNotRenewed(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0", "--self-renew")
+	admin := s.cluster("dfw").Client()
+	given := s.client(s.entry("sjc", "dfw"))
+	short, err := admin.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, account, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(600))},
+	}, metav1.CreateOptions{})
+	s.must(err)
+	stolen := s.client(s.altered("dfw", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = short.Status.Token }))
+	refused := func(what string, err error) {
+		t.Helper()
+		if !apierrors.IsForbidden(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	refused("90 days by the stolen one", s.ask(stolen, account, ninety))
+	refused("ten minutes by the stolen one", s.ask(stolen, account, 10*time.Minute))
+	refused("its id by the stolen one", s.patch(stolen, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"x"}}}`))
+	refused("more than was given", s.ask(given, account, ninety+time.Hour))
+	refused("another account's", s.ask(given, "default", 10*time.Minute))
+	refused("a longer life", s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-seconds":"99999999"}}}`))
+	refused("a label", s.patch(given, account, `{"metadata":{"labels":{"app.kubernetes.io/name":null}}}`))
+	refused("an owner", s.patch(given, account, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"7"}]}}`))
+	refused("three ids", s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"a,b,c"}}}`))
+	_, err = given.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, account, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Secret", APIVersion: "v1", Name: "keystone-fernet-keys"}},
+	}, metav1.CreateOptions{})
+	if err == nil {
+		t.Error("a bound token was given")
+	}
+	s.must(s.ask(given, account, ninety))
+}

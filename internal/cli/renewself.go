@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/spf13/cobra"
+)
+
+// renewSelf renews by the present tokens, into a Secret of their own.
+func (o *renewOptions) renewSelf(cmd *cobra.Command, names []string) error {
+	files, err := clusters.Read(cmp.Or(o.clusters, defaultDirectory), o.tokens)
+	if err != nil {
+		return exitError{err}
+	}
+	home, err := o.sourceConfig()
+	if err != nil {
+		return err
+	}
+	here, err := o.apis(home)
+	if err != nil {
+		return err
+	}
+	tokens := access.NewEntries(here.Core.Secrets(o.namespace), tokensSecret)
+	kept, err := tokens.Read(cmd.Context())
+	if err != nil {
+		return exitError{fmt.Errorf("nothing was changed: reading Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))}
+	}
+	files = slices.DeleteFunc(files, func(f clusters.File) bool { return len(names) > 0 && !slices.Contains(names, f.Name) })
+	results := make([]renewed, len(files))
+	var all sync.WaitGroup
+	for i, f := range clusters.WithTokens(files, kept) { // newer than what is mounted
+		all.Go(func() {
+			kubeconfig, err := present(f)
+			if err != nil {
+				results[i] = renewed{Name: f.Name, Action: "failed", Detail: err.Error()}
+				return
+			}
+			results[i] = o.one(cmd.Context(), f.Name, kubeconfig, len(names) > 0 || o.all, func(ctx context.Context, _ []byte, token string) error {
+				if err := tokens.Store(ctx, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)}); err != nil {
+					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))
+				}
+				return nil
+			})
+		})
+	}
+	all.Wait()
+	return printRenewed(cmd.OutOrStdout(), o.output, results)
+}
+
+// present is a file's kubeconfig with the token that counts.
+func present(f clusters.File) ([]byte, error) {
+	if f.Err != nil {
+		return nil, f.Err
+	}
+	cfg, _, err := clusters.ParseKubeconfig(f.Data)
+	if err != nil {
+		return nil, err
+	}
+	return access.WithToken(f.Data, f.Bearer(cfg.BearerToken))
+}
