@@ -44,12 +44,12 @@ func plural(behind int) string {
 }
 
 // A remote that is cut off loses just the tokens that the generations say, and
-// none any more once it is equal. Cut off for so long that no key is left to
-// prove that it is kin, it is held, for a person to decide.
+// none any more once it is equal, however long it was. Where no key is left to
+// prove that it is kin, a run that has not seen all rotations leaves it to a person.
 func TestCutOff(t *testing.T) {
 	const maxActive = 4
 	s := newStage(t, maxActive)
-	for _, missed := range []int{1, 2, maxActive - 1, maxActive} {
+	for _, missed := range []int{1, 2, maxActive - 1, maxActive, maxActive + 1} {
 		before := s.keys.Primary()
 		tokens := s.issueAll()
 		s.must(s.paths["dfw"].Set(testenv.Refuse))
@@ -57,17 +57,19 @@ func TestCutOff(t *testing.T) {
 			s.sees(s.rotate(), but("dfw")...)
 			tokens = append(tokens, s.issueAll()...)
 			s.shows("dfw", func(r *testenv.RemoteStatus) bool {
-				// With no key left of those, it cannot be told any more.
-				known := r.Behind != nil && *r.Behind == behind
-				return r.State == "Unreachable" && known == (behind < maxActive)
+				return r.State == "Unreachable" && r.Behind != nil && *r.Behind == behind
 			})
 			for _, token := range tokens {
 				s.is(s.byGeneration(token, before), token, "dfw")
 				s.is(s.byGeneration(token, s.keys.Primary()), token, but("dfw")...)
 			}
 		}
+		if missed > maxActive { // no key is left to prove that they are kin, and another run has not seen it
+			s.run.Kill()
+			s.run, s.listen = s.site.StartRun(s)
+		}
 		s.must(s.paths["dfw"].Set(testenv.Pass))
-		if missed == maxActive {
+		if missed > maxActive {
 			s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Held" && r.Reason == "Discontinuous" })
 			s.is(refused, s.issue(mainRegion), "dfw")
 			s.exits(0, s.site, "push", "dfw", "--force")

@@ -50,16 +50,16 @@ func TestGateStandsBeforeTheRotation(t *testing.T) {
 		t.Errorf("the rotation does not wait for it to end: %v, restart policy %v", gate.Args, gate.RestartPolicy)
 	}
 	sidecar := template(t, sidecarDir).Spec
-	ours := *container(t, &sidecar)
-	if diff := cmp.Diff(ours.VolumeMounts, gate.VolumeMounts); diff != "" || gate.Image != ours.Image {
-		t.Errorf("the gate has another image than %s, or other mounts:\n%s", ours.Image, diff)
+	beside := *container(t, &sidecar)
+	if diff := cmp.Diff(beside.VolumeMounts, gate.VolumeMounts); diff != "" || gate.Image != beside.Image {
+		t.Errorf("the gate has another image than %s, or other mounts:\n%s", beside.Image, diff)
 	}
 	secret := volume(t, &gated).Secret
 	if secret == nil || secret.SecretName != "fernetcast-clusters" || secret.Optional != nil || secret.DefaultMode == nil || *secret.DefaultMode != 0o444 {
 		t.Errorf("without the remotes' kubeconfigs every rotation would pass: %+v", secret)
 	}
 	gated.InitContainers = slices.Delete(gated.InitContainers, at, at+1)
-	gated.Volumes = slices.DeleteFunc(gated.Volumes, func(v corev1.Volume) bool { return v.Name == "fernetcast-clusters" })
+	gated.Volumes = slices.DeleteFunc(gated.Volumes, ours)
 	if diff := cmp.Diff(plain, gated); diff != "" {
 		t.Errorf("more than a container and its volume was changed (-before +after):\n%s", diff)
 	}

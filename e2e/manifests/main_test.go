@@ -22,6 +22,7 @@ const (
 	sidecarDir    = "testdata/overlay" // the component needs a Keystone to go into
 	remoteDir     = manifestsDir + "/remote"
 	deploymentDir = manifestsDir + "/deployment"
+	renewDir      = manifestsDir + "/renew"
 	installPage   = repository + "/docs/install.md"
 )
 

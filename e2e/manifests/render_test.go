@@ -1,6 +1,8 @@
 package manifests
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -70,6 +72,20 @@ func container(t *testing.T, pod *corev1.PodSpec) *corev1.Container {
 }
 
 // volume is the one that holds the clusters' kubeconfigs.
+// ours says whether a volume is fernetcast's: of kubeconfigs, or of kept tokens.
+func ours(v corev1.Volume) bool { return strings.HasPrefix(v.Name, "fernetcast-") }
+
+// volumes are fernetcast's, in the order of their names.
+func volumes(pod *corev1.PodSpec) (all []corev1.Volume) {
+	for _, v := range pod.Volumes {
+		if ours(v) {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b corev1.Volume) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
 func volume(t *testing.T, pod *corev1.PodSpec) corev1.Volume {
 	t.Helper()
 	for _, volume := range pod.Volumes {

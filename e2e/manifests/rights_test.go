@@ -87,8 +87,8 @@ func secretRule(t *testing.T, verbs ...string) string {
 func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
-	// All three in one cluster, as in a region that has been a remote and is the main.
-	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir} {
+	// All in one cluster, as in a region that has been a remote and is the main.
+	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir, renewDir} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
 	nobody := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}
@@ -109,6 +109,9 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 		"fernetcast":        {secretRule(t, "get", "list", "watch", "create", "update", "patch")},
 		"keystone-api":      {read, events, keystones},
 		"fernetcast-source": {read, events},
+		"fernetcast-renew": {asJSON(t, authorizationv1.ResourceRule{
+			Verbs: []string{"get", "update"}, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"fernetcast-tokens"},
+		})},
 	} {
 		client := signedIn(ctx, t, lab, account)
 		for in, more := range map[string][]string{namespace: want, metav1.NamespaceSystem: nil} {

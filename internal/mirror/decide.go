@@ -199,7 +199,7 @@ func describe(src Source, c Copy, reason Reason) string {
 	case ReasonSuperseded:
 		return "it is " + c.Whose(src) + ", which this main outranks"
 	case ReasonRotated:
-		if n := generations(src.set.Fingerprints(), c.prints); n != nil && *n > 0 {
+		if n := src.generations(c.prints); n != nil && *n > 0 {
 			return fmt.Sprintf("%d generation%s behind", *n, map[bool]string{true: "", false: "s"}[*n == 1])
 		}
 		return "it has other keys than the source"
@@ -210,12 +210,13 @@ func describe(src Source, c Copy, reason Reason) string {
 	return "changed there"
 }
 
-// generations is how far old is behind p; nil where p does not continue it.
-func generations(p, old keyset.Fingerprints) *int {
-	if !p.Continues(old) {
+// generations is how far old keys are behind the source's; nil where it does not
+// continue them.
+func (s Source) generations(old keyset.Fingerprints) *int {
+	if !s.continues(old) {
 		return nil
 	}
-	return ptr.To(p.Primary() - old.Primary())
+	return ptr.To(s.set.Fingerprints().Primary() - old.Primary())
 }
 
 // older says whether a is surely an older resourceVersion than b.

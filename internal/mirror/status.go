@@ -103,7 +103,7 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 func (c Copy) Status(src Source, d Decision) RemoteStatus {
 	st := RemoteStatus{
 		Name: c.place.Remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
-		Primary: primary(c.prints), Behind: generations(src.set.Fingerprints(), c.prints),
+		Primary: primary(c.prints), Behind: src.generations(c.prints),
 		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
 	}
 	if len(c.prints) > mostShownKeys {
