@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // The whole way: a region with keys of its own is let in, and ends equal by run alone.
@@ -107,4 +112,55 @@ func TestJoinedRights(t *testing.T) {
 	keys, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
 	s.must(err)
 	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, keys.Keys) })
+}
+
+// A region that does not answer is told so, soon, and nothing is written anywhere.
+func TestJoinUnreachable(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	proxy, err := s.cluster("dfw").Proxy()
+	s.must(err)
+	before := s.snapshot("sjc", "dfw")
+	for _, fault := range []testenv.Fault{testenv.Refuse, testenv.Drop} {
+		s.must(proxy.Set(fault))
+		r := s.exits(1, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--request-timeout", "2s")
+		s.says(r.Stderr, "nothing was changed: "+proxy.URL()+" cannot be reached: ")
+	}
+	s.must(proxy.Set(testenv.Pass))
+	r := s.exits(1, "--namespace", "nowhere", "join", "dfw", "--from", "sjc", "--remote-context", "dfw", "--server", proxy.URL(), "--yes")
+	s.says(r.Stderr, "dfw has no namespace nowhere", "kubectl --context dfw create namespace nowhere")
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("it has written: before\n%s\nafter\n%s", before, after)
+	}
+}
+
+// Somebody with the rights of one namespace alone lets a region in, but for the
+// policy, and is told so.
+func TestJoinWithFewRights(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	config, err := clientcmd.LoadFromFile(s.kubeconfig)
+	s.must(err)
+	core, rbac := s.cluster("iad").Client().CoreV1(), s.cluster("iad").Client().RbacV1()
+	_, err = core.ServiceAccounts(s.ns).Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "person"}}, metav1.CreateOptions{})
+	s.must(err)
+	_, err = rbac.Roles(s.ns).Create(s.ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "person"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"secrets", "serviceaccounts", "serviceaccounts/token"}, Verbs: []string{"*"}},
+		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "rolebindings"}, Verbs: []string{"*"}},
+	}}, metav1.CreateOptions{})
+	s.must(err)
+	_, err = rbac.RoleBindings(s.ns).Create(s.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "person"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "person"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "person", Namespace: s.ns}},
+	}, metav1.CreateOptions{})
+	s.must(err)
+	token, err := s.cluster("iad").Token(s.ctx, metav1.ObjectMeta{Namespace: s.ns, Name: "person"}, time.Now(), time.Now().Add(time.Hour))
+	s.must(err)
+	config.AuthInfos["iad"] = &clientcmdapi.AuthInfo{Token: token}
+	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	r := s.join("sjc", "iad", "--wait", "0")
+	s.says(r.Stderr, "ValidatingAdmissionPolicy fernetcast-remote could not be made (403", "until an administrator of the cluster has applied manifests/remote/policy")
+	s.ends(s.check(0, "iad"), "rights", "pass")
+	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "iad is taken out")
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // rightsAdvice is what is told where rights are lacking, and nowhere else.
-const rightsAdvice = "apply manifests/remote"
+const rightsAdvice = "fernetcast join"
 
 // A 403 has many causes. Only where RBAC was it, rights are advised; for the
 // others it is their own words that are shown. With the cause gone, the remote

@@ -51,7 +51,7 @@ that the main's pods reach. Given again it makes a new token. With --dry-run it
 ends before the question. With -o yaml it prints both halves for a repository,
 without a token, and writes nothing.`,
 		Example: `  fernetcast join dfw --remote-context dfw --dry-run
-  fernetcast join dfw --remote-context dfw --server https://dfw.example.com:6443`,
+  fernetcast join dfw --remote-context dfw --yes --wait 5m`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {

@@ -32,7 +32,7 @@ another main that has let NAME in goes on. Given again, it ends what was begun.
 Your context of NAME is --remote-context, else the one called NAME, else one that
 leads to the stored address. With --local nothing is done there.`,
 		Example: `  fernetcast leave dfw --remote-context dfw --dry-run
-  fernetcast leave dfw --local --yes`,
+  fernetcast leave dfw --yes`,
 		ValidArgsFunction: o.completeRemote,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {

@@ -40,6 +40,7 @@ promotes without counting that remote. --force promotes in spite of both, and
 replaces a mark or an owner on this cluster's Secret that cannot be read.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
+		Example:           "  fernetcast promote sjc --yes",
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {

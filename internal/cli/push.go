@@ -15,6 +15,7 @@ each stands then. It decides as run does, but does not wait where run waits.
 With --force it also pushes a key set that does not continue the one that a
 remote was given: the answer to a deliberate re-key of the same Secret. Nothing
 else is overridden; who owns a copy, only promote changes.`,
+		Example:           "  fernetcast push\n  fernetcast push dfw",
 		ValidArgsFunction: o.completeRemotes,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := o.open(cmd)

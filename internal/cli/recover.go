@@ -35,7 +35,7 @@ also refuses keys that another main has pushed, or one of a lower term, and wher
 this main's own keys continue them: --force recovers in spite of these.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
-		Example:           "  fernetcast recover --from dfw",
+		Example:           "  fernetcast recover --from dfw --yes",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -38,7 +38,9 @@ It acts where its own cluster's Secret bears the mark of the main, stands by
 where it is a copy, and touches nothing where it is neither: see promote.
 Bad flags end it at once. Nothing else does: what goes wrong is said, and tried
 again.`,
-		Args: cobra.NoArgs,
+		Example:           "  fernetcast run --clusters /etc/fernetcast/clusters --listen :9464",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err

@@ -36,7 +36,9 @@ On a terminal the states are coloured, unless NO_COLOR is set or TERM is dumb, a
 what does not fit the width is left out or cut with "…": -o wide has it all. Into a
 pipe nothing is cut. The exit code and the last line count all remotes, also with
 --only-unwell.`,
-		Args: cobra.NoArgs,
+		Example:           "  fernetcast status\n  fernetcast status -o wide --only-unwell",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
 			show, known := map[string]func(mirror.Status) error{

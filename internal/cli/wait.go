@@ -32,6 +32,7 @@ It is the gate before a rotation: exit code 0 says that these remotes are ready
 for the next one. At --timeout it prints the table, and the exit code is 1. It
 waits also for a source that is not the main, where no rotation belongs, and
 where there are no remotes at all. --settle 0 asks for no record.`,
+		Example:           "  fernetcast wait dfw --settle 0 --timeout 5m",
 		ValidArgsFunction: o.completeRemotes,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if settle < 0 {

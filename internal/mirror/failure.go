@@ -72,9 +72,9 @@ func remedy(message string, d Decision) string {
 	case d.State != StateDenied:
 		return ""
 	case d.Reason == Reason(metav1.StatusReasonUnauthorized):
-		return "renew the token or the certificate in its kubeconfig"
+		return "renew the token or the certificate in its kubeconfig: fernetcast renew"
 	case strings.Contains(message, " cannot ") && strings.Contains(message, " resource "):
-		return "apply manifests/remote there, or make the namespace: a missing one looks like this too"
+		return "let it in again (fernetcast join), or make the namespace: a missing one looks like this too"
 	}
 	return "that is no lack of rights: see to it there"
 }

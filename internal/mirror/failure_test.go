@@ -89,7 +89,7 @@ func TestAdvice(t *testing.T) {
 	forbidden := func(code int, message string) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: int32(code), Message: message}}
 	}
-	const rbac = "apply manifests/remote"
+	const rbac = "fernetcast join"
 	for name, tc := range map[string]struct {
 		err   error
 		state State

@@ -79,9 +79,9 @@ func (e *Events) credentials() {
 		if r.CredentialsExpire == nil || time.Until(*r.CredentialsExpire) > expiresSoon {
 			continue
 		}
-		note := "its credentials have expired; renew the token or the certificate in its kubeconfig"
+		note := "its credentials have expired; renew the token or the certificate in its kubeconfig: fernetcast renew"
 		if left := time.Until(*r.CredentialsExpire); left > 0 {
-			note = "its credentials expire in " + duration.HumanDuration(left) + "; renew the token or the certificate in its kubeconfig"
+			note = "its credentials expire in " + duration.HumanDuration(left) + "; renew the token or the certificate in its kubeconfig: fernetcast renew"
 		}
 		if e.add(event{reason: EventCredentialsExpire, remote: r.Name, note: note, warning: true, every: expiryEvery}) {
 			told++

@@ -1,0 +1,91 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// examples are those that a command's --help has.
+func (s *stage) examples(command string) (all [][]string) {
+	s.Helper()
+	help := s.exits(0, command, "--help").Stdout
+	_, text, _ := strings.Cut(help, "\nExamples:\n")
+	for line := range strings.Lines(text) {
+		words, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "  fernetcast ")
+		if !ok {
+			break
+		}
+		all = append(all, strings.Fields(words))
+	}
+	if len(all) == 0 {
+		s.Fatalf("%s --help has no example", command)
+	}
+	return all
+}
+
+// The examples of each --help work as they stand, for a person with contexts sjc and
+// dfw, in an order in which they make sense.
+func TestExamples(t *testing.T) {
+	s := newStage(t)
+	_, err := s.cluster("sjc").Put(s.ctx, s.ns, shared.Keys.NewRepository(8, 7))
+	s.must(err)
+	config, err := clientcmd.LoadFromFile(s.kubeconfig)
+	s.must(err)
+	for _, region := range []string{"sjc", "dfw"} { // join takes no loopback address
+		outside, err := s.cluster(region).Outside()
+		s.must(err)
+		config.Clusters[region].Server, config.Clusters[region].TLSServerName = outside.URL(), "127.0.0.1"
+	}
+	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+
+	done := map[string]bool{"run": true, "completion": true, "help": true}
+	all := func(commands ...string) {
+		t.Helper()
+		for _, command := range commands {
+			done[command] = true
+			for _, example := range s.examples(command) {
+				s.exits(0, example...)
+			}
+		}
+	}
+	run := s.examples("run")[0]
+	for i, word := range run { // where this test may write, and listen
+		switch {
+		case strings.HasPrefix(word, "/"):
+			run[i] = t.TempDir()
+			s.cluster("sjc").Mount(t, s.ns, clustersSecret, run[i], 0o600)
+		case strings.HasPrefix(word, ":"):
+			address, err := shared.Address()
+			s.must(err)
+			run[i] = address
+		}
+	}
+	process, err := s.fernetcast.Start(run...)
+	s.must(err)
+	t.Cleanup(process.Kill)
+	all("version", "promote", "join", "push", "status", "check", "wait", "renew")
+	s.until(func(context.Context) error {
+		if !strings.Contains(process.Stderr.String(), "remote taken up") {
+			return errors.New("run has not taken up dfw")
+		}
+		return nil
+	})
+	s.must(process.Terminate())
+	s.wipe()
+	all("recover", "leave")
+	usage := s.exits(0, "--help").Stdout
+	_, commands, _ := strings.Cut(usage, "\nAvailable Commands:\n")
+	for line := range strings.Lines(commands) {
+		name := strings.Fields(line)
+		if len(name) == 0 {
+			break
+		}
+		if !done[name[0]] {
+			t.Errorf("no example of %s was run", name[0])
+		}
+	}
+}
