@@ -107,7 +107,7 @@ func TestRecoverRefuses(t *testing.T) {
 		}}},
 	}, metav1.CreateOptions{})
 	s.must(err)
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "nothing was changed: Job rotate-29 of the rotation is active", "delete job rotate-29")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "nothing was changed: the rotation's Job rotate-29 is active", "delete job rotate-29")
 	unchanged()
 	now := metav1.Now()
 	job.Status = batchv1.JobStatus{StartTime: &now, CompletionTime: &now, Succeeded: 1, Conditions: []batchv1.JobCondition{

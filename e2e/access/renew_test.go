@@ -19,13 +19,13 @@ func TestRenew(t *testing.T) {
 	s.join("sjc", "dfw", "--wait", "0")
 	s.join("sjc", "iad", "--wait", "0")
 	s.join("sjc", "ord", "--wait", "0")
-	dfw, iad, ord := s.entry("sjc", "dfw"), s.entry("sjc", "iad"), s.entry("sjc", "ord")
+	dfw, iad := s.entry("sjc", "dfw"), s.entry("sjc", "iad")
 	s.says(s.exits(0, "renew").Stdout, "dfw: kept", "100 % of its life is left")
 
 	// The same account's, with hardly a third of its life left.
 	s.store("dfw", s.aged("dfw"))
 	s.store("ord", s.aged("ord"))
-	ord = s.entry("sjc", "ord")
+	ord := s.entry("sjc", "ord")
 	s.says(s.exits(0, "renew", "--dry-run").Stdout, "dfw: renew: by context dfw", "iad: kept")
 	closed, err := s.cluster("ord").Proxy()
 	s.must(err)

@@ -96,7 +96,7 @@ func idle(ctx context.Context, here *kube.APIs, namespace string, say func(strin
 	}
 	for _, job := range jobs.Items {
 		if ofRotation(job) && unfinished(job) {
-			return fmt.Errorf("Job %s of the rotation is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
+			return fmt.Errorf("the rotation's Job %s is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
 				mirror.Printable(job.Name), kube.RotationJob, namespace, mirror.Printable(job.Name))
 		}
 	}
