@@ -76,7 +76,7 @@ func TestJoinRefuses(t *testing.T) {
 		says []string
 	}{
 		{[]string{"join", "dfw", "--yes"}, []string{"--remote-context is needed", "dfw, iad, ord, sjc"}},
-		{[]string{"join", "dfw", "--yes", "--remote-context", "nowhere"}, []string{`no context "nowhere"`, "dfw, iad, ord, sjc"}},
+		{[]string{"join", "dfw", "--yes", "--remote-context", "nowhere"}, []string{`no context "nowhere"; it has: `, "dfw, iad, ord, sjc"}},
 		{[]string{"join", "Dfw_1", "--yes", "--remote-context", "dfw"}, []string{"cannot be a remote's name"}},
 		{[]string{"join", "dfw", "--remote-context", "dfw"}, []string{"add --yes"}},
 		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw"}, []string{"a loopback address", "--server https://HOST:PORT", "cluster-info"}},
@@ -163,4 +163,47 @@ func TestJoinWithFewRights(t *testing.T) {
 	s.says(r.Stderr, "ValidatingAdmissionPolicy fernetcast-remote could not be made (403", "until an administrator of the cluster has applied manifests/remote/policy")
 	s.ends(s.check(0, "iad"), "rights", "pass")
 	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "iad is taken out")
+}
+
+// Two Secrets of one main, each mirrored by a process of its own, do not share rights
+// in a remote: to let one in and out again leaves the other as it is.
+func TestJoinForTwoSecrets(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	other := []string{"--secret", "keystone-credential-keys", "--clusters", "secret/credential-clusters"}
+	_, err := s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Create(s.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "keystone-credential-keys"}, Data: shared.Keys.NewRepository(1, 2),
+	}, metav1.CreateOptions{})
+	s.must(err)
+	s.exits(0, append([]string{"promote", "sjc", "--yes"}, other...)...)
+	s.join("sjc", "dfw", append(other, "--wait", "0")...)
+	s.exits(0, append([]string{"push"}, other...)...)
+	s.ends(s.check(0, "dfw"), "excess", "pass")
+	s.exits(0, "push")
+	s.exits(0, append([]string{"leave", "dfw", "--yes"}, other...)...)
+	s.ends(s.check(0, "dfw"), "rights", "pass")
+	s.says(s.exits(0, "status").Stdout, "1 Synced")
+}
+
+// A kubeconfig that somebody has stored by another file's name is replaced there: two
+// files of one remote would be Misconfigured.
+func TestJoinKeepsTheFilesName(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	secrets := s.cluster("sjc").Client().CoreV1().Secrets(s.ns)
+	secret, err := secrets.Get(s.ctx, clustersSecret, metav1.GetOptions{})
+	s.must(err)
+	secret.Data = map[string][]byte{"dfw.yml": secret.Data["dfw.yaml"]}
+	_, err = secrets.Update(s.ctx, secret, metav1.UpdateOptions{})
+	s.must(err)
+	s.join("sjc", "dfw", "--wait", "0")
+	s.exits(0, "renew", "dfw")
+	secret, err = secrets.Get(s.ctx, clustersSecret, metav1.GetOptions{})
+	s.must(err)
+	if len(secret.Data) != 1 || secret.Data["dfw.yml"] == nil {
+		t.Errorf("there are %d entries", len(secret.Data))
+	}
+	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Role fernetcast.")
 }

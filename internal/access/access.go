@@ -24,10 +24,25 @@ const accountPrefix = "fernetcast-"
 // Own says whether an account is one main's alone, of whichever region.
 func Own(account string) bool { return strings.HasPrefix(account, accountPrefix) }
 
-// AccountOf is the name of the account that a region's main has in each remote. A
-// region's name may hold what a ServiceAccount's may not: then a checksum keeps it
-// apart from those that would look like it.
-func AccountOf(region string) string {
+// usualSecret is the Secret that most mirror. What is for another one bears its name, so
+// that two processes, each with a Secret of its own, do not share rights.
+const usualSecret = "keystone-fernet-keys"
+
+// RoleOf is the name of the Role in a remote, which is one for all mains.
+func RoleOf(secret string) string {
+	if secret == usualSecret {
+		return roleName
+	}
+	return accountPrefix + secret
+}
+
+// AccountOf is the name of the account that a region's main has in each remote, for
+// a Secret. A region's name may hold what a ServiceAccount's may not: then a checksum
+// keeps it apart from those that would look like it.
+func AccountOf(region, secret string) string {
+	if secret != usualSecret {
+		region += "-" + secret
+	}
 	name := accountPrefix + region
 	if validation.IsDNS1123Label(name) == nil {
 		return name

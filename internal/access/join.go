@@ -38,11 +38,9 @@ type Join struct {
 	// Say takes what there is to tell the operator, a line at a time.
 	Say func(line string)
 
-	was []byte // the entry as it was read
+	entry string // where the kubeconfig is stored
+	was   []byte // what is there, as it was read
 }
-
-// Entry is the name that a remote's kubeconfig has in the Secret.
-func Entry(remote string) string { return remote + ".yaml" }
 
 // Plan reads the remote and what is stored of it, writes nothing, and says what will
 // be done. A [Refusal] is bad usage.
@@ -51,7 +49,8 @@ func (j *Join) Plan(ctx context.Context) (Survey, error) {
 	if err != nil {
 		return Survey{}, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
-	j.was = entries[Entry(j.Kubeconfig.Remote)]
+	j.entry = EntryOf(entries, j.Kubeconfig.Remote)
+	j.was = entries[j.entry]
 	if err := j.replaces(); err != nil {
 		return Survey{}, err
 	}
@@ -76,10 +75,10 @@ func (j *Join) Lines(s Survey) []string {
 	k := j.Kubeconfig
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
-		fmt.Sprintf("  made there: ServiceAccount and RoleBinding %s, and Role %s: %s, all on Secret %s alone", k.Account, roleName, "get, list, watch, create, update, patch", j.Secret),
+		fmt.Sprintf("  made there: ServiceAccount and RoleBinding %s, and Role %s: %s, all on Secret %s alone", k.Account, RoleOf(j.Secret), "get, list, watch, create, update, patch", j.Secret),
 		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
 		fmt.Sprintf("  a token of %s that lives for %s", k.Account, j.Life),
-		fmt.Sprintf("  stored here: %s in Secret %s", Entry(k.Remote), j.Entries.name),
+		fmt.Sprintf("  stored here: %s in Secret %s", j.entry, j.Entries.name),
 		"  its keys: " + s.Keys,
 	}
 	if j.SelfRenew {
@@ -154,12 +153,12 @@ func (j *Join) left(err error) error {
 // Store stores the kubeconfig, where nobody has stored another since Plan, and takes
 // away a token that renew has kept for the one before.
 func (j *Join) Store(ctx context.Context, kubeconfig []byte) error {
-	err := j.Entries.Store(ctx, Change{Entry(j.Kubeconfig.Remote), j.was, kubeconfig})
+	err := j.Entries.Store(ctx, Change{j.entry, j.was, kubeconfig})
 	if errors.Is(err, ErrChanged) {
-		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", Entry(j.Kubeconfig.Remote)))
+		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", j.entry))
 	}
 	if err != nil {
-		return j.left(fmt.Errorf("storing %s in Secret %s: %s", Entry(j.Kubeconfig.Remote), j.Entries.name, mirror.Explain(err)))
+		return j.left(fmt.Errorf("storing %s in Secret %s: %s", j.entry, j.Entries.name, mirror.Explain(err)))
 	}
 	if err := j.Tokens.Remove(ctx, j.Kubeconfig.Remote); err != nil {
 		return fmt.Errorf("the kubeconfig is stored, but the older token in Secret %s counts before it: remove its entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))

@@ -31,7 +31,7 @@ func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
 	if err != nil {
 		return Kubeconfig{}, false, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
-	for _, entry := range []string{Entry(l.Remote), leaving(l.Remote)} {
+	for _, entry := range []string{EntryOf(entries, l.Remote), leaving(l.Remote)} {
 		if kubeconfig := entries[entry]; kubeconfig != nil {
 			k, err := Decode(kubeconfig)
 			if err != nil {
@@ -50,8 +50,9 @@ func (l *Leave) Forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if kubeconfig := entries[Entry(l.Remote)]; kubeconfig != nil {
-		changes := []Change{{Entry(l.Remote), kubeconfig, nil}}
+	entry := EntryOf(entries, l.Remote)
+	if kubeconfig := entries[entry]; kubeconfig != nil {
+		changes := []Change{{entry, kubeconfig, nil}}
 		if rest, err := WithToken(kubeconfig, ""); err == nil {
 			changes = append(changes, Change{leaving(l.Remote), entries[leaving(l.Remote)], rest})
 		}
@@ -90,23 +91,24 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 	}
 	// The version that was read before the bindings were: where a join has applied the
 	// Role since, or bound it, it stays or is applied again.
-	role, err := there.RBAC.Roles(l.Namespace).Get(ctx, roleName, metav1.GetOptions{})
+	name := RoleOf(l.Secret)
+	role, err := there.RBAC.Roles(l.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return gone, nil
 	}
 	if err != nil {
-		return gone, fmt.Errorf("reading Role %s: %s", roleName, mirror.Explain(err))
+		return gone, fmt.Errorf("reading Role %s: %s", name, mirror.Explain(err))
 	}
 	list, err := bindings.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return gone, fmt.Errorf("reading the RoleBindings: %s", mirror.Explain(err))
 	}
 	for _, b := range list.Items {
-		if b.RoleRef.Kind == "Role" && b.RoleRef.Name == roleName {
+		if b.RoleRef.Kind == "Role" && b.RoleRef.Name == name {
 			return gone, nil
 		}
 	}
-	return gone, took("Role "+roleName, there.RBAC.Roles(l.Namespace).Delete(ctx, roleName,
+	return gone, took("Role "+name, there.RBAC.Roles(l.Namespace).Delete(ctx, name,
 		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}}))
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
@@ -98,13 +99,18 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 	if r.Self { // until the new one is stored, the old one has to be good for another try
 		before, life = old.ID, 0
 	}
-	if err := Register(ctx, by, kube.ReadToken(token), before, life); err != nil && r.Self {
-		return expires, "", fmt.Errorf("writing the new token's id on account %s: %s", old.Account, mirror.Explain(err))
+	note = Shortened(asked, expires, r.Life)
+	if err := Register(ctx, by, kube.ReadToken(token), before, life); err != nil {
+		err = fmt.Errorf("writing the new token's id on account %s: %s", old.Account, mirror.Explain(err))
+		if r.Self {
+			return expires, "", err
+		}
+		note = strings.TrimSpace(note + " It cannot ask for the next one by itself: " + err.Error())
 	}
 	if err := r.Store(ctx, kubeconfig, token); err != nil {
 		return expires, "", err
 	}
-	return expires, Shortened(asked, expires, r.Life), nil
+	return expires, note, nil
 }
 
 // use proves a kubeconfig: its GET has to be a Secret or a real 404.

@@ -73,11 +73,15 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 		object.SetName(account)
 	}
 	if object.GetKind() == "Role" && object.GetName() == roleName {
+		object.SetName(RoleOf(secret))
 		for _, rule := range object.Object["rules"].([]any) {
 			rule.(map[string]any)["resourceNames"] = []any{secret}
 		}
 	}
 	if object.GetKind() == "RoleBinding" {
+		if secret != "" { // else it is that of self-renew, of one account alone
+			object.Object["roleRef"].(map[string]any)["name"] = RoleOf(secret)
+		}
 		object.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "name": account, "namespace": namespace}}
 	}
 }

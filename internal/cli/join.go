@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// tokensSecret has the tokens that renew keeps beside the stored kubeconfigs.
+	// tokensSecret has the tokens that renew keeps beside the kubeconfigs of defaultSecret.
 	tokensSecret = "fernetcast-tokens"
 	// usualLife is how long a token is to live: 90 days.
 	usualLife = 90 * 24 * time.Hour
@@ -127,6 +127,14 @@ func (o *options) entries() (string, error) {
 	return name, nil
 }
 
+// tokensOf is the Secret with the tokens that are kept beside the kubeconfigs of one.
+func tokensOf(entries string) string {
+	if secretPrefix+entries == defaultSecret {
+		return tokensSecret
+	}
+	return entries + "-tokens"
+}
+
 func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	if err := o.check(cmd, name); err != nil {
 		return err
@@ -184,7 +192,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	k.Account = access.AccountOf(region)
+	k.Account = access.AccountOf(region, o.secret)
 	home, err := o.sourceConfig()
 	if err != nil {
 		return nil, err
@@ -205,7 +213,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
 		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life, SelfRenew: o.selfRenew,
 		Source: src, HomeAddress: home.Host, Here: here, There: remote,
-		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensSecret),
+		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensOf(entries)),
 		Open: o.reach, Say: say,
 	}}, nil
 }

@@ -186,7 +186,7 @@ func (j *joining) printHalves(out io.Writer) error {
 	text, err := yaml.Marshal(&corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Name: j.Entries.Name(), Namespace: j.namespace},
-		StringData: map[string]string{access.Entry(j.name): string(kubeconfig)},
+		StringData: map[string]string{access.EntryOf(nil, j.name): string(kubeconfig)},
 	})
 	if err != nil {
 		return err

@@ -120,7 +120,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	secrets := here.Core.Secrets(o.namespace)
 	l := &access.Leave{
 		Remote: name, Namespace: o.namespace, Secret: o.secret,
-		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensSecret),
+		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensOf(entries)),
 	}
 	stored, known, err := l.Stored(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	}
 	l.Account = stored.Account
 	if o.from != "" && l.Account == "" {
-		l.Account = access.AccountOf(o.from)
+		l.Account = access.AccountOf(o.from, o.secret)
 	}
 	if o.local {
 		return l, known, place{}, nil
@@ -164,7 +164,7 @@ func (o *leaveOptions) lines(l *access.Leave, known bool, there place) (lines []
 // own says whether an account is this main's alone: one that join has made for it.
 func (o *leaveOptions) own(account string) bool {
 	if o.from != "" {
-		return account == access.AccountOf(o.from)
+		return account == access.AccountOf(o.from, o.secret)
 	}
 	return access.Own(account)
 }

@@ -62,7 +62,7 @@ func placeOf(kubeconfig, context string) (place, error) {
 	}
 	found := raw.Contexts[context]
 	if found == nil || raw.Clusters[found.Cluster] == nil {
-		return place{}, fmt.Errorf("there is no context %q; there are: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
+		return place{}, fmt.Errorf("your kubeconfig has no context %q; it has: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
 	}
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {

@@ -110,7 +110,7 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 		return err
 	}
 	secrets := here.Core.Secrets(o.namespace)
-	entries, tokens := access.NewEntries(secrets, secret), access.NewEntries(secrets, tokensSecret)
+	entries, tokens := access.NewEntries(secrets, secret), access.NewEntries(secrets, tokensOf(secret))
 	stored, err := entries.Read(cmd.Context())
 	if err != nil {
 		return exitError{fmt.Errorf("nothing was changed: reading the stored kubeconfigs: %s", mirror.Explain(err))}
@@ -123,9 +123,10 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	var all sync.WaitGroup
 	for i, name := range chosen {
 		all.Go(func() {
-			kubeconfig := stored[access.Entry(name)]
+			entry := access.EntryOf(stored, name)
+			kubeconfig := stored[entry]
 			results[i] = o.one(cmd.Context(), name, kubeconfig, len(names) > 0 || o.all, func(ctx context.Context, now []byte, _ string) error {
-				if err := entries.Store(ctx, access.Change{Entry: access.Entry(name), Was: kubeconfig, Now: now}); err != nil {
+				if err := entries.Store(ctx, access.Change{Entry: entry, Was: kubeconfig, Now: now}); err != nil {
 					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, secret, mirror.Explain(err))
 				}
 				return tokens.Remove(ctx, name)
@@ -140,7 +141,7 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 func (o *renewOptions) choose(stored map[string][]byte, names []string) ([]string, error) {
 	var all []string
 	for _, entry := range slices.Sorted(maps.Keys(stored)) {
-		if name, ok := strings.CutSuffix(entry, access.Entry("")); ok && !strings.HasPrefix(entry, ".") {
+		if name := access.RemoteOf(entry); name != "" {
 			all = append(all, name)
 		}
 	}

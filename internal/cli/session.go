@@ -101,13 +101,13 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
-	return clusters.WithTokens(clusters.Files(secret.Data), s.tokens(ctx)), nil
+	return clusters.WithTokens(clusters.Files(secret.Data), s.tokens(ctx, name)), nil
 }
 
 // tokens are those that renew --self keeps beside the kubeconfigs, where they may be
 // read: a kubeconfig has one of its own.
-func (s *session) tokens(ctx context.Context) map[string][]byte {
-	secret, err := s.secrets.Get(ctx, tokensSecret)
+func (s *session) tokens(ctx context.Context, kubeconfigs string) map[string][]byte {
+	secret, err := s.secrets.Get(ctx, tokensOf(kubeconfigs))
 	if err != nil {
 		return nil
 	}

@@ -1,7 +1,9 @@
 package model_test
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +37,7 @@ func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	if before != nil {
 		w.judgeOwner(at, before, us)
 		if !p.force {
-			w.judgeOrder(at, src, before, us)
+			w.judgeOrder(p.replica.region, at, src, before, us)
 		}
 		w.judgeVersion(at, before, us, version)
 	}
@@ -94,7 +96,7 @@ func (w *world) judgeOwner(at *cluster, before *corev1.Secret, us owner) {
 
 // judgeOrder: a copy of the same owner goes on to keys that came after, and
 // that continue what it was stamped with.
-func (w *world) judgeOrder(at *cluster, src, before *corev1.Secret, us owner) {
+func (w *world) judgeOrder(home, at *cluster, src, before *corev1.Secret, us owner) {
 	_, stamp, _ := claims(before)
 	if stamp != us || equal(before.Data, src.Data) {
 		return
@@ -103,10 +105,39 @@ func (w *world) judgeOrder(at *cluster, src, before *corev1.Secret, us owner) {
 	if was == prints(before.Data) && w.keys.older(src.Data, before.Data) {
 		w.breaks(neverBack, "%s went from %s to the older %s", at.name, short(before.Data), short(src.Data))
 	}
-	if !continues(prints(src.Data), was) {
+	if !continues(prints(src.Data), was) && !w.led(home, src, was, us) {
 		w.breaks(neverWorse, "%s was stamped with %s, which %s does not continue", at.name, was, prints(src.Data))
 	}
 }
+
+// led says whether the main's own Secret had the primary that a copy was stamped with,
+// and led from there to src, each step continuing the one before: what a process that
+// saw all of it may go on with, though no key is left to prove it.
+func (w *world) led(home *cluster, src *corev1.Secret, was string, us owner) bool {
+	var line []string // key sets that led to src, src's first
+	for _, m := range slices.Backward(home.past) {
+		if m.secret == src {
+			line = append(line, prints(src.Data))
+			continue
+		}
+		mark, _, _ := claims(m.secret)
+		if len(line) == 0 || m.deleted || mark != us || !w.keys.good(m.secret.Data) {
+			continue
+		}
+		set := prints(m.secret.Data)
+		if !slices.ContainsFunc(line, func(later string) bool { return continues(later, set) }) {
+			continue
+		}
+		if primary(set) == primary(was) {
+			return true
+		}
+		line = append(line, set)
+	}
+	return false
+}
+
+// primary is the highest index of a set's prints, with its own.
+func primary(prints string) string { return prints[strings.LastIndex(prints, ",")+1:] }
 
 // stamped is what a copy was stamped with; where that is lost, what it has.
 func stamped(s *corev1.Secret) string {

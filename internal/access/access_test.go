@@ -1,0 +1,159 @@
+package access
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+func TestAccountOf(t *testing.T) {
+	seen := map[string]string{}
+	for _, region := range []string{"sjc", "SJC", "sjc_1", "sjc.1", "sjc-1", "S", strings.Repeat("r", 63)} {
+		for _, secret := range []string{usualSecret, "keystone-credential-keys"} {
+			name := AccountOf(region, secret)
+			if reasons := validation.IsDNS1123Label(name); reasons != nil || !Own(name) {
+				t.Errorf("%s, %s: %q: %v", region, secret, name, reasons)
+			}
+			if other := seen[name]; other != "" {
+				t.Errorf("%s and %s have one account, %s", region, other, name)
+			}
+			seen[name] = region + " " + secret
+		}
+	}
+	if name := AccountOf("sjc", usualSecret); name != "fernetcast-sjc" {
+		t.Errorf("sjc's account is %s", name)
+	}
+	if RoleOf(usualSecret) != "fernetcast" || RoleOf("other") != "fernetcast-other" || Own("fernetcast") {
+		t.Error("the Role's name, or whose an account is, is wrong")
+	}
+}
+
+func TestEntryOf(t *testing.T) {
+	entries := map[string][]byte{"dfw.yml": {1}, "iad": {1}, "ord.kubeconfig": {1}, "sjc.yaml": {1}, ".lon.leaving": {1}}
+	for remote, want := range map[string]string{"dfw": "dfw.yml", "iad": "iad", "ord": "ord.kubeconfig", "sjc": "sjc.yaml", "lon": "lon.yaml"} {
+		if got := EntryOf(entries, remote); got != want {
+			t.Errorf("%s is in %s, want %s", remote, got, want)
+		}
+		if got := RemoteOf(want); got != remote {
+			t.Errorf("%s is of %s, want %s", want, got, remote)
+		}
+	}
+	if got := RemoteOf(".lon.leaving"); got != "" {
+		t.Errorf("a hidden entry is of %s", got)
+	}
+}
+
+func TestCheckAddress(t *testing.T) {
+	for address, says := range map[string]string{
+		"https://10.0.0.5:6443": "", "https://192.0.2.7": "", "https://[2001:db8::1]:6443": "",
+		"http://10.0.0.5":                          "not https",
+		"https://127.0.0.1:6443":                   "loopback",
+		"https://127.1.2.3":                        "loopback",
+		"https://[::1]:6443":                       "loopback",
+		"https://[::ffff:127.0.0.1]":               "loopback",
+		"https://localhost:6443":                   "loopback",
+		"https://0.0.0.0:6443":                     "placeholder",
+		"https://[::]":                             "placeholder",
+		"https://169.254.169.254":                  "link-local",
+		"https://[fe80::1]":                        "link-local",
+		"https://kubernetes.default.svc":           "Service",
+		"https://kubernetes.default.svc:443":       "Service",
+		"https://KUBERNETES.default.SVC.":          "Service",
+		"https://x.openstack.svc.cluster.local":    "Service",
+		"10.0.0.5:6443":                            "not an address",
+		"":                                         "not an address",
+		"https://\x1b]0;x\x07:6443":                "not an address",
+		"https://x.svc.cluster.local.example.test": "",
+	} {
+		err := CheckAddress(t.Context(), address)
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", address, err, says)
+		}
+		var local LocalAddress
+		if errors.As(err, &local) != (says == "loopback") {
+			t.Errorf("%q: a loopback address: %v", address, err)
+		}
+	}
+}
+
+func TestRights(t *testing.T) {
+	objects, err := Rights("fernetcast-sjc", "keystone", "other-keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, o := range objects {
+		all = append(all, o.GetKind()+" "+o.GetNamespace()+"/"+o.GetName())
+	}
+	want := "ServiceAccount keystone/fernetcast-sjc, Role keystone/fernetcast-other-keys, RoleBinding keystone/fernetcast-sjc, " +
+		"ValidatingAdmissionPolicy /fernetcast-remote, ValidatingAdmissionPolicyBinding /fernetcast-remote"
+	if got := strings.Join(all, ", "); got != want {
+		t.Errorf("the objects are %s", got)
+	}
+	self, err := SelfRights("fernetcast-sjc", "keystone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range self {
+		text, err := o.MarshalJSON()
+		if err != nil || strings.Contains(string(text), placeholder) || strings.Contains(string(text), "openstack\"") {
+			t.Errorf("%s is not of the account and its namespace: %s, %v", o.GetName(), text, err)
+		}
+	}
+}
+
+func TestDue(t *testing.T) {
+	now := time.Unix(10_000, 0)
+	token := func(issued, expires int64) kube.Token {
+		return kube.Token{Issued: now.Add(time.Duration(issued) * time.Hour), Expires: now.Add(time.Duration(expires) * time.Hour)}
+	}
+	for name, try := range map[string]struct {
+		token kube.Token
+		due   bool
+	}{
+		"new": {token(0, 90), false}, "two thirds gone": {token(-60, 30), false}, "more gone": {token(-61, 29), true},
+		"expired": {token(-90, -1), true}, "does not tell": {kube.Token{}, false},
+	} {
+		if got := Due(try.token, now); got != try.due {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if Shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
+		t.Error("half a minute was told")
+	}
+	if said := Shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "1h0m0s at most (90h0m0s") {
+		t.Errorf("it was told as %q", said)
+	}
+}
+
+func TestKubeconfig(t *testing.T) {
+	k := Kubeconfig{
+		Remote: "dfw", Account: "fernetcast-sjc", Server: "https://10.0.0.5:6443", CA: []byte("a CA"), ServerName: "dfw.example.com",
+		ProxyURL: "socks5://10.0.0.1:1080", Namespace: "openstack", Token: "a-token",
+	}
+	text, err := k.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Decode(text)
+	if err != nil || string(again.CA) != string(k.CA) {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	again.CA, k.CA = nil, nil
+	if got, want := again, k; got.Server != want.Server || got.Token != want.Token || got.Account != want.Account || got.ProxyURL != want.ProxyURL || got.ServerName != want.ServerName || got.Namespace != want.Namespace || got.Remote != want.Remote {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	other, err := WithToken(text, "another")
+	if again, _ := Decode(other); err != nil || again.Token != "another" || again.Server != k.Server {
+		t.Errorf("%s, %v", other, err)
+	}
+	for _, bad := range []string{"", "x: [", "kind: Config", "current-context: x"} {
+		if _, err := WithToken([]byte(bad), "secret-token"); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

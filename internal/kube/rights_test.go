@@ -1,0 +1,41 @@
+package kube
+
+import (
+	"fmt"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+)
+
+func TestRights(t *testing.T) {
+	type rule = authorizationv1.ResourceRule
+	core := []string{""}
+	one := func(verbs ...string) rule {
+		return rule{Verbs: verbs, APIGroups: core, Resources: []string{"secrets"}, ResourceNames: []string{"keys"}}
+	}
+	everybodys := rule{Verbs: []string{"create"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"selfsubjectaccessreviews"}}
+	self := rule{Verbs: []string{"create"}, APIGroups: core, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{"fernetcast-sjc"}}
+	for name, try := range map[string]struct {
+		rules           []rule
+		missing, excess string
+	}{
+		"just these":          {[]rule{everybodys, one(secretVerbs...)}, "[]", "[]"},
+		"in two rules":        {[]rule{one("get", "list", "watch"), one("create", "update", "patch")}, "[]", "[]"},
+		"none":                {[]rule{everybodys}, "[get list watch create update patch]", "[]"},
+		"no watch":            {[]rule{one("get", "list", "create", "update", "patch")}, "[watch]", "[]"},
+		"one verb more":       {[]rule{one(append([]string{"delete"}, secretVerbs...)...)}, "[]", "[delete,get,list,watch,create,update,patch of secrets named keys]"},
+		"of all Secrets":      {[]rule{{Verbs: secretVerbs, APIGroups: core, Resources: []string{"secrets"}}}, "[]", "[get,list,watch,create,update,patch of secrets]"},
+		"of another, too":     {[]rule{one(secretVerbs...), {Verbs: []string{"get"}, APIGroups: core, Resources: []string{"secrets"}, ResourceNames: []string{"keys", "other"}}}, "[]", "[get of secrets named keys,other]"},
+		"anything":            {[]rule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}}, "[]", "[* of *]"},
+		"another group":       {[]rule{{Verbs: secretVerbs, APIGroups: []string{"x"}, Resources: []string{"secrets"}}}, "[get list watch create update patch]", "[get,list,watch,create,update,patch of secrets]"},
+		"its own token":       {[]rule{one(secretVerbs...), self}, "[]", "[]"},
+		"another's token":     {[]rule{one(secretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources, ResourceNames: []string{"default"}}}, "[]", "[create of serviceaccounts/token named default]"},
+		"anybody's token":     {[]rule{one(secretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources}}, "[]", "[create of serviceaccounts/token]"},
+		"more than a review ": {[]rule{one(secretVerbs...), {Verbs: []string{"*"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"*"}}}, "[]", "[* of *]"},
+	} {
+		missing, excess := Rights(try.rules, "keys", "fernetcast-sjc")
+		if fmt.Sprint(missing) != try.missing || fmt.Sprint(excess) != try.excess {
+			t.Errorf("%s: missing %v, excess %v", name, missing, excess)
+		}
+	}
+}
