@@ -91,6 +91,11 @@ func TestJoinRefuses(t *testing.T) {
 		r := s.exits(2, try.args...)
 		s.says(r.Stderr, try.says...)
 	}
+	config, err := clientcmd.LoadFromFile(s.kubeconfig)
+	s.must(err)
+	config.Clusters["dfw"].InsecureSkipTLSVerify, config.Clusters["dfw"].CertificateAuthorityData = true, nil
+	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	s.says(s.exits(2, s.joinArgs("sjc", "dfw")...).Stderr, "context dfw skips TLS verification")
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("a refusal has written: before\n%s\nafter\n%s", before, after)
 	}

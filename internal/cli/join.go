@@ -193,11 +193,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 		return nil, err
 	}
 	k.Account = access.AccountOf(region, o.secret)
-	home, err := o.sourceConfig()
-	if err != nil {
-		return nil, err
-	}
-	here, err := o.apis(home)
+	here, err := o.stored()
 	if err != nil {
 		return nil, err
 	}
@@ -205,15 +201,10 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	entries, err := o.entries()
-	if err != nil {
-		return nil, err
-	}
-	secrets := here.Core.Secrets(o.namespace)
 	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
 		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life, SelfRenew: o.selfRenew,
-		Source: src, HomeAddress: home.Host, Here: here, There: remote,
-		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensOf(entries)),
+		Source: src, HomeAddress: here.home.Host, Here: here.apis, There: remote,
+		Entries: here.entries, Tokens: here.tokens,
 		Open: o.reach, Say: say,
 	}}, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,7 +133,7 @@ func (j *joining) await(ctx context.Context, done *joined) error {
 		j.Say(fmt.Sprintf("This region stands by (%s): nothing is pushed from here until it is promoted.", src.Detail()))
 		return nil
 	case src.State() != mirror.SourceMain:
-		j.Say("This region is not promoted: nothing is pushed until you have said that it is the main: fernetcast promote " + promoteName(j.from))
+		j.Say("This region is not promoted: nothing is pushed until you have said that it is the main: fernetcast promote " + cmp.Or(j.from, "REGION"))
 		return nil
 	}
 	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.name, j.wait))
@@ -147,13 +148,6 @@ func (j *joining) await(ctx context.Context, done *joined) error {
 		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.name, last, j.namespace)}
 	}
 	return nil
-}
-
-func promoteName(from string) string {
-	if from == "" {
-		return "REGION"
-	}
-	return from
 }
 
 // refused is the exit code of what was asked for and cannot be had.
@@ -191,6 +185,6 @@ func (j *joining) printHalves(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: %s join %s --remote-context %s, without -o yaml, adds it.\n%s", "fernetcast", j.name, j.Context, text)
+	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, j.Context, text)
 	return nil
 }

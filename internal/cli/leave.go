@@ -101,27 +101,15 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 // there is none.
 func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, bool, place, error) {
 	ctx := cmd.Context()
-	entries, err := o.entries()
-	if err != nil {
-		return nil, false, place{}, err
-	}
 	s, err := o.session(cmd)
 	if err != nil {
 		return nil, false, place{}, err
 	}
-	home, err := o.sourceConfig()
+	here, err := o.stored()
 	if err != nil {
 		return nil, false, place{}, err
 	}
-	here, err := o.apis(home)
-	if err != nil {
-		return nil, false, place{}, err
-	}
-	secrets := here.Core.Secrets(o.namespace)
-	l := &access.Leave{
-		Remote: name, Namespace: o.namespace, Secret: o.secret,
-		Entries: access.NewEntries(secrets, entries), Tokens: access.NewEntries(secrets, tokensOf(entries)),
-	}
+	l := &access.Leave{Remote: name, Namespace: o.namespace, Secret: o.secret, Entries: here.entries, Tokens: here.tokens}
 	stored, known, err := l.Stored(ctx)
 	if err != nil {
 		return nil, false, place{}, exitError{fmt.Errorf("nothing was changed: %w", err)}

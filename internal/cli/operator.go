@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -73,6 +74,32 @@ func placeOf(kubeconfig, context string) (place, error) {
 
 // contextsOf are the names of a kubeconfig's contexts, in order.
 func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(raw.Contexts)) }
+
+// stored is what the source's cluster keeps of the remotes, for the commands that
+// write it with an operator's rights.
+type stored struct {
+	home    *rest.Config
+	apis    *kube.APIs
+	entries access.Entries // kubeconfigs
+	tokens  access.Entries // those that renew --self keeps
+}
+
+// stored finds it. Nothing is sent.
+func (o *options) stored() (s stored, err error) {
+	name, err := o.entries()
+	if err != nil {
+		return s, err
+	}
+	if s.home, err = o.sourceConfig(); err != nil {
+		return s, fmt.Errorf("finding the source's cluster: %w", err)
+	}
+	if s.apis, err = o.apis(s.home); err != nil {
+		return s, fmt.Errorf("connecting to the source's cluster: %w", err)
+	}
+	secrets := s.apis.Core.Secrets(o.namespace)
+	s.entries, s.tokens = access.NewEntries(secrets, name), access.NewEntries(secrets, tokensOf(name))
+	return s, nil
+}
 
 // apis makes the clients of a cluster for the operator's commands. Nothing is sent.
 func (o *options) apis(cfg *rest.Config) (*kube.APIs, error) {

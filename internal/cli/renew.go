@@ -97,21 +97,12 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	if o.self {
 		return o.renewSelf(cmd, names)
 	}
-	secret, err := o.entries()
+	here, err := o.stored()
 	if err != nil {
 		return err
 	}
-	home, err := o.sourceConfig()
-	if err != nil {
-		return err
-	}
-	here, err := o.apis(home)
-	if err != nil {
-		return err
-	}
-	secrets := here.Core.Secrets(o.namespace)
-	entries, tokens := access.NewEntries(secrets, secret), access.NewEntries(secrets, tokensOf(secret))
-	stored, err := entries.Read(cmd.Context())
+	defer here.apis.Close()
+	stored, err := here.entries.Read(cmd.Context())
 	if err != nil {
 		return exitError{fmt.Errorf("nothing was changed: reading the stored kubeconfigs: %s", mirror.Explain(err))}
 	}
@@ -126,10 +117,10 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 			entry := access.EntryOf(stored, name)
 			kubeconfig := stored[entry]
 			results[i] = o.one(cmd.Context(), name, kubeconfig, len(names) > 0 || o.all, func(ctx context.Context, now []byte, _ string) error {
-				if err := entries.Store(ctx, access.Change{Entry: entry, Was: kubeconfig, Now: now}); err != nil {
-					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, secret, mirror.Explain(err))
+				if err := here.entries.Store(ctx, access.Change{Entry: entry, Was: kubeconfig, Now: now}); err != nil {
+					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, here.entries.Name(), mirror.Explain(err))
 				}
-				return tokens.Remove(ctx, name)
+				return here.tokens.Remove(ctx, name)
 			})
 		})
 	}
