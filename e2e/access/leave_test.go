@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // revoked is how long a token may be good after its account is gone: the API server
@@ -49,6 +50,13 @@ func TestLeave(t *testing.T) {
 	s.must(err)
 	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, rotation.Keys) })
 
+	// What is stored is of another cluster than the context of that name.
+	dfw := s.entry("sjc", "dfw")
+	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
+		c.CertificateAuthorityData = s.cluster("iad").Config().CAData
+	}))
+	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw has another CA than what is stored of dfw")
+	s.store("dfw", dfw)
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keys there stay")
 	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, rotation.Keys))
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "is taken out")

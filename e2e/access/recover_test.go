@@ -124,6 +124,15 @@ func TestRecoverRefuses(t *testing.T) {
 	_, err = s.cluster("dfw").Put(s.ctx, s.ns, before)
 	s.must(err)
 
+	s.annotate("sjc", "fernetcast/main-term", "many")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the annotations fernetcast/main-term on Secret "+s.ns+"/keystone-fernet-keys cannot be read", "--force")
+	unchanged()
+	secret, err := s.cluster("sjc").Secret(s.ctx, s.ns)
+	s.must(err)
+	secret.Annotations = nil
+	_, err = s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{})
+	s.must(err)
+
 	// A higher term elsewhere, and this Secret another main's.
 	s.annotate("iad", "fernetcast/term", "5")
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of dfw are of term 1, and iad has term 5", "--force")

@@ -21,8 +21,11 @@ import (
 
 const accountPrefix = "fernetcast-"
 
-// Own says whether an account is one main's alone, of whichever region.
-func Own(account string) bool { return strings.HasPrefix(account, accountPrefix) }
+// Own says whether an account is one main's alone, of whichever region. What is stored
+// may have been written by anybody, so a name that no account has is nobody's.
+func Own(account string) bool {
+	return strings.HasPrefix(account, accountPrefix) && validation.IsDNS1123Subdomain(account) == nil
+}
 
 // usualSecret is the Secret that most mirror. What is for another one bears its name, so
 // that two processes, each with a Secret of its own, do not share rights.

@@ -27,7 +27,7 @@ func TestAccountOf(t *testing.T) {
 	if name := AccountOf("sjc", usualSecret); name != "fernetcast-sjc" {
 		t.Errorf("sjc's account is %s", name)
 	}
-	if RoleOf(usualSecret) != "fernetcast" || RoleOf("other") != "fernetcast-other" || Own("fernetcast") {
+	if RoleOf(usualSecret) != "fernetcast" || RoleOf("other") != "fernetcast-other" || Own("fernetcast") || Own("fernetcast-x; rm -r /") || Own("default") {
 		t.Error("the Role's name, or whose an account is, is wrong")
 	}
 }

@@ -89,7 +89,7 @@ func (j *Join) Lines(s Survey) []string {
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
 	case *s.Rotates:
 		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: kubectl --context %s --namespace %s patch cronjob %s --patch '{\"spec\":{\"suspend\":true}}'",
-			kube.RotationJob, j.Context, k.Namespace, kube.RotationJob))
+			kube.RotationJob, mirror.Quote(j.Context), k.Namespace, kube.RotationJob))
 	}
 	return lines
 }
@@ -147,7 +147,7 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byt
 // left says what an attempt has left in the remote.
 func (j *Join) left(err error) error {
 	return fmt.Errorf("%w; nothing was stored, and what was made in %s stays there: give the command again, or take it back: fernetcast leave %s --remote-context %s",
-		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, j.Context)
+		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, mirror.Quote(j.Context))
 }
 
 // Store stores the kubeconfig, where nobody has stored another since Plan, and takes

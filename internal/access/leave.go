@@ -117,6 +117,6 @@ func (l *Leave) Done(ctx context.Context) error { return l.Entries.Remove(ctx, l
 
 // Stays are the commands that take back what is in a remote that cannot be reached.
 func (l *Leave) Stays(context string) []string {
-	kubectl := fmt.Sprintf("kubectl --context %s --namespace %s delete ", context, l.Namespace)
+	kubectl := fmt.Sprintf("kubectl --context %s --namespace %s delete ", mirror.Quote(context), mirror.Quote(l.Namespace))
 	return []string{kubectl + "rolebinding " + l.Account, kubectl + "serviceaccount " + l.Account}
 }

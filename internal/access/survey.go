@@ -37,7 +37,7 @@ func (j *Join) survey(ctx context.Context) (Survey, error) {
 	namespace := j.Kubeconfig.Namespace
 	if _, err := j.There.Core.Namespaces().Get(ctx, namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 		return s, fmt.Errorf("%s has no namespace %s: is Keystone to run there? To make it: kubectl --context %s create namespace %s",
-			j.Kubeconfig.Remote, namespace, j.Context, namespace)
+			j.Kubeconfig.Remote, namespace, mirror.Quote(j.Context), namespace)
 	}
 	secret, err := j.There.Core.Secrets(namespace).Get(ctx, j.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

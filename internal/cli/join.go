@@ -83,8 +83,8 @@ func (o *options) remotePlace(cmd *cobra.Command, context, kubeconfig *string) {
 
 // check refuses flags that cannot be meant, before anything is read.
 func (o *joinOptions) check(cmd *cobra.Command, name string) error {
-	if validation.IsDNS1123Label(name) != nil {
-		return fmt.Errorf("%q cannot be a remote's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends", mirror.Printable(name))
+	if err := checkName(name); err != nil {
+		return err
 	}
 	if o.life < shortestLife {
 		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
@@ -106,6 +106,13 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 		return err
 	}
 	return asks(cmd, o.yes || o.dryRun || o.output == "yaml")
+}
+
+func checkName(remote string) error {
+	if validation.IsDNS1123Label(remote) != nil {
+		return fmt.Errorf("%q cannot be a remote's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends", mirror.Printable(remote))
+	}
+	return nil
 }
 
 // asks refuses a command that has to ask where there is nobody to ask.

@@ -185,6 +185,6 @@ func (j *joining) printHalves(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, j.Context, text)
+	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, mirror.Quote(j.Context), text)
 	return nil
 }

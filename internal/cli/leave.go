@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -37,6 +38,9 @@ leads to the stored address. With --local nothing is done there.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("leave takes one NAME")
+			}
+			if err := checkName(args[0]); err != nil {
+				return err
 			}
 			if o.local && o.remoteContext != "" {
 				return errors.New("--local and --remote-context contradict each other")
@@ -129,7 +133,15 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 		return l, known, place{}, nil
 	}
 	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, stored.Server)
+	if err == nil && there.config != nil && o.remoteContext == "" && stranger(stored.CA, there.config.CAData) {
+		err = fmt.Errorf("your context %s has another CA than what is stored of %s: is it another cluster? Name the right one: --remote-context", there.context, name)
+	}
 	return l, known, there, err
+}
+
+// stranger says whether two clusters are surely not one, by their CAs.
+func stranger(stored, found []byte) bool {
+	return len(stored) > 0 && len(found) > 0 && !bytes.Equal(stored, found)
 }
 
 // lines say what will be done.
@@ -144,7 +156,7 @@ func (o *leaveOptions) lines(l *access.Leave, known bool, there place) (lines []
 	case !o.own(l.Account):
 		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", mirror.Printable(cmp.Or(l.Account, "which is not known"))))
 	default:
-		lines = append(lines, fmt.Sprintf("deleted by context %s, in namespace %s: RoleBinding and ServiceAccount %s, and Role fernetcast if nobody else has it", there.context, l.Namespace, l.Account))
+		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role fernetcast if nobody else has it", there.context, there.cluster.Server, mirror.Printable(l.Namespace), l.Account))
 	}
 	return append(lines, "the keys there, the namespace and the policy stay")
 }

@@ -20,6 +20,18 @@ const (
 // A word, perhaps of several, as in a name or a path; or an abbreviation.
 var word = regexp.MustCompile(`^([A-Z]?[a-z]+([-.:/][a-z]+)*|[A-Z]{2,5})?$`)
 
+// plainWord is one that a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+
+// Quote is a word of a command that is suggested, as a shell takes it for one word,
+// whatever it holds.
+func Quote(word string) string {
+	if word = Printable(word); plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
 // Printable keeps the characters of a text that a terminal prints, and only the
 // first 400. What controls a terminal, or the direction of writing, becomes "?".
 func Printable(text string) string {

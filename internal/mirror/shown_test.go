@@ -91,3 +91,13 @@ func TestTimesBeyondJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestQuote(t *testing.T) {
+	for word, want := range map[string]string{
+		"dfw": "dfw", "admin@dfw:6443": "admin@dfw:6443", "": "''", "a b": "'a b'", "$(x)": "'$(x)'", "it's": `'it'\''s'`, "a\nb": "'a?b'",
+	} {
+		if got := Quote(word); got != want {
+			t.Errorf("%q becomes %s, want %s", word, got, want)
+		}
+	}
+}

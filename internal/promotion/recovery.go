@@ -101,6 +101,9 @@ func (r *Recovery) plan(src mirror.Source, looks []Look) (mirror.Source, Plan, e
 	case src.State() == mirror.SourceStandby:
 		refusals = append(refusals, fmt.Sprintf("this cluster stands by (%s): its keys are the main's", src.Detail()))
 	}
+	if list := src.Unreadable(); len(list) > 0 {
+		refusals = append(refusals, fmt.Sprintf("the annotations %s on Secret %s cannot be read, so whose it is is not known", strings.Join(list, ", "), r.Secret))
+	}
 	if owner.Term < highest.value {
 		where := highest.remote
 		if where == "" {
