@@ -49,7 +49,7 @@ func TestHostileAnswers(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"a page": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>\x1b]0;x\x07</html>") },
 		"a redirect": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://elsewhere.example.com", 307)
+			http.Redirect(w, r, "https://elsewhere.example.com", http.StatusTemporaryRedirect)
 		},
 		"no end": func(w http.ResponseWriter, r *http.Request) {
 			for page := strings.Repeat("x", 1<<16); r.Context().Err() == nil; {
