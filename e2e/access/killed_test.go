@@ -128,7 +128,7 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 	s.Logf("%s: killed at each of its %d requests, before and after it", strings.Join(args[:2], " "), requests)
 }
 
-// Killed at every request that they make, and given again, join and leave end where
+// Killed at every request that they make, and given again, join, renew and leave end where
 // they would have.
 func TestKilledAtEachRequest(t *testing.T) {
 	s := newStage(t)
@@ -143,6 +143,7 @@ func TestKilledAtEachRequest(t *testing.T) {
 	}
 	leaveNow := func() { s.exits(0, "leave", "iad", "--yes") }
 	s.killedEverywhere(gateways, leaveNow, works, join...)
+	s.killedEverywhere(gateways, func() {}, works, "renew", "iad")
 
 	nothing := func() {
 		if s.entry("sjc", "iad") != nil {
