@@ -59,9 +59,9 @@ func AccountOf(region, secret string) string {
 	return fmt.Sprintf("%s%.40s-%08x", accountPrefix, plain, crc32.ChecksumIEEE([]byte(region)))
 }
 
-// NewToken asks for a token of an account, for the API server itself. A server may
+// newToken asks for a token of an account, for the API server itself. A server may
 // grant a shorter life than was asked for: expires tells.
-func NewToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (token string, expires time.Time, err error) {
+func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (token string, expires time.Time, err error) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))}}
 	answer, err := core.ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {

@@ -81,7 +81,7 @@ func TestCheckAddress(t *testing.T) {
 }
 
 func TestRights(t *testing.T) {
-	objects, err := Rights("fernetcast-sjc", "keystone", "other-keys")
+	objects, err := rights("fernetcast-sjc", "keystone", "other-keys")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestRights(t *testing.T) {
 	if got := strings.Join(all, ", "); got != want {
 		t.Errorf("the objects are %s", got)
 	}
-	self, err := SelfRights("fernetcast-sjc", "keystone")
+	self, err := selfRights("fernetcast-sjc", "keystone")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,10 +122,10 @@ func TestDue(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if Shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
+	if shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
 		t.Error("half a minute was told")
 	}
-	if said := Shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "1h0m0s at most (90h0m0s") {
+	if said := shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "1h0m0s at most (90h0m0s") {
 		t.Errorf("it was told as %q", said)
 	}
 }

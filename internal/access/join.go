@@ -11,6 +11,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // provePause is the wait between two tries of a proof.
@@ -75,7 +76,7 @@ func (j *Join) Lines(s Survey) []string {
 	k := j.Kubeconfig
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
-		fmt.Sprintf("  made there: ServiceAccount and RoleBinding %s, and Role %s: %s, all on Secret %s alone", k.Account, RoleOf(j.Secret), "get, list, watch, create, update, patch", j.Secret),
+		fmt.Sprintf("  made there: ServiceAccount and RoleBinding %s, and Role %s: %s, all on Secret %s alone", k.Account, RoleOf(j.Secret), strings.Join(kube.SecretVerbs, ", "), j.Secret),
 		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
 		fmt.Sprintf("  a token of %s that lives for %s", k.Account, j.Life),
 		fmt.Sprintf("  stored here: %s in Secret %s", j.entry, j.Entries.name),
@@ -88,29 +89,32 @@ func (j *Join) Lines(s Survey) []string {
 	case s.Rotates == nil:
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
 	case *s.Rotates:
-		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: kubectl --context %s --namespace %s patch cronjob %s --patch '{\"spec\":{\"suspend\":true}}'",
-			kube.RotationJob, mirror.Quote(j.Context), k.Namespace, kube.RotationJob))
+		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: %s",
+			kube.RotationJob, kube.SuspendRotation(j.Context, k.Namespace)))
 	}
 	return lines
+}
+
+// Objects are the remote's half, in the order in which they are to be applied.
+func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
+	objects, err := rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
+	if err != nil || !j.SelfRenew {
+		return objects, err
+	}
+	self, err := selfRights(j.Kubeconfig.Account, j.Kubeconfig.Namespace)
+	return append(objects, self...), err
 }
 
 // Make makes the remote's half and proves it by use: it returns the kubeconfig that
 // is to be stored, and when its token expires. The error says what is left there.
 func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byte, expires time.Time, err error) {
-	objects, err := Rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
+	objects, err := j.Objects()
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if j.SelfRenew {
-		self, err := SelfRights(j.Kubeconfig.Account, j.Kubeconfig.Namespace)
-		if err != nil {
-			return nil, time.Time{}, err
-		}
-		objects = append(objects, self...)
-	}
 	for _, object := range objects {
 		what := object.GetKind() + " " + object.GetName()
-		err := Apply(ctx, j.There, object)
+		err := apply(ctx, j.There, object)
 		optional := !j.SelfRenew && object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
 		switch {
 		case optional:
@@ -120,15 +124,15 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byt
 		}
 	}
 	asked := time.Now()
-	token, expires, err := NewToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Life)
+	token, expires, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Life)
 	if err != nil {
 		return nil, expires, j.left(fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
 	}
 	// Whether it may ask for the next one is decided there, perhaps later.
-	if err := Register(ctx, j.There, kube.ReadToken(token), "", j.Life); err != nil {
+	if err := register(ctx, j.There, kube.ReadToken(token), "", j.Life); err != nil {
 		return nil, expires, j.left(fmt.Errorf("writing the token's id on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
 	}
-	if short := Shortened(asked, expires, j.Life); short != "" {
+	if short := shortened(asked, expires, j.Life); short != "" {
 		j.Say(short)
 	}
 	k := j.Kubeconfig
@@ -166,9 +170,9 @@ func (j *Join) Store(ctx context.Context, kubeconfig []byte) error {
 	return nil
 }
 
-// Shortened says that a token lives for a shorter time than was asked for; "" where
+// shortened says that a token lives for a shorter time than was asked for; "" where
 // it does not. A minute is the API server's own to choose.
-func Shortened(asked, expires time.Time, life time.Duration) string {
+func shortened(asked, expires time.Time, life time.Duration) string {
 	granted := expires.Sub(asked).Round(time.Second)
 	if granted >= life-time.Minute {
 		return ""

@@ -84,8 +84,7 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 		what   string
 		delete func(context.Context, string, metav1.DeleteOptions) error
 	}{{"RoleBinding ", bindings.Delete}, {"Role ", there.RBAC.Roles(l.Namespace).Delete}} {
-		name := l.Account + "-renew"
-		if err := took(kind.what+name, kind.delete(ctx, name, metav1.DeleteOptions{})); err != nil {
+		if err := took(kind.what+l.renewal(), kind.delete(ctx, l.renewal(), metav1.DeleteOptions{})); err != nil {
 			return gone, err
 		}
 	}
@@ -112,11 +111,17 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}}))
 }
 
+// renewal is the name of the Role and the RoleBinding of manifests/remote/self-renew.
+func (l *Leave) renewal() string { return l.Account + "-renew" }
+
 // Done ends it: nothing is known of the remote any more.
 func (l *Leave) Done(ctx context.Context) error { return l.Entries.Remove(ctx, leaving(l.Remote)) }
 
 // Stays are the commands that take back what is in a remote that cannot be reached.
 func (l *Leave) Stays(context string) []string {
 	kubectl := fmt.Sprintf("kubectl --context %s --namespace %s delete ", mirror.Quote(context), mirror.Quote(l.Namespace))
-	return []string{kubectl + "rolebinding " + l.Account, kubectl + "serviceaccount " + l.Account}
+	return []string{
+		kubectl + "rolebinding " + l.Account, kubectl + "serviceaccount " + l.Account,
+		kubectl + "--ignore-not-found rolebinding/" + l.renewal() + " role/" + l.renewal(),
+	}
 }

@@ -41,10 +41,10 @@ func Due(token kube.Token, at time.Time) bool {
 	return ok && left < third
 }
 
-// Register writes on the account which tokens may ask for the next one, by
+// register writes on the account which tokens may ask for the next one, by
 // manifests/remote/self-renew: this one, and before it, where it is not "", the one in
 // use until then. life is the longest that they may ask for; 0 leaves that as it is.
-func Register(ctx context.Context, by *kube.APIs, token kube.Token, before string, life time.Duration) error {
+func register(ctx context.Context, by *kube.APIs, token kube.Token, before string, life time.Duration) error {
 	ids := token.ID
 	if before != "" {
 		ids += "," + before
@@ -79,7 +79,7 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 		return expires, "", fmt.Errorf("its token is of account %s, which is not fernetcast's: let it in again: fernetcast join %s", mirror.Printable(old.Account), r.Remote)
 	}
 	asked := time.Now()
-	token, expires, err := NewToken(ctx, by.Core, old.Namespace, old.Account, r.Life)
+	token, expires, err := newToken(ctx, by.Core, old.Namespace, old.Account, r.Life)
 	switch {
 	case apierrors.IsForbidden(err) && r.Self:
 		return expires, "", fmt.Errorf("it may not ask for its next token (%s); with an operator's rights: fernetcast join %s --self-renew", mirror.Explain(err), r.Remote)
@@ -99,8 +99,8 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 	if r.Self { // until the new one is stored, the old one has to be good for another try
 		before, life = old.ID, 0
 	}
-	note = Shortened(asked, expires, r.Life)
-	if err := Register(ctx, by, kube.ReadToken(token), before, life); err != nil {
+	note = shortened(asked, expires, r.Life)
+	if err := register(ctx, by, kube.ReadToken(token), before, life); err != nil {
 		err = fmt.Errorf("writing the new token's id on account %s: %s", old.Account, mirror.Explain(err))
 		if r.Self {
 			return expires, "", err
@@ -120,8 +120,5 @@ func (r Renewal) use(ctx context.Context, kubeconfig []byte) error {
 		return err
 	}
 	defer apis.Close()
-	if err := get(ctx); err != nil && !apierrors.IsNotFound(err) {
-		return errors.New(mirror.Explain(err))
-	}
-	return nil
+	return answered(ctx, get)
 }

@@ -27,16 +27,16 @@ const (
 // placeholder stands for a main's account in manifests/remote/self-renew.
 const placeholder = "fernetcast-REGION"
 
-// Rights are the objects that a main needs in a remote, in the order in which they
+// rights are the objects that a main needs in a remote, in the order in which they
 // are to be applied: those of manifests/remote, for that account, namespace and
 // Secret. The policies are of no namespace.
-func Rights(account, namespace, secret string) ([]*unstructured.Unstructured, error) {
+func rights(account, namespace, secret string) ([]*unstructured.Unstructured, error) {
 	return objects(account, namespace, secret, "serviceaccount.yaml", "role.yaml", "policy/policy.yaml")
 }
 
-// SelfRights are those by which the account asks for its own next token: the policies
+// selfRights are those by which the account asks for its own next token: the policies
 // come first.
-func SelfRights(account, namespace string) ([]*unstructured.Unstructured, error) {
+func selfRights(account, namespace string) ([]*unstructured.Unstructured, error) {
 	return objects(account, namespace, "", "self-renew/policy.yaml", "self-renew/role.yaml")
 }
 
@@ -86,9 +86,9 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 	}
 }
 
-// Apply applies one object by server-side apply. What others have set in it
+// apply applies one object by server-side apply. What others have set in it
 // beside these fields stays.
-func Apply(ctx context.Context, apis *kube.APIs, object *unstructured.Unstructured) error {
+func apply(ctx context.Context, apis *kube.APIs, object *unstructured.Unstructured) error {
 	data, err := object.MarshalJSON()
 	if err != nil {
 		return err

@@ -135,6 +135,11 @@ func (j *Join) proof(ctx context.Context, apis *kube.APIs, get func(context.Cont
 	case len(excess) > 0:
 		return fmt.Errorf("its account may do more than it should: %s; take that away first, because whoever has the token has it, too", mirror.Printable(joined(excess)))
 	}
+	return answered(ctx, get)
+}
+
+// answered says whether a kubeconfig's GET is a Secret, or a real 404.
+func answered(ctx context.Context, get func(context.Context) error) error {
 	if err := get(ctx); err != nil && !apierrors.IsNotFound(err) {
 		return errors.New("reading the Secret: " + mirror.Explain(err))
 	}

@@ -153,20 +153,23 @@ func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
 	return issued, clusters.Expiry(cfg)
 }
 
+// workstation is where a person is.
+const workstation = "this workstation"
+
 // viewpoint says from where it looks.
 func (o *options) viewpoint() string {
 	if _, err := rest.InClusterConfig(); err == nil {
 		name, _ := os.Hostname()
 		return "pod " + cmp.Or(name, "of no name")
 	}
-	return "this workstation"
+	return workstation
 }
 
 func (e examined) print(out io.Writer, format string) error {
 	if format == "json" {
 		return json.NewEncoder(out).Encode(e)
 	}
-	fmt.Fprintf(out, "Looking from %s.%s\n", e.From, map[bool]string{true: " What counts is the pods' view: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"}[e.From == "this workstation"])
+	fmt.Fprintf(out, "Looking from %s.%s\n", e.From, map[bool]string{true: " What counts is the pods' view: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"}[e.From == workstation])
 	for _, r := range e.Remotes {
 		if format == "short" {
 			fmt.Fprintf(out, "%s  %s\n", r.Name, r.summary())

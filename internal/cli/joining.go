@@ -161,7 +161,7 @@ func refused(err error) error {
 
 // printHalves prints what the remote's repository and the source's are to hold.
 func (j *joining) printHalves(out io.Writer) error {
-	objects, err := access.Rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
+	objects, err := j.Objects()
 	if err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ func (o *leaveOptions) lines(l *access.Leave, known bool, there place) (lines []
 	case !o.own(l.Account):
 		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", mirror.Printable(cmp.Or(l.Account, "which is not known"))))
 	default:
-		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role fernetcast if nobody else has it", there.context, there.cluster.Server, mirror.Printable(l.Namespace), l.Account))
+		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nobody else has it", there.context, there.cluster.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
 	}
 	return append(lines, "the keys there, the namespace and the policy stay")
 }

@@ -45,11 +45,11 @@ func wayTo(kubeconfig, context, remote, server string) (place, error) {
 		context = remote
 	}
 	if context != "" {
-		return placeOf(kubeconfig, context)
+		return placeIn(raw, context)
 	}
 	for _, name := range contextsOf(raw) {
 		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; cluster != nil && server != "" && cluster.Server == server {
-			return placeOf(kubeconfig, name)
+			return placeIn(raw, name)
 		}
 	}
 	return place{}, nil
@@ -61,6 +61,10 @@ func placeOf(kubeconfig, context string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	return placeIn(raw, context)
+}
+
+func placeIn(raw *clientcmdapi.Config, context string) (place, error) {
 	found := raw.Contexts[context]
 	if found == nil || raw.Clusters[found.Cluster] == nil {
 		return place{}, fmt.Errorf("your kubeconfig has no context %q; it has: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,6 +80,11 @@ func (a *APIs) Version(ctx context.Context) (version.Info, error) {
 
 // RotationJob is the CronJob of openstack-helm that rotates the keys.
 const RotationJob = "keystone-fernet-rotate"
+
+// SuspendRotation is the command that switches a namespace's rotation off.
+func SuspendRotation(context, namespace string) string {
+	return fmt.Sprintf(`kubectl --context %s --namespace %s patch cronjob %s --patch '{"spec":{"suspend":true}}'`, mirror.Quote(context), namespace, RotationJob)
+}
 
 // Rotates says whether a namespace's rotation is active: there, and not suspended.
 func (a *APIs) Rotates(ctx context.Context, namespace string) (bool, error) {

@@ -8,9 +8,9 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// secretVerbs are what a main does with the one Secret of a remote: the verbs of
+// SecretVerbs are what a main does with the one Secret of a remote: the verbs of
 // manifests/remote.
-var secretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
+var SecretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
 
 // everybodys are the groups of the reviews that each authenticated user may make of
 // itself (the ClusterRole system:basic-user).
@@ -20,7 +20,7 @@ var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
 // the verbs on the one Secret that are missing, and the rights beyond those and beyond
 // manifests/remote/self-renew, as they may be shown once they are printable.
 func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missing, excess []string) {
-	missing = slices.Clone(secretVerbs)
+	missing = slices.Clone(SecretVerbs)
 	for _, rule := range rules {
 		if subset(rule.APIGroups, everybodys) && subset(rule.Verbs, []string{"create"}) {
 			continue
@@ -37,7 +37,7 @@ func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missi
 			return subset(rule.APIGroups, []string{""}) && subset(rule.Resources, []string{resource}) && len(rule.ResourceNames) > 0 &&
 				subset(rule.ResourceNames, []string{name}) && subset(rule.Verbs, verbs)
 		}
-		if !within("secrets", secret, secretVerbs...) && !within("serviceaccounts/token", account, "create") && !within("serviceaccounts", account, "get", "patch") {
+		if !within("secrets", secret, SecretVerbs...) && !within("serviceaccounts/token", account, "create") && !within("serviceaccounts", account, "get", "patch") {
 			excess = append(excess, describeRule(rule))
 		}
 	}

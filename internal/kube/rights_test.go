@@ -19,19 +19,19 @@ func TestRights(t *testing.T) {
 		rules           []rule
 		missing, excess string
 	}{
-		"just these":          {[]rule{everybodys, one(secretVerbs...)}, "[]", "[]"},
+		"just these":          {[]rule{everybodys, one(SecretVerbs...)}, "[]", "[]"},
 		"in two rules":        {[]rule{one("get", "list", "watch"), one("create", "update", "patch")}, "[]", "[]"},
 		"none":                {[]rule{everybodys}, "[get list watch create update patch]", "[]"},
 		"no watch":            {[]rule{one("get", "list", "create", "update", "patch")}, "[watch]", "[]"},
-		"one verb more":       {[]rule{one(append([]string{"delete"}, secretVerbs...)...)}, "[]", "[delete,get,list,watch,create,update,patch of secrets named keys]"},
-		"of all Secrets":      {[]rule{{Verbs: secretVerbs, APIGroups: core, Resources: []string{"secrets"}}}, "[]", "[get,list,watch,create,update,patch of secrets]"},
-		"of another, too":     {[]rule{one(secretVerbs...), {Verbs: []string{"get"}, APIGroups: core, Resources: []string{"secrets"}, ResourceNames: []string{"keys", "other"}}}, "[]", "[get of secrets named keys,other]"},
+		"one verb more":       {[]rule{one(append([]string{"delete"}, SecretVerbs...)...)}, "[]", "[delete,get,list,watch,create,update,patch of secrets named keys]"},
+		"of all Secrets":      {[]rule{{Verbs: SecretVerbs, APIGroups: core, Resources: []string{"secrets"}}}, "[]", "[get,list,watch,create,update,patch of secrets]"},
+		"of another, too":     {[]rule{one(SecretVerbs...), {Verbs: []string{"get"}, APIGroups: core, Resources: []string{"secrets"}, ResourceNames: []string{"keys", "other"}}}, "[]", "[get of secrets named keys,other]"},
 		"anything":            {[]rule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}}, "[]", "[* of *]"},
-		"another group":       {[]rule{{Verbs: secretVerbs, APIGroups: []string{"x"}, Resources: []string{"secrets"}}}, "[get list watch create update patch]", "[get,list,watch,create,update,patch of secrets]"},
-		"its own token":       {[]rule{one(secretVerbs...), self}, "[]", "[]"},
-		"another's token":     {[]rule{one(secretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources, ResourceNames: []string{"default"}}}, "[]", "[create of serviceaccounts/token named default]"},
-		"anybody's token":     {[]rule{one(secretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources}}, "[]", "[create of serviceaccounts/token]"},
-		"more than a review ": {[]rule{one(secretVerbs...), {Verbs: []string{"*"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"*"}}}, "[]", "[* of *]"},
+		"another group":       {[]rule{{Verbs: SecretVerbs, APIGroups: []string{"x"}, Resources: []string{"secrets"}}}, "[get list watch create update patch]", "[get,list,watch,create,update,patch of secrets]"},
+		"its own token":       {[]rule{one(SecretVerbs...), self}, "[]", "[]"},
+		"another's token":     {[]rule{one(SecretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources, ResourceNames: []string{"default"}}}, "[]", "[create of serviceaccounts/token named default]"},
+		"anybody's token":     {[]rule{one(SecretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources}}, "[]", "[create of serviceaccounts/token]"},
+		"more than a review ": {[]rule{one(SecretVerbs...), {Verbs: []string{"*"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"*"}}}, "[]", "[* of *]"},
 	} {
 		missing, excess := Rights(try.rules, "keys", "fernetcast-sjc")
 		if fmt.Sprint(missing) != try.missing || fmt.Sprint(excess) != try.excess {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
@@ -35,6 +34,8 @@ type Check struct {
 	What   string `json:"what"`
 	// Next is what to do; "" where there is nothing.
 	Next string `json:"next"`
+
+	blocked bool // left out because another has failed, or for want of time
 }
 
 // Remote is what is examined.
@@ -56,7 +57,8 @@ type Remote struct {
 	UserAgent string
 }
 
-// step is one check. It is skipped where one that it needs has not passed.
+// step is one check. It is left out where the one that it needs has failed, or was left
+// out itself.
 type step struct {
 	id    string
 	needs string
@@ -116,23 +118,17 @@ func Examine(ctx context.Context, r Remote) []Check {
 }
 
 func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
-	if needed := done[s.needs]; s.needs != "" && needed.Result == Fail || needed.Result == Skip && !passable(needed) {
-		return Check{s.id, Skip, "needs " + s.needs, ""}
+	if needed := done[s.needs]; needed.Result == Fail || needed.blocked {
+		return Check{ID: s.id, Result: Skip, What: "needs " + s.needs, blocked: true}
 	}
 	if ctx.Err() != nil {
-		return Check{s.id, Skip, "there was no time left", ""}
+		return Check{ID: s.id, Result: Skip, What: "there was no time left", blocked: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	c := s.run(p, ctx)
 	c.ID, c.What, c.Next = s.id, mirror.Printable(c.What), mirror.Printable(c.Next)
 	return c
-}
-
-// passable says whether a check was left out because there is nothing to look at, so
-// that those that need it can go on.
-func passable(c Check) bool {
-	return c.Result == Skip && !strings.HasPrefix(c.What, "needs ") && c.What != "there was no time left"
 }
 
 // connect makes the clients, once.

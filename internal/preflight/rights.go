@@ -143,7 +143,7 @@ func (p *probe) rotation(ctx context.Context) Check {
 	}
 	return Check{
 		Result: Fail, What: "CronJob " + kube.RotationJob + " is active: it signs tokens with keys that nobody else has",
-		Next: fmt.Sprintf("kubectl --context %s --namespace %s patch cronjob %s --patch '{\"spec\":{\"suspend\":true}}'", mirror.Quote(p.Name), p.Namespace, kube.RotationJob),
+		Next: kube.SuspendRotation(p.Name, p.Namespace),
 	}
 }
 
