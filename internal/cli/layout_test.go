@@ -12,21 +12,22 @@ const module = "github.com/fernetcast/fernetcast"
 // mayImport is what each of our packages may import of us: one way, cli down
 // to keyset.
 var mayImport = map[string][]string{
-	"":                   {"internal/cli"},
-	"internal/cli":       {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/telemetry", "internal/kube", "internal/mirror", "internal/keyset"},
-	"watcher":            {"internal/view", "internal/kube", "internal/mirror"},
-	"pusher":             {"internal/mirror", "internal/keyset"},
-	"clusters":           {"internal/view", "internal/kube", "internal/mirror"},
-	"internal/view":      {},
-	"internal/kube":      {"internal/mirror"},
-	"internal/access":    {"internal/kube", "internal/mirror", "manifests"},
-	"internal/preflight": {"internal/kube", "internal/mirror"},
-	"internal/promotion": {"internal/mirror", "internal/keyset"},
-	"internal/telemetry": {"internal/mirror"},
-	"internal/mirror":    {"internal/keyset"},
-	"internal/keyset":    {},
-	"internal/model":     {}, // tests alone
-	"manifests":          {},
+	"":                    {"internal/cli"},
+	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/telemetry", "internal/kube", "internal/mirror", "internal/keyset"},
+	"watcher":             {"internal/view", "internal/kube", "internal/mirror"},
+	"pusher":              {"internal/mirror", "internal/keyset"},
+	"clusters":            {"internal/view", "internal/kube", "internal/mirror"},
+	"internal/view":       {},
+	"internal/kube":       {"internal/mirror"},
+	"internal/access":     {"internal/kube", "internal/mirror", "manifests"},
+	"internal/preflight":  {"internal/kube", "internal/mirror"},
+	"internal/promotion":  {"internal/mirror", "internal/keyset"},
+	"internal/repository": {"internal/mirror", "internal/keyset"},
+	"internal/telemetry":  {"internal/mirror"},
+	"internal/mirror":     {"internal/keyset"},
+	"internal/keyset":     {},
+	"internal/model":      {}, // tests alone
+	"manifests":           {},
 }
 
 // mayRequire are the modules that the program itself is made of.

@@ -72,18 +72,21 @@ func (o *runOptions) check() error {
 	if o.clusters == "" {
 		o.clusters = defaultDirectory
 	}
-	if o.listen != "" {
-		_, port, err := net.SplitHostPort(o.listen)
-		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
-			return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", o.listen)
-		}
-	}
-	if err := errors.Join(positive("--resync", o.resync), positive("--backoff-initial", o.backoffInitial),
+	if err := errors.Join(checkListen(o.listen), positive("--resync", o.resync), positive("--backoff-initial", o.backoffInitial),
 		positive("--backoff-max", o.backoffMax)); err != nil {
 		return err
 	}
 	if o.backoffInitial > o.backoffMax {
 		return fmt.Errorf("--backoff-initial %s is above --backoff-max %s", o.backoffInitial, o.backoffMax)
+	}
+	return nil
+}
+
+// checkListen refuses what is no address to listen on; "" is none, on purpose.
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
+		return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", address)
 	}
 	return nil
 }
@@ -106,7 +109,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		BackoffInitial: o.backoffInitial, BackoffMax: o.backoffMax, Log: log,
 		Observer: observer{metrics, events}, Metrics: metrics.Queue(),
 	})
-	server := telemetry.Server{Address: o.listen, Ready: source.Read, Status: status, Metrics: metrics.Handler(), Log: log}
+	server := telemetry.Server{Address: o.listen, Ready: source.Read, Unready: "the source has not been read yet", Status: status, Metrics: metrics.Handler(), Log: log}
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { source.Run(ctx, push.SourceChanged) })

@@ -20,7 +20,7 @@ type Fingerprints map[int]string
 func FingerprintsOf(data map[string][]byte) Fingerprints {
 	p := make(Fingerprints, len(data))
 	for name, value := range data {
-		if n, ok := parseIndex(name); ok {
+		if n, ok := Index(name); ok {
 			p[n] = fingerprint(value)
 		}
 	}
@@ -32,7 +32,7 @@ func ParseFingerprints(s string) (Fingerprints, error) {
 	p := Fingerprints{}
 	for part := range strings.SplitSeq(s, ",") {
 		name, print, _ := strings.Cut(part, "=")
-		n, ok := parseIndex(name)
+		n, ok := Index(name)
 		if !ok || len(print) != fingerprintDigits || strings.Trim(print, "0123456789abcdef") != "" {
 			return nil, fmt.Errorf("reading fingerprints: %s is not index=fingerprint", quote(part))
 		}

@@ -49,7 +49,7 @@ func Parse(data map[string][]byte) (Set, error) {
 		return Set{}, errors.New("it holds no keys")
 	}
 	for _, name := range slices.Sorted(maps.Keys(data)) {
-		if _, ok := parseIndex(name); !ok {
+		if _, ok := Index(name); !ok {
 			return Set{}, fmt.Errorf("data key %s is not a key's index (0, 1, 2 …)", quote(name))
 		}
 		if err := checkKey(data[name]); err != nil {
@@ -64,10 +64,10 @@ func Parse(data map[string][]byte) (Set, error) {
 	return Set{func() keys { return held }}, nil
 }
 
-// parseIndex takes an index as Keystone writes it in the name of a key's file, and
+// Index takes an index as Keystone writes it in the name of a key's file, and
 // only that. Keystone passes any name through Python's int(), so 01, -1 and 1_0
 // would become keys too, and 1_0 even the primary (keystone/common/fernet_utils.py).
-func parseIndex(name string) (int, bool) {
+func Index(name string) (int, bool) {
 	// 31 bits: enough for a rotation a second for 68 years, and never an overflow.
 	n, err := strconv.ParseUint(name, 10, 31)
 	return int(n), err == nil && strconv.FormatUint(n, 10) == name

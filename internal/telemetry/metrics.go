@@ -22,13 +22,8 @@ type Metrics struct {
 
 // NewMetrics makes the metrics of one process. Each scrape calls status.
 func NewMetrics(version string, status func() mirror.Status) *Metrics {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newStatusCollector(status))
-	in := promauto.With(registry)
-	in.NewGauge(prometheus.GaugeOpts{
-		Name: "fernetcast_build_info", Help: "The version that runs; always 1.",
-		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
-	}).Set(1)
+	registry, in := newRegistry(version)
+	registry.MustRegister(newStatusCollector(status))
 	seconds := func(name, help string) prometheus.Histogram {
 		return in.NewHistogram(prometheus.HistogramOpts{
 			Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
@@ -39,6 +34,19 @@ func NewMetrics(version string, status func() mirror.Status) *Metrics {
 		took:     seconds("fernetcast_push_duration_seconds", "Time from the begin of a remote's sync to the acknowledgement of its write."),
 		lag:      seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledgement of its write at a remote."),
 	}
+}
+
+// newRegistry makes the registry of one process, with Go's and the process's own
+// metrics and the version.
+func newRegistry(version string) (*prometheus.Registry, promauto.Factory) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	in := promauto.With(registry)
+	in.NewGauge(prometheus.GaugeOpts{
+		Name: "fernetcast_build_info", Help: "The version that runs; always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	}).Set(1)
+	return registry, in
 }
 
 // Pushed observes a write.
@@ -53,6 +61,8 @@ func (m *Metrics) Pushed(p mirror.Push) {
 func (m *Metrics) Queue() workqueue.MetricsProvider { return queueMetrics{promauto.With(m.registry)} }
 
 // Handler serves the metrics as text. A part that cannot be collected is left out.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})
+func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
+
+func handler(registry *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})
 }

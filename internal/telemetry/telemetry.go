@@ -21,15 +21,17 @@ import (
 
 const listenRetry = 5 * time.Second
 
-// Server answers on /livez, /readyz, /statusz and /metrics. All its exported
-// fields are needed.
+// Server answers on /livez, /readyz, /metrics and, where there is a Status, /statusz.
+// All its other exported fields are needed.
 type Server struct {
 	// Address to listen on, as host:port.
 	Address string
-	// Ready says whether the source was read once. It never depends on a
-	// remote: Keystone's pod would go out of service with one. It has to be cheap,
-	// and is called concurrently.
+	// Ready says whether what the process waits for at its start is there. It never
+	// depends on a remote: Keystone's pod would go out of service with one. It has to
+	// be cheap, and is called concurrently.
 	Ready func() bool
+	// Unready is the answer while Ready says no.
+	Unready string
 	// Status is the document of /statusz. It is called once a second at most.
 	Status func() mirror.Status
 	// Metrics is the document of /metrics, made as seldom.
@@ -82,10 +84,12 @@ func (s Server) handler() http.Handler {
 			answer(w, http.StatusOK, "ok\n")
 			return
 		}
-		answer(w, http.StatusServiceUnavailable, "the source has not been read yet\n")
+		answer(w, http.StatusServiceUnavailable, s.Unready+"\n")
 	})
 	readers := make(chan struct{}, s.limits.conns/4)
-	mux.Handle("GET /statusz", &document{make: statusJSON(s.Status), readers: readers})
+	if s.Status != nil {
+		mux.Handle("GET /statusz", &document{make: statusJSON(s.Status), readers: readers})
+	}
 	mux.Handle("GET /metrics", &document{make: s.Metrics, readers: readers})
 	return mux
 }

@@ -73,7 +73,7 @@ func becomes(t *testing.T, url string, code int) {
 
 func TestHandler(t *testing.T) {
 	var ready atomic.Bool
-	url := "http://" + serving(t, Server{Ready: ready.Load, Status: func() mirror.Status {
+	url := "http://" + serving(t, Server{Ready: ready.Load, Unready: "the source has not been read yet", Status: func() mirror.Status {
 		return mirror.Status{Source: mirror.SourceStatus{State: mirror.SourceMain}, Remotes: []mirror.RemoteStatus{{Name: "dfw"}}}
 	}})
 	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/statusz": 200, "/": 404} {

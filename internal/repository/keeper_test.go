@@ -1,0 +1,348 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const pause = 2 * time.Second
+
+// keeping runs a Keeper in a bubble of its own time.
+type keeping struct {
+	*testing.T
+	*Keeper
+	api         *api
+	dir, mount  string
+	log         *buffer
+	arrivals    []time.Duration
+	stop        func()
+	once, ended bool
+}
+
+func keep(t *testing.T, test func(*keeping)) {
+	t.Helper()
+	parent := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		logger, text := log()
+		k := &keeping{T: t, api: &api{}, dir: filepath.Join(parent, "keys"), mount: filepath.Join(parent, "mount"), log: text}
+		k.Keeper = New(Options{Directory: k.dir, Mount: k.mount, Pause: pause, Source: k.api, Log: logger, Arrived: func(d time.Duration) { k.arrivals = append(k.arrivals, d) }})
+		k.stop = func() {}
+		test(k)
+		k.stop()
+		synctest.Wait()
+	})
+}
+
+func (k *keeping) start() {
+	ctx, stop := context.WithCancel(k.Context())
+	k.stop = stop
+	go func() { k.ended = k.Keeper.Run(ctx, k.once) }()
+	synctest.Wait()
+}
+
+// shows makes the API show keys, and says so.
+func (k *keeping) shows(text string) {
+	k.api.shows(text)
+	k.SourceChanged()
+	synctest.Wait()
+}
+
+// after lets time pass, and then checks what is in the directory.
+func (k *keeping) after(d time.Duration, want string) {
+	k.Helper()
+	time.Sleep(d)
+	synctest.Wait()
+	if got := holds(k.T, k.dir); got != want {
+		k.Errorf("the repository holds %q, not %q", got, want)
+	}
+}
+
+// mounts makes the kubelet's volume hold keys.
+func (k *keeping) mounts(text string) {
+	k.Helper()
+	folder := filepath.Join(k.mount, "..2026_"+strings.ReplaceAll(text, " ", "_"))
+	link := filepath.Join(k.mount, "..data")
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.RemoveAll(link), os.Symlink(folder, link)); err != nil {
+		k.Fatal(err)
+	}
+	for name, value := range data(text) {
+		if err := os.WriteFile(filepath.Join(folder, name), value, 0o444); err != nil {
+			k.Fatal(err)
+		}
+	}
+}
+
+// A rotation goes in three steps, with a pause between them.
+func TestSteps(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		k.after(0, "0d 1a 2b 3c") // the first fill does not pause
+		k.shows("0e 2b 3c 4d")
+		k.after(0, "0d 1a 2b 3c 4d")
+		k.after(pause-1, "0d 1a 2b 3c 4d")
+		k.after(1, "0e 1a 2b 3c 4d")
+		k.after(pause-1, "0e 1a 2b 3c 4d")
+		k.after(1, "0e 2b 3c 4d")
+		if k.Status().Primary != 4 || len(k.arrivals) != 2 || k.arrivals[1] != 0 {
+			t.Errorf("status %+v, arrivals %v", k.Status(), k.arrivals)
+		}
+	})
+}
+
+// A change meanwhile waits for the end of the steps, also one of two rotations at once.
+func TestChangeMeanwhile(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		k.shows("0e 2b 3c 4d")
+		k.after(pause/2, "0d 1a 2b 3c 4d")
+		k.shows("0g 4d 5e 6f")
+		k.after(pause/2, "0e 1a 2b 3c 4d")
+		k.after(pause, "0e 2b 3c 4d 5e 6f")
+		k.after(pause, "0g 2b 3c 4d 5e 6f")
+		k.after(pause, "0g 4d 5e 6f")
+		// From when it was seen until its primary was there.
+		if got := k.arrivals[2]; got != pause+pause/2 {
+			t.Errorf("it arrived after %v", got)
+		}
+	})
+}
+
+// Where the new set does not continue what is there, nothing waits.
+func TestNotKin(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		k.shows("0x 1y")
+		k.after(0, "0x 1y")
+	})
+}
+
+// What Keystone could not use changes no file.
+func TestUnusable(t *testing.T) {
+	for name, source := range map[string]func(*api){
+		"empty":  func(a *api) { a.shows("") },
+		"staged": func(a *api) { a.shows("0a") },
+		"absent": func(a *api) { a.src = absent },
+	} {
+		t.Run(name, func(t *testing.T) {
+			keep(t, func(k *keeping) {
+				k.mounts("0x 1y")
+				k.shows("0d 1a 2b 3c")
+				k.start()
+				source(k.api)
+				k.SourceChanged()
+				before := k.Status().LastMatch
+				k.after(10*time.Minute, "0d 1a 2b 3c")
+				if k.Status().LastMatch.Sub(before) > time.Second || !k.Ready() {
+					t.Errorf("status %+v, a match at %v before", k.Status(), before)
+				}
+				if n := strings.Count(k.log.String(), "cannot be used"); n != 1 {
+					t.Errorf("it was said %d times:\n%s", n, k.log)
+				}
+				k.shows("0d 1a 2b 3c")
+				k.after(0, "0d 1a 2b 3c")
+				if time.Since(k.Status().LastMatch) > 0 {
+					t.Errorf("no match: %+v", k.Status())
+				}
+			})
+		})
+	}
+}
+
+// The first fill waits two seconds for the API, and then takes the mounted Secret.
+func TestFirstFill(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.mounts("0d 1a 2b 3c")
+		k.api.fails(errors.New("down"))
+		k.start()
+		k.after(fillFrom-1, "")
+		if k.Ready() {
+			t.Error("it is ready without keys")
+		}
+		k.after(lookEvery, "0d 1a 2b 3c")
+		if !k.Ready() || !k.Status().LastMatch.IsZero() {
+			t.Errorf("status %+v", k.Status())
+		}
+		k.shows("0e 2b 3c 4d")
+		k.after(2*pause, "0e 2b 3c 4d")
+	})
+}
+
+// Later the mounted Secret counts after a minute of silence, if it continues.
+func TestSilence(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		k.api.fails(errors.New("down"))
+		k.mounts("0e 2b 3c 4d")
+		k.after(silentFor-time.Second, "0d 1a 2b 3c")
+		k.after(time.Second+lookEvery+2*pause, "0e 2b 3c 4d")
+		k.mounts("0x 1y 9z") // not kin
+		k.after(5*time.Minute, "0e 2b 3c 4d")
+		k.mounts("0d 1a 2b 3c") // of before
+		k.after(5*time.Minute, "0e 2b 3c 4d")
+		k.shows("0e 2b 3c 4d")
+		k.after(time.Second, "0e 2b 3c 4d")
+		k.shows("0f 3c 4d 5e")
+		k.after(2*pause, "0f 3c 4d 5e")
+	})
+}
+
+// A process that begins where keys are already does not take the mounted Secret for
+// the first fill.
+func TestRestart(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		k.stop()
+		synctest.Wait()
+		again := *k
+		again.Keeper = New(k.opts)
+		k.api.src = unread
+		k.api.fails(errors.New("down"))
+		k.mounts("0x 1y")
+		again.start()
+		again.after(5*time.Minute, "0d 1a 2b 3c")
+		if !again.Ready() {
+			t.Error("it is not ready with keys")
+		}
+		again.stop()
+	})
+}
+
+func TestOnce(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.once = true
+		k.start()
+		time.Sleep(5 * time.Minute)
+		if k.ended {
+			t.Error("it ended without keys")
+		}
+		k.shows("0d 1a 2b 3c")
+		k.after(0, "0d 1a 2b 3c")
+		if !k.ended {
+			t.Error("it did not end")
+		}
+	})
+}
+
+// Somebody else writes into the repository: keys are put right, other names are left.
+func TestSomebodyElse(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		write := func(name string, mode os.FileMode, text []byte) {
+			t.Helper()
+			path := filepath.Join(k.dir, name)
+			if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, text, mode), os.Chmod(path, mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mended := func(what string) {
+			t.Helper()
+			time.Sleep(lookEvery + 2*pause)
+			synctest.Wait()
+			if got := holds(t, k.dir); got != "0d 1a 2b 3c" {
+				t.Errorf("%s: the repository holds %q", what, got)
+			}
+		}
+		write("3", keyMode, key('z'))
+		mended("another primary")
+		write("9", keyMode, key('z'))
+		mended("a higher index")
+		write("2", 0o444, key('b'))
+		mended("a mode for all")
+		write("1", keyMode, bytesOf(1<<20))
+		mended("a large file")
+		if err := os.Remove(filepath.Join(k.dir, "0")); err != nil {
+			t.Fatal(err)
+		}
+		mended("a key that is gone")
+		link := filepath.Join(k.dir, "2")
+		if err := errors.Join(os.Remove(link), os.Symlink("3", link)); err != nil {
+			t.Fatal(err)
+		}
+		mended("a link")
+		if err := errors.Join(os.Remove(link), syscall.Mkfifo(link, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		mended("a pipe")
+		if err := os.Chmod(k.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		mended("an open directory")
+		if info, _ := os.Stat(k.dir); info.Mode().Perm() != directoryMode {
+			t.Errorf("the directory is of mode %v", info.Mode())
+		}
+		if err := os.RemoveAll(k.dir); err != nil {
+			t.Fatal(err)
+		}
+		mended("no directory")
+
+		write("1_0", keyMode, key('z'))
+		write("notes", 0o644, []byte("x"))
+		time.Sleep(time.Minute)
+		if text := k.log.String(); strings.Count(text, "1_0, notes") != 1 {
+			t.Errorf("the other files are not told of once:\n%s", text)
+		}
+		if _, err := os.Stat(filepath.Join(k.dir, "notes")); err != nil {
+			t.Errorf("a file of another name is gone: %v", err)
+		}
+		if text := k.log.String(); strings.Contains(text, string(key('d'))) {
+			t.Error("a key was logged")
+		}
+	})
+}
+
+// A directory where a key belongs is named, and nothing is changed; once it is gone,
+// all goes on.
+func TestDirectoryInTheWay(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		if err := os.Mkdir(filepath.Join(k.dir, "4"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		k.shows("0e 2b 3c 4d")
+		k.after(time.Minute, "0d 1a 2b 3c")
+		if text := k.log.String(); strings.Count(text, "writing key 4: a directory") != 1 {
+			t.Errorf("not told of once:\n%s", text)
+		}
+		if err := os.Remove(filepath.Join(k.dir, "4")); err != nil {
+			t.Fatal(err)
+		}
+		k.after(lookEvery+2*pause, "0e 2b 3c 4d")
+		if !strings.Contains(k.log.String(), "can be written again") {
+			t.Error("its end is not told of")
+		}
+	})
+}
+
+// Two processes never write at once.
+func TestLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	first, err := open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(path); err == nil || !strings.Contains(err.Error(), "another process has") {
+		t.Errorf("the second one got %v", err)
+	}
+	first.close()
+	second, err := open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.close()
+}
+
+func bytesOf(n int) []byte { return make([]byte, n) }

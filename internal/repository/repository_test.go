@@ -1,0 +1,132 @@
+package repository
+
+import (
+	"bytes"
+	"encoding/base64"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/internal/keyset"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// key is a key that is told from others by its letter.
+func key(letter byte) []byte {
+	return []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{letter}, 32)))
+}
+
+// data makes a Secret's data: "0d 1b 2c" is index and letter.
+func data(text string) map[string][]byte {
+	keys := map[string][]byte{}
+	for _, word := range strings.Fields(text) {
+		keys[word[:len(word)-1]] = key(word[len(word)-1])
+	}
+	return keys
+}
+
+func set(t *testing.T, text string) keyset.Set {
+	t.Helper()
+	s, err := keyset.Parse(data(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// api is a [Source] that says what it is told to.
+type api struct {
+	mu  sync.Mutex
+	src mirror.Source
+	err error
+}
+
+// shows makes the API show keys; "" is a Secret without any.
+func (a *api) shows(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.src, a.err = mirror.ReadSource(&corev1.Secret{Data: data(text)}), nil
+}
+
+func (a *api) fails(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err = err
+}
+
+func (a *api) Seen() (mirror.Source, bool) { a.mu.Lock(); defer a.mu.Unlock(); return a.src, true }
+func (a *api) Read() bool                  { s, _ := a.Seen(); return s.State() != mirror.SourceUnread }
+func (a *api) Err() error                  { a.mu.Lock(); defer a.mu.Unlock(); return a.err }
+
+// log is a logger and what it has written.
+func log() (*slog.Logger, *buffer) {
+	b := &buffer{}
+	return slog.New(slog.NewTextHandler(b, nil)), b
+}
+
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+func (b *buffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return b.text.String() }
+
+// holds are the keys in a directory, as Keystone would find them, and fails where a
+// file is not for its user alone.
+func holds(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	keys := map[string][]byte{}
+	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, index := keyset.Index(e.Name()); index && info.Mode() != keyMode {
+			t.Errorf("%s is of mode %v", e.Name(), info.Mode())
+		}
+		if keys[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return spelled(keys)
+}
+
+// spelled is the reverse of data.
+func spelled(keys map[string][]byte) string {
+	var words []string
+	for _, name := range ascending(maps.Clone(keys)) {
+		word := name + "?"
+		for letter := byte('a'); letter <= 'z'; letter++ {
+			if bytes.Equal(keys[name], key(letter)) {
+				word = name + string(letter)
+			}
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+var (
+	unread = mirror.Source{}
+	absent = mirror.ReadSource(nil)
+)
