@@ -143,7 +143,7 @@ func (r *Region) mount(ctx context.Context, version int) error {
 	}
 	r.swap.Lock()
 	defer r.swap.Unlock()
-	if err := writeVolume(r.conf.repository, v.Keys()); err != nil {
+	if err := WriteVolume(r.conf.repository, v.Keys()); err != nil {
 		return err
 	}
 	r.mu.Lock()

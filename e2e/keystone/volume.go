@@ -16,10 +16,10 @@ const (
 	next    = "..data_tmp"
 )
 
-// writeVolume makes a directory hold the keys as a kubelet does: the files in a
+// WriteVolume makes a directory hold the keys as a kubelet does: the files in a
 // new folder, the link to it swapped at once, then a link for each new key, and
 // those of keys that are gone taken away.
-func writeVolume(dir string, keys testenv.Repository) error {
+func WriteVolume(dir string, keys testenv.Repository) error {
 	folder, err := os.MkdirTemp(dir, "..keys-")
 	if err != nil {
 		return fmt.Errorf("writing a volume: %w", err)

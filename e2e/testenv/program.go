@@ -20,6 +20,8 @@ type Program struct {
 	// Env (name=value) comes on top of this process's own environment, of which
 	// KUBECONFIG and the like are left out.
 	Env []string
+	// Stdin is what the process reads; nil is empty.
+	Stdin *os.File
 }
 
 // Program builds the real binary from the repository as it ships: static.
@@ -54,12 +56,12 @@ func (g *Env) build(ctx context.Context, module, pkg, name string, env []string,
 // With returns a program with more arguments before those of each call, flags
 // of all commands for example.
 func (p *Program) With(args ...string) *Program {
-	return &Program{Path: p.Path, Args: slices.Concat(p.Args, args), Env: p.Env}
+	return &Program{Path: p.Path, Args: slices.Concat(p.Args, args), Env: p.Env, Stdin: p.Stdin}
 }
 
 // WithEnv returns a program with more environment, as name=value.
 func (p *Program) WithEnv(env ...string) *Program {
-	return &Program{Path: p.Path, Args: p.Args, Env: slices.Concat(p.Env, env)}
+	return &Program{Path: p.Path, Args: p.Args, Env: slices.Concat(p.Env, env), Stdin: p.Stdin}
 }
 
 // Start starts the program and returns at once. The caller owes a Kill, or a
@@ -81,6 +83,9 @@ func (p *Program) command(args []string) *exec.Cmd {
 		}
 	}
 	cmd.Env = append(cmd.Env, p.Env...)
+	if p.Stdin != nil {
+		cmd.Stdin = p.Stdin
+	}
 	return cmd
 }
 

@@ -89,6 +89,7 @@ type contents struct {
 	dirs []string          // indices that are directories, which Keystone passes over
 	// strays are the other files' names. Keystone opens them, too.
 	strays []string
+	staged bool // an earlier run has left files that it has not moved
 }
 
 // equal says whether the repository holds just this set.
@@ -107,10 +108,10 @@ func (d *directory) look() (contents, error) {
 	for _, e := range entries {
 		_, index := keyset.Index(e.Name())
 		switch {
+		case e.IsDir() && index:
+			c.dirs = append(c.dirs, e.Name())
 		case e.IsDir():
-			if index {
-				c.dirs = append(c.dirs, e.Name())
-			}
+			c.staged = c.staged || e.Name() == staging
 		case !index:
 			c.strays = append(c.strays, e.Name())
 		default:
@@ -147,8 +148,8 @@ func (d *directory) read(name string) (key []byte, fine bool, err error) {
 
 // stage writes files into the directory for new ones, and syncs them.
 func (d *directory) stage(data map[string][]byte, names []string) error {
-	if err := d.root.RemoveAll(staging); err != nil {
-		return fmt.Errorf("removing what an earlier run has left: %w", err)
+	if err := d.unstage(); err != nil {
+		return err
 	}
 	if err := d.root.Mkdir(staging, directoryMode); err != nil {
 		return fmt.Errorf("making a directory for new keys: %w", err)
@@ -157,6 +158,14 @@ func (d *directory) stage(data map[string][]byte, names []string) error {
 		if err := d.write(staging+"/"+name, data[name]); err != nil {
 			return fmt.Errorf("writing key %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// unstage removes what was staged.
+func (d *directory) unstage() error {
+	if err := d.root.RemoveAll(staging); err != nil {
+		return fmt.Errorf("removing the directory for new keys: %w", err)
 	}
 	return nil
 }

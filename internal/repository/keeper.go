@@ -156,7 +156,12 @@ func (k *Keeper) keep(ctx context.Context) (done bool, err error) {
 		return false, nil
 	}
 	after := before
-	if !before.equal(k.want) {
+	switch {
+	case before.equal(k.want) && before.staged:
+		if err := d.unstage(); err != nil {
+			return false, err
+		}
+	case !before.equal(k.want):
 		began := time.Now()
 		if err := d.replace(ctx, before, k.want, k.opts.Pause, k.primed); err != nil {
 			return false, err

@@ -288,6 +288,13 @@ func TestSomebodyElse(t *testing.T) {
 		}
 		mended("no directory")
 
+		if err := os.Mkdir(filepath.Join(k.dir, staging), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		mended("what an earlier run has staged")
+		if _, err := os.Stat(filepath.Join(k.dir, staging)); err == nil {
+			t.Error("what an earlier run has staged is still there")
+		}
 		write("1_0", keyMode, key('z'))
 		write("notes", 0o644, []byte("x"))
 		time.Sleep(time.Minute)

@@ -51,10 +51,7 @@ func (d *directory) replace(ctx context.Context, c contents, set keyset.Set, pau
 			return err
 		}
 	}
-	if err := d.root.RemoveAll(staging); err != nil {
-		return fmt.Errorf("removing the directory for new keys: %w", err)
-	}
-	return nil
+	return d.unstage()
 }
 
 // sleep waits for d, or until ctx is done.

@@ -1,0 +1,158 @@
+package files_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// ready asks /readyz.
+func (p *place) ready() bool {
+	_, err := testenv.Get(p.ctx, "http://"+p.address+"/readyz")
+	return err == nil
+}
+
+// said waits until the program has logged a text.
+func (p *place) said(text string) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, soon)
+	defer cancel()
+	p.must(testenv.Until(ctx, 20*time.Millisecond, func(context.Context) error {
+		if !strings.Contains(p.process.Stderr.String(), text) {
+			return fmt.Errorf("it has not said %q", text)
+		}
+		return nil
+	}))
+}
+
+// A full file system changes no file; once there is room, all goes on.
+func TestFullFileSystem(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to mount a file system takes root")
+	}
+	p := newPlace(t)
+	own := filepath.Dir(p.dir)
+	p.must(syscall.Mount("tmpfs", own, "tmpfs", 0, "size=64k,mode=755,uid="+keystoneUser))
+	t.Cleanup(func() {
+		p.kill()
+		if err := syscall.Unmount(own, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	first, err := p.home().Secret(p.ctx, p.ns)
+	p.must(err)
+	p.start()
+	p.holds(first.Data)
+	filler := filepath.Join(own, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the file system is not full: %v", err)
+	}
+	rotated, err := p.home().Rotate(p.ctx, p.ns, maxActive)
+	p.must(err)
+	p.said("no space left on device")
+	if there, _, err := p.look(); err != nil || !testenv.Repository(first.Data).Equal(there) || !p.ready() {
+		t.Errorf("the repository has primary %d, ready %v: %v", there.Primary(), p.ready(), err)
+	}
+	p.must(os.Remove(filler))
+	p.holds(rotated.Keys)
+	p.said("can be written again")
+}
+
+// An absent or unusable Secret changes nothing; SIGTERM leaves the files.
+func TestUnusableSecret(t *testing.T) {
+	p := newPlace(t)
+	first, err := p.home().Secret(p.ctx, p.ns)
+	p.must(err)
+	p.start()
+	p.holds(first.Data)
+	for _, change := range []func() error{
+		func() error { _, err := p.home().Put(p.ctx, p.ns, testenv.Repository{}); return err },
+		func() error { return p.home().Delete(p.ctx, p.ns) },
+		func() error {
+			_, err := p.home().Put(p.ctx, p.ns, testenv.Repository{"1": []byte("short")})
+			return err
+		},
+	} {
+		before := strings.Count(p.process.Stderr.String(), "stays as it is")
+		p.must(change())
+		p.must(testenv.Until(p.ctx, 20*time.Millisecond, func(context.Context) error {
+			if strings.Count(p.process.Stderr.String(), "stays as it is") == before {
+				return errors.New("it has not said so")
+			}
+			return nil
+		}))
+		p.holds(first.Data)
+	}
+	if age := now() - p.metric("fernetcast_files_last_match_timestamp_seconds"); age < 0 || age > soon.Seconds() {
+		t.Errorf("the last match is %v s old", age)
+	}
+	if primary := p.metric("fernetcast_files_primary_index"); primary != 8 {
+		t.Errorf("primary %v", primary)
+	}
+	p.must(p.process.Terminate())
+	code, err := p.process.Wait(p.ctx)
+	if err != nil || code != 0 {
+		t.Errorf("it ended with %d, %v", code, err)
+	}
+	p.holds(first.Data)
+	info, err := os.Stat(p.dir)
+	p.must(err)
+	if owner := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)); info.Mode().Perm() != 0o700 || os.Geteuid() == 0 && owner != keystoneUser {
+		t.Errorf("the repository is of mode %v and user %s", info.Mode(), owner)
+	}
+}
+
+// An init container fills the repository and ends; where the API cannot be had, from
+// the mounted Secret.
+func TestOnce(t *testing.T) {
+	p := newPlace(t)
+	first, err := p.home().Secret(p.ctx, p.ns)
+	p.must(err)
+	p.start("--once")
+	code, err := p.process.Wait(p.ctx)
+	if err != nil || code != 0 {
+		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
+	}
+	p.holds(first.Data)
+
+	p.must(os.RemoveAll(p.dir))
+	mounted := filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "mounted")
+	p.must(os.Mkdir(mounted, 0o755))
+	for name, key := range first.Data {
+		p.must(os.WriteFile(filepath.Join(mounted, name), key, 0o444))
+	}
+	p.start("--once", "--from", mounted, "--kubeconfig", filepath.Join(mounted, "none"))
+	code, err = p.process.Wait(p.ctx)
+	if err != nil || code != 0 {
+		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
+	}
+	p.holds(first.Data)
+}
+
+func TestBadFlags(t *testing.T) {
+	p := newPlace(t)
+	for _, c := range []struct{ args, says string }{
+		{"files", "files takes one DIR"},
+		{"files a b", "files takes one DIR"},
+		{"files keys --from keys", "one is in the other"},
+		{"files keys --from keys/x", "one is in the other"},
+		{"files keys --pause -1s", "--pause -1s"},
+		{"files keys --pause 2m", "--pause 2m0s"},
+		{"files keys --listen 9466", "--listen"},
+	} {
+		r, err := (&testenv.Program{Path: filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "fernetcast")}).Run(p.ctx, strings.Fields(c.args)...)
+		p.must(err)
+		if r.Code != 2 || !strings.Contains(r.Stderr, c.says) {
+			t.Errorf("%s: exit %d\n%s", c.args, r.Code, r.Stderr)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package files_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	rotations = 300
+	// pause is far above what one load takes, and short enough for this many rotations.
+	pause = 100 * time.Millisecond
+)
+
+// Keystone's own loader beside 300 rotations, two at once every tenth time, the
+// program killed after one of its steps every fourth: no load lacks a key that the
+// sets before and after have, none is refused a file, and a file that is removed
+// between list and open is no more often missed than by the kubelet's swap.
+func TestRotationsBesideKeystone(t *testing.T) {
+	p := newPlace(t)
+	first, err := p.home().Secret(p.ctx, p.ns)
+	p.must(err)
+	begun := time.Now()
+	p.start()
+	p.holds(first.Data)
+	l := p.load(p.dir, p.asKeystone)
+	l.sent(begun, first.Data)
+	l.done()
+	var took, primed []time.Duration
+	for i := range rotations {
+		rotated := p.rotate(l)
+		if i%10 == 0 {
+			rotated = p.rotate(l)
+		}
+		if i%4 == 0 {
+			p.reaches(rotated.Keys, i/4%4)
+			p.restart()
+		} else if i%10 != 0 {
+			p.reaches(rotated.Keys, 1)
+			primed = append(primed, time.Since(rotated.Sent))
+		}
+		p.holds(rotated.Keys)
+		l.done()
+		if i%4 != 0 && i%10 != 0 {
+			took = append(took, time.Since(rotated.Sent))
+		}
+	}
+	mine := l.judge()
+	theirs := p.swapped()
+	t.Logf("from the rotation's PUT to its primary in the repository: p50 %v, p99 %v",
+		testenv.Percentile(primed, 50).Round(100*time.Microsecond), testenv.Percentile(primed, 99).Round(100*time.Microsecond))
+	t.Logf("files: %d loads, %d lacking, %v; all steps, two pauses of %v among them: p50 %v, p99 %v", mine.loads, mine.lacking, mine.errors, pause,
+		testenv.Percentile(took, 50).Round(time.Millisecond), testenv.Percentile(took, 99).Round(time.Millisecond))
+	t.Logf("the kubelet's swap: %d loads, %d lacking, %v", theirs.loads, theirs.lacking, theirs.errors)
+	if mine.loads < 10*rotations {
+		t.Errorf("only %d loads for %d rotations", mine.loads, rotations)
+	}
+	if mine.lacking > 0 || mine.errors["PermissionError"] > 0 {
+		t.Errorf("%d loads lacked a key, errors %v", mine.lacking, mine.errors)
+	}
+	// Removals are rare beside loads, so both counts are small.
+	if n := mine.errors["FileNotFoundError"]; n > theirs.errors["FileNotFoundError"]+5 {
+		t.Errorf("%d loads missed a file, by the kubelet's swap %d", n, theirs.errors["FileNotFoundError"])
+	}
+	delete(mine.errors, "FileNotFoundError")
+	if len(mine.errors) > 0 {
+		t.Errorf("errors %v", mine.errors)
+	}
+}
+
+// rotate rotates the Secret.
+func (p *place) rotate(l *loads) testenv.Rotation {
+	p.Helper()
+	rotated, err := p.home().Rotate(p.ctx, p.ns, maxActive)
+	p.must(err)
+	l.sent(rotated.Sent, rotated.Keys)
+	return rotated
+}
+
+// reaches waits until files has come to a step with the keys: 0, files are written
+// or in place; 1, the new primary is; 2, the staged one is; 3, all is done.
+func (p *place) reaches(keys testenv.Repository, step int) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, soon)
+	defer cancel()
+	p.must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
+		there, staging, err := p.look()
+		primed := there.Primary() >= keys.Primary()
+		switch {
+		case err != nil:
+			return err
+		case step == 0 && (staging || primed), step == 1 && primed, step == 2 && primed && string(there["0"]) == string(keys["0"]), keys.Equal(there):
+			return nil
+		}
+		return os.ErrNotExist
+	}))
+}
+
+// asOurselves is a program that runs as the test's own user, whose files a volume
+// that the test writes has.
+func asOurselves(path string, args ...string) *testenv.Program {
+	return &testenv.Program{Path: path, Args: args}
+}
+
+// swapped is the same loader beside as many swaps of a kubelet's volume.
+func (p *place) swapped() figures {
+	p.Helper()
+	volume := filepath.Join(p.TempDir(), "volume")
+	p.must(os.Mkdir(volume, 0o755))
+	keys := shared.Keys.NewRepository(8, maxActive)
+	p.must(keystone.WriteVolume(volume, keys))
+	l := p.load(volume, asOurselves)
+	l.sent(time.Now(), keys)
+	l.done()
+	for range rotations {
+		keys = shared.Keys.Rotated(keys, maxActive)
+		l.sent(time.Now(), keys)
+		p.must(keystone.WriteVolume(volume, keys))
+		l.done()
+		time.Sleep(2 * pause) // as often as the other way
+	}
+	return l.judge()
+}

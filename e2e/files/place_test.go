@@ -1,0 +1,178 @@
+package files_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	// keystoneUser is Keystone's in openstack-helm's images.
+	keystoneUser = "42424"
+	maxActive    = 4
+	// soon is how long anything may take that no promise sets a time for, on a slow
+	// machine.
+	soon = time.Minute
+)
+
+// place is one cluster's Secret, and a key repository that files keeps.
+type place struct {
+	*testing.T
+	ctx     context.Context
+	ns      string
+	dir     string // the key repository
+	program *testenv.Program
+	process *testenv.Process
+	address string
+	log     bytes.Buffer // of the processes that have ended
+}
+
+// newPlace has a Secret with keys in use. Where we are root, all runs as Keystone's
+// user, so everything lies in a directory that all can reach.
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	t.Cleanup(cancel)
+	p := &place{T: t, ctx: ctx}
+	var err error
+	p.ns, err = shared.Namespace(ctx, "f")
+	p.must(err)
+	_, err = p.home().Put(ctx, p.ns, shared.Keys.NewRepository(8, maxActive))
+	p.must(err)
+	program, err := shared.Program(ctx)
+	p.must(err)
+	site, err := shared.Site(ctx, program, p.home(), p.ns)
+	p.must(err)
+	open := t.TempDir()
+	p.must(os.Chmod(filepath.Dir(open), 0o755))
+	own := filepath.Join(open, "own")
+	p.must(os.Mkdir(own, 0o755))
+	kubeconfig := site.Runner.Args[1] // after --kubeconfig
+	p.copyTo(filepath.Join(open, "fernetcast"), program.Path, 0o755)
+	p.copyTo(filepath.Join(open, "kubeconfig"), kubeconfig, 0o644)
+	p.dir = filepath.Join(own, "keys")
+	p.address, err = shared.Address()
+	p.must(err)
+	p.program = p.asKeystone(filepath.Join(open, "fernetcast"), "files", p.dir, "--pause", pause.String(), "--listen", p.address,
+		"--kubeconfig", filepath.Join(open, "kubeconfig"), "--namespace", p.ns)
+	if os.Geteuid() == 0 {
+		uid, _ := strconv.Atoi(keystoneUser)
+		p.must(os.Chown(own, uid, uid))
+	}
+	t.Cleanup(func() {
+		p.kill()
+		shared.Keys.NoLeaks(t, p.log.String())
+		if t.Failed() {
+			lines := bytes.Split(p.log.Bytes(), []byte("\n"))
+			t.Logf("the last of the log:\n%s", bytes.Join(lines[max(0, len(lines)-30):], []byte("\n")))
+		}
+	})
+	return p
+}
+
+func (p *place) home() *testenv.Cluster { return shared.Cluster("sjc") }
+
+func (p *place) must(err error) {
+	p.Helper()
+	if err != nil {
+		p.Fatal(err)
+	}
+}
+
+func (p *place) copyTo(path, from string, mode fs.FileMode) {
+	p.Helper()
+	data, err := os.ReadFile(from)
+	p.must(err)
+	p.must(os.WriteFile(path, data, mode))
+}
+
+// asKeystone is a program that runs as Keystone's user, where we may choose.
+func (p *place) asKeystone(path string, args ...string) *testenv.Program {
+	if os.Geteuid() != 0 {
+		return &testenv.Program{Path: path, Args: args}
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	p.must(err)
+	return &testenv.Program{Path: setpriv, Args: append([]string{"--reuid", keystoneUser, "--regid", keystoneUser, "--clear-groups", "--", path}, args...)}
+}
+
+func (p *place) start(args ...string) {
+	p.Helper()
+	var err error
+	p.process, err = p.program.Start(args...)
+	p.must(err)
+}
+
+// kill ends the program at once.
+func (p *place) kill() {
+	if p.process != nil {
+		p.process.Kill()
+		p.log.WriteString(p.process.Stderr.String())
+	}
+}
+
+// restart kills the program and starts it again.
+func (p *place) restart() {
+	p.Helper()
+	p.kill()
+	p.start()
+}
+
+// holds waits until the repository holds just these keys and nothing else.
+func (p *place) holds(keys testenv.Repository) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, soon)
+	defer cancel()
+	p.must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
+		there, staging, err := p.look()
+		if err == nil && (staging || !keys.Equal(there)) {
+			err = fmt.Errorf("the repository has primary %d of %d keys, wanted %d of %d", there.Primary(), len(there), keys.Primary(), len(keys))
+		}
+		return err
+	}))
+}
+
+// look reads the repository, and says whether files are being written.
+func (p *place) look() (there testenv.Repository, staging bool, err error) {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return nil, false, err
+	}
+	there = testenv.Repository{}
+	for _, e := range entries {
+		if e.Name() == ".new" {
+			staging = true
+			continue
+		}
+		there[e.Name()], err = os.ReadFile(filepath.Join(p.dir, e.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, err
+		}
+	}
+	return there, staging, nil
+}
+
+// metric is a metric's value.
+func (p *place) metric(name string) float64 {
+	p.Helper()
+	text, err := testenv.Get(p.ctx, "http://"+p.address+"/metrics")
+	p.must(err)
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(string(text))
+	if found == nil {
+		p.Fatalf("there is no %s in\n%s", name, text)
+	}
+	value, err := strconv.ParseFloat(found[1], 64)
+	p.must(err)
+	return value
+}
