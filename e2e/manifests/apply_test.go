@@ -94,7 +94,7 @@ func applyOne(ctx context.Context, cluster *testenv.Cluster, object *unstructure
 func TestManifestsApply(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
-	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir} {
+	for _, dir := range []string{remoteDir, sidecarDir, filesDir, deploymentDir} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
 	// It stands apart, for `kubectl apply -f`.

@@ -21,6 +21,7 @@ const (
 	manifestsDir  = repository + "/manifests"
 	sidecarDir    = "testdata/overlay" // the component needs a Keystone to go into
 	remoteDir     = manifestsDir + "/remote"
+	filesDir      = "testdata/files"
 	deploymentDir = manifestsDir + "/deployment"
 	renewDir      = manifestsDir + "/renew"
 	installPage   = repository + "/docs/install.md"

@@ -58,7 +58,11 @@ func podMonitors(t *testing.T, dir string) []monitoringv1.PodMonitor {
 // Every pod that the program runs in is selected by just one PodMonitor, and has its port.
 func TestPodMonitorsSelectThePods(t *testing.T) {
 	monitors := podMonitors(t, monitoringDir)
-	for _, dir := range []string{"../manifests/testdata/overlay", repository + "/manifests/deployment"} {
+	for dir, want := range map[string][]string{
+		"../manifests/testdata/overlay":      {"fernetcast"},
+		"../manifests/testdata/files":        {"fernetcast-files", "fernetcast"},
+		repository + "/manifests/deployment": {"fernetcast"},
+	} {
 		deployments := rendered[appsv1.Deployment](t, dir, "Deployment")
 		if len(deployments) != 1 {
 			t.Fatalf("%s has %d Deployments, want 1", dir, len(deployments))
@@ -77,7 +81,7 @@ func TestPodMonitorsSelectThePods(t *testing.T) {
 			if monitor.Namespace != "openstack" {
 				t.Errorf("%s looks for pods in %q", monitor.Name, monitor.Namespace)
 			}
-			if got := scraped(pod.Spec, monitor); !slices.Equal(got, []string{"fernetcast"}) {
+			if got := scraped(pod.Spec, monitor); !slices.Equal(got, want) {
 				t.Errorf("%s: %s scrapes the containers %q", dir, monitor.Name, got)
 			}
 		}

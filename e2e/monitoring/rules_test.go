@@ -89,6 +89,7 @@ func TestAlertsAreWhole(t *testing.T) {
 		"FernetcastRegionRefusesTokens": "critical",
 		"FernetcastNobodyPushes":        "critical",
 		"FernetcastSourceUnusable":      "critical",
+		"FernetcastFilesOld":            "warning",
 		"FernetcastCredentialsExpire":   "warning",
 		"FernetcastRegionRotatesItself": "warning",
 		"FernetcastKeysGrowOld":         "warning",

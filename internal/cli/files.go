@@ -102,7 +102,7 @@ func nested(a, b string) bool {
 
 // run keeps the files, and returns when all has ended.
 func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
-	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "directory", o.directory)
+	log.Info("keeping a key repository", "version", release(), "directory", o.directory)
 	defer log.Info("ended")
 	ctx, stop := context.WithCancel(ctx)
 	source := o.watcher(&lazy{opts: o.options}, log, time.Minute)
