@@ -1,5 +1,5 @@
-# For everybody: make demo, make test. check and e2e are the parts of test;
-# soak, bench and clean stand apart.
+# For everybody: make demo, make test, make image. check and e2e are the parts of
+# test; soak, bench and clean stand apart.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,7 +12,12 @@ T ?=
 SOAK ?= 10m
 FUZZ ?= 5m
 
-.PHONY: demo test check fmt vet staticcheck tidy unit e2e soak bench clean
+# What make image makes: the program's version and the image's tag; and where to
+# push it to, if anywhere, as registry/name.
+VERSION ?= dev
+PUSH ?=
+
+.PHONY: demo image test check fmt vet staticcheck tidy unit e2e soak bench clean
 
 # Four regions on this machine, a rotation every few seconds, their states on
 # screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
@@ -21,6 +26,11 @@ FUZZ ?= 5m
 demo:
 	@echo "Building: some minutes the first time, seconds later."
 	@cd e2e; mkdir -p .assets; go build -o .assets/demo ./demo; set -m; .assets/demo; exit
+
+# The container image, without a container engine: an OCI layout, dist/image, and an
+# archive of it, for linux on amd64 and arm64. The same VERSION gives the same bytes.
+image:
+	@mkdir -p dist; cd tools/image; go build -o ../../dist/.image .; cd ../..; dist/.image -version '$(VERSION)' -push '$(PUSH)'
 
 # Everything: what a change has to pass.
 test: check e2e
@@ -36,14 +46,15 @@ vet:
 	@echo "== go vet: the program, e2e"
 	@go vet ./...
 	@cd e2e; go vet ./...
+	@cd tools/image; go vet ./...
 
 staticcheck:
 	@echo "== staticcheck: the program, e2e (the first time takes some minutes)"
-	@tool=$$(cd tools; go tool -n honnef.co/go/tools/cmd/staticcheck); "$$tool" ./...; cd e2e; "$$tool" ./...
+	@tool=$$(cd tools; go tool -n honnef.co/go/tools/cmd/staticcheck); "$$tool" ./...; cd e2e; "$$tool" ./...; cd ../tools/image; "$$tool" ./...
 
 tidy:
 	@echo "== go mod tidy: every go.mod says what is used"
-	@for module in . e2e tools; do (cd $$module; go mod tidy -diff); done
+	@for module in . e2e tools tools/image; do (cd $$module; go mod tidy -diff); done
 
 unit:
 	@echo "== unit and property tests, with the race detector"
@@ -59,6 +70,7 @@ e2e:
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \
 	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; set -x; \
+	(cd ../tools/image; go test -count=1 $(T) ./...); \
 	go test -count=1 -p 1 -timeout 40m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
 
 # What takes long, three quarters of an hour: every fuzz test, the model of the
@@ -80,4 +92,4 @@ bench:
 
 # The Go build cache stays: `go clean -cache` empties it.
 clean:
-	rm -rf e2e/.assets
+	rm -rf e2e/.assets dist

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+const home = "https://github.com/fernetcast/fernetcast"
+
+// platforms are those that the image is for.
+var platforms = []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
+
+// build builds the image for every platform.
+func build(ctx context.Context, source, version string) (v1.ImageIndex, error) {
+	r, err := readRecipe(source)
+	if err != nil {
+		return nil, err
+	}
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, platform := range platforms {
+		fmt.Fprintf(os.Stderr, "Building for %s with %s.\n", platform, r.toolchain)
+		binary, err := r.compile(ctx, source, version, platform)
+		if err != nil {
+			return nil, err
+		}
+		image, err := r.image(binary, version, platform)
+		if err != nil {
+			return nil, fmt.Errorf("making the image for %s: %w", platform, err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform}})
+	}
+	return index, nil
+}
+
+// compile runs the Dockerfile's build line, and returns the program.
+func (r recipe) compile(ctx context.Context, source, version string, platform v1.Platform) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "fernetcast-image-")
+	if err != nil {
+		return nil, fmt.Errorf("making a directory for the program: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "fernetcast")
+	line := strings.Replace(r.build, "-o fernetcast ", `-o "$OUT" `, 1)
+	if line == r.build {
+		return nil, fmt.Errorf("reading the Dockerfile: its go build writes no fernetcast: %s", r.build)
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.Dir = source
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOTOOLCHAIN="+r.toolchain, "OUT="+binary,
+		"TARGETOS="+platform.OS, "TARGETARCH="+platform.Architecture, "VERSION="+version)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("building for %s: %w", platform, err)
+	}
+	return os.ReadFile(binary)
+}
+
+// image puts the program into an image with what the Dockerfile's last stage has.
+func (r recipe) image(binary []byte, version string, platform v1.Platform) (v1.Image, error) {
+	files, err := filesystem(binary)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files)), nil }, tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		return nil, err
+	}
+	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	image, err := mutate.AppendLayers(base, layer)
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture, config.Created = platform.OS, platform.Architecture, v1.Time{Time: time.Unix(0, 0).UTC()}
+	config.Config = v1.Config{
+		User: r.user, Entrypoint: r.entrypoint, Cmd: r.cmd,
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Labels: map[string]string{
+			"org.opencontainers.image.title": "fernetcast", "org.opencontainers.image.version": version,
+			"org.opencontainers.image.source": home, "org.opencontainers.image.licenses": "Apache-2.0",
+		},
+	}
+	return mutate.ConfigFile(image, config)
+}
+
+// filesystem is all files of the image.
+func filesystem(binary []byte) ([]byte, error) {
+	var text bytes.Buffer
+	w := tar.NewWriter(&text)
+	for _, dir := range []string{"etc/", "etc/ssl/", "etc/ssl/certs/", "usr/", "usr/local/", "usr/local/bin/"} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
+			return nil, err
+		}
+	}
+	for _, file := range []struct {
+		path string
+		mode int64
+		data []byte
+	}{{"etc/ssl/certs/ca-certificates.crt", 0o644, roots()}, {"usr/local/bin/fernetcast", 0o755, binary}} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: file.path, Mode: file.mode, Size: int64(len(file.data))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(file.data); err != nil {
+			return nil, err
+		}
+	}
+	err := w.Close()
+	return text.Bytes(), err
+}
+
+// roots are the CAs that Mozilla trusts, but for those that it trusts for some names or
+// until some day alone, which a file of certificates cannot say.
+func roots() []byte {
+	var text bytes.Buffer
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate}))
+		}
+	}
+	return text.Bytes()
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+const repository = "../.."
+
+// copied is the source in another folder, as .dockerignore lets it into a build.
+func copied(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, from := range []string{"go.mod", "go.sum", "main.go", "Dockerfile"} {
+		data, err := os.ReadFile(filepath.Join(repository, from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, from), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range []string{"clusters", "internal", "manifests", "pusher", "watcher"} {
+		if err := os.CopyFS(filepath.Join(dir, from), os.DirFS(filepath.Join(repository, from))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// The image goes to a registry and comes back: both platforms, with what the Dockerfile
+// says, and a program that runs. Another folder gives the same bytes.
+func TestImage(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	at := strings.TrimPrefix(server.URL, "http://") + "/team/fernetcast"
+	first, second := t.TempDir(), t.TempDir()
+	if err := run(t.Context(), []string{"-source", repository, "-version", "v1.2.3", "-out", first, "-push", at}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), []string{"-source", copied(t), "-version", "v1.2.3", "-out", second}); err != nil {
+		t.Fatal(err)
+	}
+	const archive = "fernetcast-v1.2.3.oci.tar"
+	if !bytes.Equal(read(t, filepath.Join(first, archive)), read(t, filepath.Join(second, archive))) {
+		t.Error("the same source in two folders gives other bytes")
+	}
+
+	ref, err := name.ParseReference(at + ":v1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := remote.Index(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := layout.FromPath(filepath.Join(first, "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer, err := path.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := outer.IndexManifest()
+	if err != nil || len(kept.Manifests) != 1 || kept.Manifests[0].Digest != pushed {
+		t.Errorf("the layout has %+v, %v; pushed was %s", kept, err, pushed)
+	}
+	for _, architecture := range []string{"amd64", "arm64"} {
+		image, err := remote.Image(ref, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: architecture}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkImage(t, image, architecture)
+	}
+}
+
+func checkImage(t *testing.T, image v1.Image, architecture string) {
+	t.Helper()
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Config
+	if config.Architecture != architecture || c.User != "65532:65532" || !slices.Equal(c.Entrypoint, []string{"/usr/local/bin/fernetcast"}) || !slices.Equal(c.Cmd, []string{"run"}) {
+		t.Errorf("the configuration for %s is %+v", architecture, c)
+	}
+	files := map[string][]byte{}
+	for r := tar.NewReader(mutate.Extract(image)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[h.Name], err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := bytes.Count(files["etc/ssl/certs/ca-certificates.crt"], []byte("BEGIN CERTIFICATE")); n < 100 {
+		t.Errorf("%d CAs", n)
+	}
+	binary := filepath.Join(t.TempDir(), "fernetcast")
+	if err := os.WriteFile(binary, files["usr/local/bin/fernetcast"], 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if architecture == runtime.GOARCH && runtime.GOOS == "linux" {
+		if out, err := exec.Command(binary, "version").CombinedOutput(); err != nil || !strings.Contains(string(out), "v1.2.3") {
+			t.Errorf("version says %q, %v", out, err)
+		}
+	}
+}
+
+// What is wrong is said at once, and nothing is written.
+func TestBadUse(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "dist")
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"-version", "v1/2"}, `VERSION="v1/2"`},
+		{[]string{"-version", ""}, `VERSION=""`},
+		{[]string{"-push", "registry.example.com/Fern et"}, "is not registry/name"},
+		{[]string{"-push", "registry.example.com/x@sha256:00"}, "is not registry/name"},
+		{[]string{"-source", t.TempDir()}, "reading the Dockerfile"},
+		{[]string{"more"}, "there are only flags"},
+	} {
+		err := run(t.Context(), append([]string{"-out", out}, c.args...))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v", c.args, err)
+		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("something was written")
+	}
+}
+
+// A Dockerfile that says something else than this program can read is named.
+func TestRecipe(t *testing.T) {
+	for _, gone := range []string{"golang:", "CGO_ENABLED=0", "USER ", "ENTRYPOINT ", "CMD "} {
+		dir := t.TempDir()
+		text := strings.ReplaceAll(string(read(t, repository+"/Dockerfile")), gone, "x")
+		if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readRecipe(dir); err == nil {
+			t.Errorf("without %q there is no error", gone)
+		}
+	}
+}
+
+// A registry that refuses is named, and what was built is there all the same.
+func TestRefused(t *testing.T) {
+	server := httptest.NewServer(nil)
+	at := strings.TrimPrefix(server.URL, "http://")
+	server.Close()
+	out := t.TempDir()
+	err := run(t.Context(), []string{"-source", repository, "-out", out, "-push", at + "/fernetcast"})
+	if err == nil || !strings.Contains(err.Error(), "pushing to "+at+"/fernetcast:dev") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(out, "fernetcast-dev.oci.tar")); err != nil {
+		t.Error(err)
+	}
+}
