@@ -17,7 +17,9 @@ import (
 // directory that holds them, for KUBEBUILDER_ASSETS: whoever has that in the
 // environment spares a few seconds at each Open. The directory holds links into
 // the build cache, so it is not to be relied on for days.
-func Prepare(ctx context.Context, say io.Writer) (string, error) {
+//
+// More are programs of Kubernetes beside those that every test needs.
+func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir, nil
 	}
@@ -29,15 +31,16 @@ func Prepare(ctx context.Context, say io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	controllers, err := findControllerManager(ctx, module, say)
-	if err != nil {
-		return "", err
+	programs := map[string]string{"kube-apiserver": built.apiserver, "etcd": built.etcd}
+	for _, name := range append([]string{controllerManager}, more...) {
+		if programs[name], err = findTool(ctx, module, name, say); err != nil {
+			return "", err
+		}
 	}
 	dir := filepath.Join(module, ".assets")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("linking the control plane: %w", err)
 	}
-	programs := map[string]string{"kube-apiserver": built.apiserver, "etcd": built.etcd, controllerManager: controllers}
 	for name, target := range programs {
 		// Renamed into place: another run may be using the old link.
 		half := filepath.Join(dir, fmt.Sprintf(".%s-%d", name, os.Getpid()))

@@ -25,13 +25,16 @@ const (
 	validBefore = 24 * time.Hour
 )
 
-// authority is one cluster's certificate authority.
-type authority struct {
+// Authority is one cluster's certificate authority.
+type Authority struct {
+	// Addresses are those of its servers, beside the loopback one.
+	Addresses []net.IP
 	key  crypto.Signer
 	cert *x509.Certificate
 }
 
-func newAuthority(name string) (*authority, error) {
+// NewAuthority makes one with a key of its own.
+func NewAuthority(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a CA key: %w", err)
@@ -40,20 +43,20 @@ func newAuthority(name string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a CA certificate: %w", err)
 	}
-	return &authority{key: key, cert: cert}, nil
+	return &Authority{key: key, cert: cert}, nil
 }
 
-// pem is the CA's certificate.
-func (a *authority) pem() []byte { return certificatePEM(a.cert.Raw) }
+// PEM is the CA's certificate.
+func (a *Authority) PEM() []byte { return certificatePEM(a.cert.Raw) }
 
-// issue makes a key and a certificate for a server on the loopback address, or
+// Issue makes a key and a certificate for a server on its addresses, or
 // for a client that is subject.
-func (a *authority) issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
+func (a *Authority) Issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
 	return a.issueUntil(time.Now().Add(longLife), subject, usage)
 }
 
-// issueUntil is issue with an end, perhaps in the past.
-func (a *authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
+// issueUntil is Issue with an end, perhaps in the past.
+func (a *Authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key for %s: %w", subject.CommonName, err)
@@ -72,7 +75,7 @@ func (a *authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtK
 	}
 	if usage == x509.ExtKeyUsageServerAuth {
 		template.DNSNames = []string{"localhost", "kubernetes.default.svc"}
-		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+		template.IPAddresses = append([]net.IP{net.IPv4(127, 0, 0, 1)}, a.Addresses...)
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
 	if err != nil {

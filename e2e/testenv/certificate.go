@@ -34,7 +34,7 @@ func (c *Cluster) Recertify(ctx context.Context, end time.Time) error {
 // it. Kubeconfigs from now on trust that one, those from before do not.
 // Recertify goes back. The admin's client does not notice.
 func (c *Cluster) ReplaceCA(ctx context.Context) error {
-	ca, err := newAuthority(c.Name + " anew")
+	ca, err := NewAuthority(c.Name + " anew")
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func admin() pkix.Name {
 }
 
 // certify writes the files of a serving certificate.
-func (c *Cluster) certify(files string, by *authority, end time.Time) error {
+func (c *Cluster) certify(files string, by *Authority, end time.Time) error {
 	cert, key, err := by.issueUntil(end, pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (c *Cluster) certify(files string, by *authority, end time.Time) error {
 	return nil
 }
 
-func (c *Cluster) trusted(ca *authority) {
+func (c *Cluster) trusted(ca *Authority) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.serving = ca
@@ -82,5 +82,5 @@ func (c *Cluster) trusted(ca *authority) {
 func (c *Cluster) servingCA() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.serving.pem()
+	return c.serving.PEM()
 }

@@ -34,14 +34,14 @@ type Cluster struct {
 	Etcd *Etcd
 
 	env         *Env
-	ca          *authority
+	ca          *Authority
 	cert, key   []byte // the admin's
 	dir, binary string
 	config      *rest.Config
 	client      *kubernetes.Clientset
 
 	mu      sync.Mutex
-	serving *authority // whose certificate all but the admin see
+	serving *Authority // whose certificate all but the admin see
 	process *Process
 }
 
@@ -73,7 +73,7 @@ func (c *Cluster) prepare() error {
 	if c.dir, err = c.env.Directory("apiserver-" + c.Name + "-"); err != nil {
 		return err
 	}
-	if c.ca, err = newAuthority(c.Name); err != nil {
+	if c.ca, err = NewAuthority(c.Name); err != nil {
 		return err
 	}
 	c.trusted(c.ca)
@@ -83,21 +83,21 @@ func (c *Cluster) prepare() error {
 		}
 	}
 	// One more key pair than needed for TLS: ServiceAccount tokens are signed with it.
-	_, signing, err := c.ca.issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
+	_, signing, err := c.ca.Issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return err
 	}
-	if c.cert, c.key, err = c.ca.issue(admin(), x509.ExtKeyUsageClientAuth); err != nil {
+	if c.cert, c.key, err = c.ca.Issue(admin(), x509.ExtKeyUsageClientAuth); err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{"ca.crt": c.ca.pem(), signingKey: signing} {
+	for name, data := range map[string][]byte{"ca.crt": c.ca.PEM(), signingKey: signing} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), data, 0o600); err != nil {
 			return fmt.Errorf("writing certificates: %w", err)
 		}
 	}
 	c.config = &rest.Config{
 		Host:            c.URL,
-		TLSClientConfig: rest.TLSClientConfig{ServerName: adminAddress, CAData: c.ca.pem(), CertData: c.cert, KeyData: c.key},
+		TLSClientConfig: rest.TLSClientConfig{ServerName: adminAddress, CAData: c.ca.PEM(), CertData: c.cert, KeyData: c.key},
 		QPS:             -1,
 	}
 	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {

@@ -17,7 +17,7 @@ const controllerManager = "kube-controller-manager"
 // need be. It returns before the controllers have begun: what they do is there
 // some seconds later.
 func (c *Cluster) StartControllers(ctx context.Context, names ...string) (*Process, error) {
-	binary, err := findControllerManager(ctx, c.env.module, c.env.say)
+	binary, err := c.env.Tool(ctx, controllerManager)
 	if err != nil {
 		return nil, err
 	}
@@ -41,15 +41,26 @@ func (c *Cluster) StartControllers(ctx context.Context, names ...string) (*Proce
 	return p, nil
 }
 
-// findControllerManager takes the binary in $KUBEBUILDER_ASSETS, where there is
-// one: envtest's own have none. Else it is built as findAssets builds the others,
-// and after them, because it has most of their packages in it.
-func findControllerManager(ctx context.Context, module string, say io.Writer) (string, error) {
+// Tool is the path of a program of Kubernetes, by its name. Where $KUBEBUILDER_ASSETS has
+// none, as envtest's own have not, it is built, if need be.
+func (g *Env) Tool(ctx context.Context, name string) (string, error) {
+	switch name {
+	case "etcd":
+		return g.assets.etcd, nil
+	case "kube-apiserver":
+		return g.assets.apiserver, nil
+	}
+	return findTool(ctx, g.module, name, g.say)
+}
+
+// findTool is Tool for those that are built after the API server, because they have most
+// of its packages in them.
+func findTool(ctx context.Context, module, name string, say io.Writer) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		path := filepath.Join(dir, controllerManager)
+		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
 	}
-	return buildTool(ctx, filepath.Join(module, "controlplane"), "k8s.io/kubernetes/cmd/"+controllerManager, say)
+	return buildTool(ctx, filepath.Join(module, "controlplane"), "k8s.io/kubernetes/cmd/"+name, say)
 }

@@ -47,7 +47,7 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the address: %w", err)
 	}
-	certificate, key, err := c.ca.issue(pkix.Name{CommonName: "gateway"}, x509.ExtKeyUsageServerAuth)
+	certificate, key, err := c.ca.Issue(pkix.Name{CommonName: "gateway"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	// serviceAddress is that of the Service kubernetes. It is the node's own, so that it
+	// takes no proxy.
+	serviceAddress = "10.0.0.1"
+	services       = "10.0.0.0/24"
+	pods           = "10.244.0.0/24"
+	nodeName       = "node1"
+	// podBridge is the node's address among the pods, once the first of them is there.
+	issuer = "https://kubernetes.default.svc"
+)
+
+// Region is one control plane. The first has the node.
+type Region struct {
+	Name string
+	port int
+	dir  string
+	ca   *testenv.Authority
+}
+
+// URL is the API server's address, for pods as well.
+func (r *Region) URL() string { return "https://" + net.JoinHostPort(serviceAddress, strconv.Itoa(r.port)) }
+
+func newRegion(dir, name string, port int) (*Region, error) {
+	r := &Region{Name: name, port: port, dir: filepath.Join(dir, name)}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making %s: %w", name, err)
+	}
+	var err error
+	if r.ca, err = testenv.NewAuthority(name); err != nil {
+		return nil, err
+	}
+	r.ca.Addresses = []net.IP{net.ParseIP(serviceAddress)}
+	if err := testenv.WriteFile(r.dir, "ca.crt", r.ca.PEM()); err != nil {
+		return nil, err
+	}
+	for file, subject := range map[string]pkix.Name{
+		"apiserver": {CommonName: "kube-apiserver"}, "kubelet": {CommonName: nodeName}, "sa": {CommonName: "service-accounts"},
+	} {
+		if err := r.issue(file, subject, x509.ExtKeyUsageServerAuth); err != nil {
+			return nil, err
+		}
+	}
+	for user, subject := range map[string]pkix.Name{
+		"admin":      {CommonName: "admin", Organization: []string{"system:masters"}},
+		"controller": {CommonName: "system:kube-controller-manager"},
+		"scheduler":  {CommonName: "system:kube-scheduler"},
+		"node":       {CommonName: "system:node:" + nodeName, Organization: []string{"system:nodes"}},
+	} {
+		if err := r.issue(user, subject, x509.ExtKeyUsageClientAuth); err != nil {
+			return nil, err
+		}
+		text, err := clientcmd.Write(r.kubeconfig(user, r.file(user+".crt"), r.file(user+".key")))
+		if err != nil {
+			return nil, fmt.Errorf("writing a kubeconfig: %w", err)
+		}
+		if err := testenv.WriteFile(r.dir, user+".kubeconfig", text); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Region) file(name string) string { return filepath.Join(r.dir, name) }
+
+func (r *Region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) error {
+	cert, key, err := r.ca.Issue(subject, usage)
+	if err != nil {
+		return err
+	}
+	if err := testenv.WriteFile(r.dir, file+".crt", cert); err != nil {
+		return err
+	}
+	return testenv.WriteFile(r.dir, file+".key", key)
+}
+
+func (r *Region) kubeconfig(user, cert, key string) clientcmdapi.Config {
+	return clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{r.Name: {Server: r.URL(), CertificateAuthorityData: r.ca.PEM()}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{r.Name + "-" + user: {ClientCertificate: cert, ClientKey: key}},
+		Contexts:       map[string]*clientcmdapi.Context{r.Name: {Cluster: r.Name, AuthInfo: r.Name + "-" + user}},
+		CurrentContext: r.Name,
+	}
+}
+
+// apiserver is the program of a region. All are on one etcd. Only the first has accounts
+// made for it by a controller.
+func (r *Region) apiserver(path string, withNode bool) program {
+	args := []string{
+		path, "--bind-address=0.0.0.0", "--advertise-address=" + serviceAddress, "--secure-port=" + strconv.Itoa(r.port), "--cert-dir=" + r.dir,
+		"--tls-cert-file=" + r.file("apiserver.crt"), "--tls-private-key-file=" + r.file("apiserver.key"), "--client-ca-file=" + r.file("ca.crt"),
+		"--etcd-servers=http://127.0.0.1:2379", "--etcd-prefix=/" + r.Name, "--etcd-compaction-interval=0",
+		"--service-account-issuer=" + issuer, "--service-account-key-file=" + r.file("sa.key"), "--service-account-signing-key-file=" + r.file("sa.key"),
+		"--service-cluster-ip-range=" + services, "--endpoint-reconciler-type=none", "--allow-privileged=true", "--profiling=false",
+	}
+	if withNode {
+		args = append(args, "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP",
+			"--kubelet-client-certificate="+r.file("admin.crt"), "--kubelet-client-key="+r.file("admin.key"), "--kubelet-certificate-authority="+r.file("ca.crt"))
+	} else {
+		args = append(args, "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount")
+	}
+	return program{Name: "apiserver-" + r.Name, Args: args}
+}

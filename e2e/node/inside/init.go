@@ -1,0 +1,84 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// address is the node's own, and that of the Service kubernetes, which needs no proxy so.
+const address = "10.0.0.1"
+
+// again is how long after its end a program is started again.
+const again = 500 * time.Millisecond
+
+// program is one that the node consists of.
+type program struct {
+	Name string   `json:"name"` // of its log
+	Args []string `json:"args"` // its path first
+	Env  []string `json:"env"`
+}
+
+// initialise is the first process of the node. It starts the programs that the file
+// programs.json lists, starts those again that end, and reaps what is left to it. It
+// ends with the guard.
+func initialise(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, "programs.json"))
+	if err != nil {
+		return fmt.Errorf("reading what to start: %w", err)
+	}
+	var programs []program
+	if err := json.Unmarshal(text, &programs); err != nil {
+		return fmt.Errorf("reading what to start: %w", err)
+	}
+	if err := furnish(dir); err != nil {
+		return err
+	}
+	running := map[int]program{}
+	for _, p := range programs {
+		if err := p.start(dir, running); err != nil {
+			return err
+		}
+	}
+	for {
+		pid, err := syscall.Wait4(-1, nil, 0, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("waiting for the programs: %w", err)
+		}
+		p, ours := running[pid]
+		if !ours {
+			continue
+		}
+		delete(running, pid)
+		time.Sleep(again)
+		if err := p.start(dir, running); err != nil {
+			return err
+		}
+	}
+}
+
+func (p program) start(dir string, running map[int]program) error {
+	log, err := os.OpenFile(filepath.Join(dir, p.Name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", p.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(p.Args[0], p.Args[1:]...)
+	cmd.Env = append(os.Environ(), p.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", p.Name, err)
+	}
+	running[cmd.Process.Pid] = p
+	return nil
+}

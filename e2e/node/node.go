@@ -1,0 +1,218 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// directoryPrefix is of the directories of all nodes, and of their cgroups.
+const directoryPrefix = "fernetcast-node-"
+
+// Node is a running node. Its methods may be called concurrently.
+type Node struct {
+	dir     string
+	pid     int // of its first process
+	regions []*Region
+	guard   *exec.Cmd
+	leash   io.Closer // the guard's stdin: the node ends with it
+	ended   chan error
+	images  *registry
+}
+
+// Start starts a node and the control planes of the named regions, of which the first has
+// the node. It returns when the node is ready for pods. The caller owes a Close; should
+// its process be killed instead, all of it ends and goes all the same.
+func Start(ctx context.Context, env *testenv.Env, names ...string) (n *Node, err error) {
+	inside, err := env.Companion(ctx, "node/inside")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", directoryPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("making the node's directory: %w", err)
+	}
+	n = &Node{dir: dir, ended: make(chan error, 1)}
+	if err := n.start(ctx, env, inside.Path, names); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context, env *testenv.Env, inside string, names []string) error {
+	for i, name := range names {
+		port := 443
+		if i > 0 {
+			port = 6443 + i
+		}
+		region, err := newRegion(n.dir, name, port)
+		if err != nil {
+			return err
+		}
+		n.regions = append(n.regions, region)
+	}
+	if err := n.configure(ctx, env); err != nil {
+		return err
+	}
+	if err := n.unleash(inside); err != nil {
+		return err
+	}
+	var err error
+	if n.images, err = n.openRegistry(ctx, env); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	for _, region := range n.regions {
+		client, err := n.Client(region.Name)
+		if err != nil {
+			return err
+		}
+		err = testenv.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+			return client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		})
+		if err != nil {
+			return fmt.Errorf("starting the control plane of %s: %w\n%s", region.Name, err, n.Log("apiserver-"+region.Name))
+		}
+	}
+	return n.awaitReady(ctx)
+}
+
+// unleash starts the guard, which starts the node.
+func (n *Node) unleash(inside string) error {
+	n.guard = exec.Command(inside, "guard", n.dir)
+	// A session of its own: what kills the test's processes is not to kill the guard.
+	n.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	n.guard.Stderr = os.Stderr
+	leash, err := n.guard.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("starting the node: %w", err)
+	}
+	out, err := n.guard.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("starting the node: %w", err)
+	}
+	if err := n.guard.Start(); err != nil {
+		return fmt.Errorf("starting the node: %w", err)
+	}
+	n.leash = leash
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err == nil {
+		n.pid, err = strconv.Atoi(strings.TrimSpace(line))
+	}
+	if err != nil {
+		return fmt.Errorf("starting the node: the guard said %q: %w", line, err)
+	}
+	return nil
+}
+
+// awaitReady waits until the node is Ready, and an account is there for pods.
+func (n *Node) awaitReady(ctx context.Context) error {
+	client, err := n.Client(n.regions[0].Name)
+	if err != nil {
+		return err
+	}
+	err = testenv.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+		node, err := client.CoreV1().Nodes().Get(ctx, nodeName, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+				return nil
+			}
+		}
+		return fmt.Errorf("the node is not ready: %v", node.Status.Conditions)
+	})
+	if err != nil {
+		return fmt.Errorf("starting the kubelet: %w\n%s\n%s", err, n.Log("kubelet"), n.Log("node"))
+	}
+	return nil
+}
+
+// Close ends the node, and returns when nothing is left of it.
+func (n *Node) Close() error {
+	if n.images != nil {
+		n.images.close()
+	}
+	if n.leash == nil {
+		return os.RemoveAll(n.dir)
+	}
+	if err := n.leash.Close(); err != nil {
+		return fmt.Errorf("ending the node: %w", err)
+	}
+	if err := n.guard.Wait(); err != nil {
+		return fmt.Errorf("ending the node: %w", err)
+	}
+	return nil
+}
+
+// Log is the end of a program's log.
+func (n *Node) Log(name string) string {
+	text, err := os.ReadFile(filepath.Join(n.dir, name+".log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
+
+// Client is an admin's of a region.
+func (n *Node) Client(region string) (*kubernetes.Clientset, error) {
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(n.merged(), region, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("making a client of %s: %w", region, err)
+	}
+	cfg.Dial, cfg.QPS = n.Dial, -1
+	return kubernetes.NewForConfig(cfg)
+}
+
+// merged is the admin's kubeconfig, with a context for each region.
+func (n *Node) merged() clientcmdapi.Config {
+	all := clientcmdapi.NewConfig()
+	for _, region := range n.regions {
+		one := region.kubeconfig("admin", region.file("admin.crt"), region.file("admin.key"))
+		all.Clusters[region.Name], all.Contexts[region.Name] = one.Clusters[region.Name], one.Contexts[region.Name]
+		for name, user := range one.AuthInfos {
+			all.AuthInfos[name] = user
+		}
+	}
+	return *all
+}
+
+// Kubeconfig writes the admin's kubeconfig to a file, and returns its path.
+func (n *Node) Kubeconfig() (string, error) {
+	path := filepath.Join(n.dir, "kubeconfig")
+	if err := clientcmd.WriteToFile(n.merged(), path); err != nil {
+		return "", fmt.Errorf("writing the kubeconfig: %w", err)
+	}
+	return path, nil
+}
+
+// HTTP is a client in the node's network.
+func (n *Node) HTTP() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: n.Dial, MaxIdleConnsPerHost: 20}, Timeout: 20 * time.Second}
+}
+
+// Command is a program in the node's network, with the machine's files.
+func (n *Node) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(n.pid), "--net", "--", path}, args...)...)
+}

@@ -1,0 +1,66 @@
+// Package node is a real Kubernetes node on this machine, with a control plane of its
+// own and those of two remotes: kubelet, containerd, runc and CNI, in namespaces of
+// their own, with no trace left when it ends.
+//
+// It judges nothing: tests do.
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// packages are Debian's that a node needs.
+const packages = "containerd runc containernetworking-plugins iproute2 mmdebstrap util-linux"
+
+// Tools are the programs of Kubernetes that a node needs, beside those of a control plane
+// that all tests need.
+var Tools = []string{"kube-scheduler", "kubelet"}
+
+// cniPlugins are where Debian and others have them.
+var cniPlugins = []string{"/usr/lib/cni", "/opt/cni/bin"}
+
+// Possible is nil where this machine can have a node; the error says why it cannot, and
+// what to do.
+func Possible() error {
+	if runtime.GOOS != "linux" {
+		return errors.New("a node needs Linux")
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("a node needs root")
+	}
+	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "runc", "ip", "mmdebstrap", "nsenter", "unshare"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("a node needs %s; on Debian: apt-get install --no-install-recommends %s", name, packages)
+		}
+	}
+	if plugins() == "" {
+		return fmt.Errorf("a node needs the CNI plugins; on Debian: apt-get install --no-install-recommends %s", packages)
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil || !strings.Contains(string(text), ":memory:") {
+		return errors.New("a node needs cgroup v1 here: nobody has tried it on v2")
+	}
+	if text, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(text), "\toverlay\n") {
+		return errors.New("a node needs the file system overlay")
+	}
+	if out, err := exec.Command("unshare", "--mount", "--net", "--pid", "--ipc", "--cgroup", "--fork", "true").CombinedOutput(); err != nil {
+		return fmt.Errorf("a node needs namespaces of its own: %w: %s", err, out)
+	}
+	return nil
+}
+
+// plugins is the directory of CNI's plugins; "" where there is none.
+func plugins() string {
+	for _, dir := range cniPlugins {
+		if _, err := os.Stat(filepath.Join(dir, "bridge")); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
