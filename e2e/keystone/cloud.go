@@ -75,6 +75,9 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	return c, c.manage(ctx, conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password)
 }
 
+// Database is the path of the identity's SQLite file.
+func (c *Cloud) Database() string { return filepath.Join(c.dir, "keystone.db") }
+
 func whoAmI() (string, string, error) {
 	me, err := user.Current()
 	if err != nil {
@@ -133,7 +136,7 @@ func (c *Cloud) configure(name string, maxActive int) (config, error) {
 	}
 	defer file.Close()
 	err = keystoneConf.Execute(file, map[string]any{
-		"Database": filepath.Join(c.dir, "keystone.db"), "Repository": conf.repository, "MaxActive": maxActive,
+		"Database": c.Database(), "Repository": conf.repository, "MaxActive": maxActive,
 	})
 	if err != nil {
 		return config{}, fmt.Errorf("configuring %s: %w", name, err)

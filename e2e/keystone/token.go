@@ -9,7 +9,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"syscall"
+
+	"github.com/fernet/fernet-go"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
@@ -33,6 +36,26 @@ func (t Token) OpenedBy(keys testenv.Repository) bool {
 	return false
 }
 
+// Reseal is a token with the same content, signed with another key: what a region would
+// issue whose primary that is.
+func Reseal(token, from, to string) (string, error) {
+	keys, err := fernet.DecodeKeys(from, to)
+	if err != nil {
+		return "", fmt.Errorf("sealing a token: %w", err)
+	}
+	// Keystone leaves the padding out.
+	padded := token + strings.Repeat("=", (4-len(token)%4)%4)
+	content := fernet.VerifyAndDecrypt([]byte(padded), 0, keys[:1])
+	if content == nil {
+		return "", errors.New("sealing a token: it is not of the key that it should be of")
+	}
+	sealed, err := fernet.EncryptAndSign(content, keys[1])
+	if err != nil {
+		return "", fmt.Errorf("sealing a token: %w", err)
+	}
+	return strings.TrimRight(string(sealed), "="), nil
+}
+
 // Answer is what a region's Keystone said to a token, and the keys that it saw.
 type Answer struct {
 	// Status is 200 for a good token, 401 for one that no key opens.
@@ -40,21 +63,44 @@ type Answer struct {
 	Keys   testenv.Repository
 }
 
-// Issue has the region's Keystone sign a token.
-func (r *Region) Issue(ctx context.Context) (Token, error) {
+// IssueRequest asks a Keystone at a URL to sign a token of the cloud's user, which is
+// the answer's header X-Subject-Token. The connection is not used again: see send.
+func IssueRequest(ctx context.Context, url string) (*http.Request, error) {
 	type named map[string]any
 	body, err := json.Marshal(named{"auth": named{"scope": "unscoped", "identity": named{
 		"methods":  []string{"password"},
 		"password": named{"user": named{"name": admin, "password": password, "domain": named{"id": "default"}}},
 	}}})
 	if err != nil {
-		return Token{}, err
+		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/v3/auth/tokens", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v3/auth/tokens", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Close = true
+	return request, nil
+}
+
+// ValidateRequest shows a token to a Keystone at a URL.
+func ValidateRequest(ctx context.Context, url, token string) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v3/auth/tokens", nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("X-Auth-Token", token)
+	request.Header.Set("X-Subject-Token", token)
+	request.Close = true
+	return request, nil
+}
+
+// Issue has the region's Keystone sign a token.
+func (r *Region) Issue(ctx context.Context) (Token, error) {
+	request, err := IssueRequest(ctx, r.url)
 	if err != nil {
 		return Token{}, err
 	}
-	request.Header.Set("Content-Type", "application/json")
 	response, keys, err := r.do(request)
 	if err != nil {
 		return Token{}, err
@@ -71,12 +117,10 @@ func (r *Region) Issue(ctx context.Context) (Token, error) {
 
 // Validate shows a token to the region's Keystone.
 func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/v3/auth/tokens", nil)
+	request, err := ValidateRequest(ctx, r.url, token.Text)
 	if err != nil {
 		return Answer{}, err
 	}
-	request.Header.Set("X-Auth-Token", token.Text)
-	request.Header.Set("X-Subject-Token", token.Text)
 	response, keys, err := r.do(request)
 	if err != nil {
 		return Answer{}, err
@@ -118,8 +162,8 @@ func send(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	// uWSGI closes each connection after an answer, without saying so before.
-	again.Close = true
+	// uWSGI closes each connection after an answer, without saying so before: the
+	// requests have Close set.
 	return http.DefaultClient.Do(again)
 }
 

@@ -1,0 +1,80 @@
+package node_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
+
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	mainRegion = "sjc"
+	// startTime is enough to make what was never made on this machine.
+	startTime = 25 * time.Minute
+)
+
+var remotes = []string{"dfw", "iad"}
+
+var shared struct {
+	env  *testenv.Env
+	node *node.Node
+}
+
+func TestMain(m *testing.M) {
+	// A link of that name to this binary is one, of the version that go.mod says.
+	if filepath.Base(os.Args[0]) == "kubectl" {
+		os.Exit(cli.Run(cmd.NewDefaultKubectlCommand()))
+	}
+	err := node.Possible()
+	if err == nil {
+		err = keystone.Installed()
+	}
+	switch {
+	case err == nil:
+		os.Exit(run(m))
+	case os.Getenv("REQUIRE_NODE") != "":
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Fprintln(os.Stderr, "the tests on a real node are left out:", err)
+}
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	began := time.Now()
+	var err error
+	if shared.env, err = testenv.Open(ctx, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		return 1
+	}
+	code := 1
+	if shared.node, err = node.Start(ctx, shared.env, append([]string{mainRegion}, remotes...)...); err == nil {
+		err = furnish(ctx)
+	}
+	if err == nil {
+		fmt.Fprintf(os.Stderr, "the node and its Keystones are ready after %.0f s\n", time.Since(began).Seconds())
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, "node:", err)
+	}
+	err = nil
+	if shared.node != nil {
+		err = shared.node.Close()
+	}
+	if err := errors.Join(err, shared.env.Close()); err != nil {
+		fmt.Fprintln(os.Stderr, "node: closing:", err)
+		return 1
+	}
+	return code
+}
