@@ -67,11 +67,11 @@ unit:
 e2e:
 	@echo "== end to end, on control planes built from their Go modules (the first time takes some minutes)"
 	@cd e2e; assets=$$(go run ./testenv/prepare); export KUBEBUILDER_ASSETS=$$assets; \
-	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests); \
+	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests -e /e2e/node); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \
 	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; set -x; \
 	(cd ../tools/image; go test -count=1 $(T) ./...); \
-	go test -count=1 -p 1 -timeout 40m $(T) ./manifests; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
+	go test -count=1 -p 1 -timeout 40m $(T) ./manifests ./node; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
 
 # What takes long, three quarters of an hour: every fuzz test, the model of the
 # world with many more stories, the soak. Of all three make test has a short

@@ -35,7 +35,9 @@ type Region struct {
 }
 
 // URL is the API server's address, for pods as well.
-func (r *Region) URL() string { return "https://" + net.JoinHostPort(serviceAddress, strconv.Itoa(r.port)) }
+func (r *Region) URL() string {
+	return "https://" + net.JoinHostPort(serviceAddress, strconv.Itoa(r.port))
+}
 
 func newRegion(dir, name string, port int) (*Region, error) {
 	r := &Region{Name: name, port: port, dir: filepath.Join(dir, name)}

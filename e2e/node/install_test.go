@@ -2,69 +2,117 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"testing"
+	"regexp"
+	"strings"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-func TestInstall(t *testing.T) {
-	ctx := context.Background()
-	dir := workstation.dir + "/keystone"
-	if err := chart(dir); err != nil {
-		t.Fatal(err)
+// pageScript are the commands of one chapter of docs/install.md, with the answer yes to
+// those that ask.
+func (s *stage) pageScript(heading string) string {
+	s.Helper()
+	page, err := os.ReadFile(repository + "/docs/install.md")
+	s.must(err)
+	_, after, found := strings.Cut(string(page), "\n## "+heading)
+	if !found {
+		s.Fatalf("docs/install.md has no chapter %s", heading)
 	}
-	if err := os.CopyFS(workstation.dir+"/fernetcast-checkout/manifests", os.DirFS(repository+"/manifests")); err != nil {
-		t.Fatal(err)
+	chapter, _, _ := strings.Cut(after, "\n## ")
+	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(chapter)
+	if block == nil {
+		s.Fatalf("docs/install.md has no commands in %s", heading)
 	}
-	overlay := `resources: [base]
-components:
-  - ../fernetcast-checkout/manifests/sidecar
-  - ../fernetcast-checkout/manifests/files
-images:
-  - name: ghcr.io/fernetcast/fernetcast
-    newName: 10.0.0.1:5000/fernetcast
-    newTag: ` + version + `
-replicas:
-  - {name: keystone-api, count: 2}
-namespace: openstack
-`
-	if err := testenv.WriteFile(dir, "kustomization.yaml", []byte(overlay)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := shell(ctx, "kubectl --context sjc apply -k "+filepath.Clean(dir))
-	t.Log(out, err)
-	client, _ := shared.node.Client("sjc")
+	return regexp.MustCompile(`(?m)^(fernetcast .*\b(promote|join)\b.*)$`).ReplaceAllString(block[1], "$1 --yes")
+}
+
+// docs/install.md word by word, with sidecar and files, under Pod Security restricted:
+// the pods are Ready, a region is taken up after the kubelet's swap without a restart,
+// as is a renewed token, and every token is good everywhere.
+func (s *stage) install() {
+	open := s.doors()
+	s.Logf("%d Keystones are Ready", len(open))
+	before := s.restarts()
+	s.sh(s.pageScript("2. From your workstation: say which"))
 	began := time.Now()
-	c, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	err = testenv.Until(c, 500*time.Millisecond, func(ctx context.Context) error {
-		pods, err := client.CoreV1().Pods("openstack").List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		ready := 0
-		state := ""
-		for _, p := range pods.Items {
-			for _, c := range p.Status.Conditions {
-				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-					ready++
-				}
+	said := s.sh(s.pageScript("3. From your workstation: let"))
+	s.Logf("both regions joined and Synced after %.0f s", time.Since(began).Seconds())
+	if strings.Count(said, "is let in") < 2 {
+		s.Errorf("join said:\n%s", said)
+	}
+	if out, err := shell(s.ctx, "fernetcast --context sjc status"); err != nil {
+		s.Errorf("status: %v\n%s", err, out)
+	}
+	keys, _ := s.rotate(7)
+	for _, region := range remotes {
+		client := s.client(region)
+		s.until(func(ctx context.Context) error { return holds(ctx, client, namespace, keys) })
+	}
+	s.until(func(ctx context.Context) error { return holds(ctx, s.main, phx, keys) })
+
+	began = time.Now()
+	s.sh("fernetcast --context sjc join dfw --remote-context dfw --yes --wait 0")
+	s.until(func(ctx context.Context) error {
+		for _, d := range open {
+			if d.way != "files" || d.region != mainRegion {
+				continue
 			}
-			state += p.Name
-		}
-		if ready < 2 {
-			return fmt.Errorf("%d ready\n%s", ready, state)
+			out, err := shell(ctx, "kubectl --context sjc --namespace openstack logs "+d.pod+" -c fernetcast")
+			if err != nil {
+				return err
+			}
+			if n := len(regexp.MustCompile(`"msg":"remote taken up".*"remote":"dfw"|"remote":"dfw".*"msg":"remote taken up"`).FindAllString(out, -1)); n < 2 {
+				return fmt.Errorf("%s has taken dfw up %d times:\n%s", d.pod, n, out)
+			}
 		}
 		return nil
 	})
-	t.Log(time.Since(began), err)
-	out, err = shell(ctx, "kubectl --context sjc -n openstack get pods -o wide; kubectl --context sjc -n openstack get events | tail -20; kubectl --context sjc -n openstack logs deploy/keystone-api --all-containers --tail 10")
-	t.Log(out, err)
+	s.Logf("a new token was taken up by both pods after %.0f s: the kubelet's swap", time.Since(began).Seconds())
+	s.until(func(ctx context.Context) error {
+		for _, d := range open {
+			if _, err := s.issue(ctx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	// The Keystones without fernetcast see the rotation when the kubelet does.
+	s.until(func(context.Context) error { return s.allGood(open) })
+	s.good(open)
+	if after := s.restarts(); after != before {
+		s.Errorf("containers were restarted: %d, before %d", after, before)
+	}
+}
+
+// allGood is nil once each Keystone takes the newest token of the main.
+func (s *stage) allGood(open []door) error {
+	for _, from := range open {
+		if from.region != mainRegion || from.way != "files" {
+			continue
+		}
+		token, err := s.issue(s.ctx, from)
+		if err != nil {
+			return err
+		}
+		for _, at := range open {
+			if status, err := s.validate(s.ctx, at, token); err != nil || status != 200 {
+				return errors.Join(err, fmt.Errorf("%s says %d", at, status))
+			}
+		}
+		return nil
+	}
+	return errors.New("there is no Keystone in the main")
+}
+
+// restarts are those of all containers of Keystone's pods with fernetcast.
+func (s *stage) restarts() (n int32) {
+	s.Helper()
+	for _, pod := range s.pods() {
+		for _, c := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+			n += c.RestartCount
+		}
+	}
+	return n
 }

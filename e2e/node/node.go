@@ -207,6 +207,21 @@ func (n *Node) Kubeconfig() (string, error) {
 	return path, nil
 }
 
+// TokenKubeconfig is for who has a token of a region, in a namespace there.
+func (n *Node) TokenKubeconfig(region, namespace, token string) ([]byte, error) {
+	cfg := n.merged()
+	cluster, ok := cfg.Clusters[region]
+	if !ok {
+		return nil, fmt.Errorf("writing a kubeconfig: there is no region %s", region)
+	}
+	return clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{region: cluster},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{region: {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{region: {Cluster: region, AuthInfo: region, Namespace: namespace}},
+		CurrentContext: region,
+	})
+}
+
 // HTTP is a client in the node's network.
 func (n *Node) HTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: n.Dial, MaxIdleConnsPerHost: 20}, Timeout: 20 * time.Second}
@@ -216,3 +231,6 @@ func (n *Node) HTTP() *http.Client {
 func (n *Node) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(n.pid), "--net", "--", path}, args...)...)
 }
+
+// Pid is that of the node's first process.
+func (n *Node) Pid() int { return n.pid }

@@ -58,11 +58,19 @@ func furnish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := makeNamespace(ctx, client, namespace); err != nil {
+		if err := makeNamespace(ctx, client, namespace, "restricted"); err != nil {
 			return err
 		}
+		if region == mainRegion { // the loop is root's
+			if err := makeNamespace(ctx, client, phx, "privileged"); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+	if err := letIn(ctx); err != nil { // before the pods, which else would see it after the kubelet's swap
+		return err
+	}
+	return install(ctx)
 }
 
 // equip makes the workstation.
@@ -79,8 +87,12 @@ func equip(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	bin := filepath.Join(workstation.dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return err
+	}
 	for name, target := range map[string]string{"kubectl": self, "fernetcast": program.Path} {
-		if err := os.Symlink(target, filepath.Join(workstation.dir, name)); err != nil {
+		if err := os.Symlink(target, filepath.Join(bin, name)); err != nil {
 			return err
 		}
 	}
@@ -88,7 +100,7 @@ func equip(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	workstation.env = []string{"HOME=" + workstation.dir, "KUBECONFIG=" + kubeconfig, "PATH=" + workstation.dir + ":" + os.Getenv("PATH")}
+	workstation.env = []string{"HOME=" + workstation.dir, "KUBECONFIG=" + kubeconfig, "PATH=" + bin + ":" + os.Getenv("PATH")}
 	return nil
 }
 
@@ -105,11 +117,11 @@ func shell(ctx context.Context, script string) (string, error) {
 	return out.String(), nil
 }
 
-// makeNamespace makes a namespace under Pod Security's strictest rules, with what
-// openstack-helm has made there: keys, and Keystone's configuration.
-func makeNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
+// makeNamespace makes a namespace under a level of Pod Security, with what openstack-helm
+// has made there: keys, and Keystone's configuration.
+func makeNamespace(ctx context.Context, client kubernetes.Interface, name, level string) error {
 	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
-		"pod-security.kubernetes.io/enforce": "restricted",
+		"pod-security.kubernetes.io/enforce": level,
 	}}}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("making namespace %s: %w", name, err)
@@ -134,11 +146,38 @@ func makeNamespace(ctx context.Context, client kubernetes.Interface, name string
 // chart writes what openstack-helm renders, with real images and commands in place of the
 // stubs, into the directory base of dir.
 func chart(dir string) error {
+	var all []string
+	err := rendered(func(text []byte) { all = append(all, string(text)) })
+	if err != nil {
+		return err
+	}
+	base := filepath.Join(dir, "base")
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return err
+	}
+	if err := testenv.WriteFile(base, "all.yaml", []byte(strings.Join(all, "---\n"))); err != nil {
+		return err
+	}
+	return testenv.WriteFile(base, "kustomization.yaml", []byte("resources: [all.yaml]\n"))
+}
+
+// chartDeployment is the Deployment that the chart has.
+func chartDeployment() (*appsv1.Deployment, error) {
+	deployment := &appsv1.Deployment{}
+	err := rendered(func(text []byte) {
+		if strings.Contains(string(text), "\nkind: Deployment\n") {
+			_ = yaml.Unmarshal(text, deployment)
+		}
+	})
+	return deployment, err
+}
+
+// rendered gives each object of the chart.
+func rendered(each func(text []byte)) error {
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../manifests/testdata/keystone")
 	if err != nil {
 		return fmt.Errorf("building Keystone's manifests: %w", err)
 	}
-	var all []string
 	for _, resource := range resources.Resources() {
 		text, err := resource.AsYAML()
 		if err != nil {
@@ -154,16 +193,9 @@ func chart(dir string) error {
 				return err
 			}
 		}
-		all = append(all, string(text))
+		each(text)
 	}
-	base := filepath.Join(dir, "base")
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return err
-	}
-	if err := testenv.WriteFile(base, "all.yaml", []byte(strings.Join(all, "---\n"))); err != nil {
-		return err
-	}
-	return testenv.WriteFile(base, "kustomization.yaml", []byte("resources: [all.yaml]\n"))
+	return nil
 }
 
 // real has a Deployment of the chart's shape run a real Keystone.

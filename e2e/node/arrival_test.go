@@ -1,0 +1,171 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	arrivals = 20
+	// between two rotations: shorter than the kubelet takes, which then brings several at
+	// once, so that twenty of its arrivals take no quarter of an hour.
+	between = 8 * time.Second
+	// manyKeys are enough for the kubelet to miss ten rotations and still bring each key.
+	manyKeys = 20
+)
+
+// pods are Keystone's with fernetcast in the main.
+func (s *stage) pods() []corev1.Pod {
+	s.Helper()
+	list, err := s.main.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{LabelSelector: "application=keystone"})
+	s.must(err)
+	return list.Items
+}
+
+// arrived is one rotation, as one Keystone shows it: how long after keystone-manage's end
+// it signs with the new primary, and how long until it takes a token of the new staged key,
+// with which the next rotation signs.
+type arrived struct{ signs, takes []time.Duration }
+
+// From keystone-manage's end to the first 200, in each region, with the kubelet's way and
+// with files side by side.
+func (s *stage) arrival() {
+	open := s.doors()
+	base, err := s.issue(s.ctx, one(open, mainRegion, "files"))
+	s.must(err)
+	signed := primary(s.secret(s.main, namespace).Data)
+
+	var mu sync.Mutex
+	figures := map[string]*arrived{}
+	note := func(d door, signs bool, took time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		f := figures[d.String()]
+		if f == nil {
+			f = &arrived{}
+			figures[d.String()] = f
+		}
+		if signs {
+			f.signs = append(f.signs, took)
+		} else {
+			f.takes = append(f.takes, took)
+		}
+	}
+	slow := map[string]chan waiting{}
+	var ending, rotating sync.WaitGroup
+	for _, d := range open {
+		if d.way != "kubelet" {
+			continue
+		}
+		queue := make(chan waiting, arrivals)
+		slow[d.pod] = queue
+		ending.Go(func() {
+			for w := range queue {
+				s.await(d, w, 200*time.Millisecond)
+				note(d, false, time.Since(w.sent))
+			}
+		})
+	}
+	for range arrivals {
+		keys, sent := s.rotate(manyKeys)
+		token, err := keystone.Reseal(base, signed, string(keys["0"]))
+		s.must(err)
+		w := waiting{token, sent}
+		for _, queue := range slow {
+			queue <- w
+		}
+		for _, d := range []door{one(open, mainRegion, "files"), one(open, phx, "files")} {
+			rotating.Go(func() {
+				s.signs(d, primary(keys))
+				note(d, true, time.Since(sent))
+				s.await(d, w, 10*time.Millisecond)
+				note(d, false, time.Since(sent))
+			})
+		}
+		rotating.Wait()
+		time.Sleep(time.Until(sent.Add(between)))
+	}
+	for _, queue := range slow {
+		close(queue)
+	}
+	ending.Wait()
+	var names []string
+	for name := range figures {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var table strings.Builder
+	for _, name := range names {
+		f := figures[name]
+		for _, row := range []struct {
+			what string
+			took []time.Duration
+		}{{"signs with the new primary", f.signs}, {"takes a token of the new staged key", f.takes}} {
+			if len(row.took) > 0 {
+				fmt.Fprintf(&table, "\n| %s | %s | %v | %v |", name, row.what,
+					testenv.Percentile(row.took, 50).Round(time.Millisecond), testenv.Percentile(row.took, 100).Round(time.Millisecond))
+			}
+		}
+	}
+	s.Logf("%d rotations: region and way, what, p50, worst%s", arrivals, table.String())
+	for _, region := range []string{mainRegion, phx} {
+		if p50 := testenv.Percentile(figures[region+" files"].signs, 50); p50 > time.Second {
+			s.Errorf("%s signs with the new primary after %v (p50)", region, p50)
+		}
+	}
+}
+
+// waiting is a token that is not good yet, and when its key was put.
+type waiting struct {
+	token string
+	sent  time.Time
+}
+
+// await waits until a Keystone takes a token.
+func (s *stage) await(d door, w waiting, interval time.Duration) {
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	err := testenv.Until(ctx, interval, func(ctx context.Context) error {
+		status, err := s.validate(ctx, d, w.token)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%s says %d to a token of the new key", d, status)
+		}
+		return err
+	})
+	if err != nil {
+		s.Error(err)
+	}
+}
+
+// signs waits until a Keystone signs with a key.
+func (s *stage) signs(d door, key string) {
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	err := testenv.Until(ctx, 10*time.Millisecond, func(ctx context.Context) error {
+		token, err := s.issue(ctx, d)
+		if err == nil {
+			_, err = keystone.Reseal(token, key, key)
+		}
+		return err
+	})
+	if err != nil {
+		s.Errorf("%s: %v", d, err)
+	}
+}
+
+// one is the first Keystone of a region and a way.
+func one(open []door, region, way string) door {
+	i := slices.IndexFunc(open, func(d door) bool { return d.region == region && d.way == way })
+	return open[i]
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package node
+
+import (
+	"context"
+	"net"
+)
+
+// Dial says why there is no node.
+func (n *Node) Dial(context.Context, string, string) (net.Conn, error) { return nil, Possible() }
+
+func (n *Node) listen(string) (net.Listener, error) { return nil, Possible() }

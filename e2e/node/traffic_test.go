@@ -1,0 +1,213 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+const (
+	trafficRotations = 50
+	// rate is how many tokens a second are shown in a region that has its keys from
+	// files, and slowRate where they come another way, which is beside it.
+	rate, slowRate = 100, 10
+	// wideKeys are enough for the kubelet to be twenty rotations late, and oldKey is then
+	// a key, counted from the newest, that is in every set that any pod can have.
+	wideKeys, oldKey = 32, 22
+)
+
+// counted is what became of the tokens that one way was shown.
+type counted struct {
+	mu       sync.Mutex
+	statuses map[int]int
+	failed   map[string]int
+	late     int // not sent, because all requests before were still out
+}
+
+func (c *counted) add(status int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.failed[err.Error()]++
+		return
+	}
+	c.statuses[status]++
+}
+
+func (c *counted) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("%v, no answer %d, not sent in time %d", c.statuses, len(c.failed), c.late)
+}
+
+// traffic shows tokens to every Keystone through rotation after rotation, of a key that
+// is in the set before and after. With files every one is good; for the others it is
+// told how many are not.
+func (s *stage) traffic() {
+	open := s.doors()
+	base, err := s.issue(s.ctx, one(open, mainRegion, "files"))
+	s.must(err)
+	signed := primary(s.secret(s.main, namespace).Data)
+	keys := s.widen(open)
+	var mu sync.Mutex
+	var old, fresh string
+	seal := func(keys testenv.Repository) {
+		s.Helper()
+		reseal := func(index int) string {
+			token, err := keystone.Reseal(base, signed, string(keys[strconv.Itoa(index)]))
+			s.must(err)
+			return token
+		}
+		was, is := reseal(keys.Primary()-oldKey), reseal(keys.Primary())
+		mu.Lock()
+		defer mu.Unlock()
+		old, fresh = was, is
+	}
+	seal(keys)
+	ctx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	counts := map[string]*counted{}
+	var shown sync.WaitGroup
+	for _, d := range []door{one(open, mainRegion, "files"), one(open, phx, "files"), one(open, phx, "kubelet"), one(open, phx, "loop")} {
+		c := &counted{statuses: map[int]int{}, failed: map[string]int{}}
+		counts[d.String()] = c
+		shown.Go(func() {
+			s.show(ctx, d, c, func(n int) string {
+				mu.Lock()
+				defer mu.Unlock()
+				if d.way == "files" && n%2 == 0 {
+					return fresh
+				}
+				return old
+			})
+		})
+	}
+	began := time.Now()
+	for range trafficRotations {
+		keys, _ := s.rotate(wideKeys)
+		seal(keys)
+		s.filesHold(open, keys)
+	}
+	took := time.Since(began)
+	stop()
+	shown.Wait()
+	var names []string
+	for name := range counts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var table strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&table, "\n%s: %s", name, counts[name])
+		c := counts[name]
+		if strings.HasSuffix(name, " files") {
+			if len(c.failed) > 0 || len(c.statuses) != 1 || c.statuses[http.StatusOK] == 0 {
+				s.Errorf("%s: %v %v", name, c, c.failed)
+			}
+		}
+	}
+	s.Logf("%d rotations in %.0f s%s", trafficRotations, took.Seconds(), table.String())
+}
+
+// widen gives the main so many keys that the kubelet may be late, and waits until all
+// Keystones have them.
+func (s *stage) widen(open []door) testenv.Repository {
+	s.Helper()
+	secret := s.secret(s.main, namespace)
+	keys := testenv.Repository(secret.Data)
+	for len(keys) < wideKeys {
+		keys = shared.env.Keys.Rotated(keys, wideKeys)
+	}
+	s.putKeys(keys)
+	s.filesHold(open, keys)
+	s.until(func(context.Context) error { return s.allGood(open) })
+	return keys
+}
+
+// filesHold waits until the pods that files serves have come to the end of their steps:
+// their metrics say that the repository equals the Secret since it was last changed.
+func (s *stage) filesHold(open []door, keys testenv.Repository) {
+	s.Helper()
+	s.until(func(ctx context.Context) error {
+		for _, d := range open {
+			if d.way != "files" {
+				continue
+			}
+			if err := s.filesHave(ctx, d, keys); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// show shows tokens at a rate, with few requests out at once, until ctx ends.
+func (s *stage) show(ctx context.Context, d door, c *counted, token func(n int) string) {
+	perSecond, out := rate, 4
+	if d.way != "files" {
+		perSecond, out = slowRate, 1
+	}
+	tick := time.NewTicker(time.Second / time.Duration(perSecond))
+	defer tick.Stop()
+	places := make(chan struct{}, out)
+	var sent sync.WaitGroup
+	defer sent.Wait()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			c.mu.Lock()
+			c.late++
+			c.mu.Unlock()
+			continue
+		}
+		text := token(n)
+		sent.Go(func() {
+			defer func() { <-places }()
+			status, err := s.validate(s.ctx, d, text)
+			if err != nil { // uWSGI closes a connection without an answer now and then
+				status, err = s.validate(s.ctx, d, text)
+			}
+			c.add(status, err)
+		})
+	}
+}
+
+// filesHave is nil once the container beside a Keystone says that the repository has the
+// keys of the newest Secret.
+func (s *stage) filesHave(ctx context.Context, d door, keys testenv.Repository) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.url, ":5000", ":9466", 1)+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	request.Close = true
+	response, err := s.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	have, err := metrics(response.Body)
+	if err != nil {
+		return err
+	}
+	if have["fernetcast_files_primary_index"] != float64(keys.Primary()) {
+		return fmt.Errorf("%s has primary %v, not %d", d, have["fernetcast_files_primary_index"], keys.Primary())
+	}
+	if age := float64(time.Now().UnixMilli())/1000 - have["fernetcast_files_last_match_timestamp_seconds"]; age > 1.5 {
+		return fmt.Errorf("%s has last had the Secret's keys %.1f s ago", d, age)
+	}
+	return nil
+}
