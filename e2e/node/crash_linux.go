@@ -69,3 +69,29 @@ func (n *Node) contained() (found []string) {
 	}
 	return found
 }
+
+// Freeze stops a region's API server as a hung machine would: connections stay open and
+// nothing answers. Thaw lets it go on.
+func (n *Node) Freeze(region string) error { return n.signal(region, syscall.SIGSTOP) }
+
+// Thaw lets a frozen API server go on.
+func (n *Node) Thaw(region string) error { return n.signal(region, syscall.SIGCONT) }
+
+func (n *Node) signal(region string, sig syscall.Signal) error {
+	entries, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return fmt.Errorf("signalling the API server of %s: %w", region, err)
+	}
+	for _, dir := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil || !n.has(dir) || !strings.Contains(string(text), "--cert-dir="+filepath.Join(n.dir, region)+"\x00") || !strings.Contains(string(text), "--etcd-prefix") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			return err
+		}
+		return syscall.Kill(pid, sig)
+	}
+	return fmt.Errorf("signalling the API server of %s: there is none", region)
+}

@@ -51,6 +51,9 @@ func install(ctx context.Context) error {
   - target: {kind: Deployment, name: keystone-api}
     patch: |
       - {op: add, path: /spec/template/spec/initContainers/0/args/-, value: --namespace=phx}
+  - target: {kind: RoleBinding, name: fernetcast-files}
+    patch: |
+      - {op: replace, path: /subjects/0/namespace, value: phx}
 `, "files"),
 	} {
 		dir := filepath.Join(workstation.dir, "keystone-"+region)

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,7 +40,7 @@ func (s *stage) faults() {
 		ready := s.watchReady()
 		pid := struck[0]
 		if fault.signal == 0 {
-			s.must(exhaust(pid))
+			s.must(s.exhaust(pid, open))
 		} else {
 			s.must(syscall.Kill(pid, fault.signal))
 		}
@@ -156,33 +158,61 @@ func processes(nodePid int, command string) (pids []int) {
 }
 
 // exhaust has the kernel end a process for want of memory: it lowers the limit of its
-// container below what it has.
-func exhaust(pid int) error {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+// container to what it has, and asks it for its metrics until it needs more.
+func (s *stage) exhaust(pid int, open []door) error {
+	group, err := memoryCgroup(pid)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(text)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) == 3 && parts[1] == "memory" {
-			limit := filepath.Join("/sys/fs/cgroup/memory", parts[2], "memory.limit_in_bytes")
-			for tries := 0; tries < 200; tries++ {
-				// The kernel refuses what it cannot free, and frees what it can meanwhile.
-				if err = os.WriteFile(limit, []byte("4M"), 0o644); err == nil {
-					break
-				}
+	const step = 256 << 10
+	text, err := os.ReadFile(filepath.Join(group, "memory.usage_in_bytes"))
+	if err != nil {
+		return err
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	for err == nil && limit > step { // until the kernel can free no more
+		limit -= step
+		err = os.WriteFile(filepath.Join(group, "memory.limit_in_bytes"), []byte(strconv.Itoa(limit)), 0o644)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	for ctx.Err() == nil {
+		var asking sync.WaitGroup
+		for _, d := range open {
+			if d.way != "files" || d.region != mainRegion {
+				continue
 			}
-			if err != nil && !errors.Is(err, syscall.EBUSY) {
-				return err
+			for range 10 {
+				asking.Go(func() {
+					request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.url, ":5000", ":9464", 1)+"/metrics", nil)
+					if err == nil {
+						request.Close = true
+						_, _ = s.do(request) // the process may end while it answers
+					}
+				})
 			}
-			for range 300 {
-				if syscall.Kill(pid, 0) != nil {
-					return nil
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
-			return errors.New("it was not ended for want of memory")
+		}
+		asking.Wait()
+		if syscall.Kill(pid, 0) != nil {
+			return nil
 		}
 	}
-	return errors.New("it is in no memory cgroup")
+	return errors.New("it was not ended for want of memory")
+}
+
+// memoryCgroup is the directory of a process's.
+func memoryCgroup(pid int) (string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if parts := strings.SplitN(strings.TrimSpace(line), ":", 3); len(parts) == 3 && parts[1] == "memory" {
+			return filepath.Join("/sys/fs/cgroup/memory", parts[2]), nil
+		}
+	}
+	return "", fmt.Errorf("pid %d is in no memory cgroup", pid)
 }

@@ -234,3 +234,6 @@ func (n *Node) Command(ctx context.Context, path string, args ...string) *exec.C
 
 // Pid is that of the node's first process.
 func (n *Node) Pid() int { return n.pid }
+
+// Dir is the directory that all of the node's files are in, which goes with it.
+func (n *Node) Dir() string { return n.dir }

@@ -1,0 +1,103 @@
+package node_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// childVariable has this binary start a node, say where it is, and wait to be killed.
+const childVariable = "FERNETCAST_NODE_CHILD"
+
+func child() int {
+	ctx := context.Background()
+	env, err := testenv.Open(ctx, os.Stderr)
+	if err == nil {
+		var n *node.Node
+		if n, err = node.Start(ctx, env, mainRegion); err == nil {
+			fmt.Println(n.Dir())
+			select {}
+		}
+	}
+	fmt.Fprintln(os.Stderr, "node:", err)
+	return 1
+}
+
+// A test that is killed leaves no process, mount, cgroup, interface or file of its node.
+func TestKilledLeavesNothing(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), childVariable+"=yes")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err, cmd.Wait())
+	}
+	dir := strings.TrimSpace(line)
+	if left := traces(dir); len(left) == 0 {
+		t.Fatal("a running node has no traces: this test cannot see any")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error {
+		if left := traces(dir); len(left) > 0 {
+			return errors.New(strings.Join(left, "\n"))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("left behind: %v", err)
+	}
+}
+
+// traces are what a node leaves on the machine: its directory, processes that name it,
+// cgroups of its name, mounts and interfaces.
+func traces(dir string) (found []string) {
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		found = append(found, dir)
+	}
+	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range processes {
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), dir) {
+			found = append(found, path+": "+strings.ReplaceAll(string(text), "\x00", " "))
+		}
+	}
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Name() == filepath.Base(dir) {
+			found = append(found, path)
+		}
+		return nil
+	})
+	for _, file := range []string{"/proc/self/mounts", "/proc/net/dev"} {
+		text, err := os.ReadFile(file)
+		if err == nil && (strings.Contains(string(text), dir) || strings.Contains(string(text), "cni0")) {
+			found = append(found, file)
+		}
+	}
+	return found
+}
