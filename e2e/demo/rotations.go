@@ -71,6 +71,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	if err != nil {
 		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
 	}
+	s.showToken(ctx, view, record, rotation) // first: its time is told
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	delays, err := arrivals(soon, rotation.Keys, histories)
@@ -91,7 +92,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	last := slices.MaxFunc(remoteRegions(), func(a, b string) int { return int(delays[a] - delays[b]) })
 	record.slowest = append(record.slowest, delays[last])
 	view.event("keys rotated in %s: primary %d. Equal after: %s", mainRegion, primary, strings.Join(each, ", "))
-	return s.showToken(ctx, view, record, rotation.Keys)
+	return nil
 }
 
 // rotateMain has keystone-manage rotate, where it is installed.
@@ -102,24 +103,16 @@ func (s *stage) rotateMain(ctx context.Context) (testenv.Rotation, error) {
 	return s.tokens[0].Rotate(ctx, maxActive)
 }
 
-// showToken shows a token once every region's Keystone sees the keys. One that
-// is refused goes on record.
-func (s *stage) showToken(ctx context.Context, view *screen, record *record, keys testenv.Repository) error {
+// showToken shows a token of the new key. One that is refused goes on record.
+func (s *stage) showToken(ctx context.Context, view *screen, record *record, rotation testenv.Rotation) {
 	if s.tokens == nil {
-		return nil
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone takes its time
 	defer cancel()
-	for _, region := range s.tokens {
-		if _, err := region.Await(ctx, keys); err != nil {
-			record.failures = append(record.failures, err.Error())
-			return nil
-		}
-	}
-	if err := s.tokens.show(ctx, view); err != nil {
+	if err := s.tokens.show(ctx, view, rotation); err != nil {
 		record.failures = append(record.failures, err.Error())
 	}
-	return nil
 }
 
 // arrivals is how long after the main each region had exactly these keys, as

@@ -22,6 +22,7 @@ type Region struct {
 	url       string
 	process   *testenv.Process
 	history   *testenv.History
+	files     *testenv.Process // keeps the repository in place of the stand-in for a kubelet; nil without
 
 	// swap keeps requests and the volume's swap apart. Keystone lists its keys
 	// and then opens them one by one, so a request at that very moment may see
@@ -62,6 +63,34 @@ func (c *Cloud) Region(ctx context.Context, cluster *testenv.Cluster, namespace 
 	return r, nil
 }
 
+// RegionWithFiles is Region, with `fernetcast files` keeping the key repository: the
+// program has the flags that lead it to the Secret.
+func (c *Cloud) RegionWithFiles(ctx context.Context, cluster *testenv.Cluster, namespace string, maxActive int, program *testenv.Program) (*Region, error) {
+	conf, err := c.configure(cluster.Name, maxActive)
+	if err != nil {
+		return nil, err
+	}
+	r := &Region{Name: cluster.Name, Cluster: cluster, cloud: c, namespace: namespace, conf: conf, changed: make(chan struct{})}
+	if r.files, err = program.Start("files", conf.repository, "--listen", "", "--pause", "300ms"); err != nil {
+		return nil, err
+	}
+	err = testenv.Until(ctx, 10*time.Millisecond, func(context.Context) error {
+		keys, err := readKeys(conf.repository)
+		if err == nil && keys.Primary() == 0 {
+			err = fmt.Errorf("%s has no keys yet: %s", cluster.Name, r.files.Stderr.Tail(5))
+		}
+		return err
+	})
+	if err == nil {
+		err = r.start(ctx)
+	}
+	if err != nil {
+		r.files.Kill()
+		return nil, err
+	}
+	return r, nil
+}
+
 // start starts Keystone, and returns when it answers.
 func (r *Region) start(ctx context.Context) error {
 	address, err := r.cloud.env.Address()
@@ -96,6 +125,10 @@ func (r *Region) start(ctx context.Context) error {
 // Stop ends the Keystone.
 func (r *Region) Stop() {
 	r.process.Kill()
+	if r.files != nil {
+		r.files.Kill()
+		return
+	}
 	r.history.Stop()
 }
 

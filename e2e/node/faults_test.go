@@ -3,14 +3,10 @@ package node_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,7 +24,6 @@ func (s *stage) faults() {
 	}{
 		{"the sidecar killed", "run", syscall.SIGKILL},
 		{"files killed", "files", syscall.SIGKILL},
-		{"the sidecar out of memory", "run", 0},
 		{"the sidecar stopped", "run", syscall.SIGSTOP},
 		{"files stopped", "files", syscall.SIGSTOP},
 	} {
@@ -39,11 +34,7 @@ func (s *stage) faults() {
 		}
 		ready := s.watchReady()
 		pid := struck[0]
-		if fault.signal == 0 {
-			s.must(s.exhaust(pid, open))
-		} else {
-			s.must(syscall.Kill(pid, fault.signal))
-		}
+		s.must(syscall.Kill(pid, fault.signal))
 		keys, sent := s.rotate(7)
 		s.everywhere(keys)
 		reached := time.Since(sent)
@@ -155,64 +146,4 @@ func processes(nodePid int, command string) (pids []int) {
 		}
 	}
 	return pids
-}
-
-// exhaust has the kernel end a process for want of memory: it lowers the limit of its
-// container to what it has, and asks it for its metrics until it needs more.
-func (s *stage) exhaust(pid int, open []door) error {
-	group, err := memoryCgroup(pid)
-	if err != nil {
-		return err
-	}
-	const step = 256 << 10
-	text, err := os.ReadFile(filepath.Join(group, "memory.usage_in_bytes"))
-	if err != nil {
-		return err
-	}
-	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return err
-	}
-	for err == nil && limit > step { // until the kernel can free no more
-		limit -= step
-		err = os.WriteFile(filepath.Join(group, "memory.limit_in_bytes"), []byte(strconv.Itoa(limit)), 0o644)
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
-	defer cancel()
-	for ctx.Err() == nil {
-		var asking sync.WaitGroup
-		for _, d := range open {
-			if d.way != "files" || d.region != mainRegion {
-				continue
-			}
-			for range 10 {
-				asking.Go(func() {
-					request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.url, ":5000", ":9464", 1)+"/metrics", nil)
-					if err == nil {
-						request.Close = true
-						_, _ = s.do(request) // the process may end while it answers
-					}
-				})
-			}
-		}
-		asking.Wait()
-		if syscall.Kill(pid, 0) != nil {
-			return nil
-		}
-	}
-	return errors.New("it was not ended for want of memory")
-}
-
-// memoryCgroup is the directory of a process's.
-func memoryCgroup(pid int) (string, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		if parts := strings.SplitN(strings.TrimSpace(line), ":", 3); len(parts) == 3 && parts[1] == "memory" {
-			return filepath.Join("/sys/fs/cgroup/memory", parts[2]), nil
-		}
-	}
-	return "", fmt.Errorf("pid %d is in no memory cgroup", pid)
 }
