@@ -83,7 +83,7 @@ func (s *stage) gate() {
 
 // gateSays is what the gate of the last job has said.
 func (s *stage) gateSays(ctx context.Context) string {
-	out, err := shell(ctx, `for pod in $(kubectl --context sjc --namespace openstack get pods --selector component=fernet-rotate --output name); do
+	out, err := shell(ctx, `for pod in $(kubectl --context sjc --namespace openstack get pods --selector batch.kubernetes.io/job-name --output name); do
 	kubectl --context sjc --namespace openstack logs $pod --container fernetcast-wait --tail 8 || true
 	kubectl --context sjc --namespace openstack logs $pod --container fernetcast-wait --tail 8 --previous || true
 done 2>&1`)

@@ -42,7 +42,10 @@ func TestNode(t *testing.T) {
 		{"traffic", (*stage).traffic},
 	} {
 		began := time.Now()
-		t.Run(part.name, func(t *testing.T) { part.show(newStage(ctx, t)) })
+		passed := t.Run(part.name, func(t *testing.T) { part.show(newStage(ctx, t)) })
 		t.Logf("%s: %.0f s", part.name, time.Since(began).Seconds())
+		if !passed {
+			return
+		}
 	}
 }
