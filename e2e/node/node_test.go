@@ -37,9 +37,9 @@ func TestNode(t *testing.T) {
 		{"install", (*stage).install},
 		{"faults", (*stage).faults},
 		{"restarts", (*stage).restartsLoseNothing},
-		{"gate", (*stage).gate},
 		{"arrival", (*stage).arrival},
 		{"traffic", (*stage).traffic},
+		{"gate", (*stage).gate},
 	} {
 		began := time.Now()
 		passed := t.Run(part.name, func(t *testing.T) { part.show(newStage(ctx, t)) })

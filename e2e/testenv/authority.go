@@ -29,8 +29,8 @@ const (
 type Authority struct {
 	// Addresses are those of its servers, beside the loopback one.
 	Addresses []net.IP
-	key  crypto.Signer
-	cert *x509.Certificate
+	key       crypto.Signer
+	cert      *x509.Certificate
 }
 
 // NewAuthority makes one with a key of its own.

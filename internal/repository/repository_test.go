@@ -33,15 +33,6 @@ func data(text string) map[string][]byte {
 	return keys
 }
 
-func set(t *testing.T, text string) keyset.Set {
-	t.Helper()
-	s, err := keyset.Parse(data(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // api is a [Source] that says what it is told to.
 type api struct {
 	mu  sync.Mutex
