@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestRunbookCommands(t *testing.T) {
 		shared.Keys.NoLeaks(t, command, string(output))
 	}
 	for part, says := range map[string]string{
-		"status": "Synced", " logs ": "remote is Synced", "get pods": "keystone-api", "get jobs": "rotate-now", "managedFields": "fernetcast-promote",
+		"status": "Synced", "-c fernetcast ": "remote is Synced", "-c fernetcast-files": "the key repository was written", "get pods": "keystone-api", "get jobs": "rotate-now", "managedFields": "fernetcast-promote",
 	} {
 		asked := false
 		for command, output := range said {
@@ -134,10 +135,15 @@ fernetcast --context sjc promote sjc --yes`)
 		t.Fatal(err)
 	}
 	t.Cleanup(run.Kill)
-	startKubelet(ctx, t, sjc, run.Stderr.String)
+	files, err := program.WithEnv(operator.env...).Start("files", filepath.Join(t.TempDir(), "keys"), "--context", "sjc", "--listen", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(files.Kill)
+	startKubelet(ctx, t, sjc, map[string]*testenv.Process{"fernetcast": run, filesName: files})
 	err = until(ctx, func(context.Context) error {
-		if !strings.Contains(run.Stderr.String(), "remote is Synced") {
-			return errors.New("it has not looked yet: " + run.Stderr.String())
+		if !strings.Contains(run.Stderr.String(), "remote is Synced") || !strings.Contains(files.Stderr.String(), "was written") {
+			return errors.New("they have not looked yet: " + run.Stderr.String() + files.Stderr.String())
 		}
 		return nil
 	})
@@ -201,18 +207,20 @@ func rulesIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster) (names
 	return names
 }
 
-// startKubelet gives the cluster a node with one pod of Keystone's on it. Its sidecar's log is
-// what log returns; the node runs nothing.
-func startKubelet(ctx context.Context, t *testing.T, cluster *testenv.Cluster, log func() string) {
+// startKubelet gives the cluster a node with one pod of Keystone's on it. The logs of its
+// containers are those of processes; the node runs nothing.
+func startKubelet(ctx context.Context, t *testing.T, cluster *testenv.Cluster, containers map[string]*testenv.Process) {
 	t.Helper()
-	pod := &corev1.Pod{ObjectMeta: template(t, sidecarDir).ObjectMeta, Spec: template(t, sidecarDir).Spec}
+	pod := &corev1.Pod{ObjectMeta: template(t, filesDir).ObjectMeta, Spec: template(t, filesDir).Spec}
 	pod.Name, pod.Spec.NodeName = "keystone-api-0", "node"
 	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/containerLogs/"+namespace+"/"+pod.Name+"/fernetcast" {
+		name, ours := strings.CutPrefix(r.URL.Path, "/containerLogs/"+namespace+"/"+pod.Name+"/")
+		process := containers[name]
+		if !ours || process == nil {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write([]byte(log()))
+		_, _ = w.Write([]byte(process.Stderr.String()))
 	}))
 	t.Cleanup(kubelet.Close)
 	host, port, err := net.SplitHostPort(kubelet.Listener.Addr().String())
