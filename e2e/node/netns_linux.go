@@ -16,6 +16,11 @@ func (n *Node) within(do func() error) error {
 	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() { // the first thread never ends, and would stay there
+			defer runtime.UnlockOSThread()
+			ended <- n.within(do) // by another one, because this one is taken
+			return
+		}
 		ended <- func() error {
 			ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", n.pid))
 			if err != nil {
