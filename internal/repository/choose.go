@@ -62,7 +62,7 @@ func (k *Keeper) mounted(take func(keyset.Set) bool) {
 		return
 	}
 	set, err := readMount(k.opts.Mount)
-	text := "the API shows no usable keys"
+	text := "its keys are taken"
 	switch {
 	case err != nil:
 		text = err.Error()
@@ -72,6 +72,6 @@ func (k *Keeper) mounted(take func(keyset.Set) bool) {
 		text = "the mounted Secret does not continue the keys that are there"
 	}
 	k.say("mount", text, func(string) {
-		k.opts.Log.Warn("the mounted Secret counts, because the API shows no usable keys", "mount", k.opts.Mount, "primary", k.want.Fingerprints().Primary(), "reason", text)
+		k.opts.Log.Warn("the API shows no usable keys, so the mounted Secret was looked at", "mount", k.opts.Mount, "outcome", text)
 	})
 }
