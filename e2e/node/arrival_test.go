@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -100,13 +101,8 @@ func (s *stage) arrival() {
 		close(queue)
 	}
 	ending.Wait()
-	var names []string
-	for name := range figures {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	var table strings.Builder
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(figures)) {
 		f := figures[name]
 		for _, row := range []struct {
 			what string

@@ -22,8 +22,7 @@ const (
 	services       = "10.0.0.0/24"
 	pods           = "10.244.0.0/24"
 	nodeName       = "node1"
-	// podBridge is the node's address among the pods, once the first of them is there.
-	issuer = "https://kubernetes.default.svc"
+	issuer         = "https://kubernetes.default.svc"
 )
 
 // Region is one control plane. The first has the node.

@@ -135,7 +135,7 @@ func looping(namespace string) *appsv1.Deployment {
 // letIn gives the main a kubeconfig of phx, as an operator makes one by hand: join goes to
 // the namespace of the main's own Secret.
 func letIn(ctx context.Context) error {
-	out, err := shell(ctx, `
+	_, err := shell(ctx, `
 kubectl --context sjc --namespace phx create serviceaccount fernetcast
 kubectl --context sjc --namespace phx create role fernetcast --verb=get,list,watch,create,update,patch --resource=secrets --resource-name=keystone-fernet-keys
 kubectl --context sjc --namespace phx create rolebinding fernetcast --role=fernetcast --serviceaccount=phx:fernetcast
@@ -143,7 +143,6 @@ kubectl --context sjc --namespace phx create token fernetcast --duration=24h >`+
 	if err != nil {
 		return err
 	}
-	shared.leak = out
 	token, err := os.ReadFile(filepath.Join(workstation.dir, "token"))
 	if err != nil {
 		return err

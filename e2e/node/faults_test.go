@@ -76,12 +76,8 @@ func (s *stage) restartsLoseNothing() {
 			if err != nil {
 				return err
 			}
-			for _, d := range open {
-				if d.way == "files" {
-					if err := s.filesHave(ctx, d, keys); err != nil {
-						return err
-					}
-				}
+			if err := s.filesHaveAll(ctx, open, keys); err != nil {
+				return err
 			}
 			return s.allGood(open)
 		})

@@ -27,7 +27,6 @@ var remotes = []string{"dfw", "iad"}
 var shared struct {
 	env  *testenv.Env
 	node *node.Node
-	leak string // what commands have said
 }
 
 func TestMain(m *testing.M) {

@@ -34,7 +34,6 @@ type Node struct {
 	regions []*Region
 	guard   *exec.Cmd
 	leash   io.Closer // the guard's stdin: the node ends with it
-	ended   chan error
 	images  *registry
 }
 
@@ -50,7 +49,7 @@ func Start(ctx context.Context, env *testenv.Env, names ...string) (n *Node, err
 	if err != nil {
 		return nil, fmt.Errorf("making the node's directory: %w", err)
 	}
-	n = &Node{dir: dir, ended: make(chan error, 1)}
+	n = &Node{dir: dir}
 	if err := n.start(ctx, env, inside.Path, names); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

@@ -95,8 +95,15 @@ func holds(ctx context.Context, client kubernetes.Interface, namespace string, k
 // rotate puts the keys of one rotation on, and returns them and when they were put.
 func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 	s.Helper()
+	return s.change(func(keys testenv.Repository) testenv.Repository { return shared.env.Keys.Rotated(keys, maxActive) })
+}
+
+// change gives the main's Secret other keys, made of those that it has, and returns them
+// and when they were put.
+func (s *stage) change(change func(testenv.Repository) testenv.Repository) (testenv.Repository, time.Time) {
+	s.Helper()
 	secret := s.secret(s.main, namespace)
-	keys := shared.env.Keys.Rotated(secret.Data, maxActive)
+	keys := change(secret.Data)
 	secret.Data = keys
 	sent := time.Now()
 	_, err := s.main.CoreV1().Secrets(namespace).Update(s.ctx, secret, metav1.UpdateOptions{})
@@ -157,15 +164,6 @@ func (s *stage) good(open []door) {
 			}
 		}
 	}
-}
-
-// putKeys gives the main's Secret keys.
-func (s *stage) putKeys(keys testenv.Repository) {
-	s.Helper()
-	secret := s.secret(s.main, namespace)
-	secret.Data = keys
-	_, err := s.main.CoreV1().Secrets(namespace).Update(s.ctx, secret, metav1.UpdateOptions{})
-	s.must(err)
 }
 
 // metrics are the values of those without labels.

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -99,13 +100,8 @@ func (s *stage) traffic() {
 	took := time.Since(began)
 	stop()
 	shown.Wait()
-	var names []string
-	for name := range counts {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	var table strings.Builder
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Fprintf(&table, "\n%s: %s", name, counts[name])
 		c := counts[name]
 		if strings.HasSuffix(name, " files") {
@@ -121,12 +117,12 @@ func (s *stage) traffic() {
 // Keystones have them.
 func (s *stage) widen(open []door) testenv.Repository {
 	s.Helper()
-	secret := s.secret(s.main, namespace)
-	keys := testenv.Repository(secret.Data)
-	for len(keys) < wideKeys {
-		keys = shared.env.Keys.Rotated(keys, wideKeys)
-	}
-	s.putKeys(keys)
+	keys, _ := s.change(func(keys testenv.Repository) testenv.Repository {
+		for len(keys) < wideKeys {
+			keys = shared.env.Keys.Rotated(keys, wideKeys)
+		}
+		return keys
+	})
 	s.filesHold(open, keys)
 	s.until(func(context.Context) error { return s.allGood(open) })
 	return keys
@@ -136,17 +132,20 @@ func (s *stage) widen(open []door) testenv.Repository {
 // their metrics say that the repository equals the Secret since it was last changed.
 func (s *stage) filesHold(open []door, keys testenv.Repository) {
 	s.Helper()
-	s.until(func(ctx context.Context) error {
-		for _, d := range open {
-			if d.way != "files" {
-				continue
-			}
-			if err := s.filesHave(ctx, d, keys); err != nil {
-				return err
-			}
+	s.until(func(ctx context.Context) error { return s.filesHaveAll(ctx, open, keys) })
+}
+
+// filesHaveAll is nil once filesHave is, for each Keystone that files serves.
+func (s *stage) filesHaveAll(ctx context.Context, open []door, keys testenv.Repository) error {
+	for _, d := range open {
+		if d.way != "files" {
+			continue
 		}
-		return nil
-	})
+		if err := s.filesHave(ctx, d, keys); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // show shows tokens at a rate, with few requests out at once, until ctx ends.

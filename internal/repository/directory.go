@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -228,14 +229,9 @@ func planned(c contents, data map[string][]byte) plan {
 
 // ascending are the indices in data, in numeric order.
 func ascending(data map[string][]byte) []string {
-	var names []string
-	for name := range data {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
+	return slices.SortedFunc(maps.Keys(data), func(a, b string) int {
 		i, _ := keyset.Index(a)
 		j, _ := keyset.Index(b)
 		return i - j
 	})
-	return names
 }

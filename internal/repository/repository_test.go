@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,7 +104,7 @@ func holds(t *testing.T, dir string) string {
 // spelled is the reverse of data.
 func spelled(keys map[string][]byte) string {
 	var words []string
-	for _, name := range ascending(maps.Clone(keys)) {
+	for _, name := range ascending(keys) {
 		word := name + "?"
 		for letter := byte('a'); letter <= 'z'; letter++ {
 			if bytes.Equal(keys[name], key(letter)) {
