@@ -25,11 +25,13 @@ func TestFleet(t *testing.T) {
 	standby := &stage{T: t, Site: s.at(elsewhere), ctx: s.ctx, ns: s.ns}
 	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.ns})
 	_, standing := standby.StartRun(t)
+	_, keeping := s.StartFiles(t)
 	// What is evaluated seldom is not waited for.
 	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
 	p := f.prometheus(rules,
 		job{name: "fernetcast", targets: f.addresses(), cluster: mainRegion},
 		job{name: "standby", targets: []string{standing}, cluster: elsewhere},
+		job{name: "files", targets: []string{keeping}, cluster: mainRegion},
 		job{name: "bare", targets: f.addresses()})
 	for _, r := range f.replicas {
 		f.show(r.address, r.states)
@@ -44,11 +46,12 @@ func TestFleet(t *testing.T) {
 		f.agrees(r)
 		f.promtoolIsSilent(r.address)
 	}
+	f.promtoolIsSilent(keeping)
 	f.agrees(replica{standby.Site, standing, map[string]string{mainRegion: "Standby"}})
 	p.dashboardReturnsData()
 	p.eachRegionOnce(f.states)
 	p.rulesKnowTheMetrics(rules)
-	p.noKeyInSeries(f.addresses())
+	p.noKeyInSeries(append(f.addresses(), keeping))
 	f.goesAway(p, "gone")
 }
 
