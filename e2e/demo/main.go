@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -60,7 +61,7 @@ func show(ctx context.Context, view *screen, length time.Duration) (*record, err
 		defer func() {
 			view.say("Stopping everything and removing its data.")
 			s.tokens.stop()
-			if err := s.env.Close(); err != nil {
+			if err := errors.Join(s.pods.close(), s.env.Close()); err != nil {
 				view.say("Not everything could be removed: %v", err)
 			}
 		}()

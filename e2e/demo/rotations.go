@@ -110,7 +110,7 @@ func (s *stage) showToken(ctx context.Context, view *screen, record *record, rot
 	}
 	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone takes its time
 	defer cancel()
-	if err := s.tokens.show(ctx, view, rotation); err != nil {
+	if err := s.show(ctx, view, rotation); err != nil {
 		record.failures = append(record.failures, err.Error())
 	}
 }

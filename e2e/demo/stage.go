@@ -21,7 +21,7 @@ const (
 	limit      = 5 * time.Second
 )
 
-// remoteRegions are the regions that follow the main.
+// remoteRegions are the regions that follow the main, on control planes without nodes.
 func remoteRegions() []string { return []string{"dfw", "iad", "ord"} }
 
 // stage is everything that runs, and where it is.
@@ -31,7 +31,9 @@ type stage struct {
 	syncer  *testenv.Process // `fernetcast run`
 	watch   *testenv.Process // `fernetcast status --watch`
 	tokens  identity
+	pods    *pods
 	listen  string
+	remotes []string // all of them
 
 	dir, log string
 }
@@ -44,7 +46,7 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{env: g}
+	s := &stage{env: g, remotes: remoteRegions()}
 	if err := g.Start(ctx, append(remoteRegions(), mainRegion)...); err != nil {
 		return s, err
 	}
@@ -72,7 +74,7 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	if err := testenv.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
 		return s, fmt.Errorf("waiting for the first time that all are Synced: %w\n%s", err, s.syncer.Stderr.Tail(10))
 	}
-	if s.tokens, err = s.openIdentity(ctx, view); err != nil {
+	if err := s.openIdentity(ctx, view); err != nil {
 		return s, err
 	}
 	view.tell(s.directions())
@@ -160,7 +162,7 @@ func (s *stage) allSynced(ctx context.Context) error {
 	if status.Source.Primary == nil {
 		return fmt.Errorf("/statusz shows no primary: %s: %s", status.Source.State, status.Source.Detail)
 	}
-	for _, name := range remoteRegions() {
+	for _, name := range s.remotes {
 		remote := status.Remote(name)
 		if remote == nil {
 			return fmt.Errorf("/statusz shows no %s", name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,20 +18,27 @@ import (
 // identity is a Keystone in each region, the main's first; nil where none is installed.
 type identity []*keystone.Region
 
+// witness is a Keystone that is shown a token.
+type witness struct {
+	name     string
+	validate func(context.Context, keystone.Token) (int, error) // the status
+	ours     bool                                               // it has its keys from fernetcast files, so every token is to be good
+}
+
 // openIdentity starts the Keystones on the keys that the regions have. The
 // stage's env removes them.
-func (s *stage) openIdentity(ctx context.Context, view *screen) (identity, error) {
+func (s *stage) openIdentity(ctx context.Context, view *screen) error {
 	if err := keystone.Installed(); err != nil {
 		view.say("No tokens are shown. %v", err)
-		return nil, nil
+		return nil
 	}
 	view.say("Starting a Keystone in each region, over one database, and fernetcast files beside each.")
 	cloud, err := keystone.Open(ctx, s.env)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	names := append([]string{mainRegion}, remoteRegions()...)
-	all := make(identity, len(names))
+	s.tokens = make(identity, len(names))
 	starting, starts := errgroup.WithContext(ctx)
 	for i, name := range names {
 		starting.Go(func() (err error) {
@@ -39,12 +47,14 @@ func (s *stage) openIdentity(ctx context.Context, view *screen) (identity, error
 				return err
 			}
 			files := s.program.With("--kubeconfig", s.path(reader), "--namespace", namespace)
-			all[i], err = cloud.RegionWithFiles(starts, s.env.Cluster(name), namespace, maxActive, files)
+			s.tokens[i], err = cloud.RegionWithFiles(starts, s.env.Cluster(name), namespace, maxActive, files)
 			return err
 		})
 	}
-	err = starting.Wait()
-	return all, err
+	if err := starting.Wait(); err != nil {
+		return err
+	}
+	return s.openPods(ctx, view, cloud)
 }
 
 // stop ends the Keystones.
@@ -56,39 +66,52 @@ func (all identity) stop() {
 	}
 }
 
-// show waits until the main signs with the new primary, has every region say what that
+// witnesses are the Keystones.
+func (all identity) witnesses() (each []witness) {
+	for _, region := range all {
+		each = append(each, witness{region.Name, func(ctx context.Context, token keystone.Token) (int, error) {
+			answer, err := region.Validate(ctx, token)
+			return answer.Status, err
+		}, true})
+	}
+	return each
+}
+
+// show waits until the main signs with the new primary, has every Keystone say what that
 // token is worth there, and tells how long after keystone-manage's end all of that was. The
-// error is that it is refused somewhere.
-func (all identity) show(ctx context.Context, view *screen, rotation testenv.Rotation) error {
+// error is that it is refused where fernetcast has brought the key.
+func (s *stage) show(ctx context.Context, view *screen, rotation testenv.Rotation) error {
 	index := rotation.Keys.Primary()
 	primary := string(rotation.Keys[strconv.Itoa(index)])
 	var token keystone.Token
 	err := testenv.Until(ctx, 5*time.Millisecond, func(ctx context.Context) (err error) {
-		if token, err = all[0].Issue(ctx); err == nil {
+		if token, err = s.tokens[0].Issue(ctx); err == nil {
 			_, err = keystone.Reseal(token.Text, primary, primary)
 		}
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for %s to sign with key %d: %w", all[0].Name, index, err)
+		return fmt.Errorf("waiting for %s to sign with key %d: %w", mainRegion, index, err)
 	}
 	var said []string
 	refused := 0
-	for _, region := range all {
-		answer, err := region.Validate(ctx, token)
+	for _, w := range slices.Concat(s.tokens.witnesses(), s.pods.witnesses()) {
+		status, err := w.validate(ctx, token)
 		if err != nil {
 			return err
 		}
-		if answer.Status == http.StatusOK {
-			said = append(said, region.Name+" accepted")
+		if status == http.StatusOK {
+			said = append(said, w.name+" accepted")
 			continue
 		}
-		refused++
-		said = append(said, fmt.Sprintf("%s REFUSED (%d)", region.Name, answer.Status))
+		if w.ours {
+			refused++
+		}
+		said = append(said, fmt.Sprintf("%s REFUSED (%d)", w.name, status))
 	}
 	view.event("%s after keystone-manage's end, a token signed with key %d: %s", milliseconds(time.Since(rotation.Sent)), index, strings.Join(said, ", "))
 	if refused > 0 {
-		return fmt.Errorf("a token of %s was refused in %d regions", token.Region, refused)
+		return fmt.Errorf("a token of %s was refused by %d Keystones with fernetcast files", token.Region, refused)
 	}
 	return nil
 }

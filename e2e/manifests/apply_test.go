@@ -2,20 +2,14 @@ package manifests
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/yaml"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
@@ -61,34 +55,9 @@ func apply(ctx context.Context, t *testing.T, cluster *testenv.Cluster, objects 
 	}
 }
 
+// applyOne applies one, as helm does: what has no namespace goes into the release's.
 func applyOne(ctx context.Context, cluster *testenv.Cluster, object *unstructured.Unstructured) error {
-	client, err := dynamic.NewForConfig(cluster.Config())
-	if err != nil {
-		return err
-	}
-	kind := object.GroupVersionKind()
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(cluster.Client().Discovery()))
-	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	if err != nil {
-		return err
-	}
-	resource := dynamic.ResourceInterface(client.Resource(mapping.Resource))
-	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		in := object.GetNamespace()
-		if in == "" {
-			in = namespace // helm puts what has none into the release's
-		}
-		resource = client.Resource(mapping.Resource).Namespace(in)
-	}
-	body, err := json.Marshal(object)
-	if err != nil {
-		return err
-	}
-	_, err = resource.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
-		FieldManager:    "operator",
-		FieldValidation: metav1.FieldValidationStrict,
-	})
-	return err
+	return testenv.Apply(ctx, cluster.Config(), namespace, object)
 }
 
 func TestManifestsApply(t *testing.T) {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package node_test
 
 import (
@@ -19,11 +21,11 @@ import (
 
 const (
 	arrivals = 20
-	// between two rotations: shorter than the kubelet takes, which then brings several at
-	// once, so that twenty of its arrivals take no quarter of an hour.
-	between = 8 * time.Second
-	// manyKeys are enough for the kubelet to miss ten rotations and still bring each key.
-	manyKeys = 20
+	// between two rotations: time for the five steps of files. The kubelet takes longer, and
+	// brings several at once, so that twenty of its arrivals take no quarter of an hour.
+	between = 4500 * time.Millisecond
+	// manyKeys are enough for the kubelet to miss twenty rotations and still bring each key.
+	manyKeys = 32
 )
 
 // pods are Keystone's with fernetcast in the main.
@@ -40,9 +42,18 @@ func (s *stage) pods() []corev1.Pod {
 type arrived struct{ signs, takes []time.Duration }
 
 // From keystone-manage's end to the first 200, in each region, with the kubelet's way and
-// with files side by side.
-func (s *stage) arrival() {
+// with files side by side; then tokens under traffic, while the kubelet still has its
+// last arrivals to come.
+func (s *stage) rotations() {
 	open := s.doors()
+	told := s.arrival(open)
+	s.traffic(open)
+	told()
+}
+
+// arrival has twenty rotations arrive. What it returns waits for the kubelet's, and tells
+// and judges all.
+func (s *stage) arrival(open []door) (told func()) {
 	base, err := s.issue(s.ctx, one(open, mainRegion, "files"))
 	s.must(err)
 	signed := primary(s.secret(s.main, namespace).Data)
@@ -70,7 +81,7 @@ func (s *stage) arrival() {
 			continue
 		}
 		queue := make(chan waiting, arrivals)
-		slow[d.pod] = queue
+		slow[d.Pod] = queue
 		ending.Go(func() {
 			for w := range queue {
 				s.await(d, w, 200*time.Millisecond)
@@ -100,7 +111,13 @@ func (s *stage) arrival() {
 	for _, queue := range slow {
 		close(queue)
 	}
-	ending.Wait()
+	return func() {
+		ending.Wait()
+		s.judge(figures)
+	}
+}
+
+func (s *stage) judge(figures map[string]*arrived) {
 	var table strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(figures)) {
 		f := figures[name]
@@ -162,6 +179,6 @@ func (s *stage) signs(d door, key string) {
 
 // one is the first Keystone of a region and a way.
 func one(open []door, region, way string) door {
-	i := slices.IndexFunc(open, func(d door) bool { return d.region == region && d.way == way })
+	i := slices.IndexFunc(open, func(d door) bool { return d.Region == region && d.way == way })
 	return open[i]
 }

@@ -25,21 +25,20 @@ const (
 	issuer         = "https://kubernetes.default.svc"
 )
 
-// Region is one control plane. The first has the node.
-type Region struct {
-	Name string
-	port int
-	dir  string
-	ca   *testenv.Authority
+// region is one control plane. The first has the node.
+type region struct {
+	name    string
+	port    int
+	dir     string
+	ca      *testenv.Authority
+	outside net.Listener // nil before the node runs
 }
 
-// URL is the API server's address, for pods as well.
-func (r *Region) URL() string {
-	return "https://" + net.JoinHostPort(serviceAddress, strconv.Itoa(r.port))
-}
+// address is the API server's, for pods as well.
+func (r *region) address() string { return net.JoinHostPort(serviceAddress, strconv.Itoa(r.port)) }
 
-func newRegion(dir, name string, port int) (*Region, error) {
-	r := &Region{Name: name, port: port, dir: filepath.Join(dir, name)}
+func newRegion(dir, name string, port int) (*region, error) {
+	r := &region{name: name, port: port, dir: filepath.Join(dir, name)}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making %s: %w", name, err)
 	}
@@ -47,7 +46,7 @@ func newRegion(dir, name string, port int) (*Region, error) {
 	if r.ca, err = testenv.NewAuthority(name); err != nil {
 		return nil, err
 	}
-	r.ca.Addresses = []net.IP{net.ParseIP(serviceAddress)}
+	r.ca.Addresses = []net.IP{net.ParseIP(serviceAddress), net.IPv4(127, 0, 0, 1)}
 	if err := testenv.WriteFile(r.dir, "ca.crt", r.ca.PEM()); err != nil {
 		return nil, err
 	}
@@ -78,9 +77,9 @@ func newRegion(dir, name string, port int) (*Region, error) {
 	return r, nil
 }
 
-func (r *Region) file(name string) string { return filepath.Join(r.dir, name) }
+func (r *region) file(name string) string { return filepath.Join(r.dir, name) }
 
-func (r *Region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) error {
+func (r *region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) error {
 	cert, key, err := r.ca.Issue(subject, usage)
 	if err != nil {
 		return err
@@ -91,22 +90,31 @@ func (r *Region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) e
 	return testenv.WriteFile(r.dir, file+".key", key)
 }
 
-func (r *Region) kubeconfig(user, cert, key string) clientcmdapi.Config {
+func (r *region) kubeconfig(user, cert, key string) clientcmdapi.Config {
 	return clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{r.Name: {Server: r.URL(), CertificateAuthorityData: r.ca.PEM()}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{r.Name + "-" + user: {ClientCertificate: cert, ClientKey: key}},
-		Contexts:       map[string]*clientcmdapi.Context{r.Name: {Cluster: r.Name, AuthInfo: r.Name + "-" + user}},
-		CurrentContext: r.Name,
+		Clusters:       map[string]*clientcmdapi.Cluster{r.name: {Server: "https://" + r.address(), CertificateAuthorityData: r.ca.PEM()}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{r.name + "-" + user: {ClientCertificate: cert, ClientKey: key}},
+		Contexts:       map[string]*clientcmdapi.Context{r.name: {Cluster: r.name, AuthInfo: r.name + "-" + user}},
+		CurrentContext: r.name,
 	}
+}
+
+func (r *region) tokenKubeconfig(address, namespace, token string) ([]byte, error) {
+	return clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{r.name: {Server: "https://" + address, CertificateAuthorityData: r.ca.PEM()}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{r.name: {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{r.name: {Cluster: r.name, AuthInfo: r.name, Namespace: namespace}},
+		CurrentContext: r.name,
+	})
 }
 
 // apiserver is the program of a region. All are on one etcd. Only the first has accounts
 // made for it by a controller.
-func (r *Region) apiserver(path string, withNode bool) program {
+func (r *region) apiserver(path string, withNode bool) program {
 	args := []string{
 		path, "--bind-address=0.0.0.0", "--advertise-address=" + serviceAddress, "--secure-port=" + strconv.Itoa(r.port), "--cert-dir=" + r.dir,
 		"--tls-cert-file=" + r.file("apiserver.crt"), "--tls-private-key-file=" + r.file("apiserver.key"), "--client-ca-file=" + r.file("ca.crt"),
-		"--etcd-servers=http://127.0.0.1:2379", "--etcd-prefix=/" + r.Name, "--etcd-compaction-interval=0",
+		"--etcd-servers=http://127.0.0.1:2379", "--etcd-prefix=/" + r.name, "--etcd-compaction-interval=0",
 		"--service-account-issuer=" + issuer, "--service-account-key-file=" + r.file("sa.key"), "--service-account-signing-key-file=" + r.file("sa.key"),
 		"--service-cluster-ip-range=" + services, "--endpoint-reconciler-type=none", "--allow-privileged=true", "--profiling=false",
 	}
@@ -116,5 +124,5 @@ func (r *Region) apiserver(path string, withNode bool) program {
 	} else {
 		args = append(args, "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount")
 	}
-	return program{Name: "apiserver-" + r.Name, Args: args}
+	return program{Name: "apiserver-" + r.name, Args: args}
 }

@@ -1,73 +1,48 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Crash kills the kubelet, the container runtime and every container at once, as a machine
 // that loses its power does. The node's first process starts the first two again; what
 // a pod had in memory stays.
 func (n *Node) Crash() error {
+	all, err := n.Processes()
+	if err != nil {
+		return fmt.Errorf("crashing the node: %w", err)
+	}
 	var killed int
-	for _, doomed := range []func(args []string) bool{
-		func(args []string) bool {
-			return strings.HasPrefix(filepath.Base(args[0]), "kubelet") || filepath.Base(args[0]) == "containerd"
+	// In this order: nobody is left to start the next one again.
+	for _, doomed := range []func(p Process, name string) bool{
+		func(p Process, name string) bool {
+			return p.Container == "" && (strings.HasPrefix(name, "kubelet") || name == "containerd")
 		},
-		func(args []string) bool { return strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") },
+		func(p Process, name string) bool {
+			return p.Container == "" && strings.HasPrefix(name, "containerd-shim")
+		},
+		func(p Process, _ string) bool { return p.Container != "" },
 	} {
-		entries, err := filepath.Glob("/proc/[0-9]*")
-		if err != nil {
-			return fmt.Errorf("crashing the node: %w", err)
-		}
-		for _, dir := range entries {
-			text, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-			args := strings.Split(string(text), "\x00")
-			if err != nil || !n.has(dir) || !doomed(args) {
-				continue
-			}
-			pid, err := strconv.Atoi(filepath.Base(dir))
-			if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+		for _, p := range all {
+			if doomed(p, filepath.Base(p.Args[0])) && syscall.Kill(p.Pid, syscall.SIGKILL) == nil {
 				killed++
 			}
-		}
-	}
-	for _, dir := range n.contained() {
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
-			killed++
 		}
 	}
 	if killed < 3 {
 		return fmt.Errorf("crashing the node: only %d processes were found", killed)
 	}
 	return nil
-}
-
-// has says whether a process of /proc is one of the node's own, and no container's.
-func (n *Node) has(dir string) bool {
-	own, err := os.Readlink(filepath.Join(dir, "ns/pid"))
-	if err != nil {
-		return false
-	}
-	ours, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", n.pid))
-	return err == nil && own == ours
-}
-
-// contained are the processes of the node's containers, as directories of /proc: those in
-// its cgroups that are not its own.
-func (n *Node) contained() (found []string) {
-	entries, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range entries {
-		text, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if err == nil && strings.Contains(string(text), "/"+filepath.Base(n.dir)+"/kubepods/") && !n.has(dir) {
-			found = append(found, dir)
-		}
-	}
-	return found
 }
 
 // Freeze stops a region's API server as a hung machine would: connections stay open and
@@ -78,20 +53,48 @@ func (n *Node) Freeze(region string) error { return n.signal(region, syscall.SIG
 func (n *Node) Thaw(region string) error { return n.signal(region, syscall.SIGCONT) }
 
 func (n *Node) signal(region string, sig syscall.Signal) error {
-	entries, err := filepath.Glob("/proc/[0-9]*")
+	all, err := n.Processes()
 	if err != nil {
 		return fmt.Errorf("signalling the API server of %s: %w", region, err)
 	}
-	for _, dir := range entries {
-		text, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || !n.has(dir) || !strings.Contains(string(text), "--cert-dir="+filepath.Join(n.dir, region)+"\x00") || !strings.Contains(string(text), "--etcd-prefix") {
-			continue
+	for _, p := range all {
+		if p.Container == "" && slices.Contains(p.Args, "--cert-dir="+filepath.Join(n.dir, region)) &&
+			slices.ContainsFunc(p.Args, func(arg string) bool { return strings.HasPrefix(arg, "--etcd-prefix") }) {
+			return syscall.Kill(p.Pid, sig)
 		}
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
-			return err
-		}
-		return syscall.Kill(pid, sig)
 	}
 	return fmt.Errorf("signalling the API server of %s: there is none", region)
+}
+
+// starving takes memory in the cgroup $0 until it is killed for it.
+const starving = `echo $$ >"$0/cgroup.procs"
+exec head --bytes 1G /dev/zero >&3`
+
+// Starve takes all the memory that a process's container may have, so that the kernel
+// kills it, and gives it back. The kernel kills the largest first, and what is taken here
+// is counted to nobody.
+func (n *Node) Starve(ctx context.Context, p Process) error {
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.Pid))
+	if err != nil {
+		return fmt.Errorf("starving a container: %w", err)
+	}
+	_, after, ok := strings.Cut(string(groups), ":memory:")
+	if !ok {
+		return fmt.Errorf("starving a container: it is in no cgroup for memory: %q", groups)
+	}
+	path, _, _ := strings.Cut(after, "\n")
+	fd, err := unix.MemfdCreate("ballast", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("starving a container: %w", err)
+	}
+	ballast := os.NewFile(uintptr(fd), "ballast")
+	defer ballast.Close()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-ec", starving, filepath.Join("/sys/fs/cgroup/memory", path))
+	cmd.ExtraFiles = []*os.File{ballast}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
+		return nil
+	}
+	return fmt.Errorf("starving a container: the kernel killed nobody: %w\n%s", err, out)
 }

@@ -1,54 +1,132 @@
+//go:build linux
+
 package node_test
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/node/chart"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// What ends a sidecar is no rotation's end: the next one reaches every region and every
+// The containers of Keystone's pods in the main.
+const (
+	keystoneContainer = "keystone-api"
+	sidecar           = "fernetcast"
+	filesSidecar      = "fernetcast-files"
+)
+
+// What befalls a sidecar is no rotation's end: the next one reaches every region and every
 // Keystone. How long the pod is not Ready meanwhile is told.
 func (s *stage) faults() {
-	for _, fault := range []struct {
-		what, argument string
-		signal         syscall.Signal
+	signal := func(sig syscall.Signal) func(node.Process) error {
+		return func(p node.Process) error { return syscall.Kill(p.Pid, sig) }
+	}
+	starve := func(p node.Process) error { return shared.node.Starve(s.ctx, p) }
+	stopped, killed := signal(syscall.SIGSTOP), signal(syscall.SIGKILL)
+	for i, fault := range []struct {
+		what, container string
+		strike          func(node.Process) error
+		ends, oom       bool // the container, which the kubelet starts again
 	}{
-		{"the sidecar killed", "run", syscall.SIGKILL},
-		{"files killed", "files", syscall.SIGKILL},
-		{"the sidecar stopped", "run", syscall.SIGSTOP},
-		{"files stopped", "files", syscall.SIGSTOP},
+		{"the sidecar killed", sidecar, killed, true, false},
+		{"files killed", filesSidecar, killed, true, false},
+		{"the sidecar out of memory", sidecar, starve, true, true},
+		{"files out of memory", filesSidecar, starve, true, true},
+		{"the sidecar stopped", sidecar, stopped, false, false},
+		{"files stopped", filesSidecar, stopped, false, false},
 	} {
 		open := s.doors()
-		struck := processes(shared.node.Pid(), fault.argument)
-		if len(struck) == 0 {
-			s.Fatalf("no process of `fernetcast %s` was found", fault.argument)
-		}
+		// What ends for the second time is started again after a pause only.
+		pod := s.pods()[i/2%2]
+		struck := s.process(&pod, fault.container)
 		ready := s.watchReady()
-		pid := struck[0]
-		s.must(syscall.Kill(pid, fault.signal))
+		s.must(fault.strike(struck))
 		keys, sent := s.rotate(7)
 		s.everywhere(keys)
 		reached := time.Since(sent)
-		if fault.signal == syscall.SIGSTOP {
-			s.must(syscall.Kill(pid, syscall.SIGCONT))
+		if !fault.ends {
+			s.must(syscall.Kill(struck.Pid, syscall.SIGCONT))
 		}
 		s.filesHold(open, keys)
 		s.doors()
 		unready := ready()
 		s.Logf("%s: the next rotation was in every region after %v; a pod was not Ready for %v", fault.what, reached.Round(time.Millisecond), unready)
-		if fault.signal == syscall.SIGSTOP && unready > 0 {
+		if again := s.process(&pod, fault.container); (again.Pid != struck.Pid) != fault.ends {
+			s.Errorf("%s: process %d, then %d", fault.what, struck.Pid, again.Pid)
+		}
+		if fault.oom {
+			s.until(func(ctx context.Context) error {
+				now, err := s.main.CoreV1().Pods(namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+				if err != nil {
+					return err
+				}
+				if end := status(now, fault.container).LastTerminationState.Terminated; end == nil || end.Reason != "OOMKilled" {
+					return fmt.Errorf("%s: the pod says %+v", fault.what, end)
+				}
+				return nil
+			})
+		}
+		if !fault.ends && unready > 0 {
 			s.Errorf("%s: a pod was not Ready for %v", fault.what, unready)
 		}
 	}
+	s.endInOrder()
+}
+
+// endInOrder: a pod that is deleted ends its Keystone first, then the sidecar and then
+// files, which a Keystone needs to its end. Both end by themselves when they are told to.
+func (s *stage) endInOrder() {
+	pod := s.pods()[0]
+	order := []string{keystoneContainer, sidecar, filesSidecar}
+	var pids []int
+	for _, container := range order {
+		pids = append(pids, s.process(&pod, container).Pid)
+	}
+	watching, err := s.main.CoreV1().Pods(namespace).Watch(s.ctx, metav1.SingleObject(pod.ObjectMeta))
+	s.must(err)
+	defer watching.Stop()
+	s.must(s.main.CoreV1().Pods(namespace).Delete(s.ctx, pod.Name, metav1.DeleteOptions{}))
+	var ended []string
+	s.until(func(context.Context) error {
+		for i, pid := range pids {
+			if !slices.Contains(ended, order[i]) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+				ended = append(ended, order[i])
+			}
+		}
+		if len(ended) < len(order) {
+			return fmt.Errorf("of %q only %q have ended", order, ended)
+		}
+		return nil
+	})
+	if !slices.Equal(ended, order) {
+		s.Errorf("the containers ended in the order %q, not %q", ended, order)
+	}
+	for event := range watching.ResultChan() {
+		if last, ok := event.Object.(*corev1.Pod); ok {
+			pod = *last
+		}
+		if event.Type == watch.Deleted {
+			break
+		}
+	}
+	for _, name := range order[1:] {
+		if end := status(&pod, name).State.Terminated; end == nil || end.ExitCode != 0 {
+			s.Errorf("container %s ended with %+v", name, end)
+		}
+	}
+	s.doors()
 }
 
 // A rollout, a drain and a node that restarts lose no rotation.
@@ -79,7 +157,8 @@ func (s *stage) restartsLoseNothing() {
 			if err := s.filesHaveAll(ctx, open, keys); err != nil {
 				return err
 			}
-			return s.allGood(open)
+			// The others have the keys when the kubelet brings them.
+			return s.allGood(slices.DeleteFunc(open, func(d door) bool { return d.way != "files" }))
 		})
 	}
 }
@@ -107,7 +186,7 @@ func (s *stage) watchReady() (stop func() time.Duration) {
 			now := time.Now()
 			if err == nil {
 				for i := range list.Items {
-					if !isReady(&list.Items[i]) {
+					if !chart.IsReady(&list.Items[i]) {
 						sum += now.Sub(last)
 						break
 					}
@@ -121,25 +200,36 @@ func (s *stage) watchReady() (stop func() time.Duration) {
 	return func() time.Duration { cancel(); return (<-unready).Round(10 * time.Millisecond) }
 }
 
-// processes are those of `fernetcast COMMAND` on the node, in the main's pods, by their
-// pids on this machine.
-func processes(nodePid int, command string) (pids []int) {
-	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", nodePid))
-	if err != nil {
+// process is the first of a container of a pod.
+func (s *stage) process(pod *corev1.Pod, container string) node.Process {
+	s.Helper()
+	var found node.Process
+	s.until(func(ctx context.Context) error { // a container that ended has no process for a while
+		now, err := s.main.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		all, err := shared.node.Processes()
+		if err != nil {
+			return err
+		}
+		id := strings.TrimPrefix(status(now, container).ContainerID, "containerd://")
+		i := slices.IndexFunc(all, func(p node.Process) bool { return p.Container != "" && p.Container == id })
+		if i < 0 {
+			return fmt.Errorf("container %s of %s has no process", container, pod.Name)
+		}
+		found = all[i]
 		return nil
+	})
+	return found
+}
+
+// status is that of a container of a pod.
+func status(pod *corev1.Pod, container string) corev1.ContainerStatus {
+	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	i := slices.IndexFunc(all, func(c corev1.ContainerStatus) bool { return c.Name == container })
+	if i < 0 {
+		return corev1.ContainerStatus{}
 	}
-	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, path := range entries {
-		text, err := os.ReadFile(path)
-		args := bytes.Split(text, []byte{0})
-		if err != nil || len(args) < 2 || string(args[0]) != "/usr/local/bin/fernetcast" || string(args[1]) != command || bytes.Contains(text, []byte("--namespace=phx")) {
-			continue
-		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		// A container has a pid namespace of its own, below the node's.
-		if own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err == nil && own != ns && own != "" {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return all[i]
 }

@@ -7,9 +7,6 @@ import (
 	"os"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/fernetcast/fernetcast/e2e/keystone"
-	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // DatabasePath is where the image keystone has the identity, for a pod to copy.
@@ -21,18 +18,14 @@ const (
 	FernetcastImage = registryAddress + "/fernetcast"
 )
 
-// PushKeystone gives the node's registry Debian's Keystone with one identity in it, that
-// every region shares: the user of package keystone's tokens.
-func (n *Node) PushKeystone(ctx context.Context, env *testenv.Env, say io.Writer) error {
+// PushKeystone gives the node's registry Debian's Keystone, with an identity's database in
+// it that every region shares.
+func (n *Node) PushKeystone(ctx context.Context, database string, say io.Writer) error {
 	base, err := Keystone(ctx, say)
 	if err != nil {
 		return err
 	}
-	cloud, err := keystone.Open(ctx, env)
-	if err != nil {
-		return err
-	}
-	identity, err := os.ReadFile(cloud.Database())
+	identity, err := os.ReadFile(database)
 	if err != nil {
 		return fmt.Errorf("reading the identity: %w", err)
 	}

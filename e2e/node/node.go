@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -31,7 +32,7 @@ const directoryPrefix = "fernetcast-node-"
 type Node struct {
 	dir     string
 	pid     int // of its first process
-	regions []*Region
+	regions []*region
 	guard   *exec.Cmd
 	leash   io.Closer // the guard's stdin: the node ends with it
 	images  *registry
@@ -62,11 +63,11 @@ func (n *Node) start(ctx context.Context, env *testenv.Env, inside string, names
 		if i > 0 {
 			port = 6443 + i
 		}
-		region, err := newRegion(n.dir, name, port)
+		r, err := newRegion(n.dir, name, port)
 		if err != nil {
 			return err
 		}
-		n.regions = append(n.regions, region)
+		n.regions = append(n.regions, r)
 	}
 	if err := n.configure(ctx, env); err != nil {
 		return err
@@ -78,10 +79,15 @@ func (n *Node) start(ctx context.Context, env *testenv.Env, inside string, names
 	if n.images, err = n.openRegistry(ctx, env); err != nil {
 		return err
 	}
+	for _, r := range n.regions {
+		if err := n.openOutside(r); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	for _, region := range n.regions {
-		client, err := n.Client(region.Name)
+	for _, r := range n.regions {
+		client, err := n.Client(r.name)
 		if err != nil {
 			return err
 		}
@@ -89,7 +95,7 @@ func (n *Node) start(ctx context.Context, env *testenv.Env, inside string, names
 			return client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 		})
 		if err != nil {
-			return fmt.Errorf("starting the control plane of %s: %w\n%s", region.Name, err, n.Log("apiserver-"+region.Name))
+			return fmt.Errorf("starting the control plane of %s: %w\n%s", r.name, err, n.Log("apiserver-"+r.name))
 		}
 	}
 	return n.awaitReady(ctx)
@@ -125,7 +131,7 @@ func (n *Node) unleash(inside string) error {
 
 // awaitReady waits until the node is Ready, and an account is there for pods.
 func (n *Node) awaitReady(ctx context.Context) error {
-	client, err := n.Client(n.regions[0].Name)
+	client, err := n.Client(n.regions[0].name)
 	if err != nil {
 		return err
 	}
@@ -152,6 +158,9 @@ func (n *Node) Close() error {
 	if n.images != nil {
 		n.images.close()
 	}
+	for _, r := range n.regions {
+		r.closeOutside()
+	}
 	if n.leash == nil {
 		return os.RemoveAll(n.dir)
 	}
@@ -174,22 +183,31 @@ func (n *Node) Log(name string) string {
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
-// Client is an admin's of a region.
-func (n *Node) Client(region string) (*kubernetes.Clientset, error) {
+// Config is an admin's of a region.
+func (n *Node) Config(region string) (*rest.Config, error) {
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(n.merged(), region, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("making a client of %s: %w", region, err)
 	}
 	cfg.Dial, cfg.QPS = n.Dial, -1
+	return cfg, nil
+}
+
+// Client is an admin's of a region.
+func (n *Node) Client(region string) (*kubernetes.Clientset, error) {
+	cfg, err := n.Config(region)
+	if err != nil {
+		return nil, err
+	}
 	return kubernetes.NewForConfig(cfg)
 }
 
 // merged is the admin's kubeconfig, with a context for each region.
 func (n *Node) merged() clientcmdapi.Config {
 	all := clientcmdapi.NewConfig()
-	for _, region := range n.regions {
-		one := region.kubeconfig("admin", region.file("admin.crt"), region.file("admin.key"))
-		all.Clusters[region.Name], all.Contexts[region.Name] = one.Clusters[region.Name], one.Contexts[region.Name]
+	for _, r := range n.regions {
+		one := r.kubeconfig("admin", r.file("admin.crt"), r.file("admin.key"))
+		all.Clusters[r.name], all.Contexts[r.name] = one.Clusters[r.name], one.Contexts[r.name]
 		for name, user := range one.AuthInfos {
 			all.AuthInfos[name] = user
 		}
@@ -206,19 +224,32 @@ func (n *Node) Kubeconfig() (string, error) {
 	return path, nil
 }
 
-// TokenKubeconfig is for who has a token of a region, in a namespace there.
+// TokenKubeconfig is for who has a token of a region, in a namespace there, and is in the
+// node's network.
 func (n *Node) TokenKubeconfig(region, namespace, token string) ([]byte, error) {
-	cfg := n.merged()
-	cluster, ok := cfg.Clusters[region]
-	if !ok {
-		return nil, fmt.Errorf("writing a kubeconfig: there is no region %s", region)
+	r, err := n.region(region)
+	if err != nil {
+		return nil, err
 	}
-	return clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{region: cluster},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{region: {Token: token}},
-		Contexts:       map[string]*clientcmdapi.Context{region: {Cluster: region, AuthInfo: region, Namespace: namespace}},
-		CurrentContext: region,
-	})
+	return r.tokenKubeconfig(r.address(), namespace, token)
+}
+
+// OutsideKubeconfig is TokenKubeconfig for who is in this process's network.
+func (n *Node) OutsideKubeconfig(region, namespace, token string) ([]byte, error) {
+	r, err := n.region(region)
+	if err != nil {
+		return nil, err
+	}
+	return r.tokenKubeconfig(r.outside.Addr().String(), namespace, token)
+}
+
+func (n *Node) region(name string) (*region, error) {
+	for _, r := range n.regions {
+		if r.name == name {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no region %s", name)
 }
 
 // HTTP is a client in the node's network.
@@ -230,9 +261,6 @@ func (n *Node) HTTP() *http.Client {
 func (n *Node) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(n.pid), "--net", "--", path}, args...)...)
 }
-
-// Pid is that of the node's first process.
-func (n *Node) Pid() int { return n.pid }
 
 // Dir is the directory that all of the node's files are in, which goes with it.
 func (n *Node) Dir() string { return n.dir }

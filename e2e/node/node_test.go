@@ -1,3 +1,5 @@
+//go:build linux
+
 package node_test
 
 import (
@@ -37,8 +39,7 @@ func TestNode(t *testing.T) {
 		{"install", (*stage).install},
 		{"faults", (*stage).faults},
 		{"restarts", (*stage).restartsLoseNothing},
-		{"arrival", (*stage).arrival},
-		{"traffic", (*stage).traffic},
+		{"rotations", (*stage).rotations},
 		{"gate", (*stage).gate},
 	} {
 		began := time.Now()

@@ -79,7 +79,7 @@ func (n *Node) configure(ctx context.Context, env *testenv.Env) error {
 		paths[name] = path
 	}
 	main := n.regions[0]
-	fill := strings.NewReplacer("DIR", n.dir, "REGISTRY", registryAddress, "PLUGINS", plugins(), "PODS", pods, "ADDRESS", serviceAddress, "MAIN", main.Name)
+	fill := strings.NewReplacer("DIR", n.dir, "REGISTRY", registryAddress, "PLUGINS", plugins(), "PODS", pods, "ADDRESS", serviceAddress, "MAIN", main.name)
 	for file, text := range map[string]string{"containerd.toml": containerdConfig, "cni/10-pods.conflist": networkConfig, "kubelet.yaml": kubeletConfig} {
 		path := filepath.Join(n.dir, file)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(fill.Replace(text)), 0o644)); err != nil {
@@ -94,8 +94,8 @@ func (n *Node) configure(ctx context.Context, env *testenv.Env) error {
 		}},
 		{Name: "containerd", Args: []string{"containerd", "--config", n.dir + "/containerd.toml"}},
 	}
-	for i, region := range n.regions {
-		programs = append(programs, region.apiserver(paths["kube-apiserver"], i == 0))
+	for i, r := range n.regions {
+		programs = append(programs, r.apiserver(paths["kube-apiserver"], i == 0))
 	}
 	programs = append(programs,
 		program{Name: "controllers", Args: []string{

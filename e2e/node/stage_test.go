@@ -1,223 +1,182 @@
+//go:build linux
+
 package node_test
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	_ "embed"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"io"
+	"net/http"
+	"strconv"
 	"strings"
+	"testing"
+	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/yaml"
 
-	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/keystone"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-const (
-	namespace  = "openstack"
-	repository = "../.."
-	// version is what make image is told, and so the image's tag.
-	version = "v0.0.0-node"
-)
-
-//go:embed testdata/keystone.conf
-var keystoneConf string
-
-// workstation is where an operator's commands run: in the node's network, with kubectl,
-// fernetcast and a kubeconfig with a context for each region.
-var workstation struct {
-	dir string
-	env []string
+// stage is what one part of the test works with.
+type stage struct {
+	*testing.T
+	ctx  context.Context
+	main *kubernetes.Clientset
+	http *http.Client
 }
 
-// furnish gives the node its images, and each cluster what it has before fernetcast comes.
-func furnish(ctx context.Context) error {
-	n, env := shared.node, shared.env
-	push := exec.CommandContext(ctx, "make", "image", "VERSION="+version, "PUSH="+n.Registry()+"/fernetcast")
-	push.Dir = repository
-	if out, err := push.CombinedOutput(); err != nil {
-		return fmt.Errorf("make image: %w\n%s", err, out)
+func newStage(ctx context.Context, t *testing.T) *stage {
+	t.Helper()
+	s := &stage{T: t, ctx: ctx, http: shared.node.HTTP()}
+	s.main = s.client(mainRegion)
+	t.Cleanup(s.http.CloseIdleConnections)
+	return s
+}
+
+func (s *stage) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
 	}
-	if err := n.PushKeystone(ctx, env, os.Stderr); err != nil {
-		return err
+}
+
+func (s *stage) client(region string) *kubernetes.Clientset {
+	s.Helper()
+	client, err := shared.node.Client(region)
+	s.must(err)
+	return client
+}
+
+// sh runs a script on the workstation, and fails where it does.
+func (s *stage) sh(script string) string {
+	s.Helper()
+	out, err := shell(s.ctx, script)
+	s.must(err)
+	shared.env.Keys.NoLeaks(s, out)
+	return out
+}
+
+// until waits for what is to come soon.
+func (s *stage) until(check func(context.Context) error) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	s.must(testenv.Until(ctx, 100*time.Millisecond, check))
+}
+
+// doors are the Keystones, once all are Ready.
+func (s *stage) doors() []door {
+	s.Helper()
+	open, err := doors(s.ctx)
+	s.must(err)
+	return open
+}
+
+// secret is a region's.
+func (s *stage) secret(client kubernetes.Interface, namespace string) *corev1.Secret {
+	s.Helper()
+	secret, err := client.CoreV1().Secrets(namespace).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
+	s.must(err)
+	return secret
+}
+
+// holds is nil once a region's Secret has just these keys.
+func holds(ctx context.Context, client kubernetes.Interface, namespace string, keys testenv.Repository) error {
+	secret, err := client.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
+	if err == nil && !keys.Equal(secret.Data) {
+		err = fmt.Errorf("namespace %s has primary %d, not %d", namespace, testenv.Repository(secret.Data).Primary(), keys.Primary())
 	}
-	if err := equip(ctx); err != nil {
-		return err
+	return err
+}
+
+// rotate puts the keys of one rotation on, and returns them and when they were put.
+func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
+	s.Helper()
+	return s.change(func(keys testenv.Repository) testenv.Repository { return shared.env.Keys.Rotated(keys, maxActive) })
+}
+
+// change gives the main's Secret other keys, made of those that it has, and returns them
+// and when they were put.
+func (s *stage) change(change func(testenv.Repository) testenv.Repository) (testenv.Repository, time.Time) {
+	s.Helper()
+	secret := s.secret(s.main, namespace)
+	keys := change(secret.Data)
+	secret.Data = keys
+	sent := time.Now()
+	_, err := s.main.CoreV1().Secrets(namespace).Update(s.ctx, secret, metav1.UpdateOptions{})
+	s.must(err)
+	return keys, sent
+}
+
+// primary is the key that a set is signed with.
+func primary(keys testenv.Repository) string { return string(keys[strconv.Itoa(keys.Primary())]) }
+
+// issue has a Keystone sign a token.
+func (s *stage) issue(ctx context.Context, d door) (string, error) {
+	request, err := keystone.IssueRequest(ctx, d.URL)
+	if err != nil {
+		return "", err
 	}
-	for _, region := range append([]string{mainRegion}, remotes...) {
-		client, err := n.Client(region)
-		if err != nil {
-			return err
-		}
-		if err := makeNamespace(ctx, client, namespace, "restricted"); err != nil {
-			return err
-		}
-		if region == mainRegion { // the loop is root's
-			if err := makeNamespace(ctx, client, phx, "privileged"); err != nil {
-				return err
+	response, err := s.do(request)
+	if err != nil {
+		return "", err
+	}
+	if response.StatusCode != http.StatusCreated {
+		return "", fmt.Errorf("%s: issuing a token: %s", d, response.Status)
+	}
+	return response.Header.Get("X-Subject-Token"), nil
+}
+
+// validate shows a token to a Keystone, and returns the status.
+func (s *stage) validate(ctx context.Context, d door, token string) (int, error) {
+	request, err := keystone.ValidateRequest(ctx, d.URL, token)
+	if err != nil {
+		return 0, err
+	}
+	response, err := s.do(request)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", d, err)
+	}
+	return response.StatusCode, nil
+}
+
+func (s *stage) do(request *http.Request) (*http.Response, error) {
+	response, err := s.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	return response, errors.Join(err, response.Body.Close())
+}
+
+// good wants a token of each Keystone to be good at all of them.
+func (s *stage) good(open []door) {
+	s.Helper()
+	for _, from := range open {
+		token, err := s.issue(s.ctx, from)
+		s.must(err)
+		for _, at := range open {
+			if status, err := s.validate(s.ctx, at, token); err != nil || status != http.StatusOK {
+				s.Errorf("a token of %s (%s) at %s (%s): %d %v", from, from.Pod, at, at.Pod, status, err)
 			}
 		}
 	}
-	if err := letIn(ctx); err != nil { // before the pods, which else would see it after the kubelet's swap
-		return err
-	}
-	return install(ctx)
 }
 
-// equip makes the workstation.
-func equip(ctx context.Context) error {
-	var err error
-	if workstation.dir, err = shared.env.Directory("workstation-"); err != nil {
-		return err
-	}
-	program, err := shared.env.Program(ctx)
-	if err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	bin := filepath.Join(workstation.dir, "bin")
-	if err := os.Mkdir(bin, 0o755); err != nil {
-		return err
-	}
-	for name, target := range map[string]string{"kubectl": self, "fernetcast": program.Path} {
-		if err := os.Symlink(target, filepath.Join(bin, name)); err != nil {
-			return err
+// metrics are the values of those without labels.
+func metrics(text io.Reader) (map[string]float64, error) {
+	values := map[string]float64{}
+	lines := bufio.NewScanner(text)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if number, err := strconv.ParseFloat(value, 64); err == nil {
+			values[name] = number
 		}
 	}
-	kubeconfig, err := shared.node.Kubeconfig()
-	if err != nil {
-		return err
-	}
-	workstation.env = []string{"HOME=" + workstation.dir, "KUBECONFIG=" + kubeconfig, "PATH=" + bin + ":" + os.Getenv("PATH")}
-	return nil
-}
-
-// shell runs a script in the repository, as an operator would line by line: the first
-// command that fails ends it.
-func shell(ctx context.Context, script string) (string, error) {
-	sh := shared.node.Command(ctx, "/bin/sh", "-eu")
-	sh.Dir, sh.Env, sh.Stdin = repository, workstation.env, strings.NewReader(script)
-	var out bytes.Buffer
-	sh.Stdout, sh.Stderr = &out, &out
-	if err := sh.Run(); err != nil {
-		return out.String(), fmt.Errorf("%q: %w\n%s", script, err, out.String())
-	}
-	return out.String(), nil
-}
-
-// makeNamespace makes a namespace under a level of Pod Security, with what openstack-helm
-// has made there: keys, and Keystone's configuration.
-func makeNamespace(ctx context.Context, client kubernetes.Interface, name, level string) error {
-	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
-		"pod-security.kubernetes.io/enforce": level,
-	}}}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("making namespace %s: %w", name, err)
-	}
-	for secret, keys := range map[string]testenv.Repository{
-		testenv.SecretName: shared.env.Keys.NewRepository(8, 7), "keystone-credential-keys": shared.env.Keys.NewRepository(1, 2),
-	} {
-		_, err := client.CoreV1().Secrets(name).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}, Data: keys}, metav1.CreateOptions{})
-		if err != nil {
-			return fmt.Errorf("making Secret %s: %w", secret, err)
-		}
-	}
-	_, err = client.CoreV1().ConfigMaps(name).Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: "keystone-etc"}, Data: map[string]string{"keystone.conf": keystoneConf},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("making Keystone's configuration: %w", err)
-	}
-	return nil
-}
-
-// chart writes what openstack-helm renders, with real images and commands in place of the
-// stubs, into the directory base of dir.
-func chart(dir string) error {
-	var all []string
-	err := rendered(func(text []byte) { all = append(all, string(text)) })
-	if err != nil {
-		return err
-	}
-	base := filepath.Join(dir, "base")
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return err
-	}
-	if err := testenv.WriteFile(base, "all.yaml", []byte(strings.Join(all, "---\n"))); err != nil {
-		return err
-	}
-	return testenv.WriteFile(base, "kustomization.yaml", []byte("resources: [all.yaml]\n"))
-}
-
-// chartDeployment is the Deployment that the chart has.
-func chartDeployment() (*appsv1.Deployment, error) {
-	deployment := &appsv1.Deployment{}
-	err := rendered(func(text []byte) {
-		if strings.Contains(string(text), "\nkind: Deployment\n") {
-			_ = yaml.Unmarshal(text, deployment)
-		}
-	})
-	return deployment, err
-}
-
-// rendered gives each object of the chart.
-func rendered(each func(text []byte)) error {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../manifests/testdata/keystone")
-	if err != nil {
-		return fmt.Errorf("building Keystone's manifests: %w", err)
-	}
-	for _, resource := range resources.Resources() {
-		text, err := resource.AsYAML()
-		if err != nil {
-			return err
-		}
-		if resource.GetKind() == "Deployment" {
-			var deployment appsv1.Deployment
-			if err := yaml.UnmarshalStrict(text, &deployment); err != nil {
-				return err
-			}
-			real(&deployment)
-			if text, err = yaml.Marshal(deployment); err != nil {
-				return err
-			}
-		}
-		each(text)
-	}
-	return nil
-}
-
-// real has a Deployment of the chart's shape run a real Keystone.
-func real(deployment *appsv1.Deployment) {
-	pod := &deployment.Spec.Template.Spec
-	pod.NodeSelector, pod.Affinity = nil, nil
-	tmp := corev1.VolumeMount{Name: "pod-tmp", MountPath: "/tmp"}
-	init := &pod.InitContainers[0]
-	init.Image, init.VolumeMounts, init.Env = node.KeystoneImage, []corev1.VolumeMount{tmp}, nil
-	// cp keeps the mode of a file that nobody may write.
-	init.Command = []string{"sh", "-ec", "cat " + node.DatabasePath + " >/tmp/keystone.db"}
-	keystone := &pod.Containers[0]
-	keystone.Image = node.KeystoneImage
-	keystone.Command = []string{
-		"uwsgi_python3", "--http-socket", ":5000", "--wsgi-file", "/usr/bin/keystone-wsgi-public",
-		"--post-buffering", "65536", "--need-app", "--disable-logging", "--die-on-term", "--listen", "100",
-	}
-	keystone.Env = []corev1.EnvVar{{Name: "OS_KEYSTONE_CONFIG_FILES", Value: "/etc/ks/keystone.conf"}}
-	keystone.VolumeMounts = append(keystone.VolumeMounts, corev1.VolumeMount{Name: "keystone-etc", MountPath: "/etc/ks"},
-		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // as the chart: the image's own is closed to other users
-	keystone.ReadinessProbe.InitialDelaySeconds, keystone.ReadinessProbe.PeriodSeconds = 1, 1
-	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "etckeystone", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}, corev1.Volume{Name: "keystone-etc", VolumeSource: corev1.VolumeSource{
-		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "keystone-etc"}},
-	}})
+	return values, lines.Err()
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package node_test
 
 import (
@@ -20,9 +22,9 @@ const (
 	// rate is how many tokens a second are shown in a region that has its keys from
 	// files, and slowRate where they come another way, which is beside it.
 	rate, slowRate = 100, 10
-	// wideKeys are enough for the kubelet to be twenty rotations late, and oldKey is then
-	// a key, counted from the newest, that is in every set that any pod can have.
-	wideKeys, oldKey = 32, 22
+	// oldKey is, of manyKeys, one that is in every set that any pod can have, counted from
+	// the newest.
+	oldKey = 22
 )
 
 // counted is what became of the tokens that one way was shown.
@@ -52,12 +54,11 @@ func (c *counted) String() string {
 // traffic shows tokens to every Keystone through rotation after rotation, of a key that
 // is in the set before and after. With files every one is good; for the others it is
 // told how many are not.
-func (s *stage) traffic() {
-	open := s.doors()
+func (s *stage) traffic(open []door) {
 	base, err := s.issue(s.ctx, one(open, mainRegion, "files"))
 	s.must(err)
 	signed := primary(s.secret(s.main, namespace).Data)
-	keys := s.widen(open)
+	keys := testenv.Repository(s.secret(s.main, namespace).Data) // arrival has left so many that oldKey is there
 	var mu sync.Mutex
 	var old, fresh string
 	seal := func(keys testenv.Repository) {
@@ -93,7 +94,7 @@ func (s *stage) traffic() {
 	}
 	began := time.Now()
 	for range trafficRotations {
-		keys, _ := s.rotate(wideKeys)
+		keys, _ := s.rotate(manyKeys)
 		seal(keys)
 		s.filesHold(open, keys)
 	}
@@ -111,21 +112,6 @@ func (s *stage) traffic() {
 		}
 	}
 	s.Logf("%d rotations in %.0f s%s", trafficRotations, took.Seconds(), table.String())
-}
-
-// widen gives the main so many keys that the kubelet may be late, and waits until all
-// Keystones have them.
-func (s *stage) widen(open []door) testenv.Repository {
-	s.Helper()
-	keys, _ := s.change(func(keys testenv.Repository) testenv.Repository {
-		for len(keys) < wideKeys {
-			keys = shared.env.Keys.Rotated(keys, wideKeys)
-		}
-		return keys
-	})
-	s.filesHold(open, keys)
-	s.until(func(context.Context) error { return s.allGood(open) })
-	return keys
 }
 
 // filesHold waits until the pods that files serves have come to the end of their steps:
@@ -188,7 +174,7 @@ func (s *stage) show(ctx context.Context, d door, c *counted, token func(n int) 
 // filesHave is nil once the container beside a Keystone says that the repository has the
 // keys of the newest Secret.
 func (s *stage) filesHave(ctx context.Context, d door, keys testenv.Repository) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.url, ":5000", ":9466", 1)+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.URL, ":5000", ":9466", 1)+"/metrics", nil)
 	if err != nil {
 		return err
 	}

@@ -24,15 +24,18 @@ type Program struct {
 	Stdin *os.File
 }
 
+// Repository is the directory of the program's own checkout.
+func (g *Env) Repository() string { return filepath.Dir(g.module) }
+
 // Program builds the real binary from the repository as it ships: static.
 func (g *Env) Program(ctx context.Context) (*Program, error) {
-	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast", []string{"CGO_ENABLED=0"}, "-trimpath")
+	return g.build(ctx, g.Repository(), ".", "fernetcast", []string{"CGO_ENABLED=0"}, "-trimpath")
 }
 
 // RaceProgram builds it with the race detector: it exits with 66 once it has
 // seen a race, and tells of it on stderr.
 func (g *Env) RaceProgram(ctx context.Context) (*Program, error) {
-	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast-race", []string{"CGO_ENABLED=1"}, "-race")
+	return g.build(ctx, g.Repository(), ".", "fernetcast-race", []string{"CGO_ENABLED=1"}, "-race")
 }
 
 // Companion builds a program of this module, from the package in folder, just

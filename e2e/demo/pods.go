@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/node/chart"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// podRegion is one more remote, where this machine can have a node: a real one, with
+// Keystones in pods of the chart's shape.
+const podRegion = "phx"
+
+// pods are the Keystones of podRegion; nil where there is no node.
+type pods struct {
+	node *node.Node
+	http *http.Client
+	open []chart.Door
+}
+
+// byKubelet is the Deployment of a Keystone without fernetcast files.
+const byKubelet = "keystone-kubelet"
+
+// openPods starts a node, lets the main into its region, and has two Keystones there, of
+// which one has its keys from fernetcast files and the other from the kubelet.
+func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Cloud) error {
+	if err := node.Possible(); err != nil {
+		view.say("No pods are shown. %v", err)
+		return nil
+	}
+	view.say("Starting a node in a region of its own, %s, with two Keystones in pods: one has its keys from fernetcast files, one from the kubelet alone, which takes up to a minute and a half.", podRegion)
+	n, err := node.Start(ctx, s.env, podRegion)
+	if err != nil {
+		return err
+	}
+	s.pods = &pods{node: n, http: n.HTTP()}
+	const version = "v0.0.0-demo"
+	if err := chart.Images(ctx, n, s.env, version, cloud.Database()); err != nil {
+		return err
+	}
+	client, err := n.Client(podRegion)
+	if err != nil {
+		return err
+	}
+	if err := chart.MakeNamespace(ctx, client, s.env.Keys, namespace, "restricted"); err != nil {
+		return err
+	}
+	if err := s.letIn(ctx, client); err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := testenv.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
+		return fmt.Errorf("waiting for %s to be Synced: %w\n%s", podRegion, err, s.syncer.Stderr.Tail(10))
+	}
+	if err := s.deploy(ctx, client, version); err != nil {
+		return err
+	}
+	starting, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	s.pods.open, err = chart.Doors(starting, client, map[string]string{podRegion: namespace})
+	return err
+}
+
+// letIn gives the main a kubeconfig of the region, which it takes up by itself.
+func (s *stage) letIn(ctx context.Context, client kubernetes.Interface) error {
+	if err := chart.LetIn(ctx, client, namespace); err != nil {
+		return err
+	}
+	token, err := chart.Token(ctx, client, namespace)
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := s.pods.node.OutsideKubeconfig(podRegion, namespace, token)
+	if err != nil {
+		return err
+	}
+	s.remotes = append(s.remotes, podRegion)
+	return testenv.WriteFile(filepath.Join(s.dir, "clusters"), podRegion+".kubeconfig", kubeconfig)
+}
+
+// deploy has both Keystones run.
+func (s *stage) deploy(ctx context.Context, client kubernetes.Interface, version string) error {
+	openstack, err := chart.Open(s.env)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(s.dir, "kustomization")
+	// As long as the other regions' pause, because rotations come fast here.
+	const patch = `patches:
+  - target: {kind: Deployment, name: keystone-api}
+    patch: |
+      - {op: add, path: /spec/template/spec/initContainers/0/args/-, value: --pause=300ms}
+`
+	if err := openstack.Write(dir, namespace, version, patch, "files"); err != nil {
+		return err
+	}
+	objects, err := chart.Render(dir)
+	if err != nil {
+		return err
+	}
+	config, err := s.pods.node.Config(podRegion)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects.Resources() {
+		fields, err := object.Map()
+		if err != nil {
+			return err
+		}
+		if err := testenv.Apply(ctx, config, namespace, &unstructured.Unstructured{Object: fields}); err != nil {
+			return fmt.Errorf("making %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+	_, err = client.AppsV1().Deployments(namespace).Create(ctx, openstack.Plain(namespace, byKubelet), metav1.CreateOptions{})
+	return err
+}
+
+// witnesses are the pods.
+func (p *pods) witnesses() (all []witness) {
+	if p == nil {
+		return nil
+	}
+	for _, door := range p.open {
+		w := witness{name: door.Region + "'s pod", ours: true, validate: func(ctx context.Context, token keystone.Token) (int, error) {
+			request, err := keystone.ValidateRequest(ctx, door.URL, token.Text)
+			if err != nil {
+				return 0, err
+			}
+			response, err := p.http.Do(request)
+			if err != nil {
+				return 0, err
+			}
+			return response.StatusCode, response.Body.Close()
+		}}
+		if door.Deployment == byKubelet {
+			w.name, w.ours = door.Region+"'s pod without fernetcast files", false
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// close ends the node.
+func (p *pods) close() error {
+	if p == nil {
+		return nil
+	}
+	p.http.CloseIdleConnections()
+	return p.node.Close()
+}

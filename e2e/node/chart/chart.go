@@ -1,0 +1,170 @@
+// Package chart has openstack-helm's Keystone run on a node: the chart's own objects, with
+// real images in place of its stubs, and fernetcast's components over them, as an operator
+// names them in a kustomization.
+package chart
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+//go:embed keystone.conf
+var keystoneConf string
+
+// Chart is what openstack-helm renders. Its methods may be called concurrently.
+type Chart struct {
+	repository string
+	objects    [][]byte // YAML
+	deployment appsv1.Deployment
+}
+
+// Open renders the chart, with real images and commands in place of the stubs.
+func Open(env *testenv.Env) (*Chart, error) {
+	c := &Chart{repository: env.Repository()}
+	objects, err := Render(filepath.Join(c.repository, "e2e/manifests/testdata/keystone"))
+	if err != nil {
+		return nil, fmt.Errorf("rendering Keystone's chart: %w", err)
+	}
+	for _, object := range objects.Resources() {
+		text, err := object.AsYAML()
+		if err != nil {
+			return nil, err
+		}
+		if object.GetKind() == "Deployment" {
+			if err := yaml.UnmarshalStrict(text, &c.deployment); err != nil {
+				return nil, fmt.Errorf("reading the chart's Deployment: %w", err)
+			}
+			furnish(&c.deployment.Spec.Template.Spec)
+			if text, err = yaml.Marshal(c.deployment); err != nil {
+				return nil, err
+			}
+		}
+		c.objects = append(c.objects, text)
+	}
+	return c, nil
+}
+
+// Render is what kubectl kustomize shows of a directory.
+func Render(dir string) (resmap.ResMap, error) {
+	return krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+}
+
+// furnish has a pod of the chart's shape run a real Keystone.
+func furnish(pod *corev1.PodSpec) {
+	pod.NodeSelector, pod.Affinity = nil, nil
+	init := &pod.InitContainers[0]
+	init.Image, init.VolumeMounts, init.Env = node.KeystoneImage, []corev1.VolumeMount{{Name: "pod-tmp", MountPath: "/tmp"}}, nil
+	// cp keeps the mode of a file that nobody may write.
+	init.Command = []string{"sh", "-ec", "cat " + node.DatabasePath + " >/tmp/keystone.db"}
+	keystone := &pod.Containers[0]
+	keystone.Image = node.KeystoneImage
+	keystone.Command = []string{
+		"uwsgi_python3", "--http-socket", ":5000", "--wsgi-file", "/usr/bin/keystone-wsgi-public",
+		"--post-buffering", "65536", "--need-app", "--disable-logging", "--die-on-term", "--listen", "100",
+	}
+	keystone.Env = []corev1.EnvVar{{Name: "OS_KEYSTONE_CONFIG_FILES", Value: "/etc/ks/keystone.conf"}}
+	keystone.VolumeMounts = append(keystone.VolumeMounts, corev1.VolumeMount{Name: "keystone-etc", MountPath: "/etc/ks"},
+		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // as the chart: the image's own is closed to other users
+	keystone.ReadinessProbe.InitialDelaySeconds, keystone.ReadinessProbe.PeriodSeconds = 1, 1
+	pod.Volumes = append(pod.Volumes,
+		corev1.Volume{Name: "etckeystone", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+		corev1.Volume{Name: "keystone-etc", VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "keystone-etc"}},
+		}})
+}
+
+// Write writes an operator's kustomization over the chart into dir, as docs/install.md has
+// it: with fernetcast's components, its image from the node's registry, and more of the
+// kustomization's own YAML.
+func (c *Chart) Write(dir, namespace, version, more string, components ...string) error {
+	if err := os.CopyFS(filepath.Join(dir, "fernetcast", "manifests"), os.DirFS(filepath.Join(c.repository, "manifests"))); err != nil {
+		return fmt.Errorf("writing a kustomization: %w", err)
+	}
+	text := "resources: [base]\ncomponents:\n"
+	for _, component := range components {
+		text += "  - fernetcast/manifests/" + component + "\n"
+	}
+	text += `images:
+  - name: ghcr.io/fernetcast/fernetcast
+    newName: ` + node.FernetcastImage + `
+    newTag: ` + version + `
+namespace: ` + namespace + "\n" + more
+	if err := os.Mkdir(filepath.Join(dir, "base"), 0o755); err != nil {
+		return fmt.Errorf("writing a kustomization: %w", err)
+	}
+	for path, text := range map[string][]byte{
+		"base/all.yaml":           bytes.Join(c.objects, []byte("---\n")),
+		"base/kustomization.yaml": []byte("resources: [all.yaml]\n"),
+		"kustomization.yaml":      []byte(text),
+	} {
+		if err := testenv.WriteFile(filepath.Join(dir, filepath.Dir(path)), filepath.Base(path), text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Plain is a Keystone as the chart has it, without fernetcast: its keys come from the
+// kubelet alone.
+func (c *Chart) Plain(namespace, name string) *appsv1.Deployment {
+	d := c.deployment.DeepCopy()
+	labels := map[string]string{"app": name}
+	d.Name, d.Namespace = name, namespace
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
+	d.Spec.Template.Labels = labels
+	return d
+}
+
+// MakeNamespace makes a namespace under a level of Pod Security, with what openstack-helm
+// has made there: keys, and Keystone's configuration.
+func MakeNamespace(ctx context.Context, client kubernetes.Interface, keys *testenv.Keys, name, level string) error {
+	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
+		"pod-security.kubernetes.io/enforce": level,
+	}}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("making namespace %s: %w", name, err)
+	}
+	for secret, repository := range map[string]testenv.Repository{
+		testenv.SecretName: keys.NewRepository(8, 7), "keystone-credential-keys": keys.NewRepository(1, 2),
+	} {
+		_, err := client.CoreV1().Secrets(name).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}, Data: repository}, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("making Secret %s: %w", secret, err)
+		}
+	}
+	_, err = client.CoreV1().ConfigMaps(name).Create(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "keystone-etc"}, Data: map[string]string{"keystone.conf": keystoneConf},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("making Keystone's configuration: %w", err)
+	}
+	return nil
+}
+
+// Images pushes what the pods run to the node's registry: what make image makes, as a
+// version, and Keystone with an identity's database.
+func Images(ctx context.Context, n *node.Node, env *testenv.Env, version, database string) error {
+	push := exec.CommandContext(ctx, "make", "image", "VERSION="+version, "PUSH="+n.Registry()+"/fernetcast")
+	push.Dir = env.Repository()
+	if out, err := push.CombinedOutput(); err != nil {
+		return fmt.Errorf("make image: %w\n%s", err, out)
+	}
+	return n.PushKeystone(ctx, database, os.Stderr)
+}

@@ -1,0 +1,57 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Process is one of the node's.
+type Process struct {
+	Pid  int // on this machine
+	Args []string
+	// Container is the ID of the container that it is in; "" for the node's own.
+	Container string
+}
+
+// Processes are all that run on the node, its own and those of its containers, by pid.
+func (n *Node) Processes() ([]Process, error) {
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", n.pid))
+	if err != nil {
+		return nil, fmt.Errorf("listing the node's processes: %w", err)
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, fmt.Errorf("listing the node's processes: %w", err)
+	}
+	pods := "/" + filepath.Base(n.dir) + "/kubepods/"
+	var found []Process
+	for _, dir := range dirs {
+		// A process may end while it is looked at: it is none of the node's then.
+		namespace, gone := os.Readlink(filepath.Join(dir, "ns/pid"))
+		text, goneToo := os.ReadFile(filepath.Join(dir, "cmdline"))
+		groups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
+		if gone != nil || goneToo != nil || err != nil {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			return nil, err
+		}
+		p := Process{Pid: pid, Args: strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")}
+		if namespace != own {
+			_, after, ok := strings.Cut(string(groups), pods)
+			if !ok {
+				continue
+			}
+			line, _, _ := strings.Cut(after, "\n")
+			p.Container = filepath.Base(line)
+		}
+		found = append(found, p)
+	}
+	slices.SortFunc(found, func(a, b Process) int { return a.Pid - b.Pid })
+	return found, nil
+}
