@@ -15,6 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/node"
 	"github.com/fernetcast/fernetcast/e2e/node/chart"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
 // podRegion is one more remote, where this machine can have a node: a real one, with
@@ -105,7 +106,7 @@ func (s *stage) deploy(ctx context.Context, client kubernetes.Interface, version
 	if err := openstack.Write(dir, namespace, version, patch, "files"); err != nil {
 		return err
 	}
-	objects, err := chart.Render(dir)
+	objects, err := kustomize.Build(dir)
 	if err != nil {
 		return err
 	}

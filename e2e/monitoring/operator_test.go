@@ -14,16 +14,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
 // rendered are the objects of one kind that `kubectl apply -k` applies. A field that
 // the type does not have is an error.
 func rendered[T any](t *testing.T, dir, kind string) []T {
 	t.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	resources, err := kustomize.Build(dir)
 	if err != nil {
 		t.Fatalf("building %s: %v", dir, err)
 	}

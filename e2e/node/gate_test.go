@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/fernetcast/fernetcast/e2e/node"
-	"github.com/fernetcast/fernetcast/e2e/node/chart"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
 //go:embed testdata/fernet-manage.py
@@ -114,7 +114,7 @@ func (s *stage) makeCronJob() {
 		ObjectMeta: metav1.ObjectMeta{Name: "keystone-bin"}, Data: map[string]string{"fernet-manage.py": fernetManage},
 	}, metav1.CreateOptions{})
 	s.must(err)
-	resources, err := chart.Render("../manifests/testdata/gate")
+	resources, err := kustomize.Build("../manifests/testdata/gate")
 	s.must(err)
 	var all []string
 	for _, resource := range resources.Resources() {

@@ -15,9 +15,9 @@ import (
 
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
 const (
@@ -104,7 +104,7 @@ func TestDashboardCanBeLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dashboardDir)
+	resources, err := kustomize.Build(dashboardDir)
 	if err != nil {
 		t.Fatal(err)
 	}

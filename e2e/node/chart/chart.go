@@ -16,13 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/api/resmap"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/fernetcast/fernetcast/e2e/node"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
 //go:embed keystone.conf
@@ -38,7 +36,7 @@ type Chart struct {
 // Open renders the chart, with real images and commands in place of the stubs.
 func Open(env *testenv.Env) (*Chart, error) {
 	c := &Chart{repository: env.Repository()}
-	objects, err := Render(filepath.Join(c.repository, "e2e/manifests/testdata/keystone"))
+	objects, err := kustomize.Build(filepath.Join(c.repository, "e2e/manifests/testdata/keystone"))
 	if err != nil {
 		return nil, fmt.Errorf("rendering Keystone's chart: %w", err)
 	}
@@ -59,11 +57,6 @@ func Open(env *testenv.Env) (*Chart, error) {
 		c.objects = append(c.objects, text)
 	}
 	return c, nil
-}
-
-// Render is what kubectl kustomize shows of a directory.
-func Render(dir string) (resmap.ResMap, error) {
-	return krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 }
 
 // furnish has a pod of the chart's shape run a real Keystone.
