@@ -138,11 +138,11 @@ func (p *pods) witnesses() (all []witness) {
 			if err != nil {
 				return 0, err
 			}
-			response, err := p.http.Do(request)
+			response, err := keystone.Send(p.http, request)
 			if err != nil {
 				return 0, err
 			}
-			return response.StatusCode, response.Body.Close()
+			return response.StatusCode, nil
 		}}
 		if door.Deployment == byKubelet {
 			w.name, w.ours = door.Region+"'s pod without fernetcast files", false

@@ -64,7 +64,7 @@ type Answer struct {
 }
 
 // IssueRequest asks a Keystone at a URL to sign a token of the cloud's user, which is
-// the answer's header X-Subject-Token. The connection is not used again: see send.
+// the answer's header X-Subject-Token. The connection is not used again: see Send.
 func IssueRequest(ctx context.Context, url string) (*http.Request, error) {
 	type named map[string]any
 	body, err := json.Marshal(named{"auth": named{"scope": "unscoped", "identity": named{
@@ -133,15 +133,7 @@ func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 func (r *Region) do(request *http.Request) (*http.Response, testenv.Repository, error) {
 	r.swap.RLock()
 	defer r.swap.RUnlock()
-	response, err := send(request)
-	for again := 0; unanswered(err) && again < repeats; again++ {
-		response, err = send(request)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
-	}
-	_, err = io.Copy(io.Discard, response.Body)
-	_ = response.Body.Close()
+	response, err := Send(http.DefaultClient, request)
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
 	}
@@ -153,8 +145,23 @@ func (r *Region) do(request *http.Request) (*http.Response, testenv.Repository, 
 // repeats is how often a request is sent again that had no answer.
 const repeats = 2
 
+// Send sends one of the requests above, again where it had no answer, and returns the
+// answer with its body read to the end.
+func Send(client *http.Client, request *http.Request) (*http.Response, error) {
+	response, err := send(client, request)
+	for again := 0; unanswered(err) && again < repeats; again++ {
+		response, err = send(client, request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close() // it has been read
+	return response, err
+}
+
 // send sends a request once; it may be sent again.
-func send(request *http.Request) (*http.Response, error) {
+func send(client *http.Client, request *http.Request) (*http.Response, error) {
 	again := request.Clone(request.Context())
 	if request.GetBody != nil {
 		var err error
@@ -164,7 +171,7 @@ func send(request *http.Request) (*http.Response, error) {
 	}
 	// uWSGI closes each connection after an answer, without saying so before: the
 	// requests have Close set.
-	return http.DefaultClient.Do(again)
+	return client.Do(again)
 }
 
 // unanswered says whether the connection was closed before the answer. uWSGI

@@ -66,7 +66,7 @@ func newRegion(dir, name string, port int) (*region, error) {
 		if err := r.issue(user, subject, x509.ExtKeyUsageClientAuth); err != nil {
 			return nil, err
 		}
-		text, err := clientcmd.Write(r.kubeconfig(user, r.file(user+".crt"), r.file(user+".key")))
+		text, err := clientcmd.Write(r.userKubeconfig(user))
 		if err != nil {
 			return nil, fmt.Errorf("writing a kubeconfig: %w", err)
 		}
@@ -90,22 +90,23 @@ func (r *region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) e
 	return testenv.WriteFile(r.dir, file+".key", key)
 }
 
-func (r *region) kubeconfig(user, cert, key string) clientcmdapi.Config {
-	return clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{r.name: {Server: "https://" + r.address(), CertificateAuthorityData: r.ca.PEM()}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{r.name + "-" + user: {ClientCertificate: cert, ClientKey: key}},
-		Contexts:       map[string]*clientcmdapi.Context{r.name: {Cluster: r.name, AuthInfo: r.name + "-" + user}},
-		CurrentContext: r.name,
-	}
+// userKubeconfig is that of who has a certificate of the region.
+func (r *region) userKubeconfig(user string) clientcmdapi.Config {
+	return r.kubeconfig(r.address(), "", r.name+"-"+user, clientcmdapi.AuthInfo{ClientCertificate: r.file(user + ".crt"), ClientKey: r.file(user + ".key")})
 }
 
+// tokenKubeconfig is that of who has a token of the region.
 func (r *region) tokenKubeconfig(address, namespace, token string) ([]byte, error) {
-	return clientcmd.Write(clientcmdapi.Config{
+	return clientcmd.Write(r.kubeconfig(address, namespace, r.name, clientcmdapi.AuthInfo{Token: token}))
+}
+
+func (r *region) kubeconfig(address, namespace, user string, credentials clientcmdapi.AuthInfo) clientcmdapi.Config {
+	return clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{r.name: {Server: "https://" + address, CertificateAuthorityData: r.ca.PEM()}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{r.name: {Token: token}},
-		Contexts:       map[string]*clientcmdapi.Context{r.name: {Cluster: r.name, AuthInfo: r.name, Namespace: namespace}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{user: &credentials},
+		Contexts:       map[string]*clientcmdapi.Context{r.name: {Cluster: r.name, AuthInfo: user, Namespace: namespace}},
 		CurrentContext: r.name,
-	})
+	}
 }
 
 // apiserver is the program of a region. All are on one etcd. Only the first has accounts

@@ -206,7 +206,7 @@ func (n *Node) Client(region string) (*kubernetes.Clientset, error) {
 func (n *Node) merged() clientcmdapi.Config {
 	all := clientcmdapi.NewConfig()
 	for _, r := range n.regions {
-		one := r.kubeconfig("admin", r.file("admin.crt"), r.file("admin.key"))
+		one := r.userKubeconfig("admin")
 		all.Clusters[r.name], all.Contexts[r.name] = one.Clusters[r.name], one.Contexts[r.name]
 		for name, user := range one.AuthInfos {
 			all.AuthInfos[name] = user

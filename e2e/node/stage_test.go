@@ -5,7 +5,6 @@ package node_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,15 +96,8 @@ func holds(ctx context.Context, client kubernetes.Interface, namespace string, k
 // rotate puts the keys of one rotation on, and returns them and when they were put.
 func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 	s.Helper()
-	return s.change(func(keys testenv.Repository) testenv.Repository { return shared.env.Keys.Rotated(keys, maxActive) })
-}
-
-// change gives the main's Secret other keys, made of those that it has, and returns them
-// and when they were put.
-func (s *stage) change(change func(testenv.Repository) testenv.Repository) (testenv.Repository, time.Time) {
-	s.Helper()
 	secret := s.secret(s.main, namespace)
-	keys := change(secret.Data)
+	keys := shared.env.Keys.Rotated(secret.Data, maxActive)
 	secret.Data = keys
 	sent := time.Now()
 	_, err := s.main.CoreV1().Secrets(namespace).Update(s.ctx, secret, metav1.UpdateOptions{})
@@ -122,7 +114,7 @@ func (s *stage) issue(ctx context.Context, d door) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	response, err := s.do(request)
+	response, err := keystone.Send(s.http, request)
 	if err != nil {
 		return "", err
 	}
@@ -138,20 +130,11 @@ func (s *stage) validate(ctx context.Context, d door, token string) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	response, err := s.do(request)
+	response, err := keystone.Send(s.http, request)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", d, err)
 	}
 	return response.StatusCode, nil
-}
-
-func (s *stage) do(request *http.Request) (*http.Response, error) {
-	response, err := s.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	_, err = io.Copy(io.Discard, response.Body)
-	return response, errors.Join(err, response.Body.Close())
 }
 
 // good wants a token of each Keystone to be good at all of them.
