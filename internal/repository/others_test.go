@@ -1,0 +1,131 @@
+package repository
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Somebody else writes into the repository: keys are put right, other names are left.
+func TestSomebodyElse(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		write := func(name string, mode os.FileMode, text []byte) {
+			t.Helper()
+			path := filepath.Join(k.dir, name)
+			if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, text, mode), os.Chmod(path, mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mended := func(what string) {
+			t.Helper()
+			time.Sleep(lookEvery + 2*pause)
+			synctest.Wait()
+			if got := holds(t, k.dir); got != "0d 1a 2b 3c" {
+				t.Errorf("%s: the repository holds %q", what, got)
+			}
+		}
+		write("3", keyMode, key('z'))
+		mended("another primary")
+		write("9", keyMode, key('z'))
+		mended("a higher index")
+		write("2", 0o444, key('b'))
+		mended("a mode for all")
+		write("1", keyMode, bytesOf(1<<20))
+		mended("a large file")
+		if err := os.Remove(filepath.Join(k.dir, "0")); err != nil {
+			t.Fatal(err)
+		}
+		mended("a key that is gone")
+		link := filepath.Join(k.dir, "2")
+		if err := errors.Join(os.Remove(link), os.Symlink("3", link)); err != nil {
+			t.Fatal(err)
+		}
+		mended("a link")
+		if err := errors.Join(os.Remove(link), syscall.Mkfifo(link, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		mended("a pipe")
+		if err := os.Chmod(k.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		mended("an open directory")
+		if info, _ := os.Stat(k.dir); info.Mode().Perm() != directoryMode {
+			t.Errorf("the directory is of mode %v", info.Mode())
+		}
+		if err := os.RemoveAll(k.dir); err != nil {
+			t.Fatal(err)
+		}
+		mended("no directory")
+
+		if err := os.Mkdir(filepath.Join(k.dir, staging), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		mended("what an earlier run has staged")
+		if _, err := os.Stat(filepath.Join(k.dir, staging)); err == nil {
+			t.Error("what an earlier run has staged is still there")
+		}
+		write("1_0", keyMode, key('z'))
+		write("notes", 0o644, []byte("x"))
+		time.Sleep(time.Minute)
+		if text := k.log.String(); strings.Count(text, "1_0, notes") != 1 {
+			t.Errorf("the other files are not told of once:\n%s", text)
+		}
+		if _, err := os.Stat(filepath.Join(k.dir, "notes")); err != nil {
+			t.Errorf("a file of another name is gone: %v", err)
+		}
+		if text := k.log.String(); strings.Contains(text, string(key('d'))) {
+			t.Error("a key was logged")
+		}
+	})
+}
+
+// A directory where a key belongs is named, and nothing is changed; once it is gone,
+// all goes on.
+func TestDirectoryInTheWay(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		if err := os.Mkdir(filepath.Join(k.dir, "4"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		k.shows("0e 2b 3c 4d")
+		k.after(time.Minute, "0d 1a 2b 3c")
+		if text := k.log.String(); strings.Count(text, "writing key 4: a directory") != 1 {
+			t.Errorf("not told of once:\n%s", text)
+		}
+		if err := os.Remove(filepath.Join(k.dir, "4")); err != nil {
+			t.Fatal(err)
+		}
+		k.after(lookEvery+2*pause, "0e 2b 3c 4d")
+		if !strings.Contains(k.log.String(), "can be written again") {
+			t.Error("its end is not told of")
+		}
+	})
+}
+
+// Two processes never write at once.
+func TestLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	first, err := open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(path); err == nil || !strings.Contains(err.Error(), "another process has") {
+		t.Errorf("the second one got %v", err)
+	}
+	first.close()
+	second, err := open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.close()
+}
+
+func bytesOf(n int) []byte { return make([]byte, n) }
