@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -35,7 +36,11 @@ const byKubelet = "keystone-kubelet"
 // openPods starts a node, lets the main into its region, and has two Keystones there, of
 // which one has its keys from fernetcast files and the other from the kubelet.
 func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Cloud) error {
-	if err := node.Possible(); err != nil {
+	err := node.Possible()
+	if err == nil { // made once, of packages from Debian's mirror
+		_, err = node.Keystone(ctx, os.Stderr)
+	}
+	if err != nil {
 		view.say("No pods are shown. %v", err)
 		return nil
 	}
