@@ -87,7 +87,7 @@ clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, user: {
 	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
 clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster: {token: t}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, namespace, err := ParseKubeconfig(data)
+		cfg, namespace, err := ParseKubeconfig(data, false)
 		if err != nil {
 			return
 		}
@@ -152,7 +152,7 @@ func FuzzKubeconfigField(f *testing.F) {
 			}
 			data := kubeconfigOf(t, where, field, value)
 			data = bytes.ReplaceAll(data, []byte("a-token"), []byte(canary))
-			cfg, _, err := ParseKubeconfig(data)
+			cfg, _, err := ParseKubeconfig(data, false)
 			if err != nil {
 				if strings.Contains(err.Error(), canary) {
 					t.Errorf("%s %q of %q: the error shows a value: %v", where, field, text, err)

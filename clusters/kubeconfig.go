@@ -44,12 +44,19 @@ type kubeconfig struct {
 	Contexts       []map[string]any `json:"contexts"`
 }
 
+// errNoCredentials refuses a kubeconfig that needs an identity where there is none.
+var errNoCredentials = errors.New("the current context's user has neither a token nor client-certificate-data; for one without credentials give --identity")
+
+// Keyless says whether a kubeconfig's user has no credentials, so that an identity of
+// the main's signs in.
+func Keyless(cfg *rest.Config) bool { return cfg.BearerToken == "" && len(cfg.CertData) == 0 }
+
 // ParseKubeconfig reads the current context of a kubeconfig, and the namespace
-// in it, "" where it has none. It is credentials written by someone else: a field
+// in it, "" where it has none. One without credentials is refused unless keyless. It is credentials written by someone else: a field
 // beyond where the cluster is and who we are may run a program, read a file of
 // ours, become someone else or trust anyone, and is refused. So is what could
 // never work. Errors name the field; never a value.
-func ParseKubeconfig(data []byte) (*rest.Config, string, error) {
+func ParseKubeconfig(data []byte, keyless bool) (*rest.Config, string, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, "", errors.New("it is empty")
 	}
@@ -79,6 +86,9 @@ func ParseKubeconfig(data []byte) (*rest.Config, string, error) {
 		return nil, "", err
 	}
 	cfg, err := config(fields)
+	if err == nil && !keyless && Keyless(cfg) {
+		return nil, "", errNoCredentials
+	}
 	return cfg, fields["namespace"], err
 }
 
@@ -141,8 +151,6 @@ func check(fields map[string]string) error {
 		return errors.New("token has white space or control characters in it, which no header can carry")
 	case (cert == "") != (key == ""):
 		return errors.New("of client-certificate-data and client-key-data there is only one")
-	case token == "" && cert == "":
-		return errors.New("the current context's user has neither a token nor client-certificate-data")
 	case cert != "" && !pairs([]byte(cert), []byte(key)):
 		return errors.New("client-certificate-data and client-key-data are not a certificate and its key, as PEM")
 	}

@@ -78,7 +78,7 @@ func brokenPEM() []byte {
 }
 
 func TestParseKubeconfig(t *testing.T) {
-	cfg, namespace, err := ParseKubeconfig(kubeconfigOf(t, "cluster", "tls-server-name", "kubernetes"))
+	cfg, namespace, err := ParseKubeconfig(kubeconfigOf(t, "cluster", "tls-server-name", "kubernetes"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestKubeconfigTakes(t *testing.T) {
 		{"context", map[string]any{"namespace": nil}},
 		{"context", map[string]any{"namespace": strings.Repeat("a", 63)}},
 	} {
-		cfg, _, err := ParseKubeconfig(kubeconfigWith(t, tc.list, tc.fields))
+		cfg, _, err := ParseKubeconfig(kubeconfigWith(t, tc.list, tc.fields), false)
 		if err != nil {
 			t.Errorf("%v: %v", tc.fields, err)
 			continue
@@ -138,12 +138,12 @@ func TestKubeconfigTakesWhatIsNotSet(t *testing.T) {
 		"insecure-skip-tls-verify": "cluster", "exec": "user", "tokenFile": "user", "as-groups": "user", "extensions": "user",
 	} {
 		for _, nothing := range []any{nil, false, "", []any{}, map[string]any{}} {
-			if _, _, err := ParseKubeconfig(kubeconfigOf(t, list, field, nothing)); err != nil {
+			if _, _, err := ParseKubeconfig(kubeconfigOf(t, list, field, nothing), false); err != nil {
 				t.Errorf("%s: %v: %v", field, nothing, err)
 			}
 		}
 	}
-	if _, _, err := ParseKubeconfig(kubeconfigOf(t, "context", "extensions", []any{map[string]any{"name": "minikube"}})); err != nil {
+	if _, _, err := ParseKubeconfig(kubeconfigOf(t, "context", "extensions", []any{map[string]any{"name": "minikube"}}), false); err != nil {
 		t.Error(err)
 	}
 }
@@ -228,7 +228,7 @@ func TestKubeconfigRefusesValues(t *testing.T) {
 // the text in it, and no value.
 func refused(t *testing.T, kubeconfig []byte, text string) {
 	t.Helper()
-	_, _, err := ParseKubeconfig(kubeconfig)
+	_, _, err := ParseKubeconfig(kubeconfig, false)
 	switch {
 	case err == nil:
 		t.Errorf("taken, in spite of %s:\n%s", text, kubeconfig)

@@ -20,7 +20,7 @@ import (
 // see one that is not there yet, one that is replaced, nor what a link leads to.
 const lookEvery = 4 * time.Second
 
-// Options are a [Set]'s. All are needed.
+// Options are a [Set]'s. All are needed but Mint.
 type Options struct {
 	// Namespace is where the Secret is, unless a kubeconfig names another.
 	Namespace string
@@ -31,6 +31,9 @@ type Options struct {
 	// UserAgent is what we call ourselves.
 	UserAgent string
 	Log       *slog.Logger
+	// Mint makes the tokens for kubeconfigs without credentials; where it is nil, those
+	// are refused.
+	Mint Mint
 }
 
 // Events is told of changes while a [Set] runs. Its methods must not block.
@@ -176,23 +179,29 @@ func (s *Set) open(f File) (*Remote, error) {
 	if f.Err != nil {
 		return nil, f.Err
 	}
-	cfg, namespace, err := ParseKubeconfig(f.Data)
+	cfg, namespace, err := ParseKubeconfig(f.Data, s.opts.Mint != nil)
 	if err != nil {
 		return nil, err
 	}
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
-	cfg.BearerToken = f.Bearer(cfg.BearerToken)
-	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true})
+	log, opts, keep := s.opts.Log.With("remote", f.Name), kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true}, func(context.Context) {}
+	if Keyless(cfg) {
+		by := newIdentity(f.Name, cfg.Host, s.opts.Mint, log)
+		opts.Bearer, keep = by, by.keep
+	} else {
+		cfg.BearerToken = f.Bearer(cfg.BearerToken)
+	}
+	client, err := kube.New(cfg, opts)
 	if err != nil {
 		return nil, err
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets,
+		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets, keep: keep,
 		Follower: NewFollower(secrets, s.opts.Secret,
-			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, s.opts.Log.With("remote", f.Name)),
+			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
 	}, nil
 }
 
@@ -222,6 +231,7 @@ func (s *Set) follow(name string, r *Remote) (stop func()) {
 	}
 	ctx, stop := context.WithCancel(s.running)
 	events := s.events
+	s.followers.Go(func() { r.keep(ctx) })
 	s.followers.Go(func() {
 		r.Run(ctx, func() { events.RemoteChanged(name) }, func() { events.RemoteAnswered(name) })
 	})

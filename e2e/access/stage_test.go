@@ -161,6 +161,13 @@ func (s *stage) joinArgs(region, remote string, flags ...string) []string {
 // the stored kubeconfigs and tokens mounted.
 func (s *stage) runs(region string, flags ...string) (address string) {
 	s.Helper()
+	_, address = s.starts(region, flags...)
+	return address
+}
+
+// starts is runs, with the process.
+func (s *stage) starts(region string, flags ...string) (process *testenv.Process, address string) {
+	s.Helper()
 	built, err := program()
 	s.must(err)
 	site, err := shared.Site(s.ctx, built, s.cluster(region), s.ns)
@@ -168,8 +175,7 @@ func (s *stage) runs(region string, flags ...string) (address string) {
 	s.cluster(region).Mount(s.T, s.ns, clustersSecret, site.Clusters, 0o600)
 	tokens := s.TempDir()
 	s.cluster(region).Mount(s.T, s.ns, "fernetcast-tokens", tokens, 0o600)
-	_, address = site.StartRun(s.T, append([]string{"--tokens", tokens}, flags...)...)
-	return address
+	return site.StartRun(s.T, append([]string{"--tokens", tokens}, flags...)...)
 }
 
 // snapshot is all that a person's commands could change in a cluster, but for the

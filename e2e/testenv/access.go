@@ -8,14 +8,12 @@ import (
 	"path/filepath"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/utils/ptr"
 )
 
 // Access says what a kubeconfig is for.
@@ -45,6 +43,11 @@ func (c *Cluster) Kubeconfig(ctx context.Context, access Access) ([]byte, error)
 		namespace = ""
 	}
 	return c.kubeconfig(cmp.Or(access.Server, c.URL), namespace, string(access.Role), &clientcmdapi.AuthInfo{Token: token})
+}
+
+// KeylessKubeconfig has no credentials; server stands in for the cluster's own address.
+func (c *Cluster) KeylessKubeconfig(namespace, server string) ([]byte, error) {
+	return c.kubeconfig(server, namespace, "fernetcast", &clientcmdapi.AuthInfo{})
 }
 
 // AdminKubeconfig is for an admin by client certificate.
@@ -101,14 +104,7 @@ func (c *Cluster) token(ctx context.Context, access Access) (string, error) {
 	if !access.Expires.IsZero() {
 		return c.Token(ctx, meta, time.Now(), access.Expires)
 	}
-	request := &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(24 * 60 * 60))},
-	}
-	request, err = c.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, meta.Name, request, metav1.CreateOptions{})
-	if err != nil {
-		return "", err
-	}
-	return request.Status.Token, nil
+	return c.Request(ctx, meta, 24*time.Hour)
 }
 
 // WriteFile puts data under name into dir at once: who watches the directory

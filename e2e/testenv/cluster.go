@@ -3,7 +3,6 @@ package testenv
 import (
 	"context"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"net/url"
 	"os"
@@ -17,8 +16,11 @@ import (
 )
 
 const (
-	tokenIssuer = "https://kubernetes.default.svc"
-	signingKey  = "sa.key"
+	signingKey = "sa.key"
+	// nextKey and keyBefore are more whose tokens are accepted.
+	nextKey   = "sa-next.key"
+	keyBefore = "sa-before.key"
+	trusts    = "authentication.yaml"
 )
 
 // Cluster is one kube-apiserver over an etcd, with a CA, RBAC, ServiceAccount
@@ -39,6 +41,7 @@ type Cluster struct {
 	dir, binary string
 	config      *rest.Config
 	client      *kubernetes.Clientset
+	issuer      string
 
 	mu      sync.Mutex
 	serving *Authority // whose certificate all but the admin see
@@ -70,6 +73,7 @@ func (c *Cluster) prepare() error {
 		return err
 	}
 	c.URL = "https://" + address
+	c.issuer = c.URL
 	if c.dir, err = c.env.Directory("apiserver-" + c.Name + "-"); err != nil {
 		return err
 	}
@@ -82,18 +86,14 @@ func (c *Cluster) prepare() error {
 			return err
 		}
 	}
-	// One more key pair than needed for TLS: ServiceAccount tokens are signed with it.
-	_, signing, err := c.ca.Issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
-	if err != nil {
+	if err := c.newKey(signingKey); err != nil {
 		return err
 	}
 	if c.cert, c.key, err = c.ca.Issue(admin(), x509.ExtKeyUsageClientAuth); err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{"ca.crt": c.ca.PEM(), signingKey: signing} {
-		if err := os.WriteFile(filepath.Join(c.dir, name), data, 0o600); err != nil {
-			return fmt.Errorf("writing certificates: %w", err)
-		}
+	if err := os.WriteFile(filepath.Join(c.dir, "ca.crt"), c.ca.PEM(), 0o600); err != nil {
+		return fmt.Errorf("writing certificates: %w", err)
 	}
 	c.config = &rest.Config{
 		Host:            c.URL,
@@ -123,7 +123,13 @@ func (c *Cluster) Restart(ctx context.Context) error {
 		return fmt.Errorf("reading the address: %w", err)
 	}
 	in := func(name string) string { return filepath.Join(c.dir, name) }
-	p, err := startProcess(exec.Command(c.binary,
+	var more []string
+	for name, flag := range map[string]string{nextKey: "--service-account-key-file=", keyBefore: "--service-account-key-file=", trusts: "--authentication-config="} {
+		if _, err := os.Stat(in(name)); err == nil {
+			more = append(more, flag+in(name))
+		}
+	}
+	p, err := startProcess(exec.Command(c.binary, append(more,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+address.Port(),
 		"--cert-dir="+c.dir, "--tls-cert-file="+in(toAll+".crt"), "--tls-private-key-file="+in(toAll+".key"),
 		"--tls-sni-cert-key="+in(toAdmin+".crt")+","+in(toAdmin+".key")+":"+adminAddress,
@@ -131,12 +137,12 @@ func (c *Cluster) Restart(ctx context.Context) error {
 		"--etcd-servers="+c.Etcd.url, "--etcd-prefix=/"+c.Name,
 		"--etcd-compaction-interval=0", // clusters on one etcd would compact one another's history
 		"--authorization-mode=RBAC",
-		"--service-account-issuer="+tokenIssuer,
+		"--service-account-issuer="+c.issuer,
 		"--service-account-key-file="+in(signingKey), "--service-account-signing-key-file="+in(signingKey),
 		"--disable-admission-plugins=ServiceAccount", // nobody makes the default ServiceAccounts here
 		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
 		"--allow-privileged=true", "--profiling=false",
-	), nil, nil)
+	)...), nil, nil)
 	if err != nil {
 		return err
 	}

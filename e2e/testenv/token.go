@@ -14,6 +14,11 @@ import (
 // Token makes a ServiceAccount's token as the API server would, had it no minimum of
 // 10 minutes, and had it made it at the time that it says.
 func (c *Cluster) Token(ctx context.Context, account metav1.ObjectMeta, issued, expires time.Time) (string, error) {
+	return c.TokenFor(ctx, account, c.issuer, issued, expires)
+}
+
+// TokenFor is Token for another audience than the cluster itself.
+func (c *Cluster) TokenFor(ctx context.Context, account metav1.ObjectMeta, audience string, issued, expires time.Time) (string, error) {
 	present, err := c.client.CoreV1().ServiceAccounts(account.Namespace).Get(ctx, account.Name, metav1.GetOptions{})
 	if err != nil {
 		return "", err
@@ -27,7 +32,7 @@ func (c *Cluster) Token(ctx context.Context, account metav1.ObjectMeta, issued, 
 		return "", fmt.Errorf("reading the key of the ServiceAccounts: %w", err)
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
-		"iss": tokenIssuer, "aud": []string{tokenIssuer},
+		"iss": c.issuer, "aud": []string{audience},
 		"sub": "system:serviceaccount:" + account.Namespace + ":" + account.Name,
 		"iat": issued.Unix(), "nbf": issued.Unix(), "exp": expires.Unix(),
 		"kubernetes.io": map[string]any{

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,10 @@ import (
 // provePause is the wait between two tries of a proof.
 const provePause = 200 * time.Millisecond
 
+// Open opens a remote's kubeconfig as run does: clients, which the caller closes, and a
+// GET of the Secret.
+type Open = func(remote string, kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+
 // Join lets one remote in. The fields are what it needs and what the operator asked for.
 type Join struct {
 	// Kubeconfig is what is to be stored, but for the token.
@@ -26,6 +31,9 @@ type Join struct {
 	// Life is how long the token is to live, SelfRenew that it may ask for the next one.
 	Life      time.Duration
 	SelfRenew bool
+	// Trust is in place of an account and a token, where the remote is to trust the main's
+	// own; else nil.
+	Trust *Trust
 	// Source is the main's Secret, HomeAddress its API server's.
 	Source      mirror.Source
 	HomeAddress string
@@ -34,8 +42,7 @@ type Join struct {
 	Here, There *kube.APIs
 	// Entries are the stored kubeconfigs, Tokens those that renew keeps beside them.
 	Entries, Tokens Entries
-	// Open opens a kubeconfig as run does: clients, and a GET of the Secret.
-	Open func(kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+	Open            Open
 	// Say takes what there is to tell the operator, a line at a time.
 	Say func(line string)
 
@@ -74,11 +81,16 @@ func (j *Join) replaces() error {
 // Lines say what Make and Store will do.
 func (j *Join) Lines(s Survey) []string {
 	k := j.Kubeconfig
+	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("a token of %s that lives for %s", k.Account, j.Life)
+	if t := j.Trust; t != nil {
+		made = "RoleBinding " + KeylessBinding(t.Region, t.Secret)
+		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast trust --remote %s --server %s` prints it", t.Issuer, k.Remote, k.Server)
+	}
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
-		fmt.Sprintf("  made there: ServiceAccount and RoleBinding %s, and Role %s: %s, all on Secret %s alone", k.Account, RoleOf(j.Secret), strings.Join(kube.SecretVerbs, ", "), j.Secret),
+		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(j.Secret), strings.Join(kube.SecretVerbs, ", "), j.Secret),
 		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
-		fmt.Sprintf("  a token of %s that lives for %s", k.Account, j.Life),
+		"  " + signsIn,
 		fmt.Sprintf("  stored here: %s in Secret %s", j.entry, j.Entries.name),
 		"  its keys: " + s.Keys,
 	}
@@ -97,6 +109,9 @@ func (j *Join) Lines(s Survey) []string {
 
 // Objects are the remote's half, in the order in which they are to be applied.
 func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
+	if j.Trust != nil {
+		return j.Trust.Rights()
+	}
 	objects, err := rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
 	if err != nil || !j.SelfRenew {
 		return objects, err
@@ -106,11 +121,34 @@ func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
 }
 
 // Make makes the remote's half and proves it by use: it returns the kubeconfig that
-// is to be stored, and when its token expires. The error says what is left there.
-func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byte, expires time.Time, err error) {
+// is to be stored, and when its token expires; nil where it has none. The error says what
+// is left there.
+func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byte, expires *time.Time, err error) {
+	if err := j.apply(ctx); err != nil {
+		return nil, nil, err
+	}
+	k := j.Kubeconfig
+	if j.Trust == nil {
+		if k.Token, expires, err = j.token(ctx); err != nil {
+			return nil, nil, j.left(err)
+		}
+	}
+	if kubeconfig, err = k.Encode(); err != nil {
+		return nil, nil, j.left(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := j.prove(ctx, kubeconfig); err != nil {
+		return nil, nil, j.left(fmt.Errorf("its kubeconfig does not work: %w", err))
+	}
+	return kubeconfig, expires, nil
+}
+
+// apply makes the objects in the remote.
+func (j *Join) apply(ctx context.Context) error {
 	objects, err := j.Objects()
 	if err != nil {
-		return nil, time.Time{}, err
+		return err
 	}
 	for _, object := range objects {
 		what := object.GetKind() + " " + object.GetName()
@@ -120,32 +158,38 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byt
 		case optional:
 			j.Say(fmt.Sprintf("%s could not be made (%s): until an administrator of the cluster has applied manifests/remote/policy, the token can be made into that of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
 		case err != nil:
-			return nil, time.Time{}, j.left(fmt.Errorf("making %s: %s", what, mirror.Explain(err)))
+			return j.left(fmt.Errorf("making %s: %s", what, mirror.Explain(err)))
 		}
 	}
+	return nil
+}
+
+// token asks the remote for a token of the account.
+func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 	asked := time.Now()
 	token, expires, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Life)
 	if err != nil {
-		return nil, expires, j.left(fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
+		return "", nil, fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	// Whether it may ask for the next one is decided there, perhaps later.
 	if err := register(ctx, j.There, kube.ReadToken(token), "", j.Life); err != nil {
-		return nil, expires, j.left(fmt.Errorf("writing the token's id on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err)))
+		return "", nil, fmt.Errorf("writing the token's id on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	if short := shortened(asked, expires, j.Life); short != "" {
 		j.Say(short)
 	}
-	k := j.Kubeconfig
-	k.Token = token
-	if kubeconfig, err = k.Encode(); err != nil {
-		return nil, expires, j.left(err)
+	return token, &expires, nil
+}
+
+// Before are the commands that take back the account and the token by which the remote was
+// let in before it trusted the main; nil where there is none.
+func (j *Join) Before() []string {
+	before, err := Decode(j.was)
+	if j.Trust == nil || err != nil || before.Token == "" || !Own(before.Account) {
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	if err := j.prove(ctx, kubeconfig); err != nil {
-		return nil, expires, j.left(fmt.Errorf("its kubeconfig does not work: %w", err))
-	}
-	return kubeconfig, expires, nil
+	l := Leave{Account: before.Account, Namespace: cmp.Or(before.Namespace, j.Kubeconfig.Namespace)}
+	return l.ofAccount(j.Context)
 }
 
 // left says what an attempt has left in the remote.

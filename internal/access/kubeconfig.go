@@ -20,7 +20,9 @@ type Kubeconfig struct {
 	// ServerName and ProxyURL are "" for none.
 	ServerName, ProxyURL string
 	Namespace            string
-	Token                string
+	// Token is "" where the user has none; Keyless says that it has no certificate either.
+	Token   string
+	Keyless bool
 }
 
 // Encode writes it as a file.
@@ -58,11 +60,11 @@ func Decode(kubeconfig []byte) (Kubeconfig, error) {
 	if err != nil {
 		return Kubeconfig{}, err
 	}
-	cluster, token := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo].Token
+	cluster, user := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo]
 	return Kubeconfig{
-		Remote: cfg.CurrentContext, Account: cmp.Or(kube.ReadToken(token).Account, current.AuthInfo), Namespace: current.Namespace,
+		Remote: cfg.CurrentContext, Account: cmp.Or(kube.ReadToken(user.Token).Account, current.AuthInfo), Namespace: current.Namespace,
 		Server: cluster.Server, CA: cluster.CertificateAuthorityData, ServerName: cluster.TLSServerName, ProxyURL: cluster.ProxyURL,
-		Token: token,
+		Token: user.Token, Keyless: user.Token == "" && len(user.ClientCertificateData) == 0,
 	}, nil
 }
 

@@ -77,6 +77,9 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 	if err := took("RoleBinding "+l.Account, bindings.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
 		return gone, err
 	}
+	if err := took("RoleBinding "+l.keyless(), bindings.Delete(ctx, l.keyless(), metav1.DeleteOptions{})); err != nil {
+		return gone, err
+	}
 	if err := took("ServiceAccount "+l.Account, accounts.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
 		return gone, err
 	}
@@ -111,6 +114,9 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}}))
 }
 
+// keyless is the name of the RoleBinding for short-lived tokens of the main.
+func (l *Leave) keyless() string { return l.Account + "-keyless" }
+
 // renewal is the name of the Role and the RoleBinding of manifests/remote/self-renew.
 func (l *Leave) renewal() string { return l.Account + "-renew" }
 
@@ -119,9 +125,18 @@ func (l *Leave) Done(ctx context.Context) error { return l.Entries.Remove(ctx, l
 
 // Stays are the commands that take back what is in a remote that cannot be reached.
 func (l *Leave) Stays(context string) []string {
-	kubectl := fmt.Sprintf("kubectl --context %s --namespace %s delete ", mirror.Quote(context), mirror.Quote(l.Namespace))
+	return append(l.ofAccount(context), l.kubectl(context)+"--ignore-not-found rolebinding "+l.keyless())
+}
+
+// ofAccount are those that take back the account alone.
+func (l *Leave) ofAccount(context string) []string {
+	kubectl := l.kubectl(context)
 	return []string{
 		kubectl + "rolebinding " + l.Account, kubectl + "serviceaccount " + l.Account,
 		kubectl + "--ignore-not-found rolebinding/" + l.renewal() + " role/" + l.renewal(),
 	}
+}
+
+func (l *Leave) kubectl(context string) string {
+	return fmt.Sprintf("kubectl --context %s --namespace %s delete ", mirror.Quote(context), mirror.Quote(l.Namespace))
 }

@@ -26,8 +26,7 @@ type Renewal struct {
 	Kubeconfig []byte
 	// Life is how long the new token is to live.
 	Life time.Duration
-	// Open opens a kubeconfig as run does; the APIs are closed by the caller of Open.
-	Open func(kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+	Open Open
 	// Self says that the token asks for the next one itself.
 	Self bool
 	// Store keeps the new token, by whichever way.
@@ -115,7 +114,7 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 
 // use proves a kubeconfig: its GET has to be a Secret or a real 404.
 func (r Renewal) use(ctx context.Context, kubeconfig []byte) error {
-	apis, get, err := r.Open(kubeconfig)
+	apis, get, err := r.Open(r.Remote, kubeconfig)
 	if err != nil {
 		return err
 	}

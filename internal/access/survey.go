@@ -105,7 +105,7 @@ func (r Refusal) Unwrap() error { return r.error }
 // manifests/remote, and its GET a Secret or a real 404. RBAC takes a moment to be
 // seen everywhere, so it is tried until ctx ends.
 func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
-	apis, get, err := j.Open(kubeconfig)
+	apis, get, err := j.Open(j.Kubeconfig.Remote, kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
 func (j *Join) proof(ctx context.Context, apis *kube.APIs, get func(context.Context) error) error {
 	rules, _, err := apis.Rules(ctx, j.Kubeconfig.Namespace)
 	if err != nil {
-		return fmt.Errorf("asking for its rights: %s", mirror.Explain(err))
+		return fmt.Errorf("asking for its rights: %s", j.explain(err))
 	}
 	missing, excess := kube.Rights(rules, j.Secret, j.Kubeconfig.Account)
 	switch {
@@ -136,6 +136,14 @@ func (j *Join) proof(ctx context.Context, apis *kube.APIs, get func(context.Cont
 		return fmt.Errorf("its account may do more than it should: %s; take that away first, because whoever has the token has it, too", mirror.Printable(joined(excess)))
 	}
 	return answered(ctx, get)
+}
+
+// explain says what is wrong, and, without a token of the remote's own, what to do.
+func (j *Join) explain(err error) string {
+	if j.Trust == nil {
+		return mirror.Explain(err)
+	}
+	return mirror.FailureOf(err).Detail
 }
 
 // answered says whether a kubeconfig's GET is a Secret, or a real 404.

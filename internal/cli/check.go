@@ -48,6 +48,7 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, short or json")
 	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "short", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	o.identityFlag(cmd)
 	return cmd
 }
 
@@ -121,25 +122,27 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	var remotes []preflight.Remote
 	for _, f := range files {
 		if slices.Contains(names, f.Name) {
-			remotes = append(remotes, target(common, f))
+			remotes = append(remotes, target(common, f, o.mint()))
 		}
 	}
 	return remotes, nil
 }
 
 // target is a remote as its file says.
-func target(r preflight.Remote, f clusters.File) preflight.Remote {
+func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.Remote {
 	r.Name, r.Refused = f.Name, f.Err
 	if f.Err != nil {
 		return r
 	}
-	cfg, namespace, err := clusters.ParseKubeconfig(f.Data)
+	cfg, namespace, err := clusters.ParseKubeconfig(f.Data, mint != nil)
 	if err != nil {
 		r.Refused = err
 		return r
 	}
-	cfg.BearerToken = f.Bearer(cfg.BearerToken)
 	r.Config, r.Namespace = cfg, cmp.Or(namespace, r.Namespace)
+	if r.Bearer = clusters.BearerOf(f.Name, cfg, mint); r.Bearer == nil {
+		cfg.BearerToken = f.Bearer(cfg.BearerToken)
+	}
 	r.Issued, r.Expires = lifeOf(cfg)
 	return r
 }

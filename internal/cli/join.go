@@ -14,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 )
 
 const (
@@ -32,6 +33,7 @@ type joinOptions struct {
 	server, from, output            string
 	life, wait                      time.Duration
 	selfRenew, dryRun, yes          bool
+	keyless                         bool
 }
 
 func newJoin(all *options) *cobra.Command {
@@ -49,7 +51,11 @@ or push can have written: so the pods' own way there is proved, too.
 The address in the kubeconfig is the context's, unless --server names the one
 that the main's pods reach. Given again it makes a new token. With --dry-run it
 ends before the question. With -o yaml it prints both halves for a repository,
-without a token, and writes nothing.`,
+without a token, and writes nothing.
+
+With --keyless no account and no token are made in the remote: its API servers trust
+the main's own tokens of an hour, once they are configured as trust prints it, and
+the kubeconfig that is stored holds no credentials. run needs --identity then.`,
 		Example: `  fernetcast join dfw --remote-context dfw --dry-run
   fernetcast join dfw --remote-context dfw --yes --wait 5m`,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -64,6 +70,8 @@ without a token, and writes nothing.`,
 	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
 	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
 	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
+	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts tokens of --identity (default: "+usualIdentity+")")
+	o.identityFlag(cmd)
 	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token ask for the next one, for renew --self")
 	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
 	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
@@ -101,6 +109,9 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	case "text", "json", "yaml":
 	default:
 		return fmt.Errorf("--output %q: it has to be text, json or yaml", o.output)
+	}
+	if o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")) {
+		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
 	}
 	if _, err := o.entries(); err != nil {
 		return err
@@ -153,6 +164,9 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	there, err := placeOf(o.remoteKubeconfig, o.remoteContext)
 	if err != nil {
 		return fmt.Errorf("--remote-context: %w", err)
+	}
+	if o.keyless {
+		o.identity = cmp.Or(o.identity, usualIdentity)
 	}
 	s, err := o.session(cmd)
 	if err != nil {
@@ -208,25 +222,49 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
+	trust, err := o.trust(cmd, s, k, region, here.home)
+	if err != nil {
+		return nil, err
+	}
 	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
-		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life, SelfRenew: o.selfRenew,
+		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life, SelfRenew: o.selfRenew, Trust: trust,
 		Source: src, HomeAddress: here.home.Host, Here: here.apis, There: remote,
 		Entries: here.entries, Tokens: here.tokens,
 		Open: o.reach, Say: say,
 	}}, nil
 }
 
-// reach opens a kubeconfig as run does.
-func (o *options) reach(kubeconfig []byte) (*kube.APIs, func(context.Context) error, error) {
-	cfg, namespace, err := clusters.ParseKubeconfig(kubeconfig)
+// trust is what the remote is to trust; nil without --keyless.
+func (o *joinOptions) trust(cmd *cobra.Command, s *session, k access.Kubeconfig, region string, home *rest.Config) (*access.Trust, error) {
+	if !o.keyless {
+		return nil, nil
+	}
+	issuer, err := o.issuerOf(cmd.Context(), home)
+	if err != nil {
+		return nil, exitError{fmt.Errorf("nothing was changed: the main does not tell its issuer: %s", mirror.Explain(err))}
+	}
+	t, err := (&trustOptions{
+		options: o.options, remote: k.Remote, server: k.Server, from: region,
+		remoteContext: o.remoteContext, remoteKubeconfig: o.remoteKubeconfig,
+	}).trust(cmd, s, home, issuer)
+	t.Namespace = k.Namespace
+	return &t, err
+}
+
+// reach opens a remote's kubeconfig as run does.
+func (o *options) reach(remote string, kubeconfig []byte) (*kube.APIs, func(context.Context) error, error) {
+	mint := o.mint()
+	cfg, namespace, err := clusters.ParseKubeconfig(kubeconfig, mint != nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	apis, err := o.apis(cfg)
+	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, Bearer: clusters.BearerOf(remote, cfg, mint)}
+	apis, err := kube.NewAPIs(cfg, opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := kube.New(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, Remote: true})
+	opts.Remote = true
+	client, err := kube.New(cfg, opts)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/access"
@@ -25,20 +25,17 @@ import (
 func (o *joinOptions) address(ctx context.Context, name string, there place, say func(string)) (access.Kubeconfig, *rest.Config, error) {
 	k := access.Kubeconfig{
 		Remote: name, Namespace: o.namespace, Server: there.cluster.Server,
-		ServerName: there.cluster.TLSServerName, ProxyURL: there.cluster.ProxyURL, CA: there.config.CAData,
+		ServerName: there.cluster.TLSServerName, ProxyURL: there.cluster.ProxyURL,
 	}
 	if there.config.Insecure {
 		return k, nil, fmt.Errorf("context %s skips TLS verification: whoever is on the way would be given the keys; put the cluster's certificate-authority-data into it", there.context)
 	}
-	if file := there.config.CAFile; len(k.CA) == 0 && file != "" {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return k, nil, fmt.Errorf("reading the CA of context %s: %w", there.context, err)
-		}
-		k.CA = data
+	var err error
+	if k.CA, err = caOf(there.config); err != nil {
+		return k, nil, fmt.Errorf("reading the CA of context %s: %w", there.context, err)
 	}
 	cfg := rest.CopyConfig(there.config)
-	err := access.CheckAddress(ctx, k.Server)
+	err = access.CheckAddress(ctx, k.Server)
 	if o.server == "" && err != nil {
 		return k, nil, fmt.Errorf("context %s: %w; name the address that the main's pods reach: --server https://HOST:PORT%s", there.context, err, o.own(ctx, cfg))
 	}
@@ -71,14 +68,23 @@ func (o *joinOptions) own(ctx context.Context, cfg *rest.Config) string {
 
 // joined is the result, as -o json has it.
 type joined struct {
-	Name      string    `json:"name"`
-	Server    string    `json:"server"`
-	Version   string    `json:"version"`
-	Namespace string    `json:"namespace"`
-	Account   string    `json:"account"`
-	Expires   time.Time `json:"expires"`
+	Name      string `json:"name"`
+	Server    string `json:"server"`
+	Version   string `json:"version"`
+	Namespace string `json:"namespace"`
+	Account   string `json:"account"`
+	// Expires is when the stored token does; nil where none is stored.
+	Expires *time.Time `json:"expires"`
 	// State is the remote's at the end, as status has it; "" where it was not waited for.
 	State mirror.State `json:"state"`
+}
+
+// credentials say what is stored of them.
+func (d joined) credentials() string {
+	if d.Expires == nil {
+		return "No credentials are stored."
+	}
+	return "Its token expires at " + d.Expires.Format(time.RFC3339) + "."
 }
 
 // carryOut shows, asks, makes, stores and waits.
@@ -109,13 +115,19 @@ func (j *joining) carryOut(cmd *cobra.Command) error {
 		return exitError{err}
 	}
 	done := joined{Name: j.name, Server: j.Kubeconfig.Server, Version: survey.Version, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Expires: expires}
+	if j.Trust != nil {
+		done.Account = j.Trust.User()
+	}
 	trouble := j.await(ctx, &done)
+	if before := j.Before(); before != nil {
+		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.name, strings.Join(before, "\n  ")))
+	}
 	if j.output == "json" {
 		if err := json.NewEncoder(out).Encode(done); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. Its token expires at %s.\n", j.name, j.namespace, j.Entries.Name(), expires.Format(time.RFC3339))
+		fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.name, j.namespace, j.Entries.Name(), done.credentials())
 		if done.State == mirror.StateSynced {
 			fmt.Fprintf(out, "%s is Synced.\n", j.name)
 		}
@@ -165,13 +177,16 @@ func (j *joining) printHalves(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
-	for _, object := range objects {
-		text, err := yaml.Marshal(object.Object)
+	if j.Trust != nil {
+		text, err := j.Trust.Configuration()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "---\n%s", text)
+		fmt.Fprintf(out, "# For the API servers of %s: the file of --authentication-config; not for kubectl.\n%s---\n", j.name, text)
+	}
+	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
+	if err := printObjects(out, objects); err != nil {
+		return err
 	}
 	kubeconfig, err := j.Kubeconfig.Encode()
 	if err != nil {
@@ -183,6 +198,10 @@ func (j *joining) printHalves(out io.Writer) error {
 		StringData: map[string]string{access.EntryOf(nil, j.name): string(kubeconfig)},
 	})
 	if err != nil {
+		return err
+	}
+	if j.Trust != nil {
+		_, err := fmt.Fprintf(out, "---\n# For the main's cluster. There are no credentials in it.\n%s", text)
 		return err
 	}
 	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, mirror.Quote(j.Context), text)

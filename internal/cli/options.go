@@ -25,6 +25,7 @@ type options struct {
 	kubeconfig, context string
 	namespace, secret   string
 	clusters            string
+	identity            string
 	requestTimeout      time.Duration
 	logLevel, logFormat string
 }
@@ -53,6 +54,9 @@ func (o *options) check() error {
 	}
 	if name, ok := strings.CutPrefix(o.clusters, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
 		return fmt.Errorf("--clusters %q: %q is not a Secret's name", o.clusters, name)
+	}
+	if err := checkIdentity(o.identity); err != nil {
+		return err
 	}
 	return positive("--request-timeout", o.requestTimeout)
 }

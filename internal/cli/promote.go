@@ -76,6 +76,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 	cmd.Flags().BoolVar(&opts.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
 	cmd.Flags().StringArrayVar(&opts.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
 	complete(cmd, "ignore", o.completeRemotes)
+	o.identityFlag(cmd)
 	return cmd
 }
 

@@ -29,5 +29,6 @@ else is overridden; who owns a copy, only promote changes.`,
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "push also a key set that does not continue what the remote was given")
+	o.identityFlag(cmd)
 	return cmd
 }

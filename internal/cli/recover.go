@@ -81,6 +81,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&opts.Force, "force", false, "also keys that another main has pushed, of a lower term, or that this main's own continue")
 	complete(cmd, "from", o.completeRemotes)
+	o.identityFlag(cmd)
 	return cmd
 }
 

@@ -153,7 +153,7 @@ type store = func(ctx context.Context, kubeconfig []byte, token string) error
 // by is who asks for the new token, and how that is called.
 func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*kube.APIs, string, error) {
 	if o.self {
-		apis, _, err := o.reach(kubeconfig)
+		apis, _, err := o.reach(name, kubeconfig)
 		return apis, "by its present token", err
 	}
 	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, server)
@@ -172,6 +172,9 @@ func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, 
 	k, err := access.Decode(kubeconfig)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+	}
+	if k.Keyless {
+		return renewed{Name: name, Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}
 	}
 	token := kube.ReadToken(k.Token)
 	if !asked && !access.Due(token, time.Now()) {

@@ -59,9 +59,12 @@ func present(f clusters.File) ([]byte, error) {
 	if f.Err != nil {
 		return nil, f.Err
 	}
-	cfg, _, err := clusters.ParseKubeconfig(f.Data)
+	cfg, _, err := clusters.ParseKubeconfig(f.Data, true)
 	if err != nil {
 		return nil, err
+	}
+	if clusters.Keyless(cfg) {
+		return f.Data, nil
 	}
 	return access.WithToken(f.Data, f.Bearer(cfg.BearerToken))
 }

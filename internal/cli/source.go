@@ -108,7 +108,7 @@ func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time
 // remotes makes the set of remotes, without any.
 func (o *options) remotes(log *slog.Logger) *clusters.Set {
 	return clusters.NewSet(clusters.Options{
-		Namespace: o.namespace, Secret: o.secret, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log,
+		Namespace: o.namespace, Secret: o.secret, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log, Mint: o.mint(),
 	})
 }
 

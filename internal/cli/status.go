@@ -63,6 +63,7 @@ pipe nothing is cut. The exit code and the last line count all remotes, also wit
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or yaml")
 	cmd.Flags().BoolVar(&onlyUnwell, "only-unwell", false, "show only the remotes that are not well")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again every 2 s: redraw on a terminal, append elsewhere")
+	o.identityFlag(cmd)
 	return cmd
 }
 

@@ -54,6 +54,7 @@ where there are no remotes at all. --settle 0 asks for no record.`,
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait at most")
 	cmd.Flags().DurationVar(&settle, "settle", 2*time.Minute, "how long each remote has to have held the keys")
+	o.identityFlag(cmd)
 	return cmd
 }
 

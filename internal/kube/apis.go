@@ -52,7 +52,9 @@ func NewAPIs(cfg *rest.Config, opts Options) (*APIs, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.DisableCompression = true
 	a := &APIs{}
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return small{bounded(next, false), &a.clock} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return small{signed(bounded(next, false), opts.Bearer), &a.clock}
+	})
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, err

@@ -50,6 +50,8 @@ type Options struct {
 	// Remote says that the cluster is one of many and a stranger: its reads are
 	// limited, and its connection costs little while it is idle.
 	Remote bool
+	// Bearer has the token, where the config has no credentials; else nil.
+	Bearer Bearer
 }
 
 // Client is a client of one cluster, on connections of its own. It may be used
@@ -79,7 +81,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &transport{next: bounded(next, opts.Remote), clock: &c.clock, count: c.sent.count, reset: c.dialer.CloseAll}
+		t := &transport{next: signed(counted{bounded(next, opts.Remote), c.sent.count}, opts.Bearer), clock: &c.clock, reset: c.dialer.CloseAll}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}

@@ -41,6 +41,19 @@ func codeOf(code int) string {
 	return "other"
 }
 
+// counted tells count of each request that is sent.
+type counted struct {
+	next  http.RoundTripper
+	count func(method string, answer *http.Response)
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(req)
+	c.count(req.Method, resp)
+	return resp, err
+}
+
 func (r *requests) all() map[mirror.Request]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

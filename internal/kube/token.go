@@ -17,6 +17,8 @@ const Never = 253402300799
 type Token struct {
 	// ID is its own; "" where it has none.
 	ID string
+	// Issuer is the address of who has signed it.
+	Issuer string
 	// Namespace and Account are the ServiceAccount's; both are "" for anyone else's.
 	Namespace, Account string
 	// Issued and Expires are zero where the token does not tell.
@@ -32,6 +34,7 @@ func ReadToken(token string) Token {
 	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	var claims struct {
 		ID      string  `json:"jti"`
+		Issuer  string  `json:"iss"`
 		Subject string  `json:"sub"`
 		Issued  float64 `json:"iat"`
 		Expires float64 `json:"exp"`
@@ -39,7 +42,7 @@ func ReadToken(token string) Token {
 	if err != nil || json.Unmarshal(payload, &claims) != nil {
 		return Token{}
 	}
-	t := Token{ID: claims.ID, Issued: seconds(claims.Issued), Expires: seconds(claims.Expires)}
+	t := Token{ID: claims.ID, Issuer: claims.Issuer, Issued: seconds(claims.Issued), Expires: seconds(claims.Expires)}
 	if account, ok := strings.CutPrefix(claims.Subject, "system:serviceaccount:"); ok {
 		t.Namespace, t.Account, _ = strings.Cut(account, ":")
 	}

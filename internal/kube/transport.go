@@ -71,7 +71,6 @@ func askedBy(ctx context.Context) asked {
 type transport struct {
 	next  http.RoundTripper
 	clock *clock
-	count func(method string, answer *http.Response)
 	reset func()
 	reads flowcontrol.RateLimiter // nil: no limit
 }
@@ -86,7 +85,6 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := t.next.RoundTrip(req)
-	t.count(req.Method, resp)
 	if err != nil {
 		t.resetWhereLate(ctx)
 		return nil, err

@@ -25,7 +25,10 @@ func FailureOf(err error) Decision {
 	switch {
 	case errors.As(err, &status):
 		d.State, d.Reason = byCode(int(status.Status().Code))
-		if advice := remedy(status.Status().Message, d); advice != "" {
+		var told advised
+		if errors.As(err, &told) {
+			d.Detail += "; " + Printable(told.Advice())
+		} else if advice := remedy(status.Status().Message, d); advice != "" {
 			d.Detail += "; " + advice
 		}
 	case errors.As(err, &answer):
@@ -46,6 +49,12 @@ type refusal interface {
 	error
 	// Reached says whether what answered may be the cluster at all.
 	Reached() bool
+}
+
+// advised is an error of ours that knows the next step itself.
+type advised interface {
+	error
+	Advice() string
 }
 
 // byCode takes the state and the reason from an answer's code. The reason that

@@ -46,6 +46,8 @@ type Remote struct {
 	Refused error
 	// Namespace and Secret are where its keys are.
 	Namespace, Secret string
+	// Bearer signs in where the kubeconfig has no credentials; else nil.
+	Bearer kube.Bearer
 	// Expires is when its credentials do; nil where they do not tell, Issued likewise.
 	Expires, Issued *time.Time
 	// Operator says that it is a person's context, with that person's rights.
@@ -133,7 +135,7 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 
 // connect makes the clients, once.
 func (p *probe) connect() error {
-	opts := kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true}
+	opts := kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, Bearer: p.Bearer}
 	apis, err := kube.NewAPIs(p.Config, opts)
 	if err != nil {
 		return err

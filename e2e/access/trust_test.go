@@ -1,0 +1,266 @@
+package access
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// What no API server could take is refused, and nothing is printed of it.
+func TestTrustRefuses(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	dfw := s.cluster("dfw").URL
+	for _, try := range []struct {
+		code int
+		args []string
+		says []string
+	}{
+		{2, nil, []string{"--remote NAME"}},
+		{2, []string{"--remote", "dfw"}, []string{"no kubeconfig is stored of dfw", "--server https://HOST:PORT"}},
+		{2, []string{"--remote", "dfw", "--server", "http://10.0.0.5"}, []string{"not https"}},
+		{2, []string{"--remote", "dfw", "--server", "https://kubernetes.default.svc"}, []string{"a Service of that cluster"}},
+		{2, []string{"--remote", "Dfw_1", "--server", dfw}, []string{"cannot be a remote's name"}},
+		{2, []string{"--remote", "dfw", "--server", dfw, "--from", "-"}, []string{"--from", "region's name"}},
+		{2, []string{"--remote", "dfw", "--server", dfw, "--identity", "A B"}, []string{"--identity"}},
+		{2, []string{"--remote", "dfw", "--server", dfw, "--at", "http://keys.example.com"}, []string{"--at", "https://"}},
+		{2, []string{"--remote", "dfw", "--server", dfw, "--remote-context", "nowhere"}, []string{`no context "nowhere"`}},
+		{2, []string{"--static", t.TempDir()}, []string{"--at https://HOST/PATH"}},
+		{2, []string{"--remote", "dfw", "--server", dfw, "-o", "xml"}, []string{"--output"}},
+		{2, []string{"--remote", "sjc", "--server", s.cluster("sjc").URL}, []string{"is also sjc's own issuer", "would not start"}},
+	} {
+		r := s.exits(try.code, append([]string{"trust"}, try.args...)...)
+		s.says(r.Stderr, try.says...)
+		if r.Stdout != "" {
+			t.Errorf("%v: it prints %s", try.args, r.Stdout)
+		}
+	}
+	s.cluster("ord").Issue("https://kubernetes.default.svc.cluster.local")
+	s.must(s.cluster("ord").Restart(s.ctx))
+	defer func() {
+		s.cluster("ord").Issue(s.cluster("ord").URL)
+		s.must(s.cluster("ord").Restart(s.ctx))
+	}()
+	r := s.exits(2, "--context", "ord", "trust", "--from", "ord", "--remote", "dfw", "--server", dfw)
+	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster's own name for itself", "--service-account-issuer")
+}
+
+// The entry is the same in kubespray's variables, and an API server takes it as it is.
+func TestTrustForKubespray(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.identifies("sjc")
+	var file struct {
+		JWT []any `json:"jwt"`
+	}
+	var variables struct {
+		Use bool  `json:"kube_apiserver_use_authentication_config_file"`
+		JWT []any `json:"kube_apiserver_authentication_config_jwt"`
+	}
+	at := []string{"--server", s.cluster("dfw").URL}
+	s.must(yaml.UnmarshalStrict(s.config("sjc", "dfw", append(at, "--kubespray")...), &variables))
+	s.must(yaml.Unmarshal(s.config("sjc", "dfw", at...), &file))
+	one, err := yaml.Marshal(file.JWT)
+	s.must(err)
+	other, err := yaml.Marshal(variables.JWT)
+	s.must(err)
+	if string(one) != string(other) || !variables.Use || len(file.JWT) != 1 {
+		t.Errorf("the file has\n%s\nand the variables\n%s", one, other)
+	}
+	// As kubespray 2.31 renders its list into the file.
+	rendered, err := yaml.Marshal(map[string]any{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": variables.JWT})
+	s.must(err)
+	s.must(s.cluster("dfw").Trust(rendered))
+	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
+}
+
+// documents is a web server that serves a directory, and the file with its CA.
+func (s *stage) documents(dir string) (address, ca string) {
+	s.Helper()
+	files := http.FileServer(http.Dir(dir))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=0")
+		files.ServeHTTP(w, r)
+	}))
+	s.Cleanup(server.Close)
+	ca = filepath.Join(s.TempDir(), "ca.crt")
+	s.must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	return server.URL, ca
+}
+
+// The main is away: a push that needs no new token goes on, and a remote that starts
+// meanwhile accepts the present one where the keys are read from a static copy; where
+// they are read from the main, it does once the main is back. A new signing key is known
+// at once by the copy, and has to be announced where the main itself is read.
+func TestMainAway(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.identifies("sjc")
+	dir := t.TempDir()
+	at, ca := s.documents(dir)
+	static := []string{"--at", at, "--ca", ca}
+	write := func() { s.exits(0, append([]string{"trust", "--static", dir}, static[:2]...)...) }
+	write()
+	s.trusts("dfw", "sjc")
+	s.trusts("iad", "sjc", static...)
+	for _, remote := range []string{"dfw", "iad"} {
+		s.join("sjc", remote, "--keyless", "--wait", "0", "--request-timeout", "1m")
+	}
+	// A person's certificate, because a new signing key ends the sidecar's own token.
+	clusters := t.TempDir()
+	s.cluster("sjc").Mount(t, s.ns, clustersSecret, clusters, 0o600)
+	address, err := shared.Address()
+	s.must(err)
+	run, err := s.fernetcast.Start(append(byIdentity, "run", "--clusters", clusters, "--listen", address, "--tokens", t.TempDir(), "--backoff-max", "2s")...)
+	s.must(err)
+	t.Cleanup(func() {
+		run.Kill()
+		if t.Failed() {
+			t.Log(run.Stderr.Tail(40))
+		}
+	})
+	s.synced(address, "dfw")
+	s.synced(address, "iad")
+
+	// No new token can be had: the ones there are do.
+	s.must(s.cluster("sjc").Client().CoreV1().ServiceAccounts(s.ns).Delete(s.ctx, identity, deleteNow))
+	s.rotates("sjc", "dfw", "iad")
+	s.identifies("sjc") // another account of that name: tokens of the one before stay good, for their hour
+	s.rotates("sjc", "dfw", "iad")
+
+	token := map[string]string{}
+	for _, remote := range []string{"dfw", "iad"} {
+		token[remote] = s.minted("sjc", identity, time.Hour, s.cluster(remote).URL)
+		s.accepts(remote, token[remote], http.StatusOK)
+	}
+	s.cluster("sjc").Kill()
+	s.accepts("dfw", token["dfw"], http.StatusOK)
+	for _, remote := range []string{"dfw", "iad"} {
+		s.must(s.cluster(remote).Restart(s.ctx))
+	}
+	s.accepts("iad", token["iad"], http.StatusOK)
+	if code := codeOf(s.read(s.bearing("dfw", token["dfw"]))); code != http.StatusUnauthorized {
+		t.Errorf("dfw, which cannot know the main's keys, answers with %d", code)
+	}
+	s.must(s.cluster("sjc").Restart(s.ctx))
+	s.accepts("dfw", token["dfw"], http.StatusOK)
+	s.rotates("sjc", "dfw", "iad")
+
+	// A new signing key that nobody has announced: the copy, which no server keeps, tells it at
+	// once. What the main serves may be kept for an hour (Cache-Control: max-age=3600), but
+	// for a restart.
+	both := func() (now, before string) {
+		before = s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL)
+		s.must(s.cluster("sjc").Restart(s.ctx))
+		write()
+		s.accepts("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL), http.StatusOK)
+		return s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), before
+	}
+	s.must(s.cluster("sjc").Sign(false))
+	now, before := both()
+	for token, want := range map[string]int{now: http.StatusUnauthorized, before: http.StatusOK} {
+		if code := codeOf(s.read(s.bearing("dfw", token))); code != want {
+			t.Errorf("dfw, which has kept the main's keys, answers with %d, want %d", code, want)
+		}
+	}
+	s.rotates("sjc", "iad") // a token that is refused is made anew at once
+	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.accepts("dfw", now, http.StatusOK)
+	s.accepts("dfw", before, http.StatusUnauthorized)
+	s.rotates("sjc", "dfw", "iad")
+	// One that was announced an hour before it signs, for which a restart stands here: no
+	// region is Denied at any time.
+	s.must(s.cluster("sjc").Announce())
+	both()
+	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusOK)
+	s.rotates("sjc", "dfw", "iad")
+	denied := strings.Count(run.Stderr.String(), `"state":"Denied"`)
+	s.must(s.cluster("sjc").Sign(true))
+	now, before = both()
+	for _, token := range []string{now, before} {
+		if code := codeOf(s.read(s.bearing("dfw", token))); code != http.StatusOK {
+			t.Errorf("after an announced change dfw answers with %d", code)
+		}
+	}
+	s.rotates("sjc", "dfw", "iad")
+	if n := strings.Count(run.Stderr.String(), `"state":"Denied"`); n != denied {
+		t.Errorf("a remote was Denied at an announced change")
+	}
+	// A copy that nobody has written again is told, and refuses what it does not know.
+	s.must(s.cluster("sjc").Sign(false))
+	s.must(s.cluster("sjc").Restart(s.ctx))
+	r := s.exits(0, append([]string{"trust", "--remote", "iad"}, static...)...)
+	s.says(r.Stderr, "has not just the keys that the main has", "fernetcast trust --static DIR")
+	if code := codeOf(s.read(s.bearing("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL)))); code != http.StatusUnauthorized {
+		t.Errorf("iad, whose copy is old, answers with %d", code)
+	}
+	write()
+	s.rotates("sjc", "iad")
+}
+
+// Two regions trust each other, and the main changes from one to the other.
+func TestKeylessFailover(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	for _, region := range []string{"sjc", "dfw"} {
+		s.identifies(region)
+	}
+	s.trusts("dfw", "sjc")
+	s.trusts("sjc", "dfw", "--from", "dfw")
+	_, sjc := s.starts("sjc", byIdentity...)
+	_, dfw := s.starts("dfw", byIdentity...)
+	s.join("sjc", "dfw", "--keyless", "--request-timeout", "1m")
+	r := s.join("dfw", "sjc", "--from", "dfw", "--keyless", "--request-timeout", "1m")
+	s.says(r.Stderr, "This region stands by")
+	s.synced(sjc, "dfw")
+	promoted := s.exits(0, append(byIdentity, "--context", "dfw", "promote", "dfw", "--yes")...)
+	s.says(promoted.Stdout, "dfw")
+	s.synced(dfw, "sjc")
+	s.rotates("dfw", "sjc")
+}
+
+// From tokens to none without a gap: the one before stays good until it is taken back.
+func TestTokensToKeyless(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.identifies("sjc")
+	s.trusts("dfw", "sjc")
+	_, address := s.starts("sjc", byIdentity...)
+	s.join("sjc", "dfw")
+	before := s.client(s.entry("sjc", "dfw"))
+	again := s.join("sjc", "dfw", "--keyless", "--request-timeout", "1m")
+	s.says(again.Stdout, "No credentials are stored", "dfw is Synced")
+	s.must(s.read(before))
+	_, commands, _ := strings.Cut(again.Stderr, "take it back:\n")
+	lines := strings.Split(strings.TrimSpace(commands), "\n")
+	if len(lines) != 3 || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(l, "delete serviceaccount fernetcast-sjc") }) {
+		t.Errorf("it says %s", again.Stderr)
+	}
+	s.must(s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.ns).Delete(s.ctx, "fernetcast-sjc", deleteNow))
+	s.until(func(context.Context) error {
+		if codeOf(s.read(before)) != http.StatusUnauthorized {
+			return errors.New("the token of before is good still")
+		}
+		return nil
+	})
+	s.rotates("sjc", "dfw")
+	s.synced(address, "dfw")
+	if opened := s.opened("sjc", "dfw"); opened != nil {
+		t.Errorf("dfw is opened by %v", opened)
+	}
+}
+
+var deleteNow metav1.DeleteOptions

@@ -1,0 +1,77 @@
+package testenv
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// Issue has the API server issue tokens under another name than its own address, from
+// the next Restart on.
+func (c *Cluster) Issue(issuer string) { c.issuer = issuer }
+
+// Issuer is who issues the cluster's ServiceAccount tokens.
+func (c *Cluster) Issuer() string { return c.issuer }
+
+// Announce has the API server publish one more key, and accept tokens of it, from the next
+// Restart on.
+func (c *Cluster) Announce() error { return c.newKey(nextKey) }
+
+// Sign has the API server sign tokens with the announced key, else with a new one, from
+// the next Restart on. With keep, the key before is still published, and its tokens
+// accepted.
+func (c *Cluster) Sign(keep bool) error {
+	in := func(name string) string { return filepath.Join(c.dir, name) }
+	if _, err := os.Stat(in(nextKey)); errors.Is(err, fs.ErrNotExist) {
+		if err := c.Announce(); err != nil {
+			return err
+		}
+	}
+	before := os.Remove
+	if keep {
+		before = func(path string) error { return os.Rename(path, in(keyBefore)) }
+	}
+	if err := before(in(signingKey)); err != nil {
+		return err
+	}
+	return os.Rename(in(nextKey), in(signingKey))
+}
+
+// newKey makes a key pair for ServiceAccount tokens.
+func (c *Cluster) newKey(name string) error {
+	_, key, err := c.ca.Issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.dir, name), key, 0o600)
+}
+
+// Trust gives the API server an AuthenticationConfiguration, YAML. It takes the first one
+// at the next Restart, and each later one by itself, after some seconds.
+func (c *Cluster) Trust(config []byte) error { return WriteFile(c.dir, trusts, config) }
+
+// Request has the API server make a token of an account, which is made where it is
+// absent; without audiences for the API server itself.
+func (c *Cluster) Request(ctx context.Context, account metav1.ObjectMeta, life time.Duration, audiences ...string) (string, error) {
+	accounts := c.client.CoreV1().ServiceAccounts(account.Namespace)
+	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", err
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, ExpirationSeconds: ptr.To(int64(life / time.Second))}}
+	request, err := accounts.CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", err
+	}
+	return request.Status.Token, nil
+}

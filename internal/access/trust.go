@@ -1,0 +1,188 @@
+package access
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// discoveryPath and keysPath are where an issuer's documents are (OpenID Connect
+// Discovery 1.0, section 4; the second is Kubernetes' own).
+const (
+	discoveryPath = "/.well-known/openid-configuration"
+	keysPath      = "/openid/v1/jwks"
+)
+
+// Trust is what a remote's API server needs to accept short-lived tokens of a region's
+// main, in place of an account of its own.
+type Trust struct {
+	// Region is the main's, Remote who is to trust it.
+	Region, Remote string
+	// Issuer is the address of the main's issuer, as its tokens have it.
+	Issuer string
+	// At is where a static copy of the issuer's documents is; "" for none.
+	At string
+	// CA is of who serves the documents, PEM; nil: one that the system trusts.
+	CA []byte
+	// Audience is the remote's address, as its kubeconfig writes it.
+	Audience string
+	// HomeNamespace and Account are the main's ServiceAccount.
+	HomeNamespace, Account string
+	// Namespace and Secret are where the keys are in the remote.
+	Namespace, Secret string
+}
+
+// Check says why no API server could be given this, where remoteIssuer is the remote's
+// own, "" for one that is not known.
+func (t Trust) Check(remoteIssuer string) error {
+	u, err := url.Parse(t.Issuer)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("the main's tokens are issued by %s, and no API server trusts an issuer whose address does not begin with https://", mirror.Printable(t.Issuer))
+	case kube.InCluster(t.Issuer):
+		return fmt.Errorf("the main's tokens are issued by %s, which is every cluster's own name for itself: %s's API server would not start, or take its own tokens for the main's. Give the main an issuer of its own (--service-account-issuer), as docs/keyless.md says", t.Issuer, t.Remote)
+	case t.Issuer == remoteIssuer:
+		return fmt.Errorf("%s is also %s's own issuer: its API server would not start with this. Give the main an issuer of its own (--service-account-issuer), as docs/keyless.md says", t.Issuer, t.Remote)
+	}
+	return nil
+}
+
+// Prefix is what a region's users begin with in a remote.
+func Prefix(region string) string { return AccountOf(region, usualSecret) + ":" }
+
+// User is whom the remote's API server knows the main by.
+func (t Trust) User() string { return Prefix(t.Region) + t.subject() }
+
+func (t Trust) subject() string {
+	return "system:serviceaccount:" + t.HomeNamespace + ":" + t.Account
+}
+
+// KeylessBinding is the name of the RoleBinding of a region's main that has no account.
+func KeylessBinding(region, secret string) string { return AccountOf(region, secret) + "-keyless" }
+
+// The parts of an AuthenticationConfiguration that are used
+// (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration).
+type (
+	authenticationConfiguration struct {
+		APIVersion string          `json:"apiVersion"`
+		Kind       string          `json:"kind"`
+		JWT        []authenticator `json:"jwt"`
+	}
+	authenticator struct {
+		Issuer               issuer          `json:"issuer"`
+		ClaimValidationRules []rule          `json:"claimValidationRules"`
+		ClaimMappings        map[string]rule `json:"claimMappings"`
+		UserValidationRules  []rule          `json:"userValidationRules"`
+	}
+	issuer struct {
+		URL                  string   `json:"url"`
+		DiscoveryURL         string   `json:"discoveryURL,omitempty"`
+		CertificateAuthority string   `json:"certificateAuthority,omitempty"`
+		Audiences            []string `json:"audiences"`
+	}
+	rule struct {
+		Expression string `json:"expression"`
+		Message    string `json:"message,omitempty"`
+	}
+)
+
+// entry is the jwt entry: this one account, for this one cluster, for an hour at most.
+func (t Trust) entry() authenticator {
+	is := issuer{URL: t.Issuer, CertificateAuthority: string(t.CA), Audiences: []string{t.Audience}}
+	if t.At != "" && strings.TrimSuffix(t.At, "/") != strings.TrimSuffix(t.Issuer, "/") {
+		is.DiscoveryURL = strings.TrimSuffix(t.At, "/") + discoveryPath
+	}
+	return authenticator{
+		Issuer: is,
+		ClaimValidationRules: []rule{
+			{fmt.Sprintf("claims.sub == %q", t.subject()), "it is not the main's fernetcast"},
+			{fmt.Sprintf("claims.aud == [%q]", t.Audience), "it is for another cluster, too"},
+			{fmt.Sprintf("claims.exp - claims.iat <= %d", int(kube.MintedLife.Seconds())), "it lives for more than an hour"},
+		},
+		ClaimMappings:       map[string]rule{"username": {Expression: fmt.Sprintf("%q + claims.sub", Prefix(t.Region))}},
+		UserValidationRules: []rule{{"!user.username.startsWith('system:')", "a name of Kubernetes' own"}},
+	}
+}
+
+// Configuration is the file of the remote's API servers, YAML.
+func (t Trust) Configuration() ([]byte, error) {
+	return yaml.Marshal(authenticationConfiguration{"apiserver.config.k8s.io/v1", "AuthenticationConfiguration", []authenticator{t.entry()}})
+}
+
+// Kubespray is the same as variables of a kubespray inventory (2.31 or newer), YAML.
+func (t Trust) Kubespray() ([]byte, error) {
+	return yaml.Marshal(map[string]any{
+		"kube_apiserver_use_authentication_config_file": true,
+		"kube_apiserver_authentication_config_jwt":      []authenticator{t.entry()},
+	})
+}
+
+// Rights are what the user needs in the remote: the Role and the RoleBinding, and the
+// policies, which are of no namespace.
+func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
+	objects, err := rights(AccountOf(t.Region, t.Secret), t.Namespace, t.Secret)
+	if err != nil {
+		return nil, err
+	}
+	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ServiceAccount" })
+	for _, o := range objects {
+		if o.GetKind() == "RoleBinding" {
+			o.SetName(KeylessBinding(t.Region, t.Secret))
+			o.Object["subjects"] = []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": t.User()}}
+		}
+	}
+	return objects, nil
+}
+
+// WriteStatic writes an issuer's discovery document and keys into a directory, for a web
+// server that serves it at an https address, in place of the main's API server. Files
+// that are there are replaced, the keys first: each is whole at any moment.
+func WriteStatic(dir, at string, is kube.Issuer) error {
+	u, err := url.Parse(at)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%q is no address like https://host/path, which API servers insist on", mirror.Printable(at))
+	}
+	var document map[string]any
+	var keys struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := cmp.Or(json.Unmarshal(is.Document, &document), json.Unmarshal(is.Keys, &keys)); err != nil || len(keys.Keys) == 0 {
+		return errors.New("the main's API server publishes no keys of its issuer")
+	}
+	document["jwks_uri"] = strings.TrimSuffix(at, "/") + keysPath
+	text, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := replace(filepath.Join(dir, keysPath), is.Keys); err != nil {
+		return err
+	}
+	return replace(filepath.Join(dir, discoveryPath), append(text, '\n'))
+}
+
+// replace writes a file that all may read, in place of the one that is there.
+func replace(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	half, err := os.CreateTemp(filepath.Dir(path), ".half-")
+	if err != nil {
+		return err
+	}
+	_, err = half.Write(data)
+	if err := errors.Join(err, half.Chmod(0o644), half.Close()); err != nil {
+		return errors.Join(err, os.Remove(half.Name()))
+	}
+	return os.Rename(half.Name(), path)
+}

@@ -1,0 +1,131 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// discoveryPath is where an issuer's discovery document is (OpenID Connect Discovery
+// 1.0, section 4).
+const discoveryPath = "/.well-known/openid-configuration"
+
+// said is what is read of a discovery document.
+type said struct {
+	Issuer string `json:"issuer"`
+	Keys   string `json:"jwks_uri"`
+}
+
+func readDocument(document []byte) (s said, err error) {
+	if err := json.Unmarshal(document, &s); err != nil || s.Issuer == "" {
+		return s, &Refusal{"the discovery document names no issuer", true}
+	}
+	return s, nil
+}
+
+// Issuer is what a cluster tells of who signs its ServiceAccounts' tokens.
+type Issuer struct {
+	// URL is the issuer's, as the tokens have it.
+	URL string
+	// Document is the discovery document, Keys the public keys (a JWKS), both JSON.
+	Document, Keys []byte
+	// KeptFor is how long who reads the keys may keep them, by the headers: a new key
+	// may be unknown as long.
+	KeptFor time.Duration
+}
+
+// Issuer reads the discovery document and the keys of the cluster's own issuer
+// (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery).
+func (a *APIs) Issuer(ctx context.Context) (Issuer, error) {
+	document, err := a.get(ctx, discoveryPath)
+	if err != nil {
+		return Issuer{}, err
+	}
+	found, err := readDocument(document)
+	if err != nil {
+		return Issuer{}, err
+	}
+	keys, err := a.get(ctx, "/openid/v1/jwks")
+	return Issuer{URL: found.Issuer, Document: document, Keys: keys}, err
+}
+
+func (a *APIs) get(ctx context.Context, path string) ([]byte, error) {
+	return a.Core.RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json, */*").MaxRetries(0).Do(ctx).Raw()
+}
+
+// Published reads what an issuer publishes at an address, as an API server does that is
+// to trust it: without credentials. ca is PEM, nil for the system's own.
+func Published(ctx context.Context, at string, ca []byte, timeout time.Duration) (Issuer, error) {
+	client, err := rest.HTTPClientFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: ca}, Timeout: timeout, Proxy: http.ProxyFromEnvironment})
+	if err != nil {
+		return Issuer{}, err
+	}
+	defer client.CloseIdleConnections()
+	document, _, err := fetch(ctx, client, strings.TrimSuffix(at, "/")+discoveryPath)
+	if err != nil {
+		return Issuer{}, err
+	}
+	found, err := readDocument(document)
+	if err != nil {
+		return Issuer{}, err
+	}
+	keys, header, err := fetch(ctx, client, found.Keys)
+	return Issuer{found.Issuer, document, keys, keptFor(header, time.Now())}, err
+}
+
+// fetch reads a small document, and the headers of its answer.
+func fetch(ctx context.Context, client *http.Client, address string) ([]byte, http.Header, error) {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "https" {
+		return nil, nil, &Refusal{"the discovery document names no https address of its keys", true}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, nil, &Refusal{fmt.Sprintf("%s is answered with %d", req.URL.Path, resp.StatusCode), true}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	return body, resp.Header, err
+}
+
+// An answer without a word about it is kept for a tenth of its age, a day at most.
+const keptShare, keptMost = 10, 24 * time.Hour
+
+// keptFor is how long an API server keeps an issuer's keys, by the headers they came with,
+// before it looks whether there are others (github.com/coreos/go-oidc v2, jwks.go, which
+// asks github.com/pquerna/cachecontrol).
+func keptFor(header http.Header, now time.Time) time.Duration {
+	said := map[string]time.Duration{}
+	for part := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
+			said[strings.ToLower(name)] = time.Duration(seconds) * time.Second
+		}
+	}
+	for _, name := range []string{"s-maxage", "max-age"} {
+		if kept, ok := said[name]; ok {
+			return kept
+		}
+	}
+	if until, err := http.ParseTime(header.Get("Expires")); err == nil {
+		return max(0, until.Sub(now))
+	}
+	if changed, err := http.ParseTime(header.Get("Last-Modified")); err == nil {
+		return min(keptMost, max(0, now.Sub(changed)/keptShare))
+	}
+	return 0
+}
