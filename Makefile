@@ -1,4 +1,4 @@
-# For everybody: make demo, make test, make image. check and e2e are the parts of
+# For everybody: make demo, make test, make image; make release. check and e2e are the parts of
 # test; soak, bench and clean stand apart.
 
 SHELL := bash
@@ -17,7 +17,10 @@ FUZZ ?= 5m
 VERSION ?= dev
 PUSH ?=
 
-.PHONY: demo image test check fmt vet staticcheck tidy unit e2e soak bench clean
+# A secret key of minisign to sign a release with.
+SIGN ?=
+
+.PHONY: demo image release test check fmt vet staticcheck tidy unit e2e soak bench clean
 
 # Four regions on this machine, a rotation every few seconds, their states on
 # screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
@@ -31,6 +34,15 @@ demo:
 # archive of it, for linux on amd64 and arm64. The same VERSION gives the same bytes.
 image:
 	@mkdir -p dist; cd tools/image; go build -o ../../dist/.image .; cd ../..; dist/.image -version '$(VERSION)' -push '$(PUSH)'
+
+# What a release consists of, in dist/release: archives and SBOMs for linux and darwin on amd64
+# and arm64, the image, a krew manifest, the changelog's part, checksums, and, with SIGN=FILE,
+# their signature. The same VERSION gives the same bytes. It fails where a known vulnerability
+# concerns the program.
+release:
+	@[[ '$(VERSION)' == v[0-9]* ]] || { echo "make release VERSION=v1.2.3: a version is needed"; exit 1; }
+	@mkdir -p dist; cd tools/image; go build -o ../../dist/.release ./release; go build -o ../../dist/.image .; cd ../..; \
+	dist/.image -version '$(VERSION)'; dist/.release -version '$(VERSION)' -image 'dist/fernetcast-$(VERSION).oci.tar' -key '$(SIGN)'
 
 # Everything: what a change has to pass.
 test: check e2e
@@ -70,7 +82,7 @@ e2e:
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests -e /e2e/node); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \
 	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; set -x; \
-	(cd ../tools/image; go test -count=1 $(T) ./...); \
+	(cd ../tools/image; go test -count=1 -timeout 30m $(T) ./...); \
 	go test -count=1 -p 1 -timeout 40m $(T) ./manifests ./node; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
 
 # What takes long, three quarters of an hour: every fuzz test, the model of the

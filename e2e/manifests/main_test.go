@@ -24,6 +24,7 @@ const (
 	filesDir      = "testdata/files"
 	deploymentDir = manifestsDir + "/deployment"
 	renewDir      = manifestsDir + "/renew"
+	identityDir   = manifestsDir + "/identity"
 	installPage   = repository + "/docs/install.md"
 )
 

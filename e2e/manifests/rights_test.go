@@ -88,7 +88,7 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
 	// All in one cluster, as in a region that has been a remote and is the main.
-	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir, renewDir} {
+	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir, renewDir, identityDir, identityDir + "/discovery"} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
 	nobody := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}
@@ -105,10 +105,14 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 		Verbs: []string{"get", "list"}, APIGroups: []string{"", "extensions", "batch", "apps"},
 		Resources: []string{"services", "endpoints", "jobs", "pods"},
 	})
+	identity := asJSON(t, authorizationv1.ResourceRule{
+		Verbs: []string{"create"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{"fernetcast-identity"},
+	})
 	for account, want := range map[string][]string{
-		"fernetcast":        {secretRule(t, "get", "list", "watch", "create", "update", "patch")},
-		"keystone-api":      {read, events, keystones},
-		"fernetcast-source": {read, events},
+		"fernetcast":          {secretRule(t, "get", "list", "watch", "create", "update", "patch")},
+		"keystone-api":        {read, events, keystones, identity},
+		"fernetcast-source":   {read, events, identity},
+		"fernetcast-identity": nil,
 		"fernetcast-renew": {asJSON(t, authorizationv1.ResourceRule{
 			Verbs: []string{"get", "update"}, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"fernetcast-tokens"},
 		})},

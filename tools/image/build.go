@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"time"
 
+	"github.com/fernetcast/fernetcast/tools/image/recipe"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -28,51 +26,28 @@ var platforms = []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux"
 
 // build builds the image for every platform.
 func build(ctx context.Context, source, version string) (v1.ImageIndex, error) {
-	r, err := readRecipe(source)
+	r, err := recipe.Read(source)
 	if err != nil {
 		return nil, err
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, platform := range platforms {
-		fmt.Fprintf(os.Stderr, "Building for %s with %s.\n", platform, r.toolchain)
-		binary, err := r.compile(ctx, source, version, platform)
+		fmt.Fprintf(os.Stderr, "Building for %s with %s.\n", platform, r.Toolchain)
+		binary, err := r.Compile(ctx, source, version, platform.OS, platform.Architecture)
 		if err != nil {
 			return nil, err
 		}
-		image, err := r.image(binary, version, platform)
+		made, err := image(r, binary, version, platform)
 		if err != nil {
 			return nil, fmt.Errorf("making the image for %s: %w", platform, err)
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform}})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: made, Descriptor: v1.Descriptor{Platform: &platform}})
 	}
 	return index, nil
 }
 
-// compile runs the Dockerfile's build line, and returns the program.
-func (r recipe) compile(ctx context.Context, source, version string, platform v1.Platform) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "fernetcast-image-")
-	if err != nil {
-		return nil, fmt.Errorf("making a directory for the program: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "fernetcast")
-	line := strings.Replace(r.build, "-o fernetcast ", `-o "$OUT" `, 1)
-	if line == r.build {
-		return nil, fmt.Errorf("reading the Dockerfile: its go build writes no fernetcast: %s", r.build)
-	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", line)
-	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOTOOLCHAIN="+r.toolchain, "OUT="+binary,
-		"TARGETOS="+platform.OS, "TARGETARCH="+platform.Architecture, "VERSION="+version)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("building for %s: %w", platform, err)
-	}
-	return os.ReadFile(binary)
-}
-
 // image puts the program into an image with what the Dockerfile's last stage has.
-func (r recipe) image(binary []byte, version string, platform v1.Platform) (v1.Image, error) {
+func image(r recipe.Recipe, binary []byte, version string, platform v1.Platform) (v1.Image, error) {
 	files, err := filesystem(binary)
 	if err != nil {
 		return nil, err
@@ -93,7 +68,7 @@ func (r recipe) image(binary []byte, version string, platform v1.Platform) (v1.I
 	config = config.DeepCopy()
 	config.OS, config.Architecture, config.Created = platform.OS, platform.Architecture, v1.Time{Time: time.Unix(0, 0).UTC()}
 	config.Config = v1.Config{
-		User: r.user, Entrypoint: r.entrypoint, Cmd: r.cmd,
+		User: r.User, Entrypoint: r.Entrypoint, Cmd: r.Cmd,
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Labels: map[string]string{
 			"org.opencontainers.image.title": "fernetcast", "org.opencontainers.image.version": version,

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fernetcast/fernetcast/tools/image/internal/checkout"
+	"github.com/fernetcast/fernetcast/tools/image/recipe"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,27 +26,6 @@ import (
 )
 
 const repository = "../.."
-
-// copied is the source in another folder, as .dockerignore lets it into a build.
-func copied(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, from := range []string{"go.mod", "go.sum", "main.go", "Dockerfile"} {
-		data, err := os.ReadFile(filepath.Join(repository, from))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, from), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, from := range []string{"clusters", "internal", "manifests", "pusher", "watcher"} {
-		if err := os.CopyFS(filepath.Join(dir, from), os.DirFS(filepath.Join(repository, from))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
@@ -65,7 +46,7 @@ func TestImage(t *testing.T) {
 	if err := run(t.Context(), []string{"-source", repository, "-version", "v1.2.3", "-out", first, "-push", at}); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), []string{"-source", copied(t), "-version", "v1.2.3", "-out", second}); err != nil {
+	if err := run(t.Context(), []string{"-source", checkout.Copy(t, repository), "-version", "v1.2.3", "-out", second}); err != nil {
 		t.Fatal(err)
 	}
 	const archive = "fernetcast-v1.2.3.oci.tar"
@@ -175,7 +156,7 @@ func TestRecipe(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readRecipe(dir); err == nil {
+		if _, err := recipe.Read(dir); err == nil {
 			t.Errorf("without %q there is no error", gone)
 		}
 	}

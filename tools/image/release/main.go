@@ -1,0 +1,295 @@
+// Command release makes what a release consists of, but for the image, which `make image`
+// makes: an archive and an SBOM for each platform, a krew manifest, the notes, and the
+// checksums of all, signed. The same source, version and Go release give the same bytes,
+// but for the signature.
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/fernetcast/fernetcast/tools/image/recipe"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "release:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// checksums is the file that has those of all others, and is signed.
+const checksums = "sha256sums"
+
+// release is one run of the command.
+type release struct {
+	source, version, out, image, key string
+	// database is of known vulnerabilities, as an address; "": Go's own.
+	database string
+	// tools are the directory of the Go module whose tools are used.
+	tools string
+}
+
+func run(ctx context.Context, args []string) error {
+	var r release
+	flags := flag.NewFlagSet("release", flag.ContinueOnError)
+	flags.StringVar(&r.source, "source", ".", "the repository")
+	flags.StringVar(&r.version, "version", "", "the release's, as v1.2.3; CHANGELOG.md has to have a part of it")
+	flags.StringVar(&r.out, "out", "dist/release", "directory that is made for what the release consists of; one that is there is replaced")
+	flags.StringVar(&r.image, "image", "", "archive of the image, of make image, that is part of the release")
+	flags.StringVar(&r.key, "key", "", "file with a secret key of minisign, to sign with; a password is asked for on the terminal")
+	flags.StringVar(&r.database, "vulndb", "", "database of known vulnerabilities (default: Go's own)")
+	flags.StringVar(&r.tools, "tools", "tools", "directory of the module whose tools are used")
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // it has said why
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q: there are only flags", flags.Arg(0))
+	}
+	return r.run(ctx)
+}
+
+var versionForm = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
+
+func (r release) run(ctx context.Context) error {
+	if !versionForm.MatchString(r.version) {
+		return fmt.Errorf("VERSION=%q is no release's: it has to be like v1.2.3 or v1.2.3-rc.1", r.version)
+	}
+	notes, err := notesOf(r.source, r.version)
+	if err != nil {
+		return err
+	}
+	if r.key != "" { // before minutes of building
+		if _, err := os.Stat(r.key); err != nil {
+			return fmt.Errorf("the key to sign with: %w", err)
+		}
+	}
+	if err := r.vulnerabilities(ctx); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(r.out), 0o755); err != nil {
+		return err
+	}
+	half, err := os.MkdirTemp(filepath.Dir(r.out), ".half-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(half)
+	if err := r.write(ctx, half, notes); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Chmod(half, 0o755), os.RemoveAll(r.out), os.Rename(half, r.out)); err != nil {
+		return err
+	}
+	fmt.Println(r.out)
+	return nil
+}
+
+// write writes everything into a directory.
+func (r release) write(ctx context.Context, dir string, notes []byte) error {
+	how, err := recipe.Read(r.source)
+	if err != nil {
+		return err
+	}
+	license, err := os.ReadFile(filepath.Join(r.source, "LICENSE"))
+	if err != nil {
+		return err
+	}
+	completions, err := r.completions(ctx, how)
+	if err != nil {
+		return err
+	}
+	archives := map[platform][sha256.Size]byte{}
+	for _, p := range platforms {
+		fmt.Fprintf(os.Stderr, "Building for %s with %s.\n", p, how.Toolchain)
+		binary, err := how.Compile(ctx, r.source, r.version, p.system, p.architecture)
+		if err != nil {
+			return err
+		}
+		if err := r.bom(ctx, binary, filepath.Join(dir, r.name(p)+".cdx.json")); err != nil {
+			return err
+		}
+		archive, err := pack(append([]file{{"fernetcast", 0o755, binary}, {"LICENSE", 0o644, license}}, completions...))
+		if err != nil {
+			return err
+		}
+		archives[p] = sha256.Sum256(archive)
+		if err := os.WriteFile(filepath.Join(dir, r.name(p)+".tar.gz"), archive, 0o644); err != nil {
+			return err
+		}
+	}
+	manifest, err := r.krew(archives)
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{"fernetcast.yaml": manifest, "notes.md": notes} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	if r.image != "" {
+		data, err := os.ReadFile(r.image)
+		if err != nil {
+			return fmt.Errorf("the image: %w; make image makes it", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(r.image)), data, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := sum(dir); err != nil {
+		return err
+	}
+	return r.sign(ctx, dir)
+}
+
+// name is what the files of a platform begin with.
+func (r release) name(p platform) string {
+	return fmt.Sprintf("fernetcast_%s_%s_%s", r.version, p.system, p.architecture)
+}
+
+// completions are what an archive has for shells, and for kubectl, which runs
+// kubectl_complete-fernetcast to complete the plugin.
+func (r release) completions(ctx context.Context, how recipe.Recipe) ([]file, error) {
+	binary, err := how.Compile(ctx, r.source, r.version, runtime.GOOS, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	path, remove, err := temporary(binary)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	files := []file{{"kubectl_complete-fernetcast", 0o755, []byte("#!/bin/sh\nexec kubectl fernetcast __complete \"$@\"\n")}}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		text, err := exec.CommandContext(ctx, path, "completion", shell).Output()
+		if err != nil {
+			return nil, fmt.Errorf("making the completion for %s: %w", shell, err)
+		}
+		files = append(files, file{"completions/fernetcast." + shell, 0o644, text})
+	}
+	return files, nil
+}
+
+// temporary writes a program where it can be run, until remove is called.
+func temporary(binary []byte) (path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "fernetcast-release-")
+	if err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(dir, "fernetcast")
+	return path, func() { os.RemoveAll(dir) }, os.WriteFile(path, binary, 0o755)
+}
+
+// bom writes the software bill of materials of a program: what the Go linker has noted in
+// it, as CycloneDX.
+func (r release) bom(ctx context.Context, binary []byte, to string) error {
+	path, remove, err := temporary(binary)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	if to, err = filepath.Abs(to); err != nil {
+		return err
+	}
+	// A serial number and a time would be others each time.
+	return r.tool(ctx, "cyclonedx-gomod", "bin", "-json", "-noserial", "-notimestamp", "-version", r.version, "-output", to, path)
+}
+
+// tool runs a tool of the tools' module; what it says goes to stderr.
+func (r release) tool(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"tool"}, args...)...)
+	cmd.Dir, cmd.Env = r.tools, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("running %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// sum writes the checksums of all files of a directory, as sha256sum -c takes them.
+func sum(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		hash := sha256.New()
+		_, err = io.Copy(hash, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		lines = append(lines, fmt.Sprintf("%x  %s\n", hash.Sum(nil), e.Name()))
+	}
+	return os.WriteFile(filepath.Join(dir, checksums), []byte(strings.Join(slices.Sorted(slices.Values(lines)), "")), 0o644)
+}
+
+// sign signs the checksums, and so all the rest.
+func (r release) sign(ctx context.Context, dir string) error {
+	if r.key == "" {
+		fmt.Fprintln(os.Stderr, "Not signed: no key was given (SIGN=FILE, a secret key of minisign).")
+		return nil
+	}
+	key, err := filepath.Abs(r.key)
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	return r.tool(ctx, "minisign", "-S", "-s", key, "-t", "fernetcast "+r.version, "-m", filepath.Join(dir, checksums))
+}
+
+// vulnerable is govulncheck's exit code where the program calls code with a known
+// vulnerability.
+const vulnerable = 3
+
+// vulnerabilities fails a release whose code calls what is known to be vulnerable. Where
+// the database cannot be had, that is said, and is no failure.
+func (r release) vulnerabilities(ctx context.Context) error {
+	source, err := filepath.Abs(r.source)
+	if err != nil {
+		return err
+	}
+	args := []string{"tool", "govulncheck", "-C", source}
+	if r.database != "" {
+		args = append(args, "-db", r.database)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./...")...)
+	var said bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = r.tools, &said, &said, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	err = cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		fmt.Fprintln(os.Stderr, "No known vulnerability concerns what the program calls.")
+		return nil
+	case errors.As(err, &exit) && exit.ExitCode() == vulnerable:
+		return fmt.Errorf("the program calls code with a known vulnerability:\n%s", &said)
+	case strings.Contains(said.String(), "fetching vulnerabilities"):
+		fmt.Fprintf(os.Stderr, "NOT CHECKED for known vulnerabilities: their database cannot be had: %s", &said)
+		return nil
+	}
+	return fmt.Errorf("looking for known vulnerabilities: %w:\n%s", err, &said)
+}

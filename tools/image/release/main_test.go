@@ -1,0 +1,294 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/tools/image/internal/checkout"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	repository = "../../.."
+	toolsDir   = "../.."
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return data
+}
+
+// copied is the source in a folder of its own, of which CHANGELOG.md has a part of v1.2.3.
+func copied(t *testing.T) string {
+	t.Helper()
+	dir := checkout.Copy(t, repository, "LICENSE")
+	must(t, os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte("# Changelog\n\n## [Unreleased]\n\nlater\n\n## [1.2.3] - 2026-11-27\n\n### Added\n\n- All.\n\n## [1.2.2]\n\nbefore\n\n## [1.2.1]\n"), 0o644))
+	return dir
+}
+
+// minisign runs the tool, and returns what it said with its error.
+func minisign(t *testing.T, args ...string) error {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "minisign"}, args...)...)
+	cmd.Dir = toolsDir
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return nil
+}
+
+// Two folders give the same bytes; each archive has what it should, its SBOM, and an
+// entry in the krew manifest; and the signature by a throw-away key holds until a byte is
+// another.
+func TestRelease(t *testing.T) {
+	keys := t.TempDir()
+	secret, public := filepath.Join(keys, "minisign.key"), filepath.Join(keys, "minisign.pub")
+	must(t, minisign(t, "-G", "-W", "-s", secret, "-p", public))
+	image := filepath.Join(t.TempDir(), "fernetcast-v1.2.3.oci.tar")
+	must(t, os.WriteFile(image, []byte("of make image"), 0o644))
+	var dirs []string
+	for range 2 {
+		dir := filepath.Join(t.TempDir(), "release")
+		must(t, os.Mkdir(dir, 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, "of-before"), nil, 0o644))
+		must(t, run(t.Context(), []string{"-source", copied(t), "-version", "v1.2.3", "-out", dir, "-image", image, "-key", secret, "-tools", toolsDir, "-vulndb", database(t, `[]`)}))
+		dirs = append(dirs, dir)
+	}
+	dir := dirs[0]
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	want := []string{"fernetcast-v1.2.3.oci.tar", "fernetcast.yaml", "notes.md", "sha256sums", "sha256sums.minisig"}
+	for _, p := range []string{"darwin_amd64", "darwin_arm64", "linux_amd64", "linux_arm64"} {
+		want = append(want, "fernetcast_v1.2.3_"+p+".cdx.json", "fernetcast_v1.2.3_"+p+".tar.gz")
+	}
+	if slices.Sort(want); !slices.Equal(names, want) {
+		t.Fatalf("the release consists of %v, want %v", names, want)
+	}
+	sums := string(read(t, filepath.Join(dir, checksums)))
+	for _, name := range names {
+		data := read(t, filepath.Join(dir, name))
+		if name != checksums+".minisig" && !bytes.Equal(data, read(t, filepath.Join(dirs[1], name))) {
+			t.Errorf("%s: another folder gives other bytes", name)
+		}
+		if line := fmt.Sprintf("%x  %s\n", sha256.Sum256(data), name); !strings.HasPrefix(name, checksums) && !strings.Contains(sums, line) {
+			t.Errorf("%s is not in %s", line, sums)
+		}
+	}
+	if notes := string(read(t, filepath.Join(dir, "notes.md"))); notes != "### Added\n\n- All.\n" {
+		t.Errorf("the notes are %q", notes)
+	}
+	signed := filepath.Join(dir, checksums)
+	must(t, minisign(t, "-V", "-p", public, "-m", signed))
+	must(t, os.WriteFile(signed, []byte(sums+"\n"), 0o644))
+	if err := minisign(t, "-V", "-p", public, "-m", signed); err == nil {
+		t.Error("the signature holds for something else, too")
+	}
+	inKrew(t, dir)
+	for _, p := range platforms {
+		inBOM(t, read(t, filepath.Join(dir, release{version: "v1.2.3"}.name(p)+".cdx.json")))
+		inArchive(t, p, read(t, filepath.Join(dir, release{version: "v1.2.3"}.name(p)+".tar.gz")))
+	}
+}
+
+// inKrew looks whether the manifest names what is there.
+func inKrew(t *testing.T, dir string) {
+	t.Helper()
+	var manifest struct {
+		Metadata struct{ Name string }
+		Spec     struct {
+			Version, ShortDescription string
+			Platforms                 []struct {
+				URI, SHA256, Bin string
+				Selector         struct{ MatchLabels map[string]string }
+			}
+		}
+	}
+	must(t, yaml.Unmarshal(read(t, filepath.Join(dir, "fernetcast.yaml")), &manifest))
+	if manifest.Metadata.Name != "fernetcast" || manifest.Spec.Version != "v1.2.3" || len(manifest.Spec.Platforms) != len(platforms) || len(manifest.Spec.ShortDescription) > 60 {
+		t.Errorf("the manifest is %+v", manifest)
+	}
+	for _, p := range manifest.Spec.Platforms {
+		at, err := url.Parse(p.URI)
+		must(t, err)
+		name := filepath.Base(at.Path)
+		if sum := fmt.Sprintf("%x", sha256.Sum256(read(t, filepath.Join(dir, name)))); sum != p.SHA256 || !strings.Contains(name, p.Selector.MatchLabels["os"]+"_"+p.Selector.MatchLabels["arch"]) || p.Bin != "fernetcast" {
+			t.Errorf("of %s it says %+v", name, p)
+		}
+	}
+}
+
+func inBOM(t *testing.T, text []byte) {
+	t.Helper()
+	var bom struct {
+		BOMFormat string `json:"bomFormat"`
+		Serial    string `json:"serialNumber"`
+		Metadata  struct {
+			Timestamp string
+			Component struct{ Name, Version string }
+		}
+		Components []struct{ Name, Version string }
+	}
+	must(t, json.Unmarshal(text, &bom))
+	var names []string
+	for _, c := range bom.Components {
+		names = append(names, c.Name)
+	}
+	if bom.BOMFormat != "CycloneDX" || bom.Serial != "" || bom.Metadata.Timestamp != "" || bom.Metadata.Component.Version != "v1.2.3" ||
+		!slices.Contains(names, "k8s.io/client-go") || !slices.Contains(names, "github.com/cenkalti/backoff/v4") {
+		t.Errorf("the SBOM is of %+v, with %v", bom.Metadata, names)
+	}
+}
+
+func inArchive(t *testing.T, p platform, archive []byte) {
+	t.Helper()
+	uncompressed, err := gzip.NewReader(bytes.NewReader(archive))
+	must(t, err)
+	files := map[string][]byte{}
+	for r := tar.NewReader(uncompressed); ; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		if header.Typeflag != tar.TypeReg || header.Uid != 0 || header.ModTime.Unix() != 0 {
+			t.Errorf("%s: %s is %+v", p, header.Name, header)
+		}
+		files[header.Name], err = io.ReadAll(r)
+		must(t, err)
+	}
+	if !bytes.Equal(files["LICENSE"], read(t, filepath.Join(repository, "LICENSE"))) || !bytes.Contains(files["completions/fernetcast.bash"], []byte("fernetcast")) ||
+		len(files["completions/fernetcast.zsh"]) == 0 || len(files["completions/fernetcast.fish"]) == 0 || !bytes.HasPrefix(files["kubectl_complete-fernetcast"], []byte("#!/bin/sh\n")) || len(files) != 6 {
+		t.Errorf("%s: the archive lacks something, or has more", p)
+	}
+	if p.system != runtime.GOOS || p.architecture != runtime.GOARCH {
+		return
+	}
+	path, remove, err := temporary(files["fernetcast"])
+	must(t, err)
+	defer remove()
+	said, err := exec.CommandContext(t.Context(), path, "version").Output()
+	if err != nil || !strings.HasPrefix(string(said), "fernetcast v1.2.3 (") {
+		t.Errorf("it says %s, %v", said, err)
+	}
+}
+
+// database is one of known vulnerabilities, of which modules is the index
+// (https://go.dev/doc/security/vuln/database#api). The one that it describes is in a
+// function that the program calls.
+func database(t *testing.T, modules string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"index/db.json":      `{"modified":"2026-11-27T00:00:00Z"}`,
+		"index/modules.json": modules,
+		"index/vulns.json":   `[{"id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z"}]`,
+		"ID/GO-2026-9999.json": `{"schema_version":"1.3.1","id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z","published":"2026-11-27T00:00:00Z","summary":"made up","details":"made up",
+			"affected":[{"package":{"name":"golang.org/x/time","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}],
+			"ecosystem_specific":{"imports":[{"path":"golang.org/x/time/rate","symbols":["NewLimiter"]}]}}]}`,
+	} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	return "file://" + dir
+}
+
+// What is no release is refused before anything is built or replaced.
+func TestReleaseRefuses(t *testing.T) {
+	source, none := copied(t), database(t, `[]`)
+	const vulnerable = `[{"path":"golang.org/x/time","vulns":[{"id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z"}]}]`
+	for name, try := range map[string]struct {
+		db   string
+		args []string
+		says string
+	}{
+		"no version":            {none, nil, `VERSION=""`},
+		"dev":                   {none, []string{"-version", "dev"}, "like v1.2.3"},
+		"a path":                {none, []string{"-version", "v1.2.3-../x"}, "like v1.2.3"},
+		"not in the changelog":  {none, []string{"-version", "v1.2.4"}, "begins with ## [1.2.4]"},
+		"nothing said of it":    {none, []string{"-version", "v1.2.1"}, "says nothing of v1.2.1"},
+		"no such key":           {none, []string{"-version", "v1.2.3", "-key", "absent"}, "the key to sign with"},
+		"a known vulnerability": {database(t, vulnerable), []string{"-version", "v1.2.3"}, "GO-2026-9999"},
+		"an argument":           {none, []string{"v1.2.3"}, "there are only flags"},
+	} {
+		out := filepath.Join(t.TempDir(), "release")
+		must(t, os.Mkdir(out, 0o755))
+		must(t, os.WriteFile(filepath.Join(out, "of-before"), nil, 0o644))
+		err := run(t.Context(), append([]string{"-source", source, "-out", out, "-tools", toolsDir, "-vulndb", try.db}, try.args...))
+		if err == nil || !strings.Contains(err.Error(), try.says) {
+			t.Errorf("%s: %v, want %q", name, err, try.says)
+		}
+		if _, err := os.Stat(filepath.Join(out, "of-before")); err != nil {
+			t.Errorf("%s: what was there is gone", name)
+		}
+	}
+}
+
+var makeStep = regexp.MustCompile(`(?m)(?:^|&& )\s*make ([a-z]+)`)
+
+// The workflow does on a tag what is tested here: its steps are make's targets.
+func TestWorkflowRunsMakeTargets(t *testing.T) {
+	var workflow struct {
+		Jobs map[string]struct {
+			Permissions map[string]string
+			Steps       []struct{ Uses, Run string }
+		}
+	}
+	must(t, yaml.Unmarshal(read(t, filepath.Join(repository, ".github/workflows/release.yml")), &workflow))
+	makefile := "\n" + string(read(t, filepath.Join(repository, "Makefile")))
+	ran := map[string]bool{}
+	attests := false
+	for name, job := range workflow.Jobs {
+		for _, step := range job.Steps {
+			for _, m := range makeStep.FindAllStringSubmatch(step.Run, -1) {
+				ran[m[1]] = true
+				if !strings.Contains(makefile, "\n"+m[1]+":") {
+					t.Errorf("%s runs make %s, which there is not", name, m[1])
+				}
+			}
+			if strings.HasPrefix(step.Uses, "actions/attest-build-provenance@") {
+				attests = job.Permissions["id-token"] == "write" && job.Permissions["attestations"] == "write"
+			}
+		}
+	}
+	if !ran["release"] || !ran["image"] || !attests {
+		t.Errorf("it runs make %v; provenance is attested: %v", ran, attests)
+	}
+}
+
+// Where the database cannot be had the release goes on, and says so.
+func TestVulnerabilitiesUnknown(t *testing.T) {
+	r := release{source: copied(t), tools: toolsDir, database: database(t, `[]`)}
+	must(t, r.vulnerabilities(t.Context())) // has the tool and all modules at hand
+	t.Setenv("GOPROXY", "off")
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	r.database = ""
+	must(t, r.vulnerabilities(t.Context()))
+}
