@@ -174,6 +174,8 @@ func (s *stage) opened(region, remote string) (opened []string) {
 func TestKeyless(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
+	s.main("ord") // sjc is its remote, too: what renews itself there is no hindrance
+	s.join("ord", "sjc", "--self-renew", "--wait", "0")
 	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "2s")...)
 	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.ns+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
 	s.identifies("sjc")
@@ -203,6 +205,8 @@ func TestKeyless(t *testing.T) {
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "excess", "pass")
 	s.ends(s.check(1, "dfw"), "kubeconfig", "fail", "give --identity")
 	s.says(s.exits(0, "renew", "--all").Stdout, "dfw: kept: no credentials are stored")
+	clusters, tokens := s.directory()
+	s.says(s.exits(0, "renew", "--self", "--all", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept: no credentials are stored")
 	s.exits(0, append([]string{"wait", "--settle", "0", "--timeout", "10s"}, byIdentity...)...)
 	s.exits(0, append([]string{"push"}, byIdentity...)...)
 	s.exits(0, append([]string{"promote", "sjc", "--yes"}, byIdentity...)...)

@@ -36,7 +36,6 @@ func TestTrustRefuses(t *testing.T) {
 		{2, []string{"--remote", "dfw", "--server", dfw, "--identity", "A B"}, []string{"--identity"}},
 		{2, []string{"--remote", "dfw", "--server", dfw, "--at", "http://keys.example.com"}, []string{"--at", "https://"}},
 		{2, []string{"--remote", "dfw", "--server", dfw, "--remote-context", "nowhere"}, []string{`no context "nowhere"`}},
-		{2, []string{"--static", t.TempDir()}, []string{"--at https://HOST/PATH"}},
 		{2, []string{"--remote", "dfw", "--server", dfw, "-o", "xml"}, []string{"--output"}},
 		{2, []string{"--remote", "sjc", "--server", s.cluster("sjc").URL}, []string{"is also sjc's own issuer", "would not start"}},
 	} {
@@ -54,6 +53,12 @@ func TestTrustRefuses(t *testing.T) {
 	}()
 	r := s.exits(2, "--context", "ord", "trust", "--from", "ord", "--remote", "dfw", "--server", dfw)
 	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster's own name for itself", "--service-account-issuer")
+	dir := t.TempDir()
+	s.exits(2, "--context", "ord", "trust", "--static", dir)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("%v was written, %v", entries, err)
+	}
+	s.exits(0, "trust", "--static", dir) // for the issuer's own address
 }
 
 // The entry is the same in kubespray's variables, and an API server takes it as it is.

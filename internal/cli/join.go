@@ -186,6 +186,17 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	return j.carryOut(cmd)
 }
 
+// region is the name of this region: the one that is given, else that of the mark.
+func (o *options) region(src mirror.Source, given string) (string, error) {
+	switch {
+	case given != "":
+		return given, nil
+	case src.State() == mirror.SourceMain:
+		return src.Owner().Region, nil
+	}
+	return "", fmt.Errorf("this region's name is not known, because Secret %s/%s is no main's: promote it first, or give the name that Keystone's catalogue has: --from REGION", o.namespace, o.secret)
+}
+
 // joining is one run of the command.
 type joining struct {
 	*joinOptions
@@ -201,12 +212,9 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err := s.source.Err(); err != nil {
 		return nil, exitError{fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))}
 	}
-	region := o.from
-	if region == "" && src.State() == mirror.SourceMain {
-		region = src.Owner().Region
-	}
-	if region == "" {
-		return nil, fmt.Errorf("this region's name is not known, because Secret %s/%s is no main's: promote it first, or give the name that Keystone's catalogue has: --from REGION", o.namespace, o.secret)
+	region, err := o.region(src, o.from)
+	if err != nil {
+		return nil, err
 	}
 	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
 	k, cfg, err := o.address(ctx, name, there, say)

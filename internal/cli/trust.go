@@ -62,7 +62,7 @@ the remote's own, or https://kubernetes.default.svc, which every cluster has.`,
 	complete(cmd, "remote", o.completeRemotes)
 	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: that of its stored kubeconfig)")
 	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
-	f.StringVar(&o.at, "at", "", "https address of a static copy of the issuer's documents (default: none; the issuer's own address)")
+	f.StringVar(&o.at, "at", "", "https address where a static copy of the issuer's documents is served (default: the issuer's own)")
 	f.StringVar(&o.ca, "ca", "", "file with the CA of who serves the issuer's documents, PEM (default: one that works)")
 	f.StringVar(&o.static, "static", "", "write the issuer's documents into this directory, to be served at --at")
 	f.BoolVar(&o.kubespray, "kubespray", false, "print the entry as variables of a kubespray inventory (2.31 or newer)")
@@ -75,8 +75,6 @@ func (o *trustOptions) check() error {
 	switch {
 	case o.remote == "" && o.static == "":
 		return errors.New("trust needs the remote that is to trust this main: --remote NAME; or --static DIR")
-	case o.static != "" && o.at == "":
-		return errors.New("--static needs the address at which the directory will be served: --at https://HOST/PATH")
 	case !slices.Contains([]string{"all", "config", "rights"}, o.output):
 		return fmt.Errorf("--output %q: it has to be all, config or rights", o.output)
 	case o.at != "" && !strings.HasPrefix(o.at, "https://"):
@@ -111,11 +109,14 @@ func (o *trustOptions) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return exitError{fmt.Errorf("the main does not tell its issuer: %s", mirror.Explain(err))}
 	}
-	if o.static != "" {
-		if err := access.WriteStatic(o.static, o.at, issuer); err != nil {
+	if err := (access.Trust{Remote: cmp.Or(o.remote, "a remote"), Issuer: issuer.URL}).Check(""); err != nil {
+		return err
+	}
+	if at := cmp.Or(o.at, issuer.URL); o.static != "" {
+		if err := access.WriteStatic(o.static, at, issuer); err != nil {
 			return exitError{fmt.Errorf("--static: %w", err)}
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "Written: what %s publishes, into %s, to be served at %s.\n", issuer.URL, o.static, o.at)
+		fmt.Fprintf(cmd.ErrOrStderr(), "Written: what %s publishes, into %s, to be served at %s.\n", issuer.URL, o.static, at)
 	}
 	if o.remote == "" {
 		return nil
@@ -141,14 +142,13 @@ func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, 
 func (o *trustOptions) trust(cmd *cobra.Command, s *session, home *rest.Config, issuer kube.Issuer) (access.Trust, error) {
 	ctx, say := cmd.Context(), func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
 	t := access.Trust{
-		Remote: o.remote, Issuer: issuer.URL, At: o.at, Audience: o.server, Region: o.from,
+		Remote: o.remote, Issuer: issuer.URL, At: o.at, Audience: o.server,
 		HomeNamespace: o.namespace, Account: cmp.Or(o.identity, usualIdentity), Namespace: o.namespace, Secret: o.secret,
 	}
-	if src, _ := s.source.Get(ctx); t.Region == "" && src.State() == mirror.SourceMain {
-		t.Region = src.Owner().Region
-	}
-	if t.Region == "" {
-		return t, fmt.Errorf("this region's name is not known, because Secret %s/%s is no main's: promote it first, or give the name that Keystone's catalogue has: --from REGION", o.namespace, o.secret)
+	var err error
+	src, _ := s.source.Get(ctx)
+	if t.Region, err = o.region(src, o.from); err != nil {
+		return t, err
 	}
 	if err := o.place(ctx, s, &t); err != nil {
 		return t, err
