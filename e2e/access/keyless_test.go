@@ -226,7 +226,7 @@ func TestKeyless(t *testing.T) {
 		t.Errorf("a token is shown: %.20s…", found)
 	}
 
-	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "dfw is taken out", "RoleBinding fernetcast-sjc-keyless")
+	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "dfw is taken out", "RoleBinding fernetcast-sjc-keyless", "take the entry out")
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
 }
 

@@ -15,6 +15,8 @@ import (
 // namespace, nor the policy, nor anything of another main.
 type Leave struct {
 	Remote, Account string
+	// Keyless says that no credentials were stored.
+	Keyless bool
 	// Namespace and Secret are where the keys are there.
 	Namespace, Secret string
 	Entries, Tokens   Entries
@@ -37,6 +39,7 @@ func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
 			if err != nil {
 				return Kubeconfig{}, true, nil // nobody could use it either
 			}
+			k.Keyless = k.Keyless && entry != leaving(l.Remote) // of which the token was taken out
 			return k, true, nil
 		}
 	}

@@ -95,7 +95,13 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	fmt.Fprintf(out, "%s is taken out.", name)
 	if len(gone) > 0 {
-		fmt.Fprintf(out, " Deleted there: %s. A token of that account is refused within 10 s.", strings.Join(gone, ", "))
+		fmt.Fprintf(out, " Deleted there: %s.", strings.Join(gone, ", "))
+	}
+	switch {
+	case l.Keyless:
+		fmt.Fprint(out, " Its API servers still know this main's tokens, which may do nothing there now: take the entry out of their --authentication-config.")
+	case len(gone) > 0:
+		fmt.Fprint(out, " A token of that account is refused within 10 s.")
 	}
 	fmt.Fprintln(out, " The keys there stay as they are.")
 	return nil
@@ -125,7 +131,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if src, _ := s.source.Get(ctx); o.from == "" && src.State() == mirror.SourceMain {
 		o.from = src.Owner().Region
 	}
-	l.Account = stored.Account
+	l.Account, l.Keyless = stored.Account, stored.Keyless
 	if o.from != "" && l.Account == "" {
 		l.Account = access.AccountOf(o.from, o.secret)
 	}
