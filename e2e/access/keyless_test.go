@@ -2,12 +2,10 @@ package access
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/yaml"
 )
 
 // identity is the account of manifests/identity.
@@ -228,179 +225,4 @@ func TestKeyless(t *testing.T) {
 
 	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "dfw is taken out", "RoleBinding fernetcast-sjc-keyless", "take the entry out")
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
-}
-
-// A token is good for one account, one cluster and an hour, and each other one is refused
-// as of nobody.
-func TestMisusedTokens(t *testing.T) {
-	s := newStage(t)
-	s.main("sjc")
-	s.identifies("sjc")
-	for _, remote := range []string{"dfw", "iad"} {
-		s.trusts(remote, "sjc")
-		r := s.exits(0, "trust", "--remote", remote, "--server", s.cluster(remote).URL, "-o", "rights")
-		s.apply(remote, r.Stdout)
-	}
-	dfw, iad := s.cluster("dfw").URL, s.cluster("iad").URL
-	for region, audience := range map[string]string{"dfw": dfw, "iad": iad} {
-		s.accepts(region, s.minted("sjc", identity, time.Hour, audience), http.StatusOK)
-	}
-	account := metav1.ObjectMeta{Namespace: s.ns, Name: identity}
-	made := func(issued, expires time.Duration) string {
-		token, err := s.cluster("sjc").TokenFor(s.ctx, account, dfw, time.Now().Add(issued), time.Now().Add(expires))
-		s.must(err)
-		return token
-	}
-	for what, try := range map[string]struct{ at, token string }{
-		"another audience":         {"dfw", s.minted("sjc", identity, time.Hour, "https://dfw.example.com:6443")},
-		"the main's own audience":  {"dfw", s.minted("sjc", identity, time.Hour)},
-		"two audiences":            {"dfw", s.minted("sjc", identity, time.Hour, dfw, iad)},
-		"another account":          {"dfw", s.minted("sjc", "fernetcast-sidecar", time.Hour, dfw)},
-		"a life of two hours":      {"dfw", s.minted("sjc", identity, 2*time.Hour, dfw)},
-		"at another remote":        {"iad", s.minted("sjc", identity, time.Hour, dfw)},
-		"at the main":              {"sjc", s.minted("sjc", identity, time.Hour, dfw)},
-		"of a region not trusted":  {"dfw", s.foreign("ord", dfw)},
-		"replayed when it expired": {"dfw", made(-time.Hour, -5*time.Minute)},
-		"not good yet":             {"dfw", made(5*time.Minute, 50*time.Minute)},
-	} {
-		if code := codeOf(s.read(s.bearing(try.at, try.token))); code != http.StatusUnauthorized {
-			t.Errorf("%s: %d, want 401", what, code)
-		}
-	}
-	// The same, made by hand, is good: what is refused above is refused for what it says.
-	if code := codeOf(s.read(s.bearing("dfw", made(-time.Minute, 50*time.Minute)))); code != http.StatusOK {
-		t.Errorf("a token that is as it should be: %d", code)
-	}
-	// Nor does it open more there than the one Secret.
-	thief := s.bearing("dfw", s.minted("sjc", identity, time.Hour, dfw))
-	if _, err := thief.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("all Secrets: %v", err)
-	}
-	if err := s.ask(thief, identity, time.Hour); !apierrors.IsForbidden(err) {
-		t.Errorf("a token of the remote's: %v", err)
-	}
-	_, err := s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
-	s.must(err)
-	secret, err := thief.CoreV1().Secrets(s.ns).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
-	s.must(err)
-	secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "7"}}
-	if _, err := thief.CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("manifests/remote/policy does not hold for it: %v", err)
-	}
-}
-
-// foreign is a token of another cluster, with an account of the same name.
-func (s *stage) foreign(region, audience string) string {
-	s.Helper()
-	s.identifies(region)
-	return s.minted(region, identity, time.Hour, audience)
-}
-
-// apply applies a stream of YAML documents to a cluster.
-func (s *stage) apply(region, text string) {
-	s.Helper()
-	for document := range strings.SplitSeq(text, "---\n") {
-		object := &unstructured.Unstructured{}
-		s.must(yaml.Unmarshal([]byte(document), &object.Object))
-		if len(object.Object) > 0 {
-			err := testenv.Apply(s.ctx, s.cluster(region).Config(), s.ns, object)
-			if !apierrors.IsConflict(err) { // else a join has made the policy already
-				s.must(err)
-			}
-		}
-	}
-}
-
-// A kubeconfig cannot have a token made that is good at the main, and no request of it
-// is sent anywhere.
-func TestMintsNoTokenForTheMain(t *testing.T) {
-	s := newStage(t)
-	s.main("sjc")
-	s.identifies("sjc")
-	for server, says := range map[string]string{
-		s.cluster("sjc").Issuer():                    "the main's own API server would accept it",
-		"https://kubernetes.default.svc":             "each cluster's own name for itself",
-		"https://kubernetes.default.svc.example.com": "each cluster's own name for itself",
-	} {
-		dir := t.TempDir()
-		kubeconfig := fmt.Sprintf(`{"clusters": [{"name": "x", "cluster": {"server": %q}}], "users": [{"name": "x", "user": {}}],
-			"contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x"}`, server)
-		s.must(testenv.WriteFile(dir, "x.yaml", []byte(kubeconfig)))
-		r := s.exits(1, append([]string{"status", "--clusters", dir, "-o", "json"}, byIdentity...)...)
-		s.says(r.Stdout, `"Failed"`, says)
-	}
-}
-
-// A rotation costs a remote without credentials no request more than one with them, and
-// the main no token.
-func TestKeylessCostsNoRequest(t *testing.T) {
-	s := newStage(t)
-	s.main("sjc")
-	s.identifies("sjc")
-	gateways := map[string]*testenv.Gateway{}
-	for _, remote := range []string{"dfw", "iad"} {
-		gateway, err := s.cluster(remote).Gateway()
-		s.must(err)
-		gateways[remote] = gateway
-	}
-	s.must(s.cluster("dfw").Trust(s.config("sjc", "dfw", "--server", gateways["dfw"].URL())))
-	s.must(s.cluster("dfw").Restart(s.ctx))
-	s.apply("dfw", s.exits(0, "trust", "--remote", "dfw", "--server", gateways["dfw"].URL(), "-o", "rights").Stdout)
-	built, err := program()
-	s.must(err)
-	site, err := shared.Site(s.ctx, built, s.cluster("sjc"), s.ns)
-	s.must(err)
-	keyless, err := s.cluster("dfw").KeylessKubeconfig(s.ns, gateways["dfw"].URL())
-	s.must(err)
-	s.must(testenv.WriteFile(site.Clusters, "dfw.yaml", keyless))
-	s.must(site.Join(s.ctx, s.cluster("iad"), testenv.Access{Server: gateways["iad"].URL()}))
-	_, address := site.StartRun(t, append(byIdentity, "--resync", "1h")...)
-	s.synced(address, "dfw")
-	s.synced(address, "iad")
-	minted := s.tokensMade("sjc")
-	before := map[string]map[string]int{"dfw": count(gateways["dfw"]), "iad": count(gateways["iad"])}
-	const rotations = 20
-	for range rotations {
-		s.rotates("sjc", "dfw", "iad")
-	}
-	for remote, gateway := range gateways {
-		after := count(gateway)
-		if puts := after["PUT"] - before[remote]["PUT"]; puts != rotations {
-			t.Errorf("%s: %d PUTs for %d rotations", remote, puts, rotations)
-		}
-		if total, puts := after["all"]-before[remote]["all"], after["PUT"]-before[remote]["PUT"]; total != puts {
-			t.Errorf("%s: %d requests for %d rotations", remote, total, rotations)
-		}
-	}
-	if more := s.tokensMade("sjc") - minted; more != 0 {
-		t.Errorf("%d tokens were made for %d rotations", more, rotations)
-	}
-}
-
-// count counts the requests that came to a gateway, by method.
-func count(g *testenv.Gateway) map[string]int {
-	counts := map[string]int{}
-	for _, r := range g.Requests() {
-		counts[r.Method]++
-		counts["all"]++
-	}
-	return counts
-}
-
-var tokenRequests = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource="serviceaccounts".*subresource="token".*\} (\d+)$`)
-
-// tokensMade is how many TokenRequests a cluster's API server has answered.
-func (s *stage) tokensMade(region string) (n int) {
-	s.Helper()
-	text, err := s.cluster(region).Client().CoreV1().RESTClient().Get().AbsPath("/metrics").Do(s.ctx).Raw()
-	s.must(err)
-	for _, m := range tokenRequests.FindAllSubmatch(text, -1) {
-		var one int
-		s.must(json.Unmarshal(m[1], &one))
-		n += one
-	}
-	if n == 0 {
-		s.Fatal("the API server counts no TokenRequest")
-	}
-	return n
 }

@@ -3,14 +3,11 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
@@ -128,16 +125,6 @@ func (o *trustOptions) run(cmd *cobra.Command, _ []string) error {
 	return o.print(cmd.OutOrStdout(), t)
 }
 
-// issuerOf reads who issues a cluster's tokens.
-func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, error) {
-	apis, err := o.apis(cfg)
-	if err != nil {
-		return kube.Issuer{}, err
-	}
-	defer apis.Close()
-	return apis.Issuer(ctx)
-}
-
 // trust finds out who is to trust whom.
 func (o *trustOptions) trust(cmd *cobra.Command, s *session, home *rest.Config, issuer kube.Issuer) (access.Trust, error) {
 	ctx, say := cmd.Context(), func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
@@ -192,73 +179,6 @@ func (o *trustOptions) place(ctx context.Context, s *session, t *access.Trust) e
 		return fmt.Errorf("no kubeconfig is stored of %s, so its address is not known: --server https://HOST:PORT, as the main's pods reach it", o.remote)
 	}
 	return nil
-}
-
-// published finds the CA by which the issuer's documents can be read, and says where
-// they cannot be read from here, or a static copy is of another day.
-func (o *trustOptions) published(ctx context.Context, t *access.Trust, home *rest.Config, issuer kube.Issuer, say func(string, ...any)) error {
-	tries := [][]byte{nil}
-	if o.ca != "" {
-		given, err := os.ReadFile(o.ca)
-		if err != nil {
-			return fmt.Errorf("--ca: %w", err)
-		}
-		tries = [][]byte{given}
-	} else if own, err := caOf(home); err == nil && own != nil {
-		tries = append(tries, own)
-	}
-	at := cmp.Or(o.at, t.Issuer)
-	var last error
-	for _, ca := range tries {
-		t.CA = ca
-		found, err := kube.Published(ctx, at, ca, o.requestTimeout)
-		if err != nil {
-			last = err
-			continue
-		}
-		switch {
-		case found.URL != issuer.URL:
-			return fmt.Errorf("what is published at %s is of another issuer, %s; the main's is %s", at, mirror.Printable(found.URL), issuer.URL)
-		case !sameKeys(found.Keys, issuer.Keys):
-			say("Warning: the copy at %s has not just the keys that the main has: tokens may be refused. Write it again: fernetcast trust --static DIR --at %s", at, at)
-		}
-		if found.KeptFor > 0 {
-			say("%s's API servers may keep these keys for %s, as the headers at %s allow: a new signing key has to be published that long before it signs.", o.remote, found.KeptFor.Round(time.Second), at)
-		}
-		return nil
-	}
-	say("Warning: %s's API servers have to read %s/.well-known/openid-configuration without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", o.remote, strings.TrimSuffix(at, "/"), mirror.Explain(last))
-	return nil
-}
-
-// caOf is the CA of a config, PEM; nil for the system's own.
-func caOf(cfg *rest.Config) ([]byte, error) {
-	if len(cfg.CAData) > 0 || cfg.CAFile == "" {
-		return cfg.CAData, nil
-	}
-	return os.ReadFile(cfg.CAFile)
-}
-
-// sameKeys says whether two key sets have the same keys, by their ids.
-func sameKeys(a, b []byte) bool {
-	return slices.Equal(keyIDs(a), keyIDs(b))
-}
-
-func keyIDs(keys []byte) []string {
-	var set struct {
-		Keys []struct {
-			ID string `json:"kid"`
-		} `json:"keys"`
-	}
-	if json.Unmarshal(keys, &set) != nil {
-		return nil
-	}
-	var ids []string
-	for _, k := range set.Keys {
-		ids = append(ids, k.ID)
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 // print prints the halves that were asked for.

@@ -1,0 +1,83 @@
+package access
+
+import (
+	"encoding/json"
+	"regexp"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// A rotation costs a remote without credentials no request more than one with them, and
+// the main no token.
+func TestKeylessCostsNoRequest(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.identifies("sjc")
+	gateways := map[string]*testenv.Gateway{}
+	for _, remote := range []string{"dfw", "iad"} {
+		gateway, err := s.cluster(remote).Gateway()
+		s.must(err)
+		gateways[remote] = gateway
+	}
+	s.must(s.cluster("dfw").Trust(s.config("sjc", "dfw", "--server", gateways["dfw"].URL())))
+	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.apply("dfw", s.exits(0, "trust", "--remote", "dfw", "--server", gateways["dfw"].URL(), "-o", "rights").Stdout)
+	built, err := program()
+	s.must(err)
+	site, err := shared.Site(s.ctx, built, s.cluster("sjc"), s.ns)
+	s.must(err)
+	keyless, err := s.cluster("dfw").KeylessKubeconfig(s.ns, gateways["dfw"].URL())
+	s.must(err)
+	s.must(testenv.WriteFile(site.Clusters, "dfw.yaml", keyless))
+	s.must(site.Join(s.ctx, s.cluster("iad"), testenv.Access{Server: gateways["iad"].URL()}))
+	_, address := site.StartRun(t, append(byIdentity, "--resync", "1h")...)
+	s.synced(address, "dfw")
+	s.synced(address, "iad")
+	minted := s.tokensMade("sjc")
+	before := map[string]map[string]int{"dfw": count(gateways["dfw"]), "iad": count(gateways["iad"])}
+	const rotations = 20
+	for range rotations {
+		s.rotates("sjc", "dfw", "iad")
+	}
+	for remote, gateway := range gateways {
+		after := count(gateway)
+		if puts := after["PUT"] - before[remote]["PUT"]; puts != rotations {
+			t.Errorf("%s: %d PUTs for %d rotations", remote, puts, rotations)
+		}
+		if total, puts := after["all"]-before[remote]["all"], after["PUT"]-before[remote]["PUT"]; total != puts {
+			t.Errorf("%s: %d requests for %d rotations", remote, total, rotations)
+		}
+	}
+	if more := s.tokensMade("sjc") - minted; more != 0 {
+		t.Errorf("%d tokens were made for %d rotations", more, rotations)
+	}
+}
+
+// count counts the requests that came to a gateway, by method.
+func count(g *testenv.Gateway) map[string]int {
+	counts := map[string]int{}
+	for _, r := range g.Requests() {
+		counts[r.Method]++
+		counts["all"]++
+	}
+	return counts
+}
+
+var tokenRequests = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource="serviceaccounts".*subresource="token".*\} (\d+)$`)
+
+// tokensMade is how many TokenRequests a cluster's API server has answered.
+func (s *stage) tokensMade(region string) (n int) {
+	s.Helper()
+	text, err := s.cluster(region).Client().CoreV1().RESTClient().Get().AbsPath("/metrics").Do(s.ctx).Raw()
+	s.must(err)
+	for _, m := range tokenRequests.FindAllSubmatch(text, -1) {
+		var one int
+		s.must(json.Unmarshal(m[1], &one))
+		n += one
+	}
+	if n == 0 {
+		s.Fatal("the API server counts no TokenRequest")
+	}
+	return n
+}

@@ -1,0 +1,116 @@
+package access
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// A token is good for one account, one cluster and an hour, and each other one is refused
+// as of nobody.
+func TestMisusedTokens(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.identifies("sjc")
+	for _, remote := range []string{"dfw", "iad"} {
+		s.trusts(remote, "sjc")
+		r := s.exits(0, "trust", "--remote", remote, "--server", s.cluster(remote).URL, "-o", "rights")
+		s.apply(remote, r.Stdout)
+	}
+	dfw, iad := s.cluster("dfw").URL, s.cluster("iad").URL
+	for region, audience := range map[string]string{"dfw": dfw, "iad": iad} {
+		s.accepts(region, s.minted("sjc", identity, time.Hour, audience), http.StatusOK)
+	}
+	account := metav1.ObjectMeta{Namespace: s.ns, Name: identity}
+	made := func(issued, expires time.Duration) string {
+		token, err := s.cluster("sjc").TokenFor(s.ctx, account, dfw, time.Now().Add(issued), time.Now().Add(expires))
+		s.must(err)
+		return token
+	}
+	for what, try := range map[string]struct{ at, token string }{
+		"another audience":         {"dfw", s.minted("sjc", identity, time.Hour, "https://dfw.example.com:6443")},
+		"the main's own audience":  {"dfw", s.minted("sjc", identity, time.Hour)},
+		"two audiences":            {"dfw", s.minted("sjc", identity, time.Hour, dfw, iad)},
+		"another account":          {"dfw", s.minted("sjc", "fernetcast-sidecar", time.Hour, dfw)},
+		"a life of two hours":      {"dfw", s.minted("sjc", identity, 2*time.Hour, dfw)},
+		"at another remote":        {"iad", s.minted("sjc", identity, time.Hour, dfw)},
+		"at the main":              {"sjc", s.minted("sjc", identity, time.Hour, dfw)},
+		"of a region not trusted":  {"dfw", s.foreign("ord", dfw)},
+		"replayed when it expired": {"dfw", made(-time.Hour, -5*time.Minute)},
+		"not good yet":             {"dfw", made(5*time.Minute, 50*time.Minute)},
+	} {
+		if code := codeOf(s.read(s.bearing(try.at, try.token))); code != http.StatusUnauthorized {
+			t.Errorf("%s: %d, want 401", what, code)
+		}
+	}
+	// The same, made by hand, is good: what is refused above is refused for what it says.
+	if code := codeOf(s.read(s.bearing("dfw", made(-time.Minute, 50*time.Minute)))); code != http.StatusOK {
+		t.Errorf("a token that is as it should be: %d", code)
+	}
+	// Nor does it open more there than the one Secret.
+	thief := s.bearing("dfw", s.minted("sjc", identity, time.Hour, dfw))
+	if _, err := thief.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("all Secrets: %v", err)
+	}
+	if err := s.ask(thief, identity, time.Hour); !apierrors.IsForbidden(err) {
+		t.Errorf("a token of the remote's: %v", err)
+	}
+	_, err := s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
+	s.must(err)
+	secret, err := thief.CoreV1().Secrets(s.ns).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
+	s.must(err)
+	secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "7"}}
+	if _, err := thief.CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("manifests/remote/policy does not hold for it: %v", err)
+	}
+}
+
+// foreign is a token of another cluster, with an account of the same name.
+func (s *stage) foreign(region, audience string) string {
+	s.Helper()
+	s.identifies(region)
+	return s.minted(region, identity, time.Hour, audience)
+}
+
+// apply applies a stream of YAML documents to a cluster.
+func (s *stage) apply(region, text string) {
+	s.Helper()
+	for document := range strings.SplitSeq(text, "---\n") {
+		object := &unstructured.Unstructured{}
+		s.must(yaml.Unmarshal([]byte(document), &object.Object))
+		if len(object.Object) > 0 {
+			err := testenv.Apply(s.ctx, s.cluster(region).Config(), s.ns, object)
+			if !apierrors.IsConflict(err) { // else a join has made the policy already
+				s.must(err)
+			}
+		}
+	}
+}
+
+// A kubeconfig cannot have a token made that is good at the main, and no request of it
+// is sent anywhere.
+func TestMintsNoTokenForTheMain(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.identifies("sjc")
+	for server, says := range map[string]string{
+		s.cluster("sjc").Issuer():                    "the main's own API server would accept it",
+		"https://kubernetes.default.svc":             "each cluster's own name for itself",
+		"https://kubernetes.default.svc.example.com": "each cluster's own name for itself",
+	} {
+		dir := t.TempDir()
+		kubeconfig := fmt.Sprintf(`{"clusters": [{"name": "x", "cluster": {"server": %q}}], "users": [{"name": "x", "user": {}}],
+			"contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x"}`, server)
+		s.must(testenv.WriteFile(dir, "x.yaml", []byte(kubeconfig)))
+		r := s.exits(1, append([]string{"status", "--clusters", dir, "-o", "json"}, byIdentity...)...)
+		s.says(r.Stdout, `"Failed"`, says)
+	}
+}
