@@ -52,10 +52,10 @@ var errNoCredentials = errors.New("the current context's user has neither a toke
 func Keyless(cfg *rest.Config) bool { return cfg.BearerToken == "" && len(cfg.CertData) == 0 }
 
 // ParseKubeconfig reads the current context of a kubeconfig, and the namespace
-// in it, "" where it has none. One without credentials is refused unless keyless. It is credentials written by someone else: a field
-// beyond where the cluster is and who we are may run a program, read a file of
-// ours, become someone else or trust anyone, and is refused. So is what could
-// never work. Errors name the field; never a value.
+// in it, "" where it has none. One without credentials is refused unless keyless.
+// It is written by someone else: a field beyond where the cluster is and who we are
+// may run a program, read a file of ours, become someone else or trust anyone, and is
+// refused. So is what could never work. Errors name the field; never a value.
 func ParseKubeconfig(data []byte, keyless bool) (*rest.Config, string, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, "", errors.New("it is empty")

@@ -83,7 +83,7 @@ func (j *Join) Lines(s Survey) []string {
 	k := j.Kubeconfig
 	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("a token of %s that lives for %s", k.Account, j.Life)
 	if t := j.Trust; t != nil {
-		made = "RoleBinding " + KeylessBinding(t.Region, t.Secret)
+		made = "RoleBinding " + keylessBinding(t.account())
 		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast trust --remote %s --server %s` prints it", t.Issuer, k.Remote, k.Server)
 	}
 	lines := []string{

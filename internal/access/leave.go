@@ -80,7 +80,7 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 	if err := took("RoleBinding "+l.Account, bindings.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
 		return gone, err
 	}
-	if err := took("RoleBinding "+l.keyless(), bindings.Delete(ctx, l.keyless(), metav1.DeleteOptions{})); err != nil {
+	if err := took("RoleBinding "+keylessBinding(l.Account), bindings.Delete(ctx, keylessBinding(l.Account), metav1.DeleteOptions{})); err != nil {
 		return gone, err
 	}
 	if err := took("ServiceAccount "+l.Account, accounts.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
@@ -117,9 +117,6 @@ func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, 
 		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}}))
 }
 
-// keyless is the name of the RoleBinding for short-lived tokens of the main.
-func (l *Leave) keyless() string { return l.Account + "-keyless" }
-
 // renewal is the name of the Role and the RoleBinding of manifests/remote/self-renew.
 func (l *Leave) renewal() string { return l.Account + "-renew" }
 
@@ -128,7 +125,7 @@ func (l *Leave) Done(ctx context.Context) error { return l.Entries.Remove(ctx, l
 
 // Stays are the commands that take back what is in a remote that cannot be reached.
 func (l *Leave) Stays(context string) []string {
-	return append(l.ofAccount(context), l.kubectl(context)+"--ignore-not-found rolebinding "+l.keyless())
+	return append(l.ofAccount(context), l.kubectl(context)+"--ignore-not-found rolebinding "+keylessBinding(l.Account))
 }
 
 // ofAccount are those that take back the account alone.

@@ -17,13 +17,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// discoveryPath and keysPath are where an issuer's documents are (OpenID Connect
-// Discovery 1.0, section 4; the second is Kubernetes' own).
-const (
-	discoveryPath = "/.well-known/openid-configuration"
-	keysPath      = "/openid/v1/jwks"
-)
-
 // Trust is what a remote's API server needs to accept short-lived tokens of a region's
 // main, in place of an account of its own.
 type Trust struct {
@@ -68,8 +61,12 @@ func (t Trust) subject() string {
 	return "system:serviceaccount:" + t.HomeNamespace + ":" + t.Account
 }
 
-// KeylessBinding is the name of the RoleBinding of a region's main that has no account.
-func KeylessBinding(region, secret string) string { return AccountOf(region, secret) + "-keyless" }
+// account is the name that the region's main would have there, were it an account.
+func (t Trust) account() string { return AccountOf(t.Region, t.Secret) }
+
+// keylessBinding is the name of the RoleBinding of a main that has no account, beside
+// that of the account that it would have.
+func keylessBinding(account string) string { return account + "-keyless" }
 
 // The parts of an AuthenticationConfiguration that are used
 // (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration).
@@ -101,7 +98,7 @@ type (
 func (t Trust) entry() authenticator {
 	is := issuer{URL: t.Issuer, CertificateAuthority: string(t.CA), Audiences: []string{t.Audience}}
 	if t.At != "" && strings.TrimSuffix(t.At, "/") != strings.TrimSuffix(t.Issuer, "/") {
-		is.DiscoveryURL = strings.TrimSuffix(t.At, "/") + discoveryPath
+		is.DiscoveryURL = strings.TrimSuffix(t.At, "/") + kube.DiscoveryPath
 	}
 	return authenticator{
 		Issuer: is,
@@ -131,14 +128,14 @@ func (t Trust) Kubespray() ([]byte, error) {
 // Rights are what the user needs in the remote: the Role and the RoleBinding, and the
 // policies, which are of no namespace.
 func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
-	objects, err := rights(AccountOf(t.Region, t.Secret), t.Namespace, t.Secret)
+	objects, err := rights(t.account(), t.Namespace, t.Secret)
 	if err != nil {
 		return nil, err
 	}
 	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ServiceAccount" })
 	for _, o := range objects {
 		if o.GetKind() == "RoleBinding" {
-			o.SetName(KeylessBinding(t.Region, t.Secret))
+			o.SetName(keylessBinding(t.account()))
 			o.Object["subjects"] = []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": t.User()}}
 		}
 	}
@@ -160,15 +157,15 @@ func WriteStatic(dir, at string, is kube.Issuer) error {
 	if err := cmp.Or(json.Unmarshal(is.Document, &document), json.Unmarshal(is.Keys, &keys)); err != nil || len(keys.Keys) == 0 {
 		return errors.New("the main's API server publishes no keys of its issuer")
 	}
-	document["jwks_uri"] = strings.TrimSuffix(at, "/") + keysPath
+	document["jwks_uri"] = strings.TrimSuffix(at, "/") + kube.KeysPath
 	text, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := replace(filepath.Join(dir, keysPath), is.Keys); err != nil {
+	if err := replace(filepath.Join(dir, kube.KeysPath), is.Keys); err != nil {
 		return err
 	}
-	return replace(filepath.Join(dir, discoveryPath), append(text, '\n'))
+	return replace(filepath.Join(dir, kube.DiscoveryPath), append(text, '\n'))
 }
 
 // replace writes a file that all may read, in place of the one that is there.

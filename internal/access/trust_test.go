@@ -46,7 +46,7 @@ func TestTrustNames(t *testing.T) {
 			t.Error("an account is made")
 		case "RoleBinding":
 			text, _ := o.MarshalJSON()
-			if !strings.Contains(string(text), trust.User()) || o.GetName() != KeylessBinding("SJC_1", "other-keys") || o.GetNamespace() != "keystone" {
+			if !strings.Contains(string(text), trust.User()) || o.GetName() != keylessBinding(AccountOf("SJC_1", "other-keys")) || o.GetNamespace() != "keystone" {
 				t.Errorf("the binding is %s", text)
 			}
 		}

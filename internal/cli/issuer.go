@@ -59,7 +59,7 @@ func (o *trustOptions) published(ctx context.Context, t *access.Trust, home *res
 		}
 		return nil
 	}
-	say("Warning: %s's API servers have to read %s/.well-known/openid-configuration without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", o.remote, strings.TrimSuffix(at, "/"), mirror.Explain(last))
+	say("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", o.remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last))
 	return nil
 }
 

@@ -14,9 +14,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// discoveryPath is where an issuer's discovery document is (OpenID Connect Discovery
-// 1.0, section 4).
-const discoveryPath = "/.well-known/openid-configuration"
+// DiscoveryPath is where an issuer's discovery document is (OpenID Connect Discovery
+// 1.0, section 4), KeysPath where a Kubernetes API server has its keys.
+const (
+	DiscoveryPath = "/.well-known/openid-configuration"
+	KeysPath      = "/openid/v1/jwks"
+)
 
 // said is what is read of a discovery document.
 type said struct {
@@ -45,7 +48,7 @@ type Issuer struct {
 // Issuer reads the discovery document and the keys of the cluster's own issuer
 // (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery).
 func (a *APIs) Issuer(ctx context.Context) (Issuer, error) {
-	document, err := a.get(ctx, discoveryPath)
+	document, err := a.get(ctx, DiscoveryPath)
 	if err != nil {
 		return Issuer{}, err
 	}
@@ -53,7 +56,7 @@ func (a *APIs) Issuer(ctx context.Context) (Issuer, error) {
 	if err != nil {
 		return Issuer{}, err
 	}
-	keys, err := a.get(ctx, "/openid/v1/jwks")
+	keys, err := a.get(ctx, KeysPath)
 	return Issuer{URL: found.Issuer, Document: document, Keys: keys}, err
 }
 
@@ -69,7 +72,7 @@ func Published(ctx context.Context, at string, ca []byte, timeout time.Duration)
 		return Issuer{}, err
 	}
 	defer client.CloseIdleConnections()
-	document, _, err := fetch(ctx, client, strings.TrimSuffix(at, "/")+discoveryPath)
+	document, _, err := fetch(ctx, client, strings.TrimSuffix(at, "/")+DiscoveryPath)
 	if err != nil {
 		return Issuer{}, err
 	}

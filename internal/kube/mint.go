@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"fmt"
-
 	"net/url"
 	"strings"
 	"sync"

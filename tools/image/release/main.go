@@ -214,13 +214,18 @@ func (r release) bom(ctx context.Context, binary []byte, to string) error {
 
 // tool runs a tool of the tools' module; what it says goes to stderr.
 func (r release) tool(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"tool"}, args...)...)
-	cmd.Dir, cmd.Env = r.tools, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	cmd := r.command(ctx, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("running %s: %w", args[0], err)
 	}
 	return nil
+}
+
+func (r release) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"tool"}, args...)...)
+	cmd.Dir, cmd.Env = r.tools, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	return cmd
 }
 
 // sum writes the checksums of all files of a directory, as sha256sum -c takes them.
@@ -272,13 +277,13 @@ func (r release) vulnerabilities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"tool", "govulncheck", "-C", source}
+	args := []string{"govulncheck", "-C", source}
 	if r.database != "" {
 		args = append(args, "-db", r.database)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./...")...)
+	cmd := r.command(ctx, append(args, "./...")...)
 	var said bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = r.tools, &said, &said, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	cmd.Stdout, cmd.Stderr = &said, &said
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
