@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -86,6 +87,7 @@ func prepareProcess() error {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
+	capture(slog.New(slog.DiscardHandler)) // until a command has a logger
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

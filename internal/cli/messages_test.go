@@ -114,6 +114,8 @@ func logCall(call *ast.CallExpr) (name string, m message) {
 	}
 	args := call.Args
 	switch method.Sel.Name {
+	case "Debug":
+		m.levels = "DEBUG"
 	case "Info":
 		m.levels = "INFO"
 	case "Warn":

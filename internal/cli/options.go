@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"strings"
 	"time"
@@ -87,8 +89,27 @@ func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	default:
 		return nil, fmt.Errorf("--log-format %q: it has to be auto, text or json", o.logFormat)
 	}
-	klog.SetSlogLogger(log)
+	capture(log)
 	return log, nil
+}
+
+// capture sends to log what client-go logs, and what libraries print through Go's
+// standard logger. net/http prints there what a server sends unasked, keys included.
+func capture(log *slog.Logger) {
+	klog.SetSlogLogger(log)
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(libraries{log})
+}
+
+// libraries logs what a library prints, at level debug. [tidy] keeps the plain words of
+// it, up to the first quotation mark: a server's bytes stand in quotation marks.
+type libraries struct{ log *slog.Logger }
+
+// Write implements [io.Writer].
+func (l libraries) Write(line []byte) (int, error) {
+	text, _, _ := strings.Cut(string(line), `"`)
+	l.log.Debug("library message", "error", errors.New(text))
+	return len(line), nil
 }
 
 // tidy is applied last to each attribute of each line, client-go's included:

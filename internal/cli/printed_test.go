@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"bytes"
+	stdlog "log"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// What a library prints about a server's bytes is logged without those bytes.
+func TestPrintedByLibraries(t *testing.T) {
+	const key = "VGhpcy1pcy1hLWtleS1vZi0zMi1ieXRlcy1leGFjdGx5"
+	var out bytes.Buffer
+	root := newRoot("fernetcast")
+	root.SetErr(&out)
+	if _, err := (&options{logLevel: "debug", logFormat: "json"}).logger(root); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { capture(slog.New(slog.DiscardHandler)) })
+	// net/http's persistConn.readLoopPeekFailLocked; then a text that nobody has quoted.
+	stdlog.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 secret words "+key, nil)
+	stdlog.Print("panic: " + strings.Repeat(key+" ", 1000))
+	shown := out.String()
+	if !strings.Contains(shown, "Unsolicited response received on idle") || !strings.Contains(shown, "panic:") {
+		t.Errorf("it is not logged: %s", shown)
+	}
+	if strings.Contains(shown, key[:6]) || strings.Contains(shown, "secret words") || len(shown) > 1000 {
+		t.Errorf("a server's bytes are logged: %s", shown)
+	}
+}
