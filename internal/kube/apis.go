@@ -135,6 +135,8 @@ func (s small) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch redirect := resp.StatusCode >= http.StatusMultipleChoices && resp.StatusCode < http.StatusBadRequest; {
 	case err != nil:
 		return nil, err
+	case resp.StatusCode < http.StatusOK:
+		return nil, errNotFinal(resp.StatusCode)
 	case len(body) > maxAnswer:
 		return nil, errTooLarge
 	case redirect:

@@ -98,8 +98,9 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	return c, err
 }
 
-// bounded limits what net/http takes of an answer by itself. The transport is
-// net/http's own because the config has a Proxy function.
+// bounded limits what net/http reads of a response by itself, and ends one that hands
+// over the connection. The transport is net/http's own because the config has a Proxy
+// function.
 func bounded(transport http.RoundTripper, remote bool) http.RoundTripper {
 	if t, ok := transport.(*http.Transport); ok {
 		t.MaxResponseHeaderBytes = maxHeader
@@ -109,7 +110,21 @@ func bounded(transport http.RoundTripper, remote bool) http.RoundTripper {
 			t.HTTP2.SendPingTimeout = remotePing
 		}
 	}
-	return transport
+	return final{transport}
+}
+
+// final closes the body of a 101 Switching Protocols, which nothing here asks for:
+// net/http passes on the bare connection as that body, and no context ends a read of it.
+type final struct{ next http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (f final) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := f.next.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close() // the status code is the error
+		resp.Body = http.NoBody
+	}
+	return resp, err
 }
 
 // dial opens a connection, unless the client is closed: one that was being

@@ -46,6 +46,11 @@ var (
 	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
 )
 
+// errNotFinal refuses a response that has no content by its code.
+func errNotFinal(code int) error {
+	return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
+}
+
 // asked is what a request asks for: a Secret, or the list that holds at most that
 // one. answered is set when a WATCH is answered.
 type asked struct {
@@ -148,7 +153,7 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 	case len(body) > maxAnswer:
 		return errTooLarge
 	case code < http.StatusOK || code == http.StatusNoContent:
-		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
+		return errNotFinal(code)
 	case code < http.StatusMultipleChoices:
 		return askedBy(req.Context()).check(resp.Header, body)
 	case code < http.StatusBadRequest:
