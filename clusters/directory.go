@@ -24,8 +24,10 @@ type File struct {
 	Name string // the remote's: a DNS label, or the quoted name of a file that makes none
 	Data []byte
 	Err  error
-	// Token is one that is kept apart from the kubeconfig; "" for none.
-	Token string
+	// Token is one that is kept apart from the kubeconfig; "" for none. TokenErr says why
+	// a kept one can't be used.
+	Token    string
+	TokenErr error
 	// shown is the file's own name, fit to be printed.
 	shown string
 }
@@ -61,14 +63,18 @@ func newFile(name string, data []byte, err error) File {
 		f.shown = f.Name
 		err = cmp.Or(err, errors.New("makes no remote's name: without .yaml, .yml or .kubeconfig that has to be 1 to 63 of a-z, 0-9 and -, with no - at its ends; rename it"))
 	}
-	var in *fs.PathError
-	if errors.As(err, &in) {
-		err = fmt.Errorf("cannot be read: %w", in.Err) // without the path
-	}
 	if err != nil {
-		f.Err = fmt.Errorf("%s %w", f.shown, err)
+		f.Err = fmt.Errorf("%s %w", f.shown, withoutPath(err))
 	}
 	return f
+}
+
+func withoutPath(err error) error {
+	var in *fs.PathError
+	if errors.As(err, &in) {
+		return fmt.Errorf("cannot be read: %w", in.Err)
+	}
+	return err
 }
 
 // distinct sorts files by their remotes' names. Of those with the same one there
@@ -90,14 +96,24 @@ func distinct(files []File) []File {
 	return kept
 }
 
-// ReadDir reads the kubeconfigs in a directory. One that is absent is an empty
-// one. What cannot be read, or is no file, is an error of that one alone.
+// ReadDir reads the kubeconfigs in a directory. An absent one counts as empty. What
+// cannot be read, or is no file, is an error of that one alone.
 func ReadDir(dir string) ([]File, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var files []File
+	err := readEach(dir, func(name string, data []byte, err error) { files = append(files, newFile(name, data, err)) })
+	if err != nil {
 		return nil, fmt.Errorf("reading the directory of kubeconfigs: %w", err)
 	}
-	var files []File
+	return distinct(files), nil
+}
+
+// readEach reads the files in a directory, except hidden ones, and calls take with the
+// bytes of each, or with why it can't be read. An absent directory counts as empty.
+func readEach(dir string, take func(name string, data []byte, err error)) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	for _, e := range entries {
 		if hidden(e.Name()) {
 			continue
@@ -105,10 +121,10 @@ func ReadDir(dir string) ([]File, error) {
 		path := filepath.Join(dir, e.Name())
 		data, err := readFile(path)
 		if _, gone := os.Lstat(path); gone == nil {
-			files = append(files, newFile(e.Name(), data, err))
+			take(e.Name(), data, err)
 		}
 	}
-	return distinct(files), nil
+	return nil
 }
 
 // readFile reads a regular file, or one that a link leads to. Its own errors go
@@ -125,9 +141,9 @@ func readFile(path string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return nil, errors.New("is a directory, not a kubeconfig")
+		return nil, errors.New("is a directory, not a file")
 	case !info.Mode().IsRegular():
-		return nil, errors.New("is a pipe or a device, not a kubeconfig")
+		return nil, errors.New("is a pipe or a device, not a file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if len(data) > maxFile {

@@ -126,7 +126,7 @@ func TestReadDir(t *testing.T) {
 	want := map[string]string{
 		"dfw": "", "link": "", "full": "", "empty": "", // which parseKubeconfig refuses
 		"large": "large.yaml is larger than 512 KiB", "twice": "two files are of this name, twice and twice.yaml",
-		"iad": "iad.yaml is a directory, not a kubeconfig", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
+		"iad": "iad.yaml is a directory, not a file", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
 		`"\x1b[2J.yaml"`: "is a directory", "dangling": "dangling.yaml cannot be read: no such file",
 		"loop": "loop.yaml cannot be read", "through": "through.yaml cannot be read", "pipe": "pipe.yaml is a pipe or a device",
 		"to-pipe": "is a pipe or a device", "zero": "is a pipe or a device", "null": "is a pipe or a device", "socket": "socket.yaml cannot be read",

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
@@ -147,8 +148,8 @@ func check(fields map[string]string) error {
 	// As kubectl does it: of a bundle, the certificates that can be read count.
 	case ca != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)):
 		return errors.New("certificate-authority-data has no certificate in it, as PEM")
-	case !carried(token):
-		return errors.New("token has white space or control characters in it, which no header can carry")
+	case token != "" && kube.CheckToken(token) != nil:
+		return kube.CheckToken(token)
 	case (cert == "") != (key == ""):
 		return errors.New("of client-certificate-data and client-key-data there is only one")
 	case cert != "" && !pairs([]byte(cert), []byte(key)):

@@ -1,6 +1,7 @@
 package clusters
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -152,7 +153,7 @@ func (s *Set) take(f File, m *member) bool {
 	if f.Err != nil {
 		text = []byte(f.Err.Error())
 	}
-	hash := sha256.Sum256(slices.Concat(text, []byte{0}, []byte(f.Token)))
+	hash := sha256.Sum256(slices.Concat(text, []byte{0}, []byte(f.Token), []byte(fmt.Sprint(f.TokenErr))))
 	if hash == m.tried {
 		return false
 	}
@@ -167,6 +168,7 @@ func (s *Set) take(f File, m *member) bool {
 	if err != nil {
 		m.err = fmt.Errorf("reading kubeconfig %s: %w", f.Name, err)
 		log.Warn("kubeconfig refused", "error", err.Error(), "lastGoodInUse", m.remote != nil)
+		m.remote = cmp.Or(m.remote, remote)
 		return true
 	}
 	m.remote, m.good, m.err = remote, hash, nil
@@ -174,7 +176,9 @@ func (s *Set) take(f File, m *member) bool {
 	return true
 }
 
-// open makes the live remote of a file.
+// open makes the live remote of a file. With an error it returns a remote as well, if
+// the kubeconfig is good and only the token that is kept for it isn't: it then signs in
+// with the kubeconfig's own token.
 func (s *Set) open(f File) (*Remote, error) {
 	if f.Err != nil {
 		return nil, f.Err
@@ -186,12 +190,13 @@ func (s *Set) open(f File) (*Remote, error) {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
+	var trouble error
 	log, opts, keep := s.opts.Log.With("remote", f.Name), kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true}, func(context.Context) {}
 	if Keyless(cfg) {
 		by := newIdentity(f.Name, cfg.Host, s.opts.Mint, log)
 		opts.Bearer, keep = by, by.keep
 	} else {
-		cfg.BearerToken = f.Bearer(cfg.BearerToken)
+		cfg.BearerToken, trouble = f.Bearer(cfg.BearerToken), f.TokenErr
 	}
 	client, err := kube.New(cfg, opts)
 	if err != nil {
@@ -202,7 +207,7 @@ func (s *Set) open(f File) (*Remote, error) {
 		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets, keep: keep,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
-	}, nil
+	}, trouble
 }
 
 // exchange puts the changed members in the place of those before, takes out

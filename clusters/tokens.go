@@ -1,11 +1,8 @@
 package clusters
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,55 +13,49 @@ import (
 // which count before those in the kubeconfigs.
 func WithTokens(files []File, tokens map[string][]byte) []File {
 	for i, f := range files {
-		files[i].Token = strings.TrimSpace(string(tokens[f.Name]))
+		files[i].keep(tokens[f.Name], nil)
 	}
 	return files
 }
 
 // Read is [ReadDir], with the tokens that are kept for the kubeconfigs in another
-// directory.
+// directory, by the remotes' names. An absent directory counts as empty. A token that
+// can't be read concerns its own remote only; a directory that can't be read, each.
 func Read(dir, tokens string) ([]File, error) {
 	files, err := ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	kept, err := readTokens(tokens)
-	return WithTokens(files, kept), err
+	kept := map[string]File{}
+	unread := readEach(tokens, func(name string, data []byte, err error) { kept[name] = File{Data: data, Err: err} })
+	if unread != nil {
+		unread = fmt.Errorf("reading the directory of tokens: %w", unread)
+	}
+	for i, f := range files {
+		token := kept[f.Name]
+		files[i].keep(token.Data, cmp.Or(unread, token.Err))
+	}
+	return files, nil
 }
 
-// readTokens reads the tokens in a directory, by file name. One that is absent is an
-// empty one.
-func readTokens(dir string) (map[string][]byte, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the directory of tokens: %w", err)
+// keep gives a file the token that is kept for it, or why that can't be read.
+func (f *File) keep(token []byte, err error) {
+	f.Token = strings.TrimSpace(string(token))
+	if err == nil && f.Token != "" {
+		err = kube.CheckToken(f.Token)
 	}
-	tokens := map[string][]byte{}
-	for _, e := range entries {
-		if hidden(e.Name()) {
-			continue
-		}
-		token, err := readFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("reading the token of %s: %w", quoted(e.Name()), err)
-		}
-		tokens[e.Name()] = token
+	f.TokenErr = nil
+	if err != nil {
+		f.Token, f.TokenErr = "", fmt.Errorf("the token that is kept for it is not used: %w; to replace it: fernetcast renew %s", withoutPath(err), f.Name)
 	}
-	return tokens, nil
 }
 
-// Bearer is which token to sign in with: the one that is kept, unless it could not
-// work, and the kubeconfig's own may.
+// Bearer returns the token to sign in with: the one that is kept, unless it has expired,
+// and the kubeconfig's own may not have.
 func (f File) Bearer(own string) string {
 	expires := kube.ReadToken(f.Token).Expires
-	switch {
-	case f.Token == "", !carried(f.Token), !expires.IsZero() && time.Now().After(expires):
+	if f.Token == "" || !expires.IsZero() && time.Now().After(expires) {
 		return own
 	}
 	return f.Token
-}
-
-// carried says whether a header can carry a token.
-func carried(token string) bool {
-	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -11,38 +12,92 @@ import (
 // A token that is kept counts before the kubeconfig's own, unless it could not work.
 func TestKeptToken(t *testing.T) {
 	at := func(d time.Duration) string { return jwt(fmt.Sprintf(`{"exp":%d}`, time.Now().Add(d).Unix())) }
-	own := at(time.Hour)
-	for kept, want := range map[string]string{
-		"": own, at(time.Minute): at(time.Minute), at(-time.Minute): own, "opaque": "opaque", "of two\nlines": own,
+	own, large := at(time.Hour), strings.Repeat("x", 546_361)
+	for _, c := range []struct{ kept, want, trouble string }{
+		{kept: "", want: own},
+		{kept: at(time.Minute), want: at(time.Minute)},
+		{kept: at(-time.Minute), want: own},
+		{kept: "opaque\n", want: "opaque"},
+		{kept: "of two\nlines", want: own, trouble: "no header can carry"},
+		{kept: "of\x00bytes", want: own, trouble: "no header can carry"},
+		{kept: "caf\u00e9", want: own, trouble: "no header can carry"},
+		{kept: large, want: own, trouble: "546361 bytes"},
+		{kept: large[:8<<10], want: large[:8<<10]},
+		{kept: large[:8<<10+1], want: own, trouble: "8193 bytes"},
 	} {
-		if got := (File{Token: kept}).Bearer(own); got != want {
-			t.Errorf("kept %q: %q", kept, got)
+		f := WithTokens([]File{{Name: "dfw"}}, map[string][]byte{"dfw": []byte(c.kept), "iad": []byte(large)})[0]
+		if got := f.Bearer(own); got != c.want {
+			t.Errorf("kept %.20q: it signs in with %.20q", c.kept, got)
+		}
+		if text := fmt.Sprint(f.TokenErr); (f.TokenErr != nil) != (c.trouble != "") || !strings.Contains(text, c.trouble) {
+			t.Errorf("kept %.20q: error %v, want %q", c.kept, f.TokenErr, c.trouble)
 		}
 	}
 }
 
+// Whatever is wrong with one token in the directory, the other remotes have theirs.
 func TestReadTokens(t *testing.T) {
-	dir := t.TempDir()
-	if got, err := Read(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err != nil || len(got) != 0 {
+	kubeconfigs, tokens := t.TempDir(), t.TempDir()
+	none := filepath.Join(tokens, "none")
+	if got, err := Read(none, none); err != nil || len(got) != 0 {
 		t.Errorf("absent directories: %v, %v", got, err)
 	}
-	for name, text := range map[string]string{"dfw": "a-token\n", "..data": "hidden", "nobody": "x"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	for _, name := range []string{"bad.yaml", "dfw.yaml", "iad.yaml", "large.yaml"} {
+		must(t, os.WriteFile(filepath.Join(kubeconfigs, name), kubeconfigOf(t, "", "", nil), 0o600))
+	}
+	for name, text := range map[string]string{"dfw": "a-token\n", "..data": "hidden", "nobody": "x", "large": strings.Repeat("x", maxFile+1)} {
+		must(t, os.WriteFile(filepath.Join(tokens, name), []byte(text), 0o600))
+	}
+	must(t, os.Mkdir(filepath.Join(tokens, "bad"), 0o700))
+	must(t, os.Mkdir(filepath.Join(tokens, "lost+found"), 0o700))
+	files, err := Read(kubeconfigs, tokens)
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for i, want := range []struct{ token, trouble string }{{"", "is a directory"}, {"a-token", ""}, {"", ""}, {"", "larger than 512 KiB"}} {
+		f := files[i]
+		if f.Err != nil || f.Token != want.token || (f.TokenErr != nil) != (want.trouble != "") || !strings.Contains(fmt.Sprint(f.TokenErr), want.trouble) {
+			t.Errorf("%s: token %q, errors %v and %v", f.Name, f.Token, f.Err, f.TokenErr)
 		}
 	}
-	kept, err := readTokens(dir)
-	if err != nil || len(kept) != 2 {
-		t.Fatalf("%v, %v", kept, err)
+	// A directory of tokens that is none: each remote has its kubeconfig's own.
+	files, err = Read(kubeconfigs, filepath.Join(tokens, "dfw"))
+	if err != nil || len(files) != 4 || files[1].TokenErr == nil || files[1].Err != nil {
+		t.Errorf("%v, %v", files, err)
 	}
-	files := WithTokens(Files(map[string][]byte{"dfw.yaml": nil, "iad.yaml": nil}), kept)
-	if files[0].Token != "a-token" || files[1].Token != "" {
-		t.Errorf("the tokens are %q and %q", files[0].Token, files[1].Token)
+}
+
+// A remote whose kept token is bad is taken up with its own; one that is taken up
+// stays as it is. Both say so, and the other remotes do not notice.
+func TestBadKeptToken(t *testing.T) {
+	set, h := newSet()
+	set.events = h
+	apply := func(kept string) (dfw, iad *Remote) {
+		t.Helper()
+		data := kubeconfigOf(t, "user", "token", "own")
+		set.Apply(WithTokens([]File{{Name: "dfw", Data: data}, {Name: "iad", Data: data}}, map[string][]byte{"dfw": []byte(kept), "iad": []byte("good")}))
+		dfw, err := set.Remote("dfw")
+		if (err != nil) != (kept == "a b") || err != nil && !strings.Contains(err.Error(), "fernetcast renew dfw") {
+			t.Errorf("kept %q: error %v", kept, err)
+		}
+		iad, err = set.Remote("iad")
+		if err != nil {
+			t.Error(err)
+		}
+		return dfw, iad
 	}
-	if err := os.Mkdir(filepath.Join(dir, "iad"), 0o700); err != nil {
-		t.Fatal(err)
+	first, iad := apply("a b")
+	if first == nil || iad == nil {
+		t.Fatal("a remote is not taken up")
 	}
-	if _, err := readTokens(dir); err == nil {
-		t.Error("a directory was taken for a token")
+	good, _ := apply("new")
+	if good == first {
+		t.Error("the token that is good again makes no new client")
+	}
+	if again, still := apply("a b"); again != good || still != iad {
+		t.Error("the last good client was given up")
+	}
+	if again, _ := apply("new"); again != good {
+		t.Error("the last good client was given up once its token was put right")
 	}
 }

@@ -211,7 +211,7 @@ func TestDirectoryForAFile(t *testing.T) {
 	run := w.run()
 	table := w.exits(1, "status")
 	for name, why := range map[string]string{
-		"iad": "iad.yaml is a directory, not a kubeconfig", "dangling": "dangling.yaml cannot be read", "pipe": "pipe.yaml is a pipe",
+		"iad": "iad.yaml is a directory, not a file", "dangling": "dangling.yaml cannot be read", "pipe": "pipe.yaml is a pipe",
 		"empty": "empty", "large": "large.yaml is larger than 512 KiB",
 	} {
 		run.shows(name, "Misconfigured", why)

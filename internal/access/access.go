@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -60,10 +61,14 @@ func AccountOf(region, secret string) string {
 }
 
 // newToken asks for a token of an account, for the API server itself. A server may
-// grant a shorter life than was asked for: expires tells.
+// grant a shorter life than was asked for: expires tells. The token passes
+// [kube.CheckToken]: a stored one that is too large would take the others with it.
 func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (token string, expires time.Time, err error) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))}}
 	answer, err := core.ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	if err == nil {
+		err = kube.CheckToken(answer.Status.Token)
+	}
 	if err != nil {
 		return "", time.Time{}, err
 	}

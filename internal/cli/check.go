@@ -141,7 +141,7 @@ func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.R
 	}
 	r.Config, r.Namespace = cfg, cmp.Or(namespace, r.Namespace)
 	if r.Bearer = clusters.BearerOf(f.Name, cfg, mint); r.Bearer == nil {
-		cfg.BearerToken = f.Bearer(cfg.BearerToken)
+		cfg.BearerToken, r.TokenErr = f.Bearer(cfg.BearerToken), f.TokenErr
 	}
 	r.Issued, r.Expires = lifeOf(cfg)
 	return r

@@ -158,6 +158,7 @@ func TestMint(t *testing.T) {
 	if err != nil || token != "minted" || len(asked.Spec.Audiences) != 1 || asked.Spec.Audiences[0] != audience || *asked.Spec.ExpirationSeconds != 3600 {
 		t.Errorf("%q, %v, asked for %+v", token, err, asked.Spec)
 	}
+	large := answer(http.StatusCreated, "application/json", []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","status":{"token":"`+strings.Repeat("minted", 90_000)+`"}}`))
 	for what, try := range map[string]struct {
 		makes, accepts http.HandlerFunc
 		audience, says string
@@ -168,6 +169,7 @@ func TestMint(t *testing.T) {
 		"no right to":                 {code(http.StatusForbidden), code(http.StatusUnauthorized), audience, "kubectl apply -k manifests/identity"},
 		"no account":                  {code(http.StatusNotFound), code(http.StatusUnauthorized), audience, "kubectl apply -k manifests/identity"},
 		"the main is not well":        {code(http.StatusServiceUnavailable), code(http.StatusUnauthorized), audience, "503"},
+		"one without end":             {large, code(http.StatusUnauthorized), audience, "more than 8192"},
 		"each cluster's own name":     {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc", "own name for itself"},
 		"the same in other letters":   {makes, code(http.StatusUnauthorized), "https://Kubernetes.Default.SVC.:443", "own name for itself"},
 		"the same of a longer domain": {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc.cluster.local", "own name for itself"},
@@ -175,7 +177,7 @@ func TestMint(t *testing.T) {
 		token, err := newMinter(t, try.makes, try.accepts).Mint(t.Context(), try.audience)
 		var refusal *Refusal
 		if token != "" || !errors.As(err, &refusal) || !strings.Contains(err.Error(), try.says) || strings.Contains(err.Error(), "minted") {
-			t.Errorf("%s: %q, %v", what, token, err)
+			t.Errorf("%s: %.20q, %v", what, token, err)
 		}
 	}
 	m := NewMinter(MintOptions{Config: func() (*rest.Config, error) { return nil, errors.New("no cluster") }})

@@ -80,6 +80,9 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 		return "", m.failed(mirror.Explain(err))
 	}
 	token := answer.Status.Token
+	if err := CheckToken(token); err != nil {
+		return "", m.failed(err.Error())
+	}
 	switch refused, err := m.refuses(ctx, cfg, token); {
 	case err != nil:
 		return "", m.failed("the main does not say whether it would accept one itself: " + mirror.Explain(err))

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,6 +12,25 @@ import (
 // Never is 9999-12-31T23:59:59Z in seconds since 1970, which a certificate that does
 // not expire has by RFC 5280. A later time cannot be written as JSON.
 const Never = 253402300799
+
+// maxToken bounds a bearer token, in bytes. A ServiceAccount's has about 1,200, and an
+// API server takes headers of a few tens of KiB in all.
+const maxToken = 8 << 10
+
+// CheckToken rejects a bearer token that is no token: an empty one, one above 8 KiB, and
+// one with characters other than printable ASCII, which a header can't carry. The error
+// is a [Refusal], and holds nothing of it.
+func CheckToken(token string) error {
+	switch {
+	case token == "":
+		return &Refusal{"the token is empty", true}
+	case len(token) > maxToken:
+		return &Refusal{fmt.Sprintf("the token has %d bytes, more than %d", len(token), maxToken), true}
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return &Refusal{"the token has characters in it that no header can carry", true}
+	}
+	return nil
+}
 
 // Token is what a bearer token says of itself. Nothing of it is verified: who takes
 // the token is the API server's decision.

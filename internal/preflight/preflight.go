@@ -44,6 +44,8 @@ type Remote struct {
 	// Config is how to reach it, Refused why its kubeconfig is no good; one is nil.
 	Config  *rest.Config
 	Refused error
+	// TokenErr is why a token that is kept beside the kubeconfig is not used; else nil.
+	TokenErr error
 	// Namespace and Secret are where its keys are.
 	Namespace, Secret string
 	// Bearer signs in where the kubeconfig has no credentials; else nil.

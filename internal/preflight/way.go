@@ -82,6 +82,9 @@ func (p *probe) kubeconfig(context.Context) Check {
 	if proxy := p.proxied(); proxy != "" {
 		what += ", by the proxy " + proxy
 	}
+	if p.TokenErr != nil {
+		return Check{Result: Warn, What: what + "; " + p.TokenErr.Error()}
+	}
 	return Check{Result: Pass, What: what}
 }
 

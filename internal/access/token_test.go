@@ -1,0 +1,57 @@
+package access
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+// A remote that answers a TokenRequest with something that is no token gets nothing of
+// it stored, or shown.
+func TestNewTokenRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ token, says string }{
+		"a token":         {strings.Repeat("t", 1200), ""},
+		"of 534 KiB":      {strings.Repeat("t", 546_361), "546361 bytes"},
+		"empty":           {"", "empty"},
+		"a header's line": {"tttttt\r\nX-Other: y", "no header can carry"},
+		"not ASCII":       {"tttttté", "no header can carry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				_ = json.NewEncoder(w).Encode(authenticationv1.TokenRequest{
+					TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenRequest"},
+					Status:   authenticationv1.TokenRequestStatus{Token: c.token, ExpirationTimestamp: metav1.Now()},
+				})
+			}))
+			t.Cleanup(server.Close)
+			apis, err := kube.NewAPIs(&rest.Config{Host: server.URL}, kube.Options{Timeout: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(apis.Close)
+			token, _, err := newToken(t.Context(), apis.Core, "openstack", "fernetcast-sjc", time.Hour)
+			if c.says == "" {
+				if err != nil || token != c.token {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err == nil || token != "" {
+				t.Fatalf("it was taken: %.10s", token)
+			}
+			if text := mirror.Explain(err); !strings.Contains(text, c.says) || strings.Contains(text, "tttttt") {
+				t.Errorf("it says %s", text)
+			}
+		})
+	}
+}
