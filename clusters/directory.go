@@ -97,7 +97,7 @@ func distinct(files []File) []File {
 }
 
 // ReadDir reads the kubeconfigs in a directory. An absent one counts as empty. What
-// cannot be read, or is no file, is an error of that one alone.
+// cannot be read, or is not a file, is an error for that name only.
 func ReadDir(dir string) ([]File, error) {
 	var files []File
 	err := readEach(dir, func(name string, data []byte, err error) { files = append(files, newFile(name, data, err)) })

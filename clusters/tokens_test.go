@@ -98,6 +98,6 @@ func TestBadKeptToken(t *testing.T) {
 		t.Error("the last good client was given up")
 	}
 	if again, _ := apply("new"); again != good {
-		t.Error("the last good client was given up once its token was put right")
+		t.Error("the last good client was given up once its token was good again")
 	}
 }

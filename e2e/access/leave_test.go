@@ -52,10 +52,10 @@ func TestLeave(t *testing.T) {
 
 	// What is stored is of another cluster than the context of that name.
 	dfw := s.entry("sjc", "dfw")
-	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
-		c.CertificateAuthorityData = s.cluster("iad").Config().CAData
+	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
+		c.CertificateAuthorityData, c.Extensions, user.Token = s.cluster("iad").Config().CAData, nil, ""
 	}))
-	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw has another CA than what is stored of dfw")
+	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw leads to another cluster")
 	s.store("dfw", dfw)
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keys there stay")
 	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, rotation.Keys))
@@ -94,4 +94,62 @@ func TestLeaveDead(t *testing.T) {
 	s.must(proxy.Set(testenv.Refuse))
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "dfw is taken out")
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored of dfw")
+}
+
+// A name or an address does not tell which cluster it is: leave and join ask the cluster.
+func TestWhichCluster(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	for _, remote := range []string{"dfw", "iad"} {
+		s.join("sjc", remote, "--wait", "0")
+	}
+	joined := s.entry("sjc", "iad")
+	for what, change := range map[string]func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo){
+		"by kube-system": func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) {},
+		"by the token": func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
+			c.Extensions, c.CertificateAuthorityData = nil, s.cluster("dfw").Config().CAData
+		},
+		"by the CA": func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) { c.Extensions, user.Token = nil, "" },
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := *s
+			s.T = t
+			s.store("iad", s.altered("iad", change))
+			defer s.store("iad", joined)
+			before := s.snapshot("sjc", "dfw", "iad")
+			for _, flags := range [][]string{{"--yes"}, {"--dry-run"}} {
+				r := s.exits(2, append([]string{"leave", "iad", "--remote-context", "dfw"}, flags...)...)
+				s.says(r.Stderr, "nothing was changed: your context dfw leads to another cluster", "--local")
+			}
+			if after := s.snapshot("sjc", "dfw", "iad"); after != before {
+				t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+
+	// One cluster has one name, whatever its address is.
+	before := s.snapshot("sjc", "dfw")
+	proxy, err := s.cluster("dfw").Proxy()
+	s.must(err)
+	for _, server := range []string{s.cluster("dfw").URL, proxy.URL()} {
+		r := s.exits(2, "join", "dallas", "--remote-context", "dfw", "--server", server, "--yes")
+		s.says(r.Stderr, "this cluster is stored as dfw already", "fernetcast leave dfw --local, then fernetcast join dallas --remote-context dfw")
+	}
+	s.says(s.exits(2, "join", "dfw", "--remote-context", "iad", "--server", s.cluster("iad").URL, "--yes").Stderr, "this cluster is stored as iad already")
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
+	}
+	// The same cluster may have another address by now.
+	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
+
+	// Whoever stored it twice loses nothing by a leave of either.
+	s.store("dallas", s.entry("sjc", "dfw"))
+	r := s.exits(0, "leave", "dallas", "--remote-context", "dfw", "--yes")
+	s.says(r.Stdout, "dallas is taken out. Its account there stays, because dfw is the same cluster.")
+	s.must(s.read(s.client(s.entry("sjc", "dfw"))))
+
+	s.exits(0, "leave", "dfw", "--local", "--yes")
+	s.exits(0, "join", "dallas", "--remote-context", "dfw", "--server", s.cluster("dfw").URL, "--yes", "--wait", "0")
+	s.says(s.exits(0, "push").Stdout, "dallas", "2 Synced")
+	s.says(s.exits(0, "leave", "dallas", "--remote-context", "dfw", "--yes").Stdout, "ServiceAccount fernetcast-sjc")
 }

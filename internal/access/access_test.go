@@ -133,7 +133,7 @@ func TestDue(t *testing.T) {
 func TestKubeconfig(t *testing.T) {
 	k := Kubeconfig{
 		Remote: "dfw", Account: "fernetcast-sjc", Server: "https://10.0.0.5:6443", CA: []byte("a CA"), ServerName: "dfw.example.com",
-		ProxyURL: "socks5://10.0.0.1:1080", Namespace: "openstack", Token: "a-token",
+		ProxyURL: "socks5://10.0.0.1:1080", Namespace: "openstack", Token: "a-token", Cluster: "5ed6a1c4",
 	}
 	text, err := k.Encode()
 	if err != nil {
@@ -144,11 +144,11 @@ func TestKubeconfig(t *testing.T) {
 		t.Fatalf("%+v, %v", again, err)
 	}
 	again.CA, k.CA = nil, nil
-	if got, want := again, k; got.Server != want.Server || got.Token != want.Token || got.Account != want.Account || got.ProxyURL != want.ProxyURL || got.ServerName != want.ServerName || got.Namespace != want.Namespace || got.Remote != want.Remote {
+	if got, want := again, k; got.Server != want.Server || got.Token != want.Token || got.Account != want.Account || got.ProxyURL != want.ProxyURL || got.ServerName != want.ServerName || got.Namespace != want.Namespace || got.Remote != want.Remote || got.Cluster != want.Cluster {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	other, err := WithToken(text, "another")
-	if again, _ := Decode(other); err != nil || again.Token != "another" || again.Server != k.Server {
+	if again, _ := Decode(other); err != nil || again.Token != "another" || again.Server != k.Server || again.Cluster != k.Cluster {
 		t.Errorf("%s, %v", other, err)
 	}
 	for _, bad := range []string{"", "x: [", "kind: Config", "current-context: x"} {

@@ -59,20 +59,26 @@ func (j *Join) Plan(ctx context.Context) (Survey, error) {
 	}
 	j.entry = EntryOf(entries, j.Kubeconfig.Remote)
 	j.was = entries[j.entry]
-	if err := j.replaces(); err != nil {
-		return Survey{}, err
-	}
-	return j.survey(ctx)
+	return j.survey(ctx, entries)
 }
 
-// replaces refuses a name under which another cluster is stored.
-func (j *Join) replaces() error {
-	if j.was == nil {
-		return nil
+// unique refuses a name under which another cluster is stored, and a cluster that is
+// stored by another name: what leave takes away by one name, the other would lack.
+func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]byte) error {
+	other, err := there.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace)
+	if err != nil {
+		return err
+	}
+	if other != "" {
+		return Refusal{fmt.Errorf("this cluster is stored as %s already; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
+			other, other, j.Kubeconfig.Remote, mirror.Quote(j.Context))}
 	}
 	stored, err := Decode(j.was)
 	if err != nil || stored.Server == j.Kubeconfig.Server {
-		return nil // one that cannot be read is of no use to anybody
+		return nil // one that is not there, or that cannot be read, is of no use to anybody
+	}
+	if same, _, err := there.is(ctx, stored); same || err != nil {
+		return err
 	}
 	return Refusal{fmt.Errorf("%s is stored already, at %s: to let another cluster in by that name, first: fernetcast leave %s",
 		j.Kubeconfig.Remote, mirror.Printable(stored.Server), j.Kubeconfig.Remote)}

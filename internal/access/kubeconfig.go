@@ -2,9 +2,11 @@ package access
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -20,17 +22,33 @@ type Kubeconfig struct {
 	// ServerName and ProxyURL are "" for none.
 	ServerName, ProxyURL string
 	Namespace            string
+	// Cluster is the UID of its Namespace kube-system; "" if it is not known.
+	Cluster string
 	// Token is "" where the user has none; Keyless says that it has no certificate either.
 	Token   string
 	Keyless bool
 }
 
+// clusterExtension is the name of the extension that keeps which cluster it is. Every
+// reader of a kubeconfig passes over extensions that it does not know.
+const clusterExtension = "fernetcast/cluster"
+
+type clusterOf struct {
+	UID string `json:"uid"`
+}
+
 // Encode writes it as a file.
 func (k Kubeconfig) Encode() ([]byte, error) {
+	cluster := &clientcmdapi.Cluster{Server: k.Server, CertificateAuthorityData: k.CA, TLSServerName: k.ServerName, ProxyURL: k.ProxyURL}
+	if k.Cluster != "" {
+		raw, err := json.Marshal(clusterOf{k.Cluster})
+		if err != nil {
+			return nil, err
+		}
+		cluster.Extensions = map[string]runtime.Object{clusterExtension: &runtime.Unknown{Raw: raw, ContentType: runtime.ContentTypeJSON}}
+	}
 	return clientcmd.Write(clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{k.Remote: {
-			Server: k.Server, CertificateAuthorityData: k.CA, TLSServerName: k.ServerName, ProxyURL: k.ProxyURL,
-		}},
+		Clusters:       map[string]*clientcmdapi.Cluster{k.Remote: cluster},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{k.Account: {Token: k.Token}},
 		Contexts:       map[string]*clientcmdapi.Context{k.Remote: {Cluster: k.Remote, AuthInfo: k.Account, Namespace: k.Namespace}},
 		CurrentContext: k.Remote,
@@ -61,8 +79,13 @@ func Decode(kubeconfig []byte) (Kubeconfig, error) {
 		return Kubeconfig{}, err
 	}
 	cluster, user := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo]
+	var of clusterOf
+	if kept, ok := cluster.Extensions[clusterExtension].(*runtime.Unknown); ok {
+		_ = json.Unmarshal(kept.Raw, &of) // one that cannot be read tells nothing
+	}
 	return Kubeconfig{
-		Remote: cfg.CurrentContext, Account: cmp.Or(kube.ReadToken(user.Token).Account, current.AuthInfo), Namespace: current.Namespace,
+		Cluster: of.UID,
+		Remote:  cfg.CurrentContext, Account: cmp.Or(kube.ReadToken(user.Token).Account, current.AuthInfo), Namespace: current.Namespace,
 		Server: cluster.Server, CA: cluster.CertificateAuthorityData, ServerName: cluster.TLSServerName, ProxyURL: cluster.ProxyURL,
 		Token: user.Token, Keyless: user.Token == "" && len(user.ClientCertificateData) == 0,
 	}, nil

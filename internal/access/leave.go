@@ -20,6 +20,11 @@ type Leave struct {
 	// Namespace and Secret are where the keys are there.
 	Namespace, Secret string
 	Entries, Tokens   Entries
+	// UsedBy is another remote that is stored for the same cluster, and needs what is
+	// there; "" for none. Identify finds it.
+	UsedBy string
+
+	stored Kubeconfig
 }
 
 // leaving is the name of what is kept of an entry until all is taken back: where the
@@ -40,10 +45,32 @@ func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
 				return Kubeconfig{}, true, nil // nobody could use it either
 			}
 			k.Keyless = k.Keyless && entry != leaving(l.Remote) // of which the token was taken out
+			l.stored = k
 			return k, true, nil
 		}
 	}
 	return Kubeconfig{}, false, nil
+}
+
+// Identify refuses a cluster other than the one that is stored, by a [Refusal], and finds
+// the other remote that is stored for it.
+func (l *Leave) Identify(ctx context.Context, there Cluster) error {
+	if err := there.identify(ctx); err != nil {
+		return err
+	}
+	same, certain, err := there.is(ctx, l.stored)
+	if err != nil {
+		return err
+	}
+	if !same && (certain || l.stored.Server != "") {
+		return Refusal{fmt.Errorf("your context %s leads to another cluster (%s) than the one that is stored as %s (%s): name the right one with --remote-context, or take back what is here alone with --local",
+			there.Context, there.Server, l.Remote, mirror.Printable(l.stored.Server))}
+	}
+	entries, err := l.Entries.Read(ctx)
+	if err == nil {
+		l.UsedBy, err = there.storedAs(ctx, entries, l.Remote, l.Namespace)
+	}
+	return err
 }
 
 // Forget takes the entry away, so that nothing is pushed there any more, and keeps

@@ -25,15 +25,23 @@ type Survey struct {
 
 // survey reads what there is to know, with the operator's rights. An error says why
 // the remote cannot be let in.
-func (j *Join) survey(ctx context.Context) (Survey, error) {
+func (j *Join) survey(ctx context.Context, entries map[string][]byte) (Survey, error) {
 	info, err := j.There.Version(ctx)
 	if err != nil {
 		return Survey{}, fmt.Errorf("%s cannot be reached: %s", j.Kubeconfig.Server, mirror.Explain(err))
 	}
 	s := Survey{Version: mirror.Printable(info.GitVersion)}
-	if err := j.apart(ctx); err != nil {
+	there := &Cluster{APIs: j.There, Context: j.Context, Server: j.Kubeconfig.Server, CA: j.Kubeconfig.CA}
+	if err := there.identify(ctx); err != nil {
 		return s, err
 	}
+	if err := j.apart(ctx, there); err != nil {
+		return s, err
+	}
+	if err := j.unique(ctx, there, entries); err != nil {
+		return s, err
+	}
+	j.Kubeconfig.Cluster = there.uid
 	namespace := j.Kubeconfig.Namespace
 	if _, err := j.There.Core.Namespaces().Get(ctx, namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 		return s, fmt.Errorf("%s has no namespace %s: is Keystone to run there? To make it: kubectl --context %s create namespace %s",
@@ -75,22 +83,21 @@ func (j *Join) keys(there *corev1.Secret) string {
 }
 
 // apart refuses a remote that is the source's own cluster.
-func (j *Join) apart(ctx context.Context) error {
-	same := fmt.Errorf("%s and the source are one cluster: a main needs no access to itself", j.Kubeconfig.Remote)
-	here, errHere := j.Here.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	there, errThere := j.There.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+func (j *Join) apart(ctx context.Context, there *Cluster) error {
+	same := Refusal{fmt.Errorf("%s and the source are one cluster: a main needs no access to itself", j.Kubeconfig.Remote)}
+	here, err := j.Here.ClusterUID(ctx)
 	switch {
-	case errHere == nil && errThere == nil:
-		if here.UID == there.UID {
-			return Refusal{same}
+	case err == nil && here != "" && there.uid != "":
+		if here == there.uid {
+			return same
 		}
 		return nil
 	case j.HomeAddress == j.Kubeconfig.Server:
-		return Refusal{same}
+		return same
 	}
 	secret, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Get(ctx, j.Secret, metav1.GetOptions{})
 	if err == nil && secret.UID == j.Source.UID() {
-		return Refusal{same}
+		return same
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// A remote that answers a TokenRequest with something that is no token gets nothing of
-// it stored, or shown.
+// A remote that answers a TokenRequest with anything except a token has nothing
+// of it stored or shown.
 func TestNewTokenRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ token, says string }{
 		"a token":         {strings.Repeat("t", 1200), ""},

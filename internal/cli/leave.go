@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 )
@@ -31,7 +31,8 @@ with an operator's rights. It deletes neither the keys there nor a namespace, an
 another main that has let NAME in goes on. Given again, it ends what was begun.
 
 Your context of NAME is --remote-context, else the one called NAME, else one that
-leads to the stored address. With --local nothing is done there.`,
+leads to the stored address. If it leads to another cluster than the one stored,
+nothing is changed. With --local nothing is done there.`,
 		Example: `  fernetcast leave dfw --remote-context dfw --dry-run
   fernetcast leave dfw --yes`,
 		ValidArgsFunction: o.completeRemote,
@@ -98,6 +99,8 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 		fmt.Fprintf(out, " Deleted there: %s.", strings.Join(gone, ", "))
 	}
 	switch {
+	case l.UsedBy != "":
+		fmt.Fprintf(out, " Its account there stays, because %s is the same cluster.", l.UsedBy)
 	case l.Keyless:
 		fmt.Fprint(out, " Its API servers still know this main's tokens, which may do nothing there now: take the entry out of their --authentication-config.")
 	case len(gone) > 0:
@@ -139,15 +142,24 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 		return l, known, place{}, nil
 	}
 	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, stored.Server)
-	if err == nil && there.config != nil && o.remoteContext == "" && stranger(stored.CA, there.config.CAData) {
-		err = fmt.Errorf("your context %s has another CA than what is stored of %s: is it another cluster? Name the right one: --remote-context", there.context, name)
+	if err != nil || there.config == nil {
+		return l, known, there, err
 	}
-	return l, known, there, err
+	apis, err := o.apis(there.config)
+	if err != nil {
+		return nil, false, place{}, err
+	}
+	defer apis.Close()
+	var another access.Refusal
+	if err := l.Identify(ctx, clusterAt(there, apis)); errors.As(err, &another) {
+		return nil, false, place{}, fmt.Errorf("nothing was changed: %w", err)
+	}
+	return l, known, there, nil // what could not be found out is asked again before anything is deleted there
 }
 
-// stranger says whether two clusters are surely not one, by their CAs.
-func stranger(stored, found []byte) bool {
-	return len(stored) > 0 && len(found) > 0 && !bytes.Equal(stored, found)
+func clusterAt(there place, apis *kube.APIs) access.Cluster {
+	ca, _ := caOf(there.config) // a file that cannot be read tells nothing
+	return access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}
 }
 
 // lines say what will be done.
@@ -159,6 +171,8 @@ func (o *leaveOptions) lines(l *access.Leave, known bool, there place) (lines []
 	case o.local:
 	case there.config == nil:
 		lines = append(lines, fmt.Sprintf("your kubeconfig has no context of %s: what is there stays", l.Remote))
+	case l.UsedBy != "":
+		lines = append(lines, fmt.Sprintf("its account there, %s, stays: %s is the same cluster, and uses it", mirror.Printable(l.Account), l.UsedBy))
 	case !o.own(l.Account):
 		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", mirror.Printable(cmp.Or(l.Account, "which is not known"))))
 	default:
@@ -188,5 +202,8 @@ func (o *leaveOptions) withdraw(ctx context.Context, l *access.Leave, there plac
 		return nil, err
 	}
 	defer apis.Close()
+	if err := l.Identify(ctx, clusterAt(there, apis)); err != nil || l.UsedBy != "" {
+		return nil, err
+	}
 	return l.Withdraw(ctx, apis)
 }

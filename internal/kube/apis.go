@@ -80,6 +80,19 @@ func (a *APIs) Version(ctx context.Context) (version.Info, error) {
 	return info, err
 }
 
+// ClusterUID returns the UID of the Namespace kube-system, which identifies a cluster
+// whatever its address, name, and CA are; "" if these credentials may not read it.
+func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
+	system, err := a.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(system.UID), nil
+}
+
 // RotationJob is the CronJob of openstack-helm that rotates the keys.
 const RotationJob = "keystone-fernet-rotate"
 

@@ -17,7 +17,7 @@ const Never = 253402300799
 // API server takes headers of a few tens of KiB in all.
 const maxToken = 8 << 10
 
-// CheckToken rejects a bearer token that is no token: an empty one, one above 8 KiB, and
+// CheckToken rejects a bearer token that can't be one: an empty one, one above 8 KiB, and
 // one with characters other than printable ASCII, which a header can't carry. The error
 // is a [Refusal], and holds nothing of it.
 func CheckToken(token string) error {
@@ -41,6 +41,8 @@ type Token struct {
 	Issuer string
 	// Namespace and Account are the ServiceAccount's; both are "" for anyone else's.
 	Namespace, Account string
+	// AccountUID is the UID of the ServiceAccount; "" if the token does not have it.
+	AccountUID string
 	// Issued and Expires are zero where the token does not tell.
 	Issued, Expires time.Time
 }
@@ -58,11 +60,16 @@ func ReadToken(token string) Token {
 		Subject string  `json:"sub"`
 		Issued  float64 `json:"iat"`
 		Expires float64 `json:"exp"`
+		Of      struct {
+			Account struct {
+				UID string `json:"uid"`
+			} `json:"serviceaccount"`
+		} `json:"kubernetes.io"`
 	}
 	if err != nil || json.Unmarshal(payload, &claims) != nil {
 		return Token{}
 	}
-	t := Token{ID: claims.ID, Issuer: claims.Issuer, Issued: seconds(claims.Issued), Expires: seconds(claims.Expires)}
+	t := Token{ID: claims.ID, Issuer: claims.Issuer, AccountUID: claims.Of.Account.UID, Issued: seconds(claims.Issued), Expires: seconds(claims.Expires)}
 	if account, ok := strings.CutPrefix(claims.Subject, "system:serviceaccount:"); ok {
 		t.Namespace, t.Account, _ = strings.Cut(account, ":")
 	}

@@ -44,7 +44,7 @@ type Remote struct {
 	// Config is how to reach it, Refused why its kubeconfig is no good; one is nil.
 	Config  *rest.Config
 	Refused error
-	// TokenErr is why a token that is kept beside the kubeconfig is not used; else nil.
+	// TokenErr is why a token that is kept beside the kubeconfig is not used; nil if there is no such token.
 	TokenErr error
 	// Namespace and Secret are where its keys are.
 	Namespace, Secret string

@@ -1,0 +1,71 @@
+package access
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Cluster is a cluster that an operator's context leads to.
+type Cluster struct {
+	*kube.APIs
+	// Context is the context's name, Server and CA (PEM) are where it leads.
+	Context, Server string
+	CA              []byte
+
+	uid string // the UID of kube-system; "" if it may not be read
+}
+
+// identify finds out which cluster it is.
+func (c *Cluster) identify(ctx context.Context) (err error) {
+	if c.uid, err = c.ClusterUID(ctx); err != nil {
+		err = fmt.Errorf("reading Namespace kube-system by context %s: %s", c.Context, mirror.Explain(err))
+	}
+	return err
+}
+
+// is reports whether k leads to this cluster, and whether that is certain: by kube-system's
+// UID, else by that of the account that the token is of, else by the CAs. If k has none of
+// them, the address is compared.
+func (c *Cluster) is(ctx context.Context, k Kubeconfig) (same, certain bool, err error) {
+	if k.Cluster != "" && c.uid != "" {
+		return k.Cluster == c.uid, true, nil
+	}
+	if token := kube.ReadToken(k.Token); token.AccountUID != "" {
+		account, err := c.Core.ServiceAccounts(token.Namespace).Get(ctx, token.Account, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			return string(account.UID) == token.AccountUID, true, nil
+		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
+			return false, false, fmt.Errorf("reading ServiceAccount %s by context %s: %s", mirror.Printable(token.Account), c.Context, mirror.Explain(err))
+		}
+	}
+	if len(k.CA) > 0 && len(c.CA) > 0 {
+		return bytes.Equal(k.CA, c.CA), true, nil
+	}
+	return k.Server == c.Server, false, nil
+}
+
+// storedAs returns the remote, other than the one named, that is stored for this cluster
+// and namespace; "" for none. An entry that cannot be read leads nowhere.
+func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace string) (string, error) {
+	for _, entry := range slices.Sorted(maps.Keys(entries)) {
+		name := RemoteOf(entry)
+		k, err := Decode(entries[entry])
+		if err != nil || name == "" || name == remote || cmp.Or(k.Namespace, namespace) != namespace {
+			continue
+		}
+		if same, _, err := c.is(ctx, k); same || err != nil {
+			return name, err
+		}
+	}
+	return "", nil
+}
