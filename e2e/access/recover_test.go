@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"net/http"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
 
@@ -145,6 +148,41 @@ func TestRecoverRefuses(t *testing.T) {
 	unchanged()
 	s.exits(0, "recover", "--from", "dfw", "--yes", "--force")
 	s.all(before, "sjc", "dfw", "iad")
+}
+
+// A main whose staged key is empty, because a disk was full, keeps its newer keys: recover
+// says so and changes nothing, and the command that it prints repairs the one key.
+func TestRecoverKeepsWhatIsLeft(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	s.exits(0, "push")
+	sjc := s.cluster("sjc")
+	for range 2 {
+		_, err := sjc.Rotate(s.ctx, s.ns, 7)
+		s.must(err)
+	}
+	secrets := sjc.Client().CoreV1().Secrets(s.ns)
+	patch := func(text string) {
+		_, err := secrets.Patch(s.ctx, testenv.SecretName, types.MergePatchType, []byte(text), metav1.PatchOptions{})
+		s.must(err)
+	}
+	patch(`{"data":{"0":""}}`)
+	before := s.snapshot("sjc", "dfw")
+	r := s.exits(1, "recover", "--from", "dfw", "--yes")
+	s.says(r.Stderr, "(key 0 is empty)", "LOST: tokens signed here with", "nothing was changed: tokens signed here with", "would be lost", "--force")
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
+	}
+	_, command, _ := strings.Cut(r.Stderr, "To repair it instead: kubectl ")
+	command, _, _ = strings.Cut(command, "\n")
+	// The shell's part of the command is run as it is, kubectl's here.
+	shell := exec.CommandContext(s.ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)
+	text, err := shell.Output()
+	s.must(err)
+	patch(string(text))
+	s.exits(0, "push")
+	s.says(s.exits(0, "status").Stdout, "1 Synced")
 }
 
 // A rotation that comes between what was shown and the write ends the recovery.

@@ -32,7 +32,9 @@ on as promote does.
 It refuses keys that are not what their stamp says was pushed, and while a Job of
 the rotation is active here: that Job would be run again without the keys. It
 also refuses keys that another main has pushed, or one of a lower term, and where
-this main's own keys continue them: --force recovers in spite of these.
+this main's own keys continue them, or are newer in a Secret that is refused or
+has lost its mark: --force recovers in spite of these. If only one data key here
+is bad, it prints the command that repairs it.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
 		Example:           "  fernetcast recover --from dfw --yes",
@@ -79,7 +81,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "remote whose keys are put back")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&opts.Force, "force", false, "also keys that another main has pushed, of a lower term, or that this main's own continue")
+	cmd.Flags().BoolVar(&opts.Force, "force", false, "also keys that another main has pushed, of a lower term, or older than this cluster's own")
 	complete(cmd, "from", o.completeRemotes)
 	o.identityFlag(cmd)
 	return cmd

@@ -48,13 +48,8 @@ func Parse(data map[string][]byte) (Set, error) {
 	if len(data) == 0 {
 		return Set{}, errors.New("it holds no keys")
 	}
-	for _, name := range slices.Sorted(maps.Keys(data)) {
-		if _, ok := Index(name); !ok {
-			return Set{}, fmt.Errorf("data key %s is not a key's index (0, 1, 2 …)", quote(name))
-		}
-		if err := checkKey(data[name]); err != nil {
-			return Set{}, fmt.Errorf("key %s %w", name, err)
-		}
+	if _, flaws := Usable(data); len(flaws) > 0 {
+		return Set{}, flaws[0]
 	}
 	prints := FingerprintsOf(data)
 	if prints.Primary() == 0 {
@@ -62,6 +57,33 @@ func Parse(data map[string][]byte) (Set, error) {
 	}
 	held := keys{data: clone(data), prints: prints}
 	return Set{func() keys { return held }}, nil
+}
+
+// A Flaw is a data key that Keystone would not use as it stands.
+type Flaw struct {
+	// Index is the index of the key; -1 if the data key's name is not an index.
+	Index int
+	why   string
+}
+
+// Error implements error. It names the data key and the reason, never the value.
+func (f Flaw) Error() string { return f.why }
+
+// Usable returns the fingerprints of the keys in data that Keystone can use, and a Flaw
+// for each data key that it can't, in the order of their names.
+func Usable(data map[string][]byte) (Fingerprints, []Flaw) {
+	good, flaws := map[string][]byte{}, []Flaw{}
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		index, ok := Index(name)
+		if !ok {
+			flaws = append(flaws, Flaw{-1, fmt.Sprintf("data key %s is not a key's index (0, 1, 2 …)", quote(name))})
+		} else if err := checkKey(data[name]); err != nil {
+			flaws = append(flaws, Flaw{index, fmt.Sprintf("key %s %v", name, err)})
+		} else {
+			good[name] = data[name]
+		}
+	}
+	return FingerprintsOf(good), flaws
 }
 
 // Index takes an index as Keystone writes it in the name of a key's file, and

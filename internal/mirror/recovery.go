@@ -47,6 +47,12 @@ func (s Source) Claimed() Owner {
 	return s.claims.main
 }
 
+// Usable returns the fingerprints of the source's keys that Keystone can use, also of a
+// refused key set, and what is wrong with its other data keys.
+func (s Source) Usable() (keyset.Fingerprints, []keyset.Flaw) {
+	return keyset.Usable(orEmpty(s.secret).Data)
+}
+
 // Written is when its keys were last written, by the API server's own record; nil where
 // that has none.
 func (s Source) Written() *time.Time { return lastWrite(s.secret, managed.writesData) }

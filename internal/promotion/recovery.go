@@ -93,6 +93,9 @@ func (r *Recovery) plan(src mirror.Source, looks []Look) (mirror.Source, Plan, e
 	}
 	highest := termsOf(src, looks, r.Ignore)[0]
 	var refusals []string
+	if loss := r.loss(src, look); loss != "" {
+		refusals = append(refusals, loss)
+	}
 	switch {
 	case src.State() == mirror.SourceMain && src.Keys().Fingerprints().Continues(look.Copy.Fingerprints()):
 		refusals = append(refusals, fmt.Sprintf("there is nothing to recover: this main's keys continue those of %s", r.From))
@@ -119,10 +122,14 @@ func (r *Recovery) plan(src mirror.Source, looks []Look) (mirror.Source, Plan, e
 
 // compare shows both key sets, and which tokens live again and which die.
 func (r *Recovery) compare(src mirror.Source, look Look) []string {
-	here, there := src.Keys().Fingerprints(), look.Copy.Fingerprints()
+	here, flaws := src.Usable()
+	there := look.Copy.Fingerprints()
 	lines := []string{
-		"Here now:  " + keysOf(here) + written(src.Written()),
+		"Here now:  " + keysOf(here) + flawsOf(flaws) + written(src.Written()),
 		"In " + r.From + ":    " + keysOf(there) + written(look.Copy.HeldSince()),
+	}
+	if len(flaws) == 1 && len(here) > 0 {
+		lines = append(lines, "Only one data key here is bad. To repair it instead: "+r.repair(flaws[0].Index, here.Continues(there), there))
 	}
 	if list := without(there, here); list != "" {
 		lines = append(lines, "Good again: tokens signed with "+list)
@@ -131,6 +138,56 @@ func (r *Recovery) compare(src mirror.Source, look Look) []string {
 		lines = append(lines, "LOST: tokens signed here with "+list)
 	}
 	return lines
+}
+
+// loss refuses to give up keys that this source still has and the remote lacks; "" if
+// none are lost, or if they belong to another key set, one that was set up again.
+func (r *Recovery) loss(src mirror.Source, look Look) string {
+	here, _ := src.Usable()
+	there := look.Copy.Fingerprints()
+	kin, lost := here.Continues(there), without(here, there)
+	switch {
+	case lost == "":
+		return ""
+	case src.State() == mirror.SourceUnpromoted && kin:
+		return fmt.Sprintf("tokens signed here with %s would be lost, and these keys continue those of %s: to keep them: fernetcast promote %s", lost, r.From, mirror.Quote(r.Region))
+	case src.State() != mirror.SourceRefused:
+		return ""
+	}
+	return fmt.Sprintf("tokens signed here with %s would be lost", lost)
+}
+
+// repair is the next step with one bad data key of the source's Secret. A staged key has
+// signed nothing, so any new one will do. Another key is taken from the remote if it has
+// it, perhaps as its staged one; otherwise it is lost already.
+func (r *Recovery) repair(index int, kin bool, there keyset.Fingerprints) string {
+	namespace, name, _ := strings.Cut(r.Secret, "/")
+	from := index
+	if index == there.Primary()+1 {
+		from = 0
+	}
+	field, value := "data", "null"
+	switch {
+	case index < 0:
+		return "remove it"
+	case index == 0:
+		field, value = "stringData", `\"$(openssl rand 32 | base64 | tr +/ -_)\"`
+	case kin && there[from] != "":
+		value = fmt.Sprintf(`\"$(kubectl --context %s --namespace %s get secret %s --output jsonpath={.data.%d})\"`, mirror.Quote(r.From), namespace, name, from)
+	}
+	return fmt.Sprintf(`kubectl --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%d\":%s}}"`, namespace, name, field, index, value)
+}
+
+// flawsOf are what is wrong with some data keys.
+func flawsOf(flaws []keyset.Flaw) string {
+	var all []string
+	for _, f := range flaws {
+		all = append(all, f.Error())
+	}
+	if all == nil {
+		return ""
+	}
+	return " (" + strings.Join(all, ", ") + ")"
 }
 
 func keysOf(p keyset.Fingerprints) string {
