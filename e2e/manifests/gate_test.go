@@ -46,7 +46,7 @@ func TestGateStandsBeforeTheRotation(t *testing.T) {
 		t.Fatal("the rotation is not gated")
 	}
 	gate := gated.InitContainers[at]
-	if gate.RestartPolicy != nil || !slices.Equal(gate.Args, []string{"wait", "--clusters=/etc/fernetcast/clusters"}) {
+	if gate.RestartPolicy != nil || !slices.Equal(gate.Args, []string{"wait", "--clusters=/etc/fernetcast/clusters", "--identity=fernetcast-identity"}) {
 		t.Errorf("the rotation does not wait for it to end: %v, restart policy %v", gate.Args, gate.RestartPolicy)
 	}
 	sidecar := template(t, sidecarDir).Spec
@@ -65,8 +65,8 @@ func TestGateStandsBeforeTheRotation(t *testing.T) {
 	}
 }
 
-// It applies to a real API server, and its rights are one GET: the job's own
-// are taken away here, to see the gate's alone.
+// It applies to a real API server, and its rights are one GET and one account's tokens:
+// the job's own are taken away here, to see the gate's alone.
 func TestGateApplies(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
@@ -87,7 +87,7 @@ func TestGateApplies(t *testing.T) {
 		t.Fatal(err)
 	}
 	anybody := rules(ctx, t, signedIn(ctx, t, lab, "nobody"), namespace)
-	want := slices.Sorted(slices.Values(append(anybody, secretRule(t, "get"))))
+	want := slices.Sorted(slices.Values(append(anybody, secretRule(t, "get"), identityRule(t))))
 	gate := signedIn(ctx, t, lab, "keystone-fernet-rotate")
 	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC hears of the deletion a moment later
 		if diff := cmp.Diff(want, rules(ctx, t, gate, namespace)); diff != "" {

@@ -84,6 +84,14 @@ func secretRule(t *testing.T, verbs ...string) string {
 	})
 }
 
+// identityRule is the right to tokens of manifests/identity's account.
+func identityRule(t *testing.T) string {
+	t.Helper()
+	return asJSON(t, authorizationv1.ResourceRule{
+		Verbs: []string{"create"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{"fernetcast-identity"},
+	})
+}
+
 func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
@@ -105,9 +113,7 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 		Verbs: []string{"get", "list"}, APIGroups: []string{"", "extensions", "batch", "apps"},
 		Resources: []string{"services", "endpoints", "jobs", "pods"},
 	})
-	identity := asJSON(t, authorizationv1.ResourceRule{
-		Verbs: []string{"create"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{"fernetcast-identity"},
-	})
+	identity := identityRule(t)
 	for account, want := range map[string][]string{
 		"fernetcast":          {secretRule(t, "get", "list", "watch", "create", "update", "patch")},
 		"keystone-api":        {read, events, keystones, identity},

@@ -50,6 +50,11 @@ func (c *Cluster) KeylessKubeconfig(namespace, server string) ([]byte, error) {
 	return c.kubeconfig(server, namespace, "fernetcast", &clientcmdapi.AuthInfo{})
 }
 
+// TokenKubeconfig is for whoever a token is of.
+func (c *Cluster) TokenKubeconfig(namespace, user, token string) ([]byte, error) {
+	return c.kubeconfig(c.URL, namespace, user, &clientcmdapi.AuthInfo{Token: token})
+}
+
 // AdminKubeconfig is for an admin by client certificate.
 func (c *Cluster) AdminKubeconfig(namespace string) ([]byte, error) {
 	return c.kubeconfig(c.URL, namespace, "admin",
