@@ -153,7 +153,7 @@ func (p *server) dashboardReturnsData() {
 		var query struct{ Query string }
 		p.s.must(json.Unmarshal(v.Query, &query))
 		selector, label, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(query.Query, "label_values("), ")"), ", ")
-		values, _, err := p.LabelValues(p.s.ctx, label, []string{filled(selector, ".*")}, p.started, time.Now())
+		values, _, _, err := p.LabelValues(p.s.ctx, label, []string{filled(selector, ".*")}, p.started, time.Now())
 		if err != nil || len(values) == 0 || label != v.Name {
 			p.s.Errorf("the variable %s has the values %v, %v", v.Name, values, err)
 		}

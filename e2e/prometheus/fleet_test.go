@@ -69,7 +69,7 @@ func (f *fleet) promtoolIsSilent(address string) {
 // noKeyInSeries: nothing that Prometheus has stored shows a key, nor do the pages.
 func (p *server) noKeyInSeries(addresses []string) {
 	p.s.Helper()
-	series, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
+	series, _, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
 	if err != nil || len(series) < 100 {
 		p.s.Fatalf("%d series, %v", len(series), err)
 	}

@@ -104,7 +104,7 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 // labels are those that Prometheus has seen of each metric, and of any, by "".
 func (p *server) labels() map[string]map[string]bool {
 	p.s.Helper()
-	series, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
+	series, _, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
 	p.s.must(err)
 	known := map[string]map[string]bool{"": {}}
 	for _, labels := range series {

@@ -76,7 +76,7 @@ func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 
 // instant is what a query returns now, without what is not a number.
 func (p *server) instant(ctx context.Context, query string) (model.Vector, error) {
-	value, warnings, err := p.Query(ctx, query, time.Now())
+	value, warnings, _, err := p.Query(ctx, query, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", query, err)
 	}
@@ -99,7 +99,7 @@ func (p *server) instant(ctx context.Context, query string) (model.Vector, error
 // since is what a query has returned from the start until now, every second,
 // without what is not a number.
 func (p *server) since(ctx context.Context, query string) (model.Matrix, error) {
-	value, warnings, err := p.QueryRange(ctx, query, promv1.Range{Start: p.started, End: time.Now(), Step: time.Second})
+	value, warnings, _, err := p.QueryRange(ctx, query, promv1.Range{Start: p.started, End: time.Now(), Step: time.Second})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", query, err)
 	}

@@ -76,3 +76,19 @@ func TestModuleStaysLean(t *testing.T) {
 		}
 	}
 }
+
+// What the program and its tests both use is of one version, so that it is compiled once.
+func TestVersionsAgree(t *testing.T) {
+	versions := map[string]string{}
+	for _, line := range goList(t, "-C=../../e2e", "-m", "-f", "{{.Path}} {{.Version}}", "all") {
+		path, version, _ := strings.Cut(line, " ")
+		versions[path] = version
+	}
+	for _, line := range goList(t, "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}}{{end}}", module) {
+		path, version, _ := strings.Cut(line, " ")
+		if other := versions[path]; other != "" && other != version {
+			t.Errorf("%s: go.mod has %s, e2e/go.mod has %s: go get the newer one in both", path, version, other)
+			versions[path] = version
+		}
+	}
+}
