@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -37,6 +38,9 @@ const byKubelet = "keystone-kubelet"
 // which one has its keys from fernetcast files and the other from the kubelet.
 func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Cloud) error {
 	err := node.Possible()
+	if err == nil && !s.env.Built(node.Tools...) { // minutes more, which a first demo does without
+		err = errors.New("the programs of a node are not built yet: cd e2e && go run ./testenv/prepare node")
+	}
 	if err == nil { // made once, of packages from Debian's mirror
 		_, err = node.Keystone(ctx, os.Stderr)
 	}

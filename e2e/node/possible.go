@@ -18,9 +18,9 @@ import (
 // packages are Debian's that a node needs.
 const packages = "containerd runc containernetworking-plugins iproute2 mmdebstrap util-linux"
 
-// Tools are the programs of Kubernetes that a node needs, beside those of a control plane
-// that all tests need.
-var Tools = []string{"kube-scheduler", "kubelet"}
+// Tools are the programs of Kubernetes that a node needs, beside the servers of a control
+// plane.
+var Tools = []string{"kube-controller-manager", "kube-scheduler", "kubelet"}
 
 // cniPlugins are where Debian and others have them.
 var cniPlugins = []string{"/usr/lib/cni", "/opt/cni/bin"}

@@ -71,7 +71,7 @@ imageGCHighThresholdPercent: 100
 // configure writes the files of the programs, and the list of them.
 func (n *Node) configure(ctx context.Context, env *testenv.Env) error {
 	paths := map[string]string{}
-	for _, name := range append([]string{"etcd", "kube-apiserver", "kube-controller-manager"}, Tools...) {
+	for _, name := range append([]string{"etcd", "kube-apiserver"}, Tools...) {
 		path, err := env.Tool(ctx, name)
 		if err != nil {
 			return err

@@ -2,23 +2,29 @@ package testenv
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
-// Prepare builds the control plane's programs, where need be, and returns a
-// directory that holds them, for KUBEBUILDER_ASSETS: whoever has that in the
-// environment spares a few seconds at each Open. The directory holds links into
-// the build cache, so it is not to be relied on for days.
-//
-// More are programs of Kubernetes beside those that every test needs.
+const (
+	apiserver         = "kube-apiserver"
+	etcd              = "etcd"
+	controllerManager = "kube-controller-manager"
+)
+
+// servers are the programs that every control plane needs.
+var servers = []string{apiserver, etcd}
+
+// Prepare downloads or builds the servers of a control plane, and builds more programs of
+// Kubernetes by their names. It returns a directory that holds them, for
+// KUBEBUILDER_ASSETS. Progress goes to say.
 func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir, nil
@@ -27,21 +33,15 @@ func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	built, err := findAssets(ctx, module, say)
+	paths, err := findPrograms(ctx, module, say, append(more, servers...)...)
 	if err != nil {
 		return "", err
-	}
-	programs := map[string]string{"kube-apiserver": built.apiserver, "etcd": built.etcd}
-	for _, name := range append([]string{controllerManager}, more...) {
-		if programs[name], err = findTool(ctx, module, name, say); err != nil {
-			return "", err
-		}
 	}
 	dir := filepath.Join(module, ".assets")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("linking the control plane: %w", err)
 	}
-	for name, target := range programs {
+	for name, target := range paths {
 		// Renamed into place: another run may be using the old link.
 		half := filepath.Join(dir, fmt.Sprintf(".%s-%d", name, os.Getpid()))
 		if err := os.Symlink(target, half); err != nil {
@@ -63,56 +63,143 @@ func moduleDir(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// assets are the paths of the control plane's programs.
-type assets struct {
-	apiserver, etcd string
+// findPrograms returns the paths of programs by their names: those in
+// $KUBEBUILDER_ASSETS, otherwise those in the user's cache, otherwise the servers from
+// envtest's release, otherwise new builds.
+func findPrograms(ctx context.Context, module string, say io.Writer, names ...string) (map[string]string, error) {
+	key, err := controlplaneKey(module)
+	if err != nil {
+		return nil, err
+	}
+	released, built, err := cacheDirs(key)
+	if err != nil {
+		return nil, err
+	}
+	if os.Getenv("ENVTEST") == "build" {
+		released = ""
+	}
+	paths, missing := lookUp(names, os.Getenv("KUBEBUILDER_ASSETS"), built, released)
+	if len(missing) == 0 {
+		return paths, nil
+	}
+	if missing[apiserver] && released != "" {
+		if err := releasedServers.download(ctx, released, say); err == nil {
+			paths, missing = lookUp(names, os.Getenv("KUBEBUILDER_ASSETS"), built, released)
+		} else if _, err := fmt.Fprintf(say, "envtest's release can't be used (%v); building kube-apiserver and etcd instead.\n", err); err != nil {
+			return nil, fmt.Errorf("writing progress: %w", err)
+		}
+	}
+	if len(missing) > 0 {
+		if err := buildPrograms(ctx, filepath.Join(module, "controlplane"), built, missing, say); err != nil {
+			return nil, err
+		}
+		paths, missing = lookUp(names, os.Getenv("KUBEBUILDER_ASSETS"), built, released)
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("finding the control plane: %v are missing", missing)
+	}
+	return paths, nil
 }
 
-// findAssets takes the binaries in $KUBEBUILDER_ASSETS, and else has the go
-// tool build them from the module e2e/controlplane. The build cache keeps
-// them: only the first build takes minutes.
-func findAssets(ctx context.Context, module string, say io.Writer) (assets, error) {
-	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		a := assets{apiserver: filepath.Join(dir, "kube-apiserver"), etcd: filepath.Join(dir, "etcd")}
-		for _, path := range []string{a.apiserver, a.etcd} {
-			if _, err := os.Stat(path); err != nil {
-				return assets{}, fmt.Errorf("finding the control plane in KUBEBUILDER_ASSETS: %w", err)
+// lookUp finds each program in the first directory that has it.
+func lookUp(names []string, dirs ...string) (paths map[string]string, missing map[string]bool) {
+	paths, missing = map[string]string{}, map[string]bool{}
+	for _, name := range names {
+		missing[name] = true
+		for _, dir := range dirs {
+			path := filepath.Join(dir, name)
+			if _, err := os.Stat(path); dir != "" && err == nil && missing[name] {
+				paths[name] = path
+				delete(missing, name)
 			}
 		}
-		return a, nil
 	}
-	var a assets
-	build, ctx := errgroup.WithContext(ctx)
-	for tool, path := range map[string]*string{
-		"k8s.io/kubernetes/cmd/kube-apiserver": &a.apiserver,
-		"go.etcd.io/etcd/server/v3":            &a.etcd,
-	} {
-		build.Go(func() (err error) {
-			*path, err = buildTool(ctx, filepath.Join(module, "controlplane"), tool, say)
-			return err
-		})
-	}
-	return a, build.Wait()
+	return paths, missing
 }
 
-// buildTool returns the path of tool's binary in the build cache.
-func buildTool(ctx context.Context, dir, tool string, say io.Writer) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "-n", tool)
-	cmd.Dir = dir
-	// A workspace or flags of the caller's own must not change what is built.
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	out, err := runWithProgress(cmd, "building "+tool, say)
+// controlplaneKey is different for builds that differ.
+func controlplaneKey(module string) (string, error) {
+	sum := sha256.New()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(module, "controlplane", name))
+		if err != nil {
+			return "", fmt.Errorf("reading the control plane's module: %w", err)
+		}
+		sum.Write(text)
+	}
+	fmt.Fprint(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%.6x", sum.Sum(nil)), nil
+}
+
+// cacheDirs are where the user's cache keeps envtest's release, and what was built.
+func cacheDirs(key string) (released, built string, err error) {
+	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", err
+		return "", "", fmt.Errorf("finding the cache: %w", err)
 	}
-	return strings.TrimSpace(out), nil
+	cache = filepath.Join(cache, "fernetcast")
+	return filepath.Join(cache, "envtest-"+envtestVersion), filepath.Join(cache, "controlplane-"+key), nil
 }
 
-// runWithProgress runs cmd and returns its stdout. When it takes long it says
-// so every ten seconds: a build that prints nothing for minutes looks hung.
+// buildPrograms builds programs into dir by one go command: two at once would compile
+// what they share twice.
+func buildPrograms(ctx context.Context, module, dir string, names map[string]bool, say io.Writer) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("making the cache: %w", err)
+	}
+	half, err := os.MkdirTemp(filepath.Dir(dir), ".half-")
+	if err != nil {
+		return fmt.Errorf("making the cache: %w", err)
+	}
+	defer os.RemoveAll(half)
+	var list []string
+	args := []string{"build", "-o", half + string(filepath.Separator)}
+	for name := range names {
+		list = append(list, name)
+		args = append(args, packageOf(name))
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = module
+	// A workspace of the caller's own must not change what is built. Without cgo the
+	// standard library is the one that make demo compiles.
+	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	if _, err := runWithProgress(cmd, "building "+strings.Join(list, ", "), say); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the cache: %w", err)
+	}
+	for name := range names {
+		if err := os.Rename(filepath.Join(half, executable(name)), filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("keeping %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func packageOf(name string) string {
+	if name == etcd {
+		return "go.etcd.io/etcd/server/v3"
+	}
+	return "k8s.io/kubernetes/cmd/" + name
+}
+
+// executable is what go build calls a program: the package's last element that is no version.
+func executable(name string) string {
+	if name == etcd {
+		return "server"
+	}
+	return name
+}
+
+// progressEvery is how often a command that runs says so: one that prints nothing for
+// minutes looks hung.
+const progressEvery = 5 * time.Second
+
+// runWithProgress runs cmd and returns its stdout. Progress goes to say.
 func runWithProgress(cmd *exec.Cmd, what string, say io.Writer) (string, error) {
 	began := time.Now()
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	p, err := startProcess(cmd, nil, nil)
 	if err != nil {
@@ -124,12 +211,12 @@ func runWithProgress(cmd *exec.Cmd, what string, say io.Writer) (string, error) 
 		case <-tick.C:
 			note := ""
 			if !slow {
-				note = " (the first time takes some minutes; the Go build cache keeps it)"
+				note = " (minutes the first time; then it is cached)"
 			}
 			slow = true
 			if _, err := fmt.Fprintf(say, "%s: %.0f s%s\n", what, time.Since(began).Seconds(), note); err != nil {
 				p.Kill()
-				return "", fmt.Errorf("telling the progress: %w", err)
+				return "", fmt.Errorf("writing progress: %w", err)
 			}
 		case <-p.Done():
 			if !cmd.ProcessState.Success() {

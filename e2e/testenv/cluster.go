@@ -49,7 +49,7 @@ type Cluster struct {
 }
 
 func (g *Env) startCluster(ctx context.Context, name string, etcd *Etcd) (*Cluster, error) {
-	c := &Cluster{Name: name, Etcd: etcd, env: g, binary: g.assets.apiserver}
+	c := &Cluster{Name: name, Etcd: etcd, env: g, binary: g.assets[apiserver]}
 	if err := c.prepare(); err != nil {
 		return nil, fmt.Errorf("preparing cluster %s: %w", name, err)
 	}

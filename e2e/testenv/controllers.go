@@ -3,14 +3,11 @@ package testenv
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
-
-const controllerManager = "kube-controller-manager"
 
 // StartControllers runs kube-controller-manager on the cluster, with the named
 // controllers and no others, until the env is closed. It builds the program, if
@@ -41,26 +38,20 @@ func (c *Cluster) StartControllers(ctx context.Context, names ...string) (*Proce
 	return p, nil
 }
 
-// Tool is the path of a program of Kubernetes, by its name. Where $KUBEBUILDER_ASSETS has
-// none, as envtest's own have not, it is built, if need be.
-func (g *Env) Tool(ctx context.Context, name string) (string, error) {
-	switch name {
-	case "etcd":
-		return g.assets.etcd, nil
-	case "kube-apiserver":
-		return g.assets.apiserver, nil
+// Built reports whether Tool finds all of these programs without building one.
+func (g *Env) Built(names ...string) bool {
+	key, err := controlplaneKey(g.module)
+	if err != nil {
+		return false
 	}
-	return findTool(ctx, g.module, name, g.say)
+	_, built, err := cacheDirs(key)
+	_, missing := lookUp(names, os.Getenv("KUBEBUILDER_ASSETS"), built)
+	return err == nil && len(missing) == 0
 }
 
-// findTool is Tool for those that are built after the API server, because they have most
-// of its packages in them.
-func findTool(ctx context.Context, module, name string, say io.Writer) (string, error) {
-	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	return buildTool(ctx, filepath.Join(module, "controlplane"), "k8s.io/kubernetes/cmd/"+name, say)
+// Tool is the path of a program of Kubernetes, by its name. It is built if there is none,
+// neither in $KUBEBUILDER_ASSETS, as envtest's has none, nor in the cache.
+func (g *Env) Tool(ctx context.Context, name string) (string, error) {
+	paths, err := findPrograms(ctx, g.module, g.say, name)
+	return paths[name], err
 }

@@ -28,7 +28,7 @@ type Env struct {
 	module string // the directory of this Go module
 	dir    string
 	lock   *os.File
-	assets assets
+	assets map[string]string // the servers' paths by name
 	ports  ports
 
 	mu       sync.Mutex
@@ -53,7 +53,7 @@ func Open(ctx context.Context, say io.Writer) (*Env, error) {
 		ports:    ports{given: map[int]bool{}},
 		clusters: map[string]*Cluster{},
 	}
-	if g.assets, err = findAssets(ctx, g.module, say); err != nil {
+	if g.assets, err = findPrograms(ctx, g.module, say, servers...); err != nil {
 		return nil, err
 	}
 	if g.dir, g.lock, err = newScratch(); err != nil {

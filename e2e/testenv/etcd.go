@@ -50,7 +50,7 @@ func (g *Env) startEtcd(ctx context.Context) (*Etcd, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Etcd{url: "http://" + client, peer: "http://" + peer, data: data, binary: g.assets.etcd}
+	e := &Etcd{url: "http://" + client, peer: "http://" + peer, data: data, binary: g.assets[etcd]}
 	g.onClose(e.Kill)
 	return e, e.Restart(ctx)
 }

@@ -60,7 +60,7 @@ func (g *Env) ShiftedProgram(ctx context.Context) (*Program, error) {
 			return nil, fmt.Errorf("writing the overlay: %w", err)
 		}
 	}
-	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast-shifted", []string{"CGO_ENABLED=0"}, "-trimpath", "-overlay="+overlay)
+	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast-shifted", []string{"CGO_ENABLED=0"}, "-overlay="+overlay)
 }
 
 // ShiftedBy returns a ShiftedProgram whose clock is off by so many seconds,

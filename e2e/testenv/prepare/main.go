@@ -1,5 +1,6 @@
-// Command prepare builds the control plane's programs, and where this machine can have a
-// node, that one's parts, where need be. It prints a directory for KUBEBUILDER_ASSETS.
+// Command prepare downloads or builds the servers of a control plane, and the programs of
+// Kubernetes that its arguments name. The argument node stands for all that a real node
+// needs, if this machine can have one. It prints a directory for KUBEBUILDER_ASSETS.
 // `go test` shows no progress of a package that is still running; this does.
 package main
 
@@ -7,13 +8,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/fernetcast/fernetcast/e2e/node"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 func main() {
-	dir, err := prepare(context.Background())
+	dir, err := prepare(context.Background(), os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare:", err)
 		os.Exit(1)
@@ -21,13 +23,18 @@ func main() {
 	fmt.Println(dir)
 }
 
-func prepare(ctx context.Context) (string, error) {
+func prepare(ctx context.Context, programs []string) (string, error) {
+	at := slices.Index(programs, "node")
+	if at < 0 {
+		return testenv.Prepare(ctx, os.Stderr, programs...)
+	}
+	programs = slices.Delete(programs, at, at+1)
 	if err := node.Possible(); err != nil {
 		fmt.Fprintf(os.Stderr, "== %v: e2e/node is left out (with REQUIRE_NODE=1 it fails)\n", err)
-		return testenv.Prepare(ctx, os.Stderr)
+		return testenv.Prepare(ctx, os.Stderr, programs...)
 	}
 	if _, err := node.Keystone(ctx, os.Stderr); err != nil {
 		return "", err
 	}
-	return testenv.Prepare(ctx, os.Stderr, node.Tools...)
+	return testenv.Prepare(ctx, os.Stderr, append(programs, node.Tools...)...)
 }
