@@ -1,5 +1,5 @@
 # For everybody: make demo, make test, make image; make release. check and e2e are the parts of
-# test; soak, bench and clean stand apart.
+# test. make test-all adds what takes long. soak, bench, mutate, and clean stand apart.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +12,15 @@ T ?=
 SOAK ?= 10m
 FUZZ ?= 5m
 
+# The standard library without cgo is the one that make demo compiles, so that nothing
+# is compiled twice. The race detector needs cgo.
+export CGO_ENABLED := 0
+
+# Where the tests' results go, for the list of the slowest.
+RESULTS := $(CURDIR)/e2e/.assets/results
+gotestsum = $$(cd $(CURDIR)/tools; go tool -n gotest.tools/gotestsum)
+slowest = cat $(RESULTS)/*.json | "$(gotestsum)" tool slowest --num 10
+
 # What make image makes: the program's version and the image's tag; and where to
 # push it to, if anywhere, as registry/name.
 VERSION ?= dev
@@ -20,7 +29,7 @@ PUSH ?=
 # A secret key of minisign to sign a release with.
 SIGN ?=
 
-.PHONY: demo image release test check fmt vet staticcheck tidy unit e2e soak bench clean
+.PHONY: demo image release test test-all check fmt vet staticcheck tidy unit e2e long soak bench mutate clean
 
 # Four regions on this machine, a rotation every few seconds, their states on
 # screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
@@ -44,10 +53,17 @@ release:
 	@mkdir -p dist; cd tools/image; go build -o ../../dist/.release ./release; go build -o ../../dist/.image .; cd ../..; \
 	dist/.image -version '$(VERSION)'; dist/.release -version '$(VERSION)' -image 'dist/fernetcast-$(VERSION).oci.tar' -key '$(SIGN)'
 
-# Everything: what a change has to pass.
+# What a change has to pass: the checks, and a short end-to-end run. Nothing is taken
+# from the test cache.
+test: COUNT := -count=1
 test: check e2e
+	@echo "== the slowest ten tests"; $(slowest)
 
-# The part that needs no control planes.
+# The rest, too. In one call with test, as in .ci/run, nothing runs twice.
+test-all: test long
+	@echo "== the slowest ten tests of all"; $(slowest)
+
+# The part that needs no control planes. A package that did not change is not tested again.
 check: fmt vet staticcheck tidy unit
 
 fmt:
@@ -70,20 +86,34 @@ tidy:
 
 unit:
 	@echo "== unit and property tests, with the race detector"
-	go test -race -count=1 -timeout 5m $(T) ./...
+	@mkdir -p $(RESULTS); rm -f $(RESULTS)/*.json
+	@CGO_ENABLED=1 "$(gotestsum)" --format pkgname --jsonfile $(RESULTS)/unit.json -- -race -short $(COUNT) -timeout 5m $(T) ./...
 
-# Control planes, manifests, and the real program on them. One package at a
-# time: the clusters of two would share the machine, and deadlines would tell of
-# that. The manifests' tests have all of kubectl in them, and little that runs
-# concurrently: without the race detector kubectl is compiled only once.
+# Control planes, manifests, and the real program on them. One package at a time: the
+# clusters of two would share the machine, and deadlines would tell of that. Its tests
+# mostly wait, so six run at once. The manifests' tests have all of kubectl in them, and
+# little that runs concurrently: without the race detector kubectl is compiled only once.
+end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json -- -count=1 -timeout 40m $(2)
+
 e2e:
-	@echo "== end to end, on control planes built from their Go modules (the first time takes some minutes)"
-	@cd e2e; assets=$$(go run ./testenv/prepare); export KUBEBUILDER_ASSETS=$$assets; \
+	@echo "== end to end, on real control planes (the first time takes some minutes; long tests are in make test-all)"
+	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare kube-controller-manager); \
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests -e /e2e/node); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \
-	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; set -x; \
-	(cd ../tools/image; go test -count=1 -timeout 30m $(T) ./...); \
-	go test -count=1 -p 1 -timeout 40m $(T) ./manifests ./node; go test -race -count=1 -p 1 -timeout 40m $(T) $$packages
+	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; \
+	(cd ../tools/image; $(call end_to_end,image,-short $(T) ./...)); \
+	$(call end_to_end,manifests,-short -parallel 6 $(T) ./manifests); \
+	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 1 -parallel 6 $(T) $$packages)
+
+# The tests that -short leaves out: those called TestLong. The node is one of them.
+long:
+	@echo "== long tests"
+	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare node); \
+	packages() { (cd $$1; grep -l '^func TestLong' $$(git ls-files '*_test.go') | xargs -n 1 dirname | sort -u | sed 's,^,./,'); }; \
+	(cd ..; CGO_ENABLED=1 $(call end_to_end,unit-long,-race -run '^TestLong' $(T) $$(packages . | grep -v -e ^./e2e -e ^./tools))); \
+	(cd ../tools/image; $(call end_to_end,image-long,-run '^TestLong' $(T) $$(packages .))); \
+	$(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node); \
+	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench))
 
 # What takes long, three quarters of an hour: every fuzz test, the model of the
 # world with many more stories, the soak. Of all three make test has a short
@@ -95,7 +125,7 @@ soak:
 	go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZ) -fuzzminimizetime 10x -parallel 1 -timeout 60m $$package); done; done
 	go test -count=1 -timeout 60m $(T) ./internal/model -rapid.checks=20000
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; \
-	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
+	KUBEBUILDER_ASSETS=$$assets CGO_ENABLED=1 go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
 # How fast it is, beside the least possible, up to 1,000 remotes: about thirteen minutes
 # on a quiet machine. It also draws docs/performance.svg.

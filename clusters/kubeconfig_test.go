@@ -196,7 +196,7 @@ func TestKubeconfigRefusesValues(t *testing.T) {
 		},
 		name:                      {7, "https://kubernetes", "kubernetes:6443", "kuber netes", "kubernetes\n", "kübernetes", "*.example", "-a", "a..b", "\x1b[2J"},
 		ca:                        {7, "secret-word!", []byte("secret-word"), []byte("\n"), key, brokenPEM(), cert[:len(cert)/2]},
-		token:                     {"", "\n", 7, []any{"secret-word"}, "secret\nword", " secret-word", "secret word", "secret\tword", "secret-word\x00", "Bearer secret-word"},
+		token:                     {"", "\n", 7, []any{"secret-word"}, "secret\nword", " secret-word", "secret word", "secret\tword", "secret-word\x00", "Bearer secret-word", strings.Repeat("x", 8<<10+1)},
 		"user":                    {"", nil, 7, "secret-word"},
 		"namespace":               {7, "open/stack", "Openstack", "open.stack", "open stack", "openstack\n", "../secret-word", "-", "\x1b[2J", strings.Repeat("a", 64)},
 		"cluster":                 {"", nil, 7, "secret-word"},

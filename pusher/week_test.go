@@ -15,17 +15,27 @@ import (
 )
 
 const (
-	week = 7 * 24 * time.Hour
+	day  = 24 * time.Hour
+	week = 7 * day
 	// resync is longer than by default: each read costs real time.
 	resync = 5 * time.Minute
 )
 
-// A week in a synctest bubble: a rotation every 12 hours, two remotes that are
+func TestTwoDays(t *testing.T) { lives(t, 2*day) }
+
+func TestLongWeek(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
+	lives(t, week)
+}
+
+// lives is days in a synctest bubble: a rotation every 12 hours, two remotes that are
 // down for hours every day, one that flaps, one that drifts, some that are added
 // and removed. Each remote is read and retried in time, no two at the same
 // moments, every rotation reaches all that are up at once, the last day has as
 // many requests as the first, and nothing is kept of a removed remote.
-func TestWeek(t *testing.T) {
+func lives(t *testing.T, long time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		src, f := &source{}, &fleet{list: map[string]*attended{}}
 		f.push = started(t, src, f, resync)
@@ -47,7 +57,7 @@ func TestWeek(t *testing.T) {
 			actors.Go(func() { act(ctx) })
 		}
 		outages := map[time.Time]time.Time{}
-		for hour := range int(week / time.Hour) {
+		for hour := range int(long / time.Hour) {
 			switch hour % 24 {
 			case 5:
 				alike[0].down()
@@ -77,9 +87,9 @@ func TestWeek(t *testing.T) {
 			}
 		}
 		if after := goroutines(); after != before {
-			t.Errorf("%d goroutines, %d a week before", after, before)
+			t.Errorf("%d goroutines, %d at first", after, before)
 		}
-		evenDays(t, steady, start)
+		evenDays(t, steady, start, long)
 		if n := inStep(steady.turns, twin.turns); n > 10 {
 			t.Errorf("two remotes are read together %d times of 100", n)
 		}
@@ -133,11 +143,10 @@ func (f *fleet) keepsNothingOfRemoved(t *testing.T) {
 
 // evenDays fails the test unless each day has as many reads as a remote gets
 // where nothing happens: one a resync, or up to a fifth later.
-func evenDays(t *testing.T, a *attended, start time.Time) {
+func evenDays(t *testing.T, a *attended, start time.Time, long time.Duration) {
 	t.Helper()
-	const day = 24 * time.Hour
 	least, most := int(day/(resync+resync/5)), int(day/resync)
-	for n := range int(week / day) {
+	for n := range int(long / day) {
 		turns := len(a.between(start.Add(time.Duration(n)*day), start.Add(time.Duration(n+1)*day)))
 		if turns < least || turns > most+3 { // two rotations, and a read at each end
 			t.Errorf("%d reads and writes on day %d, not %d to %d", turns, n+1, least, most)

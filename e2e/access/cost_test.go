@@ -11,7 +11,7 @@ import (
 // A rotation costs a remote without credentials no request more than one with them, and
 // the main no token.
 func TestKeylessCostsNoRequest(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")
 	gateways := map[string]*testenv.Gateway{}

@@ -67,7 +67,7 @@ func (s *stage) gate() (args []string, program *testenv.Program) {
 // The rotation gate lets a rotation pass where a remote has no stored credentials, by
 // tokens that its own account requests.
 func TestGateOfAKeylessRemote(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")
 	s.trusts("dfw", "sjc")

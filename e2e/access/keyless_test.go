@@ -169,7 +169,7 @@ func (s *stage) opened(region, remote string) (opened []string) {
 // The whole way: what a remote needs is printed and applied, the region let in without
 // a credential, and nothing that is stored or shown opens it.
 func TestKeyless(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	keys := s.main("sjc")
 	s.main("ord") // sjc is its remote, too: what renews itself there is no hindrance
 	s.join("ord", "sjc", "--self-renew", "--wait", "0")

@@ -17,7 +17,7 @@ import (
 // A token is good for one account, one cluster and an hour, and each other one is refused
 // as of nobody.
 func TestMisusedTokens(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")
 	for _, remote := range []string{"dfw", "iad"} {

@@ -50,7 +50,15 @@ type stage struct {
 	fernetcast *testenv.Program
 }
 
+// Tests that have one run beside each other.
 func newStage(t *testing.T) *stage {
+	t.Helper()
+	t.Parallel()
+	return newAlone(t)
+}
+
+// newAlone is for a test that restarts or reconfigures a server, beside no other test.
+func newAlone(t *testing.T) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testTime)
 	t.Cleanup(cancel)

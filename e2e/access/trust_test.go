@@ -19,7 +19,7 @@ import (
 
 // What no API server could take is refused, and nothing is printed of it.
 func TestTrustRefuses(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	dfw := s.cluster("dfw").URL
 	for _, try := range []struct {
@@ -63,7 +63,7 @@ func TestTrustRefuses(t *testing.T) {
 
 // The entry is the same in kubespray's variables, and an API server takes it as it is.
 func TestTrustForKubespray(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")
 	var file struct {
@@ -110,7 +110,7 @@ func (s *stage) documents(dir string) (address, ca string) {
 // they are read from the main, it does once the main is back. A new signing key is known
 // at once by the copy, and has to be announced where the main itself is read.
 func TestMainAway(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")
 	dir := t.TempDir()
@@ -218,7 +218,7 @@ func TestMainAway(t *testing.T) {
 
 // Two regions trust each other, and the main changes from one to the other.
 func TestKeylessFailover(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	for _, region := range []string{"sjc", "dfw"} {
 		s.identifies(region)
@@ -239,7 +239,7 @@ func TestKeylessFailover(t *testing.T) {
 
 // From tokens to none without a gap: the one before stays good until it is taken back.
 func TestTokensToKeyless(t *testing.T) {
-	s := newStage(t)
+	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")
 	s.trusts("dfw", "sjc")

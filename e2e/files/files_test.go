@@ -11,17 +11,23 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-const (
-	rotations = 300
-	// pause is far above what one load takes, and short enough for this many rotations.
-	pause = 100 * time.Millisecond
-)
+// pause is far above what one load takes, and short enough for this many rotations.
+const pause = 100 * time.Millisecond
 
-// Keystone's own loader beside 300 rotations, two at once every tenth time, the
+func TestRotationsBesideKeystone(t *testing.T) { besideKeystone(t, 40) }
+
+func TestLongRotationsBesideKeystone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
+	besideKeystone(t, 300)
+}
+
+// Keystone's own loader beside rotations, two at once every tenth time, the
 // program killed after one of its steps every fourth: no load lacks a key that the
 // sets before and after have, none is refused a file, and a file that is removed
 // between list and open is no more often missed than by the kubelet's swap.
-func TestRotationsBesideKeystone(t *testing.T) {
+func besideKeystone(t *testing.T, rotations int) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.ctx, p.ns)
 	p.must(err)
@@ -51,7 +57,7 @@ func TestRotationsBesideKeystone(t *testing.T) {
 		}
 	}
 	mine := l.judge()
-	theirs := p.swapped()
+	theirs := p.swapped(rotations)
 	t.Logf("from the rotation's PUT to its primary in the repository: p50 %v, p99 %v",
 		testenv.Percentile(primed, 50).Round(100*time.Microsecond), testenv.Percentile(primed, 99).Round(100*time.Microsecond))
 	t.Logf("files: %d loads, %d lacking, %v; all steps, two pauses of %v among them: p50 %v, p99 %v", mine.loads, mine.lacking, mine.errors, pause,
@@ -108,7 +114,7 @@ func asOurselves(path string, args ...string) *testenv.Program {
 }
 
 // swapped is the same loader beside as many swaps of a kubelet's volume.
-func (p *place) swapped() figures {
+func (p *place) swapped(rotations int) figures {
 	p.Helper()
 	volume := filepath.Join(p.TempDir(), "volume")
 	p.must(os.Mkdir(volume, 0o755))

@@ -37,7 +37,10 @@ func child() int {
 }
 
 // A test that is killed leaves no process, mount, cgroup, interface or file of its node.
-func TestKilledLeavesNothing(t *testing.T) {
+func TestLongNodeKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,10 @@ import (
 )
 
 // One node, and what is shown on it, in the order in which an operator would see it.
-func TestNode(t *testing.T) {
+func TestLongNode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
 	began := time.Now()

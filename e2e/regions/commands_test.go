@@ -1,7 +1,6 @@
 package regions
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"path/filepath"
@@ -16,94 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
-
-// What cannot be meant is refused before anything is done, with exit code 2, a
-// word on what is wrong, and nothing on stdout.
-func TestBadUsage(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.keys()
-	w.join("dfw")
-	for _, c := range []struct{ args, says string }{
-		{"", "a command is needed"},
-		{"rum", "rum"},
-		{"--frobnicate", "frobnicate"},
-		{"run --frobnicate", "frobnicate"},
-		{"status --frobnicate", "frobnicate"},
-		{"push --frobnicate", "frobnicate"},
-		{"promote sjc --frobnicate", "frobnicate"},
-		{"version --frobnicate", "frobnicate"},
-		{"run sjc", "sjc"},
-		{"status dfw", "dfw"},
-		{"version dfw", "dfw"},
-		{"promote", "one REGION"},
-		{"promote sjc dfw --yes", "one REGION"},
-		{"promote sjc", "--yes"},
-		{"promote sjc\n --yes", "name"},
-		{"push nowhere", `"nowhere"`},
-		{"push dfw nowhere --force", `"nowhere"`},
-		{"run --clusters secret/fernetcast-clusters", "directory"},
-		{"status --clusters secret/", "Secret"},
-		{"status --clusters secret/A_b", "Secret"},
-		{"status --output xml", "xml"},
-		{"status --namespace Open_Stack", "--namespace"},
-		{"status --secret Keys!", "--secret"},
-		{"status --request-timeout 0s", "--request-timeout"},
-		{"push --request-timeout -1s", "--request-timeout"},
-		{"status --request-timeout soon", "soon"},
-		{"status --log-level loud", "loud"},
-		{"status --log-format xml", "xml"},
-		{"status --kubeconfig /nonexistent", "/nonexistent"},
-		{"status --context nowhere", "nowhere"},
-		{"run --request-timeout 10", "10"},
-		{"run --resync 0", "--resync"},
-		{"run --resync -1m", "--resync"},
-		{"run --backoff-initial 0s", "--backoff-initial"},
-		{"run --backoff-max -30s", "--backoff-max"},
-		{"run --backoff-initial 1m --backoff-max 1s", "--backoff-max"},
-		{"run --listen 9464", "--listen"},
-		{"run --listen :99999", "--listen"},
-		{"run --listen :port", "--listen"},
-		{"run --listen 127.0.0.1:-1", "--listen"},
-		{"run --log-level loud", "loud"},
-		{"run --log-format xml", "xml"},
-		{"run --namespace Open_Stack", "--namespace"},
-	} {
-		args := strings.Split(c.args, " ")
-		if c.args == "" {
-			args = nil
-		}
-		ctx, cancel := context.WithTimeout(w.ctx, soon)
-		r, err := w.Operator.Run(ctx, args...)
-		cancel()
-		if err != nil {
-			t.Errorf("%q is not refused: %v", c.args, err)
-			continue
-		}
-		w.noLeaks(r.Stdout, r.Stderr)
-		if r.Code != 2 || r.Stdout != "" && c.args != "" || !strings.Contains(r.Stderr, c.says) {
-			t.Errorf("%q: exit %d, want 2 and %q on stderr:\n%s%s", c.args, r.Code, c.says, r.Stdout, r.Stderr)
-		}
-	}
-	if secret, err := shared.Cluster("dfw").Secret(w.ctx, w.ns); err == nil {
-		t.Errorf("dfw was written: %v", secret.Annotations)
-	}
-}
-
-// Help is on stdout and for all.
-func TestHelp(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	for command, says := range map[string]string{
-		"": "Exit codes", "run": "SIGTERM", "promote": "REGION", "push": "--force", "status": "--watch", "version": "version",
-	} {
-		r := w.command(append(strings.Fields(command), "--help")...)
-		if r.Code != 0 || r.Stderr != "" || !strings.Contains(r.Stdout, says) {
-			t.Errorf("%s --help: exit %d, want 0 and %q on stdout:\n%s%s", command, r.Code, says, r.Stdout, r.Stderr)
-		}
-	}
-	w.says(0, []string{"fernetcast"}, "version")
-}
 
 // On a workstation the kubeconfigs come out of a Secret beside the source,
 // fernetcast-clusters if no other is named.

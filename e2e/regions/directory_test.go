@@ -121,31 +121,6 @@ func (r *replica) forgets(remote string) {
 	})
 }
 
-// Two files of one remote's name: neither is believed.
-func TestTwoFilesOfOneName(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	w.promote()
-	w.join("dfw", "iad")
-	w.must(testenv.WriteFile(w.Clusters, "iad.kubeconfig", w.kubeconfig("ord")))
-	run := w.run()
-	w.equal(soon, keys, "dfw")
-	run.shows("iad", "Misconfigured", "iad.kubeconfig and iad.yaml")
-	if out := w.exits(1, "status"); !strings.Contains(out, "iad.kubeconfig") {
-		t.Errorf("status does not name the files:\n%s", out)
-	}
-	w.without("iad", "ord")
-	w.must(os.Remove(filepath.Join(w.Clusters, "iad.kubeconfig")))
-	run.shows("iad", "Synced", "")
-
-	// Of one that was good, the last good one goes on.
-	w.must(testenv.WriteFile(w.Clusters, "iad.yml", w.kubeconfig("ord")))
-	run.shows("iad", "Misconfigured", "iad.yaml and iad.yml")
-	w.equal(soon, w.rotate().Keys, "dfw", "iad")
-	w.without("ord")
-}
-
 // File names that make no remote's name, and those that are to be skipped.
 func TestFileNames(t *testing.T) {
 	t.Parallel()

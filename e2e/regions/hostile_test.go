@@ -42,22 +42,33 @@ const (
 // time: they cost neither memory nor processor time, get few requests, whoever
 // they redirect to gets neither key nor token, and the other remotes have new
 // keys as fast as ever. In good hands again, they are as all others are.
+//
+// The kinds here are one for each mechanism; the others are in TestLongHostileRemotes.
 func TestHostileRemotes(t *testing.T) {
+	allHostile(t, func(k kind) bool { return k.first })
+}
+
+func TestLongHostileRemotes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
+	allHostile(t, func(k kind) bool { return !k.first })
+}
+
+// allHostile tries the kinds that which chooses, three at a time.
+func allHostile(t *testing.T, which func(kind) bool) {
 	trap := newTrap(newWorld(t))
 	var kinds, others []kind
-	for _, k := range slices.Concat(brokenWatches(), costlyWatches(), costlyAnswers(trap)) {
-		if k.thrice {
+	for _, k := range slices.Concat(costlyWatches(), costlyAnswers(trap)) {
+		switch {
+		case !which(k):
+		case k.thrice:
 			kinds = append(kinds, slices.Repeat([]kind{k}, atATime)...)
-		} else {
+		default:
 			others = append(others, k)
 		}
 	}
-	kinds = append(kinds, others...)
-	for _, wrong := range wrongAnswers() {
-		wrong.on = anything
-		kinds = append(kinds, wrong.kind)
-	}
-	for some := range slices.Chunk(kinds, atATime) {
+	for some := range slices.Chunk(append(kinds, others...), atATime) {
 		var names []string
 		for _, k := range some {
 			names = append(names, k.name)

@@ -16,7 +16,8 @@ import (
 )
 
 // A kubeconfig is written by someone else: what may do more than say where the
-// cluster is and prove who we are is refused by its name, and no value is shown.
+// cluster is and prove who we are is refused by its name, and no value is shown. Package
+// clusters has a table of all fields.
 func TestForbiddenFields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -34,24 +35,8 @@ func TestForbiddenFields(t *testing.T) {
 		"exec": {"user", "exec", map[string]any{
 			"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": []string{ran}, "interactiveMode": "Never",
 		}},
-		"auth-provider":         {"user", "auth-provider", map[string]any{"name": "oidc"}},
-		"token-file":            {"user", "tokenFile", file},
-		"client-certificate":    {"user", "client-certificate", file},
-		"client-key":            {"user", "client-key", file},
-		"username":              {"user", "username", secret},
-		"password":              {"user", "password", secret},
-		"as":                    {"user", "as", secret},
-		"as-uid":                {"user", "as-uid", secret},
-		"as-groups":             {"user", "as-groups", []string{"system:masters"}},
-		"as-user-extra":         {"user", "as-user-extra", map[string]any{"scopes": []string{secret}}},
-		"unknown-of-user":       {"user", "password-file", file},
-		"certificate-authority": {"cluster", "certificate-authority", file},
-		"insecure":              {"cluster", "insecure-skip-tls-verify", true},
-		"disable-compression":   {"cluster", "disable-compression", true},
-		"unknown-of-cluster":    {"cluster", "server-file", file},
-		"unknown-of-context":    {"context", "namespace-file", file},
-		"http":                  {"cluster", "server", strings.Replace(shared.Cluster("iad").URL, "https:", "http:", 1)},
-		"proxy":                 {"cluster", "proxy-url", "file:///" + secret},
+		"token-file": {"user", "tokenFile", file},
+		"http":       {"cluster", "server", strings.Replace(shared.Cluster("iad").URL, "https:", "http:", 1)},
 	}
 	for name, f := range forbidden {
 		w.must(testenv.WriteFile(w.Clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
@@ -80,26 +65,6 @@ func TestForbiddenFields(t *testing.T) {
 	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
 	run.shows("dfw", "Misconfigured", "exec")
 	w.equal(soon, w.rotate().Keys, "dfw")
-}
-
-// What other people's tools leave in a kubeconfig and does no harm is no reason
-// to refuse it, nor are entries that the current context does not ask for.
-func TestIgnoredFields(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	w.promote()
-	extensions := []any{map[string]any{"name": "minikube", "extension": map[string]any{"version": "v1"}}}
-	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "cluster", "extensions", extensions)))
-	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", w.with("iad", "user", "exec", nil)))
-	var more map[string]any
-	w.must(yaml.Unmarshal(w.kubeconfig("ord"), &more))
-	more["preferences"] = map[string]any{"colors": true}
-	more["users"] = append(more["users"].([]any), map[string]any{"name": "other", "user": map[string]any{"exec": map[string]any{"command": "false"}}})
-	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", w.written(more)))
-	run := w.run()
-	w.equal(soon, keys, remotes...)
-	run.allShow("Synced", "", remotes...)
 }
 
 // The namespace is the kubeconfig's; where it has none, it is the source's.
@@ -188,40 +153,16 @@ type replacement struct {
 }
 
 // cannotWork are replacements by remote, with the secret where a value may be shown.
+// Package clusters has a table of all values.
 func (w *world) cannotWork(secret string) map[string]replacement {
 	w.Helper()
-	cert, key := w.pair()
+	cert, _ := w.pair()
 	_, otherKey := w.pair()
-	all := map[string]replacement{
-		"cert-alone":  {"user", "client-key-data", map[string]any{"client-certificate-data": cert}},
-		"key-alone":   {"user", "client-certificate-data", map[string]any{"client-key-data": key}},
+	return map[string]replacement{
 		"no-pair":     {"user", "client-key-data", map[string]any{"client-certificate-data": cert, "client-key-data": otherKey}},
-		"no-identity": {"user", "token", map[string]any{"token": ""}},
+		"token-lines": {"user", "token", map[string]any{"token": secret + "\n" + secret}},
+		"server-user": {"cluster", "server", map[string]any{"server": "https://me:" + secret + "@127.0.0.1"}},
 	}
-	for name, one := range map[string]struct {
-		list, field string
-		value       any
-	}{
-		"token-lines":    {"user", "token", secret + "\n" + secret},
-		"token-spaces":   {"user", "token", "Bearer " + secret},
-		"ca-no-pem":      {"cluster", "certificate-authority-data", []byte(secret)},
-		"ca-no-base64":   {"cluster", "certificate-authority-data", secret},
-		"ca-key":         {"cluster", "certificate-authority-data", key},
-		"namespace":      {"context", "namespace", "open/" + secret},
-		"port":           {"cluster", "server", "https://127.0.0.1:99999999"},
-		"port-0":         {"cluster", "server", "https://127.0.0.1:0"},
-		"no-port":        {"cluster", "server", "https://127.0.0.1:"},
-		"no-host":        {"cluster", "server", "https://:6443"},
-		"escapes":        {"cluster", "server", "https://127.0.0.1/\x1b[2J"},
-		"query":          {"cluster", "server", "https://127.0.0.1?" + secret},
-		"server-user":    {"cluster", "server", "https://me:" + secret + "@127.0.0.1"},
-		"server-name":    {"cluster", "tls-server-name", secret + " x"},
-		"proxy-port":     {"cluster", "proxy-url", "http://me:" + secret + "@127.0.0.1:99999999"},
-		"proxy-fragment": {"cluster", "proxy-url", "http://127.0.0.1:3128#" + secret},
-	} {
-		all[name] = replacement{one.list, one.field, map[string]any{one.field: one.value}}
-	}
-	return all
 }
 
 // pair is a client certificate of dfw's, and its key.

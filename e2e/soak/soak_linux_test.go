@@ -24,7 +24,10 @@ type sample struct {
 // from the first third of the time on: file descriptors and memory. In the end
 // all is equal, and it has as many goroutines and file descriptors as a fresh
 // process. The goroutines are counted from outside, in the traces of SIGQUIT.
-func TestSoak(t *testing.T) {
+func TestLongSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	s := newStand(t)
 	r := s.run()
 	first, err := s.site.Home.Secret(s.ctx, s.ns)

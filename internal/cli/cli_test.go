@@ -3,31 +3,99 @@ package cli
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-func TestExitCodes(t *testing.T) {
-	for args, want := range map[string]int{
-		"version": 0, "--help": 0, "run --help": 0, "help push": 0,
-		"": 2, "nonsense": 2, "version x": 2, "run x": 2, "status x": 2, "run --nonsense": 2,
-		"run --clusters secret/x": 2, "run --resync 0": 2, "run --backoff-initial 1m": 2, "run --listen 9464": 2, "run --listen :x": 2,
-		"run --log-level trace": 2, "run --log-level DEBUG-8": 2, "run --log-format xml": 2, "run --namespace A_b": 2, "run --secret -": 2,
-		"status --output xml": 2, "status --request-timeout -1s": 2, "status --kubeconfig /nowhere": 2, "status --clusters secret/": 2,
-		"promote": 2, "promote a b": 2, "promote sjc": 2, "promote --yes \n": 2,
+// What cannot be meant is refused before anything is done, with exit code 2, a word on
+// what is wrong, and nothing on stdout except the usage.
+func TestBadUsage(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"", "a command is needed"},
+		{"rum", "rum"},
+		{"--frobnicate", "frobnicate"},
+		{"run --frobnicate", "frobnicate"},
+		{"status --frobnicate", "frobnicate"},
+		{"push --frobnicate", "frobnicate"},
+		{"promote sjc --frobnicate", "frobnicate"},
+		{"version --frobnicate", "frobnicate"},
+		{"run sjc", "sjc"},
+		{"status dfw", "dfw"},
+		{"version dfw", "dfw"},
+		{"promote", "one REGION"},
+		{"promote sjc dfw --yes", "one REGION"},
+		{"promote sjc", "--yes"},
+		{"promote sjc\n --yes", "name"},
+		{"push nowhere", `"nowhere"`},
+		{"push nowhere dfw --force", `"nowhere"`},
+		{"run --clusters secret/fernetcast-clusters", "directory"},
+		{"status --clusters secret/", "Secret"},
+		{"status --clusters secret/A_b", "Secret"},
+		{"status --output xml", "xml"},
+		{"status --namespace Open_Stack", "--namespace"},
+		{"status --secret Keys!", "--secret"},
+		{"run --secret -", "--secret"},
+		{"status --request-timeout 0s", "--request-timeout"},
+		{"push --request-timeout -1s", "--request-timeout"},
+		{"status --request-timeout soon", "soon"},
+		{"status --log-level loud", "loud"},
+		{"run --log-level DEBUG-8", "DEBUG-8"},
+		{"status --log-format xml", "xml"},
+		{"status --kubeconfig /nonexistent", "/nonexistent"},
+		{"status --context nowhere", "nowhere"},
+		{"run --request-timeout 10", "10"},
+		{"run --resync 0", "--resync"},
+		{"run --resync -1m", "--resync"},
+		{"run --backoff-initial 0s", "--backoff-initial"},
+		{"run --backoff-max -30s", "--backoff-max"},
+		{"run --backoff-initial 1m --backoff-max 1s", "--backoff-max"},
+		{"run --listen 9464", "--listen"},
+		{"run --listen :99999", "--listen"},
+		{"run --listen :port", "--listen"},
+		{"run --listen 127.0.0.1:-1", "--listen"},
 	} {
-		var out bytes.Buffer
+		t.Setenv("KUBECONFIG", unreached(t))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // what is taken to be good ends at once
-		if got := execute(ctx, call{"fernetcast", strings.Split(args, " ")}, strings.NewReader(""), &out, &out); args != "" && got != want {
-			t.Errorf("%q: exit code %d, want %d\n%s", args, got, want, out.String())
+		args := strings.Split(c.args, " ")
+		if c.args == "" {
+			args = nil
 		}
-		if want == exitUsage && !strings.Contains(out.String(), "fernetcast: ") {
-			t.Errorf("%q: it is not said what is wrong:\n%s", args, out.String())
+		if strings.HasPrefix(c.args, "push") {
+			args = append(args, "--clusters", t.TempDir())
+		}
+		var out, errors bytes.Buffer
+		got := execute(ctx, call{"fernetcast", args}, strings.NewReader(""), &out, &errors)
+		if got != exitUsage || !strings.Contains(errors.String(), c.says) || !strings.Contains(errors.String(), "fernetcast: ") || out.Len() > 0 && c.args != "" {
+			t.Errorf("%q: exit code %d, want %d and %q:\n%s%s", c.args, got, exitUsage, c.says, out.String(), errors.String())
 		}
 	}
-	if got := execute(t.Context(), call{name: "fernetcast"}, nil, &bytes.Buffer{}, &bytes.Buffer{}); got != exitUsage {
-		t.Errorf("without a command: exit code %d", got)
+}
+
+// unreached is a kubeconfig of a cluster that nobody reaches.
+func unreached(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config")
+	const text = `{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+		"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {"token": "t"}}]}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Help is on stdout, for each command.
+func TestHelp(t *testing.T) {
+	for args, says := range map[string]string{
+		"--help": "Exit codes", "run --help": "SIGTERM", "promote --help": "REGION", "help push": "--force", "status --help": "--watch", "version --help": "version",
+		"version": "fernetcast",
+	} {
+		var out, errors bytes.Buffer
+		if got := execute(t.Context(), call{"fernetcast", strings.Fields(args)}, nil, &out, &errors); got != exitOK || errors.Len() > 0 || !strings.Contains(out.String(), says) {
+			t.Errorf("%s: exit code %d, want %q on stdout:\n%s%s", args, got, says, out.String(), errors.String())
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 // A server that switches protocols and then is silent ends each kind of request at once.
 func TestSwitchingProtocols(t *testing.T) {
+	t.Parallel()
 	const timeout = 20 * time.Second
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()

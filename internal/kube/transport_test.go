@@ -35,6 +35,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 
 // A server's Retry-After comes back at once, for the back-off to heed.
 func TestRetryAfterIsNotSleptThrough(t *testing.T) {
+	t.Parallel()
 	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 		var requests atomic.Int32
 		client := serve(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
@@ -56,6 +57,7 @@ func TestRetryAfterIsNotSleptThrough(t *testing.T) {
 
 // An answer without an end, and one whose headers have none, are cut.
 func TestEndlessAnswerIsCut(t *testing.T) {
+	t.Parallel()
 	for what, handler := range map[string]http.HandlerFunc{
 		"body": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", mediaType)
@@ -89,6 +91,7 @@ func TestEndlessAnswerIsCut(t *testing.T) {
 // Of an answer no more is read than is needed to judge it, and what is large is
 // read slowly, however small the pieces are.
 func TestAnswersArePaced(t *testing.T) {
+	t.Parallel()
 	for what, tc := range map[string]struct {
 		code        int
 		contentType string
@@ -134,6 +137,7 @@ func TestAnswersArePaced(t *testing.T) {
 // deadline, so that the next request dials again. Over HTTP/2 the end of the
 // request alone would keep it. So does one that stops in the middle of an answer.
 func TestTimedOutConnectionIsClosed(t *testing.T) {
+	t.Parallel()
 	for what, handler := range map[string]http.HandlerFunc{
 		"no answer": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"half of one": func(w http.ResponseWriter, r *http.Request) {
@@ -150,20 +154,23 @@ func TestTimedOutConnectionIsClosed(t *testing.T) {
 			if verb == "WATCH" && what == "half of one" {
 				continue // its events may take their time
 			}
-			closed := make(chan struct{}, 8)
-			client := serve(t, time.Second, handler, func(state http.ConnState) {
-				if state == http.StateClosed {
-					closed <- struct{}{}
+			t.Run(verb+", "+what, func(t *testing.T) {
+				t.Parallel()
+				closed := make(chan struct{}, 8)
+				client := serve(t, time.Second, handler, func(state http.ConnState) {
+					if state == http.StateClosed {
+						closed <- struct{}{}
+					}
+				})
+				if err := send(client.Secrets(namespace)); err == nil {
+					t.Error("no error")
+				}
+				select {
+				case <-closed:
+				case <-time.After(20 * time.Second):
+					t.Error("the connection stays open")
 				}
 			})
-			if err := send(client.Secrets(namespace)); err == nil {
-				t.Errorf("%s, %s: no error", verb, what)
-			}
-			select {
-			case <-closed:
-			case <-time.After(20 * time.Second):
-				t.Errorf("%s, %s: the connection stays open", verb, what)
-			}
 		}
 	}
 }
@@ -219,6 +226,7 @@ func TestClosedClientDialsNoMore(t *testing.T) {
 // However often a remote is read, it is read at most 50 times at once and then 5
 // times a second; writes do not wait.
 func TestReadsAreLimited(t *testing.T) {
+	t.Parallel()
 	var reads, writes atomic.Int32
 	client := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
 		count := &reads

@@ -94,6 +94,7 @@ func TestLostWatch(t *testing.T) {
 
 // A flood of events is taken at a bounded pace.
 func TestFloodOfEvents(t *testing.T) {
+	t.Parallel()
 	one := event(watch.Modified, good())
 	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace: namespace, name: name}), endless{one}, true)
 	began, bytesRead := time.Now(), 0
@@ -218,6 +219,7 @@ func TestOutageAfterAShortWatch(t *testing.T) {
 // Whatever comes over a remote's connection is taken at a bounded pace, however
 // small the pieces are.
 func TestConnectionIsPaced(t *testing.T) {
+	t.Parallel()
 	for piece, most := range map[int]float64{1: connBytes / connRead, 16 << 10: connBytes} {
 		near, far := net.Pipe()
 		go func() {

@@ -12,7 +12,10 @@ import (
 // Each guard is needed: without it the model finds a story in which a promise
 // breaks, and so would find it if the program lost that guard. The search is
 // the same each time; how short rapid makes the story depends on the machine.
-func TestEachGuardIsNeeded(t *testing.T) {
+func TestLongEachGuardIsNeeded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	for _, tc := range []struct {
 		guard   string
 		without dropped

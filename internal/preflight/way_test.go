@@ -46,6 +46,7 @@ func TestClock(t *testing.T) {
 // Whatever answers, the examination ends, says so in plain words, and goes on to nothing
 // that needs an API server.
 func TestHostileAnswers(t *testing.T) {
+	t.Parallel()
 	for name, handler := range map[string]http.HandlerFunc{
 		"a page": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>\x1b]0;x\x07</html>") },
 		"a redirect": func(w http.ResponseWriter, r *http.Request) {

@@ -38,7 +38,10 @@ func read(t *testing.T, path string) []byte {
 
 // The image goes to a registry and comes back: both platforms, with what the Dockerfile
 // says, and a program that runs. Another folder gives the same bytes.
-func TestImage(t *testing.T) {
+func TestLongImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	at := strings.TrimPrefix(server.URL, "http://") + "/team/fernetcast"

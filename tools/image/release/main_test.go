@@ -64,7 +64,10 @@ func minisign(t *testing.T, args ...string) error {
 // Two folders give the same bytes; each archive has what it should, its SBOM, and an
 // entry in the krew manifest; and the signature by a throw-away key holds until a byte is
 // another.
-func TestRelease(t *testing.T) {
+func TestLongRelease(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	keys := t.TempDir()
 	secret, public := filepath.Join(keys, "minisign.key"), filepath.Join(keys, "minisign.pub")
 	must(t, minisign(t, "-G", "-W", "-s", secret, "-p", public))
@@ -251,35 +254,37 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 }
 
-var makeStep = regexp.MustCompile(`(?m)(?:^|&& )\s*make ([a-z]+)`)
+var makeStep = regexp.MustCompile(`(?m)(?:^|&& )\s*make ([a-z-]+)`)
 
-// The workflow does on a tag what is tested here: its steps are make's targets.
-func TestWorkflowRunsMakeTargets(t *testing.T) {
-	var workflow struct {
-		Jobs map[string]struct {
-			Permissions map[string]string
-			Steps       []struct{ Uses, Run string }
-		}
-	}
-	must(t, yaml.Unmarshal(read(t, filepath.Join(repository, ".github/workflows/release.yml")), &workflow))
-	makefile := "\n" + string(read(t, filepath.Join(repository, "Makefile")))
+// The workflows do what is tested here: their steps are make's targets.
+func TestWorkflowsRunMakeTargets(t *testing.T) {
 	ran := map[string]bool{}
 	attests := false
-	for name, job := range workflow.Jobs {
-		for _, step := range job.Steps {
-			for _, m := range makeStep.FindAllStringSubmatch(step.Run, -1) {
-				ran[m[1]] = true
-				if !strings.Contains(makefile, "\n"+m[1]+":") {
-					t.Errorf("%s runs make %s, which there is not", name, m[1])
-				}
+	makefile := "\n" + string(read(t, filepath.Join(repository, "Makefile")))
+	for _, file := range []string{"test.yml", "release.yml"} {
+		var workflow struct {
+			Jobs map[string]struct {
+				Permissions map[string]string
+				Steps       []struct{ Uses, Run string }
 			}
-			if strings.HasPrefix(step.Uses, "actions/attest-build-provenance@") {
-				attests = job.Permissions["id-token"] == "write" && job.Permissions["attestations"] == "write"
+		}
+		must(t, yaml.Unmarshal(read(t, filepath.Join(repository, ".github/workflows", file)), &workflow))
+		for name, job := range workflow.Jobs {
+			for _, step := range job.Steps {
+				for _, m := range makeStep.FindAllStringSubmatch(step.Run, -1) {
+					ran[m[1]] = true
+					if !strings.Contains(makefile, "\n"+m[1]+":") {
+						t.Errorf("%s, %s runs make %s, which there is not", file, name, m[1])
+					}
+				}
+				if strings.HasPrefix(step.Uses, "actions/attest-build-provenance@") {
+					attests = job.Permissions["id-token"] == "write" && job.Permissions["attestations"] == "write"
+				}
 			}
 		}
 	}
-	if !ran["release"] || !ran["image"] || !attests {
-		t.Errorf("it runs make %v; provenance is attested: %v", ran, attests)
+	if !ran["test"] || !ran["test-all"] || !ran["release"] || !ran["image"] || !attests {
+		t.Errorf("they run make %v; provenance is attested: %v", ran, attests)
 	}
 }
 

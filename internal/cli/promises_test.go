@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const checkout = "../.."
+
+// testsNamed finds what a text calls a test.
+var testsNamed = regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
+
+// Each promise has a test in make test; those called TestLong run in make test-all alone.
+func TestPromisesHaveAShortTest(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(checkout, "docs/promises.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| promise | how it is attacked | test |\n| --- | --- | --- |\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := 0
+	for row := range strings.Lines(table) {
+		if strings.TrimSpace(row) == "" {
+			continue
+		}
+		rows++
+		if !slices.ContainsFunc(testsNamed.FindAllStringSubmatch(row, -1), func(match []string) bool { return !strings.HasPrefix(match[1], "TestLong") }) {
+			t.Errorf("make test runs no test of: %s", row)
+		}
+	}
+	if rows < 40 {
+		t.Errorf("only %d rows were found", rows)
+	}
+}
+
+// What a page calls a test is one, and still has that name.
+func TestPagesNameTestsThatAreThere(t *testing.T) {
+	there := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err := filepath.WalkDir(checkout, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != checkout {
+			return fs.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, match := range declared.FindAllStringSubmatch(string(text), -1) {
+			there[match[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"docs/promises.md", "docs/tokens.md", "SECURITY.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(filepath.Join(checkout, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := testsNamed.FindAllStringSubmatch(string(text), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no test", page)
+		}
+		for _, match := range named {
+			if !there[match[1]] {
+				t.Errorf("%s names %s, which is not there", page, match[1])
+			}
+		}
+	}
+}
