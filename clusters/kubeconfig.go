@@ -148,12 +148,12 @@ func check(fields map[string]string) error {
 	// As kubectl does it: of a bundle, the certificates that can be read count.
 	case ca != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)):
 		return errors.New("certificate-authority-data has no certificate in it, as PEM")
-	case token != "" && kube.CheckToken(token) != nil:
-		return kube.CheckToken(token)
 	case (cert == "") != (key == ""):
 		return errors.New("of client-certificate-data and client-key-data there is only one")
 	case cert != "" && !pairs([]byte(cert), []byte(key)):
 		return errors.New("client-certificate-data and client-key-data are not a certificate and its key, as PEM")
+	case token != "":
+		return kube.CheckToken(token)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package clusters
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -68,7 +67,8 @@ type member struct {
 	tried  [sha256.Size]byte
 	err    error // of the newest file; nil where that is the good one
 	good   [sha256.Size]byte
-	remote *Remote // of the newest good file; nil where there never was one
+	remote *Remote           // of the newest good file; nil where there never was one
+	data   [sha256.Size]byte // the kubeconfig of remote
 	stop   func()
 }
 
@@ -114,7 +114,7 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 			trouble = err.Error()
 			s.opts.Log.Warn("the remotes stay as they are", "error", trouble)
 		}
-		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil }) {
+		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil || f.TokenErr != nil }) {
 			look.seen = nil // so that it is tried again
 		}
 	}, lookEvery)
@@ -165,13 +165,16 @@ func (s *Set) take(f File, m *member) bool {
 		return true
 	}
 	remote, err := s.open(f)
+	// If only its kept token is bad, a client of the same kubeconfig stays in use.
+	if data := sha256.Sum256(f.Data); err == nil || remote != nil && (m.remote == nil || data != m.data) {
+		m.remote, m.data = remote, data
+	}
 	if err != nil {
 		m.err = fmt.Errorf("reading kubeconfig %s: %w", f.Name, err)
 		log.Warn("kubeconfig refused", "error", err.Error(), "lastGoodInUse", m.remote != nil)
-		m.remote = cmp.Or(m.remote, remote)
 		return true
 	}
-	m.remote, m.good, m.err = remote, hash, nil
+	m.good, m.err = hash, nil
 	log.Info("remote taken up", "server", remote.Address())
 	return true
 }

@@ -1,7 +1,6 @@
 package clusters
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -32,8 +31,11 @@ func Read(dir, tokens string) ([]File, error) {
 		unread = fmt.Errorf("reading the directory of tokens: %w", unread)
 	}
 	for i, f := range files {
-		token := kept[f.Name]
-		files[i].keep(token.Data, cmp.Or(unread, token.Err))
+		token, err := kept[f.Name], unread
+		if err == nil && token.Err != nil {
+			err = fmt.Errorf("it %w", withoutPath(token.Err))
+		}
+		files[i].keep(token.Data, err)
 	}
 	return files, nil
 }
@@ -46,7 +48,7 @@ func (f *File) keep(token []byte, err error) {
 	}
 	f.TokenErr = nil
 	if err != nil {
-		f.Token, f.TokenErr = "", fmt.Errorf("the token that is kept for it is not used: %w; to replace it: fernetcast renew %s", withoutPath(err), f.Name)
+		f.Token, f.TokenErr = "", fmt.Errorf("the token that is kept for it is not used: %w; to replace it: fernetcast renew %s", err, f.Name)
 	}
 }
 

@@ -18,9 +18,9 @@ func TestKeptToken(t *testing.T) {
 		{kept: at(time.Minute), want: at(time.Minute)},
 		{kept: at(-time.Minute), want: own},
 		{kept: "opaque\n", want: "opaque"},
-		{kept: "of two\nlines", want: own, trouble: "no header can carry"},
-		{kept: "of\x00bytes", want: own, trouble: "no header can carry"},
-		{kept: "caf\u00e9", want: own, trouble: "no header can carry"},
+		{kept: "of two\nlines", want: own, trouble: "no HTTP header can carry"},
+		{kept: "of\x00bytes", want: own, trouble: "no HTTP header can carry"},
+		{kept: "caf\u00e9", want: own, trouble: "no HTTP header can carry"},
 		{kept: large, want: own, trouble: "546361 bytes"},
 		{kept: large[:8<<10], want: large[:8<<10]},
 		{kept: large[:8<<10+1], want: own, trouble: "8193 bytes"},
@@ -99,5 +99,10 @@ func TestBadKeptToken(t *testing.T) {
 	}
 	if again, _ := apply("new"); again != good {
 		t.Error("the last good client was given up once its token was good again")
+	}
+	moved := kubeconfigOf(t, "cluster", "server", "https://127.0.0.1:2")
+	set.Apply(WithTokens([]File{{Name: "dfw", Data: moved}}, map[string][]byte{"dfw": []byte("a b")}))
+	if remote, err := set.Remote("dfw"); err == nil || remote.Address() != "https://127.0.0.1:2" {
+		t.Errorf("a new address was ignored while the token is bad: %s, %v", remote.Address(), err)
 	}
 }

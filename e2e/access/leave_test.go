@@ -55,7 +55,7 @@ func TestLeave(t *testing.T) {
 	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
 		c.CertificateAuthorityData, c.Extensions, user.Token = s.cluster("iad").Config().CAData, nil, ""
 	}))
-	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw leads to another cluster")
+	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw leads to a different cluster")
 	s.store("dfw", dfw)
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keys there stay")
 	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, rotation.Keys))
@@ -119,7 +119,7 @@ func TestWhichCluster(t *testing.T) {
 			before := s.snapshot("sjc", "dfw", "iad")
 			for _, flags := range [][]string{{"--yes"}, {"--dry-run"}} {
 				r := s.exits(2, append([]string{"leave", "iad", "--remote-context", "dfw"}, flags...)...)
-				s.says(r.Stderr, "nothing was changed: your context dfw leads to another cluster", "--local")
+				s.says(r.Stderr, "nothing was changed: your context dfw leads to a different cluster", "--local")
 			}
 			if after := s.snapshot("sjc", "dfw", "iad"); after != before {
 				t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)

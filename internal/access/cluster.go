@@ -12,6 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Cluster is a cluster that an operator's context leads to.
@@ -32,38 +33,37 @@ func (c *Cluster) identify(ctx context.Context) (err error) {
 	return err
 }
 
-// is reports whether k leads to this cluster, and whether that is certain: by kube-system's
-// UID, else by that of the account that the token is of, else by the CAs. If k has none of
-// them, the address is compared.
-func (c *Cluster) is(ctx context.Context, k Kubeconfig) (same, certain bool, err error) {
+// is reports whether k leads to this cluster: by the UID of kube-system, or that of the
+// account that the token names, or, if k has neither, by CA and address.
+func (c *Cluster) is(ctx context.Context, k Kubeconfig) (bool, error) {
 	if k.Cluster != "" && c.uid != "" {
-		return k.Cluster == c.uid, true, nil
+		return k.Cluster == c.uid, nil
 	}
-	if token := kube.ReadToken(k.Token); token.AccountUID != "" {
+	token := kube.ReadToken(k.Token)
+	if token.AccountUID != "" && validation.IsDNS1123Label(token.Namespace) == nil && validation.IsDNS1123Subdomain(token.Account) == nil {
 		account, err := c.Core.ServiceAccounts(token.Namespace).Get(ctx, token.Account, metav1.GetOptions{})
 		switch {
 		case err == nil:
-			return string(account.UID) == token.AccountUID, true, nil
+			return string(account.UID) == token.AccountUID, nil
 		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
-			return false, false, fmt.Errorf("reading ServiceAccount %s by context %s: %s", mirror.Printable(token.Account), c.Context, mirror.Explain(err))
+			return false, fmt.Errorf("reading ServiceAccount %s by context %s: %s", token.Account, c.Context, mirror.Explain(err))
 		}
 	}
-	if len(k.CA) > 0 && len(c.CA) > 0 {
-		return bytes.Equal(k.CA, c.CA), true, nil
-	}
-	return k.Server == c.Server, false, nil
+	another := len(k.CA) > 0 && len(c.CA) > 0 && !bytes.Equal(k.CA, c.CA)
+	return !another && k.Server == c.Server, nil
 }
 
-// storedAs returns the remote, other than the one named, that is stored for this cluster
-// and namespace; "" for none. An entry that cannot be read leads nowhere.
-func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace string) (string, error) {
+// storedAs returns the remote, other than the one named, that is stored for this cluster,
+// its namespace, and an account, if it names one; "" for none. An entry that can't be
+// read leads nowhere.
+func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace, account string) (string, error) {
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
 		name := RemoteOf(entry)
 		k, err := Decode(entries[entry])
-		if err != nil || name == "" || name == remote || cmp.Or(k.Namespace, namespace) != namespace {
+		if err != nil || name == "" || name == remote || cmp.Or(k.Namespace, namespace) != namespace || account != "" && k.Account != account {
 			continue
 		}
-		if same, _, err := c.is(ctx, k); same || err != nil {
+		if same, err := c.is(ctx, k); same || err != nil {
 			return name, err
 		}
 	}

@@ -57,15 +57,37 @@ func (j *Join) Plan(ctx context.Context) (Survey, error) {
 	if err != nil {
 		return Survey{}, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
+	return j.survey(ctx, entries)
+}
+
+// Identify finds out which cluster it is, and refuses the source's own, one that is stored
+// under another name, and a name that another cluster has, each by a [Refusal].
+func (j *Join) Identify(ctx context.Context) error {
+	entries, err := j.Entries.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
+	}
+	return j.identify(ctx, entries)
+}
+
+func (j *Join) identify(ctx context.Context, entries map[string][]byte) error {
 	j.entry = EntryOf(entries, j.Kubeconfig.Remote)
 	j.was = entries[j.entry]
-	return j.survey(ctx, entries)
+	there := &Cluster{APIs: j.There, Context: j.Context, Server: j.Kubeconfig.Server, CA: j.Kubeconfig.CA}
+	if err := there.identify(ctx); err != nil {
+		return err
+	}
+	if err := j.apart(ctx, there); err != nil {
+		return err
+	}
+	j.Kubeconfig.Cluster = there.uid
+	return j.unique(ctx, there, entries)
 }
 
 // unique refuses a name under which another cluster is stored, and a cluster that is
 // stored by another name: what leave takes away by one name, the other would lack.
 func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]byte) error {
-	other, err := there.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace)
+	other, err := there.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace, "")
 	if err != nil {
 		return err
 	}
@@ -74,11 +96,16 @@ func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]
 			other, other, j.Kubeconfig.Remote, mirror.Quote(j.Context))}
 	}
 	stored, err := Decode(j.was)
-	if err != nil || stored.Server == j.Kubeconfig.Server {
+	if err != nil {
 		return nil // one that is not there, or that cannot be read, is of no use to anybody
 	}
-	if same, _, err := there.is(ctx, stored); same || err != nil {
+	same, err := there.is(ctx, stored)
+	if same || err != nil {
 		return err
+	}
+	if stored.Server == j.Kubeconfig.Server {
+		j.Say(fmt.Sprintf("Warning: another cluster is at %s now than the one that was stored as %s.", mirror.Printable(stored.Server), j.Kubeconfig.Remote))
+		return nil
 	}
 	return Refusal{fmt.Errorf("%s is stored already, at %s: to let another cluster in by that name, first: fernetcast leave %s",
 		j.Kubeconfig.Remote, mirror.Printable(stored.Server), j.Kubeconfig.Remote)}

@@ -23,6 +23,8 @@ type Leave struct {
 	// UsedBy is another remote that is stored for the same cluster, and needs what is
 	// there; "" for none. Identify finds it.
 	UsedBy string
+	// Unidentified is why it is not known which cluster the context leads to; nil if it is.
+	Unidentified error
 
 	stored Kubeconfig
 }
@@ -53,24 +55,30 @@ func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
 }
 
 // Identify refuses a cluster other than the one that is stored, by a [Refusal], and finds
-// the other remote that is stored for it.
+// the other remote that is stored for it. What can't be found out is Unidentified: then
+// nothing may be deleted there.
 func (l *Leave) Identify(ctx context.Context, there Cluster) error {
-	if err := there.identify(ctx); err != nil {
-		return err
-	}
-	same, certain, err := there.is(ctx, l.stored)
-	if err != nil {
-		return err
-	}
-	if !same && (certain || l.stored.Server != "") {
-		return Refusal{fmt.Errorf("your context %s leads to another cluster (%s) than the one that is stored as %s (%s): name the right one with --remote-context, or take back what is here alone with --local",
+	same, err := l.identify(ctx, &there)
+	l.Unidentified = err
+	if err == nil && !same && l.stored.Server != "" {
+		return Refusal{fmt.Errorf("your context %s leads to a different cluster (%s) from the one stored as %s (%s): name the right one with --remote-context, or remove only what is stored here with --local",
 			there.Context, there.Server, l.Remote, mirror.Printable(l.stored.Server))}
+	}
+	return nil
+}
+
+func (l *Leave) identify(ctx context.Context, there *Cluster) (same bool, err error) {
+	if err := there.identify(ctx); err != nil {
+		return false, err
+	}
+	if same, err = there.is(ctx, l.stored); err != nil {
+		return false, err
 	}
 	entries, err := l.Entries.Read(ctx)
 	if err == nil {
-		l.UsedBy, err = there.storedAs(ctx, entries, l.Remote, l.Namespace)
+		l.UsedBy, err = there.storedAs(ctx, entries, l.Remote, l.Namespace, l.Account)
 	}
-	return err
+	return same, err
 }
 
 // Forget takes the entry away, so that nothing is pushed there any more, and keeps

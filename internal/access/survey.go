@@ -31,17 +31,9 @@ func (j *Join) survey(ctx context.Context, entries map[string][]byte) (Survey, e
 		return Survey{}, fmt.Errorf("%s cannot be reached: %s", j.Kubeconfig.Server, mirror.Explain(err))
 	}
 	s := Survey{Version: mirror.Printable(info.GitVersion)}
-	there := &Cluster{APIs: j.There, Context: j.Context, Server: j.Kubeconfig.Server, CA: j.Kubeconfig.CA}
-	if err := there.identify(ctx); err != nil {
+	if err := j.identify(ctx, entries); err != nil {
 		return s, err
 	}
-	if err := j.apart(ctx, there); err != nil {
-		return s, err
-	}
-	if err := j.unique(ctx, there, entries); err != nil {
-		return s, err
-	}
-	j.Kubeconfig.Cluster = there.uid
 	namespace := j.Kubeconfig.Namespace
 	if _, err := j.There.Core.Namespaces().Get(ctx, namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 		return s, fmt.Errorf("%s has no namespace %s: is Keystone to run there? To make it: kubectl --context %s create namespace %s",

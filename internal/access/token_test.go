@@ -22,8 +22,8 @@ func TestNewTokenRefuses(t *testing.T) {
 		"a token":         {strings.Repeat("t", 1200), ""},
 		"of 534 KiB":      {strings.Repeat("t", 546_361), "546361 bytes"},
 		"empty":           {"", "empty"},
-		"a header's line": {"tttttt\r\nX-Other: y", "no header can carry"},
-		"not ASCII":       {"tttttté", "no header can carry"},
+		"a header's line": {"tttttt\r\nX-Other: y", "no HTTP header can carry"},
+		"not ASCII":       {"tttttté", "no HTTP header can carry"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

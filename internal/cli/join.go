@@ -181,6 +181,12 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if o.output == "yaml" {
+		var refusal access.Refusal
+		if err := j.Identify(cmd.Context()); errors.As(err, &refusal) {
+			return err
+		} else if err != nil {
+			j.Say(fmt.Sprintf("Warning: it is not known which cluster %s is, so its kubeconfig doesn't name it: %v", name, err))
+		}
 		return j.printHalves(cmd.OutOrStdout())
 	}
 	return j.carryOut(cmd)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/access"
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 )
@@ -31,8 +30,8 @@ with an operator's rights. It deletes neither the keys there nor a namespace, an
 another main that has let NAME in goes on. Given again, it ends what was begun.
 
 Your context of NAME is --remote-context, else the one called NAME, else one that
-leads to the stored address. If it leads to another cluster than the one stored,
-nothing is changed. With --local nothing is done there.`,
+leads to the stored address. If it leads to a different cluster from the
+one stored, nothing is changed. With --local nothing is done there.`,
 		Example: `  fernetcast leave dfw --remote-context dfw --dry-run
   fernetcast leave dfw --yes`,
 		ValidArgsFunction: o.completeRemote,
@@ -89,6 +88,9 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	gone, err := o.withdraw(ctx, l, there)
 	if err != nil {
+		if there.config == nil || l.Unidentified != nil { // it may be another cluster's
+			there.context = name
+		}
 		return exitError{fmt.Errorf("%s is not pushed to any more, and its account there stays: %w; give the command again, or, in %s:\n  %s\nand then: fernetcast leave %s --local", name, err, name, strings.Join(l.Stays(there.context), "\n  "), name)}
 	}
 	if err := l.Done(ctx); err != nil {
@@ -150,16 +152,11 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 		return nil, false, place{}, err
 	}
 	defer apis.Close()
-	var another access.Refusal
-	if err := l.Identify(ctx, clusterAt(there, apis)); errors.As(err, &another) {
+	ca, _ := caOf(there.config) // a file that cannot be read tells nothing
+	if err := l.Identify(ctx, access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}); err != nil {
 		return nil, false, place{}, fmt.Errorf("nothing was changed: %w", err)
 	}
-	return l, known, there, nil // what could not be found out is asked again before anything is deleted there
-}
-
-func clusterAt(there place, apis *kube.APIs) access.Cluster {
-	ca, _ := caOf(there.config) // a file that cannot be read tells nothing
-	return access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}
+	return l, known, there, nil
 }
 
 // lines say what will be done.
@@ -171,6 +168,8 @@ func (o *leaveOptions) lines(l *access.Leave, known bool, there place) (lines []
 	case o.local:
 	case there.config == nil:
 		lines = append(lines, fmt.Sprintf("your kubeconfig has no context of %s: what is there stays", l.Remote))
+	case l.Unidentified != nil:
+		lines = append(lines, fmt.Sprintf("what is there stays: %v", l.Unidentified))
 	case l.UsedBy != "":
 		lines = append(lines, fmt.Sprintf("its account there, %s, stays: %s is the same cluster, and uses it", mirror.Printable(l.Account), l.UsedBy))
 	case !o.own(l.Account):
@@ -194,16 +193,14 @@ func (o *leaveOptions) withdraw(ctx context.Context, l *access.Leave, there plac
 	case o.local || !o.own(l.Account):
 		return nil, nil
 	case there.config == nil:
-		there.context = l.Remote
 		return nil, errors.New("your kubeconfig has no context of it: name one with --remote-context")
+	case l.Unidentified != nil || l.UsedBy != "":
+		return nil, l.Unidentified
 	}
 	apis, err := o.apis(there.config)
 	if err != nil {
 		return nil, err
 	}
 	defer apis.Close()
-	if err := l.Identify(ctx, clusterAt(there, apis)); err != nil || l.UsedBy != "" {
-		return nil, err
-	}
 	return l.Withdraw(ctx, apis)
 }

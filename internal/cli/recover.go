@@ -70,7 +70,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 					Options: opts, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause, Say: say,
 					Confirm: func(ctx context.Context) bool { return yes || confirmed(ctx, cmd) },
 				},
-				From: from, Create: p.create,
+				From: from, Context: o.context, Create: p.create,
 				Idle: func(ctx context.Context) error { return idle(ctx, here, o.namespace, say) },
 			}
 			if err := run.Run(cmd.Context()); err != nil {

@@ -90,8 +90,15 @@ func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return string(system.UID), nil
+	uid := string(system.UID)
+	if len(uid) > maxUID || CheckToken(uid) != nil {
+		return "", &Refusal{"the server answers with a Namespace kube-system without a uid", true}
+	}
+	return uid, nil
 }
+
+// maxUID bounds a cluster's UID, in bytes. It is stored, and a real one has 36.
+const maxUID = 64
 
 // RotationJob is the CronJob of openstack-helm that rotates the keys.
 const RotationJob = "keystone-fernet-rotate"

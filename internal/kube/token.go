@@ -27,7 +27,7 @@ func CheckToken(token string) error {
 	case len(token) > maxToken:
 		return &Refusal{fmt.Sprintf("the token has %d bytes, more than %d", len(token), maxToken), true}
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return &Refusal{"the token has characters in it that no header can carry", true}
+		return &Refusal{"the token contains characters that no HTTP header can carry", true}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,8 @@ import (
 // its own were lost. Its region is the one that they were pushed from.
 type Recovery struct {
 	Promotion
-	// From is the remote's name.
-	From string
+	// From is the remote's name, Context the operator's for this cluster; "" for the current one.
+	From, Context string
 	// Idle says why nothing may be written now: a rotation that is under way would be
 	// run again on a folder that lacks the keys. It is asked before the plan, and again
 	// before the write.
@@ -129,7 +130,7 @@ func (r *Recovery) compare(src mirror.Source, look Look) []string {
 		"In " + r.From + ":    " + keysOf(there) + written(look.Copy.HeldSince()),
 	}
 	if len(flaws) == 1 && len(here) > 0 {
-		lines = append(lines, "Only one data key here is bad. To repair it instead: "+r.repair(flaws[0].Index, here.Continues(there), there))
+		lines = append(lines, "Only one data key here is bad. To repair it instead: "+r.repair(flaws[0], here, look))
 	}
 	if list := without(there, here); list != "" {
 		lines = append(lines, "Good again: tokens signed with "+list)
@@ -157,32 +158,46 @@ func (r *Recovery) loss(src mirror.Source, look Look) string {
 	return fmt.Sprintf("tokens signed here with %s would be lost", lost)
 }
 
-// repair is the next step with one bad data key of the source's Secret. A staged key has
-// signed nothing, so any new one will do. Another key is taken from the remote if it has
-// it, perhaps as its staged one; otherwise it is lost already.
-func (r *Recovery) repair(index int, kin bool, there keyset.Fingerprints) string {
+// repair is the command that repairs one bad data key of the source's Secret. A staged key
+// has signed nothing, so any new one will do. Another key is taken from the remote if it
+// has it, perhaps as its staged one; otherwise it is lost already.
+func (r *Recovery) repair(flaw keyset.Flaw, here keyset.Fingerprints, look Look) string {
 	namespace, name, _ := strings.Cut(r.Secret, "/")
-	from := index
-	if index == there.Primary()+1 {
+	there := look.Copy.Fingerprints()
+	kin := here.Continues(there) || there.Continues(here) || here.Staged() != "" && here.Staged() == there.Staged()
+	from := flaw.Index
+	if from == there.Primary()+1 {
 		from = 0
 	}
-	field, value := "data", "null"
+	first, field, value := "", "data", "null"
 	switch {
-	case index < 0:
+	case flaw.Name == "":
 		return "remove it"
-	case index == 0:
+	case flaw.Index == 0:
 		field, value = "stringData", `\"$(openssl rand 32 | base64 | tr +/ -_)\"`
 	case kin && there[from] != "":
-		value = fmt.Sprintf(`\"$(kubectl --context %s --namespace %s get secret %s --output jsonpath={.data.%d})\"`, mirror.Quote(r.From), namespace, name, from)
+		first = fmt.Sprintf(`key=$(kubectl --context %s --namespace %s get secret %s --output jsonpath={.data.%d}) && test -n "$key" && `,
+			mirror.Quote(r.From), cmp.Or(look.Namespace, namespace), name, from)
+		value = `\"$key\"`
 	}
-	return fmt.Sprintf(`kubectl --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%d\":%s}}"`, namespace, name, field, index, value)
+	context := ""
+	if r.Context != "" {
+		context = " --context " + mirror.Quote(r.Context)
+	}
+	return fmt.Sprintf(`%skubectl%s --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%s\":%s}}"`, first, context, namespace, name, field, flaw.Name, value)
 }
+
+// mostFlaws are as many as are shown.
+const mostFlaws = 3
 
 // flawsOf are what is wrong with some data keys.
 func flawsOf(flaws []keyset.Flaw) string {
 	var all []string
-	for _, f := range flaws {
+	for _, f := range flaws[:min(len(flaws), mostFlaws)] {
 		all = append(all, f.Error())
+	}
+	if more := len(flaws) - len(all); more > 0 {
+		all = append(all, fmt.Sprintf("%d more", more))
 	}
 	if all == nil {
 		return ""

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"log"
 	"net"
 	"net/http"
 	"time"
@@ -33,14 +32,13 @@ type limits struct {
 var defaultLimits = limits{conns: 64, rate: 100, read: time.Second, write: 5 * time.Second}
 
 // server has all limits but conns, which is the listener's.
-func (l limits) server(handler http.Handler, errors *log.Logger) *http.Server {
+func (l limits) server(handler http.Handler) *http.Server {
 	pace := rate.NewLimiter(l.rate, l.conns)
 	server := &http.Server{
 		Handler:        handler,
 		MaxHeaderBytes: maxHeaderBytes,
 		ReadTimeout:    l.read,
 		WriteTimeout:   l.write,
-		ErrorLog:       errors,
 		// The server calls this after each Accept, and before the next one.
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 			time.Sleep(pace.Reserve().Delay())

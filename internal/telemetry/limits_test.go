@@ -145,7 +145,7 @@ func TestUnreadAnswerEnds(t *testing.T) {
 				return
 			}
 		}
-	}), nil)
+	}))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

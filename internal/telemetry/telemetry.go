@@ -66,7 +66,7 @@ func (s Server) serve(ctx context.Context) error {
 // serveOn serves until ctx is done, and closes the listener.
 func (s Server) serveOn(ctx context.Context, listener net.Listener) error {
 	s.limits = cmp.Or(s.limits, defaultLimits)
-	server := s.limits.server(s.handler(), slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug))
+	server := s.limits.server(s.handler())
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(netutil.LimitListener(listener, s.limits.conns)); !errors.Is(err, http.ErrServerClosed) {
