@@ -96,7 +96,7 @@ unit:
 end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json -- -count=1 -timeout 40m $(2)
 
 e2e:
-	@echo "== end to end, on real control planes (the first time takes some minutes; long tests are in make test-all)"
+	@echo "== end to end, on real control planes (the first time takes a few minutes; long tests are in make test-all)"
 	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare kube-controller-manager); \
 	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests -e /e2e/node); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \

@@ -109,7 +109,10 @@ func (s *stage) documents(dir string) (address, ca string) {
 // meanwhile accepts the present one where the keys are read from a static copy; where
 // they are read from the main, it does once the main is back. A new signing key is known
 // at once by the copy, and has to be announced where the main itself is read.
-func TestMainAway(t *testing.T) {
+func TestLongMainAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")

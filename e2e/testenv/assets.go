@@ -184,7 +184,8 @@ func packageOf(name string) string {
 	return "k8s.io/kubernetes/cmd/" + name
 }
 
-// executable is what go build calls a program: the package's last element that is no version.
+// executable is what go build calls a program: the package's last path element that isn't
+// a version.
 func executable(name string) string {
 	if name == etcd {
 		return "server"

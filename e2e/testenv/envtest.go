@@ -176,7 +176,7 @@ type bar struct {
 }
 
 // Write implements [io.Writer]. It shows a line of its own each second, and on a terminal
-// over the one before.
+// over the previous one.
 func (b *bar) Write(p []byte) (int, error) {
 	b.more()
 	b.done += int64(len(p))

@@ -166,7 +166,10 @@ func TestRecipe(t *testing.T) {
 }
 
 // A registry that refuses is named, and what was built is there all the same.
-func TestRefused(t *testing.T) {
+func TestLongRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	server := httptest.NewServer(nil)
 	at := strings.TrimPrefix(server.URL, "http://")
 	server.Close()

@@ -224,7 +224,10 @@ func database(t *testing.T, modules string) string {
 }
 
 // What is no release is refused before anything is built or replaced.
-func TestReleaseRefuses(t *testing.T) {
+func TestLongReleaseRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	source, none := copied(t), database(t, `[]`)
 	const vulnerable = `[{"path":"golang.org/x/time","vulns":[{"id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z"}]}]`
 	for name, try := range map[string]struct {
@@ -289,7 +292,10 @@ func TestWorkflowsRunMakeTargets(t *testing.T) {
 }
 
 // Where the database cannot be had the release goes on, and says so.
-func TestVulnerabilitiesUnknown(t *testing.T) {
+func TestLongVulnerabilitiesUnknown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	r := release{source: copied(t), tools: toolsDir, database: database(t, `[]`)}
 	must(t, r.vulnerabilities(t.Context())) // has the tool and all modules at hand
 	t.Setenv("GOPROXY", "off")
