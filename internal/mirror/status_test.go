@@ -1,0 +1,138 @@
+package mirror
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestWell(t *testing.T) {
+	for _, state := range []State{StatePending, StateBehind, StateHeld, StateContested, StateDenied, StateUnreachable, StateFailed, StateMisconfigured} {
+		if state.Well() {
+			t.Errorf("%s is well", state)
+		}
+	}
+	for _, state := range []State{StateSynced, StateStandby, StateSelf} {
+		if !state.Well() {
+			t.Errorf("%s is not well", state)
+		}
+	}
+	good, bad := SourceStatus{State: SourceMain}, []RemoteStatus{{State: StateSynced}, {State: StateHeld}}
+	for name, c := range map[string]struct {
+		status Status
+		want   bool
+	}{
+		"a main":              {Status{Source: good, Remotes: bad[:1]}, true},
+		"a standby":           {Status{Source: SourceStatus{State: SourceStandby}}, true},
+		"without a mark":      {Status{Source: SourceStatus{State: SourceUnpromoted}}, false},
+		"not read any longer": {Status{Source: SourceStatus{State: SourceMain, Stale: true}}, false},
+		"a remote is held":    {Status{Source: good, Remotes: bad}, false},
+	} {
+		if got := c.status.Well(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestSourceStatus(t *testing.T) {
+	for name, c := range map[string]struct {
+		secret        *corev1.Secret
+		trouble       string
+		term, primary int // 0: null
+		staged, stale bool
+		detail        string
+	}{
+		"a main":                   {secret: mainSecret(), term: 3, primary: 3, staged: true},
+		"no staged key":            {secret: mainSecret(keys("2=b 3=c")), term: 3, primary: 3, detail: "no staged key 0"},
+		"a standby, no staged key": {secret: secret(farUID, "7", "2=b 3=c", stamp("sjc", 2, homeUID, "100", newest)), term: 2, primary: 3, detail: "copy of sjc"},
+		"not promoted":             {secret: mainSecret(annotate(nil)), primary: 3, staged: true, detail: "it bears no mark of a main; if this cluster is the main: fernetcast promote REGION"},
+		"an unreadable mark": {secret: mainSecret(annotate(map[string]string{MarkRegion: "sjc"})), primary: 3, staged: true,
+			detail: "cannot be read; if this cluster is the main: fernetcast promote REGION --force"},
+		"absent":     {detail: "the Secret does not exist"},
+		"in trouble": {secret: mainSecret(), trouble: "no answer", term: 3, primary: 3, staged: true, stale: true, detail: "no answer"},
+	} {
+		st := ReadSource(c.secret).Status("openstack", "keystone-fernet-keys", c.trouble)
+		number := func(n *int) int {
+			if n == nil {
+				return 0
+			}
+			return *n
+		}
+		if number(st.Term) != c.term || number(st.Primary) != c.primary || st.Staged != c.staged || st.Stale != c.stale || !strings.HasSuffix(st.Detail, c.detail) && !strings.HasPrefix(st.Detail, c.detail) || (c.detail == "") != (st.Detail == "") {
+			t.Errorf("%s: %+v, term %d, primary %d", name, st, number(st.Term), number(st.Primary))
+		}
+		if (st.Term == nil) != (c.term == 0) || (st.Primary == nil) != (c.primary == 0) {
+			t.Errorf("%s: term %v, primary %v", name, st.Term, st.Primary)
+		}
+	}
+}
+
+// Of a Secret that is no key set, so many keys are shown and no more.
+func TestStatusShowsSoManyKeys(t *testing.T) {
+	for n, want := range map[int]int{mostShownKeys: mostShownKeys, mostShownKeys + 1: 0} {
+		var pairs []string
+		for i := range n {
+			pairs = append(pairs, fmt.Sprintf("%d=%c", i, 'a'+i%20))
+		}
+		copied := ReadCopy(Place{}, secret(farUID, "7", strings.Join(pairs, " "), nil))
+		if got := len(copied.Status(Source{}, Decision{}).Keys); got != want {
+			t.Errorf("of %d keys %d are shown, want %d", n, got, want)
+		}
+	}
+}
+
+// Which owner of a copy a source does not outrank.
+func TestRival(t *testing.T) {
+	src := ReadSource(mainSecret())
+	other := func(term int) map[string]string { return stamp("lon", term, "uid-of-lon", "7", newest) }
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		want        int
+	}{
+		"nobody":             {nil, 0},
+		"itself":             {stamp("sjc", 3, homeUID, "7", newest), 0},
+		"a lower term":       {other(2), 0},
+		"its own term":       {other(3), 3},
+		"a higher term":      {other(4), 4},
+		"a mark of a main":   {mark("lon", 3, farUID), 3},
+		"two, mark higher":   {both(mark("ord", 6, farUID), other(5)), 6},
+		"two, stamp higher":  {both(mark("ord", 5, farUID), other(6)), 6},
+		"two of equal terms": {both(mark("ord", 5, farUID), other(5)), 5},
+	} {
+		copied := ReadCopy(Place{}, secret(farUID, "7", newest, c.annotations))
+		rival := copied.Rival(src)
+		if rival.Term != c.want {
+			t.Errorf("%s: term %d, want %d", name, rival.Term, c.want)
+		}
+		if name == "two of equal terms" && rival.Region != "ord" {
+			t.Errorf("%s: %s", name, rival.Region)
+		}
+	}
+}
+
+// What Then remembers begins again with any other main, before or after.
+func TestThenOfAnotherMain(t *testing.T) {
+	main := func(version, pairs string) *corev1.Secret {
+		return secret(homeUID, version, pairs, mark("sjc", 3, homeUID))
+	}
+	copied := secret(homeUID, "99", older0, stamp("lon", 2, "uid-of-lon", "7", older0))
+	for name, c := range map[string]struct {
+		steps []*corev1.Secret
+		want  int
+	}{
+		"a rotation":        {[]*corev1.Secret{main("99", older0), main("100", newest)}, 1},
+		"a standby before":  {[]*corev1.Secret{copied, main("100", newest)}, 0},
+		"a standby between": {[]*corev1.Secret{main("98", older1), copied, main("100", newest)}, 0},
+		"another term":      {[]*corev1.Secret{secret(homeUID, "99", older0, mark("sjc", 2, homeUID)), main("100", newest)}, 0},
+	} {
+		var src Source
+		for _, step := range c.steps {
+			src = src.Then(step)
+		}
+		if got := len(src.before); got != c.want {
+			t.Errorf("%s: %d primaries are remembered, want %d", name, got, c.want)
+		}
+	}
+}
