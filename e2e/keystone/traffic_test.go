@@ -12,19 +12,25 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/keystone"
 )
 
-const (
-	rotations = 20
-	// pace is the time between two tokens of a region. Keystone takes some 15 ms of
-	// a core to issue one, and the same for each region that it is shown to: more
-	// would leave nothing for the rest on a small machine.
-	pace = 500 * time.Millisecond
-)
+// pace is the time between two tokens of a region. Keystone takes some 15 ms of
+// a core to issue one, and the same for each region that it is shown to: more
+// would leave nothing for the rest on a small machine.
+const pace = 500 * time.Millisecond
+
+func TestEveryTokenIsGoodEverywhere(t *testing.T) { goodEverywhere(t, 6, 3) }
+
+func TestLongEveryTokenIsGoodEverywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
+	goodEverywhere(t, 20, 3, 7)
+}
 
 // A token of any region is good in every region for its time, which is until
 // the main drops the key that signed it, through rotation after rotation, with
 // pods that see their keys later than others.
-func TestEveryTokenIsGoodEverywhere(t *testing.T) {
-	for _, maxActive := range []int{3, 7} {
+func goodEverywhere(t *testing.T, rotations int, maxActives ...int) {
+	for _, maxActive := range maxActives {
 		t.Run(fmt.Sprintf("max_active_keys=%d", maxActive), func(t *testing.T) {
 			s := newStage(t, maxActive)
 			s.regions["dfw"].Delay(300 * time.Millisecond)
