@@ -1,5 +1,5 @@
 # For everybody: make demo, make test, make image; make release. check and e2e are the parts of
-# test. make test-all adds what takes long. soak, bench, mutate, and clean stand apart.
+# test. make test-all adds what takes long. soak, bench, and clean stand apart.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -29,7 +29,7 @@ PUSH ?=
 # A secret key of minisign to sign a release with.
 SIGN ?=
 
-.PHONY: demo image release test test-all check fmt vet staticcheck tidy unit e2e long soak bench mutate clean
+.PHONY: demo image release test test-all check fmt vet staticcheck tidy unit e2e long soak bench clean
 
 # Four regions on this machine, a rotation every few seconds, their states on
 # screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
