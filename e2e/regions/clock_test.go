@@ -12,8 +12,11 @@ import (
 
 // The process's clock is an hour off, ahead or behind. Whatever it does, it
 // does when and as it should: the first sync, rotations, repairs by watch and
-// by GET, a contest and its end.
-func TestClockOff(t *testing.T) {
+// by GET, a contest and its end. Another clock compiles every package again.
+func TestLongClockOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
 	t.Parallel()
 	shifted, err := shared.ShiftedProgram(t.Context())
 	if err != nil {

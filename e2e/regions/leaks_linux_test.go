@@ -17,9 +17,12 @@ import (
 
 // A remote that quotes the keys which it was sent, in every way that an answer
 // has, gets them into no log, no status and no error.
-func TestEcho(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestEcho(t *testing.T) { inGroups(t, echoing) }
+
+// echoing tries these styles, one after the other, on a remote that writes create and on
+// one that they update.
+func echoing(w *world, list []style) {
+	t := w.T
 	keys := w.keys()
 	theirs := &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
@@ -27,7 +30,6 @@ func TestEcho(t *testing.T) {
 		Type:       corev1.SecretTypeOpaque, Data: shared.Keys.NewRepository(3, 3),
 	}
 	echoes := map[string]*echo{"creates": newEcho(t, keys, nil), "updates": newEcho(t, keys, theirs)}
-	list := styles()
 	for name, e := range echoes {
 		kubeconfig, err := e.kubeconfig()
 		w.must(err)
