@@ -170,11 +170,11 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	patch(`{"data":{"0":""}}`)
 	before := s.snapshot("sjc", "dfw")
 	r := s.exits(1, "recover", "--from", "dfw", "--yes")
-	s.says(r.Stderr, "(key 0 is empty)", "LOST: tokens signed here with", "nothing was changed: tokens signed here with", "would be lost", "--force")
+	s.says(r.Stderr, "and 1 that cannot be used: key 0 is empty", "LOST: tokens signed here with", "nothing was changed: tokens signed here with", "would be lost", "--force")
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
-	_, command, _ := strings.Cut(r.Stderr, "To repair it instead: kubectl ")
+	_, command, _ := strings.Cut(r.Stderr, "To repair this one key instead: kubectl ")
 	command, _, _ = strings.Cut(command, "\n")
 	// The shell's part of the command is run as it is, kubectl's here.
 	shell := exec.CommandContext(s.ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)

@@ -33,8 +33,8 @@ It refuses keys that are not what their stamp says was pushed, and while a Job o
 the rotation is active here: that Job would be run again without the keys. It
 also refuses keys that another main has pushed, or one of a lower term, and where
 this main's own keys continue them, or are newer in a Secret that is refused or
-has lost its mark: --force recovers in spite of these. If only one data key here
-is bad, it prints the command that repairs it.
+has lost its mark: --force recovers in spite of these. If only one key here is
+bad, it prints the command that repairs it.
 
 It is run with an operator's rights: the sidecar may not write the source.`,
 		Example:           "  fernetcast recover --from dfw --yes",

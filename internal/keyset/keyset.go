@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,19 +61,13 @@ func Parse(data map[string][]byte) (Set, error) {
 
 // A Flaw is a data key that Keystone would not use as it stands.
 type Flaw struct {
-	// Name is the name of the data key; "" if it could be a key itself. It is one word.
-	Name string
-	// Index is the index of the key; -1 if Name is not an index.
+	// Index is the index of the key; -1 if the data key's name is not an index.
 	Index int
 	why   string
 }
 
 // Error implements error. It names the data key and the reason, never the value.
 func (f Flaw) Error() string { return f.why }
-
-// dataKey matches a name that a Secret's data key can have (k8s.io/apimachinery's
-// IsConfigMapKey).
-var dataKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
 // Usable returns the fingerprints of the keys in data that Keystone can use, and a Flaw
 // for each data key that it can't, in the order of their names.
@@ -83,14 +76,9 @@ func Usable(data map[string][]byte) (Fingerprints, []Flaw) {
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		index, ok := Index(name)
 		if !ok {
-			shown := quote(name)
-			flaw := Flaw{Index: -1, why: fmt.Sprintf("data key %s is not a key's index (0, 1, 2 …)", shown)}
-			if shown == strconv.Quote(name) && dataKey.MatchString(name) {
-				flaw.Name = name
-			}
-			flaws = append(flaws, flaw)
+			flaws = append(flaws, Flaw{-1, fmt.Sprintf("data key %s is not a key's index (0, 1, 2 …)", quote(name))})
 		} else if err := checkKey(data[name]); err != nil {
-			flaws = append(flaws, Flaw{name, index, fmt.Sprintf("key %s %v", name, err)})
+			flaws = append(flaws, Flaw{index, fmt.Sprintf("key %s %v", name, err)})
 		} else {
 			good[name] = data[name]
 		}

@@ -126,11 +126,14 @@ func (r *Recovery) compare(src mirror.Source, look Look) []string {
 	here, flaws := src.Usable()
 	there := look.Copy.Fingerprints()
 	lines := []string{
-		"Here now:  " + keysOf(here) + flawsOf(flaws) + written(src.Written()),
+		"Here now:  " + keysOf(here) + written(src.Written()),
 		"In " + r.From + ":    " + keysOf(there) + written(look.Copy.HeldSince()),
 	}
-	if len(flaws) == 1 && len(here) > 0 {
-		lines = append(lines, "Only one data key here is bad. To repair it instead: "+r.repair(flaws[0], here, look))
+	if len(flaws) > 0 {
+		lines[0] += fmt.Sprintf(", and %d that cannot be used: %s", len(flaws), flaws[0])
+	}
+	if len(flaws) == 1 && flaws[0].Index >= 0 && len(here) > 0 {
+		lines = append(lines, "To repair this one key instead: "+r.repair(flaws[0].Index, here, look))
 	}
 	if list := without(there, here); list != "" {
 		lines = append(lines, "Good again: tokens signed with "+list)
@@ -161,19 +164,17 @@ func (r *Recovery) loss(src mirror.Source, look Look) string {
 // repair is the command that repairs one bad data key of the source's Secret. A staged key
 // has signed nothing, so any new one will do. Another key is taken from the remote if it
 // has it, perhaps as its staged one; otherwise it is lost already.
-func (r *Recovery) repair(flaw keyset.Flaw, here keyset.Fingerprints, look Look) string {
+func (r *Recovery) repair(index int, here keyset.Fingerprints, look Look) string {
 	namespace, name, _ := strings.Cut(r.Secret, "/")
 	there := look.Copy.Fingerprints()
 	kin := here.Continues(there) || there.Continues(here) || here.Staged() != "" && here.Staged() == there.Staged()
-	from := flaw.Index
+	from := index
 	if from == there.Primary()+1 {
 		from = 0
 	}
 	first, field, value := "", "data", "null"
 	switch {
-	case flaw.Name == "":
-		return "remove it"
-	case flaw.Index == 0:
+	case index == 0:
 		field, value = "stringData", `\"$(openssl rand 32 | base64 | tr +/ -_)\"`
 	case kin && there[from] != "":
 		first = fmt.Sprintf(`key=$(kubectl --context %s --namespace %s get secret %s --output jsonpath={.data.%d}) && test -n "$key" && `,
@@ -184,25 +185,7 @@ func (r *Recovery) repair(flaw keyset.Flaw, here keyset.Fingerprints, look Look)
 	if r.Context != "" {
 		context = " --context " + mirror.Quote(r.Context)
 	}
-	return fmt.Sprintf(`%skubectl%s --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%s\":%s}}"`, first, context, namespace, name, field, flaw.Name, value)
-}
-
-// mostFlaws are as many as are shown.
-const mostFlaws = 3
-
-// flawsOf are what is wrong with some data keys.
-func flawsOf(flaws []keyset.Flaw) string {
-	var all []string
-	for _, f := range flaws[:min(len(flaws), mostFlaws)] {
-		all = append(all, f.Error())
-	}
-	if more := len(flaws) - len(all); more > 0 {
-		all = append(all, fmt.Sprintf("%d more", more))
-	}
-	if all == nil {
-		return ""
-	}
-	return " (" + strings.Join(all, ", ") + ")"
+	return fmt.Sprintf(`%skubectl%s --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%d\":%s}}"`, first, context, namespace, name, field, index, value)
 }
 
 func keysOf(p keyset.Fingerprints) string {
