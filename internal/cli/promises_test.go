@@ -15,7 +15,7 @@ const checkout = "../.."
 // testsNamed finds what a text calls a test.
 var testsNamed = regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
 
-// Each promise has a test in make test; those called TestLong run in make test-all alone.
+// make test runs a test of each promise. Tests called TestLong run in make test-all alone.
 func TestPromisesHaveAShortTest(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(checkout, "docs/promises.md"))
 	if err != nil {

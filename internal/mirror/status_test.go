@@ -69,7 +69,7 @@ func TestSourceStatus(t *testing.T) {
 	}
 }
 
-// Of a Secret that is no key set, so many keys are shown and no more.
+// A Secret that is not a key set is shown with its first 200 keys or with none.
 func TestStatusShowsSoManyKeys(t *testing.T) {
 	for n, want := range map[int]int{mostShownKeys: mostShownKeys, mostShownKeys + 1: 0} {
 		var pairs []string

@@ -65,9 +65,7 @@ func minisign(t *testing.T, args ...string) error {
 // entry in the krew manifest; and the signature by a throw-away key holds until a byte is
 // another.
 func TestLongRelease(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	long(t)
 	keys := t.TempDir()
 	secret, public := filepath.Join(keys, "minisign.key"), filepath.Join(keys, "minisign.pub")
 	must(t, minisign(t, "-G", "-W", "-s", secret, "-p", public))
@@ -223,11 +221,17 @@ func database(t *testing.T, modules string) string {
 	return "file://" + dir
 }
 
-// What is no release is refused before anything is built or replaced.
-func TestLongReleaseRefuses(t *testing.T) {
+// long leaves a test to make test-all.
+func long(t *testing.T) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("left out by -short: make test-all runs it")
 	}
+}
+
+// What is no release is refused before anything is built or replaced.
+func TestLongReleaseRefuses(t *testing.T) {
+	long(t)
 	source, none := copied(t), database(t, `[]`)
 	const vulnerable = `[{"path":"golang.org/x/time","vulns":[{"id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z"}]}]`
 	for name, try := range map[string]struct {
@@ -289,17 +293,4 @@ func TestWorkflowsRunMakeTargets(t *testing.T) {
 	if !ran["test"] || !ran["test-all"] || !ran["release"] || !ran["image"] || !attests {
 		t.Errorf("they run make %v; provenance is attested: %v", ran, attests)
 	}
-}
-
-// Where the database cannot be had the release goes on, and says so.
-func TestLongVulnerabilitiesUnknown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
-	r := release{source: copied(t), tools: toolsDir, database: database(t, `[]`)}
-	must(t, r.vulnerabilities(t.Context())) // has the tool and all modules at hand
-	t.Setenv("GOPROXY", "off")
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-	r.database = ""
-	must(t, r.vulnerabilities(t.Context()))
 }
