@@ -87,6 +87,7 @@ func TestView(t *testing.T) {
 
 		"the watch does not bring what a GET found":      {[]step{event("5"), get("6"), long, get("6")}, "6", true, true},
 		"it brings it late, but in time":                 {[]step{event("5"), get("6"), later(time.Second), event("6"), long, get("6")}, "6", true, false},
+		"a GET at the very end of that time":             {[]step{event("5"), get("6"), later(DeafAfter), get("6")}, "6", true, false},
 		"the next GET comes too soon to tell":            {[]step{event("5"), get("6"), later(time.Second), get("6")}, "6", true, false},
 		"absent, and known to be":                        {[]step{gone("5"), long, get(""), long, get(""), gone("7"), long, get("")}, "absent", true, false},
 		"many GETs, each with news":                      {[]step{event("5"), get("6"), later(3 * time.Second), get("7"), later(3 * time.Second), get("8")}, "8", true, true},
