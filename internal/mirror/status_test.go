@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestWell(t *testing.T) {
@@ -134,5 +135,53 @@ func TestThenOfAnotherMain(t *testing.T) {
 		if got := len(src.before); got != c.want {
 			t.Errorf("%s: %d primaries are remembered, want %d", name, got, c.want)
 		}
+	}
+}
+
+// A decision says how a copy differs, and names another writer only if there is one.
+func TestDescribes(t *testing.T) {
+	src := ReadSource(mainSecret())
+	stamped := func(pairs string) map[string]string { return stamp("sjc", 3, homeUID, "90", pairs) }
+	by := func(manager string) func(*corev1.Secret) {
+		return func(s *corev1.Secret) {
+			at := metav1.Unix(7, 0)
+			s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: manager, Time: &at}}
+		}
+	}
+	const otherStaged = "0=e 1=a 2=b 3=c"
+	for name, c := range map[string]struct {
+		copied *corev1.Secret
+		want   string
+	}{
+		"one rotation":       {secret(farUID, "9", older0, stamped(older0)), "1 generation behind"},
+		"two rotations":      {secret(farUID, "9", older1, stamped(older1)), "2 generations behind"},
+		"another staged key": {secret(farUID, "9", otherStaged, stamped(otherStaged)), "it has other keys than the source"},
+		"drift":              {secret(farUID, "9", anew, stamped(newest)), "changed there"},
+		"drift by a writer":  {secret(farUID, "9", anew, stamped(newest), by("argocd")), "changed there by argocd"},
+		"drift by ourselves": {secret(farUID, "9", anew, stamped(newest), by(FieldManager)), "changed there"},
+	} {
+		if d := Decide(src, ReadCopy(Place{}, c.copied), false); d.Detail != c.want {
+			t.Errorf("%s: %q, want %q", name, d.Detail, c.want)
+		}
+	}
+}
+
+// Words of up to 63 letters are shown, and records of up to 64 KiB are read.
+func TestBounds(t *testing.T) {
+	for n, want := range map[int]string{longestWord: strings.Repeat("a", longestWord), longestWord + 1: leftOut} {
+		if got := words(strings.Repeat("a", n)); got != want {
+			t.Errorf("a word of %d letters is shown as %s", n, got)
+		}
+	}
+	for n, want := range map[int]bool{mostFields: true, mostFields + 1: false} {
+		text := `{"f:data":{"f:0":{}}}`
+		fields := &metav1.FieldsV1{}
+		fields.SetRawBytes([]byte(text + strings.Repeat(" ", n-len(text))))
+		if got := (managed{FieldsV1: fields}).writesData(); got != want {
+			t.Errorf("a record of %d bytes: %v", n, got)
+		}
+	}
+	if (managed{}).writesData() {
+		t.Error("without a record it writes data")
 	}
 }
