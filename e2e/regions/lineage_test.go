@@ -9,7 +9,7 @@ import (
 // A remote misses so many rotations that none of its keys is left. A run that has seen
 // all of them goes on when the remote is back; one that was started meanwhile cannot
 // know, and leaves it to a person.
-func TestLongOutage(t *testing.T) {
+func TestOutageOfManyRotations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	keys := w.keys()
