@@ -18,8 +18,8 @@ func WithTokens(files []File, tokens map[string][]byte) []File {
 }
 
 // Read is [ReadDir], with the tokens that are kept for the kubeconfigs in another
-// directory, by the remotes' names. An absent directory counts as empty. A token that
-// can't be read concerns its own remote only; a directory that can't be read, each.
+// directory, by the remotes' names. An absent directory counts as empty. An
+// unreadable token affects its own remote only; an unreadable directory affects all.
 func Read(dir, tokens string) ([]File, error) {
 	files, err := ReadDir(dir)
 	if err != nil {
@@ -52,8 +52,8 @@ func (f *File) keep(token []byte, err error) {
 	}
 }
 
-// Bearer returns the token to sign in with: the one that is kept, unless it has expired,
-// and the kubeconfig's own may not have.
+// Bearer returns the token to sign in with: the kept one, or the kubeconfig's own if there
+// is none or it has expired.
 func (f File) Bearer(own string) string {
 	expires := kube.ReadToken(f.Token).Expires
 	if f.Token == "" || !expires.IsZero() && time.Now().After(expires) {

@@ -54,8 +54,8 @@ func (c *Cluster) is(ctx context.Context, k Kubeconfig) (bool, error) {
 }
 
 // storedAs returns the remote, other than the one named, that is stored for this cluster,
-// its namespace, and an account, if it names one; "" for none. An entry that can't be
-// read leads nowhere.
+// the namespace, and, unless it is "", the account; "" for none. Entries that can't be read
+// are skipped.
 func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace, account string) (string, error) {
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
 		name := RemoteOf(entry)

@@ -60,8 +60,8 @@ func (j *Join) Plan(ctx context.Context) (Survey, error) {
 	return j.survey(ctx, entries)
 }
 
-// Identify finds out which cluster it is, and refuses the source's own, one that is stored
-// under another name, and a name that another cluster has, each by a [Refusal].
+// Identify finds out which cluster this is. It returns a [Refusal] if it is the source's
+// own cluster, if it is stored under another name, or if another cluster has the name.
 func (j *Join) Identify(ctx context.Context) error {
 	entries, err := j.Entries.Read(ctx)
 	if err != nil {
@@ -85,7 +85,7 @@ func (j *Join) identify(ctx context.Context, entries map[string][]byte) error {
 }
 
 // unique refuses a name under which another cluster is stored, and a cluster that is
-// stored by another name: what leave takes away by one name, the other would lack.
+// stored under another name: a leave of one would cut off the other.
 func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]byte) error {
 	other, err := there.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace, "")
 	if err != nil {
@@ -104,7 +104,7 @@ func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]
 		return err
 	}
 	if stored.Server == j.Kubeconfig.Server {
-		j.Say(fmt.Sprintf("Warning: another cluster is at %s now than the one that was stored as %s.", mirror.Printable(stored.Server), j.Kubeconfig.Remote))
+		j.Say(fmt.Sprintf("Warning: the cluster at %s is not the one that was stored as %s until now. It takes its place.", mirror.Printable(stored.Server), j.Kubeconfig.Remote))
 		return nil
 	}
 	return Refusal{fmt.Errorf("%s is stored already, at %s: to let another cluster in by that name, first: fernetcast leave %s",

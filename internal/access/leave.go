@@ -54,9 +54,8 @@ func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
 	return Kubeconfig{}, false, nil
 }
 
-// Identify refuses a cluster other than the one that is stored, by a [Refusal], and finds
-// the other remote that is stored for it. What can't be found out is Unidentified: then
-// nothing may be deleted there.
+// Identify returns a [Refusal] if there is a different cluster from the one stored, and
+// sets UsedBy. If it can't find out, it sets Unidentified, and nothing may be deleted there.
 func (l *Leave) Identify(ctx context.Context, there Cluster) error {
 	same, err := l.identify(ctx, &there)
 	l.Unidentified = err

@@ -182,9 +182,11 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	}
 	if o.output == "yaml" {
 		var refusal access.Refusal
-		if err := j.Identify(cmd.Context()); errors.As(err, &refusal) {
+		err := j.Identify(cmd.Context())
+		if errors.As(err, &refusal) {
 			return err
-		} else if err != nil {
+		}
+		if err != nil {
 			j.Say(fmt.Sprintf("Warning: it is not known which cluster %s is, so its kubeconfig doesn't name it: %v", name, err))
 		}
 		return j.printHalves(cmd.OutOrStdout())

@@ -101,8 +101,8 @@ func capture(log *slog.Logger) {
 	stdlog.SetOutput(libraries{log})
 }
 
-// libraries logs what a library prints, at level debug. [tidy] keeps the plain words of
-// it, up to the first quotation mark: a server's bytes stand in quotation marks.
+// libraries logs what a library prints, at level debug. It drops everything from the first
+// quotation mark on, because net/http quotes a server's bytes. [tidy] keeps plain words only.
 type libraries struct{ log *slog.Logger }
 
 // Write implements [io.Writer].
