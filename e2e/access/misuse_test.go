@@ -57,20 +57,20 @@ func TestMisusedTokens(t *testing.T) {
 	}
 	// Nor does it open more there than the one Secret.
 	thief := s.bearing("dfw", s.minted("sjc", identity, time.Hour, dfw))
-	if _, err := thief.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("all Secrets: %v", err)
-	}
-	if err := s.ask(thief, identity, time.Hour); !apierrors.IsForbidden(err) {
-		t.Errorf("a token of the remote's: %v", err)
-	}
+	s.forbids("all Secrets", func() error {
+		_, err := thief.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{})
+		return err
+	})
+	s.forbids("a token of the remote's", func() error { return s.ask(thief, identity, time.Hour) })
 	_, err := s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
 	s.must(err)
-	secret, err := thief.CoreV1().Secrets(s.ns).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
-	s.must(err)
-	secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "7"}}
-	if _, err := thief.CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("manifests/remote/policy does not hold for it: %v", err)
-	}
+	s.forbids("an owner, by manifests/remote/policy", func() error {
+		secret, err := thief.CoreV1().Secrets(s.ns).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
+		s.must(err)
+		secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "7"}}
+		_, err = thief.CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{})
+		return err
+	})
 }
 
 // foreign is a token of another cluster, with an account of the same name.

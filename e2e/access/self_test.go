@@ -1,8 +1,10 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -27,6 +29,18 @@ func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) erro
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))},
 	}, metav1.CreateOptions{})
 	return err
+}
+
+// forbids waits until an API server refuses a request: it enforces a new policy
+// within about a second, not at once.
+func (s *stage) forbids(what string, try func() error) {
+	s.Helper()
+	s.until(func(context.Context) error {
+		if err := try(); !apierrors.IsForbidden(err) {
+			return fmt.Errorf("%s: %w", what, cmp.Or(err, errors.New("allowed")))
+		}
+		return nil
+	})
 }
 
 // patch changes an account with these credentials.
@@ -114,21 +128,25 @@ func TestStolenTokenIsNotRenewed(t *testing.T) {
 	}, metav1.CreateOptions{})
 	s.must(err)
 	stolen := s.client(s.altered("dfw", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = short.Status.Token }))
-	refused := func(what string, err error) {
-		t.Helper()
-		if !apierrors.IsForbidden(err) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	refused("90 days by the stolen one", s.ask(stolen, account, ninety))
-	refused("ten minutes by the stolen one", s.ask(stolen, account, 10*time.Minute))
-	refused("its id by the stolen one", s.patch(stolen, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"x"}}}`))
-	refused("more than was given", s.ask(given, account, ninety+time.Hour))
-	refused("another account's", s.ask(given, "default", 10*time.Minute))
-	refused("a longer life", s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-seconds":"99999999"}}}`))
-	refused("a label", s.patch(given, account, `{"metadata":{"labels":{"app.kubernetes.io/name":null}}}`))
-	refused("an owner", s.patch(given, account, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"7"}]}}`))
-	refused("three ids", s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"a,b,c"}}}`))
+	s.forbids("90 days by the stolen one", func() error { return s.ask(stolen, account, ninety) })
+	s.forbids("ten minutes by the stolen one", func() error { return s.ask(stolen, account, 10*time.Minute) })
+	s.forbids("its id by the stolen one", func() error {
+		return s.patch(stolen, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"x"}}}`)
+	})
+	s.forbids("more than was given", func() error { return s.ask(given, account, ninety+time.Hour) })
+	s.forbids("another account's", func() error { return s.ask(given, "default", 10*time.Minute) })
+	s.forbids("a longer life", func() error {
+		return s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-seconds":"99999999"}}}`)
+	})
+	s.forbids("a label", func() error {
+		return s.patch(given, account, `{"metadata":{"labels":{"app.kubernetes.io/name":null}}}`)
+	})
+	s.forbids("an owner", func() error {
+		return s.patch(given, account, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"7"}]}}`)
+	})
+	s.forbids("three ids", func() error {
+		return s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"a,b,c"}}}`)
+	})
 	_, err = given.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, account, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Secret", APIVersion: "v1", Name: "keystone-fernet-keys"}},
 	}, metav1.CreateOptions{})

@@ -75,9 +75,7 @@ func TestJoinedTokenIsOfNoOtherUse(t *testing.T) {
 		"the mark of a main":  func() error { return secret(func(c *corev1.Secret) { c.Annotations["fernetcast/main"] = "dfw" }) },
 		"data that is no key": func() error { return secret(func(c *corev1.Secret) { c.Data["x"] = []byte("y") }) },
 	} {
-		if err := try(); !apierrors.IsForbidden(err) {
-			t.Errorf("%s: %v", what, err)
-		}
+		s.forbids(what, try)
 	}
 	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, keys))
 	s.must(admin.Secrets(s.ns).Delete(s.ctx, testenv.SecretName, metav1.DeleteOptions{}))
