@@ -71,7 +71,7 @@ func TestCheckWell(t *testing.T) {
 		}
 		s.ends(c, id, want)
 	}
-	s.ends(c, "identity", "pass", "system:serviceaccount:"+s.ns+":fernetcast-sjc")
+	s.ends(c, "identity", "pass", "system:serviceaccount:"+s.NS+":fernetcast-sjc")
 	text := s.exits(0, "check").Stdout
 	s.says(text, "Looking from this workstation. What counts is the pods' view: kubectl exec", "dfw  all is well", "  pass  tls ")
 	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  all is well\n")
@@ -87,20 +87,20 @@ func TestCheckWell(t *testing.T) {
 func (s *stage) store(name string, kubeconfig []byte) {
 	s.Helper()
 	data, err := json.Marshal(map[string]any{"data": map[string][]byte{name + ".yaml": kubeconfig}})
-	s.must(err)
-	_, err = s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Patch(s.ctx, clustersSecret, "application/merge-patch+json", data, metav1.PatchOptions{})
-	s.must(err)
+	s.Must(err)
+	_, err = s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Patch(s.Ctx, clustersSecret, "application/merge-patch+json", data, metav1.PatchOptions{})
+	s.Must(err)
 }
 
 // altered is the stored kubeconfig of a remote, changed.
 func (s *stage) altered(remote string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)) []byte {
 	s.Helper()
 	config, err := clientcmd.Load(s.entry("sjc", remote))
-	s.must(err)
+	s.Must(err)
 	current := config.Contexts[config.CurrentContext]
 	change(config.Clusters[current.Cluster], config.AuthInfos[current.AuthInfo])
 	data, err := clientcmd.Write(*config)
-	s.must(err)
+	s.Must(err)
 	return data
 }
 
@@ -116,29 +116,29 @@ func TestCheckFinds(t *testing.T) {
 		return s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.Server = url })
 	}
 	closed, err := dfw.Proxy()
-	s.must(err)
-	s.must(closed.Set(testenv.Refuse))
+	s.Must(err)
+	s.Must(closed.Set(testenv.Refuse))
 	put := func(change func(*corev1.Secret)) func() {
 		return func() {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName}, Data: shared.Keys.NewRepository(3, 3)}
 			change(secret)
-			_, err := core.Secrets(s.ns).Create(s.ctx, secret, metav1.CreateOptions{})
-			s.must(err)
+			_, err := core.Secrets(s.NS).Create(s.Ctx, secret, metav1.CreateOptions{})
+			s.Must(err)
 		}
 	}
-	remove := func() { s.must(core.Secrets(s.ns).Delete(s.ctx, testenv.SecretName, metav1.DeleteOptions{})) }
+	remove := func() { s.Must(core.Secrets(s.NS).Delete(s.Ctx, testenv.SecretName, metav1.DeleteOptions{})) }
 	with := func(kubeconfig []byte) func() { return func() { s.store("dfw", kubeconfig) } }
 	role := func(change func(*rbacv1.Role)) func() {
 		return func() {
-			r, err := rbac.Roles(s.ns).Get(s.ctx, "fernetcast", metav1.GetOptions{})
-			s.must(err)
+			r, err := rbac.Roles(s.NS).Get(s.Ctx, "fernetcast", metav1.GetOptions{})
+			s.Must(err)
 			change(r)
-			_, err = rbac.Roles(s.ns).Update(s.ctx, r, metav1.UpdateOptions{})
-			s.must(err)
+			_, err = rbac.Roles(s.NS).Update(s.Ctx, r, metav1.UpdateOptions{})
+			s.Must(err)
 		}
 	}
-	soonExpired, err := dfw.Kubeconfig(s.ctx, testenv.Access{Namespace: s.ns, Role: testenv.RemoteRole, Expires: time.Now().Add(-time.Hour)})
-	s.must(err)
+	soonExpired, err := dfw.Kubeconfig(s.Ctx, testenv.Access{Namespace: s.NS, Role: testenv.RemoteRole, Expires: time.Now().Add(-time.Hour)})
+	s.Must(err)
 	for _, try := range []struct {
 		id, result string
 		says       string
@@ -185,8 +185,8 @@ func TestCheckFinds(t *testing.T) {
 	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-rotate"}}
 	job.Spec.Schedule = "0 */12 * * *"
 	job.Spec.JobTemplate.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "rotate", Image: "rotate"}}}
-	_, err = dfw.Client().BatchV1().CronJobs(s.ns).Create(s.ctx, job, metav1.CreateOptions{})
-	s.must(err)
+	_, err = dfw.Client().BatchV1().CronJobs(s.NS).Create(s.Ctx, job, metav1.CreateOptions{})
+	s.Must(err)
 	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "patch cronjob")
 }
 
@@ -196,12 +196,12 @@ func TestCheckBlack(t *testing.T) {
 	s.main("sjc")
 	s.join("sjc", "dfw", "--wait", "0")
 	proxy, err := s.cluster("dfw").Proxy()
-	s.must(err)
+	s.Must(err)
 	black := s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.Server = proxy.URL() })
 	for i := range 8 {
 		s.store(fmt.Sprintf("black-%d", i), black)
 	}
-	s.must(proxy.Set(testenv.Drop))
+	s.Must(proxy.Set(testenv.Drop))
 	const timeout, slack = 2 * time.Second, 10 * time.Second // a slow machine's
 	begun := time.Now()
 	r := s.exits(1, "check", "-o", "short", "--request-timeout", timeout.String())

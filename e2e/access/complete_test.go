@@ -13,21 +13,21 @@ import (
 )
 
 // The names of remotes complete from what the source's cluster has stored. Where it
-// does not answer, there are none, soon and without a word.
+// does not answer, there are none, testenv.Soon and without a word.
 func TestCompletion(t *testing.T) {
 	s := newStage(t)
-	_, err := shared.Cluster("sjc").Client().CoreV1().Secrets(s.ns).Create(s.ctx, &corev1.Secret{
+	_, err := shared.Cluster("sjc").Client().CoreV1().Secrets(s.NS).Create(s.Ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: clustersSecret},
 		Data:       map[string][]byte{"dfw.yaml": nil, "iad.yaml": nil, ".hidden": nil},
 	}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	proxy, err := shared.Cluster("sjc").Proxy()
-	s.must(err)
+	s.Must(err)
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
-	s.must(err)
+	s.Must(err)
 	config.Clusters["sjc"].Server = proxy.URL()
 	slow := filepath.Join(t.TempDir(), "config")
-	s.must(clientcmd.WriteToFile(*config, slow))
+	s.Must(clientcmd.WriteToFile(*config, slow))
 
 	for args, want := range map[string]string{
 		"push ":             "dfw\niad\n:4\n",
@@ -35,8 +35,8 @@ func TestCompletion(t *testing.T) {
 		"wait iad ":         "dfw\n:4\n",
 		"promote --ignore ": "dfw\niad\n:4\n",
 	} {
-		r, err := s.fernetcast.Run(s.ctx, append([]string{"__complete"}, append([]string{"--kubeconfig", slow}, strings.Split(args, " ")...)...)...)
-		s.must(err)
+		r, err := s.fernetcast.Run(s.Ctx, append([]string{"__complete"}, append([]string{"--kubeconfig", slow}, strings.Split(args, " ")...)...)...)
+		s.Must(err)
 		if r.Stdout != want {
 			t.Errorf("%q completes with %q, want %q", args, r.Stdout, want)
 		}

@@ -17,20 +17,18 @@ func TestKeylessCostsNoRequest(t *testing.T) {
 	gateways := map[string]*testenv.Gateway{}
 	for _, remote := range []string{"dfw", "iad"} {
 		gateway, err := s.cluster(remote).Gateway()
-		s.must(err)
+		s.Must(err)
 		gateways[remote] = gateway
 	}
-	s.must(s.cluster("dfw").Trust(s.config("sjc", "dfw", "--server", gateways["dfw"].URL())))
-	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.Must(s.cluster("dfw").Trust(s.config("sjc", "dfw", "--server", gateways["dfw"].URL())))
+	s.Must(s.cluster("dfw").Restart(s.Ctx))
 	s.apply("dfw", s.exits(0, "trust", "--remote", "dfw", "--server", gateways["dfw"].URL(), "-o", "rights").Stdout)
-	built, err := program()
-	s.must(err)
-	site, err := shared.Site(s.ctx, built, s.cluster("sjc"), s.ns)
-	s.must(err)
-	keyless, err := s.cluster("dfw").KeylessKubeconfig(s.ns, gateways["dfw"].URL())
-	s.must(err)
-	s.must(testenv.WriteFile(site.Clusters, "dfw.yaml", keyless))
-	s.must(site.Join(s.ctx, s.cluster("iad"), testenv.Access{Server: gateways["iad"].URL()}))
+	built := s.Raced()
+	site := s.At(built, "sjc")
+	keyless, err := s.cluster("dfw").KeylessKubeconfig(s.NS, gateways["dfw"].URL())
+	s.Must(err)
+	s.Must(testenv.WriteFile(site.Clusters, "dfw.yaml", keyless))
+	s.Must(site.Join(s.Ctx, s.cluster("iad"), testenv.Access{Server: gateways["iad"].URL()}))
 	_, address := site.StartRun(t, append(byIdentity, "--resync", "1h")...)
 	s.synced(address, "dfw")
 	s.synced(address, "iad")
@@ -69,11 +67,11 @@ var tokenRequests = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource
 // tokensMade is how many TokenRequests a cluster's API server has answered.
 func (s *stage) tokensMade(region string) (n int) {
 	s.Helper()
-	text, err := s.cluster(region).Client().CoreV1().RESTClient().Get().AbsPath("/metrics").Do(s.ctx).Raw()
-	s.must(err)
+	text, err := s.cluster(region).Client().CoreV1().RESTClient().Get().AbsPath("/metrics").Do(s.Ctx).Raw()
+	s.Must(err)
 	for _, m := range tokenRequests.FindAllSubmatch(text, -1) {
 		var one int
-		s.must(json.Unmarshal(m[1], &one))
+		s.Must(json.Unmarshal(m[1], &one))
 		n += one
 	}
 	if n == 0 {

@@ -32,16 +32,16 @@ func (s *stage) examples(command string) (all [][]string) {
 func TestExamples(t *testing.T) {
 	s := newStage(t)
 	s.fernetcast = s.fernetcast.WithEnv("NO_PROXY=*") // but for loopback, a machine's own addresses go by its proxy
-	_, err := s.cluster("sjc").Put(s.ctx, s.ns, shared.Keys.NewRepository(8, 7))
-	s.must(err)
+	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(8, 7))
+	s.Must(err)
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
-	s.must(err)
+	s.Must(err)
 	for _, region := range []string{"sjc", "dfw"} { // join takes no loopback address
 		outside, err := s.cluster(region).Outside()
-		s.must(err)
+		s.Must(err)
 		config.Clusters[region].Server, config.Clusters[region].TLSServerName = outside.URL(), "127.0.0.1"
 	}
-	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 
 	done := map[string]bool{"run": true, "completion": true, "help": true, "files": true} // files has tests of its own, e2e/files
 	all := func(commands ...string) {
@@ -58,24 +58,24 @@ func TestExamples(t *testing.T) {
 		switch {
 		case strings.HasPrefix(word, "/"):
 			run[i] = t.TempDir()
-			s.cluster("sjc").Mount(t, s.ns, clustersSecret, run[i], 0o600)
+			s.cluster("sjc").Mount(t, s.NS, clustersSecret, run[i], 0o600)
 		case strings.HasPrefix(word, ":"):
 			address, err := shared.Address()
-			s.must(err)
+			s.Must(err)
 			run[i] = address
 		}
 	}
 	process, err := s.fernetcast.Start(run...)
-	s.must(err)
+	s.Must(err)
 	t.Cleanup(process.Kill)
 	all("version", "promote", "join", "trust", "push", "status", "check", "wait", "renew")
-	s.until(func(context.Context) error {
+	s.Until(func(context.Context) error {
 		if !strings.Contains(process.Stderr.String(), "remote taken up") {
 			return errors.New("run has not taken up dfw")
 		}
 		return nil
 	})
-	s.must(process.Terminate())
+	s.Must(process.Terminate())
 	s.wipe()
 	all("recover", "leave")
 	usage := s.exits(0, "--help").Stdout

@@ -19,8 +19,8 @@ import (
 func TestJoin(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
-	_, err := s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
-	s.must(err)
+	_, err := s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(3, 3))
+	s.Must(err)
 	s.runs("sjc")
 	before := s.snapshot("sjc", "dfw")
 	dry := s.exits(0, s.joinArgs("sjc", "dfw", "--dry-run")...)
@@ -37,11 +37,11 @@ func TestJoin(t *testing.T) {
 	r := s.join("sjc", "dfw", "-o", "json")
 	var joined struct{ Name, Server, Version, Namespace, Account, State string }
 	s.decode(r.Stdout, &joined)
-	if joined.Name != "dfw" || joined.Account != "fernetcast-sjc" || joined.State != "Synced" || joined.Namespace != s.ns {
+	if joined.Name != "dfw" || joined.Account != "fernetcast-sjc" || joined.State != "Synced" || joined.Namespace != s.NS {
 		t.Errorf("the result is %s", r.Stdout)
 	}
 	s.says(r.Stderr, "Waiting until the program in the main has written the keys to dfw")
-	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, keys))
+	s.Must(s.cluster("dfw").Holds(s.Ctx, s.NS, keys))
 	first := string(s.entry("sjc", "dfw"))
 	again := s.join("sjc", "dfw")
 	s.says(again.Stdout, "dfw is let in", "dfw is Synced")
@@ -55,12 +55,12 @@ func TestJoin(t *testing.T) {
 // Nothing is pushed where nobody has said which region is the main.
 func TestJoinBeforePromotion(t *testing.T) {
 	s := newStage(t)
-	_, err := s.cluster("sjc").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
-	s.must(err)
+	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(3, 3))
+	s.Must(err)
 	s.says(s.exits(2, s.joinArgs("sjc", "dfw")...).Stderr, "--from REGION")
 	s.says(s.join("sjc", "dfw", "--from", "SJC_1").Stderr, "not promoted", "fernetcast promote SJC_1")
-	accounts, err := s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.ns).List(s.ctx, metav1.ListOptions{})
-	s.must(err)
+	accounts, err := s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.NS).List(s.Ctx, metav1.ListOptions{})
+	s.Must(err)
 	if len(accounts.Items) != 1 || !strings.HasPrefix(accounts.Items[0].Name, "fernetcast-sjc-1-") {
 		t.Errorf("the accounts in dfw are %v", accounts.Items)
 	}
@@ -92,9 +92,9 @@ func TestJoinRefuses(t *testing.T) {
 		s.says(r.Stderr, try.says...)
 	}
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
-	s.must(err)
+	s.Must(err)
 	config.Clusters["dfw"].InsecureSkipTLSVerify, config.Clusters["dfw"].CertificateAuthorityData = true, nil
-	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 	s.says(s.exits(2, s.joinArgs("sjc", "dfw")...).Stderr, "context dfw skips TLS verification")
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("a refusal has written: before\n%s\nafter\n%s", before, after)
@@ -107,31 +107,31 @@ func TestJoinedRights(t *testing.T) {
 	s.main("sjc")
 	s.runs("sjc")
 	s.join("sjc", "dfw")
-	role, err := s.cluster("dfw").Client().RbacV1().Roles(s.ns).Get(s.ctx, "fernetcast", metav1.GetOptions{})
-	s.must(err)
+	role, err := s.cluster("dfw").Client().RbacV1().Roles(s.NS).Get(s.Ctx, "fernetcast", metav1.GetOptions{})
+	s.Must(err)
 	if got := fmt.Sprint(role.Rules); got != "[{[get list watch create update patch] [] [secrets] ["+testenv.SecretName+"] []}]" {
 		t.Errorf("the rights are %s", got)
 	}
-	_, err = s.cluster("dfw").Client().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(s.ctx, "fernetcast-remote", metav1.GetOptions{})
-	s.must(err)
-	keys, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
-	s.must(err)
-	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, keys.Keys) })
+	_, err = s.cluster("dfw").Client().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(s.Ctx, "fernetcast-remote", metav1.GetOptions{})
+	s.Must(err)
+	keys, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
+	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, keys.Keys) })
 }
 
-// A region that does not answer is told so, soon, and nothing is written anywhere.
+// A region that does not answer is told so, testenv.Soon, and nothing is written anywhere.
 func TestJoinUnreachable(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	proxy, err := s.cluster("dfw").Proxy()
-	s.must(err)
+	s.Must(err)
 	before := s.snapshot("sjc", "dfw")
 	for _, fault := range []testenv.Fault{testenv.Refuse, testenv.Drop} {
-		s.must(proxy.Set(fault))
+		s.Must(proxy.Set(fault))
 		r := s.exits(1, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--request-timeout", "2s")
 		s.says(r.Stderr, "nothing was changed: "+proxy.URL()+" cannot be reached: ")
 	}
-	s.must(proxy.Set(testenv.Pass))
+	s.Must(proxy.Set(testenv.Pass))
 	r := s.exits(1, "--namespace", "nowhere", "join", "dfw", "--from", "sjc", "--remote-context", "dfw", "--server", proxy.URL(), "--yes")
 	s.says(r.Stderr, "dfw has no namespace nowhere", "kubectl --context dfw create namespace nowhere")
 	if after := s.snapshot("sjc", "dfw"); after != before {
@@ -145,25 +145,25 @@ func TestJoinWithFewRights(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
-	s.must(err)
+	s.Must(err)
 	core, rbac := s.cluster("iad").Client().CoreV1(), s.cluster("iad").Client().RbacV1()
-	_, err = core.ServiceAccounts(s.ns).Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "person"}}, metav1.CreateOptions{})
-	s.must(err)
-	_, err = rbac.Roles(s.ns).Create(s.ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "person"}, Rules: []rbacv1.PolicyRule{
+	_, err = core.ServiceAccounts(s.NS).Create(s.Ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "person"}}, metav1.CreateOptions{})
+	s.Must(err)
+	_, err = rbac.Roles(s.NS).Create(s.Ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "person"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"secrets", "serviceaccounts", "serviceaccounts/token"}, Verbs: []string{"*"}},
 		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "rolebindings"}, Verbs: []string{"*"}},
 	}}, metav1.CreateOptions{})
-	s.must(err)
-	_, err = rbac.RoleBindings(s.ns).Create(s.ctx, &rbacv1.RoleBinding{
+	s.Must(err)
+	_, err = rbac.RoleBindings(s.NS).Create(s.Ctx, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "person"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "person"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "person", Namespace: s.ns}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "person", Namespace: s.NS}},
 	}, metav1.CreateOptions{})
-	s.must(err)
-	token, err := s.cluster("iad").Token(s.ctx, metav1.ObjectMeta{Namespace: s.ns, Name: "person"}, time.Now(), time.Now().Add(time.Hour))
-	s.must(err)
+	s.Must(err)
+	token, err := s.cluster("iad").Token(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: "person"}, time.Now(), time.Now().Add(time.Hour))
+	s.Must(err)
 	config.AuthInfos["iad"] = &clientcmdapi.AuthInfo{Token: token}
-	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 	r := s.join("sjc", "iad", "--wait", "0")
 	s.says(r.Stderr, "ValidatingAdmissionPolicy fernetcast-remote could not be made (403", "until an administrator of the cluster has applied manifests/remote/policy")
 	s.ends(s.check(0, "iad"), "rights", "pass")
@@ -177,10 +177,10 @@ func TestJoinForTwoSecrets(t *testing.T) {
 	s.main("sjc")
 	s.join("sjc", "dfw", "--wait", "0")
 	other := []string{"--secret", "keystone-credential-keys", "--clusters", "secret/credential-clusters"}
-	_, err := s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Create(s.ctx, &corev1.Secret{
+	_, err := s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Create(s.Ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "keystone-credential-keys"}, Data: shared.Keys.NewRepository(1, 2),
 	}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	s.exits(0, append([]string{"promote", "sjc", "--yes"}, other...)...)
 	s.join("sjc", "dfw", append(other, "--wait", "0")...)
 	s.exits(0, append([]string{"push"}, other...)...)
@@ -197,16 +197,16 @@ func TestJoinKeepsTheFilesName(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	s.join("sjc", "dfw", "--wait", "0")
-	secrets := s.cluster("sjc").Client().CoreV1().Secrets(s.ns)
-	secret, err := secrets.Get(s.ctx, clustersSecret, metav1.GetOptions{})
-	s.must(err)
+	secrets := s.cluster("sjc").Client().CoreV1().Secrets(s.NS)
+	secret, err := secrets.Get(s.Ctx, clustersSecret, metav1.GetOptions{})
+	s.Must(err)
 	secret.Data = map[string][]byte{"dfw.yml": secret.Data["dfw.yaml"]}
-	_, err = secrets.Update(s.ctx, secret, metav1.UpdateOptions{})
-	s.must(err)
+	_, err = secrets.Update(s.Ctx, secret, metav1.UpdateOptions{})
+	s.Must(err)
 	s.join("sjc", "dfw", "--wait", "0")
 	s.exits(0, "renew", "dfw")
-	secret, err = secrets.Get(s.ctx, clustersSecret, metav1.GetOptions{})
-	s.must(err)
+	secret, err = secrets.Get(s.Ctx, clustersSecret, metav1.GetOptions{})
+	s.Must(err)
 	if len(secret.Data) != 1 || secret.Data["dfw.yml"] == nil {
 		t.Errorf("there are %d entries", len(secret.Data))
 	}

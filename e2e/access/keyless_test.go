@@ -30,18 +30,18 @@ func (s *stage) identifies(region string) {
 	s.Helper()
 	for _, dir := range []string{"../../manifests/identity", "../../manifests/identity/discovery"} {
 		built, err := kustomize.Build(dir)
-		s.must(err)
+		s.Must(err)
 		for _, resource := range built.Resources() {
 			object, err := resource.Map()
-			s.must(err)
+			s.Must(err)
 			o := &unstructured.Unstructured{Object: object}
 			if o.GetNamespace() != "" {
-				o.SetNamespace(s.ns)
+				o.SetNamespace(s.NS)
 			}
 			if o.GetKind() == "RoleBinding" {
-				o.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "name": "fernetcast-sidecar", "namespace": s.ns}}
+				o.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "name": "fernetcast-sidecar", "namespace": s.NS}}
 			}
-			s.must(testenv.Apply(s.ctx, s.cluster(region).Config(), s.ns, o))
+			s.Must(testenv.Apply(s.Ctx, s.cluster(region).Config(), s.NS, o))
 		}
 	}
 }
@@ -57,15 +57,15 @@ func (s *stage) config(region, remote string, flags ...string) []byte {
 func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Helper()
 	config := s.config(region, remote, append([]string{"--server", s.cluster(remote).URL}, flags...)...)
-	s.must(s.cluster(remote).Trust(config))
-	s.must(s.cluster(remote).Restart(s.ctx))
+	s.Must(s.cluster(remote).Trust(config))
+	s.Must(s.cluster(remote).Restart(s.Ctx))
 }
 
 // minted is a token of the main, as a person with all rights there has one made.
 func (s *stage) minted(region, of string, life time.Duration, audiences ...string) string {
 	s.Helper()
-	token, err := s.cluster(region).Request(s.ctx, metav1.ObjectMeta{Namespace: s.ns, Name: of}, life, audiences...)
-	s.must(err)
+	token, err := s.cluster(region).Request(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: of}, life, audiences...)
+	s.Must(err)
 	return token
 }
 
@@ -75,13 +75,13 @@ func (s *stage) bearing(region, token string) kubernetes.Interface {
 	cfg := rest.AnonymousClientConfig(s.cluster(region).Config())
 	cfg.BearerToken = token
 	client, err := kubernetes.NewForConfig(cfg)
-	s.must(err)
+	s.Must(err)
 	return client
 }
 
 // read reads the Secret with the keys.
 func (s *stage) read(client kubernetes.Interface) error {
-	_, err := client.CoreV1().Secrets(s.ns).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
+	_, err := client.CoreV1().Secrets(s.NS).Get(s.Ctx, testenv.SecretName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (s *stage) read(client kubernetes.Interface) error {
 func (s *stage) accepts(region, token string, want int) {
 	s.Helper()
 	client := s.bearing(region, token)
-	s.until(func(context.Context) error {
+	s.Until(func(context.Context) error {
 		if got := codeOf(s.read(client)); got != want {
 			return fmt.Errorf("%s answers with %d, want %d", region, got, want)
 		}
@@ -114,7 +114,7 @@ func codeOf(err error) int {
 // synced waits until a run shows a remote as Synced.
 func (s *stage) synced(address, remote string) {
 	s.Helper()
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		status, err := testenv.Statusz(ctx, address)
 		if err != nil {
 			return err
@@ -131,10 +131,10 @@ func (s *stage) synced(address, remote string) {
 // rotates rotates the main's keys and waits until the remotes hold them.
 func (s *stage) rotates(region string, remotes ...string) {
 	s.Helper()
-	r, err := s.cluster(region).Rotate(s.ctx, s.ns, 7)
-	s.must(err)
+	r, err := s.cluster(region).Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
 	for _, remote := range remotes {
-		s.until(func(ctx context.Context) error { return s.cluster(remote).Holds(ctx, s.ns, r.Keys) })
+		s.Until(func(ctx context.Context) error { return s.cluster(remote).Holds(ctx, s.NS, r.Keys) })
 	}
 }
 
@@ -144,14 +144,14 @@ var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-
 // kubeconfig in it, and each token, is tried.
 func (s *stage) opened(region, remote string) (opened []string) {
 	s.Helper()
-	secrets, err := s.cluster(region).Client().CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{})
-	s.must(err)
+	secrets, err := s.cluster(region).Client().CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
+	s.Must(err)
 	for _, secret := range secrets.Items {
 		for name, value := range secret.Data {
 			if cfg, err := clientcmd.RESTConfigFromKubeConfig(value); err == nil {
 				cfg.Host = s.cluster(remote).URL
 				client, err := kubernetes.NewForConfig(cfg)
-				s.must(err)
+				s.Must(err)
 				if s.read(client) == nil {
 					opened = append(opened, secret.Name+"/"+name+" as a kubeconfig")
 				}
@@ -174,7 +174,7 @@ func TestKeyless(t *testing.T) {
 	s.main("ord") // sjc is its remote, too: what renews itself there is no hindrance
 	s.join("ord", "sjc", "--self-renew", "--wait", "0")
 	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "2s")...)
-	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.ns+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
+	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.NS+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
 	s.identifies("sjc")
 	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "2s")...)
 	s.says(refused.Stderr, "dfw does not trust "+s.cluster("sjc").Issuer()+": fernetcast trust --remote dfw", "nothing was stored")
@@ -188,10 +188,10 @@ func TestKeyless(t *testing.T) {
 		Expires        *time.Time
 	}
 	s.decode(s.join("sjc", "dfw", "--keyless", "-o", "json", "--request-timeout", "1m").Stdout, &joined)
-	if user := "fernetcast-sjc:system:serviceaccount:" + s.ns + ":" + identity; joined.Account != user || joined.State != "Synced" || joined.Expires != nil {
+	if user := "fernetcast-sjc:system:serviceaccount:" + s.NS + ":" + identity; joined.Account != user || joined.State != "Synced" || joined.Expires != nil {
 		t.Errorf("the result is %+v", joined)
 	}
-	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, keys))
+	s.Must(s.cluster("dfw").Holds(s.Ctx, s.NS, keys))
 	s.synced(address, "dfw")
 	s.rotates("sjc", "dfw")
 
@@ -215,10 +215,10 @@ func TestKeyless(t *testing.T) {
 	if opened := s.opened("sjc", "iad"); len(opened) < 2 { // the search finds what there is
 		t.Errorf("iad, which was let in with a token, is opened by %v", opened)
 	}
-	metrics, err := testenv.Get(s.ctx, "http://"+address+"/metrics")
-	s.must(err)
-	statusz, err := testenv.Get(s.ctx, "http://"+address+"/statusz")
-	s.must(err)
+	metrics, err := testenv.Get(s.Ctx, "http://"+address+"/metrics")
+	s.Must(err)
+	statusz, err := testenv.Get(s.Ctx, "http://"+address+"/statusz")
+	s.Must(err)
 	if found := tokenForm.FindString(process.Stderr.String() + process.Stdout.String() + string(metrics) + string(statusz)); found != "" {
 		t.Errorf("a token is shown: %.20s…", found)
 	}

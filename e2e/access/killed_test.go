@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,26 +15,21 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// shipped is the real binary as it ships: it starts faster.
-var shipped = sync.OnceValues(func() (*testenv.Program, error) {
-	return shared.Program(context.Background())
-})
-
 // gateways have the person's contexts of main and remote lead through gateways, which
 // see each request. A gateway ends TLS, so the person has tokens in place of certificates.
 func (s *stage) gateways(regions ...string) []*testenv.Gateway {
 	s.Helper()
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
-	s.must(err)
+	s.Must(err)
 	var all []*testenv.Gateway
 	for _, region := range regions {
 		gateway, err := s.cluster(region).Gateway()
-		s.must(err)
+		s.Must(err)
 		all = append(all, gateway)
 		config.Clusters[region].Server = gateway.URL()
 		config.AuthInfos[region] = &clientcmdapi.AuthInfo{Token: s.adminToken(region)}
 	}
-	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 	return all
 }
 
@@ -43,15 +37,15 @@ func (s *stage) gateways(regions ...string) []*testenv.Gateway {
 func (s *stage) adminToken(region string) string {
 	s.Helper()
 	// Of no name that begins with fernetcast-: a region that was let in has policies for those.
-	account := metav1.ObjectMeta{Namespace: s.ns, Name: "administrator"}
-	token, err := s.cluster(region).Request(s.ctx, account, 24*time.Hour)
-	s.must(err)
-	_, err = s.cluster(region).Client().RbacV1().ClusterRoleBindings().Create(s.ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: s.ns},
+	account := metav1.ObjectMeta{Namespace: s.NS, Name: "administrator"}
+	token, err := s.cluster(region).Request(s.Ctx, account, 24*time.Hour)
+	s.Must(err)
+	_, err = s.cluster(region).Client().RbacV1().ClusterRoleBindings().Create(s.Ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: s.NS},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account.Name, Namespace: s.ns}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account.Name, Namespace: s.NS}},
 	}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	return token
 }
 
@@ -88,8 +82,7 @@ func (k *killer) spoil(honest http.Handler) http.Handler {
 // beginning, kills it there, and gives it again: it has to end well.
 func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(), args ...string) {
 	s.Helper()
-	built, err := shipped()
-	s.must(err)
+	built := s.Shipped()
 	person := built.With(s.fernetcast.Args...).WithEnv(s.fernetcast.Env...)
 	requests := 0
 	for _, after := range []bool{false, true} {
@@ -100,11 +93,11 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 				gateway.Spoil(k.spoil)
 			}
 			process, err := person.Start(args...)
-			s.must(err)
+			s.Must(err)
 			k.process = process
 			close(k.started)
-			code, err := process.Wait(s.ctx)
-			s.must(err)
+			code, err := process.Wait(s.Ctx)
+			s.Must(err)
 			for _, gateway := range gateways {
 				gateway.Spoil(nil)
 			}
@@ -115,8 +108,8 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 				requests = k.n
 				break
 			}
-			again, err := person.Run(s.ctx, args...)
-			s.must(err)
+			again, err := person.Run(s.Ctx, args...)
+			s.Must(err)
 			if again.Code != 0 {
 				s.Fatalf("%v, killed at request %d (after it: %v) and given again: exit %d\n%s", args, at, after, again.Code, again.Stderr)
 			}
@@ -138,9 +131,9 @@ func TestKilledAtEachRequest(t *testing.T) {
 	join := []string{"join", "iad", "--remote-context", "iad", "--server", gateways[1].URL(), "--yes", "--wait", "0"}
 	there := s.cluster("iad").Client()
 	works := func() {
-		_, err := s.client(s.entry("sjc", "iad")).CoreV1().Secrets(s.ns).Patch(s.ctx, testenv.SecretName, "application/apply-patch+yaml",
+		_, err := s.client(s.entry("sjc", "iad")).CoreV1().Secrets(s.NS).Patch(s.Ctx, testenv.SecretName, "application/apply-patch+yaml",
 			[]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"`+testenv.SecretName+`"}}`), metav1.PatchOptions{FieldManager: "a-test", DryRun: []string{"All"}})
-		s.must(err)
+		s.Must(err)
 	}
 	leaveNow := func() { s.exits(0, "leave", "iad", "--yes") }
 	s.killedEverywhere(gateways, leaveNow, works, join...)
@@ -150,15 +143,15 @@ func TestKilledAtEachRequest(t *testing.T) {
 		if s.entry("sjc", "iad") != nil {
 			t.Error("the entry is still there")
 		}
-		accounts, err := there.CoreV1().ServiceAccounts(s.ns).List(s.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
-		s.must(err)
-		roles, err := there.RbacV1().Roles(s.ns).List(s.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
-		s.must(err)
+		accounts, err := there.CoreV1().ServiceAccounts(s.NS).List(s.Ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
+		s.Must(err)
+		roles, err := there.RbacV1().Roles(s.NS).List(s.Ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
+		s.Must(err)
 		if len(accounts.Items)+len(roles.Items) != 0 {
 			t.Errorf("left there: %d accounts, %d roles", len(accounts.Items), len(roles.Items))
 		}
-		secret, err := s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Get(s.ctx, clustersSecret, metav1.GetOptions{})
-		s.must(err)
+		secret, err := s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Get(s.Ctx, clustersSecret, metav1.GetOptions{})
+		s.Must(err)
 		if len(secret.Data) != 0 {
 			t.Errorf("left here: %d entries", len(secret.Data))
 		}
@@ -189,7 +182,7 @@ func TestTwoOperators(t *testing.T) {
 	for i := range results {
 		joins.Go(func() {
 			var err error
-			if results[i], err = s.fernetcast.Run(s.ctx, s.joinArgs("sjc", "dfw", "--wait", "0")...); err != nil {
+			if results[i], err = s.fernetcast.Run(s.Ctx, s.joinArgs("sjc", "dfw", "--wait", "0")...); err != nil {
 				t.Error(err)
 			}
 		})
@@ -203,7 +196,7 @@ func TestTwoOperators(t *testing.T) {
 
 	for _, remote := range []string{"iad", "ord"} {
 		joins.Go(func() {
-			if r, err := s.fernetcast.Run(s.ctx, s.joinArgs("sjc", remote, "--wait", "0")...); err != nil || r.Code != 0 {
+			if r, err := s.fernetcast.Run(s.Ctx, s.joinArgs("sjc", remote, "--wait", "0")...); err != nil || r.Code != 0 {
 				t.Errorf("%s: %v, exit %d\n%s", remote, err, r.Code, r.Stderr)
 			}
 		})

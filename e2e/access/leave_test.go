@@ -36,8 +36,8 @@ func TestLeave(t *testing.T) {
 	if s.entry("ord", "dfw") != nil {
 		t.Error("its entry is still there")
 	}
-	s.until(func(ctx context.Context) error {
-		_, err := stolen.CoreV1().Secrets(s.ns).Get(ctx, testenv.SecretName, metav1.GetOptions{})
+	s.Until(func(ctx context.Context) error {
+		_, err := stolen.CoreV1().Secrets(s.NS).Get(ctx, testenv.SecretName, metav1.GetOptions{})
 		if !apierrors.IsUnauthorized(err) {
 			return fmt.Errorf("its token is answered %v", err)
 		}
@@ -46,9 +46,9 @@ func TestLeave(t *testing.T) {
 	if took := time.Since(left); took > revoked {
 		t.Errorf("its token was refused after %s, the bar is %s", took, revoked)
 	}
-	rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
-	s.must(err)
-	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, rotation.Keys) })
+	rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
+	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 
 	// What is stored is of another cluster than the context of that name.
 	dfw := s.entry("sjc", "dfw")
@@ -58,7 +58,7 @@ func TestLeave(t *testing.T) {
 	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw leads to a different cluster")
 	s.store("dfw", dfw)
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keys there stay")
-	s.must(s.cluster("dfw").Holds(s.ctx, s.ns, rotation.Keys))
+	s.Must(s.cluster("dfw").Holds(s.Ctx, s.NS, rotation.Keys))
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "is taken out")
 	s.says(s.exits(0, "--context", "sjc", "leave", "nobody", "--yes").Stdout, "Nothing is stored of nobody")
 }
@@ -67,9 +67,9 @@ func TestLeave(t *testing.T) {
 func (s *stage) client(kubeconfig []byte) kubernetes.Interface {
 	s.Helper()
 	cfg, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
-	s.must(err)
+	s.Must(err)
 	client, err := kubernetes.NewForConfig(cfg)
-	s.must(err)
+	s.Must(err)
 	return client
 }
 
@@ -78,20 +78,20 @@ func TestLeaveDead(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	proxy, err := s.cluster("dfw").Proxy()
-	s.must(err)
+	s.Must(err)
 	s.reach("dfw", proxy.URL())
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
-	s.must(proxy.Set(testenv.Hold))
+	s.Must(proxy.Set(testenv.Hold))
 	r := s.exits(1, "leave", "dfw", "--yes", "--request-timeout", "2s")
 	s.says(r.Stderr, "dfw is not pushed to any more", "no answer in time", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
 	if s.entry("sjc", "dfw") != nil {
 		t.Error("its entry is still there")
 	}
-	s.must(proxy.Set(testenv.Pass))
+	s.Must(proxy.Set(testenv.Pass))
 	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "ServiceAccount fernetcast-sjc")
 
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
-	s.must(proxy.Set(testenv.Refuse))
+	s.Must(proxy.Set(testenv.Refuse))
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "dfw is taken out")
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored of dfw")
 }
@@ -130,7 +130,7 @@ func TestWhichCluster(t *testing.T) {
 	// One cluster has one name, whatever its address is.
 	before := s.snapshot("sjc", "dfw")
 	proxy, err := s.cluster("dfw").Proxy()
-	s.must(err)
+	s.Must(err)
 	for _, server := range []string{s.cluster("dfw").URL, proxy.URL()} {
 		r := s.exits(2, "join", "dallas", "--remote-context", "dfw", "--server", server, "--yes")
 		s.says(r.Stderr, "this cluster is stored as dfw already", "fernetcast leave dfw --local, then fernetcast join dallas --remote-context dfw")
@@ -146,7 +146,7 @@ func TestWhichCluster(t *testing.T) {
 	s.store("dallas", s.entry("sjc", "dfw"))
 	r := s.exits(0, "leave", "dallas", "--remote-context", "dfw", "--yes")
 	s.says(r.Stdout, "dallas is taken out. Its account there stays, because dfw is the same cluster.")
-	s.must(s.read(s.client(s.entry("sjc", "dfw"))))
+	s.Must(s.read(s.client(s.entry("sjc", "dfw"))))
 
 	s.exits(0, "leave", "dfw", "--local", "--yes")
 	s.exits(0, "join", "dallas", "--remote-context", "dfw", "--server", s.cluster("dfw").URL, "--yes", "--wait", "0")

@@ -29,10 +29,10 @@ func TestMisusedTokens(t *testing.T) {
 	for region, audience := range map[string]string{"dfw": dfw, "iad": iad} {
 		s.accepts(region, s.minted("sjc", identity, time.Hour, audience), http.StatusOK)
 	}
-	account := metav1.ObjectMeta{Namespace: s.ns, Name: identity}
+	account := metav1.ObjectMeta{Namespace: s.NS, Name: identity}
 	made := func(issued, expires time.Duration) string {
-		token, err := s.cluster("sjc").TokenFor(s.ctx, account, dfw, time.Now().Add(issued), time.Now().Add(expires))
-		s.must(err)
+		token, err := s.cluster("sjc").TokenFor(s.Ctx, account, dfw, time.Now().Add(issued), time.Now().Add(expires))
+		s.Must(err)
 		return token
 	}
 	for what, try := range map[string]struct{ at, token string }{
@@ -58,17 +58,17 @@ func TestMisusedTokens(t *testing.T) {
 	// Nor does it open more there than the one Secret.
 	thief := s.bearing("dfw", s.minted("sjc", identity, time.Hour, dfw))
 	s.forbids("all Secrets", func() error {
-		_, err := thief.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{})
+		_, err := thief.CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
 		return err
 	})
 	s.forbids("a token of the remote's", func() error { return s.ask(thief, identity, time.Hour) })
-	_, err := s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(3, 3))
-	s.must(err)
+	_, err := s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(3, 3))
+	s.Must(err)
 	s.forbids("an owner, by manifests/remote/policy", func() error {
-		secret, err := thief.CoreV1().Secrets(s.ns).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
-		s.must(err)
+		secret, err := thief.CoreV1().Secrets(s.NS).Get(s.Ctx, testenv.SecretName, metav1.GetOptions{})
+		s.Must(err)
 		secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "7"}}
-		_, err = thief.CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{})
+		_, err = thief.CoreV1().Secrets(s.NS).Update(s.Ctx, secret, metav1.UpdateOptions{})
 		return err
 	})
 }
@@ -85,11 +85,11 @@ func (s *stage) apply(region, text string) {
 	s.Helper()
 	for document := range strings.SplitSeq(text, "---\n") {
 		object := &unstructured.Unstructured{}
-		s.must(yaml.Unmarshal([]byte(document), &object.Object))
+		s.Must(yaml.Unmarshal([]byte(document), &object.Object))
 		if len(object.Object) > 0 {
-			err := testenv.Apply(s.ctx, s.cluster(region).Config(), s.ns, object)
+			err := testenv.Apply(s.Ctx, s.cluster(region).Config(), s.NS, object)
 			if !apierrors.IsConflict(err) { // else a join has made the policy already
-				s.must(err)
+				s.Must(err)
 			}
 		}
 	}
@@ -109,7 +109,7 @@ func TestMintsNoTokenForTheMain(t *testing.T) {
 		dir := t.TempDir()
 		kubeconfig := fmt.Sprintf(`{"clusters": [{"name": "x", "cluster": {"server": %q}}], "users": [{"name": "x", "user": {}}],
 			"contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x"}`, server)
-		s.must(testenv.WriteFile(dir, "x.yaml", []byte(kubeconfig)))
+		s.Must(testenv.WriteFile(dir, "x.yaml", []byte(kubeconfig)))
 		r := s.exits(1, append([]string{"status", "--clusters", dir, "-o", "json"}, byIdentity...)...)
 		s.says(r.Stdout, `"Failed"`, says)
 	}

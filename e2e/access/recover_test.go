@@ -31,26 +31,26 @@ func (s *stage) lost() (before testenv.Repository) {
 // wipe deletes the main's Secret and creates it again, empty, as a GitOps tool does.
 func (s *stage) wipe() {
 	s.Helper()
-	s.must(s.cluster("sjc").Delete(s.ctx, s.ns))
-	_, err := s.cluster("sjc").Put(s.ctx, s.ns, nil)
-	s.must(err)
+	s.Must(s.cluster("sjc").Delete(s.Ctx, s.NS))
+	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, nil)
+	s.Must(err)
 }
 
 // annotate sets an annotation of a cluster's Secret.
 func (s *stage) annotate(region, name, value string) {
 	s.Helper()
-	secret, err := s.cluster(region).Secret(s.ctx, s.ns)
-	s.must(err)
+	secret, err := s.cluster(region).Secret(s.Ctx, s.NS)
+	s.Must(err)
 	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, name, value)
-	_, err = s.cluster(region).Client().CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{})
-	s.must(err)
+	_, err = s.cluster(region).Client().CoreV1().Secrets(s.NS).Update(s.Ctx, secret, metav1.UpdateOptions{})
+	s.Must(err)
 }
 
 // all fails the test where a cluster holds other keys.
 func (s *stage) all(keys testenv.Repository, regions ...string) {
 	s.Helper()
 	for _, region := range regions {
-		s.must(s.cluster(region).Holds(s.ctx, s.ns, keys))
+		s.Must(s.cluster(region).Holds(s.Ctx, s.NS, keys))
 	}
 }
 
@@ -58,15 +58,15 @@ func (s *stage) all(keys testenv.Repository, regions ...string) {
 func TestRecover(t *testing.T) {
 	for name, lose := range map[string]func(*stage){
 		"emptied": func(s *stage) {
-			_, err := s.cluster("sjc").Put(s.ctx, s.ns, testenv.Repository{})
-			s.must(err)
+			_, err := s.cluster("sjc").Put(s.Ctx, s.NS, testenv.Repository{})
+			s.Must(err)
 		},
 		"created again, empty": (*stage).wipe,
-		"absent":               func(s *stage) { s.must(s.cluster("sjc").Delete(s.ctx, s.ns)) },
+		"absent":               func(s *stage) { s.Must(s.cluster("sjc").Delete(s.Ctx, s.NS)) },
 		"set up again": func(s *stage) {
 			s.wipe()
-			_, err := s.cluster("sjc").Put(s.ctx, s.ns, shared.Keys.NewRepository(1, 2))
-			s.must(err)
+			_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(1, 2))
+			s.Must(err)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,13 +75,13 @@ func TestRecover(t *testing.T) {
 			lose(s)
 			s.runs("sjc")
 			r := s.exits(0, "recover", "--from", "dfw", "--yes")
-			s.says(r.Stderr, "In dfw:    0=", "Good again: tokens signed with 3 (", "sjc becomes the main, term 2", "Marked "+s.ns+"/keystone-fernet-keys as the main's: sjc, term 2.")
+			s.says(r.Stderr, "In dfw:    0=", "Good again: tokens signed with 3 (", "sjc becomes the main, term 2", "Marked "+s.NS+"/keystone-fernet-keys as the main's: sjc, term 2.")
 			s.says(r.Stdout, "2 Synced", "The rotation CronJob (keystone-fernet-rotate) belongs on here")
 			s.all(before, "sjc", "dfw", "iad")
-			rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
-			s.must(err)
+			rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
+			s.Must(err)
 			for _, remote := range []string{"dfw", "iad"} {
-				s.until(func(ctx context.Context) error { return s.cluster(remote).Holds(ctx, s.ns, rotation.Keys) })
+				s.Until(func(ctx context.Context) error { return s.cluster(remote).Holds(ctx, s.NS, rotation.Keys) })
 			}
 			s.says(s.exits(1, "recover", "--from", "iad", "--yes").Stderr, "nothing to recover")
 		})
@@ -94,14 +94,14 @@ func TestRecoverRefuses(t *testing.T) {
 	before := s.lost()
 	unchanged := func() {
 		s.Helper()
-		s.must(s.cluster("sjc").Holds(s.ctx, s.ns, testenv.Repository{}))
+		s.Must(s.cluster("sjc").Holds(s.Ctx, s.NS, testenv.Repository{}))
 	}
 	s.says(s.exits(2, "recover", "--yes").Stderr, "--from REMOTE")
 	s.says(s.exits(2, "recover", "--from", "nobody", "--yes").Stderr, `no remote "nobody"; there are: dfw, iad`)
 	s.says(s.exits(2, "recover", "--from", "dfw").Stderr, "add --yes")
 
-	jobs := s.cluster("sjc").Client().BatchV1().Jobs(s.ns)
-	job, err := jobs.Create(s.ctx, &batchv1.Job{
+	jobs := s.cluster("sjc").Client().BatchV1().Jobs(s.NS)
+	job, err := jobs.Create(s.Ctx, &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: "rotate-29", OwnerReferences: []metav1.OwnerReference{{
 			APIVersion: "batch/v1", Kind: "CronJob", Name: "keystone-fernet-rotate", UID: "7", Controller: ptr.To(true),
 		}}},
@@ -109,32 +109,32 @@ func TestRecoverRefuses(t *testing.T) {
 			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "rotate", Image: "rotate"}},
 		}}},
 	}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "nothing was changed: the rotation's Job rotate-29 is active", "delete job rotate-29")
 	unchanged()
 	now := metav1.Now()
 	job.Status = batchv1.JobStatus{StartTime: &now, CompletionTime: &now, Succeeded: 1, Conditions: []batchv1.JobCondition{
 		{Type: batchv1.JobSuccessCriteriaMet, Status: "True", LastTransitionTime: now}, {Type: batchv1.JobComplete, Status: "True", LastTransitionTime: now},
 	}}
-	_, err = jobs.UpdateStatus(s.ctx, job, metav1.UpdateOptions{})
-	s.must(err)
+	_, err = jobs.UpdateStatus(s.Ctx, job, metav1.UpdateOptions{})
+	s.Must(err)
 
 	// dfw's data is not its stamp's: no --force helps.
-	_, err = s.cluster("dfw").Put(s.ctx, s.ns, shared.Keys.NewRepository(9, 7))
-	s.must(err)
+	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(9, 7))
+	s.Must(err)
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "somebody has changed them there")
 	unchanged()
-	_, err = s.cluster("dfw").Put(s.ctx, s.ns, before)
-	s.must(err)
+	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, before)
+	s.Must(err)
 
 	s.annotate("sjc", "fernetcast/main-term", "many")
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the annotations fernetcast/main-term on Secret "+s.ns+"/keystone-fernet-keys cannot be read", "--force")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the annotations fernetcast/main-term on Secret "+s.NS+"/keystone-fernet-keys cannot be read", "--force")
 	unchanged()
-	secret, err := s.cluster("sjc").Secret(s.ctx, s.ns)
-	s.must(err)
+	secret, err := s.cluster("sjc").Secret(s.Ctx, s.NS)
+	s.Must(err)
 	secret.Annotations = nil
-	_, err = s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Update(s.ctx, secret, metav1.UpdateOptions{})
-	s.must(err)
+	_, err = s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Update(s.Ctx, secret, metav1.UpdateOptions{})
+	s.Must(err)
 
 	// A higher term elsewhere, and this Secret another main's.
 	s.annotate("iad", "fernetcast/term", "5")
@@ -159,13 +159,13 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	s.exits(0, "push")
 	sjc := s.cluster("sjc")
 	for range 2 {
-		_, err := sjc.Rotate(s.ctx, s.ns, 7)
-		s.must(err)
+		_, err := sjc.Rotate(s.Ctx, s.NS, 7)
+		s.Must(err)
 	}
-	secrets := sjc.Client().CoreV1().Secrets(s.ns)
+	secrets := sjc.Client().CoreV1().Secrets(s.NS)
 	patch := func(text string) {
-		_, err := secrets.Patch(s.ctx, testenv.SecretName, types.MergePatchType, []byte(text), metav1.PatchOptions{})
-		s.must(err)
+		_, err := secrets.Patch(s.Ctx, testenv.SecretName, types.MergePatchType, []byte(text), metav1.PatchOptions{})
+		s.Must(err)
 	}
 	patch(`{"data":{"0":""}}`)
 	before := s.snapshot("sjc", "dfw")
@@ -177,9 +177,9 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	_, command, _ := strings.Cut(r.Stderr, "To repair this one key instead: kubectl ")
 	command, _, _ = strings.Cut(command, "\n")
 	// The shell's part of the command is run as it is, kubectl's here.
-	shell := exec.CommandContext(s.ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)
+	shell := exec.CommandContext(s.Ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)
 	text, err := shell.Output()
-	s.must(err)
+	s.Must(err)
 	patch(string(text))
 	s.exits(0, "push")
 	s.says(s.exits(0, "status").Stdout, "1 Synced")
@@ -196,7 +196,7 @@ func TestRecoverOvertaken(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut {
 				once.Do(func() {
-					if _, err := s.cluster("sjc").Put(s.ctx, s.ns, setUp); err != nil {
+					if _, err := s.cluster("sjc").Put(s.Ctx, s.NS, setUp); err != nil {
 						t.Error(err)
 					}
 				})
@@ -221,6 +221,6 @@ func TestRecoverKilled(t *testing.T) {
 			t.Error(r.Stdout)
 		}
 	}
-	begin := func() { s.must(s.cluster("sjc").Delete(s.ctx, s.ns)) }
+	begin := func() { s.Must(s.cluster("sjc").Delete(s.Ctx, s.NS)) }
 	s.killedEverywhere(gateways, begin, ended, "recover", "--from", "iad", "--yes", "--force")
 }

@@ -28,8 +28,8 @@ func TestRenew(t *testing.T) {
 	ord := s.entry("sjc", "ord")
 	s.says(s.exits(0, "renew", "--dry-run").Stdout, "dfw: renew: by context dfw", "iad: kept")
 	closed, err := s.cluster("ord").Proxy()
-	s.must(err)
-	s.must(closed.Set(testenv.Refuse))
+	s.Must(err)
+	s.Must(closed.Set(testenv.Refuse))
 	s.reach("ord", closed.URL())
 	r := s.exits(1, "renew", "--ttl", "100h")
 	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: asking for a token of fernetcast-sjc: dial tcp")
@@ -48,8 +48,8 @@ func TestRenew(t *testing.T) {
 // long ago.
 func (s *stage) aged(remote string) []byte {
 	s.Helper()
-	token, err := s.cluster(remote).Token(s.ctx, metav1.ObjectMeta{Namespace: s.ns, Name: "fernetcast-sjc"}, time.Now().Add(-10*time.Hour), time.Now().Add(2*time.Hour))
-	s.must(err)
+	token, err := s.cluster(remote).Token(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: "fernetcast-sjc"}, time.Now().Add(-10*time.Hour), time.Now().Add(2*time.Hour))
+	s.Must(err)
 	return s.altered(remote, func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = token })
 }
 
@@ -62,22 +62,22 @@ func TestRunTakesRenewedToken(t *testing.T) {
 	s.join("sjc", "dfw")
 	before := s.expires(address)
 	s.exits(0, "renew", "dfw", "--ttl", "30h")
-	s.until(func(context.Context) error {
+	s.Until(func(context.Context) error {
 		if s.expires(address).Equal(before) {
 			return fmt.Errorf("it still has the token that expires at %s", before)
 		}
 		return nil
 	})
-	rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
-	s.must(err)
-	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, rotation.Keys) })
+	rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
+	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 }
 
 // expires is when run's credentials for dfw do, as its metrics say.
 func (s *stage) expires(address string) time.Time {
 	s.Helper()
-	status, err := testenv.Statusz(s.ctx, address)
-	s.must(err)
+	status, err := testenv.Statusz(s.Ctx, address)
+	s.Must(err)
 	for _, remote := range status.Remotes {
 		if remote.CredentialsExpire != nil {
 			return *remote.CredentialsExpire

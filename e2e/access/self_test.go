@@ -25,7 +25,7 @@ const (
 
 // ask asks for a token of an account with these credentials.
 func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) error {
-	_, err := by.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, of, &authenticationv1.TokenRequest{
+	_, err := by.CoreV1().ServiceAccounts(s.NS).CreateToken(s.Ctx, of, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))},
 	}, metav1.CreateOptions{})
 	return err
@@ -35,7 +35,7 @@ func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) erro
 // within about a second, not at once.
 func (s *stage) forbids(what string, try func() error) {
 	s.Helper()
-	s.until(func(context.Context) error {
+	s.Until(func(context.Context) error {
 		if err := try(); !apierrors.IsForbidden(err) {
 			return fmt.Errorf("%s: %w", what, cmp.Or(err, errors.New("allowed")))
 		}
@@ -45,7 +45,7 @@ func (s *stage) forbids(what string, try func() error) {
 
 // patch changes an account with these credentials.
 func (s *stage) patch(by kubernetes.Interface, of, change string) error {
-	_, err := by.CoreV1().ServiceAccounts(s.ns).Patch(s.ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{})
+	_, err := by.CoreV1().ServiceAccounts(s.NS).Patch(s.Ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{})
 	return err
 }
 
@@ -53,8 +53,8 @@ func (s *stage) patch(by kubernetes.Interface, of, change string) error {
 func (s *stage) directory() (clusters, tokens string) {
 	s.Helper()
 	clusters, tokens = s.TempDir(), s.TempDir()
-	s.cluster("sjc").Mount(s.T, s.ns, clustersSecret, clusters, 0o600)
-	s.cluster("sjc").Mount(s.T, s.ns, "fernetcast-tokens", tokens, 0o600)
+	s.cluster("sjc").Mount(s.T, s.NS, clustersSecret, clusters, 0o600)
+	s.cluster("sjc").Mount(s.T, s.NS, "fernetcast-tokens", tokens, 0o600)
 	return clusters, tokens
 }
 
@@ -74,22 +74,22 @@ func TestRenewSelf(t *testing.T) {
 	if string(s.entry("sjc", "dfw")) != string(entry) {
 		t.Error("the kubeconfig was written")
 	}
-	s.until(func(context.Context) error {
+	s.Until(func(context.Context) error {
 		if s.expires(address).Equal(before) {
 			return errors.New("run still has the token of before")
 		}
 		return nil
 	})
-	rotation, err := s.cluster("sjc").Rotate(s.ctx, s.ns, 7)
-	s.must(err)
-	s.until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.ns, rotation.Keys) })
+	rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
+	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 	s.ends(s.check(0, "dfw"), "excess", "pass")
 	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not ask for its next token", "no longer life than join or renew has given")
 
 	// A kept token that counts no more goes with the next join, and so does all with leave.
 	s.join("sjc", "dfw")
-	kept, err := s.cluster("sjc").Client().CoreV1().Secrets(s.ns).Get(s.ctx, "fernetcast-tokens", metav1.GetOptions{})
-	s.must(err)
+	kept, err := s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Get(s.Ctx, "fernetcast-tokens", metav1.GetOptions{})
+	s.Must(err)
 	if len(kept.Data) != 0 {
 		t.Error("the token that was kept is still there after another join")
 	}
@@ -102,9 +102,9 @@ func TestRenewSelfForbidden(t *testing.T) {
 	s.main("sjc")
 	s.join("sjc", "dfw", "--wait", "0")
 	clusters, tokens := s.directory()
-	s.until(func(context.Context) error {
-		r, err := s.fernetcast.Run(s.ctx, "renew", "--self", "--all", "--clusters", clusters, "--tokens", tokens)
-		s.must(err)
+	s.Until(func(context.Context) error {
+		r, err := s.fernetcast.Run(s.Ctx, "renew", "--self", "--all", "--clusters", clusters, "--tokens", tokens)
+		s.Must(err)
 		if r.Stdout == "There are no remotes.\n" {
 			return errors.New(r.Stdout)
 		}
@@ -123,10 +123,10 @@ func TestStolenTokenIsNotRenewed(t *testing.T) {
 	s.join("sjc", "dfw", "--wait", "0", "--self-renew")
 	admin := s.cluster("dfw").Client()
 	given := s.client(s.entry("sjc", "dfw"))
-	short, err := admin.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, account, &authenticationv1.TokenRequest{
+	short, err := admin.CoreV1().ServiceAccounts(s.NS).CreateToken(s.Ctx, account, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(600))},
 	}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	stolen := s.client(s.altered("dfw", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = short.Status.Token }))
 	s.forbids("90 days by the stolen one", func() error { return s.ask(stolen, account, ninety) })
 	s.forbids("ten minutes by the stolen one", func() error { return s.ask(stolen, account, 10*time.Minute) })
@@ -147,11 +147,11 @@ func TestStolenTokenIsNotRenewed(t *testing.T) {
 	s.forbids("three ids", func() error {
 		return s.patch(given, account, `{"metadata":{"annotations":{"fernetcast/token-ids":"a,b,c"}}}`)
 	})
-	_, err = given.CoreV1().ServiceAccounts(s.ns).CreateToken(s.ctx, account, &authenticationv1.TokenRequest{
+	_, err = given.CoreV1().ServiceAccounts(s.NS).CreateToken(s.Ctx, account, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Secret", APIVersion: "v1", Name: "keystone-fernet-keys"}},
 	}, metav1.CreateOptions{})
 	if err == nil {
 		t.Error("a bound token was given")
 	}
-	s.must(s.ask(given, account, ninety))
+	s.Must(s.ask(given, account, ninety))
 }

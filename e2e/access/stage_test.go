@@ -4,12 +4,10 @@
 package access
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +18,6 @@ import (
 )
 
 const (
-	// soon is how long anything may take that no promise sets a time for, on a
-	// slow machine.
-	soon  = time.Minute
-	often = 50 * time.Millisecond
 	// testTime ends a test that hangs.
 	testTime = 5 * time.Minute
 	// clustersSecret is where join stores the remotes' kubeconfigs.
@@ -34,17 +28,10 @@ var shared *testenv.Env
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared, "sjc", "ord", "dfw", "iad")) }
 
-// program is the real binary, built with the race detector.
-var program = sync.OnceValues(func() (*testenv.Program, error) {
-	return shared.RaceProgram(context.Background())
-})
-
 // stage is one test's: a namespace in every cluster, and a person with a context of
 // an administrator for each, whose main is sjc.
 type stage struct {
-	*testing.T
-	ctx context.Context
-	ns  string
+	*testenv.Stage
 	// kubeconfig is the person's file. Its contexts are named after the clusters.
 	kubeconfig string
 	fernetcast *testenv.Program
@@ -60,46 +47,27 @@ func newStage(t *testing.T) *stage {
 // newAlone is for a test that restarts or reconfigures a server, beside no other test.
 func newAlone(t *testing.T) *stage {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testTime)
-	t.Cleanup(cancel)
-	ns, err := shared.Namespace(ctx, "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	built, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{T: t, ctx: ctx, ns: ns, kubeconfig: filepath.Join(t.TempDir(), "config")}
+	s := &stage{Stage: shared.Stage(t, "a", testTime), kubeconfig: filepath.Join(t.TempDir(), "config")}
 	all := clientcmdapi.NewConfig()
 	for _, cluster := range shared.Clusters() {
 		data, err := cluster.AdminKubeconfig("")
-		s.must(err)
+		s.Must(err)
 		one, err := clientcmd.Load(data)
-		s.must(err)
+		s.Must(err)
 		all.Clusters[cluster.Name] = one.Clusters[cluster.Name]
 		all.AuthInfos[cluster.Name] = one.AuthInfos["admin"]
 		all.Contexts[cluster.Name] = &clientcmdapi.Context{Cluster: cluster.Name, AuthInfo: cluster.Name}
 	}
 	all.CurrentContext = "sjc"
-	s.must(clientcmd.WriteToFile(*all, s.kubeconfig))
-	s.fernetcast = built.With("--namespace", ns).WithEnv("KUBECONFIG=" + s.kubeconfig)
+	s.Must(clientcmd.WriteToFile(*all, s.kubeconfig))
+	s.fernetcast = s.Raced().With("--namespace", s.NS).WithEnv("KUBECONFIG=" + s.kubeconfig)
 	return s
-}
-
-func (s *stage) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
 }
 
 // main puts keys in use into a cluster and makes it the main.
 func (s *stage) main(region string) testenv.Repository {
 	s.Helper()
-	keys := shared.Keys.NewRepository(8, 7)
-	_, err := shared.Cluster(region).Put(s.ctx, s.ns, keys)
-	s.must(err)
+	keys := s.Keys(region, 7)
 	s.exits(0, "--context", region, "promote", region, "--yes")
 	return keys
 }
@@ -107,13 +75,7 @@ func (s *stage) main(region string) testenv.Repository {
 // exits runs a command that has to end with the code. No output may show a key.
 func (s *stage) exits(code int, args ...string) testenv.Result {
 	s.Helper()
-	r, err := s.fernetcast.Run(s.ctx, args...)
-	s.must(err)
-	shared.Keys.NoLeaks(s, r.Stdout, r.Stderr)
-	if r.Code != code {
-		s.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
-	}
-	return r
+	return s.Exits(code, s.fernetcast, args...)
 }
 
 // says fails the test where a text lacks one of these parts.
@@ -129,19 +91,11 @@ func (s *stage) says(text string, parts ...string) {
 // entry is what a main has stored of a remote; nil where there is none.
 func (s *stage) entry(region, remote string) []byte {
 	s.Helper()
-	secret, err := shared.Cluster(region).Client().CoreV1().Secrets(s.ns).Get(s.ctx, clustersSecret, metav1.GetOptions{})
+	secret, err := shared.Cluster(region).Client().CoreV1().Secrets(s.NS).Get(s.Ctx, clustersSecret, metav1.GetOptions{})
 	if err != nil {
 		return nil
 	}
 	return secret.Data[remote+".yaml"]
-}
-
-// until waits for a condition.
-func (s *stage) until(check func(context.Context) error) {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
-	defer cancel()
-	s.must(testenv.Until(ctx, often, check))
 }
 
 // decode reads a command's JSON.
@@ -176,13 +130,10 @@ func (s *stage) runs(region string, flags ...string) (address string) {
 // starts is runs, with the process.
 func (s *stage) starts(region string, flags ...string) (process *testenv.Process, address string) {
 	s.Helper()
-	built, err := program()
-	s.must(err)
-	site, err := shared.Site(s.ctx, built, s.cluster(region), s.ns)
-	s.must(err)
-	s.cluster(region).Mount(s.T, s.ns, clustersSecret, site.Clusters, 0o600)
+	site := s.At(s.Raced(), region)
+	s.cluster(region).Mount(s.T, s.NS, clustersSecret, site.Clusters, 0o600)
 	tokens := s.TempDir()
-	s.cluster(region).Mount(s.T, s.ns, "fernetcast-tokens", tokens, 0o600)
+	s.cluster(region).Mount(s.T, s.NS, "fernetcast-tokens", tokens, 0o600)
 	return site.StartRun(s.T, append([]string{"--tokens", tokens}, flags...)...)
 }
 
@@ -193,14 +144,14 @@ func (s *stage) snapshot(regions ...string) string {
 	var all []string
 	for _, region := range regions {
 		client := s.cluster(region).Client()
-		accounts, err := client.CoreV1().ServiceAccounts(s.ns).List(s.ctx, metav1.ListOptions{})
-		s.must(err)
-		secrets, err := client.CoreV1().Secrets(s.ns).List(s.ctx, metav1.ListOptions{})
-		s.must(err)
-		roles, err := client.RbacV1().Roles(s.ns).List(s.ctx, metav1.ListOptions{})
-		s.must(err)
-		bindings, err := client.RbacV1().RoleBindings(s.ns).List(s.ctx, metav1.ListOptions{})
-		s.must(err)
+		accounts, err := client.CoreV1().ServiceAccounts(s.NS).List(s.Ctx, metav1.ListOptions{})
+		s.Must(err)
+		secrets, err := client.CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
+		s.Must(err)
+		roles, err := client.RbacV1().Roles(s.NS).List(s.Ctx, metav1.ListOptions{})
+		s.Must(err)
+		bindings, err := client.RbacV1().RoleBindings(s.NS).List(s.Ctx, metav1.ListOptions{})
+		s.Must(err)
 		for _, o := range accounts.Items {
 			all = append(all, region+" account "+o.Name+" "+string(o.UID))
 		}
@@ -221,7 +172,7 @@ func (s *stage) snapshot(regions ...string) string {
 func (s *stage) reach(region, server string) {
 	s.Helper()
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
-	s.must(err)
+	s.Must(err)
 	config.Clusters[region].Server = server
-	s.must(clientcmd.WriteToFile(*config, s.kubeconfig))
+	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 }

@@ -46,10 +46,10 @@ func TestTrustRefuses(t *testing.T) {
 		}
 	}
 	s.cluster("ord").Issue("https://kubernetes.default.svc.cluster.local")
-	s.must(s.cluster("ord").Restart(s.ctx))
+	s.Must(s.cluster("ord").Restart(s.Ctx))
 	defer func() {
 		s.cluster("ord").Issue(s.cluster("ord").URL)
-		s.must(s.cluster("ord").Restart(s.ctx))
+		s.Must(s.cluster("ord").Restart(s.Ctx))
 	}()
 	r := s.exits(2, "--context", "ord", "trust", "--from", "ord", "--remote", "dfw", "--server", dfw)
 	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster's own name for itself", "--service-account-issuer")
@@ -74,20 +74,20 @@ func TestTrustForKubespray(t *testing.T) {
 		JWT []any `json:"kube_apiserver_authentication_config_jwt"`
 	}
 	at := []string{"--server", s.cluster("dfw").URL}
-	s.must(yaml.UnmarshalStrict(s.config("sjc", "dfw", append(at, "--kubespray")...), &variables))
-	s.must(yaml.Unmarshal(s.config("sjc", "dfw", at...), &file))
+	s.Must(yaml.UnmarshalStrict(s.config("sjc", "dfw", append(at, "--kubespray")...), &variables))
+	s.Must(yaml.Unmarshal(s.config("sjc", "dfw", at...), &file))
 	one, err := yaml.Marshal(file.JWT)
-	s.must(err)
+	s.Must(err)
 	other, err := yaml.Marshal(variables.JWT)
-	s.must(err)
+	s.Must(err)
 	if string(one) != string(other) || !variables.Use || len(file.JWT) != 1 {
 		t.Errorf("the file has\n%s\nand the variables\n%s", one, other)
 	}
 	// As kubespray 2.31 renders its list into the file.
 	rendered, err := yaml.Marshal(map[string]any{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": variables.JWT})
-	s.must(err)
-	s.must(s.cluster("dfw").Trust(rendered))
-	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.Must(err)
+	s.Must(s.cluster("dfw").Trust(rendered))
+	s.Must(s.cluster("dfw").Restart(s.Ctx))
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
 }
 
@@ -101,7 +101,7 @@ func (s *stage) documents(dir string) (address, ca string) {
 	}))
 	s.Cleanup(server.Close)
 	ca = filepath.Join(s.TempDir(), "ca.crt")
-	s.must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	s.Must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 	return server.URL, ca
 }
 
@@ -128,11 +128,11 @@ func TestLongMainAway(t *testing.T) {
 	}
 	// A person's certificate, because a new signing key ends the sidecar's own token.
 	clusters := t.TempDir()
-	s.cluster("sjc").Mount(t, s.ns, clustersSecret, clusters, 0o600)
+	s.cluster("sjc").Mount(t, s.NS, clustersSecret, clusters, 0o600)
 	address, err := shared.Address()
-	s.must(err)
+	s.Must(err)
 	run, err := s.fernetcast.Start(append(byIdentity, "run", "--clusters", clusters, "--listen", address, "--tokens", t.TempDir(), "--backoff-max", "2s")...)
-	s.must(err)
+	s.Must(err)
 	t.Cleanup(func() {
 		run.Kill()
 		if t.Failed() {
@@ -143,7 +143,7 @@ func TestLongMainAway(t *testing.T) {
 	s.synced(address, "iad")
 
 	// No new token can be had: the ones there are do.
-	s.must(s.cluster("sjc").Client().CoreV1().ServiceAccounts(s.ns).Delete(s.ctx, identity, deleteNow))
+	s.Must(s.cluster("sjc").Client().CoreV1().ServiceAccounts(s.NS).Delete(s.Ctx, identity, deleteNow))
 	s.rotates("sjc", "dfw", "iad")
 	s.identifies("sjc") // another account of that name: tokens of the one before stay good, for their hour
 	s.rotates("sjc", "dfw", "iad")
@@ -156,13 +156,13 @@ func TestLongMainAway(t *testing.T) {
 	s.cluster("sjc").Kill()
 	s.accepts("dfw", token["dfw"], http.StatusOK)
 	for _, remote := range []string{"dfw", "iad"} {
-		s.must(s.cluster(remote).Restart(s.ctx))
+		s.Must(s.cluster(remote).Restart(s.Ctx))
 	}
 	s.accepts("iad", token["iad"], http.StatusOK)
 	if code := codeOf(s.read(s.bearing("dfw", token["dfw"]))); code != http.StatusUnauthorized {
 		t.Errorf("dfw, which cannot know the main's keys, answers with %d", code)
 	}
-	s.must(s.cluster("sjc").Restart(s.ctx))
+	s.Must(s.cluster("sjc").Restart(s.Ctx))
 	s.accepts("dfw", token["dfw"], http.StatusOK)
 	s.rotates("sjc", "dfw", "iad")
 
@@ -171,12 +171,12 @@ func TestLongMainAway(t *testing.T) {
 	// for a restart.
 	both := func() (now, before string) {
 		before = s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL)
-		s.must(s.cluster("sjc").Restart(s.ctx))
+		s.Must(s.cluster("sjc").Restart(s.Ctx))
 		write()
 		s.accepts("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL), http.StatusOK)
 		return s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), before
 	}
-	s.must(s.cluster("sjc").Sign(false))
+	s.Must(s.cluster("sjc").Sign(false))
 	now, before := both()
 	for token, want := range map[string]int{now: http.StatusUnauthorized, before: http.StatusOK} {
 		if code := codeOf(s.read(s.bearing("dfw", token))); code != want {
@@ -184,19 +184,19 @@ func TestLongMainAway(t *testing.T) {
 		}
 	}
 	s.rotates("sjc", "iad") // a token that is refused is made anew at once
-	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.Must(s.cluster("dfw").Restart(s.Ctx))
 	s.accepts("dfw", now, http.StatusOK)
 	s.accepts("dfw", before, http.StatusUnauthorized)
 	s.rotates("sjc", "dfw", "iad")
 	// One that was announced an hour before it signs, for which a restart stands here: no
 	// region is Denied at any time.
-	s.must(s.cluster("sjc").Announce())
+	s.Must(s.cluster("sjc").Announce())
 	both()
-	s.must(s.cluster("dfw").Restart(s.ctx))
+	s.Must(s.cluster("dfw").Restart(s.Ctx))
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusOK)
 	s.rotates("sjc", "dfw", "iad")
 	denied := strings.Count(run.Stderr.String(), `"state":"Denied"`)
-	s.must(s.cluster("sjc").Sign(true))
+	s.Must(s.cluster("sjc").Sign(true))
 	now, before = both()
 	for _, token := range []string{now, before} {
 		if code := codeOf(s.read(s.bearing("dfw", token))); code != http.StatusOK {
@@ -208,8 +208,8 @@ func TestLongMainAway(t *testing.T) {
 		t.Errorf("a remote was Denied at an announced change")
 	}
 	// A copy that nobody has written again is told, and refuses what it does not know.
-	s.must(s.cluster("sjc").Sign(false))
-	s.must(s.cluster("sjc").Restart(s.ctx))
+	s.Must(s.cluster("sjc").Sign(false))
+	s.Must(s.cluster("sjc").Restart(s.Ctx))
 	r := s.exits(0, append([]string{"trust", "--remote", "iad"}, static...)...)
 	s.says(r.Stderr, "has not just the keys that the main has", "fernetcast trust --static DIR")
 	if code := codeOf(s.read(s.bearing("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL)))); code != http.StatusUnauthorized {
@@ -251,14 +251,14 @@ func TestTokensToKeyless(t *testing.T) {
 	before := s.client(s.entry("sjc", "dfw"))
 	again := s.join("sjc", "dfw", "--keyless", "--request-timeout", "1m")
 	s.says(again.Stdout, "No credentials are stored", "dfw is Synced")
-	s.must(s.read(before))
+	s.Must(s.read(before))
 	_, commands, _ := strings.Cut(again.Stderr, "take it back:\n")
 	lines := strings.Split(strings.TrimSpace(commands), "\n")
 	if len(lines) != 3 || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(l, "delete serviceaccount fernetcast-sjc") }) {
 		t.Errorf("it says %s", again.Stderr)
 	}
-	s.must(s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.ns).Delete(s.ctx, "fernetcast-sjc", deleteNow))
-	s.until(func(context.Context) error {
+	s.Must(s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.NS).Delete(s.Ctx, "fernetcast-sjc", deleteNow))
+	s.Until(func(context.Context) error {
 		if codeOf(s.read(before)) != http.StatusUnauthorized {
 			return errors.New("the token of before is good still")
 		}

@@ -23,7 +23,7 @@ func TestHalfBlack(t *testing.T) {
 	s.synced(alone)
 	s.settle(r)
 	for _, proxy := range proxies {
-		s.must(proxy.Set(testenv.Drop))
+		s.Must(proxy.Set(testenv.Drop))
 	}
 	fault := time.Now()
 	black := r.places[half:]
@@ -56,7 +56,7 @@ func (s *stand) proxies() map[*testenv.Cluster]*testenv.Proxy {
 	all := map[*testenv.Cluster]*testenv.Proxy{}
 	for _, c := range shared.Clusters(regions...) {
 		proxy, err := c.Proxy()
-		s.must(err)
+		s.Must(err)
 		s.Cleanup(proxy.Close)
 		all[c] = proxy
 	}

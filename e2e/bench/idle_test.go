@@ -26,7 +26,7 @@ func TestIdle(t *testing.T) {
 		r := programs[name]
 		used := ratio(s.cpu(r)-before[name], time.Since(began))
 		now, _, err := r.Memory()
-		s.must(err)
+		s.Must(err)
 		table = append(table, []string{name, fmt.Sprintf("%.2f %%", 100*used), mib(now)})
 		if name == "fernetcast" && used > mostIdle {
 			t.Errorf("it used %.2f %% of a core, the bar is %.2f %%", 100*used, 100*mostIdle)

@@ -72,11 +72,11 @@ func (s *stand) requests() map[string]map[string]int {
 
 func (s *stand) requestsTo(c *testenv.Cluster) map[string]int {
 	s.Helper()
-	text, err := c.Client().CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(s.ctx)
-	s.must(err)
+	text, err := c.Client().CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(s.Ctx)
+	s.Must(err)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
-	s.must(err)
+	s.Must(err)
 	byVerb := map[string]int{}
 	for _, metric := range families["apiserver_request_total"].GetMetric() {
 		if label(metric, "resource") == "secrets" {

@@ -73,12 +73,12 @@ func (s *stand) sides(n int) (a, b *side) {
 func (s *stand) several(count, n int) []*side {
 	s.Helper()
 	made, err := sides()
-	s.must(err)
+	s.Must(err)
 	var all errgroup.Group
 	for _, side := range made[:count] {
-		all.Go(func() error { return side.clear(s.ctx, n) })
+		all.Go(func() error { return side.clear(s.Ctx, n) })
 	}
-	s.must(all.Wait())
+	s.Must(all.Wait())
 	return made[:count]
 }
 
@@ -107,7 +107,7 @@ func newSide(ctx context.Context, name string) (*side, error) {
 			return nil, err
 		}
 	}
-	program, err := shipped()
+	program, err := shared.Program(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -78,10 +78,10 @@ func (r *runner) work(used time.Duration) string {
 func (s *stand) cost(r *runner) cost {
 	s.Helper()
 	_, peak, err := r.Memory()
-	s.must(err)
+	s.Must(err)
 	r.over()
-	goroutines, err := r.Goroutines(s.ctx)
-	s.must(err)
+	goroutines, err := r.Goroutines(s.Ctx)
+	s.Must(err)
 	return cost{len(r.places), testenv.Percentile(r.last, 50), peak, goroutines}
 }
 

@@ -32,20 +32,10 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, regions...)...))
 }
 
-// The two that are measured. Both are built without a trace of this process,
-// and each is a process of its own.
-var (
-	shipped = sync.OnceValues(func() (*testenv.Program, error) { return shared.Program(context.Background()) })
-	barest  = sync.OnceValues(func() (*testenv.Program, error) {
-		return shared.Companion(context.Background(), "bench/baseline")
-	})
-)
-
 // stand is one test's eyes on all clusters. What it waits for ends when a
 // program that it started does.
 type stand struct {
-	*testing.T
-	ctx  context.Context
+	*testenv.Stage
 	fail context.CancelCauseFunc
 	main *testenv.Cluster
 	seen map[string]*testenv.History
@@ -56,21 +46,14 @@ func newStand(t *testing.T) *stand {
 	limited, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	ctx, fail := context.WithCancelCause(limited)
 	t.Cleanup(func() { fail(nil); cancel() })
-	s := &stand{T: t, ctx: ctx, fail: fail, main: shared.Cluster(mainRegion), seen: map[string]*testenv.History{}}
+	s := &stand{Stage: &testenv.Stage{T: t, Env: shared, Ctx: ctx}, fail: fail, main: shared.Cluster(mainRegion), seen: map[string]*testenv.History{}}
 	for _, c := range shared.Clusters() {
 		history, err := c.FollowAll(ctx)
-		s.must(err)
+		s.Must(err)
 		t.Cleanup(history.Stop)
 		s.seen[c.Name] = history
 	}
 	return s
-}
-
-func (s *stand) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
 }
 
 // runner is a program at work for a side.
@@ -94,13 +77,12 @@ type runner struct {
 // all the time, as beside a Prometheus.
 func (s *stand) ours(side *side, n int, args ...string) *runner {
 	s.Helper()
-	program, err := shipped()
-	s.must(err)
+	program := s.Shipped()
 	address, err := shared.Address()
-	s.must(err)
+	s.Must(err)
 	program = program.With("run", "--listen", address, "--namespace", side.namespace)
 	r := s.start(program.With(args...), side, side.places[:n])
-	go wait.UntilWithContext(s.ctx, func(ctx context.Context) {
+	go wait.UntilWithContext(s.Ctx, func(ctx context.Context) {
 		began := time.Now()
 		if _, err := testenv.Get(ctx, "http://"+address+"/metrics"); err == nil {
 			r.scrapes.Add(1)
@@ -113,8 +95,8 @@ func (s *stand) ours(side *side, n int, args ...string) *runner {
 // baseline starts the least possible in the same way.
 func (s *stand) baseline(side *side, n int, args ...string) *runner {
 	s.Helper()
-	program, err := barest()
-	s.must(err)
+	program, err := shared.Companion(s.Ctx, "bench/baseline")
+	s.Must(err)
 	return s.start(program.With(args...), side, side.places[:n])
 }
 
@@ -133,12 +115,12 @@ func (s *stand) start(p *testenv.Program, side *side, places []place) *runner {
 	s.Helper()
 	clusters := s.TempDir()
 	for _, place := range places {
-		s.must(testenv.WriteFile(clusters, place.name, place.kubeconfig))
+		s.Must(testenv.WriteFile(clusters, place.name, place.kubeconfig))
 	}
 	r := &runner{side: side, places: places, started: time.Now()}
 	var err error
 	r.Process, err = p.Start("--kubeconfig", side.kubeconfig, "--clusters", clusters)
-	s.must(err)
+	s.Must(err)
 	ending := make(chan struct{})
 	r.over = sync.OnceFunc(func() { close(ending) })
 	go func() {

@@ -48,7 +48,7 @@ func (s *stand) turns(rotations int, runners ...*runner) {
 func (s *stand) cpu(r *runner) time.Duration {
 	s.Helper()
 	used, err := r.CPU()
-	s.must(err)
+	s.Must(err)
 	return used
 }
 
@@ -58,7 +58,7 @@ func (s *stand) serversCPU() time.Duration {
 	var all time.Duration
 	for _, c := range shared.Clusters() {
 		used, err := c.Process().CPU()
-		s.must(err)
+		s.Must(err)
 		all += used
 	}
 	return all
@@ -68,12 +68,12 @@ func (s *stand) serversCPU() time.Duration {
 // main's commit the copy's was. Both are seen by the same kind of watch.
 func (s *stand) rotate(r *runner) []time.Duration {
 	s.Helper()
-	rotation, err := s.main.Rotate(s.ctx, r.namespace, r.keys)
-	s.must(err)
-	source, err := s.seen[mainRegion].Await(s.ctx, func(v testenv.Version) bool {
+	rotation, err := s.main.Rotate(s.Ctx, r.namespace, r.keys)
+	s.Must(err)
+	source, err := s.seen[mainRegion].Await(s.Ctx, func(v testenv.Version) bool {
 		return v.Secret.ResourceVersion == rotation.ResourceVersion
 	})
-	s.must(err)
+	s.Must(err)
 	return since(source.Seen, s.copied(r.places, rotation.Keys))
 }
 
@@ -81,8 +81,8 @@ func (s *stand) rotate(r *runner) []time.Duration {
 // each copy was committed.
 func (s *stand) synced(r *runner) []time.Duration {
 	s.Helper()
-	source, err := s.main.Secret(s.ctx, r.namespace)
-	s.must(err)
+	source, err := s.main.Secret(s.Ctx, r.namespace)
+	s.Must(err)
 	return since(r.started, s.copied(r.places, source.Data))
 }
 
@@ -102,7 +102,7 @@ func (s *stand) copied(places []place, keys testenv.Repository) []time.Time {
 		if len(namespaces) == 0 {
 			continue
 		}
-		_, err := s.seen[name].Await(s.ctx, func(v testenv.Version) bool {
+		_, err := s.seen[name].Await(s.Ctx, func(v testenv.Version) bool {
 			if namespaces[v.Secret.Namespace] && keys.Equal(v.Keys()) {
 				delete(namespaces, v.Secret.Namespace)
 				at = append(at, v.Seen)
@@ -130,7 +130,7 @@ func (s *stand) settle(r *runner) {
 	s.Helper()
 	const every = time.Second
 	before := time.Duration(-1)
-	s.must(testenv.Until(s.ctx, every, func(context.Context) error {
+	s.Must(testenv.Until(s.Ctx, every, func(context.Context) error {
 		now, err := r.CPU()
 		used, first := now-before, before < 0
 		before = now

@@ -17,16 +17,16 @@ import (
 
 // ready asks /readyz.
 func (p *place) ready() bool {
-	_, err := testenv.Get(p.ctx, "http://"+p.address+"/readyz")
+	_, err := testenv.Get(p.Ctx, "http://"+p.address+"/readyz")
 	return err == nil
 }
 
 // said waits until the program has logged a text.
 func (p *place) said(text string) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, soon)
+	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
 	defer cancel()
-	p.must(testenv.Until(ctx, 20*time.Millisecond, func(context.Context) error {
+	p.Must(testenv.Until(ctx, 20*time.Millisecond, func(context.Context) error {
 		if !strings.Contains(p.process.Stderr.String(), text) {
 			return fmt.Errorf("it has not said %q", text)
 		}
@@ -41,28 +41,28 @@ func TestFullFileSystem(t *testing.T) {
 	}
 	p := newPlace(t)
 	own := filepath.Dir(p.dir)
-	p.must(syscall.Mount("tmpfs", own, "tmpfs", 0, "size=64k,mode=755,uid="+keystoneUser))
+	p.Must(syscall.Mount("tmpfs", own, "tmpfs", 0, "size=64k,mode=755,uid="+keystoneUser))
 	t.Cleanup(func() {
 		p.kill()
 		if err := syscall.Unmount(own, 0); err != nil {
 			t.Error(err)
 		}
 	})
-	first, err := p.home().Secret(p.ctx, p.ns)
-	p.must(err)
+	first, err := p.home().Secret(p.Ctx, p.NS)
+	p.Must(err)
 	p.start()
 	p.holds(first.Data)
 	filler := filepath.Join(own, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the file system is not full: %v", err)
 	}
-	rotated, err := p.home().Rotate(p.ctx, p.ns, maxActive)
-	p.must(err)
+	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)
+	p.Must(err)
 	p.said("no space left on device")
 	if there, _, err := p.look(); err != nil || !testenv.Repository(first.Data).Equal(there) || !p.ready() {
 		t.Errorf("the repository has primary %d, ready %v: %v", there.Primary(), p.ready(), err)
 	}
-	p.must(os.Remove(filler))
+	p.Must(os.Remove(filler))
 	p.holds(rotated.Keys)
 	p.said("can be written again")
 }
@@ -70,21 +70,21 @@ func TestFullFileSystem(t *testing.T) {
 // An absent or unusable Secret changes nothing; SIGTERM leaves the files.
 func TestUnusableSecret(t *testing.T) {
 	p := newPlace(t)
-	first, err := p.home().Secret(p.ctx, p.ns)
-	p.must(err)
+	first, err := p.home().Secret(p.Ctx, p.NS)
+	p.Must(err)
 	p.start()
 	p.holds(first.Data)
 	for _, change := range []func() error{
-		func() error { _, err := p.home().Put(p.ctx, p.ns, testenv.Repository{}); return err },
-		func() error { return p.home().Delete(p.ctx, p.ns) },
+		func() error { _, err := p.home().Put(p.Ctx, p.NS, testenv.Repository{}); return err },
+		func() error { return p.home().Delete(p.Ctx, p.NS) },
 		func() error {
-			_, err := p.home().Put(p.ctx, p.ns, testenv.Repository{"1": []byte("short")})
+			_, err := p.home().Put(p.Ctx, p.NS, testenv.Repository{"1": []byte("short")})
 			return err
 		},
 	} {
 		before := strings.Count(p.process.Stderr.String(), "stays as it is")
-		p.must(change())
-		p.must(testenv.Until(p.ctx, 20*time.Millisecond, func(context.Context) error {
+		p.Must(change())
+		p.Must(testenv.Until(p.Ctx, 20*time.Millisecond, func(context.Context) error {
 			if strings.Count(p.process.Stderr.String(), "stays as it is") == before {
 				return errors.New("it has not said so")
 			}
@@ -92,20 +92,20 @@ func TestUnusableSecret(t *testing.T) {
 		}))
 		p.holds(first.Data)
 	}
-	if age := now() - p.metric("fernetcast_files_last_match_timestamp_seconds"); age < 0 || age > soon.Seconds() {
+	if age := now() - p.metric("fernetcast_files_last_match_timestamp_seconds"); age < 0 || age > testenv.Soon.Seconds() {
 		t.Errorf("the last match is %v s old", age)
 	}
 	if primary := p.metric("fernetcast_files_primary_index"); primary != 8 {
 		t.Errorf("primary %v", primary)
 	}
-	p.must(p.process.Terminate())
-	code, err := p.process.Wait(p.ctx)
+	p.Must(p.process.Terminate())
+	code, err := p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
 		t.Errorf("it ended with %d, %v", code, err)
 	}
 	p.holds(first.Data)
 	info, err := os.Stat(p.dir)
-	p.must(err)
+	p.Must(err)
 	if owner := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)); info.Mode().Perm() != 0o700 || os.Geteuid() == 0 && owner != keystoneUser {
 		t.Errorf("the repository is of mode %v and user %s", info.Mode(), owner)
 	}
@@ -115,23 +115,23 @@ func TestUnusableSecret(t *testing.T) {
 // the mounted Secret.
 func TestOnce(t *testing.T) {
 	p := newPlace(t)
-	first, err := p.home().Secret(p.ctx, p.ns)
-	p.must(err)
+	first, err := p.home().Secret(p.Ctx, p.NS)
+	p.Must(err)
 	p.start("--once")
-	code, err := p.process.Wait(p.ctx)
+	code, err := p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
 		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
 	p.holds(first.Data)
 
-	p.must(os.RemoveAll(p.dir))
+	p.Must(os.RemoveAll(p.dir))
 	mounted := filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "mounted")
-	p.must(os.Mkdir(mounted, 0o755))
+	p.Must(os.Mkdir(mounted, 0o755))
 	for name, key := range first.Data {
-		p.must(os.WriteFile(filepath.Join(mounted, name), key, 0o444))
+		p.Must(os.WriteFile(filepath.Join(mounted, name), key, 0o444))
 	}
 	p.start("--once", "--from", mounted, "--kubeconfig", filepath.Join(mounted, "none"))
-	code, err = p.process.Wait(p.ctx)
+	code, err = p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
 		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
@@ -149,8 +149,8 @@ func TestBadFlags(t *testing.T) {
 		{"files keys --pause 2m", "--pause 2m0s"},
 		{"files keys --listen 9466", "--listen"},
 	} {
-		r, err := (&testenv.Program{Path: filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "fernetcast")}).Run(p.ctx, strings.Fields(c.args)...)
-		p.must(err)
+		r, err := (&testenv.Program{Path: filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "fernetcast")}).Run(p.Ctx, strings.Fields(c.args)...)
+		p.Must(err)
 		if r.Code != 2 || !strings.Contains(r.Stderr, c.says) {
 			t.Errorf("%s: exit %d\n%s", c.args, r.Code, r.Stderr)
 		}

@@ -20,7 +20,7 @@ func TestLongRotationsBesideKeystone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: make test-all runs it")
 	}
-	besideKeystone(t, 300)
+	besideKeystone(t, 120)
 }
 
 // Keystone's own loader beside rotations, two at once every tenth time, the
@@ -29,8 +29,8 @@ func TestLongRotationsBesideKeystone(t *testing.T) {
 // between list and open is no more often missed than by the kubelet's swap.
 func besideKeystone(t *testing.T, rotations int) {
 	p := newPlace(t)
-	first, err := p.home().Secret(p.ctx, p.ns)
-	p.must(err)
+	first, err := p.home().Secret(p.Ctx, p.NS)
+	p.Must(err)
 	begun := time.Now()
 	p.start()
 	p.holds(first.Data)
@@ -82,8 +82,8 @@ func besideKeystone(t *testing.T, rotations int) {
 // rotate rotates the Secret.
 func (p *place) rotate(l *loads) testenv.Rotation {
 	p.Helper()
-	rotated, err := p.home().Rotate(p.ctx, p.ns, maxActive)
-	p.must(err)
+	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)
+	p.Must(err)
 	l.sent(rotated.Sent, rotated.Keys)
 	return rotated
 }
@@ -92,9 +92,9 @@ func (p *place) rotate(l *loads) testenv.Rotation {
 // or in place; 1, the new primary is; 2, the staged one is; 3, all is done.
 func (p *place) reaches(keys testenv.Repository, step int) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, soon)
+	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
 	defer cancel()
-	p.must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
+	p.Must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
 		there, staging, err := p.look()
 		primed := there.Primary() >= keys.Primary()
 		switch {
@@ -117,16 +117,16 @@ func asOurselves(path string, args ...string) *testenv.Program {
 func (p *place) swapped(rotations int) figures {
 	p.Helper()
 	volume := filepath.Join(p.TempDir(), "volume")
-	p.must(os.Mkdir(volume, 0o755))
+	p.Must(os.Mkdir(volume, 0o755))
 	keys := shared.Keys.NewRepository(8, maxActive)
-	p.must(keystone.WriteVolume(volume, keys))
+	p.Must(keystone.WriteVolume(volume, keys))
 	l := p.load(volume, asOurselves)
 	l.sent(time.Now(), keys)
 	l.done()
 	for range rotations {
 		keys = shared.Keys.Rotated(keys, maxActive)
 		l.sent(time.Now(), keys)
-		p.must(keystone.WriteVolume(volume, keys))
+		p.Must(keystone.WriteVolume(volume, keys))
 		l.done()
 		time.Sleep(2 * pause) // as often as the other way
 	}

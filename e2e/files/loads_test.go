@@ -36,15 +36,15 @@ type loads struct {
 func (p *place) load(dir string, as func(path string, args ...string) *testenv.Program) *loads {
 	p.Helper()
 	script := filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "loader.py")
-	p.must(os.WriteFile(script, []byte(loader), 0o644))
+	p.Must(os.WriteFile(script, []byte(loader), 0o644))
 	// A pipe that nobody writes into: the loader ends when it is closed.
 	read, write, err := os.Pipe()
-	p.must(err)
+	p.Must(err)
 	program := as("/usr/bin/python3", script, dir)
 	program.Stdin = read
 	process, err := program.Start()
-	p.must(err)
-	p.must(read.Close())
+	p.Must(err)
+	p.Must(read.Close())
 	p.Cleanup(process.Kill)
 	return &loads{p: p, process: process, end: write.Close}
 }
@@ -75,9 +75,9 @@ type figures struct {
 func (l *loads) judge() figures {
 	p := l.p
 	p.Helper()
-	p.must(l.end())
-	code, err := l.process.Wait(p.ctx)
-	p.must(err)
+	p.Must(l.end())
+	code, err := l.process.Wait(p.Ctx)
+	p.Must(err)
 	if code != 0 {
 		p.Fatalf("the loader ended with %d:\n%s", code, l.process.Stderr.Tail(20))
 	}

@@ -21,16 +21,11 @@ const (
 	// keystoneUser is Keystone's in openstack-helm's images.
 	keystoneUser = "42424"
 	maxActive    = 4
-	// soon is how long anything may take that no promise sets a time for, on a slow
-	// machine.
-	soon = time.Minute
 )
 
 // place is one cluster's Secret, and a key repository that files keeps.
 type place struct {
-	*testing.T
-	ctx     context.Context
-	ns      string
+	*testenv.Stage
 	dir     string // the key repository
 	program *testenv.Program
 	process *testenv.Process
@@ -42,33 +37,26 @@ type place struct {
 // user, so everything lies in a directory that all can reach.
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	t.Cleanup(cancel)
-	p := &place{T: t, ctx: ctx}
-	var err error
-	p.ns, err = shared.Namespace(ctx, "f")
-	p.must(err)
-	_, err = p.home().Put(ctx, p.ns, shared.Keys.NewRepository(8, maxActive))
-	p.must(err)
-	program, err := shared.Program(ctx)
-	p.must(err)
-	site, err := shared.Site(ctx, program, p.home(), p.ns)
-	p.must(err)
+	p := &place{Stage: shared.Stage(t, "f", 15*time.Minute)}
+	p.Keys(p.home().Name, maxActive)
+	program := p.Shipped()
+	site := p.At(program, p.home().Name)
 	open := t.TempDir()
-	p.must(os.Chmod(filepath.Dir(open), 0o755))
+	p.Must(os.Chmod(filepath.Dir(open), 0o755))
 	own := filepath.Join(open, "own")
-	p.must(os.Mkdir(own, 0o755))
+	p.Must(os.Mkdir(own, 0o755))
 	kubeconfig := site.Runner.Args[1] // after --kubeconfig
 	p.copyTo(filepath.Join(open, "fernetcast"), program.Path, 0o755)
 	p.copyTo(filepath.Join(open, "kubeconfig"), kubeconfig, 0o644)
 	p.dir = filepath.Join(own, "keys")
+	var err error
 	p.address, err = shared.Address()
-	p.must(err)
+	p.Must(err)
 	p.program = p.asKeystone(filepath.Join(open, "fernetcast"), "files", p.dir, "--pause", pause.String(), "--listen", p.address,
-		"--kubeconfig", filepath.Join(open, "kubeconfig"), "--namespace", p.ns)
+		"--kubeconfig", filepath.Join(open, "kubeconfig"), "--namespace", p.NS)
 	if os.Geteuid() == 0 {
 		uid, _ := strconv.Atoi(keystoneUser)
-		p.must(os.Chown(own, uid, uid))
+		p.Must(os.Chown(own, uid, uid))
 	}
 	t.Cleanup(func() {
 		p.kill()
@@ -83,18 +71,11 @@ func newPlace(t *testing.T) *place {
 
 func (p *place) home() *testenv.Cluster { return shared.Cluster("sjc") }
 
-func (p *place) must(err error) {
-	p.Helper()
-	if err != nil {
-		p.Fatal(err)
-	}
-}
-
 func (p *place) copyTo(path, from string, mode fs.FileMode) {
 	p.Helper()
 	data, err := os.ReadFile(from)
-	p.must(err)
-	p.must(os.WriteFile(path, data, mode))
+	p.Must(err)
+	p.Must(os.WriteFile(path, data, mode))
 }
 
 // asKeystone is a program that runs as Keystone's user, where we may choose.
@@ -103,7 +84,7 @@ func (p *place) asKeystone(path string, args ...string) *testenv.Program {
 		return &testenv.Program{Path: path, Args: args}
 	}
 	setpriv, err := exec.LookPath("setpriv")
-	p.must(err)
+	p.Must(err)
 	return &testenv.Program{Path: setpriv, Args: append([]string{"--reuid", keystoneUser, "--regid", keystoneUser, "--clear-groups", "--", path}, args...)}
 }
 
@@ -111,7 +92,7 @@ func (p *place) start(args ...string) {
 	p.Helper()
 	var err error
 	p.process, err = p.program.Start(args...)
-	p.must(err)
+	p.Must(err)
 }
 
 // kill ends the program at once.
@@ -132,9 +113,9 @@ func (p *place) restart() {
 // holds waits until the repository holds just these keys and nothing else.
 func (p *place) holds(keys testenv.Repository) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, soon)
+	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
 	defer cancel()
-	p.must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
+	p.Must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
 		there, staging, err := p.look()
 		if err == nil && (staging || !keys.Equal(there)) {
 			err = fmt.Errorf("the repository has primary %d of %d keys, wanted %d of %d", there.Primary(), len(there), keys.Primary(), len(keys))
@@ -166,13 +147,13 @@ func (p *place) look() (there testenv.Repository, staging bool, err error) {
 // metric is a metric's value.
 func (p *place) metric(name string) float64 {
 	p.Helper()
-	text, err := testenv.Get(p.ctx, "http://"+p.address+"/metrics")
-	p.must(err)
+	text, err := testenv.Get(p.Ctx, "http://"+p.address+"/metrics")
+	p.Must(err)
 	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(string(text))
 	if found == nil {
 		p.Fatalf("there is no %s in\n%s", name, text)
 	}
 	value, err := strconv.ParseFloat(found[1], 64)
-	p.must(err)
+	p.Must(err)
 	return value
 }

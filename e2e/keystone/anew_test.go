@@ -23,18 +23,18 @@ func TestSetUpAnew(t *testing.T) {
 // emptied takes the keys out of the main's Secret.
 func (s *stage) emptied() {
 	s.Helper()
-	_, err := s.site.Home.Put(s.ctx, s.ns, testenv.Repository{})
-	s.must(err)
+	_, err := s.site.Home.Put(s.Ctx, s.NS, testenv.Repository{})
+	s.Must(err)
 	s.writes++
 }
 
 // recreated deletes the main's Secret, and makes it as helm does.
 func (s *stage) recreated() {
 	s.Helper()
-	s.must(s.site.Home.Delete(s.ctx, s.ns))
-	_, err := s.site.Home.Client().CoreV1().Secrets(s.ns).Create(s.ctx,
+	s.Must(s.site.Home.Delete(s.Ctx, s.NS))
+	_, err := s.site.Home.Client().CoreV1().Secrets(s.NS).Create(s.Ctx,
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName}}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	s.writes += 2
 }
 
@@ -48,9 +48,9 @@ func (s *stage) setUpAnew(empty, anew string, wayOut func()) {
 	s.is(good, token, remotes...)
 
 	job, err := s.regions[mainRegion].Job(s.maxActive)
-	s.must(err)
-	done, err := job.Setup(s.ctx)
-	s.must(err)
+	s.Must(err)
+	done, err := job.Setup(s.Ctx)
+	s.Must(err)
 	s.writes++
 	s.keys = done.Keys
 	s.sees(s.keys, mainRegion)

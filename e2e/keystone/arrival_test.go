@@ -28,14 +28,14 @@ func TestArrival(t *testing.T) {
 	histories := map[string]*testenv.History{}
 	for _, name := range all {
 		var err error
-		histories[name], err = shared.Cluster(name).Follow(s.ctx, s.ns)
-		s.must(err)
+		histories[name], err = shared.Cluster(name).Follow(s.Ctx, s.NS)
+		s.Must(err)
 		s.Cleanup(histories[name].Stop)
 	}
 	for range arrivals {
 		token := s.issue(mainRegion)
-		done, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
-		s.must(err)
+		done, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
+		s.Must(err)
 		s.writes++
 		token = s.resealed(token, done.Keys["0"])
 		begun := s.committed(histories[mainRegion], done.Keys)
@@ -51,7 +51,7 @@ func TestArrival(t *testing.T) {
 				return err
 			})
 		}
-		s.must(arriving.Wait())
+		s.Must(arriving.Wait())
 	}
 	var table strings.Builder
 	for _, name := range remotes {
@@ -70,7 +70,7 @@ func TestArrival(t *testing.T) {
 func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 	s.Helper()
 	sealed, err := keystone.Reseal(token.Text, token.Key, string(key))
-	s.must(err)
+	s.Must(err)
 	token.Text, token.Key = sealed, string(key)
 	return token
 }
@@ -78,15 +78,15 @@ func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 // arrive is when a remote's cluster had the keys, when its pod saw them, and when
 // its Keystone took a token of the staged one.
 func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository, token keystone.Token) ([]time.Time, error) {
-	v, err := h.Await(s.ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
+	v, err := h.Await(s.Ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
 	if err != nil {
 		return nil, err
 	}
-	mounted, err := s.regions[name].Await(s.ctx, keys)
+	mounted, err := s.regions[name].Await(s.Ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	err = testenv.Until(s.ctx, time.Millisecond, func(ctx context.Context) error {
+	err = testenv.Until(s.Ctx, time.Millisecond, func(ctx context.Context) error {
 		answer, err := s.regions[name].Validate(ctx, token)
 		if err == nil && answer.Status != good {
 			err = fmt.Errorf("%s says %d to a token of the key that is staged", name, answer.Status)
@@ -99,7 +99,7 @@ func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository,
 // committed is when a cluster had the keys.
 func (s *stage) committed(h *testenv.History, keys testenv.Repository) time.Time {
 	s.Helper()
-	v, err := h.Await(s.ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
-	s.must(err)
+	v, err := h.Await(s.Ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
+	s.Must(err)
 	return v.Seen
 }

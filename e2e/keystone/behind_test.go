@@ -52,7 +52,7 @@ func TestCutOff(t *testing.T) {
 	for _, missed := range []int{1, 2, maxActive - 1, maxActive, maxActive + 1} {
 		before := s.keys.Primary()
 		tokens := s.issueAll()
-		s.must(s.paths["dfw"].Set(testenv.Refuse))
+		s.Must(s.paths["dfw"].Set(testenv.Refuse))
 		for behind := 1; behind <= missed; behind++ {
 			s.sees(s.rotate(), but("dfw")...)
 			tokens = append(tokens, s.issueAll()...)
@@ -68,7 +68,7 @@ func TestCutOff(t *testing.T) {
 			s.run.Kill()
 			s.run, s.listen = s.site.StartRun(s)
 		}
-		s.must(s.paths["dfw"].Set(testenv.Pass))
+		s.Must(s.paths["dfw"].Set(testenv.Pass))
 		if missed > maxActive {
 			s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Held" && r.Reason == "Discontinuous" })
 			s.is(refused, s.issue(mainRegion), "dfw")
@@ -103,7 +103,7 @@ func (s *stage) byGeneration(token keystone.Token, primary int) int {
 // Gated by wait, a rotation waits for a remote that is cut off, and no token is lost.
 func TestGatedRotation(t *testing.T) {
 	s := newStage(t, 4) // a remote that lags signs longer with the primary of before
-	s.must(s.paths["iad"].Set(testenv.Refuse))
+	s.Must(s.paths["iad"].Set(testenv.Refuse))
 	s.sees(s.rotate(), but("iad")...)
 	tokens := s.issueAll()
 	gate := []string{"wait", "--settle", "2s", "--timeout"}
@@ -113,7 +113,7 @@ func TestGatedRotation(t *testing.T) {
 	for _, token := range append(tokens, s.issueAll()...) {
 		s.is(good, token, all...)
 	}
-	s.must(s.paths["iad"].Set(testenv.Pass))
+	s.Must(s.paths["iad"].Set(testenv.Pass))
 	s.exits(0, s.site, append(gate, "1m")...)
 	s.sees(s.keys, all...)
 	s.sees(s.rotate(), all...)

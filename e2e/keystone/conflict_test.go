@@ -19,20 +19,20 @@ func TestJobThatLostItsPut(t *testing.T) {
 	s := newStage(t, maxActive)
 	token := s.issue(mainRegion)
 	job, err := s.regions[mainRegion].Job(maxActive)
-	s.must(err)
+	s.Must(err)
 	job.Overtaken = func() error {
 		s.writes++
-		_, err := s.site.Home.Client().CoreV1().Secrets(s.ns).Patch(s.ctx, testenv.SecretName, types.MergePatchType,
+		_, err := s.site.Home.Client().CoreV1().Secrets(s.NS).Patch(s.Ctx, testenv.SecretName, types.MergePatchType,
 			[]byte(`{"metadata":{"labels":{"touched":"by-somebody"}}}`), metav1.PatchOptions{})
 		return err
 	}
-	if _, err := job.Rotate(s.ctx); !apierrors.IsConflict(err) {
+	if _, err := job.Rotate(s.Ctx); !apierrors.IsConflict(err) {
 		t.Fatalf("the overtaken PUT: %v, want a conflict", err)
 	}
 	s.sees(s.keys, all...)
 	s.is(good, token, all...)
-	done, err := job.Rotate(s.ctx)
-	s.must(err)
+	done, err := job.Rotate(s.Ctx)
+	s.Must(err)
 	s.writes++
 	s.keys = done.Keys
 	if s.keys.Primary() != token.Index+2 {

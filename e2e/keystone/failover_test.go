@@ -13,13 +13,13 @@ import (
 func TestMainLost(t *testing.T) {
 	s := newStage(t, 3)
 	paths := map[string]*testenv.Proxy{}
-	heir := s.at("dfw")
+	heir := s.At(s.Shipped(), "dfw")
 	for _, name := range but("dfw") {
 		var err error
 		paths[name], err = shared.Cluster(name).Proxy()
-		s.must(err)
+		s.Must(err)
 		s.Cleanup(paths[name].Close)
-		s.must(heir.Join(s.ctx, shared.Cluster(name), testenv.Access{Server: paths[name].URL()}))
+		s.Must(heir.Join(s.Ctx, shared.Cluster(name), testenv.Access{Server: paths[name].URL()}))
 	}
 	early := s.issue(mainRegion)
 	s.isolate(testenv.Refuse, paths[mainRegion])
@@ -42,7 +42,7 @@ func TestMainLost(t *testing.T) {
 	s.is(good, lost, mainRegion)
 	s.is(refused, lost, "dfw", "iad")
 
-	s.must(s.source.CatchUp(s.ctx))
+	s.Must(s.source.CatchUp(s.Ctx))
 	source := len(s.source.Versions())
 	s.isolate(testenv.Pass, paths[mainRegion])
 	s.sees(first, all...)
@@ -52,20 +52,20 @@ func TestMainLost(t *testing.T) {
 	s.shows(mainRegion, func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 
 	// Its rotation job is still on: what it puts is undone.
-	own, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
-	s.must(err)
+	own, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
+	s.Must(err)
 	undone := false
-	_, err = s.source.Await(s.ctx, func(v testenv.Version) bool {
+	_, err = s.source.Await(s.Ctx, func(v testenv.Version) bool {
 		undone = undone || own.Keys.Equal(v.Keys())
 		return undone && first.Equal(v.Keys())
 	})
-	s.must(err)
+	s.Must(err)
 	second := s.rotateAt("dfw")
 	s.sees(second, all...)
 	for _, region := range all {
 		s.is(good, s.issue(region), all...)
 	}
-	s.must(s.source.CatchUp(s.ctx))
+	s.Must(s.source.CatchUp(s.Ctx))
 	// Whatever was written there since is the new main's, and the job's.
 	s.writes += len(s.source.Versions()) - source
 }
@@ -73,16 +73,16 @@ func TestMainLost(t *testing.T) {
 // rotateAt runs another region's rotation job.
 func (s *stage) rotateAt(region string) testenv.Repository {
 	s.Helper()
-	done, err := s.regions[region].Rotate(s.ctx, s.maxActive)
-	s.must(err)
+	done, err := s.regions[region].Rotate(s.Ctx, s.maxActive)
+	s.Must(err)
 	return done.Keys
 }
 
 // isolate cuts the main off from everybody, or ends that.
 func (s *stage) isolate(fault testenv.Fault, fromHeir *testenv.Proxy) {
 	s.Helper()
-	s.must(fromHeir.Set(fault))
+	s.Must(fromHeir.Set(fault))
 	for _, path := range s.paths {
-		s.must(path.Set(fault))
+		s.Must(path.Set(fault))
 	}
 }

@@ -17,9 +17,9 @@ func TestRecovered(t *testing.T) {
 	s.recreated()
 	s.held("SourceRefused")
 	job, err := s.regions[mainRegion].Job(s.maxActive)
-	s.must(err)
-	_, err = job.Setup(s.ctx)
-	s.must(err)
+	s.Must(err)
+	_, err = job.Setup(s.Ctx)
+	s.Must(err)
 	s.writes++
 	s.held("NotPromoted")
 	s.is(refused, old, mainRegion)

@@ -33,9 +33,9 @@ func TestRemoteThatRotates(t *testing.T) {
 	for n := range ownRotations {
 		// As its CronJob would, but faster than keystone-manage starts; it loses
 		// its PUT where it races a repair, as the CronJob does.
-		own, err := dfw.Cluster.Rotate(s.ctx, s.ns, s.maxActive)
+		own, err := dfw.Cluster.Rotate(s.Ctx, s.NS, s.maxActive)
 		if n == 0 {
-			s.must(err)
+			s.Must(err)
 			s.undone(own)
 		}
 		tokens = append(tokens, s.issue("dfw"))
@@ -43,13 +43,13 @@ func TestRemoteThatRotates(t *testing.T) {
 	}
 	// Undone before the next, a rotation has signed with the key that all have staged. Two
 	// at once have not, if Keystone sees both before they are undone.
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		if slices.ContainsFunc(tokens, func(token keystone.Token) bool { return !token.OpenedBy(s.keys) }) {
 			return nil
 		}
 		for range 2 {
 			// It may lose its PUT.
-			_, _ = dfw.Cluster.Rotate(ctx, s.ns, s.maxActive)
+			_, _ = dfw.Cluster.Rotate(ctx, s.NS, s.maxActive)
 		}
 		tokens = append(tokens, s.issue("dfw"))
 		return errors.New("each of its tokens is good everywhere")
@@ -79,10 +79,10 @@ func TestRemoteThatRotates(t *testing.T) {
 // undone waits until a remote's own rotation is undone.
 func (s *stage) undone(own testenv.Rotation) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, rightAgain)
+	ctx, cancel := context.WithTimeout(s.Ctx, rightAgain)
 	defer cancel()
-	s.must(testenv.Until(ctx, often, func(ctx context.Context) error {
-		return shared.Cluster("dfw").Holds(ctx, s.ns, s.keys)
+	s.Must(testenv.Until(ctx, testenv.Often, func(ctx context.Context) error {
+		return shared.Cluster("dfw").Holds(ctx, s.NS, s.keys)
 	}))
 	s.Logf("the first own rotation was put right in %v", time.Since(own.Committed).Round(time.Millisecond))
 }

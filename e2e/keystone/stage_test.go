@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,10 +15,6 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// soon is how long anything may take that no promise sets a time for, on a
-	// slow machine.
-	soon  = time.Minute
-	often = 50 * time.Millisecond
 	// testTime ends a test that hangs.
 	testTime = 8 * time.Minute
 	good     = 200
@@ -48,16 +43,10 @@ var identity = sync.OnceValues(func() (*keystone.Cloud, error) {
 	return keystone.Open(context.Background(), shared)
 })
 
-var shipped = sync.OnceValues(func() (*testenv.Program, error) {
-	return shared.Program(context.Background())
-})
-
 // stage is one test's: a Keystone in each region, on one identity, and the
 // program in the main.
 type stage struct {
-	*testing.T
-	ctx       context.Context
-	ns        string
+	*testenv.Stage
 	maxActive int
 	keys      testenv.Repository
 	site      *testenv.Site
@@ -75,28 +64,21 @@ type stage struct {
 func newStage(t *testing.T, maxActive int) *stage {
 	t.Helper()
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), testTime)
-	t.Cleanup(cancel)
-	ns, err := shared.Namespace(ctx, "k")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &stage{
-		T: t, ctx: ctx, ns: ns, maxActive: maxActive, keys: shared.Keys.NewRepository(8, maxActive),
+		Stage: shared.Stage(t, "k", testTime), maxActive: maxActive,
 		paths: map[string]*testenv.Proxy{}, regions: map[string]*keystone.Region{},
 	}
-	home := shared.Cluster(mainRegion)
-	_, err = home.Put(ctx, ns, s.keys)
-	s.must(err)
-	s.source, err = home.Follow(ctx, ns)
-	s.must(err)
+	s.keys = s.Keys(mainRegion, maxActive)
+	var err error
+	s.source, err = shared.Cluster(mainRegion).Follow(s.Ctx, s.NS)
+	s.Must(err)
 	s.Cleanup(s.source.Stop)
-	s.site = s.at(mainRegion)
+	s.site = s.At(s.Shipped(), mainRegion)
 	for _, name := range remotes {
 		s.paths[name], err = shared.Cluster(name).Proxy()
-		s.must(err)
+		s.Must(err)
 		s.Cleanup(s.paths[name].Close)
-		s.must(s.site.Join(ctx, shared.Cluster(name), testenv.Access{Server: s.paths[name].URL()}))
+		s.Must(s.site.Join(s.Ctx, shared.Cluster(name), testenv.Access{Server: s.paths[name].URL()}))
 	}
 	s.promote(s.site, mainRegion)
 	s.run, s.listen = s.site.StartRun(s)
@@ -105,26 +87,16 @@ func newStage(t *testing.T, maxActive int) *stage {
 	return s
 }
 
-// at is the program at home in a region, without remotes.
-func (s *stage) at(region string) *testenv.Site {
-	s.Helper()
-	program, err := shipped()
-	s.must(err)
-	site, err := shared.Site(s.ctx, program, shared.Cluster(region), s.ns)
-	s.must(err)
-	return site
-}
-
 // open starts the Keystones.
 func (s *stage) open() {
 	s.Helper()
 	cloud, err := identity()
-	s.must(err)
+	s.Must(err)
 	var mu sync.Mutex
 	var starting sync.WaitGroup
 	for _, name := range all {
 		starting.Go(func() {
-			region, err := cloud.Region(s.ctx, shared.Cluster(name), s.ns, s.maxActive)
+			region, err := cloud.Region(s.Ctx, shared.Cluster(name), s.NS, s.maxActive)
 			if err != nil {
 				s.Error(err)
 				return
@@ -141,33 +113,16 @@ func (s *stage) open() {
 	}
 }
 
-func (s *stage) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
-}
-
 // exits runs a command that has to end with the code, and returns its output.
 func (s *stage) exits(code int, site *testenv.Site, args ...string) string {
 	s.Helper()
-	r, err := site.Operator.Run(s.ctx, args...)
-	s.must(err)
-	shared.Keys.NoLeaks(s, r.Stdout, r.Stderr)
-	if r.Code != code {
-		s.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
-	}
+	r := s.Exits(code, site.Operator, args...)
 	return r.Stdout + r.Stderr
 }
 
 func (s *stage) promote(site *testenv.Site, args ...string) {
 	s.Helper()
-	r, err := site.Operator.Run(s.ctx, append([]string{"promote", "--yes"}, args...)...)
-	s.must(err)
-	shared.Keys.NoLeaks(s, r.Stdout, r.Stderr)
-	if !strings.Contains(r.Stdout, "Marked") {
-		s.Fatalf("promote %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
-	}
+	s.Promote(site)
 	if site.Home.Name == mainRegion {
 		s.writes++
 	}
@@ -177,7 +132,7 @@ func (s *stage) promote(site *testenv.Site, args ...string) {
 // so no rotation job can ever have lost its PUT to us.
 func (s *stage) sourceUntouched() {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
 	defer cancel()
 	if err := s.source.CatchUp(ctx); err != nil {
 		s.Error(err)
@@ -191,8 +146,8 @@ func (s *stage) sourceUntouched() {
 // rotate runs the main's rotation job, and returns when it has put its keys.
 func (s *stage) rotate() testenv.Repository {
 	s.Helper()
-	done, err := s.regions[mainRegion].Rotate(s.ctx, s.maxActive)
-	s.must(err)
+	done, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
+	s.Must(err)
 	s.writes++
 	s.keys = done.Keys
 	return done.Keys
@@ -201,19 +156,19 @@ func (s *stage) rotate() testenv.Repository {
 // sees waits until the named regions' pods see just these keys.
 func (s *stage) sees(keys testenv.Repository, names ...string) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)
 	defer cancel()
 	for _, name := range names {
 		_, err := s.regions[name].Await(ctx, keys)
-		s.must(err)
+		s.Must(err)
 	}
 }
 
 // issue has a region sign a token.
 func (s *stage) issue(region string) keystone.Token {
 	s.Helper()
-	token, err := s.regions[region].Issue(s.ctx)
-	s.must(err)
+	token, err := s.regions[region].Issue(s.Ctx)
+	s.Must(err)
 	return token
 }
 
@@ -221,8 +176,8 @@ func (s *stage) issue(region string) keystone.Token {
 func (s *stage) is(status int, token keystone.Token, names ...string) {
 	s.Helper()
 	for _, name := range names {
-		answer, err := s.regions[name].Validate(s.ctx, token)
-		s.must(err)
+		answer, err := s.regions[name].Validate(s.Ctx, token)
+		s.Must(err)
 		if answer.Status != status {
 			s.Errorf("a token of %s, key %d: %d in %s, which has primary %d; want %d",
 				token.Region, token.Index, answer.Status, name, answer.Keys.Primary(), status)
@@ -234,7 +189,7 @@ func (s *stage) is(status int, token keystone.Token, names ...string) {
 func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *testenv.RemoteStatus {
 	s.Helper()
 	var remote *testenv.RemoteStatus
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		status, err := testenv.Statusz(ctx, s.listen)
 		if err != nil {
 			return err
@@ -245,15 +200,6 @@ func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *tes
 		return nil
 	})
 	return remote
-}
-
-func (s *stage) until(check func(context.Context) error) {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
-	defer cancel()
-	if err := testenv.Until(ctx, often, check); err != nil {
-		s.Fatalf("not within %v: %v", soon, err)
-	}
 }
 
 // but are all regions without some.

@@ -38,8 +38,7 @@ var formers = []former{
 
 // migration is one move to fernetcast, of three regions with equal keys.
 type migration struct {
-	*testing.T
-	ctx           context.Context
+	*testenv.Stage
 	sjc, dfw, iad *testenv.Cluster
 }
 
@@ -62,7 +61,7 @@ func TestMigratePage(t *testing.T) {
 			t.Errorf("docs/migrate.md has no commands for %q", f.heading)
 		}
 		t.Run(f.heading, func(t *testing.T) {
-			m := &migration{T: t, ctx: ctx, sjc: shared.Cluster("sjc"), dfw: shared.Cluster("dfw"), iad: shared.Cluster("iad")}
+			m := &migration{Stage: &testenv.Stage{T: t, Env: shared, Ctx: ctx}, sjc: shared.Cluster("sjc"), dfw: shared.Cluster("dfw"), iad: shared.Cluster("iad")}
 			m.move(f, docker, binary)
 		})
 	}
@@ -72,50 +71,43 @@ func (m *migration) move(f former, docker image, binary string) {
 	keys := shared.Keys.NewRepository(8, 7)
 	histories := map[*testenv.Cluster]*testenv.History{}
 	for _, region := range m.regions() {
-		makeNamespace(m.ctx, m.T, region)
-		makeRotation(m.ctx, m.T, region)
+		makeNamespace(m.Ctx, m.T, region)
+		makeRotation(m.Ctx, m.T, region)
 		if region != m.sjc { // it would sign with keys of its own
-			suspend(m.ctx, m.T, region)
+			suspend(m.Ctx, m.T, region)
 		}
 		m.Cleanup(func() { forget(m.T, region) })
-		_, err := region.Put(m.ctx, namespace, keys)
-		m.must(err)
-		histories[region], err = region.Follow(m.ctx, namespace)
-		m.must(err)
+		_, err := region.Put(m.Ctx, namespace, keys)
+		m.Must(err)
+		histories[region], err = region.Follow(m.Ctx, namespace)
+		m.Must(err)
 	}
 	f.install(m)
 	operator := newWorkstation(m.T, binary, map[string]*testenv.Cluster{"sjc": m.sjc, "dfw": m.dfw, "iad": m.iad})
-	apply(m.ctx, m.T, m.sjc, render(m.T, sidecarDir)...)
-	sidecar := startSidecar(m.ctx, m.T, m.sjc, docker, binary)
-	said := operator.shell(m.ctx, m.T, scripts(m.T, migratePage, func(heading string) bool {
+	apply(m.Ctx, m.T, m.sjc, render(m.T, sidecarDir)...)
+	sidecar := startSidecar(m.Ctx, m.T, m.sjc, docker, binary)
+	said := operator.shell(m.Ctx, m.T, scripts(m.T, migratePage, func(heading string) bool {
 		return heading == f.heading || strings.HasPrefix(heading, "1. ") || strings.HasPrefix(heading, "3. ") ||
 			f.cleaned && strings.HasPrefix(heading, "4. ")
 	}))
 	for region, history := range histories {
-		m.must(history.CatchUp(m.ctx))
+		m.Must(history.CatchUp(m.Ctx))
 		if slices.ContainsFunc(history.Versions(), func(v testenv.Version) bool { return !keys.Equal(v.Keys()) }) {
 			m.Errorf("the keys of %s have changed on the way", region.Name)
 		}
 		history.Stop()
 	}
-	if suspended(m.ctx, m.T, m.sjc) {
+	if suspended(m.Ctx, m.T, m.sjc) {
 		m.Error("the main does not rotate any more")
 	}
-	rotation, err := m.sjc.Rotate(m.ctx, namespace, 7)
-	m.must(err)
+	rotation, err := m.sjc.Rotate(m.Ctx, namespace, 7)
+	m.Must(err)
 	for _, remote := range []*testenv.Cluster{m.dfw, m.iad} {
-		m.must(until(m.ctx, func(ctx context.Context) error { return remote.Holds(ctx, namespace, rotation.Keys) }))
+		m.Until(func(ctx context.Context) error { return remote.Holds(ctx, namespace, rotation.Keys) })
 	}
-	sidecar.terminate(m.ctx, m.T)
-	said += operator.shell(m.ctx, m.T, "fernetcast --context sjc leave dfw --yes\nfernetcast --context sjc leave iad --yes\n")
+	sidecar.terminate(m.Ctx, m.T)
+	said += operator.shell(m.Ctx, m.T, "fernetcast --context sjc leave dfw --yes\nfernetcast --context sjc leave iad --yes\n")
 	shared.Keys.NoLeaks(m.T, said, sidecar.stdout.String(), sidecar.stderr.String())
-}
-
-func (m *migration) must(err error) {
-	m.Helper()
-	if err != nil {
-		m.Fatal(err)
-	}
 }
 
 // made fails the test where an object could not be made; one of an earlier run will do.
@@ -131,7 +123,7 @@ func (m *migration) deployment(in, name string) {
 	labels := map[string]string{"app": name}
 	pod := template(m.T, "testdata/keystone")
 	pod.Labels = labels
-	_, err := m.sjc.Client().AppsV1().Deployments(in).Create(m.ctx, &appsv1.Deployment{
+	_, err := m.sjc.Client().AppsV1().Deployments(in).Create(m.Ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: pod},
 	}, metav1.CreateOptions{})
@@ -144,16 +136,16 @@ func (m *migration) fernetSync() {
 	const account = "keystone-sync-external"
 	for _, remote := range []*testenv.Cluster{m.dfw, m.iad} {
 		core, rbac := remote.Client().CoreV1(), remote.Client().RbacV1()
-		_, err := core.ServiceAccounts(namespace).Create(m.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})
+		_, err := core.ServiceAccounts(namespace).Create(m.Ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})
 		m.made(err)
-		_, err = rbac.Roles(namespace).Create(m.ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: account + "-role"}}, metav1.CreateOptions{})
+		_, err = rbac.Roles(namespace).Create(m.Ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: account + "-role"}}, metav1.CreateOptions{})
 		m.made(err)
-		_, err = rbac.RoleBindings(namespace).Create(m.ctx, &rbacv1.RoleBinding{
+		_, err = rbac.RoleBindings(namespace).Create(m.Ctx, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: account + "-rolebinding"},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: account + "-role"},
 		}, metav1.CreateOptions{})
 		m.made(err)
-		_, err = core.Secrets(namespace).Create(m.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: account + "-secret"}}, metav1.CreateOptions{})
+		_, err = core.Secrets(namespace).Create(m.Ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: account + "-secret"}}, metav1.CreateOptions{})
 		m.made(err)
 	}
 }
@@ -161,26 +153,26 @@ func (m *migration) fernetSync() {
 // pushSecret is one of External Secrets, which would delete what it has pushed.
 func (m *migration) pushSecret() {
 	group := schema.GroupVersion{Group: "external-secrets.io", Version: "v1alpha1"}
-	makeKind(m.ctx, m.T, m.sjc, group, "PushSecret")
+	makeKind(m.Ctx, m.T, m.sjc, group, "PushSecret")
 	pushed := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": group.String(),
 		"kind":       "PushSecret",
 		"metadata":   map[string]any{"name": testenv.SecretName, "namespace": namespace},
 		"spec":       map[string]any{"deletionPolicy": "Delete"},
 	}}
-	apply(m.ctx, m.T, m.sjc, pushed)
+	apply(m.Ctx, m.T, m.sjc, pushed)
 }
 
 // configSyncer is AppsCode's, in a namespace of its own.
 func (m *migration) configSyncer() {
-	_, err := m.sjc.Client().CoreV1().Namespaces().Create(m.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kubeops"}}, metav1.CreateOptions{})
+	_, err := m.sjc.Client().CoreV1().Namespaces().Create(m.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kubeops"}}, metav1.CreateOptions{})
 	m.made(err)
 	m.deployment("kubeops", "config-syncer")
-	secret, err := m.sjc.Secret(m.ctx, namespace)
-	m.must(err)
+	secret, err := m.sjc.Secret(m.Ctx, namespace)
+	m.Must(err)
 	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, "kubed.appscode.com/sync-contexts", "dfw,iad")
-	_, err = m.sjc.Client().CoreV1().Secrets(namespace).Update(m.ctx, secret, metav1.UpdateOptions{})
-	m.must(err)
+	_, err = m.sjc.Client().CoreV1().Secrets(namespace).Update(m.Ctx, secret, metav1.UpdateOptions{})
+	m.Must(err)
 }
 
 // schedule is a CronJob that distributes the keys by a script.
@@ -189,6 +181,6 @@ func (m *migration) schedule() {
 	job.Spec.Schedule = "*/5 * * * *"
 	job.Spec.JobTemplate.Spec.Template = template(m.T, "testdata/keystone")
 	job.Spec.JobTemplate.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
-	_, err := m.sjc.Client().BatchV1().CronJobs(namespace).Create(m.ctx, job, metav1.CreateOptions{})
+	_, err := m.sjc.Client().BatchV1().CronJobs(namespace).Create(m.Ctx, job, metav1.CreateOptions{})
 	m.made(err)
 }

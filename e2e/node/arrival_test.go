@@ -31,8 +31,8 @@ const (
 // pods are Keystone's with fernetcast in the main.
 func (s *stage) pods() []corev1.Pod {
 	s.Helper()
-	list, err := s.main.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{LabelSelector: "application=keystone"})
-	s.must(err)
+	list, err := s.main.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: "application=keystone"})
+	s.Must(err)
 	return list.Items
 }
 
@@ -54,8 +54,8 @@ func (s *stage) rotations() {
 // arrival has twenty rotations arrive. What it returns waits for the kubelet's, and tells
 // and judges all.
 func (s *stage) arrival(open []door) (told func()) {
-	base, err := s.issue(s.ctx, one(open, mainRegion, "files"))
-	s.must(err)
+	base, err := s.issue(s.Ctx, one(open, mainRegion, "files"))
+	s.Must(err)
 	signed := primary(s.secret(s.main, namespace).Data)
 
 	var mu sync.Mutex
@@ -92,7 +92,7 @@ func (s *stage) arrival(open []door) (told func()) {
 	for range arrivals {
 		keys, sent := s.rotate(manyKeys)
 		token, err := keystone.Reseal(base, signed, string(keys["0"]))
-		s.must(err)
+		s.Must(err)
 		w := waiting{token, sent}
 		for _, queue := range slow {
 			queue <- w
@@ -147,7 +147,7 @@ type waiting struct {
 
 // await waits until a Keystone takes a token.
 func (s *stage) await(d door, w waiting, interval time.Duration) {
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	ctx, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
 	err := testenv.Until(ctx, interval, func(ctx context.Context) error {
 		status, err := s.validate(ctx, d, w.token)
@@ -163,7 +163,7 @@ func (s *stage) await(d door, w waiting, interval time.Duration) {
 
 // signs waits until a Keystone signs with a key.
 func (s *stage) signs(d door, key string) {
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	ctx, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
 	err := testenv.Until(ctx, 10*time.Millisecond, func(ctx context.Context) error {
 		token, err := s.issue(ctx, d)

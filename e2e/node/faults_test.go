@@ -33,7 +33,7 @@ func (s *stage) faults() {
 	signal := func(sig syscall.Signal) func(node.Process) error {
 		return func(p node.Process) error { return syscall.Kill(p.Pid, sig) }
 	}
-	starve := func(p node.Process) error { return shared.node.Starve(s.ctx, p) }
+	starve := func(p node.Process) error { return shared.node.Starve(s.Ctx, p) }
 	stopped, killed := signal(syscall.SIGSTOP), signal(syscall.SIGKILL)
 	for i, fault := range []struct {
 		what, container string
@@ -52,12 +52,12 @@ func (s *stage) faults() {
 		pod := s.pods()[i/2%2]
 		struck := s.process(&pod, fault.container)
 		ready := s.watchReady()
-		s.must(fault.strike(struck))
+		s.Must(fault.strike(struck))
 		keys, sent := s.rotate(7)
 		s.everywhere(keys)
 		reached := time.Since(sent)
 		if !fault.ends {
-			s.must(syscall.Kill(struck.Pid, syscall.SIGCONT))
+			s.Must(syscall.Kill(struck.Pid, syscall.SIGCONT))
 		}
 		s.filesHold(open, keys)
 		s.doors()
@@ -67,7 +67,7 @@ func (s *stage) faults() {
 			s.Errorf("%s: process %d, then %d", fault.what, struck.Pid, again.Pid)
 		}
 		if fault.oom {
-			s.until(func(ctx context.Context) error {
+			s.Within(soon, func(ctx context.Context) error {
 				now, err := s.main.CoreV1().Pods(namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 				if err != nil {
 					return err
@@ -94,15 +94,15 @@ func (s *stage) endInOrder() {
 	for _, container := range order {
 		pids = append(pids, s.process(&pod, container).Pid)
 	}
-	watching, err := s.main.CoreV1().Pods(namespace).Watch(s.ctx, metav1.SingleObject(pod.ObjectMeta))
-	s.must(err)
+	watching, err := s.main.CoreV1().Pods(namespace).Watch(s.Ctx, metav1.SingleObject(pod.ObjectMeta))
+	s.Must(err)
 	defer watching.Stop()
-	s.must(s.main.CoreV1().Pods(namespace).Delete(s.ctx, pod.Name, metav1.DeleteOptions{}))
-	ending, cancel := context.WithTimeout(s.ctx, soon)
+	s.Must(s.main.CoreV1().Pods(namespace).Delete(s.Ctx, pod.Name, metav1.DeleteOptions{}))
+	ending, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
 	var ended []string
 	// Often, and the last one first: of two that end between two looks the order is wrong.
-	s.must(testenv.Until(ending, 2*time.Millisecond, func(context.Context) error {
+	s.Must(testenv.Until(ending, 2*time.Millisecond, func(context.Context) error {
 		for i, pid := range slices.Backward(pids) {
 			if !slices.Contains(ended, order[i]) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 				ended = append(ended, order[i])
@@ -143,7 +143,7 @@ func (s *stage) restartsLoseNothing() {
 		{"a drain", func() {
 			s.sh("kubectl --context sjc drain node1 --pod-selector application=keystone --delete-emptydir-data --grace-period 10 --timeout 2m")
 		}, "kubectl --context sjc uncordon node1"},
-		{"a node that restarts", func() { s.must(shared.node.Crash()) }, ""},
+		{"a node that restarts", func() { s.Must(shared.node.Crash()) }, ""},
 	} {
 		disturbance.begin()
 		keys, sent := s.rotate(7)
@@ -152,7 +152,7 @@ func (s *stage) restartsLoseNothing() {
 		}
 		s.everywhere(keys)
 		s.Logf("%s: a rotation meanwhile was in every region after %v", disturbance.what, time.Since(sent).Round(time.Millisecond))
-		s.until(func(ctx context.Context) error {
+		s.Within(soon, func(ctx context.Context) error {
 			open, err := doors(ctx)
 			if err != nil {
 				return err
@@ -171,14 +171,14 @@ func (s *stage) everywhere(keys testenv.Repository) {
 	s.Helper()
 	for _, region := range remotes {
 		client := s.client(region)
-		s.until(func(ctx context.Context) error { return holds(ctx, client, namespace, keys) })
+		s.Within(soon, func(ctx context.Context) error { return holds(ctx, client, namespace, keys) })
 	}
-	s.until(func(ctx context.Context) error { return holds(ctx, s.main, phx, keys) })
+	s.Within(soon, func(ctx context.Context) error { return holds(ctx, s.main, phx, keys) })
 }
 
 // watchReady watches Keystone's pods, and returns how long any of them was not Ready.
 func (s *stage) watchReady() (stop func() time.Duration) {
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.Ctx)
 	unready := make(chan time.Duration, 1)
 	go func() {
 		const often = 20 * time.Millisecond
@@ -207,7 +207,7 @@ func (s *stage) watchReady() (stop func() time.Duration) {
 func (s *stage) process(pod *corev1.Pod, container string) node.Process {
 	s.Helper()
 	var found node.Process
-	s.until(func(ctx context.Context) error { // a container that ended has no process for a while
+	s.Within(soon, func(ctx context.Context) error { // a container that ended has no process for a while
 		now, err := s.main.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err

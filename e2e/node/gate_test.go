@@ -32,18 +32,18 @@ const rotationJob = "keystone-fernet-rotate"
 // next one goes on by itself once the region is back.
 func (s *stage) gate() {
 	before := testenv.Repository(s.secret(s.main, namespace).Data)
-	s.must(shared.node.Freeze("dfw"))
+	s.Must(shared.node.Freeze("dfw"))
 	thaw := sync.OnceValue(func() error { return shared.node.Thaw("dfw") })
-	defer func() { s.must(thaw()) }()
+	defer func() { s.Must(thaw()) }()
 	s.makeCronJob()
-	s.until(func(ctx context.Context) error {
+	s.Within(soon, func(ctx context.Context) error {
 		said, err := s.gateSays(ctx)
 		if err == nil && (!strings.Contains(said, "dfw") || !strings.Contains(said, "Unreachable")) {
 			err = fmt.Errorf("the pod's status says of the gate: %q", said)
 		}
 		return err
 	})
-	s.until(func(ctx context.Context) error {
+	s.Within(soon, func(ctx context.Context) error {
 		jobs, err := s.main.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -63,15 +63,15 @@ func (s *stage) gate() {
 	if now := testenv.Repository(s.secret(s.main, namespace).Data); !before.Equal(now) {
 		s.Errorf("the keys were rotated past a gate that is shut: primary %d, then %d", before.Primary(), now.Primary())
 	}
-	s.must(thaw())
-	s.until(func(context.Context) error {
+	s.Must(thaw())
+	s.Within(soon, func(context.Context) error {
 		if now := testenv.Repository(s.secret(s.main, namespace).Data).Primary(); now <= before.Primary() {
 			return fmt.Errorf("nothing was rotated since the region is back: primary %d", now)
 		}
 		return nil
 	})
-	s.must(s.main.BatchV1().CronJobs(namespace).Delete(s.ctx, rotationJob, metav1.DeleteOptions{}))
-	s.until(func(ctx context.Context) error {
+	s.Must(s.main.BatchV1().CronJobs(namespace).Delete(s.Ctx, rotationJob, metav1.DeleteOptions{}))
+	s.Within(soon, func(ctx context.Context) error {
 		jobs, err := s.main.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
 		if err == nil && len(jobs.Items) > 0 {
 			err = errors.New("jobs are left of the CronJob")
@@ -85,7 +85,7 @@ func (s *stage) gate() {
 	s.everywhere(keys)
 	open := s.doors()
 	s.filesHold(open, keys)
-	s.until(func(context.Context) error { return s.allGood(open) })
+	s.Within(soon, func(context.Context) error { return s.allGood(open) })
 }
 
 // gateSays is what the status of the rotation's pods says of how the gate ended, as
@@ -110,26 +110,26 @@ func (s *stage) gateSays(ctx context.Context) (string, error) {
 // makeCronJob makes the chart's CronJob with the gate, with a real image and script.
 func (s *stage) makeCronJob() {
 	s.Helper()
-	_, err := s.main.CoreV1().ConfigMaps(namespace).Create(s.ctx, &corev1.ConfigMap{
+	_, err := s.main.CoreV1().ConfigMaps(namespace).Create(s.Ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "keystone-bin"}, Data: map[string]string{"fernet-manage.py": fernetManage},
 	}, metav1.CreateOptions{})
-	s.must(err)
+	s.Must(err)
 	resources, err := kustomize.Build("../manifests/testdata/gate")
-	s.must(err)
+	s.Must(err)
 	var all []string
 	for _, resource := range resources.Resources() {
 		text, err := resource.AsYAML()
-		s.must(err)
+		s.Must(err)
 		if resource.GetKind() == "CronJob" {
 			var job batchv1.CronJob
-			s.must(yaml.UnmarshalStrict(text, &job))
+			s.Must(yaml.UnmarshalStrict(text, &job))
 			everyMinute(&job)
 			text, err = yaml.Marshal(job)
-			s.must(err)
+			s.Must(err)
 		}
 		all = append(all, string(text))
 	}
-	s.must(testenv.WriteFile(workstation.dir, "rotation.yaml", []byte(strings.Join(all, "---\n"))))
+	s.Must(testenv.WriteFile(workstation.dir, "rotation.yaml", []byte(strings.Join(all, "---\n"))))
 	s.sh("kubectl --context sjc --namespace openstack apply --filename " + filepath.Join(workstation.dir, "rotation.yaml"))
 }
 

@@ -23,7 +23,7 @@ import (
 func (s *stage) pageScript(heading string) string {
 	s.Helper()
 	page, err := os.ReadFile(filepath.Join(shared.env.Repository(), "docs/install.md"))
-	s.must(err)
+	s.Must(err)
 	_, after, found := strings.Cut(string(page), "\n## "+heading)
 	if !found {
 		s.Fatalf("docs/install.md has no chapter %s", heading)
@@ -46,25 +46,25 @@ func (s *stage) install() {
 	s.sh(s.pageScript("2. From your workstation: say which"))
 	// phx has a new token in the same minute: the kubelet brings both.
 	began := time.Now()
-	kubeconfig, err := mint(s.ctx, s.main)
-	s.must(err)
+	kubeconfig, err := mint(s.Ctx, s.main)
+	s.Must(err)
 	renewed, err := json.Marshal(corev1.Secret{Data: map[string][]byte{phx + ".yaml": kubeconfig}})
-	s.must(err)
-	_, err = s.main.CoreV1().Secrets(namespace).Patch(s.ctx, remotesSecret, types.MergePatchType, renewed, metav1.PatchOptions{})
-	s.must(err)
+	s.Must(err)
+	_, err = s.main.CoreV1().Secrets(namespace).Patch(s.Ctx, remotesSecret, types.MergePatchType, renewed, metav1.PatchOptions{})
+	s.Must(err)
 	said := s.sh(s.pageScript("3. From your workstation: let"))
 	s.Logf("both regions joined and Synced after %.0f s", time.Since(began).Seconds())
 	if strings.Count(said, "is let in") < 2 {
 		s.Errorf("join said:\n%s", said)
 	}
-	if out, err := shell(s.ctx, "fernetcast --context sjc status"); err != nil {
+	if out, err := shell(s.Ctx, "fernetcast --context sjc status"); err != nil {
 		s.Errorf("status: %v\n%s", err, out)
 	}
 	keys, _ := s.rotate(7)
 	s.everywhere(keys)
 	takenUp := regexp.MustCompile(`(?m)^.*"msg":"remote taken up".*$`)
 	for _, pod := range s.pods() {
-		s.until(func(ctx context.Context) error {
+		s.Within(soon, func(ctx context.Context) error {
 			out, err := shell(ctx, "kubectl --context sjc --namespace openstack logs "+pod.Name+" -c fernetcast")
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ func (s *stage) install() {
 		})
 	}
 	s.Logf("a new token of phx was taken up by both pods after %.0f s", time.Since(began).Seconds())
-	s.until(func(ctx context.Context) error {
+	s.Within(soon, func(ctx context.Context) error {
 		for _, d := range open {
 			if _, err := s.issue(ctx, d); err != nil {
 				return err
@@ -86,7 +86,7 @@ func (s *stage) install() {
 		return nil
 	})
 	// The Keystones without fernetcast see the rotation when the kubelet does.
-	s.until(func(context.Context) error { return s.allGood(open) })
+	s.Within(soon, func(context.Context) error { return s.allGood(open) })
 	s.good(open)
 	if after := s.restarts(); after != before {
 		s.Errorf("containers were restarted: %d, before %d", after, before)
@@ -99,12 +99,12 @@ func (s *stage) allGood(open []door) error {
 		if from.Region != mainRegion || from.way != "files" {
 			continue
 		}
-		token, err := s.issue(s.ctx, from)
+		token, err := s.issue(s.Ctx, from)
 		if err != nil {
 			return err
 		}
 		for _, at := range open {
-			if status, err := s.validate(s.ctx, at, token); err != nil || status != 200 {
+			if status, err := s.validate(s.Ctx, at, token); err != nil || status != 200 {
 				return errors.Join(err, fmt.Errorf("%s says %d", at, status))
 			}
 		}

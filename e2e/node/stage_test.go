@@ -23,64 +23,48 @@ import (
 
 // stage is what one part of the test works with.
 type stage struct {
-	*testing.T
-	ctx  context.Context
+	*testenv.Stage
 	main *kubernetes.Clientset
 	http *http.Client
 }
 
 func newStage(ctx context.Context, t *testing.T) *stage {
 	t.Helper()
-	s := &stage{T: t, ctx: ctx, http: shared.node.HTTP()}
+	s := &stage{Stage: &testenv.Stage{T: t, Env: shared.env, Ctx: ctx}, http: shared.node.HTTP()}
 	s.main = s.client(mainRegion)
 	t.Cleanup(s.http.CloseIdleConnections)
 	return s
 }
 
-func (s *stage) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
-}
-
 func (s *stage) client(region string) *kubernetes.Clientset {
 	s.Helper()
 	client, err := shared.node.Client(region)
-	s.must(err)
+	s.Must(err)
 	return client
 }
 
 // sh runs a script on the workstation, and fails where it does.
 func (s *stage) sh(script string) string {
 	s.Helper()
-	out, err := shell(s.ctx, script)
-	s.must(err)
+	out, err := shell(s.Ctx, script)
+	s.Must(err)
 	shared.env.Keys.NoLeaks(s, out)
 	return out
-}
-
-// until waits for what is to come soon.
-func (s *stage) until(check func(context.Context) error) {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
-	defer cancel()
-	s.must(testenv.Until(ctx, 100*time.Millisecond, check))
 }
 
 // doors are the Keystones, once all are Ready.
 func (s *stage) doors() []door {
 	s.Helper()
-	open, err := doors(s.ctx)
-	s.must(err)
+	open, err := doors(s.Ctx)
+	s.Must(err)
 	return open
 }
 
 // secret is a region's.
 func (s *stage) secret(client kubernetes.Interface, namespace string) *corev1.Secret {
 	s.Helper()
-	secret, err := client.CoreV1().Secrets(namespace).Get(s.ctx, testenv.SecretName, metav1.GetOptions{})
-	s.must(err)
+	secret, err := client.CoreV1().Secrets(namespace).Get(s.Ctx, testenv.SecretName, metav1.GetOptions{})
+	s.Must(err)
 	return secret
 }
 
@@ -100,8 +84,8 @@ func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 	keys := shared.env.Keys.Rotated(secret.Data, maxActive)
 	secret.Data = keys
 	sent := time.Now()
-	_, err := s.main.CoreV1().Secrets(namespace).Update(s.ctx, secret, metav1.UpdateOptions{})
-	s.must(err)
+	_, err := s.main.CoreV1().Secrets(namespace).Update(s.Ctx, secret, metav1.UpdateOptions{})
+	s.Must(err)
 	return keys, sent
 }
 
@@ -141,10 +125,10 @@ func (s *stage) validate(ctx context.Context, d door, token string) (int, error)
 func (s *stage) good(open []door) {
 	s.Helper()
 	for _, from := range open {
-		token, err := s.issue(s.ctx, from)
-		s.must(err)
+		token, err := s.issue(s.Ctx, from)
+		s.Must(err)
 		for _, at := range open {
-			if status, err := s.validate(s.ctx, at, token); err != nil || status != http.StatusOK {
+			if status, err := s.validate(s.Ctx, at, token); err != nil || status != http.StatusOK {
 				s.Errorf("a token of %s (%s) at %s (%s): %d %v", from, from.Pod, at, at.Pod, status, err)
 			}
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	trafficRotations = 50
+	trafficRotations = 25
 	// rate is how many tokens a second are shown in a region that has its keys from
 	// files, and slowRate where they come another way, which is beside it.
 	rate, slowRate = 100, 10
@@ -55,8 +55,8 @@ func (c *counted) String() string {
 // is in the set before and after. With files every one is good; for the others it is
 // told how many are not.
 func (s *stage) traffic(open []door) {
-	base, err := s.issue(s.ctx, one(open, mainRegion, "files"))
-	s.must(err)
+	base, err := s.issue(s.Ctx, one(open, mainRegion, "files"))
+	s.Must(err)
 	keys := testenv.Repository(s.secret(s.main, namespace).Data) // arrival has left so many that oldKey is there
 	signed := primary(keys)
 	var mu sync.Mutex
@@ -65,7 +65,7 @@ func (s *stage) traffic(open []door) {
 		s.Helper()
 		reseal := func(index int) string {
 			token, err := keystone.Reseal(base, signed, string(keys[strconv.Itoa(index)]))
-			s.must(err)
+			s.Must(err)
 			return token
 		}
 		was, is := reseal(keys.Primary()-oldKey), reseal(keys.Primary())
@@ -74,7 +74,7 @@ func (s *stage) traffic(open []door) {
 		old, fresh = was, is
 	}
 	seal(keys)
-	ctx, stop := context.WithCancel(s.ctx)
+	ctx, stop := context.WithCancel(s.Ctx)
 	defer stop()
 	counts := map[string]*counted{}
 	var shown sync.WaitGroup
@@ -118,7 +118,7 @@ func (s *stage) traffic(open []door) {
 // their metrics say that the repository equals the Secret since it was last changed.
 func (s *stage) filesHold(open []door, keys testenv.Repository) {
 	s.Helper()
-	s.until(func(ctx context.Context) error { return s.filesHaveAll(ctx, open, keys) })
+	s.Within(soon, func(ctx context.Context) error { return s.filesHaveAll(ctx, open, keys) })
 }
 
 // filesHaveAll is nil once filesHave is, for each Keystone that files serves.
@@ -162,7 +162,7 @@ func (s *stage) show(ctx context.Context, d door, c *counted, token func(n int) 
 		text := token(n)
 		sent.Go(func() {
 			defer func() { <-places }()
-			c.add(s.validate(s.ctx, d, text))
+			c.add(s.validate(s.Ctx, d, text))
 		})
 	}
 }

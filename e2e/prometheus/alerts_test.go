@@ -27,7 +27,7 @@ func TestLagUntilResolved(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	way, err := shared.Cluster(elsewhere).Proxy()
-	s.must(err)
+	s.Must(err)
 	t.Cleanup(way.Close)
 	well, lagging := s.place(), s.place()
 	s.join("well", elsewhere, testenv.Access{Namespace: well})
@@ -47,7 +47,7 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 
 	s.pause()
-	s.must(way.Set(testenv.Refuse))
+	s.Must(way.Set(testenv.Refuse))
 	s.arrives(well, s.rotate())
 	s.pause()
 	p.returns(`fernetcast_remote_generations_behind{remote="lagging"} == 1`)
@@ -56,10 +56,10 @@ func TestLagUntilResolved(t *testing.T) {
 	for _, alert := range alerts {
 		p.fires(alert, "lagging", "Unreachable 2")
 	}
-	s.must(way.Set(testenv.Pass))
+	s.Must(way.Set(testenv.Pass))
 	last := s.rotate()
 	s.arrives(lagging, last)
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		left, err := p.instant(ctx, fmt.Sprintf(`ALERTS{alertname=~%q}`, strings.Join(alerts, "|")))
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("there still are %v", left)
@@ -71,8 +71,8 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 	// The tokens of this test are good for a day.
 	p.fires("FernetcastCredentialsExpire", "well", "expire in 2")
-	ever, err := p.since(s.ctx, `ALERTS{alertstate="firing"}`)
-	s.must(err)
+	ever, err := p.since(s.Ctx, `ALERTS{alertstate="firing"}`)
+	s.Must(err)
 	fired := map[string]bool{}
 	for _, stream := range ever {
 		fired[fmt.Sprint(stream.Metric["alertname"], " ", stream.Metric["remote"])] = true
@@ -86,10 +86,10 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 	if *picture != "" {
 		s.pause()
-		s.must(edit(s.ctx, shared.Cluster(elsewhere), well, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) }))
+		s.Must(edit(s.Ctx, shared.Cluster(elsewhere), well, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) }))
 		s.arrives(well, last)
 		s.pause()
-		s.must(p.draw(*picture))
+		s.Must(p.draw(*picture))
 	}
 }
 
@@ -103,14 +103,14 @@ func (s *stage) pause() {
 // arrives waits until a copy has just these keys.
 func (s *stage) arrives(ns string, keys testenv.Repository) {
 	s.Helper()
-	s.until(func(ctx context.Context) error { return shared.Cluster(elsewhere).Holds(ctx, ns, keys) })
+	s.Until(func(ctx context.Context) error { return shared.Cluster(elsewhere).Holds(ctx, ns, keys) })
 }
 
 // fires waits until an alert fires for a remote, which its summary names, and its
 // description, which asks Prometheus, says so.
 func (p *server) fires(name, remote, says string) {
 	p.s.Helper()
-	p.s.until(func(ctx context.Context) error {
+	p.s.Until(func(ctx context.Context) error {
 		result, err := p.Alerts(ctx)
 		if err != nil {
 			return err
@@ -132,8 +132,8 @@ func (p *server) fires(name, remote, says string) {
 func (p *server) wasPendingFirst(name, remote string) {
 	p.s.Helper()
 	first := map[model.LabelValue]model.Time{}
-	ever, err := p.since(p.s.ctx, fmt.Sprintf("ALERTS{alertname=%q, remote=%q}", name, remote))
-	p.s.must(err)
+	ever, err := p.since(p.s.Ctx, fmt.Sprintf("ALERTS{alertname=%q, remote=%q}", name, remote))
+	p.s.Must(err)
 	for _, stream := range ever {
 		first[stream.Metric["alertstate"]] = stream.Values[0].Timestamp
 	}

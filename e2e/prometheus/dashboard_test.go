@@ -151,9 +151,9 @@ func (p *server) dashboardReturnsData() {
 			p.s.Errorf("the variable %s stands for %q where all are meant", v.Name, v.AllValue)
 		}
 		var query struct{ Query string }
-		p.s.must(json.Unmarshal(v.Query, &query))
+		p.s.Must(json.Unmarshal(v.Query, &query))
 		selector, label, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(query.Query, "label_values("), ")"), ", ")
-		values, _, _, err := p.LabelValues(p.s.ctx, label, []string{filled(selector, ".*")}, p.started, time.Now())
+		values, _, _, err := p.LabelValues(p.s.Ctx, label, []string{filled(selector, ".*")}, p.started, time.Now())
 		if err != nil || len(values) == 0 || label != v.Name {
 			p.s.Errorf("the variable %s has the values %v, %v", v.Name, values, err)
 		}
@@ -162,7 +162,7 @@ func (p *server) dashboardReturnsData() {
 
 func (p *server) returnsNow(name, query string) {
 	p.s.Helper()
-	vector, err := p.instant(p.s.ctx, query)
+	vector, err := p.instant(p.s.Ctx, query)
 	if err != nil || len(vector) == 0 {
 		p.s.Errorf("%s: nothing is returned, %v: %s", name, err, query)
 	}
@@ -171,7 +171,7 @@ func (p *server) returnsNow(name, query string) {
 // hasReturned: some queries have data only for some time after an event.
 func (p *server) hasReturned(name, query string) {
 	p.s.Helper()
-	matrix, err := p.since(p.s.ctx, query)
+	matrix, err := p.since(p.s.Ctx, query)
 	if err != nil || len(matrix) == 0 {
 		p.s.Errorf("%s: nothing was returned, %v: %s", name, err, query)
 	}
@@ -214,7 +214,7 @@ var worst = []string{"held", "failed", "behind", "misconfigured", "denied", "unr
 // region of the main, in the state that the region is in, and the worst is first.
 func (p *server) eachRegionOnce(states map[string]string) {
 	table := readDashboard(p.s).panel("Is a token about to fail?")
-	p.s.until(func(ctx context.Context) error {
+	p.s.Until(func(ctx context.Context) error {
 		rows, err := p.instant(ctx, filled(table.query("State"), mainRegion))
 		if err != nil {
 			return err
@@ -250,8 +250,8 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		return errors.Join(errs...)
 	})
 	for _, target := range table.Targets {
-		rows, err := p.instant(p.s.ctx, filled(target.Expr, ".*"))
-		p.s.must(err)
+		rows, err := p.instant(p.s.Ctx, filled(target.Expr, ".*"))
+		p.s.Must(err)
 		seen := map[[2]model.LabelValue]bool{}
 		for _, row := range rows {
 			at := [2]model.LabelValue{row.Metric["cluster"], row.Metric["remote"]}

@@ -22,8 +22,8 @@ func TestFleet(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	f := newFleet(s)
-	standby := &stage{T: t, Site: s.at(elsewhere), ctx: s.ctx, ns: s.ns}
-	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.ns})
+	standby := &stage{Stage: s.Stage, Site: s.at(elsewhere)}
+	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.NS})
 	_, standing := standby.StartRun(t)
 	_, keeping := s.StartFiles(t)
 	// What is evaluated seldom is not waited for.
@@ -57,9 +57,9 @@ func TestFleet(t *testing.T) {
 
 func (f *fleet) promtoolIsSilent(address string) {
 	f.Helper()
-	_, text, err := metrics(f.ctx, address)
-	f.must(err)
-	check := exec.CommandContext(f.ctx, "promtool", "check", "metrics")
+	_, text, err := metrics(f.Ctx, address)
+	f.Must(err)
+	check := exec.CommandContext(f.Ctx, "promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(text)
 	if said, err := check.CombinedOutput(); err != nil || len(bytes.TrimSpace(said)) > 0 {
 		f.Errorf("promtool check metrics: %v\n%s", err, said)
@@ -69,14 +69,14 @@ func (f *fleet) promtoolIsSilent(address string) {
 // noKeyInSeries: nothing that Prometheus has stored shows a key, nor do the pages.
 func (p *server) noKeyInSeries(addresses []string) {
 	p.s.Helper()
-	series, _, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
+	series, _, _, err := p.Series(p.s.Ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
 	if err != nil || len(series) < 100 {
 		p.s.Fatalf("%d series, %v", len(series), err)
 	}
 	shared.Keys.NoLeaks(p.s, fmt.Sprint(series))
 	for _, address := range addresses {
-		_, text, err := metrics(p.s.ctx, address)
-		p.s.must(err)
+		_, text, err := metrics(p.s.Ctx, address)
+		p.s.Must(err)
 		shared.Keys.NoLeaks(p.s, text)
 	}
 }
@@ -85,9 +85,9 @@ func (p *server) noKeyInSeries(addresses []string) {
 func (f *fleet) goesAway(p *server, name string) {
 	f.Helper()
 	for _, r := range f.replicas {
-		f.must(os.Remove(filepath.Join(r.Clusters, name+".yaml")))
+		f.Must(os.Remove(filepath.Join(r.Clusters, name+".yaml")))
 	}
-	f.until(func(ctx context.Context) error {
+	f.Until(func(ctx context.Context) error {
 		for _, address := range f.addresses() {
 			st, err := testenv.Statusz(ctx, address)
 			if err != nil {
@@ -102,12 +102,12 @@ func (f *fleet) goesAway(p *server, name string) {
 	// A page may have been made a second before.
 	time.Sleep(time.Second)
 	for _, address := range f.addresses() {
-		_, text, err := metrics(f.ctx, address)
+		_, text, err := metrics(f.Ctx, address)
 		if err != nil || strings.Contains(text, fmt.Sprintf("remote=%q", name)) {
 			f.Errorf("/metrics still shows %s, or %v", name, err)
 		}
 	}
-	f.until(func(ctx context.Context) error {
+	f.Until(func(ctx context.Context) error {
 		left, err := p.instant(ctx, fmt.Sprintf("{remote=%q, __name__=~%q}", name, "fernetcast_.+"))
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("Prometheus has %v", left)

@@ -36,8 +36,8 @@ func TestThousandRemotes(t *testing.T) {
 	for i := range many {
 		places.Go(func() error {
 			c, name := shared.Cluster(clusters[i%len(clusters)]), fmt.Sprintf("r%04d", i)
-			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.ns + "-" + name}}
-			if _, err := c.Client().CoreV1().Namespaces().Create(s.ctx, namespace, metav1.CreateOptions{}); err != nil {
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.NS + "-" + name}}
+			if _, err := c.Client().CoreV1().Namespaces().Create(s.Ctx, namespace, metav1.CreateOptions{}); err != nil {
 				return err
 			}
 			kubeconfig, err := c.AdminKubeconfig(namespace.Name)
@@ -47,9 +47,9 @@ func TestThousandRemotes(t *testing.T) {
 			return testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig)
 		})
 	}
-	s.must(places.Wait())
+	s.Must(places.Wait())
 	process, address := s.StartRun(s)
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		st, err := testenv.Statusz(ctx, address)
 		if err != nil {
 			return err
@@ -72,13 +72,13 @@ func TestThousandRemotes(t *testing.T) {
 		// A page is served again for a second, and another one is wanted.
 		time.Sleep(1100 * time.Millisecond)
 		before, err := process.CPU()
-		s.must(err)
+		s.Must(err)
 		began := time.Now()
-		page, err := testenv.Get(s.ctx, "http://"+address+"/metrics")
-		s.must(err)
+		page, err := testenv.Get(s.Ctx, "http://"+address+"/metrics")
+		s.Must(err)
 		passed := time.Since(began)
 		after, err := process.CPU()
-		s.must(err)
+		s.Must(err)
 		// Where others have the processors meanwhile, it is not the scrape that takes long.
 		took, waited, text = append(took, min(passed, after-before)), append(waited, passed), string(page)
 	}

@@ -74,7 +74,7 @@ func (p page) state(remote string) (state string) {
 // the same of each remote, as they do while nothing changes.
 func (f *fleet) agrees(r replica) {
 	f.Helper()
-	f.until(func(ctx context.Context) error {
+	f.Until(func(ctx context.Context) error {
 		live, _, err := r.Operator.Status(ctx)
 		if err != nil {
 			return err

@@ -113,7 +113,7 @@ func (p *server) plot(d dashboard, at drawing, rotations model.Matrix) (*plot.Pl
 
 // recorded is what a query of the dashboard has returned, its window so long.
 func (p *server) recorded(query, window string) (model.Matrix, error) {
-	return p.since(p.s.ctx, filled(strings.ReplaceAll(query, "$__rate_interval", window), mainRegion))
+	return p.since(p.s.Ctx, filled(strings.ReplaceAll(query, "$__rate_interval", window), mainRegion))
 }
 
 // name is what tells a series from the others of its query.

@@ -17,8 +17,8 @@ import (
 // place makes a namespace for a remote's copy.
 func (s *stage) place() string {
 	s.Helper()
-	ns, err := shared.Namespace(s.ctx, "r")
-	s.must(err)
+	ns, err := shared.Namespace(s.Ctx, "r")
+	s.Must(err)
 	return ns
 }
 
@@ -28,9 +28,9 @@ func (s *stage) join(name, cluster string, access testenv.Access) {
 	if access.Role == "" {
 		access.Role = testenv.RemoteRole
 	}
-	kubeconfig, err := shared.Cluster(cluster).Kubeconfig(s.ctx, access)
-	s.must(err)
-	s.must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
+	kubeconfig, err := shared.Cluster(cluster).Kubeconfig(s.Ctx, access)
+	s.Must(err)
+	s.Must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
 }
 
 // fleet is a main whose remotes are in every state that lasts.
@@ -67,29 +67,29 @@ func newFleet(s *stage) *fleet {
 		"held": "Held", "contested": "Contested", "failed": "Failed", "behind": "Behind", halfSeen: "Synced", "gone": "Synced", elsewhere: "Synced",
 	}}
 	remote := shared.Cluster(elsewhere)
-	s.must(testenv.WriteFile(s.Clusters, "misconfigured.yaml", []byte("kind: Config\nusers: 7\n")))
-	s.join("self", mainRegion, testenv.Access{Namespace: s.ns})
+	s.Must(testenv.WriteFile(s.Clusters, "misconfigured.yaml", []byte("kind: Config\nusers: 7\n")))
+	s.join("self", mainRegion, testenv.Access{Namespace: s.NS})
 	s.join("denied", elsewhere, testenv.Access{Namespace: s.place(), Role: testenv.NoRole})
 	nobody, err := shared.Address()
-	s.must(err)
+	s.Must(err)
 	s.join("unreachable", elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
 	s.join(halfSeen, elsewhere, testenv.Access{Namespace: s.place()})
 	s.join("gone", elsewhere, testenv.Access{Namespace: s.place()})
-	s.join(elsewhere, elsewhere, testenv.Access{Namespace: s.ns})
+	s.join(elsewhere, elsewhere, testenv.Access{Namespace: s.NS})
 
 	// Somebody else's copy, of a higher term.
 	held := s.place()
 	s.join("held", elsewhere, testenv.Access{Namespace: held})
-	_, err = remote.Put(s.ctx, held, shared.Keys.NewRepository(3, 3))
-	s.must(err)
-	s.must(edit(s.ctx, remote, held, func(secret *corev1.Secret) {
+	_, err = remote.Put(s.Ctx, held, shared.Keys.NewRepository(3, 3))
+	s.Must(err)
+	s.Must(edit(s.Ctx, remote, held, func(secret *corev1.Secret) {
 		secret.Annotations = map[string]string{"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs"}
 	}))
 
 	gates := map[string]*testenv.Gateway{}
 	for _, name := range []string{"failed", "behind"} {
 		gates[name], err = remote.Gateway()
-		s.must(err)
+		s.Must(err)
 		s.Cleanup(gates[name].Close)
 		s.join(name, elsewhere, testenv.Access{Namespace: s.place(), Server: gates[name].URL()})
 	}
@@ -97,8 +97,8 @@ func newFleet(s *stage) *fleet {
 	s.join("contested", elsewhere, testenv.Access{Namespace: contested})
 
 	blind := s.at(mainRegion)
-	s.must(os.CopyFS(blind.Clusters, os.DirFS(s.Clusters)))
-	(&stage{T: s.T, Site: blind, ctx: s.ctx, ns: s.ns}).join(halfSeen, elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
+	s.Must(os.CopyFS(blind.Clusters, os.DirFS(s.Clusters)))
+	(&stage{Stage: s.Stage, Site: blind}).join(halfSeen, elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
 	for i, site := range []*testenv.Site{s.Site, blind} {
 		// Only a long request leaves a remote Behind for as long as a test takes.
 		_, address := site.StartRun(s, "--request-timeout", "5m", "--backoff-max", "5m")
@@ -131,7 +131,7 @@ func newFleet(s *stage) *fleet {
 // rival changes a copy's keys every second, until the test ends.
 func (s *stage) rival(c *testenv.Cluster, ns string) {
 	s.Helper()
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.Ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -33,7 +33,7 @@ type change struct{ pattern, with string }
 func (s *stage) rules(changes ...change) []byte {
 	s.Helper()
 	text, err := os.ReadFile("../../manifests/monitoring/rules.yaml")
-	s.must(err)
+	s.Must(err)
 	for _, c := range changes {
 		pattern := regexp.MustCompile(c.pattern)
 		if !pattern.Match(text) {
@@ -57,7 +57,7 @@ var (
 func (p *server) rulesKnowTheMetrics(text []byte) {
 	p.s.Helper()
 	var file ruleFile
-	p.s.must(yaml.Unmarshal(text, &file))
+	p.s.Must(yaml.Unmarshal(text, &file))
 	recorded, expressions := map[string]bool{}, map[string]string{}
 	for _, group := range file.Groups {
 		for _, rule := range group.Rules {
@@ -104,8 +104,8 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 // labels are those that Prometheus has seen of each metric, and of any, by "".
 func (p *server) labels() map[string]map[string]bool {
 	p.s.Helper()
-	series, _, _, err := p.Series(p.s.ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
-	p.s.must(err)
+	series, _, _, err := p.Series(p.s.Ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
+	p.s.Must(err)
 	known := map[string]map[string]bool{"": {}}
 	for _, labels := range series {
 		name := string(labels[model.MetricNameLabel])
@@ -133,7 +133,7 @@ func (p *server) evaluatesAll(file ruleFile) {
 	for _, group := range file.Groups {
 		want += len(group.Rules)
 	}
-	p.s.until(func(ctx context.Context) error {
+	p.s.Until(func(ctx context.Context) error {
 		result, err := p.Rules(ctx, nil)
 		if err != nil {
 			return err

@@ -47,14 +47,14 @@ func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 		fmt.Fprintf(&config, "  - {job_name: %s, static_configs: [{targets: [%s]%s}]}\n", j.name, strings.Join(j.targets, ", "), labels)
 		targets += len(j.targets)
 	}
-	s.must(testenv.WriteFile(dir, "prometheus.yaml", []byte(config.String())))
-	s.must(testenv.WriteFile(dir, "rules.yaml", rules))
+	s.Must(testenv.WriteFile(dir, "prometheus.yaml", []byte(config.String())))
+	s.Must(testenv.WriteFile(dir, "rules.yaml", rules))
 	address, err := shared.Address()
-	s.must(err)
+	s.Must(err)
 	path, err := exec.LookPath("prometheus")
-	s.must(err)
+	s.Must(err)
 	process, err := (&testenv.Program{Path: path}).Start("--config.file="+dir+"/prometheus.yaml", "--storage.tsdb.path="+dir+"/data", "--web.listen-address="+address)
-	s.must(err)
+	s.Must(err)
 	s.Cleanup(func() {
 		process.Kill()
 		if s.Failed() {
@@ -62,9 +62,9 @@ func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 		}
 	})
 	client, err := api.NewClient(api.Config{Address: "http://" + address})
-	s.must(err)
+	s.Must(err)
 	p := &server{promv1.NewAPI(client), s, time.Now()}
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		up, err := p.instant(ctx, "up == 1")
 		if err == nil && len(up) != targets {
 			err = fmt.Errorf("%d of %d targets were scraped: %s", len(up), targets, process.Stderr.Tail(3))
@@ -125,7 +125,7 @@ func (p *server) since(ctx context.Context, query string) (model.Matrix, error) 
 func (p *server) returns(query string) model.Vector {
 	p.s.Helper()
 	var vector model.Vector
-	p.s.until(func(ctx context.Context) (err error) {
+	p.s.Until(func(ctx context.Context) (err error) {
 		if vector, err = p.instant(ctx, query); err == nil && len(vector) == 0 {
 			err = errors.New(query + " returns nothing")
 		}

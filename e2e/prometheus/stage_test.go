@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +19,6 @@ import (
 const (
 	mainRegion = "sjc"
 	elsewhere  = "dfw"
-	// soon is how long anything may take that no promise sets a time for, on a
-	// slow machine.
-	soon  = 2 * time.Minute
-	often = 100 * time.Millisecond
 	// testTime ends a test that hangs.
 	testTime = 5 * time.Minute
 )
@@ -44,77 +39,37 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, mainRegion, elsewhere))
 }
 
-var shipped = sync.OnceValues(func() (*testenv.Program, error) {
-	return shared.Program(context.Background())
-})
-
 // stage is one test's: a main, and remotes that are namespaces of both clusters.
 type stage struct {
-	*testing.T
+	*testenv.Stage
 	*testenv.Site
-	ctx context.Context
-	ns  string
 }
 
 // newStage has keys in use in a main that was promoted and has no remotes.
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testTime)
-	t.Cleanup(cancel)
-	s := &stage{T: t, ctx: ctx}
-	var err error
-	s.ns, err = shared.Namespace(ctx, "p")
-	s.must(err)
+	s := &stage{Stage: shared.Stage(t, "p", testTime)}
 	s.Site = s.at(mainRegion)
-	_, err = s.Home.Put(ctx, s.ns, shared.Keys.NewRepository(8, 7))
-	s.must(err)
-	r, err := s.Operator.Run(ctx, "promote", mainRegion, "--yes")
-	s.must(err)
-	if r.Code != 0 {
-		t.Fatalf("promote: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
-	}
+	s.Keys(mainRegion, 7)
+	s.Exits(0, s.Operator, "promote", mainRegion, "--yes")
 	return s
 }
 
 // at is the program in a region, without remotes.
-func (s *stage) at(region string) *testenv.Site {
-	s.Helper()
-	program, err := shipped()
-	s.must(err)
-	site, err := shared.Site(s.ctx, program, shared.Cluster(region), s.ns)
-	s.must(err)
-	return site
-}
-
-func (s *stage) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
-}
-
-// until waits for a condition, and fails the test where it does not come in time.
-func (s *stage) until(check func(context.Context) error) {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
-	defer cancel()
-	if err := testenv.Until(ctx, often, check); err != nil {
-		s.Fatalf("not within %v: %v", soon, err)
-	}
-}
+func (s *stage) at(region string) *testenv.Site { return s.At(s.Shipped(), region) }
 
 // rotate rotates the main's keys as openstack-helm's job does.
 func (s *stage) rotate() testenv.Repository {
 	s.Helper()
-	rotation, err := s.Home.Rotate(s.ctx, s.ns, 7)
-	s.must(err)
+	rotation, err := s.Home.Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
 	return rotation.Keys
 }
 
 // show waits until a replica shows each remote in a state.
 func (s *stage) show(address string, states map[string]string) {
 	s.Helper()
-	s.until(func(ctx context.Context) error {
+	s.Until(func(ctx context.Context) error {
 		st, err := testenv.Statusz(ctx, address)
 		if err != nil {
 			return err

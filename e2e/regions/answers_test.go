@@ -53,7 +53,7 @@ func TestLostAnswer(t *testing.T) {
 				})
 			})
 			rotation := w.rotate()
-			w.equal(soon, rotation.Keys, remotes...)
+			w.equal(testenv.Soon, rotation.Keys, remotes...)
 			run.logs(`"msg":"remote is Unreachable"`)
 			run.allShow("Synced", "", remotes...)
 			w.pass(time.Now().Add(time.Second)) // another try would come in this time

@@ -16,8 +16,7 @@ const (
 	apartRemote = "hkg"
 )
 
-// apart starts the two, once for all tests. No test that has them down may be
-// parallel: each namespace is made in them as well.
+// apart starts the two, once for all tests.
 var apart = sync.OnceValue(func() error {
 	var started sync.WaitGroup
 	errs := make([]error, 2)
@@ -28,20 +27,20 @@ var apart = sync.OnceValue(func() error {
 	return errors.Join(errs...)
 })
 
+// apartTurn is held by the test that may take the two down.
+var apartTurn sync.Mutex
+
 // newApart is a world whose main has an etcd of its own, as one of the remotes
 // has that come with it. A test that fails leaves both running for those after it.
 func newApart(t *testing.T) (*world, []string) {
 	t.Helper()
+	t.Parallel()
+	apartTurn.Lock()
+	t.Cleanup(apartTurn.Unlock)
 	if err := apart(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), testTime)
-	t.Cleanup(cancel)
-	ns, err := shared.Namespace(ctx, "t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := newMain(t, ctx, ns, apartMain)
+	w := newMain(shared.Stage(t, "t", testTime, apartMain, apartRemote), apartMain)
 	t.Cleanup(func() {
 		for _, name := range []string{apartMain, apartRemote} {
 			if t.Failed() {
@@ -67,8 +66,8 @@ func (w *world) revive(c *testenv.Cluster) {
 // back waits until a cluster serves what it has.
 func (w *world) back(c *testenv.Cluster) {
 	w.Helper()
-	w.until(soon, func(ctx context.Context) error {
-		_, err := c.Secret(ctx, w.ns)
+	w.Until(func(ctx context.Context) error {
+		_, err := c.Secret(ctx, w.NS)
 		return err
 	})
 }

@@ -69,8 +69,8 @@ func TestNotBelieved(t *testing.T) {
 			o.untouched()
 		}
 	}
-	st, err := run.status(w.ctx)
-	w.must(err)
+	st, err := run.status(w.Ctx)
+	w.Must(err)
 	for _, r := range st.Remotes {
 		harmless(t, r.Name, r.Reason+" "+r.Detail)
 	}

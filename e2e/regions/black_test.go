@@ -56,8 +56,7 @@ func walled(t *testing.T, region string) (*world, *replica, testenv.Repository, 
 	}
 	t.Cleanup(wall.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
-		built, err := shipped()
-		w.must(err)
+		built := w.Shipped()
 		flags := w.Runner.Args
 		if region == mainRegion {
 			flags = w.flagsVia(wall.URL())

@@ -28,8 +28,8 @@ func TestNamedAfterKeys(t *testing.T) {
 	ours, theirs := plainKey("the source's"), plainKey("the copy's")
 	keys := shared.Keys.NewRepository(8, 7)
 	keys["7"] = []byte(ours)
-	_, err := w.Home.Put(w.ctx, w.ns, keys)
-	w.must(err)
+	_, err := w.Home.Put(w.Ctx, w.NS, keys)
+	w.Must(err)
 	var borrowers []*borrower
 	for _, b := range []*borrower{
 		{name: "whole", text: bare(ours)},
@@ -70,7 +70,7 @@ func TestNamedAfterKeys(t *testing.T) {
 	}
 	run.logs("which this main outranks")
 	run.shows(borrowers[0].name, "Synced", "")
-	w.must(edit(w.ctx, borrowers[0].cluster, borrowers[0].ns, typed.text, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+	w.Must(edit(w.Ctx, borrowers[0].cluster, borrowers[0].ns, typed.text, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
 	run.shows(borrowers[0].name, "Contested", "changed again and again by ")
 	for _, b := range borrowers {
 		if b != borrowers[0] {
@@ -113,8 +113,8 @@ func (w *world) showNone(run *replica, secrets []string, text string) {
 		r := w.command(args...)
 		w.hides(secrets, r.Stdout, r.Stderr)
 	}
-	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-	w.must(err)
+	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
+	w.Must(err)
 	w.hides(secrets, string(body))
 }
 
@@ -151,17 +151,17 @@ func (b *borrower) owner(term string) map[string]string {
 
 func (b *borrower) put(keys testenv.Repository, kind corev1.SecretType, annotations map[string]string) {
 	b.w.Helper()
-	_, err := b.cluster.Client().CoreV1().Secrets(b.ns).Create(b.w.ctx, &corev1.Secret{
+	_, err := b.cluster.Client().CoreV1().Secrets(b.ns).Create(b.w.Ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Annotations: annotations}, Type: kind, Data: keys,
 	}, metav1.CreateOptions{})
-	b.w.must(err)
+	b.w.Must(err)
 }
 
 // relabel gives the copy its own keys and its other owner again, by a writer of
 // that name.
 func (b *borrower) relabel(term, writer string) {
 	b.w.Helper()
-	b.w.until(soon, func(ctx context.Context) error {
+	b.w.Until(func(ctx context.Context) error {
 		return edit(ctx, b.cluster, b.ns, writer, func(s *corev1.Secret) { s.Data, s.Annotations = b.keys, b.owner(term) })
 	})
 }

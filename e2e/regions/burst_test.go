@@ -28,7 +28,7 @@ func TestBurst(t *testing.T) {
 	w.join("iad", "ord")
 	far := w.outpost("far", "dfw")
 	run := w.runShipped("--resync", "1h")
-	w.equal(soon, line[0], "iad", "ord")
+	w.equal(testenv.Soon, line[0], "iad", "ord")
 	w.arrived(far.history, line[0])
 	run.allShow("Synced", "", "iad", "ord", "far")
 	far.Spoil(slow(farAway))
@@ -38,8 +38,8 @@ func TestBurst(t *testing.T) {
 	began := time.Now()
 	for n := range burst {
 		w.pass(began.Add(burstTime * time.Duration(n) / burst))
-		rotation, err := w.Home.Rotate(w.ctx, w.ns, burstKeys)
-		w.must(err)
+		rotation, err := w.Home.Rotate(w.Ctx, w.NS, burstKeys)
+		w.Must(err)
 		line = append(line, rotation.Keys)
 	}
 	took := time.Since(began)

@@ -21,28 +21,28 @@ func TestCredentialsExpire(t *testing.T) {
 	end := time.Now().Add(20 * time.Second)
 	const allowed = time.Minute // for clocks that differ
 	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, Expires: end.Add(-allowed)})
-	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.ns, end)
-	w.must(err)
-	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", certificate))
+	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.NS, end)
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, "ord.yaml", certificate))
 	run := w.run("--resync", "2s")
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	seen := w.follow(remotes...)
 
 	w.pass(end)
 	run.allShow("Denied", "renew the token or the certificate in its kubeconfig", "iad", "ord")
 	last := w.rotate().Keys
-	w.equal(soon, last, "dfw")
+	w.equal(testenv.Soon, last, "dfw")
 	run.stays()
 	seen["iad"].untouched()
 	seen["ord"].untouched()
 	w.says(1, []string{"Denied", "renew the token or the certificate"}, "status")
 
 	w.join("iad")
-	certificate, err = shared.Cluster("ord").CertificateKubeconfig(w.ns, time.Now().Add(time.Hour))
-	w.must(err)
-	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", certificate))
-	w.equal(soon, last, remotes...)
+	certificate, err = shared.Cluster("ord").CertificateKubeconfig(w.NS, time.Now().Add(time.Hour))
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, "ord.yaml", certificate))
+	w.equal(testenv.Soon, last, remotes...)
 	run.allShow("Synced", "", remotes...)
 	for _, h := range seen {
 		h.only(last)
@@ -64,7 +64,7 @@ func TestServingCertificate(t *testing.T) {
 		}
 	})
 	run := w.run("--resync", "2s")
-	w.equal(soon, line[0], names...)
+	w.equal(testenv.Soon, line[0], names...)
 	run.allShow("Synced", "", names...)
 	seen := w.follow(names...)
 	for _, change := range []struct {
@@ -72,23 +72,23 @@ func TestServingCertificate(t *testing.T) {
 		spoil, renew func()
 	}{
 		{"certificate has expired",
-			func() { w.must(remote.Recertify(w.ctx, time.Now().Add(-time.Minute))) },
-			func() { w.must(remote.Recertify(w.ctx, time.Now().Add(24*time.Hour))) }},
+			func() { w.Must(remote.Recertify(w.Ctx, time.Now().Add(-time.Minute))) },
+			func() { w.Must(remote.Recertify(w.Ctx, time.Now().Add(24*time.Hour))) }},
 		{"certificate signed by unknown authority",
-			func() { w.must(remote.ReplaceCA(w.ctx)) },
+			func() { w.Must(remote.ReplaceCA(w.Ctx)) },
 			func() { w.join(apartRemote) }},
 	} {
 		before := len(seen[apartRemote].since())
 		change.spoil()
 		next := w.rotate().Keys
-		w.equal(soon, next, "dfw")
+		w.equal(testenv.Soon, next, "dfw")
 		run.shows(apartRemote, "Unreachable", change.says)
 		w.says(1, []string{"Unreachable", change.says}, "status")
 		if now := seen[apartRemote].since(); len(now) != before {
 			t.Errorf("%s was written to behind a bad certificate: %v", apartRemote, tell(now))
 		}
 		change.renew()
-		w.equal(soon, next, names...)
+		w.equal(testenv.Soon, next, names...)
 		run.allShow("Synced", "", names...)
 		run.stays()
 		line = append(line, next)

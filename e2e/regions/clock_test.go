@@ -33,27 +33,27 @@ func TestLongClockOff(t *testing.T) {
 			w.joinAs("iad", testenv.Access{Role: testenv.GenestackRole})
 			seen := w.follow(remotes...)
 			run := w.runProgram(shifted.ShiftedBy(off).With(w.Runner.Args...), "--resync", "2s", "--backoff-max", quiet.String())
-			w.equal(soon, keys, remotes...)
+			w.equal(testenv.Soon, keys, remotes...)
 			run.allShow("Synced", "", remotes...)
 			run.clockIsOff(off)
 
 			rotation := w.rotate()
-			w.equal(soon, rotation.Keys, remotes...)
+			w.equal(testenv.Soon, rotation.Keys, remotes...)
 			drift := func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }
 			w.edit(shared.Cluster("iad"), rival, drift)
-			w.equal(soon, rotation.Keys, remotes...)
+			w.equal(testenv.Soon, rotation.Keys, remotes...)
 
 			// The first drift is repaired, the second is a contest until it is quiet.
 			w.edit(shared.Cluster("dfw"), rival, drift)
-			w.equal(soon, rotation.Keys, "dfw")
+			w.equal(testenv.Soon, rotation.Keys, "dfw")
 			run.shows("dfw", "Synced", "")
 			w.edit(shared.Cluster("dfw"), rival, drift)
 			run.shows("dfw", "Contested", rival)
-			w.equal(soon, rotation.Keys, "dfw")
+			w.equal(testenv.Soon, rotation.Keys, "dfw")
 			run.allShow("Synced", "", remotes...)
 
 			last := w.rotate()
-			w.equal(soon, last.Keys, remotes...)
+			w.equal(testenv.Soon, last.Keys, remotes...)
 			run.allShow("Synced", "", remotes...)
 			seen["ord"].only(keys, rotation.Keys, last.Keys)
 			for _, h := range seen {
@@ -68,7 +68,7 @@ func (r *replica) clockIsOff(off time.Duration) {
 	r.w.Helper()
 	first, _, _ := strings.Cut(r.Stderr.String(), "\n")
 	var line struct{ Time time.Time }
-	r.w.must(json.Unmarshal([]byte(first), &line))
+	r.w.Must(json.Unmarshal([]byte(first), &line))
 	if really := time.Until(line.Time) - off; really.Abs() > testTime {
 		r.w.Fatalf("its log is dated %v, which is not %v off", line.Time, off)
 	}

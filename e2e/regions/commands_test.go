@@ -25,8 +25,8 @@ func TestClustersFromSecret(t *testing.T) {
 	w.join("dfw", "iad")
 	data := map[string][]byte{"broken.yaml": []byte("current-context: x")}
 	for _, name := range []string{"dfw", "iad"} {
-		kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
-		w.must(err)
+		kubeconfig, err := shared.Cluster(name).Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole})
+		w.Must(err)
 		data[name+".kubeconfig"] = kubeconfig
 	}
 	operator := *w.Operator
@@ -35,11 +35,11 @@ func TestClustersFromSecret(t *testing.T) {
 	from := []string{"--clusters", "secret/fernetcast-clusters"}
 	w.says(1, []string{"no remotes", "fernetcast-clusters"}, append(from, "status")...)
 
-	secrets := w.Home.Client().CoreV1().Secrets(w.ns)
-	_, err := secrets.Create(w.ctx, &corev1.Secret{
+	secrets := w.Home.Client().CoreV1().Secrets(w.NS)
+	_, err := secrets.Create(w.Ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "fernetcast-clusters"}, Data: data,
 	}, metav1.CreateOptions{})
-	w.must(err)
+	w.Must(err)
 	w.says(1, []string{"dfw", "iad", "Misconfigured"}, append(from, "status")...)
 	w.says(2, []string{`"ord"`}, append(from, "push", "ord")...)
 	w.says(1, []string{"Marked"}, append(from, "promote", "sjc", "--yes")...)
@@ -68,15 +68,15 @@ func TestStatusFields(t *testing.T) {
 	}
 	keys := w.keys()
 	w.promote()
-	w.equal(soon, keys, "dfw")
+	w.equal(testenv.Soon, keys, "dfw")
 	run.shows("dfw", "Synced", "")
 	both := w.documents(run, 0)
 	wantNull(t, both[0], "source")
 	wantNull(t, both[1], "source")
 	wantNull(t, both[0], "dfw", "lastSynced", "nextTry")
 	wantNull(t, both[1], "dfw", "nextTry")
-	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(9, 3))
-	w.must(err)
+	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(9, 3))
+	w.Must(err)
 	run.shows("dfw", "Held", "Discontinuous")
 	for _, document := range w.documents(run, 1) {
 		if behind := document["dfw"]["behind"]; behind != nil {
@@ -94,8 +94,8 @@ func TestStatusOutputs(t *testing.T) {
 	w.join("dfw", "iad")
 	w.promote()
 	w.says(0, []string{"\n2 Synced\n"}, "status", "--only-unwell")
-	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", []byte("kind: Config")))
-	w.must(testenv.WriteFile(w.Clusters, "ord.yaml", []byte("kind: Config")))
+	w.Must(testenv.WriteFile(w.Clusters, "iad.yaml", []byte("kind: Config")))
+	w.Must(testenv.WriteFile(w.Clusters, "ord.yaml", []byte("kind: Config")))
 	for _, output := range []string{"table", "wide", "json", "yaml"} {
 		all, few := w.exits(1, "status", "-o", output), w.exits(1, "status", "-o", output, "--only-unwell")
 		if !strings.Contains(all, "dfw") || strings.Contains(few, "dfw") || !strings.Contains(few, "iad") || !strings.Contains(few, "ord") {
@@ -110,8 +110,8 @@ func TestStatusOutputs(t *testing.T) {
 		t.Errorf("-o wide lacks the server or the end of the token:\n%s", wide)
 	}
 	var document, other any
-	w.must(yaml.UnmarshalStrict([]byte(w.exits(1, "status", "-o", "yaml")), &document))
-	w.must(json.Unmarshal([]byte(w.exits(1, "status", "-o", "json")), &other))
+	w.Must(yaml.UnmarshalStrict([]byte(w.exits(1, "status", "-o", "yaml")), &document))
+	w.Must(json.Unmarshal([]byte(w.exits(1, "status", "-o", "json")), &other))
 	if !reflect.DeepEqual(document, other) {
 		t.Errorf("yaml has\n%v\njson has\n%v", document, other)
 	}
@@ -126,15 +126,15 @@ func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 	if r.Code != code {
 		w.Errorf("status -o json: exit %d, want %d", r.Code, code)
 	}
-	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-	w.must(err)
+	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
+	w.Must(err)
 	source := []string{"detail", "keys", "namespace", "primary", "region", "resourceVersion", "rotatedAt", "secret", "staged", "state", "term"}
 	remote := []string{"behind", "credentialsExpire", "detail", "keys", "lastPushed", "lastSynced", "name", "namespace", "nextTry", "primary",
 		"pushedResourceVersion", "reason", "server", "state"}
 	var all []map[string]map[string]any
 	for _, text := range []string{r.Stdout, string(body)} {
 		var top map[string]any
-		w.must(json.Unmarshal([]byte(text), &top))
+		w.Must(json.Unmarshal([]byte(text), &top))
 		w.fields(top, []string{"remotes", "source"})
 		document := map[string]map[string]any{"source": top["source"].(map[string]any)}
 		w.fields(document["source"], source)

@@ -22,26 +22,25 @@ func TestCompacted(t *testing.T) {
 	source, remote := w.expiring(apartMain), w.expiring(apartRemote)
 	w.joinAs(apartRemote, testenv.Access{Role: testenv.RemoteRole, Server: remote.URL()})
 	w.join("dfw")
-	built, err := program()
-	w.must(err)
+	built := w.Raced()
 	run := w.runProgram(built.With(w.flagsVia(source.URL())...), "--resync", "1h", "--request-timeout", "1m")
-	w.equal(soon, line[0], names...)
+	w.equal(testenv.Soon, line[0], names...)
 	run.allShow("Synced", "", names...)
 	seen := w.follow("dfw")
 	for _, e := range []*expiring{source, remote} {
 		line = append(line, w.rotate().Keys)
-		w.equal(soon, line[len(line)-1], names...)
+		w.equal(testenv.Soon, line[len(line)-1], names...)
 		// A reflector whose watch ends in its first second begins all anew.
 		w.pass(time.Now().Add(2 * time.Second))
 		e.expire()
 		line = append(line, w.rotate().Keys)
-		w.equal(soon, line[len(line)-1], names...)
+		w.equal(testenv.Soon, line[len(line)-1], names...)
 		run.allShow("Synced", "", names...)
 		run.stays()
 	}
 	// What is undone is mended, by the watch that came after.
-	w.must(remote.cluster.Delete(w.ctx, w.ns))
-	w.equal(soon, line[len(line)-1], names...)
+	w.Must(remote.cluster.Delete(w.Ctx, w.NS))
+	w.equal(testenv.Soon, line[len(line)-1], names...)
 	for _, h := range seen {
 		h.only(line[1:]...)
 	}
@@ -60,7 +59,7 @@ func (w *world) expiring(name string) *expiring {
 	w.Helper()
 	e := &expiring{w: w, cluster: shared.Cluster(name)}
 	gateway, err := e.cluster.Gateway()
-	w.must(err)
+	w.Must(err)
 	w.Cleanup(gateway.Close)
 	e.Gateway = gateway
 	return e
@@ -82,10 +81,10 @@ func (e *expiring) expire() {
 	})
 	e.Cut()
 	e.cluster.Kill()
-	e.w.must(e.cluster.Etcd.Compact(e.w.ctx))
-	e.w.must(e.cluster.Restart(e.w.ctx))
+	e.w.Must(e.cluster.Etcd.Compact(e.w.Ctx))
+	e.w.Must(e.cluster.Restart(e.w.Ctx))
 	close(there)
-	e.w.until(soon, func(context.Context) error {
+	e.w.Until(func(context.Context) error {
 		if !e.gone.Load() {
 			return errors.New("no watch was answered 410")
 		}

@@ -38,17 +38,16 @@ func TestDeafSource(t *testing.T) {
 			w.promote()
 			w.join("dfw")
 			gateway, err := w.Home.Gateway()
-			w.must(err)
+			w.Must(err)
 			t.Cleanup(gateway.Close)
 			watches := &watches{}
 			gateway.Spoil(watches.through)
-			built, err := program()
-			w.must(err)
+			built := w.Raced()
 			run := w.runProgram(built.With(w.flagsVia(gateway.URL())...), "--resync", deafResync.String())
-			w.equal(soon, keys, "dfw")
+			w.equal(testenv.Soon, keys, "dfw")
 			run.shows("dfw", "Synced", "")
 			seen := w.follow("dfw")["dfw"]
-			w.within(soon, seen, w.rotate())
+			w.within(testenv.Soon, seen, w.rotate())
 
 			watches.die(every)
 			first := w.rotate()
@@ -89,8 +88,8 @@ func TestDeafRemote(t *testing.T) {
 	drifts := func(limit time.Duration) (began time.Time) {
 		t.Helper()
 		began = time.Now()
-		w.must(edit(w.ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
-		w.until(limit, func(ctx context.Context) error { return o.cluster.Holds(ctx, o.ns, keys) })
+		w.Must(edit(w.Ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+		w.Within(limit, func(ctx context.Context) error { return o.cluster.Holds(ctx, o.ns, keys) })
 		w.pass(time.Now().Add(2 * time.Second)) // the next one is no contest
 		return began
 	}
@@ -107,7 +106,7 @@ func TestDeafRemote(t *testing.T) {
 // rewatched waits for a WATCH that came after a moment, and returns when it did.
 func (w *world) rewatched(g *testenv.Gateway, after time.Time) (came time.Time) {
 	w.Helper()
-	w.until(soon, func(context.Context) error {
+	w.Until(func(context.Context) error {
 		for _, r := range g.Requests() {
 			if r.Watch && r.Came.After(after) {
 				came = r.Came

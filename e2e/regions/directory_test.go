@@ -28,7 +28,7 @@ type directory struct {
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	d := beforeDirectory(t)
-	d.must(os.Mkdir(d.Clusters, 0o700))
+	d.Must(os.Mkdir(d.Clusters, 0o700))
 	d.join("dfw", "ord")
 	d.run.allShow("Synced", "", "dfw", "ord")
 	d.good = d.follow("dfw", "ord")
@@ -47,13 +47,13 @@ func TestDirectory(t *testing.T) {
 func beforeDirectory(t *testing.T) *directory {
 	t.Helper()
 	w := newWorld(t)
-	w.must(os.Remove(w.Clusters))
+	w.Must(os.Remove(w.Clusters))
 	w.keys()
 	w.promote()
 	d := &directory{world: w, run: w.run("--resync", "1h")}
 	d.run.source("Main", "")
-	st, err := d.run.status(w.ctx)
-	w.must(err)
+	st, err := d.run.status(w.Ctx)
+	w.Must(err)
 	if len(st.Remotes) > 0 {
 		t.Errorf("without a directory the remotes are %v", st.States())
 	}
@@ -64,7 +64,7 @@ func beforeDirectory(t *testing.T) *directory {
 func (d *directory) rotates(names ...string) {
 	d.Helper()
 	keys := d.rotate().Keys
-	d.equal(soon, keys, append(names, "dfw", "ord")...)
+	d.equal(testenv.Soon, keys, append(names, "dfw", "ord")...)
 	d.sets = append(d.sets, keys)
 }
 
@@ -78,8 +78,8 @@ func (d *directory) added(name string) {
 // renewed has a token end, and another one take its place.
 func (d *directory) renewed(name string) {
 	d.Helper()
-	d.must(shared.Cluster(name).Revoke(d.ctx, d.ns, testenv.RemoteRole))
-	d.until(soon, func(ctx context.Context) error {
+	d.Must(shared.Cluster(name).Revoke(d.Ctx, d.NS, testenv.RemoteRole))
+	d.Until(func(ctx context.Context) error {
 		d.rotates()
 		st, err := d.run.status(ctx)
 		if err == nil && st.Remote(name).State != "Denied" {
@@ -93,7 +93,7 @@ func (d *directory) renewed(name string) {
 // broken has half a file take a good one's place: the last good one goes on.
 func (d *directory) broken(name string) {
 	d.Helper()
-	d.must(testenv.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
+	d.Must(testenv.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
 	d.run.shows(name, "Misconfigured", "going on with the last good one")
 	d.rotates(name)
 	d.added(name)
@@ -103,7 +103,7 @@ func (d *directory) broken(name string) {
 func (d *directory) removed(name string) {
 	d.Helper()
 	seen := d.follow(name)
-	d.must(os.Remove(filepath.Join(d.Clusters, name+".yaml")))
+	d.Must(os.Remove(filepath.Join(d.Clusters, name+".yaml")))
 	d.run.forgets(name)
 	d.rotates()
 	seen[name].untouched()
@@ -112,7 +112,7 @@ func (d *directory) removed(name string) {
 // forgets waits until /statusz does not have the remote any more.
 func (r *replica) forgets(remote string) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err == nil && st.Remote(remote) != nil {
 			err = fmt.Errorf("%s is still there", remote)
@@ -128,21 +128,21 @@ func TestFileNames(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	w.join("dfw")
-	w.must(testenv.WriteFile(w.Clusters, ".iad.yaml", w.kubeconfig("iad")))
-	w.must(os.Mkdir(filepath.Join(w.Clusters, "..iad"), 0o700))
+	w.Must(testenv.WriteFile(w.Clusters, ".iad.yaml", w.kubeconfig("iad")))
+	w.Must(os.Mkdir(filepath.Join(w.Clusters, "..iad"), 0o700))
 	long := strings.Repeat("a", 100)
 	for _, name := range []string{"Ord_1.yaml", "\x1b[2J\x1b[1;1Hiad  Synced\u202e.yaml", long + "1", long + "2"} {
-		w.must(testenv.WriteFile(w.Clusters, name, w.kubeconfig("ord")))
+		w.Must(testenv.WriteFile(w.Clusters, name, w.kubeconfig("ord")))
 	}
 	quoted := []string{`"Ord_1.yaml"`, `"\x1b[2J\x1b[1;1Hiad  Synced\u202e.yaml"`}
 	run, text := w.run(), w.run("--log-format", "text")
-	w.equal(soon, keys, "dfw")
+	w.equal(testenv.Soon, keys, "dfw")
 	for _, name := range quoted {
 		run.shows(name, "Misconfigured", name+" makes no remote's name")
 		text.shows(name, "Misconfigured", "rename it")
 	}
-	st, _, err := w.Operator.Status(w.ctx)
-	w.must(err)
+	st, _, err := w.Operator.Status(w.Ctx)
+	w.Must(err)
 	states := st.States()
 	if len(states) != 5 || states["dfw"] != "Synced" || states[quoted[1]] != "Misconfigured" {
 		t.Errorf("the remotes are %v, want dfw and four that have no name", states)
@@ -153,8 +153,8 @@ func TestFileNames(t *testing.T) {
 	}
 	run.logs(`\\x1b[2J`)
 	text.logs(`\x1b[2J`)
-	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-	w.must(err)
+	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
+	w.Must(err)
 	for _, out := range []string{table, run.Stderr.String(), text.Stderr.String(), string(body)} {
 		if strings.ContainsAny(out, "\x1b\u202e") || strings.Contains(out, `\u001b`) {
 			t.Errorf("a file's name can command a terminal: %q", out)
@@ -175,14 +175,14 @@ func TestDirectoryForAFile(t *testing.T) {
 	w.exits(0, "push")
 	w.exits(0, "wait", "--settle", "0")
 	folder := filepath.Join(w.Clusters, "iad.yaml")
-	w.must(os.Mkdir(folder, 0o700))
+	w.Must(os.Mkdir(folder, 0o700))
 	if said := w.exits(1, "wait", "--settle", "0", "--timeout", "1s"); !strings.Contains(said, "iad (Misconfigured)") {
 		t.Errorf("wait does not name iad:\n%s", said)
 	}
-	w.must(os.Symlink("nowhere", filepath.Join(w.Clusters, "dangling.yaml")))
-	w.must(syscall.Mkfifo(filepath.Join(w.Clusters, "pipe.yaml"), 0o600))
-	w.must(os.WriteFile(filepath.Join(w.Clusters, "empty.yaml"), nil, 0o600))
-	w.must(os.WriteFile(filepath.Join(w.Clusters, "large.yaml"), make([]byte, 2<<20), 0o600))
+	w.Must(os.Symlink("nowhere", filepath.Join(w.Clusters, "dangling.yaml")))
+	w.Must(syscall.Mkfifo(filepath.Join(w.Clusters, "pipe.yaml"), 0o600))
+	w.Must(os.WriteFile(filepath.Join(w.Clusters, "empty.yaml"), nil, 0o600))
+	w.Must(os.WriteFile(filepath.Join(w.Clusters, "large.yaml"), make([]byte, 2<<20), 0o600))
 	run := w.run()
 	table := w.exits(1, "status")
 	for name, why := range map[string]string{
@@ -196,12 +196,12 @@ func TestDirectoryForAFile(t *testing.T) {
 	}
 
 	// In place of a good one it changes nothing of what that does.
-	w.equal(soon, keys, "dfw")
-	w.must(os.Symlink("iad.yaml", filepath.Join(w.Clusters, ".new")))
-	w.must(os.Rename(filepath.Join(w.Clusters, ".new"), filepath.Join(w.Clusters, "dfw.yaml")))
+	w.equal(testenv.Soon, keys, "dfw")
+	w.Must(os.Symlink("iad.yaml", filepath.Join(w.Clusters, ".new")))
+	w.Must(os.Rename(filepath.Join(w.Clusters, ".new"), filepath.Join(w.Clusters, "dfw.yaml")))
 	run.shows("dfw", "Misconfigured", "dfw.yaml is a directory")
-	w.equal(soon, w.rotate().Keys, "dfw")
-	w.must(os.Remove(folder))
+	w.equal(testenv.Soon, w.rotate().Keys, "dfw")
+	w.Must(os.Remove(folder))
 	w.join("dfw", "iad")
 	run.allShow("Synced", "", "dfw", "iad")
 }
@@ -210,7 +210,7 @@ func TestDirectoryForAFile(t *testing.T) {
 func (w *world) without(names ...string) {
 	w.Helper()
 	for _, name := range names {
-		_, err := shared.Cluster(name).Secret(w.ctx, w.ns)
+		_, err := shared.Cluster(name).Secret(w.Ctx, w.NS)
 		if !apierrors.IsNotFound(err) {
 			w.Errorf("%s was to be left alone, and has a Secret (%v)", name, err)
 		}

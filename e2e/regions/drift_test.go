@@ -43,27 +43,27 @@ func TestDrift(t *testing.T) {
 			w.promote()
 			w.join("dfw")
 			run := w.run("--resync", "1h")
-			w.equal(soon, keys, "dfw")
+			w.equal(testenv.Soon, keys, "dfw")
 			run.shows("dfw", "Synced", "")
 			remote := shared.Cluster("dfw")
-			before, err := remote.Secret(w.ctx, w.ns)
-			w.must(err)
+			before, err := remote.Secret(w.Ctx, w.NS)
+			w.Must(err)
 			switch {
 			case drift.change != nil:
 				w.edit(remote, rival, drift.change)
 			case drift.made == nil:
-				w.must(remote.Delete(w.ctx, w.ns))
+				w.Must(remote.Delete(w.Ctx, w.NS))
 			default:
 				// Frozen, or it would have made the Secret again before we do.
-				w.must(run.Freeze())
-				w.must(remote.Delete(w.ctx, w.ns))
-				_, err := remote.Put(w.ctx, w.ns, drift.made)
-				w.must(err)
-				w.must(run.Thaw())
+				w.Must(run.Freeze())
+				w.Must(remote.Delete(w.Ctx, w.NS))
+				_, err := remote.Put(w.Ctx, w.NS, drift.made)
+				w.Must(err)
+				w.Must(run.Thaw())
 			}
 			w.repaired(remote, keys, before.Annotations)
 			// And all goes on from there.
-			w.equal(soon, w.rotate().Keys, "dfw")
+			w.equal(testenv.Soon, w.rotate().Keys, "dfw")
 			run.shows("dfw", "Synced", "")
 		})
 	}
@@ -72,15 +72,15 @@ func TestDrift(t *testing.T) {
 // repaired waits until the Secret has these keys and the whole stamp.
 func (w *world) repaired(c *testenv.Cluster, keys testenv.Repository, stamp map[string]string) {
 	w.Helper()
-	w.until(soon, func(ctx context.Context) error {
-		after, err := c.Secret(ctx, w.ns)
+	w.Until(func(ctx context.Context) error {
+		after, err := c.Secret(ctx, w.NS)
 		if err != nil {
 			return err
 		}
 		if !maps.Equal(after.Annotations, stamp) {
 			return fmt.Errorf("it has the annotations %v, not %v", after.Annotations, stamp)
 		}
-		return c.Holds(ctx, w.ns, keys)
+		return c.Holds(ctx, w.NS, keys)
 	})
 }
 
@@ -90,10 +90,10 @@ func TestDriftWhileAway(t *testing.T) {
 	w, run, keys := everywhere(t, func(w *world) *replica { return w.run() })
 	run.Kill()
 	w.edit(shared.Cluster("dfw"), rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
-	w.must(shared.Cluster("iad").Delete(w.ctx, w.ns))
+	w.Must(shared.Cluster("iad").Delete(w.Ctx, w.NS))
 	w.exits(1, "status")
 	w.run("--resync", "1h")
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	w.exits(0, "status")
 }
 
@@ -117,30 +117,30 @@ func TestContest(t *testing.T) {
 	if late := w.arrived(seen["dfw"], rotation.Keys).Sub(rotation.Committed); late > time.Second {
 		t.Errorf("new keys came to a contested remote after %v: they waited for its turn", late)
 	}
-	w.equal(soon, rotation.Keys, "iad", "ord")
+	w.equal(testenv.Soon, rotation.Keys, "iad", "ord")
 	seen["iad"].only(rotation.Keys)
 	w.apart(seen["dfw"], keys, initial/2)
 
 	stop()
 	run.shows("dfw", "Synced", "")
-	w.equal(soon, rotation.Keys, remotes...)
+	w.equal(testenv.Soon, rotation.Keys, remotes...)
 	w.edit(remote, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
-	w.equal(soon, rotation.Keys, remotes...)
+	w.equal(testenv.Soon, rotation.Keys, remotes...)
 	run.shows("dfw", "Synced", "")
 }
 
 // fight has a rival put keys back as soon as others are there, until stop or the test's end.
 func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func()) {
-	ctx, cancel := context.WithCancel(w.ctx)
+	ctx, cancel := context.WithCancel(w.Ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		// It ends with ctx alone.
-		_ = testenv.Until(ctx, often, func(ctx context.Context) error {
-			if c.Holds(ctx, w.ns, keys) == nil {
+		_ = testenv.Until(ctx, testenv.Often, func(ctx context.Context) error {
+			if c.Holds(ctx, w.NS, keys) == nil {
 				return errors.New("nothing to undo")
 			}
-			return fmt.Errorf("undone: %w", edit(ctx, c, w.ns, rival, func(s *corev1.Secret) { s.Data = keys }))
+			return fmt.Errorf("undone: %w", edit(ctx, c, w.NS, rival, func(s *corev1.Secret) { s.Data = keys }))
 		})
 	}()
 	stop = func() { cancel(); <-ended }
@@ -151,7 +151,7 @@ func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func())
 // repairs waits until keys that were there before were put back so many times.
 func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.ctx, 2*soon)
+	ctx, cancel := context.WithTimeout(w.Ctx, 2*testenv.Soon)
 	defer cancel()
 	count := 0
 	_, err := h.Await(ctx, func(v testenv.Version) bool {
@@ -160,7 +160,7 @@ func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 		}
 		return count > times
 	})
-	w.must(err)
+	w.Must(err)
 }
 
 // apart fails unless all repairs but the first, which is done at once, came so

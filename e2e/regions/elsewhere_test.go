@@ -18,34 +18,34 @@ func TestNamespaceElsewhere(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
-	elsewhere, err := shared.Namespace(w.ctx, "elsewhere")
-	w.must(err)
-	kubeconfig, err := shared.Cluster("dfw").Kubeconfig(w.ctx, testenv.Access{Namespace: elsewhere, Role: testenv.RemoteRole})
-	w.must(err)
-	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
+	elsewhere, err := shared.Namespace(w.Ctx, "elsewhere")
+	w.Must(err)
+	kubeconfig, err := shared.Cluster("dfw").Kubeconfig(w.Ctx, testenv.Access{Namespace: elsewhere, Role: testenv.RemoteRole})
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
 	w.join("iad")
 	w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, NoNamespace: true})
 	run := w.run("--resync", "1h")
 	there := func(keys testenv.Repository) {
 		t.Helper()
-		w.until(soon, func(ctx context.Context) error { return shared.Cluster("dfw").Holds(ctx, elsewhere, keys) })
-		w.equal(soon, keys, "iad", "ord")
+		w.Until(func(ctx context.Context) error { return shared.Cluster("dfw").Holds(ctx, elsewhere, keys) })
+		w.equal(testenv.Soon, keys, "iad", "ord")
 		run.allShow("Synced", "", remotes...)
 	}
 	there(keys)
 	there(w.rotate().Keys)
-	w.must(shared.Cluster("dfw").Delete(w.ctx, elsewhere))
+	w.Must(shared.Cluster("dfw").Delete(w.Ctx, elsewhere))
 	last := w.rotate().Keys
 	there(last)
-	if _, err := shared.Cluster("dfw").Secret(w.ctx, w.ns); !apierrors.IsNotFound(err) {
+	if _, err := shared.Cluster("dfw").Secret(w.Ctx, w.NS); !apierrors.IsNotFound(err) {
 		t.Errorf("there is a Secret in the namespace that the kubeconfig does not name: %v", err)
 	}
 
-	want := map[string]string{"dfw": elsewhere, "iad": w.ns, "ord": w.ns}
-	live, _, err := w.Operator.Status(w.ctx)
-	w.must(err)
-	served, err := run.status(w.ctx)
-	w.must(err)
+	want := map[string]string{"dfw": elsewhere, "iad": w.NS, "ord": w.NS}
+	live, _, err := w.Operator.Status(w.Ctx)
+	w.Must(err)
+	served, err := run.status(w.Ctx)
+	w.Must(err)
 	for what, st := range map[string]*testenv.Status{"status -o json": live, "/statusz": served} {
 		got := map[string]string{}
 		for _, r := range st.Remotes {

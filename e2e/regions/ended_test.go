@@ -26,11 +26,11 @@ func TestEndsInAPush(t *testing.T) {
 	w.promote()
 	w.join("dfw", "iad")
 	gateway, err := shared.Cluster("ord").Gateway()
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(gateway.Close)
 	w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, Server: gateway.URL()})
 	run := w.runShipped("--resync", "1h", "--request-timeout", "1m")
-	w.equal(soon, line[0], remotes...)
+	w.equal(testenv.Soon, line[0], remotes...)
 	seen := w.follow(remotes...)
 	for _, answered := range []bool{false, true} {
 		run.allShow("Synced", "", remotes...)
@@ -39,16 +39,16 @@ func TestEndsInAPush(t *testing.T) {
 		line = append(line, w.rotate().Keys)
 		select {
 		case <-h.came:
-		case <-time.After(soon):
+		case <-time.After(testenv.Soon):
 			t.Fatal("no write has come")
 		}
 		run.endsInTime()
 		close(h.ended)
 		// What was sent arrives, though nobody waits for the answer any more.
-		w.equal(soon, line[len(line)-1], "ord")
+		w.equal(testenv.Soon, line[len(line)-1], "ord")
 		gateway.Spoil(nil)
 		run = w.runShipped("--resync", "1h", "--request-timeout", "1m")
-		w.equal(soon, line[len(line)-1], remotes...)
+		w.equal(testenv.Soon, line[len(line)-1], remotes...)
 	}
 	run.allShow("Synced", "", remotes...)
 	for _, h := range seen {
@@ -95,20 +95,21 @@ func (h *held) hold(honest http.Handler) http.Handler {
 // Remotes that have refused connections for a while are asked ever more
 // seldom. The program does not wait for that when it is told to end.
 func TestEndsWhileRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
 	w.join("dfw")
 	nobody, err := shared.Address()
-	w.must(err)
-	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole, Server: "https://" + nobody})
-	w.must(err)
+	w.Must(err)
+	dead, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole, Server: "https://" + nobody})
+	w.Must(err)
 	// Each waits at random: with many, one has just begun to.
 	for i := range 40 {
-		w.must(testenv.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
+		w.Must(testenv.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
 	}
 	run := w.runShipped()
-	w.equal(soon, keys, "dfw")
+	w.equal(testenv.Soon, keys, "dfw")
 	run.shows("dead-0", "Unreachable", "refused")
 	w.pass(time.Now().Add(12 * time.Second)) // until the waits are at their longest
 	run.endsInTime()
@@ -118,11 +119,11 @@ func TestEndsWhileRefused(t *testing.T) {
 func (r *replica) endsInTime() {
 	r.w.Helper()
 	began := time.Now()
-	r.w.must(r.Terminate())
-	ctx, cancel := context.WithTimeout(r.w.ctx, soon)
+	r.w.Must(r.Terminate())
+	ctx, cancel := context.WithTimeout(r.w.Ctx, testenv.Soon)
 	defer cancel()
 	code, err := r.Wait(ctx)
-	r.w.must(err)
+	r.w.Must(err)
 	took := time.Since(began)
 	r.w.Logf("it ended after %v", took)
 	if code != 0 || took > inTime {

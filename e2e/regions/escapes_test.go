@@ -33,14 +33,14 @@ func TestNothingForTerminals(t *testing.T) {
 	w := newWorld(t)
 	w.keys()
 	w.promote()
-	named, err := certify(w.ns, screen, pkix.Name{CommonName: "a server"}, nil)
-	w.must(err)
-	issued, err := certify(w.ns, "kubernetes", pkix.Name{CommonName: screen, Organization: []string{screen}}, nil)
-	w.must(err)
-	other, err := certify(w.ns, "kubernetes", pkix.Name{CommonName: screen, Organization: []string{screen}}, nil)
-	w.must(err)
-	limited, err := certify(w.ns, screen+".example", pkix.Name{CommonName: "a server"}, []string{"elsewhere.example"})
-	w.must(err)
+	named, err := certify(w.NS, screen, pkix.Name{CommonName: "a server"}, nil)
+	w.Must(err)
+	issued, err := certify(w.NS, "kubernetes", pkix.Name{CommonName: screen, Organization: []string{screen}}, nil)
+	w.Must(err)
+	other, err := certify(w.NS, "kubernetes", pkix.Name{CommonName: screen, Organization: []string{screen}}, nil)
+	w.Must(err)
+	limited, err := certify(w.NS, screen+".example", pkix.Name{CommonName: "a server"}, []string{"elsewhere.example"})
+	w.Must(err)
 	// Signed by one CA, to be checked by another of the same name.
 	issued.Certificate[1] = other.Certificate[1]
 
@@ -67,7 +67,7 @@ func TestNothingForTerminals(t *testing.T) {
 		"location":    {"", nil, &impostor{first: raw("HTTP/1.1 307 \x1b[2J\r\nLocation: https://\x1b[2J.example/\r\nContent-Length: 0\r\n\r\n")}, ""},
 		"secret": {"", nil, &impostor{reads: &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: testenv.SecretName, Namespace: w.ns, UID: "a-uid\x1b[2J", ResourceVersion: "7",
+				Name: testenv.SecretName, Namespace: w.NS, UID: "a-uid\x1b[2J", ResourceVersion: "7",
 				Annotations:   map[string]string{"fernetcast/keys": screen, "note": screen},
 				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "helm" + screen, Time: &metav1.Time{Time: time.Now()}}},
 			},
@@ -82,8 +82,8 @@ func TestNothingForTerminals(t *testing.T) {
 		for name, s := range servers {
 			run.detail(name, s.says)
 		}
-		body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-		w.must(err)
+		body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
+		w.Must(err)
 		w.printable("/statusz", string(body))
 		w.printable("the log in "+format, run.Stderr.String())
 	}
@@ -108,7 +108,7 @@ func TestNothingForTerminals(t *testing.T) {
 // detail waits until /statusz shows a remote with text in its detail, whatever its state.
 func (r *replica) detail(remote, text string) (shown string) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err != nil {
 			return err

@@ -13,9 +13,9 @@ import (
 // and a third region that was out of reach throughout follows by itself.
 func TestFailover(t *testing.T) {
 	sjc := newWorld(t)
-	dfw := newMain(t, sjc.ctx, sjc.ns, "dfw")
+	dfw := newMain(sjc.Stage, "dfw")
 	ord, err := shared.Cluster("ord").Proxy()
-	sjc.must(err)
+	sjc.Must(err)
 	t.Cleanup(ord.Close)
 	for _, w := range []*world{sjc, dfw} {
 		w.join("sjc", "dfw", "iad")
@@ -25,40 +25,40 @@ func TestFailover(t *testing.T) {
 	a, b := sjc.run(), dfw.run()
 	sjc.promote()
 	second := sjc.rotate()
-	sjc.equal(soon, second.Keys, "dfw", "iad", "ord")
+	sjc.equal(testenv.Soon, second.Keys, "dfw", "iad", "ord")
 	b.source("Standby", "copy of sjc")
 
-	sjc.must(ord.Set(testenv.Refuse))
+	sjc.Must(ord.Set(testenv.Refuse))
 	sjc.down()
 	dfw.says(1, []string{"sjc: NOT REACHED", "ord: NOT REACHED", "iad: gets these keys", "Marked", "CronJob"}, "promote", "dfw", "--yes")
 	home := dfw.follow("dfw")["dfw"]
 	others := dfw.follow("iad", "ord")
 	third, fourth := dfw.rotate(), dfw.rotate()
-	dfw.equal(soon, fourth.Keys, "iad")
+	dfw.equal(testenv.Soon, fourth.Keys, "iad")
 	b.shows("sjc", "Unreachable", "")
 	b.shows("ord", "Unreachable", "")
 
 	// The first comes back while the second's fernetcast happens to be away: it
 	// takes itself for the main, and finds that it is not.
-	sjc.must(b.Freeze())
-	sjc.must(sjc.Home.Restart(sjc.ctx))
+	sjc.Must(b.Freeze())
+	sjc.Must(sjc.Home.Restart(sjc.Ctx))
 	rogue := sjc.rotate()
 	a.sees(rogue.ResourceVersion)
 	a.source("Main", "")
 	a.shows("iad", "Held", "owned by dfw, term 2")
 	a.shows("dfw", "Held", "owned by dfw, term 2")
 	sjc.says(1, []string{"owned by dfw, term 2", "nothing was changed"}, "push", "dfw", "iad", "--force")
-	sjc.must(b.Thaw())
-	dfw.equal(soon, fourth.Keys, "sjc")
+	sjc.Must(b.Thaw())
+	dfw.equal(testenv.Soon, fourth.Keys, "sjc")
 	a.source("Standby", "copy of dfw")
 
 	// Its CronJob goes on for as long as nobody switches it off.
 	sjc.rotate()
-	dfw.equal(soon, fourth.Keys, "sjc")
+	dfw.equal(testenv.Soon, fourth.Keys, "sjc")
 	fifth := dfw.rotate()
 	dfw.equal(time.Minute, fifth.Keys, "sjc", "iad")
-	sjc.must(ord.Set(testenv.Pass))
-	dfw.equal(soon, fifth.Keys, "ord")
+	sjc.Must(ord.Set(testenv.Pass))
+	dfw.equal(testenv.Soon, fifth.Keys, "ord")
 	b.shows("ord", "Synced", "")
 	home.only(third.Keys, fourth.Keys, fifth.Keys)
 	others["iad"].neverBack(second.Keys, third.Keys, fourth.Keys, fifth.Keys)
@@ -68,7 +68,7 @@ func TestFailover(t *testing.T) {
 	sjc.says(0, []string{"Marked", "term 3"}, "promote", "sjc", "--yes")
 	b.source("Standby", "copy of sjc")
 	sixth := sjc.rotate()
-	sjc.equal(soon, sixth.Keys, "dfw", "iad", "ord")
+	sjc.equal(testenv.Soon, sixth.Keys, "dfw", "iad", "ord")
 	a.allShow("Synced", "", "dfw", "iad", "ord")
 	b.allShow("Standby", "copy of sjc", "sjc", "iad", "ord")
 	for _, h := range []*history{home, others["iad"], others["ord"]} {

@@ -14,25 +14,25 @@ import (
 func TestFirstSync(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
-	_, err := shared.Cluster("iad").Put(w.ctx, w.ns, testenv.Repository{})
-	w.must(err)
+	_, err := shared.Cluster("iad").Put(w.Ctx, w.NS, testenv.Repository{})
+	w.Must(err)
 	other := shared.Cluster("ord")
-	secret, err := other.Put(w.ctx, w.ns, shared.Keys.NewRepository(12, 4))
-	w.must(err)
+	secret, err := other.Put(w.Ctx, w.NS, shared.Keys.NewRepository(12, 4))
+	w.Must(err)
 	secret.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm"}
 	secret.Annotations = map[string]string{"meta.helm.sh/release-name": "keystone"}
-	_, err = other.Client().CoreV1().Secrets(w.ns).Update(w.ctx, secret, metav1.UpdateOptions{})
-	w.must(err)
+	_, err = other.Client().CoreV1().Secrets(w.NS).Update(w.Ctx, secret, metav1.UpdateOptions{})
+	w.Must(err)
 
 	w.promote() // before it knows of a remote: the first sync is run's
 	w.join(remotes...)
 	run := w.run()
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	for _, name := range remotes {
 		run.shows(name, "Synced", "")
 	}
-	after, err := other.Secret(w.ctx, w.ns)
-	w.must(err)
+	after, err := other.Secret(w.Ctx, w.NS)
+	w.Must(err)
 	if after.UID != secret.UID || after.Type != secret.Type ||
 		after.Labels["app.kubernetes.io/managed-by"] != "Helm" || after.Annotations["meta.helm.sh/release-name"] != "keystone" {
 		t.Errorf("ord's own labels, annotations or type are lost: %v, %v, %s", after.Labels, after.Annotations, after.Type)

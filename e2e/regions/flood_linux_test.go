@@ -36,7 +36,9 @@ const (
 
 // floods are what one client does with its connection. They return when the
 // connection has ended.
-func floods() map[string]func(net.Conn) {
+//
+// The short test has one that sends, one that waits, and one that asks.
+func floods() (short, long map[string]func(net.Conn)) {
 	const head = "GET /livez HTTP/1.1\r\nHost: pod\r\n"
 	var lines strings.Builder
 	for i := 0; lines.Len() < 32<<10; i++ {
@@ -58,14 +60,15 @@ func floods() map[string]func(net.Conn) {
 		}
 	}
 	return map[string]func(net.Conn){
-		"a header without end":       endless(head+"X: ", strings.Repeat("x", 32<<10), 50*time.Millisecond),
-		"header lines without end":   endless(head, lines.String(), 50*time.Millisecond),
-		"header lines, then nothing": held(head + lines.String()[:4900]), // just less than is refused
-		"a body that drips":          endless(head+"Content-Length: 1000000\r\n\r\n", "x", 100*time.Millisecond),
-		"nothing at all":             held(""),
-		"the status, all the time":   func(conn net.Conn) { askFor(conn, "/statusz") },
-		"the metrics, all the time":  func(conn net.Conn) { askFor(conn, "/metrics") },
-	}
+			"header lines without end":   endless(head, lines.String(), 50*time.Millisecond),
+			"header lines, then nothing": held(head + lines.String()[:4900]), // just less than is refused
+			"the metrics, all the time":  func(conn net.Conn) { askFor(conn, "/metrics") },
+		}, map[string]func(net.Conn){
+			"a header without end":     endless(head+"X: ", strings.Repeat("x", 32<<10), 50*time.Millisecond),
+			"a body that drips":        endless(head+"Content-Length: 1000000\r\n\r\n", "x", 100*time.Millisecond),
+			"nothing at all":           held(""),
+			"the status, all the time": func(conn net.Conn) { askFor(conn, "/statusz") },
+		}
 }
 
 // askFor asks as fast as it is answered, over one connection where that stays open.
@@ -90,26 +93,39 @@ func askFor(conn net.Conn, path string) {
 // Whoever reaches the pod can flood --listen. Rotations arrive as they do
 // without that, memory and processor time stay bounded, and probes are answered.
 func TestFlood(t *testing.T) {
+	short, _ := floods()
+	flooded(t, short)
+}
+
+func TestLongFlood(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
+	_, long := floods()
+	flooded(t, long)
+}
+
+func flooded(t *testing.T, floods map[string]func(net.Conn)) {
 	w, run, _ := everywhere(t, func(w *world) *replica { return w.runShipped("--resync", "1h") })
 	seen := w.follow(remotes...)
 	quiet := w.rotations(seen)
 	now, _, err := run.Memory()
-	w.must(err)
+	w.Must(err)
 	t.Logf("without a flood: rotations took %v at the median, %d MiB", quiet, now>>20)
-	for name, client := range floods() {
+	for name, client := range floods {
 		before, err := run.CPU()
-		w.must(err)
+		w.Must(err)
 		began := time.Now()
 		stop := w.flood(run.address, client)
 		probed := run.probe()
 		took := w.rotations(seen)
 		longest := probed()
 		after, err := run.CPU()
-		w.must(err)
+		w.Must(err)
 		share := (after - before).Seconds() / time.Since(began).Seconds()
 		connections := stop()
 		now, peak, err := run.Memory()
-		w.must(err)
+		w.Must(err)
 		t.Logf("%s, %d connections: rotations took %v, /livez %v at most, %.1f %% of a core, %d MiB, %d MiB at most so far",
 			name, connections, took, longest, 100*share, now>>20, peak>>20)
 		if most := max(atOnce, 3*quiet); took > most {
@@ -146,7 +162,7 @@ func (w *world) rotations(seen map[string]*history) time.Duration {
 // stop, which returns how many connections there were.
 func (w *world) flood(address string, client func(net.Conn)) (stop func() int64) {
 	w.Helper()
-	ctx, cancel := context.WithCancel(w.ctx)
+	ctx, cancel := context.WithCancel(w.Ctx)
 	w.Cleanup(cancel)
 	var clients sync.WaitGroup
 	var connections atomic.Int64
@@ -166,7 +182,7 @@ func (w *world) flood(address string, client func(net.Conn)) (stop func() int64)
 			}
 		})
 	}
-	w.until(soon, func(context.Context) error {
+	w.Until(func(context.Context) error {
 		if n := connections.Load(); n < flooders {
 			return fmt.Errorf("%d connections", n)
 		}
@@ -188,9 +204,9 @@ func (r *replica) probe() (done func() time.Duration) {
 	probing.Go(func() {
 		for {
 			began := time.Now()
-			ctx, cancel := context.WithTimeout(r.w.ctx, probeTime)
+			ctx, cancel := context.WithTimeout(r.w.Ctx, probeTime)
 			// More than once: on a busy machine a client, too, can miss a deadline.
-			if err := testenv.Until(ctx, often, r.lives); err != nil {
+			if err := testenv.Until(ctx, testenv.Often, r.lives); err != nil {
 				r.w.Errorf("/livez in a flood: %v", err)
 			}
 			cancel()
@@ -198,7 +214,7 @@ func (r *replica) probe() (done func() time.Duration) {
 			select {
 			case <-ended:
 				return
-			case <-time.After(often):
+			case <-time.After(testenv.Often):
 			}
 		}
 	})

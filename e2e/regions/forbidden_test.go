@@ -47,8 +47,8 @@ func TestForbiddenBy(t *testing.T) {
 		all = append(all, f)
 	}
 	w.joinAs("iad", testenv.Access{Role: testenv.NoRole})
-	_, err := shared.Cluster("ord").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
-	w.must(err)
+	_, err := shared.Cluster("ord").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+	w.Must(err)
 	w.joinAs("ord", testenv.Access{Role: testenv.NoUpdateRole})
 	run := w.run("--backoff-max", "2s")
 	check := func(name, state, words string, rights bool) {
@@ -73,7 +73,7 @@ func TestForbiddenBy(t *testing.T) {
 		if f.lift == nil {
 			continue
 		}
-		w.must(f.lift())
+		w.Must(f.lift())
 		w.arrived(f.history, keys)
 		run.shows(f.name, "Synced", "")
 	}
@@ -91,7 +91,7 @@ type forbidder struct {
 // bites waits until an administrator is refused as well.
 func (f *forbidder) bites() {
 	f.w.Helper()
-	f.w.until(soon, func(ctx context.Context) error {
+	f.w.Until(func(ctx context.Context) error {
 		_, err := f.cluster.Client().CoreV1().Secrets(f.ns).Create(ctx,
 			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "a-try"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil {
@@ -106,20 +106,20 @@ func (f *forbidder) byQuota() func() error {
 	f.w.Helper()
 	none := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}
 	quotas := f.cluster.Client().CoreV1().ResourceQuotas(f.ns)
-	quota, err := quotas.Create(f.w.ctx, &corev1.ResourceQuota{
+	quota, err := quotas.Create(f.w.Ctx, &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"}, Spec: corev1.ResourceQuotaSpec{Hard: none},
 	}, metav1.CreateOptions{})
-	f.w.must(err)
+	f.w.Must(err)
 	quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
-	_, err = quotas.UpdateStatus(f.w.ctx, quota, metav1.UpdateOptions{})
-	f.w.must(err)
-	return func() error { return quotas.Delete(f.w.ctx, "no-secrets", metav1.DeleteOptions{}) }
+	_, err = quotas.UpdateStatus(f.w.Ctx, quota, metav1.UpdateOptions{})
+	f.w.Must(err)
+	return func() error { return quotas.Delete(f.w.Ctx, "no-secrets", metav1.DeleteOptions{}) }
 }
 
 // byEnd begins the namespace's end, which without controllers never comes.
 func (f *forbidder) byEnd() func() error {
 	f.w.Helper()
-	f.w.must(f.cluster.Client().CoreV1().Namespaces().Delete(f.w.ctx, f.ns, metav1.DeleteOptions{}))
+	f.w.Must(f.cluster.Client().CoreV1().Namespaces().Delete(f.w.Ctx, f.ns, metav1.DeleteOptions{}))
 	return nil
 }
 
@@ -141,7 +141,7 @@ func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {
 		client := f.cluster.Client().AdmissionregistrationV1()
 		namespace, rule := f.secretsOf()
 		meta := metav1.ObjectMeta{Name: f.ns}
-		_, err := client.ValidatingAdmissionPolicies().Create(f.w.ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
+		_, err := client.ValidatingAdmissionPolicies().Create(f.w.Ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
 			ObjectMeta: meta,
 			Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 				MatchConstraints: &admissionregistrationv1.MatchResources{
@@ -150,16 +150,16 @@ func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {
 				Validations: []admissionregistrationv1.Validation{{Expression: "false", Message: refusal, Reason: &reason}},
 			},
 		}, metav1.CreateOptions{})
-		f.w.must(err)
-		_, err = client.ValidatingAdmissionPolicyBindings().Create(f.w.ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		f.w.Must(err)
+		_, err = client.ValidatingAdmissionPolicyBindings().Create(f.w.Ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
 			ObjectMeta: meta,
 			Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
 				PolicyName: f.ns, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
 			},
 		}, metav1.CreateOptions{})
-		f.w.must(err)
+		f.w.Must(err)
 		return func() error {
-			return client.ValidatingAdmissionPolicyBindings().Delete(f.w.ctx, f.ns, metav1.DeleteOptions{})
+			return client.ValidatingAdmissionPolicyBindings().Delete(f.w.Ctx, f.ns, metav1.DeleteOptions{})
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (f *forbidder) byWebhook() func() error {
 	client := f.cluster.Client().AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	namespace, rule := f.secretsOf()
 	none := admissionregistrationv1.SideEffectClassNone
-	_, err := client.Create(f.w.ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
+	_, err := client.Create(f.w.Ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: f.ns},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 			Name: fmt.Sprintf("%s.example.com", f.ns), NamespaceSelector: namespace, Rules: []admissionregistrationv1.RuleWithOperations{rule},
@@ -194,6 +194,6 @@ func (f *forbidder) byWebhook() func() error {
 			SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
 		}},
 	}, metav1.CreateOptions{})
-	f.w.must(err)
-	return func() error { return client.Delete(f.w.ctx, f.ns, metav1.DeleteOptions{}) }
+	f.w.Must(err)
+	return func() error { return client.Delete(f.w.Ctx, f.ns, metav1.DeleteOptions{}) }
 }

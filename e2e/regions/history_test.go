@@ -23,8 +23,8 @@ func (w *world) follow(regions ...string) map[string]*history {
 	w.Helper()
 	all := map[string]*history{}
 	for _, region := range regions {
-		h, err := shared.Cluster(region).Follow(w.ctx, w.ns)
-		w.must(err)
+		h, err := shared.Cluster(region).Follow(w.Ctx, w.NS)
+		w.Must(err)
 		w.Cleanup(h.Stop)
 		all[region] = &history{h, w, region, len(h.Versions())}
 	}
@@ -34,7 +34,7 @@ func (w *world) follow(regions ...string) map[string]*history {
 // since is all that happened since it began.
 func (h *history) since() []testenv.Version {
 	h.w.Helper()
-	h.w.must(h.CatchUp(h.w.ctx))
+	h.w.Must(h.CatchUp(h.w.Ctx))
 	return h.Versions()[h.there:]
 }
 
@@ -72,7 +72,7 @@ func (h *history) only(keys ...testenv.Repository) {
 // not make an older key set a newer one.
 func (h *history) neverBack(line ...testenv.Repository) {
 	h.w.Helper()
-	h.w.must(h.CatchUp(h.w.ctx))
+	h.w.Must(h.CatchUp(h.w.Ctx))
 	newest := -1
 	for _, v := range h.Versions() {
 		if v.Deleted {
@@ -92,7 +92,7 @@ func (h *history) neverBack(line ...testenv.Repository) {
 // fenced fails the test where a term went down, or had two owners.
 func (h *history) fenced() {
 	h.w.Helper()
-	h.w.must(h.CatchUp(h.w.ctx))
+	h.w.Must(h.CatchUp(h.w.Ctx))
 	term, owner := 0, ""
 	for _, v := range h.Versions() {
 		n, by := ownerOf(v)
@@ -139,7 +139,7 @@ func tell(versions []testenv.Version) []string {
 // source waits until /statusz shows the source in the state, with text in its detail.
 func (r *replica) source(state, text string) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err != nil {
 			return err
@@ -154,7 +154,7 @@ func (r *replica) source(state, text string) {
 // sees waits until the program has seen that version of the source.
 func (r *replica) sees(resourceVersion string) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err == nil && st.Source.ResourceVersion != resourceVersion {
 			err = fmt.Errorf("it sees version %s, not %s", st.Source.ResourceVersion, resourceVersion)
@@ -177,7 +177,7 @@ func (r *replica) stays() {
 	if !r.Running() {
 		r.w.Fatal("run has ended")
 	}
-	if _, err := testenv.Get(r.w.ctx, "http://"+r.address+"/livez"); err != nil {
+	if _, err := testenv.Get(r.w.Ctx, "http://"+r.address+"/livez"); err != nil {
 		r.w.Fatal(err)
 	}
 }

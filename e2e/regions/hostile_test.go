@@ -95,7 +95,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 		w.arrived(o.history, line[0])
 		run.shows(o.region, "Synced", "")
 	}
-	w.equal(soon, line[0], remotes...)
+	w.equal(testenv.Soon, line[0], remotes...)
 	run.allShow("Synced", "", remotes...)
 	seen := w.follow(remotes...)
 	alone := w.turns(seen, &line, 5, 100*time.Millisecond)
@@ -111,7 +111,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	beside := w.turns(seen, &line, hostileTurns, lasts/hostileTurns)
 	spent, lasted := w.cpu(run)-used, time.Since(began)
 	now, peak, err := run.Memory()
-	w.must(err)
+	w.Must(err)
 	t.Logf("memory: %d MiB now, %d MiB at most; %.3f of a core; the honest: %v alone, %v beside",
 		now>>20, peak>>20, spent.Seconds()/lasted.Seconds(), alone, beside)
 	if peak > roomForHostiles {
@@ -126,7 +126,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	for i, k := range kinds {
 		o := others[i]
 		o.limited(k, began)
-		run.shown(soon, o.region, k)
+		run.shown(testenv.Soon, o.region, k)
 		trap.empty(w.token(o.region))
 	}
 
@@ -137,10 +137,10 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	}
 	last := w.rotate().Keys
 	line = append(line, last)
-	w.equal(soon, last, remotes...)
+	w.equal(testenv.Soon, last, remotes...)
 	for _, o := range others {
 		w.arrived(o.history, last)
-		run.shown(3*soon, o.region, kind{}) // a contest goes on until it was quiet for 30 s
+		run.shown(3*testenv.Soon, o.region, kind{}) // a contest goes on until it was quiet for 30 s
 		o.neverBack(line...)
 	}
 	for _, h := range seen {
@@ -202,7 +202,7 @@ func (w *world) turns(seen map[string]*history, line *[]testenv.Repository, time
 func (w *world) cpu(run *replica) time.Duration {
 	w.Helper()
 	used, err := run.CPU()
-	w.must(err)
+	w.Must(err)
 	return used
 }
 
@@ -216,7 +216,7 @@ func (r *replica) shown(limit time.Duration, remote string, k kind) {
 	case k.on&aWrite == 0: // what LIST and WATCH tell is not needed to write
 		want = []string{"Synced"}
 	}
-	r.w.until(limit, func(ctx context.Context) error {
+	r.w.Within(limit, func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err != nil {
 			return err

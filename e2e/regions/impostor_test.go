@@ -38,9 +38,9 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	}
 	impostors := map[string]*impostor{
 		"namespace":          {reads: answer(testenv.SecretName, shellText)},
-		"name":               {reads: answer(testenv.SecretName+shellText, w.ns)},
+		"name":               {reads: answer(testenv.SecretName+shellText, w.NS)},
 		"namespace-on-write": {writes: answer(testenv.SecretName, shellText)},
-		"name-on-write":      {writes: answer(shellText, w.ns)},
+		"name-on-write":      {writes: answer(shellText, w.NS)},
 	}
 	names := []string{"real"}
 	for name, i := range impostors {
@@ -56,8 +56,8 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	}
 	command := "kubectl annotate secret -n " + real.ns + " " + testenv.SecretName + " fernetcast/region- fernetcast/term- fernetcast/source-uid-"
 	run.shows("real", "Held", command)
-	st, err := run.status(w.ctx)
-	w.must(err)
+	st, err := run.status(w.Ctx)
+	w.Must(err)
 	if detail := st.Remote("real").Detail; !strings.HasSuffix(detail, command) {
 		t.Errorf("there is more to the command: %s", detail)
 	}
@@ -75,7 +75,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	}
 
 	// What the command does.
-	w.must(edit(w.ctx, real.cluster, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
+	w.Must(edit(w.Ctx, real.cluster, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
 		for _, name := range strings.Fields(command)[6:] {
 			delete(s.Annotations, strings.TrimSuffix(name, "-"))
 		}
@@ -127,8 +127,8 @@ func (w *world) impostor(name, serverName string, certificate *tls.Certificate, 
 		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
 		CurrentContext: "x",
 	})
-	w.must(err)
-	w.must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 }
 
 // ServeHTTP implements [http.Handler].

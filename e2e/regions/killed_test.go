@@ -21,6 +21,7 @@ const kills = 100
 // sync, while rotations go on. Started again it has all equal; no copy ever had
 // an older set, nor keys without the stamp that belongs to them.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	k := beforeKills(t)
 	partly := 0
 	for round := range kills {
@@ -30,7 +31,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			k.run.Kill()
 			if round%4 == 3 {
 				name := remotes[k.random.IntN(len(remotes))]
-				k.must(shared.Cluster(name).Delete(k.ctx, k.ns))
+				k.Must(shared.Cluster(name).Delete(k.Ctx, k.NS))
 			}
 		}
 		k.line = append(k.line, k.rotate().Keys)
@@ -81,7 +82,7 @@ func beforeKills(t *testing.T) *killing {
 	w.promote()
 	for i, name := range remotes {
 		proxy, err := shared.Cluster(name).Proxy()
-		w.must(err)
+		w.Must(err)
 		t.Cleanup(proxy.Close)
 		proxy.Delay(time.Duration(i) * 5 * time.Millisecond)
 		w.joinAs(name, testenv.Access{Role: testenv.RemoteRole, Server: proxy.URL()})
@@ -113,7 +114,7 @@ func (k *killing) start() *replica {
 // equals waits until every remote has the newest keys, and tells when the last one had.
 func (k *killing) equals() (last time.Time) {
 	k.Helper()
-	k.equal(soon, k.line[len(k.line)-1], remotes...)
+	k.equal(testenv.Soon, k.line[len(k.line)-1], remotes...)
 	for _, h := range k.seen {
 		if at := k.arrived(h, k.line[len(k.line)-1]); at.After(last) {
 			last = at
@@ -127,7 +128,7 @@ func (k *killing) having(keys testenv.Repository) int {
 	k.Helper()
 	n := 0
 	for _, name := range remotes {
-		if shared.Cluster(name).Holds(k.ctx, k.ns, keys) == nil {
+		if shared.Cluster(name).Holds(k.Ctx, k.NS, keys) == nil {
 			n++
 		}
 	}

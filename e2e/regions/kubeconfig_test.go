@@ -27,7 +27,7 @@ func TestForbiddenFields(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	const secret = "hunter2-is-not-to-be-shown"
 	file := filepath.Join(t.TempDir(), "file")
-	w.must(os.WriteFile(file, []byte(secret), 0o600))
+	w.Must(os.WriteFile(file, []byte(secret), 0o600))
 	forbidden := map[string]struct {
 		list, field string
 		value       any
@@ -39,11 +39,11 @@ func TestForbiddenFields(t *testing.T) {
 		"http":       {"cluster", "server", strings.Replace(shared.Cluster("iad").URL, "https:", "http:", 1)},
 	}
 	for name, f := range forbidden {
-		w.must(testenv.WriteFile(w.Clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
+		w.Must(testenv.WriteFile(w.Clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
 	}
 	run := w.run()
-	w.equal(soon, keys, "dfw")
-	w.equal(soon, w.rotate().Keys, "dfw")
+	w.equal(testenv.Soon, keys, "dfw")
+	w.equal(testenv.Soon, w.rotate().Keys, "dfw")
 	table := w.exits(1, "status")
 	for name, f := range forbidden {
 		run.shows(name, "Misconfigured", f.field)
@@ -51,8 +51,8 @@ func TestForbiddenFields(t *testing.T) {
 			t.Errorf("status says of %s: %q, want Misconfigured and %s", name, line, f.field)
 		}
 	}
-	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-	w.must(err)
+	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
+	w.Must(err)
 	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
 		t.Error("a value of a forbidden field is shown")
 	}
@@ -62,9 +62,9 @@ func TestForbiddenFields(t *testing.T) {
 	w.without("iad")
 
 	// In a remote that is in use, such a field changes nothing of what it does.
-	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
+	w.Must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
 	run.shows("dfw", "Misconfigured", "exec")
-	w.equal(soon, w.rotate().Keys, "dfw")
+	w.equal(testenv.Soon, w.rotate().Keys, "dfw")
 }
 
 // The namespace is the kubeconfig's; where it has none, it is the source's.
@@ -75,11 +75,11 @@ func TestNamespaces(t *testing.T) {
 	w.promote()
 	elsewhere := newWorld(t)
 	kubeconfig := elsewhere.kubeconfig("dfw")
-	w.must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
+	w.Must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
 	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, NoNamespace: true})
 	w.run()
-	w.equal(soon, keys, "iad")
-	elsewhere.equal(soon, keys, "dfw")
+	w.equal(testenv.Soon, keys, "iad")
+	elsewhere.equal(testenv.Soon, keys, "dfw")
 	w.without("dfw")
 	elsewhere.without("iad")
 }
@@ -104,13 +104,13 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 		run.shows(name, "Synced", "")
 		var err error
 		good[name], err = os.ReadFile(filepath.Join(w.Clusters, name+".yaml"))
-		w.must(err)
+		w.Must(err)
 	}
 
 	for name, with := range bad {
-		w.must(testenv.WriteFile(w.Clusters, name+".yaml", w.having(good[name], with.list, with.fields)))
+		w.Must(testenv.WriteFile(w.Clusters, name+".yaml", w.having(good[name], with.list, with.fields)))
 	}
-	w.must(testenv.WriteFile(w.Clusters, "newline.yaml", w.having(good["newline"], "user", map[string]any{"token": w.token("newline") + "\n"})))
+	w.Must(testenv.WriteFile(w.Clusters, "newline.yaml", w.having(good["newline"], "user", map[string]any{"token": w.token("newline") + "\n"})))
 	for name, with := range bad {
 		run.shows(name, "Misconfigured", with.names)
 		run.shows(name, "Misconfigured", "going on with the last good one: Synced")
@@ -125,14 +125,14 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 		}
 	}
 	run.shows("newline", "Synced", "")
-	body, err := testenv.Get(w.ctx, "http://"+run.address+"/statusz")
-	w.must(err)
+	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
+	w.Must(err)
 	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
 		t.Error("a value is shown")
 	}
 
 	for name := range bad {
-		w.must(testenv.WriteFile(w.Clusters, name+".yaml", good[name]))
+		w.Must(testenv.WriteFile(w.Clusters, name+".yaml", good[name]))
 		run.shows(name, "Synced", "")
 	}
 	third := w.rotate().Keys
@@ -168,17 +168,17 @@ func (w *world) cannotWork(secret string) map[string]replacement {
 // pair is a client certificate of dfw's, and its key.
 func (w *world) pair() (cert, key []byte) {
 	w.Helper()
-	kubeconfig, err := shared.Cluster("dfw").CertificateKubeconfig(w.ns, time.Now().Add(time.Hour))
-	w.must(err)
+	kubeconfig, err := shared.Cluster("dfw").CertificateKubeconfig(w.NS, time.Now().Add(time.Hour))
+	w.Must(err)
 	config, err := clientcmd.Load(kubeconfig)
-	w.must(err)
+	w.Must(err)
 	return config.AuthInfos["admin"].ClientCertificateData, config.AuthInfos["admin"].ClientKeyData
 }
 
 // takesUp waits until a remote was taken up so often, and fails where it was more.
 func (r *replica) takesUp(remote string, times int) {
 	r.w.Helper()
-	r.w.until(soon, func(context.Context) error {
+	r.w.Until(func(context.Context) error {
 		if n := strings.Count(r.Stderr.String(), `"remote taken up","remote":"`+remote+`"`); n != times {
 			return fmt.Errorf("%s was taken up %d times, not %d", remote, n, times)
 		}
@@ -196,7 +196,7 @@ func (w *world) with(name, list, field string, value any) []byte {
 func (w *world) having(kubeconfig []byte, list string, fields map[string]any) []byte {
 	w.Helper()
 	var config map[string]any
-	w.must(yaml.Unmarshal(kubeconfig, &config))
+	w.Must(yaml.Unmarshal(kubeconfig, &config))
 	maps.Copy(config[list+"s"].([]any)[0].(map[string]any)[list].(map[string]any), fields)
 	return w.written(config)
 }
@@ -204,7 +204,7 @@ func (w *world) having(kubeconfig []byte, list string, fields map[string]any) []
 func (w *world) written(config map[string]any) []byte {
 	w.Helper()
 	data, err := yaml.Marshal(config)
-	w.must(err)
+	w.Must(err)
 	return data
 }
 

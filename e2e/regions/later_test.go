@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -49,7 +50,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 	began := time.Now()
 	first := w.rotate()
-	w.within(soon, seen, first)
+	w.within(testenv.Soon, seen, first)
 	for _, l := range all {
 		run.shows(l.region, "Unreachable", strconv.Itoa(l.code))
 	}

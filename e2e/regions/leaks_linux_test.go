@@ -26,27 +26,26 @@ func echoing(w *world, list []style) {
 	keys := w.keys()
 	theirs := &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
-		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.ns, UID: "theirs", ResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.NS, UID: "theirs", ResourceVersion: "1"},
 		Type:       corev1.SecretTypeOpaque, Data: shared.Keys.NewRepository(3, 3),
 	}
 	echoes := map[string]*echo{"creates": newEcho(t, keys, nil), "updates": newEcho(t, keys, theirs)}
 	for name, e := range echoes {
 		kubeconfig, err := e.kubeconfig()
-		w.must(err)
+		w.Must(err)
 		e.set(list[0])
-		w.must(testenv.WriteFile(w.Clusters, name, kubeconfig))
+		w.Must(testenv.WriteFile(w.Clusters, name, kubeconfig))
 	}
 	w.promote()
 	run := w.run("--backoff-initial", "10ms", "--backoff-max", "100ms", "--resync", "200ms")
-	built, err := shipped()
-	w.must(err)
+	built := w.Shipped()
 	operator := built.With(w.Operator.Args...)
 	logged := 0
 	for _, s := range list {
 		for _, e := range echoes {
 			e.set(s)
 		}
-		w.until(soon, func(context.Context) error {
+		w.Until(func(context.Context) error {
 			for name, e := range echoes {
 				if writes, reads := e.counts(); writes+reads < 3 || writes == 0 && !s.reads {
 					return fmt.Errorf("%s: %s was answered %d writes and %d reads", s.name, name, writes, reads)
@@ -63,8 +62,8 @@ func echoing(w *world, list []style) {
 			commands = []string{"status", "status -o json", "promote sjc --yes"}
 		}
 		for _, command := range commands {
-			r, err := operator.Run(w.ctx, append(strings.Fields(command), "--log-level", "debug")...)
-			w.must(err)
+			r, err := operator.Run(w.Ctx, append(strings.Fields(command), "--log-level", "debug")...)
+			w.Must(err)
 			if r.Code != 1 {
 				t.Errorf("%s: %s: exit %d, want 1\n%s", s.name, command, r.Code, r.Stderr)
 			}
@@ -83,22 +82,21 @@ func echoing(w *world, list []style) {
 func TestNothingShown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	built, err := shipped()
-	w.must(err)
+	built := w.Shipped()
 	w.Operator = built.With(w.Operator.Args...) // it is called often
 	keys := w.keys()
 	w.join("dfw", "iad")
 	nobody, err := shared.Address()
-	w.must(err)
-	secret, err := shared.Cluster("dfw").Put(w.ctx, w.ns, keys)
-	w.must(err)
+	w.Must(err)
+	secret, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, keys)
+	w.Must(err)
 	secret.Annotations = map[string]string{"fernetcast/region": mainRegion, "fernetcast/term": string(keys["8"])}
-	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Update(w.ctx, secret, metav1.UpdateOptions{})
-	w.must(err)
-	dead, err := shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.NoRole, Server: "https://" + nobody})
-	w.must(err)
-	denied, err := shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.NoRole})
-	w.must(err)
+	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Update(w.Ctx, secret, metav1.UpdateOptions{})
+	w.Must(err)
+	dead, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.NoRole, Server: "https://" + nobody})
+	w.Must(err)
+	denied, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.NoRole})
+	w.Must(err)
 	for name, data := range map[string][]byte{
 		"dead": dead, "denied": denied,
 		// Somebody has mistaken the keys for a kubeconfig.
@@ -107,11 +105,11 @@ func TestNothingShown(t *testing.T) {
 		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),
 		"misdirected": []byte(strings.ReplaceAll(string(dead), "https://", "http://"+string(keys["8"])+"@")),
 	} {
-		w.must(testenv.WriteFile(w.Clusters, name, data))
+		w.Must(testenv.WriteFile(w.Clusters, name, data))
 	}
 	run := w.run("--backoff-max", "1s", "--resync", "1s")
 	w.promote()
-	w.equal(soon, keys, "iad")
+	w.equal(testenv.Soon, keys, "iad")
 	run.shows("dfw", "Held", "Stamp")
 	run.shows("dead", "Unreachable", "")
 	run.shows("denied", "Denied", "")
@@ -130,27 +128,27 @@ func TestNothingShown(t *testing.T) {
 	for _, bad := range []testenv.Repository{
 		{strings.TrimRight(key, "="): keys["8"]}, {"1": []byte(key + key)}, {"1": []byte(" " + key)}, {"1": []byte(key[:30] + "*")}, {},
 	} {
-		secret, err := w.Home.Put(w.ctx, w.ns, bad)
-		w.must(err)
+		secret, err := w.Home.Put(w.Ctx, w.NS, bad)
+		w.Must(err)
 		run.sees(secret.ResourceVersion)
 		run.shows("iad", "Held", "SourceRefused")
 		everything()
 	}
-	_, err = w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(2, 2))
-	w.must(err)
+	_, err = w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(2, 2))
+	w.Must(err)
 	run.shows("iad", "Held", "Discontinuous")
 	everything()
 
 	// Not even a crash shows one, or leaves one on the disk.
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", run.Pid()))
-	w.must(err)
+	w.Must(err)
 	for line := range strings.Lines(string(limits)) {
 		if f := strings.Fields(line); strings.HasPrefix(line, "Max core file size") && (f[4] != "0" || f[5] != "0") {
 			t.Errorf("core dumps are on: %s", line)
 		}
 	}
-	w.must(run.Signal(syscall.SIGQUIT))
-	if code, err := run.Wait(w.ctx); err != nil || code != 2 || !strings.Contains(run.Stderr.String(), "goroutine ") {
+	w.Must(run.Signal(syscall.SIGQUIT))
+	if code, err := run.Wait(w.Ctx); err != nil || code != 2 || !strings.Contains(run.Stderr.String(), "goroutine ") {
 		t.Errorf("it did not crash with its stacks: exit %d, %v", code, err)
 	}
 }

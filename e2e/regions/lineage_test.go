@@ -15,30 +15,30 @@ func TestOutageOfManyRotations(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	proxy, err := shared.Cluster("dfw").Proxy()
-	w.must(err)
+	w.Must(err)
 	w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: proxy.URL()})
 	w.join("iad")
 	run := w.run()
 	seen := w.follow("dfw")["dfw"]
 	w.arrived(seen, keys)
 	outage := func() (last testenv.Repository) {
-		w.must(proxy.Set(testenv.Refuse))
+		w.Must(proxy.Set(testenv.Refuse))
 		for range 10 {
-			rotation, err := w.Home.Rotate(w.ctx, w.ns, 3)
-			w.must(err)
+			rotation, err := w.Home.Rotate(w.Ctx, w.NS, 3)
+			w.Must(err)
 			last = rotation.Keys
 		}
 		run.shows("iad", "Synced", "")
 		return last
 	}
 	last := outage()
-	w.must(proxy.Set(testenv.Pass))
+	w.Must(proxy.Set(testenv.Pass))
 	w.arrived(seen, last)
 
 	outage()
 	run.end()
 	run = w.run()
-	w.must(proxy.Set(testenv.Pass))
+	w.Must(proxy.Set(testenv.Pass))
 	run.shows("dfw", "Held", "Discontinuous")
-	w.must(shared.Cluster("dfw").Holds(w.ctx, w.ns, last))
+	w.Must(shared.Cluster("dfw").Holds(w.Ctx, w.NS, last))
 }

@@ -17,8 +17,8 @@ func TestUnpromoted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.keys()
-	_, err := shared.Cluster("iad").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
-	w.must(err)
+	_, err := shared.Cluster("iad").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+	w.Must(err)
 	w.join(remotes...)
 	histories := w.follow(remotes...)
 	run := w.run("--resync", "1s")
@@ -32,7 +32,7 @@ func TestUnpromoted(t *testing.T) {
 	w.untouched(histories)
 
 	w.promote()
-	w.equal(soon, rotation.Keys, remotes...)
+	w.equal(testenv.Soon, rotation.Keys, remotes...)
 	for _, h := range histories {
 		for _, v := range h.since() {
 			if term, owner := ownerOf(v); term != 1 || owner != mainRegion || !rotation.Keys.Equal(v.Secret.Data) {
@@ -47,7 +47,7 @@ func TestUnpromoted(t *testing.T) {
 func twoMains(t *testing.T, lists ...string) (sjc, dfw *world) {
 	t.Helper()
 	sjc = newWorld(t)
-	dfw = newMain(t, sjc.ctx, sjc.ns, "dfw")
+	dfw = newMain(sjc.Stage, "dfw")
 	sjc.join(lists...)
 	dfw.join(lists...)
 	return sjc, dfw
@@ -59,14 +59,14 @@ func TestStandby(t *testing.T) {
 	t.Parallel()
 	sjc, dfw := twoMains(t, "sjc", "dfw", "iad")
 	keys := sjc.keys()
-	_, err := dfw.Home.Put(dfw.ctx, dfw.ns, shared.Keys.NewRepository(3, 3))
-	dfw.must(err)
+	_, err := dfw.Home.Put(dfw.Ctx, dfw.NS, shared.Keys.NewRepository(3, 3))
+	dfw.Must(err)
 	a, b := sjc.run(), dfw.run("--resync", "1s")
 	a.source("Unpromoted", "")
 	b.source("Unpromoted", "")
 	sjc.promote()
 	home := sjc.follow("sjc")["sjc"]
-	sjc.equal(soon, keys, "dfw", "iad")
+	sjc.equal(testenv.Soon, keys, "dfw", "iad")
 	a.allShow("Synced", "", "dfw", "iad")
 	a.shows("sjc", "Self", "")
 	b.source("Standby", "copy of sjc")
@@ -74,7 +74,7 @@ func TestStandby(t *testing.T) {
 
 	others := sjc.follow("dfw", "iad")
 	first, second := sjc.rotate(), sjc.rotate()
-	sjc.equal(soon, second.Keys, "dfw", "iad")
+	sjc.equal(testenv.Soon, second.Keys, "dfw", "iad")
 	a.allShow("Synced", "", "dfw", "iad")
 	b.source("Standby", "copy of sjc")
 	dfw.says(0, []string{"STANDBY", "copy of sjc (term 1)"}, "status")
@@ -85,15 +85,15 @@ func TestStandby(t *testing.T) {
 		h.fenced()
 	}
 	// A standby repairs nothing either: it leaves that to the main.
-	sjc.must(a.Freeze())
-	sjc.must(shared.Cluster("iad").Delete(sjc.ctx, sjc.ns))
+	sjc.Must(a.Freeze())
+	sjc.Must(shared.Cluster("iad").Delete(sjc.Ctx, sjc.NS))
 	dfw.exits(0, "push", "--force")
 	b.shows("iad", "Standby", "")
 	if versions := others["iad"].since(); !versions[len(versions)-1].Deleted {
 		t.Errorf("the standby wrote to iad: %v", tell(versions))
 	}
-	sjc.must(a.Thaw())
-	sjc.equal(soon, second.Keys, "iad")
+	sjc.Must(a.Thaw())
+	sjc.equal(testenv.Soon, second.Keys, "iad")
 }
 
 // A kubeconfig that points at the source itself does no harm.
@@ -105,10 +105,10 @@ func TestSelf(t *testing.T) {
 	w.promote()
 	home := w.follow("sjc")["sjc"]
 	run := w.run("--resync", "1s")
-	w.equal(soon, keys, "dfw")
+	w.equal(testenv.Soon, keys, "dfw")
 	run.shows("sjc", "Self", "points at the source itself")
 	rotation := w.rotate()
-	w.equal(soon, rotation.Keys, "dfw")
+	w.equal(testenv.Soon, rotation.Keys, "dfw")
 	run.sees(rotation.ResourceVersion)
 	run.shows("sjc", "Self", "")
 	w.exits(0, "push", "--force")
@@ -116,12 +116,12 @@ func TestSelf(t *testing.T) {
 	w.says(0, []string{"Self"}, "status")
 	// Twice repaired since, so that each has been looked at again meanwhile.
 	for range 2 {
-		w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
-		w.equal(soon, rotation.Keys, "dfw")
+		w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
+		w.equal(testenv.Soon, rotation.Keys, "dfw")
 	}
 	home.only(rotation.Keys)
-	secret, err := w.Home.Secret(w.ctx, w.ns)
-	w.must(err)
+	secret, err := w.Home.Secret(w.Ctx, w.NS)
+	w.Must(err)
 	if secret.ResourceVersion != rotation.ResourceVersion {
 		t.Errorf("the source's resourceVersion has moved from %s to %s", rotation.ResourceVersion, secret.ResourceVersion)
 	}
@@ -147,9 +147,9 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 		r.settled()
 	}
 	dfw.promote("--force")
-	secret, err := dfw.Home.Secret(dfw.ctx, dfw.ns)
-	dfw.must(err)
-	dfw.equal(soon, secret.Data, "sjc", "iad", "ord")
+	secret, err := dfw.Home.Secret(dfw.Ctx, dfw.NS)
+	dfw.Must(err)
+	dfw.equal(testenv.Soon, secret.Data, "sjc", "iad", "ord")
 	a.source("Standby", "copy of dfw")
 	b.allShow("Synced", "", "sjc", "iad", "ord")
 	for _, h := range histories {
@@ -159,7 +159,7 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 
 // tryPromote promotes where another may be faster.
 func (w *world) tryPromote() {
-	r, err := w.Operator.Run(w.ctx, "promote", w.Home.Name, "--yes", "--force")
+	r, err := w.Operator.Run(w.Ctx, "promote", w.Home.Name, "--yes", "--force")
 	if err != nil || r.Code > 1 {
 		w.Errorf("promoting %s: exit %d, %v\n%s%s", w.Home.Name, r.Code, err, r.Stdout, r.Stderr)
 	}
@@ -171,13 +171,13 @@ func (w *world) tryPromote() {
 func TestTwoMains(t *testing.T) {
 	t.Parallel()
 	sjc := newWorld(t)
-	dfw := newMain(t, sjc.ctx, sjc.ns, "dfw")
+	dfw := newMain(sjc.Stage, "dfw")
 	var walls []*testenv.Proxy
 	for from, to := range map[*world]*world{sjc: dfw, dfw: sjc} {
 		wall, err := to.Home.Proxy()
-		from.must(err)
+		from.Must(err)
 		t.Cleanup(wall.Close)
-		from.must(wall.Set(testenv.Refuse))
+		from.Must(wall.Set(testenv.Refuse))
 		from.joinAs(to.Home.Name, testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
 		walls = append(walls, wall)
 	}
@@ -187,22 +187,22 @@ func TestTwoMains(t *testing.T) {
 	a, b := sjc.run("--resync", "1s"), dfw.run("--resync", "1s")
 	sjc.says(1, []string{"dfw: NOT REACHED", "Marked"}, "promote", "sjc", "--yes")
 	dfw.says(1, []string{"sjc: NOT REACHED", "Marked"}, "promote", "dfw", "--yes")
-	sjc.equal(soon, mine, "iad")
-	dfw.equal(soon, theirs, "ord")
+	sjc.equal(testenv.Soon, mine, "iad")
+	dfw.equal(testenv.Soon, theirs, "ord")
 	a.shows("dfw", "Unreachable", "")
 	b.shows("sjc", "Unreachable", "")
 
 	histories := sjc.follow("sjc", "dfw", "iad", "ord")
 	for _, wall := range walls {
-		sjc.must(wall.Set(testenv.Pass))
+		sjc.Must(wall.Set(testenv.Pass))
 	}
 	sjc.join("ord")
 	dfw.join("iad")
 	a.allShow("Held", "owned by dfw, term 1", "dfw", "ord")
 	b.allShow("Held", "owned by sjc, term 1", "sjc", "iad")
 	mineNext, theirsNext := sjc.rotate(), dfw.rotate()
-	sjc.equal(soon, mineNext.Keys, "iad")
-	dfw.equal(soon, theirsNext.Keys, "ord")
+	sjc.equal(testenv.Soon, mineNext.Keys, "iad")
+	dfw.equal(testenv.Soon, theirsNext.Keys, "ord")
 	a.sees(mineNext.ResourceVersion)
 	b.sees(theirsNext.ResourceVersion)
 	sjc.says(1, []string{"owned by dfw, term 1", "nothing was changed", "fernetcast promote sjc"}, "status")
@@ -215,7 +215,7 @@ func TestTwoMains(t *testing.T) {
 	sjc.says(1, []string{"dfw", "nothing was changed", "--force"}, "promote", "sjc", "--yes")
 	histories["sjc"].only(mineNext.Keys)
 	sjc.promote("--force")
-	sjc.equal(soon, mineNext.Keys, "dfw", "iad", "ord")
+	sjc.equal(testenv.Soon, mineNext.Keys, "dfw", "iad", "ord")
 	b.source("Standby", "copy of sjc")
 	a.allShow("Synced", "", "dfw", "iad", "ord")
 	for _, h := range histories {
@@ -228,12 +228,12 @@ func TestTwoMains(t *testing.T) {
 // done: all is well, or held for an owner whom this main does not outrank.
 func (r *replica) settled() {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err != nil {
 			return err
 		}
-		secret, err := r.w.Home.Secret(ctx, r.w.ns)
+		secret, err := r.w.Home.Secret(ctx, r.w.NS)
 		if err != nil {
 			return err
 		}

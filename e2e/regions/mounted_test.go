@@ -20,17 +20,17 @@ func TestMountedSecret(t *testing.T) {
 	dfw, iad := w.kubeconfig("dfw"), w.kubeconfig("iad")
 	mount.swap(map[string][]byte{"dfw.yaml": dfw, "iad.yaml": iad})
 	run := w.run("--resync", "1h")
-	w.equal(soon, keys, "dfw", "iad")
+	w.equal(testenv.Soon, keys, "dfw", "iad")
 	seen := w.follow("dfw")
 	first := w.rotate().Keys
-	w.equal(soon, first, "dfw", "iad")
+	w.equal(testenv.Soon, first, "dfw", "iad")
 
 	// iad's token is another, ord is new, dfw's bytes are the same.
-	w.must(shared.Cluster("iad").Revoke(w.ctx, w.ns, testenv.RemoteRole))
+	w.Must(shared.Cluster("iad").Revoke(w.Ctx, w.NS, testenv.RemoteRole))
 	mount.swap(map[string][]byte{"dfw.yaml": dfw, "iad.yaml": w.kubeconfig("iad"), "ord.yaml": w.kubeconfig("ord")})
-	w.equal(soon, first, remotes...)
+	w.equal(testenv.Soon, first, remotes...)
 	second := w.rotate().Keys
-	w.equal(soon, second, remotes...)
+	w.equal(testenv.Soon, second, remotes...)
 	if n := strings.Count(run.Stderr.String(), `"remote taken up","remote":"dfw"`); n != 1 {
 		t.Errorf("dfw was taken up %d times: equal bytes are no change", n)
 	}
@@ -38,8 +38,8 @@ func TestMountedSecret(t *testing.T) {
 	mount.swap(map[string][]byte{"dfw.yaml": dfw, "ord.yaml": w.kubeconfig("ord")})
 	run.forgets("iad")
 	third := w.rotate().Keys
-	w.equal(soon, third, "dfw", "ord")
-	w.equal(soon, second, "iad")
+	w.equal(testenv.Soon, third, "dfw", "ord")
+	w.equal(testenv.Soon, second, "iad")
 	seen["dfw"].only(first, second, third)
 }
 
@@ -56,18 +56,18 @@ func (m *mounted) swap(files map[string][]byte) {
 	m.swaps++
 	old, _ := os.Readlink(filepath.Join(m.dir, "..data"))
 	now := fmt.Sprintf("..2026_11_21_12_00_%02d.123", m.swaps)
-	m.w.must(os.Mkdir(filepath.Join(m.dir, now), 0o700))
+	m.w.Must(os.Mkdir(filepath.Join(m.dir, now), 0o700))
 	for name, data := range files {
-		m.w.must(os.WriteFile(filepath.Join(m.dir, now, name), data, 0o600))
+		m.w.Must(os.WriteFile(filepath.Join(m.dir, now, name), data, 0o600))
 	}
 	next := filepath.Join(m.dir, "..data_tmp")
-	m.w.must(os.Symlink(now, next))
-	m.w.must(os.Rename(next, filepath.Join(m.dir, "..data")))
+	m.w.Must(os.Symlink(now, next))
+	m.w.Must(os.Rename(next, filepath.Join(m.dir, "..data")))
 	links, err := filepath.Glob(filepath.Join(m.dir, "[^.]*"))
-	m.w.must(err)
+	m.w.Must(err)
 	for _, link := range links {
 		if files[filepath.Base(link)] == nil {
-			m.w.must(os.Remove(link))
+			m.w.Must(os.Remove(link))
 		}
 	}
 	for name := range files {
@@ -76,13 +76,13 @@ func (m *mounted) swap(files map[string][]byte) {
 		}
 	}
 	if old != "" {
-		m.w.must(os.RemoveAll(filepath.Join(m.dir, old)))
+		m.w.Must(os.RemoveAll(filepath.Join(m.dir, old)))
 	}
 }
 
 func (w *world) kubeconfig(name string) []byte {
 	w.Helper()
-	kubeconfig, err := shared.Cluster(name).Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
-	w.must(err)
+	kubeconfig, err := shared.Cluster(name).Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole})
+	w.Must(err)
 	return kubeconfig
 }

@@ -26,13 +26,13 @@ func TestFrozenRemote(t *testing.T) {
 	frozen := shared.Cluster("dfw")
 	w.Cleanup(func() { _ = frozen.Thaw() })
 	seen := w.follow(remotes...)
-	w.must(frozen.Freeze())
+	w.Must(frozen.Freeze())
 	since := time.Now()
 	first := w.rotateAtOnce(seen, "iad", "ord")
 	second := w.rotateAtOnce(seen, "iad", "ord")
 	w.pass(since.Add(20 * time.Second))
 	run.shows("dfw", "Unreachable", "")
-	w.must(frozen.Thaw())
+	w.Must(frozen.Thaw())
 	w.returned(seen["dfw"], onReturn, second)
 	run.shows("dfw", "Synced", "")
 	seen["iad"].only(first, second)
@@ -52,7 +52,7 @@ func TestKilledRemote(t *testing.T) {
 	first := w.rotateAtOnce(seen, "dfw", "iad")
 	run.shows("ord", "Unreachable", "refused")
 	second := w.rotateAtOnce(seen, "dfw", "iad")
-	w.must(killed.Restart(w.ctx))
+	w.Must(killed.Restart(w.Ctx))
 	w.returned(seen["ord"], unpunished, second)
 	run.shows("ord", "Synced", "")
 	seen["dfw"].only(first, second)
@@ -70,18 +70,18 @@ func TestLostConnections(t *testing.T) {
 	w.promote()
 	w.join("dfw", "iad")
 	proxy, err := shared.Cluster("ord").Proxy()
-	w.must(err)
+	w.Must(err)
 	w.Cleanup(proxy.Close)
 	w.joinAs("ord", testenv.Access{Role: testenv.RemoteRole, Server: proxy.URL()})
 	run := w.runShipped("--request-timeout", "2s")
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	seen := w.follow(remotes...)
-	w.must(proxy.Set(testenv.Drop))
+	w.Must(proxy.Set(testenv.Drop))
 	first := w.rotateAtOnce(seen, "dfw", "iad")
 	run.shows("ord", "Unreachable", "")
 	second := w.rotateAtOnce(seen, "dfw", "iad")
-	w.must(proxy.Set(testenv.Pass))
+	w.Must(proxy.Set(testenv.Pass))
 	w.returned(seen["ord"], onReturn, second)
 	run.shows("ord", "Synced", "")
 	seen["dfw"].only(first, second)
@@ -121,8 +121,8 @@ func (w *world) pass(until time.Time) {
 	w.Helper()
 	select {
 	case <-time.After(time.Until(until)):
-	case <-w.ctx.Done():
-		w.Fatal(w.ctx.Err())
+	case <-w.Ctx.Done():
+		w.Fatal(w.Ctx.Err())
 	}
 }
 

@@ -20,17 +20,17 @@ func (w *world) outpost(name, cluster string) *outpost {
 	w.Helper()
 	o := &outpost{cluster: shared.Cluster(cluster)}
 	var err error
-	o.ns, err = shared.Namespace(w.ctx, "o")
-	w.must(err)
+	o.ns, err = shared.Namespace(w.Ctx, "o")
+	w.Must(err)
 	o.Gateway, err = o.cluster.Gateway()
-	w.must(err)
+	w.Must(err)
 	w.Cleanup(o.Gateway.Close)
-	h, err := o.cluster.Follow(w.ctx, o.ns)
-	w.must(err)
+	h, err := o.cluster.Follow(w.Ctx, o.ns)
+	w.Must(err)
 	w.Cleanup(h.Stop)
 	o.history = &history{h, w, name, 0}
-	kubeconfig, err := o.cluster.Kubeconfig(w.ctx, testenv.Access{Namespace: o.ns, Role: testenv.RemoteRole, Server: o.URL()})
-	w.must(err)
-	w.must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
+	kubeconfig, err := o.cluster.Kubeconfig(w.Ctx, testenv.Access{Namespace: o.ns, Role: testenv.RemoteRole, Server: o.URL()})
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 	return o
 }

@@ -21,9 +21,9 @@ func claimed(term int) string {
 // terms waits until each region's Secret is of sjc, with the term.
 func (w *world) terms(term int, regions ...string) {
 	w.Helper()
-	w.until(soon, func(ctx context.Context) error {
+	w.Until(func(ctx context.Context) error {
 		for _, region := range regions {
-			secret, err := shared.Cluster(region).Secret(ctx, w.ns)
+			secret, err := shared.Cluster(region).Secret(ctx, w.NS)
 			if err != nil {
 				return err
 			}
@@ -43,14 +43,13 @@ func guarded(t *testing.T) (*world, *testenv.Gateway) {
 	keys := w.keys()
 	w.join(remotes...)
 	w.promote()
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	gateway, err := w.Home.Gateway()
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(gateway.Close)
-	flags, err := w.Flags(w.ctx, testenv.Access{Role: testenv.OperatorRole, Server: gateway.URL()})
-	w.must(err)
-	built, err := program()
-	w.must(err)
+	flags, err := w.Flags(w.Ctx, testenv.Access{Role: testenv.OperatorRole, Server: gateway.URL()})
+	w.Must(err)
+	built := w.Raced()
 	w.Operator = built.With(flags...)
 	return w, gateway
 }
@@ -210,7 +209,7 @@ func TestPromoteInterrupted(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
 	gateway, err := shared.Cluster("dfw").Gateway()
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(gateway.Close)
 	w.join("iad")
 	w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: gateway.URL()})
@@ -225,17 +224,17 @@ func TestPromoteInterrupted(t *testing.T) {
 		})
 	})
 	promote, err := w.Operator.Start("promote", mainRegion, "--yes", "--request-timeout", "2m")
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(promote.Kill)
-	w.until(soon, func(context.Context) error {
+	w.Until(func(context.Context) error {
 		if reads.Load() < 2 {
 			return errors.New("the second look has not begun")
 		}
 		return nil
 	})
-	w.must(promote.Terminate())
-	code, err := promote.Wait(w.ctx)
-	w.must(err)
+	w.Must(promote.Terminate())
+	code, err := promote.Wait(w.Ctx)
+	w.Must(err)
 	output := promote.Stdout.String() + promote.Stderr.String()
 	w.noLeaks(output)
 	if code != 1 || !strings.Contains(output, "interrupted: this cluster is the main, marked with term 1") || !strings.Contains(output, "fernetcast push") {
@@ -243,5 +242,5 @@ func TestPromoteInterrupted(t *testing.T) {
 	}
 	gateway.Spoil(nil)
 	w.exits(0, "push")
-	w.equal(soon, keys, "dfw", "iad")
+	w.equal(testenv.Soon, keys, "dfw", "iad")
 }

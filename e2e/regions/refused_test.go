@@ -31,7 +31,7 @@ func TestRefusedWrites(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	wall, err := shared.Cluster("iad").Proxy()
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(wall.Close)
 	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
 	whole := map[int]*refuser{}
@@ -63,14 +63,14 @@ func TestRefusedWrites(t *testing.T) {
 		r.Spoil(r.refuse)
 		r.Cut()
 	}
-	w.must(wall.Set(testenv.Refuse))
+	w.Must(wall.Set(testenv.Refuse))
 	began := time.Now()
 	first := w.rotate()
 	for _, r := range all {
 		run.shows(r.name, map[int]string{http.StatusForbidden: "Denied", http.StatusServiceUnavailable: "Unreachable"}[r.code], "")
 	}
 	run.shows("iad", "Unreachable", "")
-	ctx, stop := context.WithCancel(w.ctx)
+	ctx, stop := context.WithCancel(w.Ctx)
 	defer stop()
 	for _, r := range all {
 		if r.severed {
@@ -94,7 +94,7 @@ func TestRefusedWrites(t *testing.T) {
 		}
 	}
 
-	w.must(wall.Set(testenv.Pass))
+	w.Must(wall.Set(testenv.Pass))
 	w.returned(seen, unpunished, first.Keys)
 	for _, r := range all {
 		r.Spoil(nil)

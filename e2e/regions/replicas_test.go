@@ -20,15 +20,15 @@ const (
 // patch changes a remote's copy as somebody there would.
 func (w *world) patch(region, patch string) {
 	w.Helper()
-	_, err := shared.Cluster(region).Client().CoreV1().Secrets(w.ns).
-		Patch(w.ctx, testenv.SecretName, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	w.must(err)
+	_, err := shared.Cluster(region).Client().CoreV1().Secrets(w.NS).
+		Patch(w.Ctx, testenv.SecretName, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	w.Must(err)
 }
 
 // breakCopies deletes a copy, and strips two others of what they know about themselves.
 func (w *world) breakCopies() {
 	w.Helper()
-	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+	w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
 	w.patch("iad", noStamp)
 	w.patch("ord", noKeys)
 }
@@ -36,10 +36,10 @@ func (w *world) breakCopies() {
 // mended waits until every copy has the keys and a whole stamp that says so.
 func (w *world) mended(keys testenv.Repository) {
 	w.Helper()
-	w.equal(soon, keys, remotes...)
-	w.until(soon, func(ctx context.Context) error {
+	w.equal(testenv.Soon, keys, remotes...)
+	w.Until(func(ctx context.Context) error {
 		for _, region := range remotes {
-			secret, err := shared.Cluster(region).Secret(ctx, w.ns)
+			secret, err := shared.Cluster(region).Secret(ctx, w.NS)
 			if err != nil {
 				return err
 			}
@@ -66,20 +66,20 @@ func TestReplicas(t *testing.T) {
 		run.allShow("Synced", "", remotes...)
 	}
 	for round := range 6 {
-		w.must(stopped.Freeze())
+		w.Must(stopped.Freeze())
 		for range 2 {
 			line = append(line, w.rotate().Keys)
-			w.equal(soon, line[len(line)-1], remotes...)
+			w.equal(testenv.Soon, line[len(line)-1], remotes...)
 		}
 		alone := round%2 == 0
 		if alone { // nobody else can mend what is broken now
-			w.must(other.Freeze())
+			w.Must(other.Freeze())
 		}
 		w.breakCopies()
-		w.must(stopped.Thaw())
+		w.Must(stopped.Thaw())
 		w.mended(line[len(line)-1])
 		if alone {
-			w.must(other.Thaw())
+			w.Must(other.Thaw())
 		}
 		// Once both are through with it, both agree.
 		for _, run := range []*replica{stopped, other} {
@@ -102,16 +102,15 @@ func TestStaleSource(t *testing.T) {
 	w.join(remotes...)
 	w.promote()
 	wall, err := w.Home.Proxy()
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(wall.Close)
-	built, err := program()
-	w.must(err)
+	built := w.Raced()
 	histories := w.follow(remotes...)
 	run := w.runProgram(built.With(w.flagsVia(wall.URL())...), "--request-timeout", "2s")
-	w.equal(soon, line[0], remotes...)
+	w.equal(testenv.Soon, line[0], remotes...)
 	run.allShow("Synced", "", remotes...)
 
-	w.must(wall.Set(testenv.Hold))
+	w.Must(wall.Set(testenv.Hold))
 	for range 2 {
 		line = append(line, w.rotate().Keys)
 		w.exits(0, "push")
@@ -123,7 +122,7 @@ func TestStaleSource(t *testing.T) {
 	for _, h := range histories {
 		h.neverBack(line...)
 	}
-	w.must(wall.Set(testenv.Pass))
+	w.Must(wall.Set(testenv.Pass))
 	w.mended(line[2])
 	run.allShow("Synced", "", remotes...)
 	for _, h := range histories {
@@ -135,7 +134,7 @@ func TestStaleSource(t *testing.T) {
 // flagsVia are the sidecar's flags, with another way to the source.
 func (w *world) flagsVia(server string) []string {
 	w.Helper()
-	flags, err := w.Flags(w.ctx, testenv.Access{Role: testenv.SidecarRole, Server: server})
-	w.must(err)
+	flags, err := w.Flags(w.Ctx, testenv.Access{Role: testenv.SidecarRole, Server: server})
+	w.Must(err)
 	return flags
 }

@@ -15,7 +15,7 @@ func TestRestarts(t *testing.T) {
 	w.promote()
 	w.join(names...)
 	run := w.runShipped("--resync", "1h")
-	w.equal(soon, line[0], names...)
+	w.equal(testenv.Soon, line[0], names...)
 	run.allShow("Synced", "", names...)
 	seen := w.follow(names...)
 	source, remote := shared.Cluster(apartMain), shared.Cluster(apartRemote)
@@ -26,8 +26,8 @@ func TestRestarts(t *testing.T) {
 		// noticed says that it ends the watch.
 		noticed bool
 	}{
-		{"API server", func(c *testenv.Cluster) { c.Kill() }, func(c *testenv.Cluster) error { return c.Restart(w.ctx) }, true},
-		{"etcd", func(c *testenv.Cluster) { c.Etcd.Kill() }, func(c *testenv.Cluster) error { return c.Etcd.Restart(w.ctx) }, false},
+		{"API server", func(c *testenv.Cluster) { c.Kill() }, func(c *testenv.Cluster) error { return c.Restart(w.Ctx) }, true},
+		{"etcd", func(c *testenv.Cluster) { c.Etcd.Kill() }, func(c *testenv.Cluster) error { return c.Etcd.Restart(w.Ctx) }, false},
 	} {
 		for _, victims := range [][]*testenv.Cluster{{source}, {remote}, {source, remote}} {
 			for _, c := range victims {
@@ -40,14 +40,14 @@ func TestRestarts(t *testing.T) {
 				run.source("Main", "cannot be read")
 			}
 			for _, c := range victims {
-				w.must(fault.start(c))
+				w.Must(fault.start(c))
 				w.back(c)
 			}
 			if victims[0] == remote {
-				w.equal(soon, line[len(line)-1], names...)
+				w.equal(testenv.Soon, line[len(line)-1], names...)
 			}
 			line = append(line, w.rotate().Keys)
-			w.equal(soon, line[len(line)-1], names...)
+			w.equal(testenv.Soon, line[len(line)-1], names...)
 			run.allShow("Synced", "", names...)
 			run.stays()
 			t.Logf("%s of %d killed and started", fault.name, len(victims))

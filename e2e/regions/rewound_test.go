@@ -21,12 +21,12 @@ func TestRewoundSameKeys(t *testing.T) {
 	}
 	// The stamps get the version that will not have been.
 	for _, name := range r.names {
-		r.must(shared.Cluster(name).Delete(r.ctx, r.ns))
+		r.Must(shared.Cluster(name).Delete(r.Ctx, r.NS))
 	}
 	r.everywhere(r.first)
 	seen := r.follow(r.names...)
-	lost, err := r.Home.Secret(r.ctx, r.ns)
-	r.must(err)
+	lost, err := r.Home.Secret(r.Ctx, r.NS)
+	r.Must(err)
 
 	r.restore(then)
 	r.run.allShow("Synced", "", r.names...)
@@ -114,11 +114,9 @@ func beforeRewind(t *testing.T) *rewound {
 	r.join(names...)
 	var err error
 	r.wall, err = w.Home.Proxy()
-	r.must(err)
+	r.Must(err)
 	t.Cleanup(r.wall.Close)
-	built, err := program()
-	r.must(err)
-	r.run = r.runProgram(built.With(r.flagsVia(r.wall.URL())...), "--resync", "1h")
+	r.run = r.runProgram(r.Raced().With(r.flagsVia(r.wall.URL())...), "--resync", "1h")
 	r.everywhere(r.first)
 	return r
 }
@@ -126,14 +124,14 @@ func beforeRewind(t *testing.T) *rewound {
 // everywhere waits until all remotes have the keys.
 func (r *rewound) everywhere(keys testenv.Repository) {
 	r.Helper()
-	r.equal(soon, keys, r.names...)
+	r.equal(testenv.Soon, keys, r.names...)
 	r.run.allShow("Synced", "", r.names...)
 }
 
 func (r *rewound) snapshot() testenv.Snapshot {
 	r.Helper()
-	s, err := r.Home.Etcd.Snapshot(r.ctx)
-	r.must(err)
+	s, err := r.Home.Etcd.Snapshot(r.Ctx)
+	r.Must(err)
 	r.back(r.Home)
 	return s
 }
@@ -143,12 +141,12 @@ func (r *rewound) snapshot() testenv.Snapshot {
 // is asked for as it was, from a resourceVersion that never was.
 func (r *rewound) restore(s testenv.Snapshot) {
 	r.Helper()
-	r.must(r.wall.Set(testenv.Refuse))
+	r.Must(r.wall.Set(testenv.Refuse))
 	r.Home.Kill()
-	r.must(r.Home.Etcd.Restore(r.ctx, s))
-	r.must(r.Home.Restart(r.ctx))
-	r.must(r.wall.Set(testenv.Pass))
-	secret, err := r.Home.Secret(r.ctx, r.ns)
-	r.must(err)
+	r.Must(r.Home.Etcd.Restore(r.Ctx, s))
+	r.Must(r.Home.Restart(r.Ctx))
+	r.Must(r.wall.Set(testenv.Pass))
+	secret, err := r.Home.Secret(r.Ctx, r.NS)
+	r.Must(err)
 	r.run.sees(secret.ResourceVersion)
 }

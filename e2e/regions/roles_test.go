@@ -20,25 +20,25 @@ func TestRoles(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			keys := w.keys()
-			_, err := shared.Cluster("iad").Put(w.ctx, w.ns, testenv.Repository{})
-			w.must(err)
-			_, err = shared.Cluster("ord").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
-			w.must(err)
+			_, err := shared.Cluster("iad").Put(w.Ctx, w.NS, testenv.Repository{})
+			w.Must(err)
+			_, err = shared.Cluster("ord").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+			w.Must(err)
 			w.promote()
 			for _, name := range remotes {
 				w.joinAs(name, testenv.Access{Role: role})
 			}
 			run := w.run("--resync", "2s")
-			w.equal(soon, keys, remotes...)
+			w.equal(testenv.Soon, keys, remotes...)
 			for range 2 {
-				w.equal(soon, w.rotate().Keys, remotes...)
+				w.equal(testenv.Soon, w.rotate().Keys, remotes...)
 			}
 			last := w.rotate().Keys
-			w.equal(soon, last, remotes...)
+			w.equal(testenv.Soon, last, remotes...)
 			// Without a watch these are found by GET.
-			w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+			w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
 			w.edit(shared.Cluster("iad"), rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
-			w.equal(soon, last, remotes...)
+			w.equal(testenv.Soon, last, remotes...)
 			run.allShow("Synced", "", remotes...)
 			w.exits(0, "status")
 		})
@@ -55,9 +55,9 @@ func TestWithoutWatch(t *testing.T) {
 	w.joinAs("dfw", testenv.Access{Role: testenv.GenestackRole})
 	w.join("iad")
 	run := w.run("--resync", "1h")
-	w.equal(soon, keys, "dfw", "iad")
+	w.equal(testenv.Soon, keys, "dfw", "iad")
 	for range 3 {
-		w.equal(soon, w.rotate().Keys, "dfw", "iad")
+		w.equal(testenv.Soon, w.rotate().Keys, "dfw", "iad")
 	}
 	said := map[string]int{}
 	for line := range strings.Lines(run.Stderr.String()) {
@@ -80,19 +80,19 @@ func TestRoleWithoutUpdate(t *testing.T) {
 	keys := w.keys()
 	denied := shared.Cluster("iad")
 	old := shared.Keys.NewRepository(3, 3)
-	_, err := denied.Put(w.ctx, w.ns, old)
-	w.must(err)
+	_, err := denied.Put(w.Ctx, w.NS, old)
+	w.Must(err)
 	w.promote()
 	w.join("dfw", "ord")
 	w.joinAs("iad", testenv.Access{Role: testenv.NoUpdateRole})
 	run := w.run("--backoff-max", "2s")
 	seen := w.follow("iad")
-	w.equal(soon, keys, "dfw", "ord")
+	w.equal(testenv.Soon, keys, "dfw", "ord")
 	run.shows("iad", "Denied", "cannot update")
 	last := keys
 	for range 2 {
 		last = w.rotate().Keys
-		w.equal(soon, last, "dfw", "ord")
+		w.equal(testenv.Soon, last, "dfw", "ord")
 	}
 	run.allShow("Synced", "", "dfw", "ord")
 	run.shows("iad", "Denied", "cannot update")
@@ -102,19 +102,19 @@ func TestRoleWithoutUpdate(t *testing.T) {
 	}
 
 	w.mayUpdate(denied)
-	w.equal(soon, last, remotes...)
+	w.equal(testenv.Soon, last, remotes...)
 	run.shows("iad", "Synced", "")
 }
 
 // mayUpdate adds to the Role without update what it lacks.
 func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Helper()
-	roles := c.Client().RbacV1().Roles(w.ns)
-	role, err := roles.Get(w.ctx, "fernetcast-"+string(testenv.NoUpdateRole), metav1.GetOptions{})
-	w.must(err)
+	roles := c.Client().RbacV1().Roles(w.NS)
+	role, err := roles.Get(w.Ctx, "fernetcast-"+string(testenv.NoUpdateRole), metav1.GetOptions{})
+	w.Must(err)
 	role.Rules[0].Verbs = append(slices.Clone(role.Rules[0].Verbs), "update")
-	_, err = roles.Update(w.ctx, role, metav1.UpdateOptions{})
-	w.must(err)
+	_, err = roles.Update(w.Ctx, role, metav1.UpdateOptions{})
+	w.Must(err)
 }
 
 // Without update an absent Secret can be made, and not be changed then.
@@ -125,12 +125,12 @@ func TestRoleWithoutUpdateCreates(t *testing.T) {
 	w.promote()
 	w.joinAs("iad", testenv.Access{Role: testenv.NoUpdateRole})
 	run := w.run("--backoff-max", "2s")
-	w.equal(soon, keys, "iad")
+	w.equal(testenv.Soon, keys, "iad")
 	run.shows("iad", "Synced", "")
 	last := w.rotate().Keys
 	run.shows("iad", "Denied", "cannot update")
 	w.mayUpdate(shared.Cluster("iad"))
-	w.equal(soon, last, "iad")
+	w.equal(testenv.Soon, last, "iad")
 }
 
 // A token that may nothing, and a namespace that is missing: both are Denied,
@@ -141,26 +141,26 @@ func TestDenied(t *testing.T) {
 	keys := w.keys()
 	w.promote()
 	w.joinAs("dfw", testenv.Access{Role: testenv.NoRole})
-	kubeconfig, err := shared.Cluster("iad").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
-	w.must(err)
+	kubeconfig, err := shared.Cluster("iad").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole})
+	w.Must(err)
 	astray, err := clientcmd.Load(kubeconfig)
-	w.must(err)
+	w.Must(err)
 	astray.Contexts[astray.CurrentContext].Namespace = "nowhere"
 	kubeconfig, err = clientcmd.Write(*astray)
-	w.must(err)
-	w.must(testenv.WriteFile(w.Clusters, "iad.yaml", kubeconfig))
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, "iad.yaml", kubeconfig))
 	w.join("ord")
 	run := w.run("--backoff-max", "2s")
-	w.equal(soon, keys, "ord")
+	w.equal(testenv.Soon, keys, "ord")
 	run.allShow("Denied", "namespace", "dfw", "iad")
-	w.equal(soon, w.rotate().Keys, "ord")
+	w.equal(testenv.Soon, w.rotate().Keys, "ord")
 
 	// A Role that is taken away and given back while it runs.
-	w.must(shared.Cluster("ord").Forbid(w.ctx, w.ns, testenv.RemoteRole))
+	w.Must(shared.Cluster("ord").Forbid(w.Ctx, w.NS, testenv.RemoteRole))
 	last := w.rotate().Keys
 	run.shows("ord", "Denied", "")
-	_, err = shared.Cluster("ord").Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.RemoteRole})
-	w.must(err)
-	w.equal(soon, last, "ord")
+	_, err = shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole})
+	w.Must(err)
+	w.equal(testenv.Soon, last, "ord")
 	run.shows("ord", "Synced", "")
 }

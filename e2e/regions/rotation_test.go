@@ -22,13 +22,13 @@ func TestTenRotations(t *testing.T) {
 		if len(last.Keys) != len(keys) {
 			t.Fatalf("the rotation left %d keys, so it did not purge", len(last.Keys))
 		}
-		w.equal(soon, last.Keys, remotes...)
+		w.equal(testenv.Soon, last.Keys, remotes...)
 		sets = append(sets, last.Keys)
 	}
 	for _, history := range seen {
 		history.only(sets...)
 	}
-	w.until(soon, func(ctx context.Context) error {
+	w.Until(func(ctx context.Context) error {
 		st, err := run.status(ctx)
 		if err != nil {
 			return err
@@ -48,12 +48,12 @@ func TestFewerActiveKeys(t *testing.T) {
 	t.Parallel()
 	w, _, _ := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
 	seen := w.follow(remotes...)
-	rotation, err := w.Home.Rotate(w.ctx, w.ns, 3)
-	w.must(err)
+	rotation, err := w.Home.Rotate(w.Ctx, w.NS, 3)
+	w.Must(err)
 	if len(rotation.Keys) != 3 {
 		t.Fatalf("the rotation left %d keys", len(rotation.Keys))
 	}
-	w.equal(soon, rotation.Keys, remotes...)
+	w.equal(testenv.Soon, rotation.Keys, remotes...)
 	for _, history := range seen {
 		history.only(rotation.Keys)
 	}
@@ -69,8 +69,8 @@ func TestRotationsWhileAway(t *testing.T) {
 	for range 3 {
 		last = w.rotate()
 	}
-	st, result, err := w.Operator.Status(w.ctx)
-	w.must(err)
+	st, result, err := w.Operator.Status(w.Ctx)
+	w.Must(err)
 	for _, name := range remotes {
 		if r := st.Remote(name); r.State != "Behind" || r.Behind == nil || *r.Behind != 3 {
 			t.Errorf("status says that %s is %s, not Behind by 3:\n%s", name, r.State, result.Stdout)
@@ -80,7 +80,7 @@ func TestRotationsWhileAway(t *testing.T) {
 		t.Errorf("status with remotes behind: exit %d, want 1", result.Code)
 	}
 	w.run()
-	w.equal(soon, last.Keys, remotes...)
+	w.equal(testenv.Soon, last.Keys, remotes...)
 	for _, history := range seen {
 		history.only(last.Keys)
 	}

@@ -18,7 +18,7 @@ import (
 // answers waits until a path answers with the code.
 func (r *replica) answers(path string, code int) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.address+path, nil)
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ func (r *replica) answers(path string, code int) {
 // logs waits until the program's log has the text.
 func (r *replica) logs(text string) {
 	r.w.Helper()
-	r.w.until(soon, func(context.Context) error {
+	r.w.Until(func(context.Context) error {
 		if !strings.Contains(r.Stderr.String(), text) {
 			return fmt.Errorf("its log does not say %q", text)
 		}
@@ -51,19 +51,18 @@ func (r *replica) logs(text string) {
 func TestRunStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	built, err := program()
-	w.must(err)
-	good, err := w.Home.Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.SidecarRole})
-	w.must(err)
+	built := w.Raced()
+	good, err := w.Home.Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.SidecarRole})
+	w.Must(err)
 	nobody, err := shared.Address()
-	w.must(err)
-	dead, err := w.Home.Kubeconfig(w.ctx, testenv.Access{Namespace: w.ns, Role: testenv.SidecarRole, Server: "https://" + nobody})
-	w.must(err)
+	w.Must(err)
+	dead, err := w.Home.Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.SidecarRole, Server: "https://" + nobody})
+	w.Must(err)
 	dir, home := t.TempDir(), t.TempDir()
-	w.must(testenv.WriteFile(dir, "dead", dead))
-	w.must(testenv.WriteFile(dir, "broken", []byte("kind: Config\nusers: 7\n")))
+	w.Must(testenv.WriteFile(dir, "dead", dead))
+	w.Must(testenv.WriteFile(dir, "broken", []byte("kind: Config\nusers: 7\n")))
 	late := filepath.Join(home, ".kube")
-	flags := []string{"--namespace", w.ns, "--clusters", filepath.Join(dir, "clusters"), "--resync", "2s"}
+	flags := []string{"--namespace", w.NS, "--clusters", filepath.Join(dir, "clusters"), "--resync", "2s"}
 	runs := map[string]*replica{}
 	for name, p := range map[string]*testenv.Program{
 		"none":   built.WithEnv("HOME=" + home),
@@ -85,10 +84,10 @@ func TestRunStays(t *testing.T) {
 	}
 
 	// The kubeconfig comes, and then all else.
-	w.must(os.Mkdir(late, 0o700))
-	w.must(testenv.WriteFile(late, "config", good))
-	w.must(testenv.WriteFile(dir, "absent", good))
-	w.must(testenv.WriteFile(dir, "broken", good))
+	w.Must(os.Mkdir(late, 0o700))
+	w.Must(testenv.WriteFile(late, "config", good))
+	w.Must(testenv.WriteFile(dir, "absent", good))
+	w.Must(testenv.WriteFile(dir, "broken", good))
 	delete(runs, "dead")
 	for _, run := range runs {
 		run.answers("/readyz", http.StatusOK) // it knows that there is no Secret
@@ -96,10 +95,10 @@ func TestRunStays(t *testing.T) {
 	}
 	keys := w.keys()
 	w.promote()
-	w.must(os.Mkdir(filepath.Join(dir, "clusters"), 0o700))
+	w.Must(os.Mkdir(filepath.Join(dir, "clusters"), 0o700))
 	w.Clusters = filepath.Join(dir, "clusters")
 	w.join("dfw")
-	w.equal(soon, keys, "dfw")
+	w.equal(testenv.Soon, keys, "dfw")
 	for _, run := range runs {
 		run.shows("dfw", "Synced", "")
 	}
@@ -113,25 +112,25 @@ func TestPortTaken(t *testing.T) {
 	w.join("dfw")
 	w.promote()
 	address, err := shared.Address()
-	w.must(err)
+	w.Must(err)
 	squatter, err := net.Listen("tcp", address)
-	w.must(err)
+	w.Must(err)
 	t.Cleanup(func() { _ = squatter.Close() })
 	process, err := w.Runner.Start("run", "--listen", address, "--log-level", "debug")
-	w.must(err)
+	w.Must(err)
 	run := &replica{process, w, address}
 	t.Cleanup(run.end)
 	run.logs("address already in use")
-	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
-	w.equal(soon, keys, "dfw")
-	w.must(squatter.Close())
+	w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
+	w.equal(testenv.Soon, keys, "dfw")
+	w.Must(squatter.Close())
 	run.answers("/livez", http.StatusOK)
 	run.answers("/readyz", http.StatusOK)
 	run.shows("dfw", "Synced", "")
 
 	// Without an address it serves nothing, and pushes all the same.
 	silent, err := w.Runner.Start("run", "--listen", "", "--log-level", "debug")
-	w.must(err)
+	w.Must(err)
 	none := &replica{silent, w, ""}
 	t.Cleanup(none.end)
 	none.logs("remote is Synced")
@@ -167,16 +166,16 @@ func TestStatusWatch(t *testing.T) {
 func (w *world) watches(worth, n int, text string, args ...string) string {
 	w.Helper()
 	process, err := w.Operator.Start(append([]string{"status", "--watch"}, args...)...)
-	w.must(err)
+	w.Must(err)
 	defer process.Kill()
-	w.until(soon, func(context.Context) error {
+	w.Until(func(context.Context) error {
 		if strings.Count(process.Stdout.String(), text) < n {
 			return errors.New("it has not looked often enough: " + process.Stdout.String() + process.Stderr.String())
 		}
 		return nil
 	})
-	w.must(process.Terminate())
-	if code, err := process.Wait(w.ctx); err != nil || code != worth {
+	w.Must(process.Terminate())
+	if code, err := process.Wait(w.Ctx); err != nil || code != worth {
 		w.Errorf("status --watch: exit %d, %v, want %d\n%s", code, err, worth, process.Stderr.String())
 	}
 	w.noLeaks(process.Stdout.String(), process.Stderr.String())

@@ -39,19 +39,18 @@ import (
 func TestSilentAtEveryLevel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	built, err := shipped()
-	w.must(err)
+	built := w.Shipped()
 	w.Operator, w.Runner = built.With(w.Operator.Args...), built.With(w.Runner.Args...)
 	w.join("dfw", "iad")
 	// dfw has a copy of somebody else's, with keys that are not kin.
 	keys := w.keys()
-	theirs, err := shared.Cluster("dfw").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
-	w.must(err)
+	theirs, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+	w.Must(err)
 	theirs.Annotations = map[string]string{
 		"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs",
 	}
-	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Update(w.ctx, theirs, metav1.UpdateOptions{})
-	w.must(err)
+	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Update(w.Ctx, theirs, metav1.UpdateOptions{})
+	w.Must(err)
 	w.says(1, []string{"dfw", "--force"}, "promote", mainRegion, "--yes", "--log-level", "debug")
 	w.says(1, []string{"NotPromoted"}, "status", "-o", "json", "--log-level", "debug")
 	w.promote("--force", "--log-level", "debug")
@@ -65,17 +64,17 @@ func TestSilentAtEveryLevel(t *testing.T) {
 			says := []string{"--log-level", level, "--log-format", format}
 			run := w.run(slices.Concat(says, []string{"--resync", "1s"})...)
 			good := w.rotate().Keys
-			w.equal(soon, good, "dfw", "iad")
+			w.equal(testenv.Soon, good, "dfw", "iad")
 			w.everyCommand(run, 0, says)
-			secret, err := w.Home.Put(w.ctx, w.ns, bad[i])
-			w.must(err)
+			secret, err := w.Home.Put(w.Ctx, w.NS, bad[i])
+			w.Must(err)
 			run.sees(secret.ResourceVersion)
 			w.everyCommand(run, 1, says)
-			_, err = w.Home.Put(w.ctx, w.ns, good)
-			w.must(err)
-			w.must(run.Terminate())
-			_, err = run.Wait(w.ctx)
-			w.must(err)
+			_, err = w.Home.Put(w.Ctx, w.NS, good)
+			w.Must(err)
+			w.Must(run.Terminate())
+			_, err = run.Wait(w.Ctx)
+			w.Must(err)
 		}
 	}
 }
@@ -95,9 +94,9 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 	w.watches(worth, 1, `"source"`, append([]string{"-o", "json"}, says...)...)
 	for _, path := range []string{"/statusz", "/readyz", "/livez", "/", "/metrics", "/debug/pprof/"} {
 		answer, err := http.Get("http://" + run.address + path)
-		w.must(err)
+		w.Must(err)
 		body, err := io.ReadAll(answer.Body)
-		w.must(errors.Join(err, answer.Body.Close()))
+		w.Must(errors.Join(err, answer.Body.Close()))
 		w.noLeaks(string(body), fmt.Sprint(answer.Header))
 	}
 }
@@ -125,16 +124,15 @@ func echoingSource(w *world, list []style) {
 	keys := shared.Keys.NewRepository(8, 7)
 	e := newEcho(t, keys, &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
-		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.ns, UID: "home", ResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.NS, UID: "home", ResourceVersion: "1"},
 		Type:       corev1.SecretTypeOpaque, Data: keys,
 	})
 	kubeconfig, err := e.kubeconfig()
-	w.must(err)
+	w.Must(err)
 	home := t.TempDir()
-	w.must(testenv.WriteFile(home, "echo", kubeconfig))
-	built, err := shipped()
-	w.must(err)
-	w.Operator = built.With("--kubeconfig", home+"/echo", "--namespace", w.ns, "--clusters", w.Clusters, "--log-level", "debug")
+	w.Must(testenv.WriteFile(home, "echo", kubeconfig))
+	built := w.Shipped()
+	w.Operator = built.With("--kubeconfig", home+"/echo", "--namespace", w.NS, "--clusters", w.Clusters, "--log-level", "debug")
 	e.set(list[0])
 	run := w.runProgram(w.Operator, "--resync", "100ms")
 	for _, s := range list {
@@ -150,7 +148,7 @@ func echoingSource(w *world, list []style) {
 		w.command("status", "-o", "json")
 		// The run's own reads, beside those of the commands.
 		e.set(s)
-		w.until(soon, func(context.Context) error {
+		w.Until(func(context.Context) error {
 			if _, reads := e.counts(); reads < 2 {
 				return fmt.Errorf("%s: run has read %d times", s.name, reads)
 			}

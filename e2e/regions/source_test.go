@@ -19,7 +19,7 @@ func synced(t *testing.T) (*world, *replica, testenv.Repository) {
 	w.join(remotes...)
 	w.promote()
 	run := w.run("--resync", "2s")
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	return w, run, keys
 }
@@ -87,14 +87,14 @@ func TestSourceMalformed(t *testing.T) {
 	w.untouched(histories)
 
 	// What is deleted meanwhile is not made anew from a bad source.
-	w.must(shared.Cluster("ord").Delete(w.ctx, w.ns))
+	w.Must(shared.Cluster("ord").Delete(w.Ctx, w.NS))
 	run.refuses(testenv.Repository{"0": keys["0"], "x": keys["8"]}, `"x"`)
 	run.stays()
 
 	good := shared.Keys.Rotated(keys, 7)
-	_, err := w.Home.Put(w.ctx, w.ns, good)
-	w.must(err)
-	w.equal(soon, good, remotes...)
+	_, err := w.Home.Put(w.Ctx, w.NS, good)
+	w.Must(err)
+	w.equal(testenv.Soon, good, remotes...)
 	run.allShow("Synced", "", remotes...)
 	histories["dfw"].only(good)
 	histories["iad"].only(good)
@@ -107,8 +107,8 @@ func TestSourceMalformed(t *testing.T) {
 // refuses puts a bad key set into the source, and waits until all is held for it.
 func (r *replica) refuses(bad testenv.Repository, why string) {
 	r.w.Helper()
-	secret, err := r.w.Home.Put(r.w.ctx, r.w.ns, bad)
-	r.w.must(err)
+	secret, err := r.w.Home.Put(r.w.Ctx, r.w.NS, bad)
+	r.w.Must(err)
 	r.sees(secret.ResourceVersion)
 	r.source("Refused", why)
 	r.allShow("Held", why, remotes...)
@@ -121,14 +121,14 @@ func TestSourceRecreated(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
 	histories := w.follow(remotes...)
-	w.must(w.Home.Delete(w.ctx, w.ns))
+	w.Must(w.Home.Delete(w.Ctx, w.NS))
 	run.source("Absent", "")
 	run.allShow("Held", "SourceAbsent", remotes...)
 	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed"}, "status")
 	run.refuses(testenv.Repository{}, "it holds no keys")
 
-	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
-	w.must(err)
+	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(1, 2))
+	w.Must(err)
 	run.source("Unpromoted", "fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
 	var last testenv.Rotation
@@ -140,16 +140,16 @@ func TestSourceRecreated(t *testing.T) {
 	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", "fernetcast promote"}, "status")
 	w.says(1, []string{"not promoted"}, "push", "--force")
 	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
-	if secret, err := w.Home.Secret(w.ctx, w.ns); err != nil || secret.ResourceVersion != last.ResourceVersion {
+	if secret, err := w.Home.Secret(w.Ctx, w.NS); err != nil || secret.ResourceVersion != last.ResourceVersion {
 		t.Errorf("a promotion that was refused has changed the source: %v", err)
 	}
 	w.untouched(histories)
 	run.stays()
 
 	w.promote("--force")
-	w.equal(soon, last.Keys, remotes...)
+	w.equal(testenv.Soon, last.Keys, remotes...)
 	next := w.rotate()
-	w.equal(soon, next.Keys, remotes...)
+	w.equal(testenv.Soon, next.Keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	for _, h := range histories {
 		h.only(last.Keys, next.Keys)
@@ -163,14 +163,14 @@ func TestSourceRestored(t *testing.T) {
 	t.Parallel()
 	w, run, keys := synced(t)
 	histories := w.follow(remotes...)
-	backup, err := w.Home.Secret(w.ctx, w.ns)
-	w.must(err)
-	w.must(w.Home.Delete(w.ctx, w.ns))
+	backup, err := w.Home.Secret(w.Ctx, w.NS)
+	w.Must(err)
+	w.Must(w.Home.Delete(w.Ctx, w.NS))
 	run.source("Absent", "")
-	_, err = w.Home.Client().CoreV1().Secrets(w.ns).Create(w.ctx, &corev1.Secret{
+	_, err = w.Home.Client().CoreV1().Secrets(w.NS).Create(w.Ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: backup.Name, Annotations: backup.Annotations}, Data: backup.Data,
 	}, metav1.CreateOptions{})
-	w.must(err)
+	w.Must(err)
 	run.source("Unpromoted", "its mark was set on another object")
 	run.allShow("Held", "NotPromoted", remotes...)
 	lost := w.rotate()
@@ -179,13 +179,13 @@ func TestSourceRestored(t *testing.T) {
 	w.untouched(histories)
 
 	w.promote()
-	w.equal(soon, lost.Keys, remotes...)
+	w.equal(testenv.Soon, lost.Keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	for _, h := range histories {
 		h.neverBack(keys, lost.Keys)
 		h.fenced()
 	}
-	if st, _, err := w.Operator.Status(w.ctx); err != nil || st.Source.Term == nil || *st.Source.Term != 2 {
+	if st, _, err := w.Operator.Status(w.Ctx); err != nil || st.Source.Term == nil || *st.Source.Term != 2 {
 		t.Errorf("the term after the second promotion: %+v, %v", st, err)
 	}
 }
@@ -196,11 +196,11 @@ func TestRekey(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
 	histories := w.follow(remotes...)
-	_, err := w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(8, 7)) // the same indices
-	w.must(err)
+	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(8, 7)) // the same indices
+	w.Must(err)
 	run.allShow("Held", "now 8", remotes...)
-	_, err = w.Home.Put(w.ctx, w.ns, shared.Keys.NewRepository(1, 2))
-	w.must(err)
+	_, err = w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(1, 2))
+	w.Must(err)
 	run.allShow("Held", "now 1)", remotes...)
 	var last testenv.Rotation
 	for range 12 {
@@ -220,7 +220,7 @@ func TestRekey(t *testing.T) {
 	w.exits(0, "push", "--force")
 	run.allShow("Synced", "", remotes...)
 	next := w.rotate()
-	w.equal(soon, next.Keys, remotes...)
+	w.equal(testenv.Soon, next.Keys, remotes...)
 	for _, h := range histories {
 		h.only(last.Keys, next.Keys)
 	}

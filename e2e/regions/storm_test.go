@@ -53,7 +53,7 @@ func TestStorm(t *testing.T) {
 	storms.Wait()
 	ended := time.Now()
 	for _, o := range outposts {
-		w.until(afterStorm-time.Since(ended), func(ctx context.Context) error {
+		w.Within(afterStorm-time.Since(ended), func(ctx context.Context) error {
 			secret, err := o.cluster.Secret(ctx, o.ns)
 			if err == nil && !keys.Equal(secret.Data) {
 				err = fmt.Errorf("%s has other keys", o.region)
@@ -74,14 +74,14 @@ func TestStorm(t *testing.T) {
 	seen.untouched()
 	rotation := w.rotate()
 	for _, h := range []*history{seen, outposts[0].history, outposts[1].history} {
-		w.within(soon, h, rotation)
+		w.within(testenv.Soon, h, rotation)
 		h.fenced()
 	}
 }
 
 // storm rewrites the outpost's Secret for stormTime, whatever anybody else does.
 func (o *outpost) storm(keys testenv.Repository) {
-	ctx, cancel := context.WithTimeout(o.w.ctx, stormTime)
+	ctx, cancel := context.WithTimeout(o.w.Ctx, stormTime)
 	defer cancel()
 	data, err := json.Marshal(keys)
 	if err != nil {

@@ -30,23 +30,23 @@ type terminal struct {
 func (w *world) onTerminal(columns, rows uint16, env []string, args ...string) *terminal {
 	w.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	w.must(err)
+	w.Must(err)
 	w.Cleanup(func() { master.Close() })
 	fd := int(master.Fd())
-	w.must(unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	w.Must(unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	w.must(err)
+	w.Must(err)
 	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	w.must(err)
+	w.Must(err)
 	defer slave.Close()
 
 	t := &terminal{world: w, master: master, output: &testenv.Output{}, done: make(chan struct{})}
 	t.resize(columns, rows)
-	t.cmd = exec.CommandContext(w.ctx, w.Operator.Path, slices.Concat(w.Operator.Args, args)...)
+	t.cmd = exec.CommandContext(w.Ctx, w.Operator.Path, slices.Concat(w.Operator.Args, args)...)
 	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = slave, slave, slave
 	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	t.cmd.Env = slices.Concat(os.Environ(), w.Operator.Env, []string{"TERM=xterm", "NO_COLOR="}, env)
-	w.must(t.cmd.Start())
+	w.Must(t.cmd.Start())
 	go func() {
 		defer close(t.done)
 		_, _ = io.Copy(t.output, master) // an error when the program has ended
@@ -57,7 +57,7 @@ func (w *world) onTerminal(columns, rows uint16, env []string, args ...string) *
 
 func (t *terminal) resize(columns, rows uint16) {
 	t.Helper()
-	t.must(unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}))
+	t.Must(unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}))
 }
 
 // ends waits for the end with that exit code, and returns all that was printed.
@@ -89,7 +89,7 @@ func (w *world) crowd(n int) {
 	w.join("dfw")
 	w.promote()
 	for i := range n {
-		w.must(testenv.WriteFile(w.Clusters, fmt.Sprintf("refused-%02d.yaml", i), []byte("kind: Config")))
+		w.Must(testenv.WriteFile(w.Clusters, fmt.Sprintf("refused-%02d.yaml", i), []byte("kind: Config")))
 	}
 }
 
@@ -99,7 +99,7 @@ func TestStatusOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.crowd(1)
-	w.must(testenv.WriteFile(w.Clusters, "long.yaml", w.with("iad", "user", "a-field-"+strings.Repeat("x", 40), "is set")))
+	w.Must(testenv.WriteFile(w.Clusters, "long.yaml", w.with("iad", "user", "a-field-"+strings.Repeat("x", 40), "is set")))
 	piped := w.exits(1, "status")
 	if longest(piped) < 200 || strings.Contains(piped, "…") || strings.Contains(piped, "\x1b") {
 		t.Errorf("a pipe is taken for a terminal:\n%q", piped)
@@ -135,7 +135,7 @@ func TestStatusOnATerminal(t *testing.T) {
 // prints waits until the text was printed n times.
 func (t *terminal) prints(text string, n int) {
 	t.Helper()
-	t.until(soon, func(context.Context) error {
+	t.Until(func(context.Context) error {
 		if printed := t.output.String(); strings.Count(printed, text) < n {
 			return fmt.Errorf("it does not print %q %d times:\n%s", text, n, printed)
 		}
@@ -147,7 +147,7 @@ func (t *terminal) prints(text string, n int) {
 func (t *terminal) interrupt() {
 	t.Helper()
 	_, err := t.master.WriteString("\x03")
-	t.must(err)
+	t.Must(err)
 }
 
 // A watch draws each table over the one before, in as many rows as the screen has

@@ -17,7 +17,7 @@ import (
 
 // events lists the events about the main's Secret.
 func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
-	list, err := w.Home.Client().EventsV1().Events(w.ns).List(ctx, metav1.ListOptions{})
+	list, err := w.Home.Client().EventsV1().Events(w.NS).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
 // must be no other one.
 func (w *world) tells(reason, text string) {
 	w.Helper()
-	w.until(soon, func(ctx context.Context) error {
+	w.Until(func(ctx context.Context) error {
 		events, err := w.events(ctx)
 		times := map[time.Time]int{}
 		for _, e := range events {
@@ -51,7 +51,7 @@ func (w *world) tells(reason, text string) {
 // noLeaksElsewhere looks for keys in a run's metrics, and in the events about the
 // main's Secret. Whoever does not answer any more shows none.
 func (r *replica) noLeaksElsewhere() {
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
 	defer cancel()
 	if text, err := testenv.Get(ctx, "http://"+r.address+"/metrics"); err == nil {
 		r.w.noLeaks(string(text))
@@ -61,7 +61,7 @@ func (r *replica) noLeaksElsewhere() {
 	}
 	if events, err := r.w.events(ctx); err == nil {
 		text, err := json.Marshal(events)
-		r.w.must(err)
+		r.w.Must(err)
 		r.w.noLeaks(string(text))
 	}
 }
@@ -73,7 +73,7 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.keys()
-	if _, err := shared.Cluster("iad").Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3)); err != nil {
+	if _, err := shared.Cluster("iad").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3)); err != nil {
 		t.Fatal(err)
 	}
 	w.join("dfw", "iad")
@@ -86,24 +86,24 @@ func TestEvents(t *testing.T) {
 	w.rotate()
 	w.tells("KeysPushed", "primary 9 are in 2 of 3 remotes; not in ord (Denied)")
 
-	w.must(shared.Cluster("dfw").Delete(w.ctx, w.ns))
+	w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
 	w.tells("DriftRepaired", "dfw: it has no such Secret")
 
-	w.must(os.Remove(filepath.Join(w.Clusters, "iad.yaml")))
+	w.Must(os.Remove(filepath.Join(w.Clusters, "iad.yaml")))
 	first.forgets("iad")
 	second.forgets("iad")
-	w.must(shared.Cluster("iad").Delete(w.ctx, w.ns))
+	w.Must(shared.Cluster("iad").Delete(w.Ctx, w.NS))
 	w.join("iad")
 	w.tells("Adopted", "iad: it had no such Secret")
 
-	w.must(w.Home.Delete(w.ctx, w.ns))
+	w.Must(w.Home.Delete(w.Ctx, w.NS))
 	w.tells("Held", "source: the Secret does not exist")
 
-	events, err := w.events(w.ctx)
-	w.must(err)
+	events, err := w.events(w.Ctx)
+	w.Must(err)
 	for _, e := range events {
 		about := e.Regarding
-		if about.Kind != "Secret" || about.Name != testenv.SecretName || about.Namespace != w.ns || e.ReportingController != "fernetcast" {
+		if about.Kind != "Secret" || about.Name != testenv.SecretName || about.Namespace != w.NS || e.ReportingController != "fernetcast" {
 			t.Errorf("event %s is about %+v, by %s", e.Reason, about, e.ReportingController)
 		}
 	}

@@ -31,7 +31,7 @@ func newTrap(w *world) *trap {
 	t := &trap{w: w, plain: httptest.NewUnstartedServer(nil)}
 	var err error
 	t.secure, err = shared.Cluster("dfw").Gateway()
-	w.must(err)
+	w.Must(err)
 	w.Cleanup(t.secure.Close)
 	t.secure.Spoil(func(http.Handler) http.Handler { return t })
 	t.plain.Config.Handler = t
@@ -69,6 +69,6 @@ func (t *trap) empty(tokens ...string) {
 func (w *world) token(remote string) string {
 	w.Helper()
 	file, err := clientcmd.LoadFromFile(filepath.Join(w.Clusters, remote+".yaml"))
-	w.must(err)
+	w.Must(err)
 	return file.AuthInfos[file.Contexts[file.CurrentContext].AuthInfo].Token
 }

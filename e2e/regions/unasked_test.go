@@ -41,7 +41,7 @@ func TestUnasked(t *testing.T) {
 			}
 			_, _ = conn.Write(answer)
 			time.Sleep(20 * time.Millisecond) // it is idle by then
-			source, err := w.Home.Secret(w.ctx, w.ns)
+			source, err := w.Home.Secret(w.Ctx, w.NS)
 			if err != nil {
 				t.Error(err)
 				return
@@ -60,7 +60,7 @@ func TestUnasked(t *testing.T) {
 	for range 4 {
 		<-sent
 	}
-	w.until(soon, func(context.Context) error {
+	w.Until(func(context.Context) error {
 		if !strings.Contains(run.Stderr.String(), "Unsolicited response") {
 			return fmt.Errorf("net/http has not noticed it")
 		}

@@ -54,10 +54,10 @@ func TestBrokenWatches(t *testing.T) {
 		run.shows(o.region, "Synced", "")
 	}
 	for _, o := range all {
-		w.must(edit(w.ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
+		w.Must(edit(w.Ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
 	}
 	for _, o := range all {
-		w.until(soon, func(ctx context.Context) error { return o.holds(ctx, line[0]) })
+		w.Until(func(ctx context.Context) error { return o.holds(ctx, line[0]) })
 		run.shows(o.region, "Synced", "")
 	}
 	line = append(line, w.rotate().Keys)
@@ -137,8 +137,7 @@ func gatedSource(t *testing.T) (*world, *replica, testenv.Repository, *testenv.G
 	}
 	t.Cleanup(gateway.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
-		built, err := shipped()
-		w.must(err)
+		built := w.Shipped()
 		return w.runProgram(built.With(w.flagsVia(gateway.URL())...), "--resync", "1h")
 	})
 	return w, run, keys, gateway
@@ -168,21 +167,20 @@ func TestWithoutBookmarks(t *testing.T) {
 	w.promote()
 	o := w.outpost("dropping", hostileCluster)
 	o.Spoil(drop)
-	built, err := shipped()
-	w.must(err)
+	built := w.Shipped()
 	run := w.runProgram(built.With(w.flagsVia(source.URL())...), "--resync", "1h", "--backoff-max", "1s")
 	for range 2 {
 		w.arrived(o.history, keys)
 		run.shows(o.region, "Synced", "")
 		began := time.Now()
-		w.must(edit(w.ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
-		w.until(anyway-time.Since(began), func(ctx context.Context) error { return o.holds(ctx, keys) })
+		w.Must(edit(w.Ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
+		w.Within(anyway-time.Since(began), func(ctx context.Context) error { return o.holds(ctx, keys) })
 		rotation := w.rotate()
 		w.within(anyway, o.history, rotation)
 		keys = rotation.Keys
 		w.pass(time.Now().Add(2 * time.Second)) // more drift before would be a contest
 		if dropped.Load() == 0 {                // an API server sends one a minute
-			w.until(2*time.Minute, func(context.Context) error {
+			w.Within(2*time.Minute, func(context.Context) error {
 				if dropped.Load() == 0 {
 					return errors.New("no bookmark was dropped")
 				}

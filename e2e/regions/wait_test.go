@@ -28,9 +28,9 @@ func TestWaitSettles(t *testing.T) {
 	if !strings.Contains(said, "dfw (Synced for") {
 		t.Errorf("it does not say for whom it waits:\n%s", said)
 	}
-	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.ns).Patch(w.ctx, testenv.SecretName, types.MergePatchType,
+	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Patch(w.Ctx, testenv.SecretName, types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"seen":"by-somebody"}}}`), metav1.PatchOptions{})
-	w.must(err)
+	w.Must(err)
 	if said := w.exits(0, "wait", "--settle", settle.String()); strings.Contains(said, "waiting") {
 		t.Errorf("it waits for keys that were not written since:\n%s", said)
 	}
@@ -46,8 +46,8 @@ func (w *world) lastWrite() time.Time {
 	w.Helper()
 	var last time.Time
 	for _, name := range remotes {
-		secret, err := shared.Cluster(name).Secret(w.ctx, w.ns)
-		w.must(err)
+		secret, err := shared.Cluster(name).Secret(w.Ctx, w.NS)
+		w.Must(err)
 		for _, entry := range secret.ManagedFields {
 			if entry.Time.After(last) {
 				last = entry.Time.Time
@@ -71,8 +71,8 @@ func pushed(t *testing.T) *world {
 // drift has another writer change a remote's keys.
 func (w *world) drift(remote string) {
 	w.Helper()
-	_, err := shared.Cluster(remote).Put(w.ctx, w.ns, shared.Keys.NewRepository(3, 3))
-	w.must(err)
+	_, err := shared.Cluster(remote).Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+	w.Must(err)
 }
 
 // It waits for those that lack the keys, in vain where nobody pushes, and says
@@ -105,7 +105,7 @@ func TestWaitInVain(t *testing.T) {
 func TestWaitOnStandby(t *testing.T) {
 	t.Parallel()
 	w := pushed(t)
-	standby := newMain(t, w.ctx, w.ns, "dfw")
+	standby := newMain(w.Stage, "dfw")
 	standby.join("ord")
 	if said := standby.exits(1, "wait", "--settle", "0", "--timeout", "1s"); !strings.Contains(said, "the source (Standby)") {
 		t.Errorf("it does not say what it waits for:\n%s", said)

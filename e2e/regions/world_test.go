@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,11 +17,6 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// soon is how long anything may take that no promise sets a time for, on a
-	// slow machine.
-	soon = 30 * time.Second
-	// often is how often a condition is looked at.
-	often = 20 * time.Millisecond
 	// testTime ends a test that hangs.
 	testTime = 5 * time.Minute
 )
@@ -36,55 +30,22 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, remotes...)...))
 }
 
-// program is the real binary, built with the race detector.
-var program = sync.OnceValues(func() (*testenv.Program, error) {
-	return shared.RaceProgram(context.Background())
-})
-
-// shipped is the real binary as it ships, for what has to do with its size and speed.
-var shipped = sync.OnceValues(func() (*testenv.Program, error) {
-	return shared.Program(context.Background())
-})
-
 // world is one test's: a namespace in every cluster, and the program on a main.
 type world struct {
-	*testing.T
+	*testenv.Stage
 	*testenv.Site
-	ctx context.Context
-	ns  string
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testTime)
-	t.Cleanup(cancel)
-	ns, err := shared.Namespace(ctx, "t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newMain(t, ctx, ns, mainRegion)
+	return newMain(shared.Stage(t, "t", testTime), mainRegion)
 }
 
-// newMain is the world as it looks from one region: several of one namespace
-// make a world with several mains.
-func newMain(t *testing.T, ctx context.Context, ns, region string) *world {
-	t.Helper()
-	built, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	site, err := shared.Site(ctx, built, shared.Cluster(region), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &world{T: t, Site: site, ctx: ctx, ns: ns}
-}
-
-func (w *world) must(err error) {
-	w.Helper()
-	if err != nil {
-		w.Fatal(err)
-	}
+// newMain is the world as it looks from one region: several on one stage make a
+// world with several mains.
+func newMain(s *testenv.Stage, region string) *world {
+	s.Helper()
+	return &world{Stage: s, Site: s.At(s.Raced(), region)}
 }
 
 // join gives the program a kubeconfig of the design's own Role for each remote.
@@ -98,42 +59,31 @@ func (w *world) join(names ...string) {
 // joinAs gives it a kubeconfig of other rights, or another address.
 func (w *world) joinAs(name string, access testenv.Access) {
 	w.Helper()
-	w.must(w.Join(w.ctx, shared.Cluster(name), access))
+	w.Must(w.Join(w.Ctx, shared.Cluster(name), access))
 }
 
 // keys puts a key set in use into the main, and returns it.
 func (w *world) keys() testenv.Repository {
 	w.Helper()
-	keys := shared.Keys.NewRepository(8, 7)
-	_, err := w.Home.Put(w.ctx, w.ns, keys)
-	w.must(err)
-	return keys
+	return w.Keys(w.Home.Name, 7)
 }
 
 // promote makes the main the main.
 func (w *world) promote(args ...string) {
 	w.Helper()
-	if r := w.command(append([]string{"promote", w.Home.Name, "--yes"}, args...)...); !strings.Contains(r.Stdout, "Marked") {
-		w.Fatalf("promote %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
-	}
+	w.Promote(w.Site, args...)
 }
 
 // command runs one command with an operator's rights. No output may show a key.
 func (w *world) command(args ...string) testenv.Result {
 	w.Helper()
-	r, err := w.Operator.Run(w.ctx, args...)
-	w.must(err)
-	w.noLeaks(r.Stdout, r.Stderr)
-	return r
+	return w.Ends(w.Operator, args...)
 }
 
 // exits runs a command that has to end with the code, and returns all its output.
 func (w *world) exits(code int, args ...string) string {
 	w.Helper()
-	r := w.command(args...)
-	if r.Code != code {
-		w.Fatalf("%v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
-	}
+	r := w.Exits(code, w.Operator, args...)
 	return r.Stdout + r.Stderr
 }
 
@@ -159,9 +109,9 @@ func (w *world) run(args ...string) *replica {
 func (w *world) runProgram(p *testenv.Program, args ...string) *replica {
 	w.Helper()
 	address, err := shared.Address()
-	w.must(err)
+	w.Must(err)
 	process, err := p.Start(append([]string{"run", "--listen", address, "--log-level", "debug"}, args...)...)
-	w.must(err)
+	w.Must(err)
 	r := &replica{process, w, address}
 	w.Cleanup(r.end)
 	return r
@@ -171,7 +121,7 @@ func (r *replica) end() {
 	defer r.Kill()
 	if r.Running() {
 		r.noLeaksElsewhere()
-		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
 		defer cancel()
 		if err := r.Terminate(); err != nil {
 			r.w.Error(err)
@@ -200,7 +150,7 @@ func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
 func (r *replica) fresh() string {
 	r.w.Helper()
 	began, first, text := time.Now(), "", ""
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		asked := time.Now()
 		body, err := testenv.Get(ctx, "http://"+r.address+"/statusz")
 		text = string(body)
@@ -217,7 +167,7 @@ func (r *replica) fresh() string {
 // reason or detail.
 func (r *replica) shows(remote, state, text string) {
 	r.w.Helper()
-	r.w.until(soon, func(ctx context.Context) error {
+	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err != nil {
 			return err
@@ -233,23 +183,13 @@ func (r *replica) shows(remote, state, text string) {
 	})
 }
 
-// until waits for a condition, and fails the test where it does not come in time.
-func (w *world) until(limit time.Duration, check func(context.Context) error) {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.ctx, limit)
-	defer cancel()
-	if err := testenv.Until(ctx, often, check); err != nil {
-		w.Fatalf("not within %v: %v", limit, err)
-	}
-}
-
 // equal waits until every named remote has exactly these keys.
 func (w *world) equal(limit time.Duration, keys testenv.Repository, names ...string) {
 	w.Helper()
-	w.until(limit, func(ctx context.Context) error {
+	w.Within(limit, func(ctx context.Context) error {
 		var errs []error
 		for _, name := range names {
-			if err := shared.Cluster(name).Holds(ctx, w.ns, keys); err != nil {
+			if err := shared.Cluster(name).Holds(ctx, w.NS, keys); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			}
 		}
@@ -260,7 +200,7 @@ func (w *world) equal(limit time.Duration, keys testenv.Repository, names ...str
 // rotate rotates the main's keys as openstack-helm's job does.
 func (w *world) rotate() testenv.Rotation {
 	w.Helper()
-	rotation, err := w.Home.Rotate(w.ctx, w.ns, 7)
-	w.must(err)
+	rotation, err := w.Home.Rotate(w.Ctx, w.NS, 7)
+	w.Must(err)
 	return rotation
 }

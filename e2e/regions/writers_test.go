@@ -19,7 +19,7 @@ func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, te
 	w.promote() // It pushes, too: what run does has to be left to do.
 	w.join(remotes...)
 	run := start(w)
-	w.equal(soon, keys, remotes...)
+	w.equal(testenv.Soon, keys, remotes...)
 	run.allShow("Synced", "", remotes...)
 	return w, run, keys
 }
@@ -27,25 +27,24 @@ func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, te
 // runShipped starts the program as it ships, for what is timed.
 func (w *world) runShipped(args ...string) *replica {
 	w.Helper()
-	built, err := shipped()
-	w.must(err)
+	built := w.Shipped()
 	return w.runProgram(built.With(w.Runner.Args...), args...)
 }
 
 // arrived waits for the version that has exactly these keys, and tells when it was written.
 func (w *world) arrived(h *history, keys testenv.Repository) time.Time {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.ctx, soon)
+	ctx, cancel := context.WithTimeout(w.Ctx, testenv.Soon)
 	defer cancel()
 	v, err := h.Await(ctx, func(v testenv.Version) bool { return !v.Deleted && keys.Equal(v.Keys()) })
-	w.must(err)
+	w.Must(err)
 	return v.Seen
 }
 
 // edit changes a cluster's Secret as a writer of that name would.
 func (w *world) edit(c *testenv.Cluster, writer string, change func(*corev1.Secret)) {
 	w.Helper()
-	w.must(edit(w.ctx, c, w.ns, writer, change))
+	w.Must(edit(w.Ctx, c, w.NS, writer, change))
 }
 
 func edit(ctx context.Context, c *testenv.Cluster, ns, writer string, change func(*corev1.Secret)) error {

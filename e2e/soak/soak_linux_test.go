@@ -30,8 +30,8 @@ func TestLongSoak(t *testing.T) {
 	}
 	s := newStand(t)
 	r := s.run()
-	first, err := s.site.Home.Secret(s.ctx, s.ns)
-	s.must(err)
+	first, err := s.site.Home.Secret(s.Ctx, s.NS)
+	s.Must(err)
 	s.settled(r, first.Data)
 
 	var samples []sample
@@ -40,12 +40,12 @@ func TestLongSoak(t *testing.T) {
 	defer tick.Stop()
 	for end := time.Now().Add(*length); time.Now().Before(end); {
 		s.disturb(len(samples))
-		last, err = s.site.Home.Rotate(s.ctx, s.ns, keysKept)
-		s.must(err)
+		last, err = s.site.Home.Rotate(s.Ctx, s.NS, keysKept)
+		s.Must(err)
 		samples = append(samples, s.sample(r))
 		<-tick.C
 	}
-	s.must(s.proxy.Set(testenv.Pass))
+	s.Must(s.proxy.Set(testenv.Pass))
 	s.addOrd()
 	s.settled(r, last.Keys)
 	s.flat(samples)
@@ -61,22 +61,22 @@ func (s *stand) disturb(n int) {
 	s.Helper()
 	switch n % 4 {
 	case 0:
-		s.must(s.proxy.Set(testenv.Refuse))
+		s.Must(s.proxy.Set(testenv.Refuse))
 		s.removeOrd()
 	case 2:
-		s.must(s.proxy.Set(testenv.Drop))
+		s.Must(s.proxy.Set(testenv.Drop))
 		s.addOrd()
 	default:
-		s.must(s.proxy.Set(testenv.Pass))
+		s.Must(s.proxy.Set(testenv.Pass))
 	}
 }
 
 func (s *stand) sample(r *run) sample {
 	s.Helper()
 	memory, _, err := r.Memory()
-	s.must(err)
+	s.Must(err)
 	files, err := r.Files()
-	s.must(err)
+	s.Must(err)
 	return sample{files, memory}
 }
 
@@ -116,9 +116,9 @@ func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 func (s *stand) asFew(soaked, fresh *run) {
 	s.Helper()
 	const files, goroutines = 2, 6
-	ctx, cancel := context.WithTimeout(s.ctx, soon/2)
+	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon/2)
 	defer cancel()
-	s.must(testenv.Until(ctx, time.Second, func(context.Context) error {
+	s.Must(testenv.Until(ctx, time.Second, func(context.Context) error {
 		old, err := soaked.Files()
 		if err != nil {
 			return err
@@ -154,9 +154,9 @@ func begun(r *run) string {
 // goroutines ends the program and counts what it had.
 func (s *stand) goroutines(r *run) int {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)
 	defer cancel()
 	n, err := r.Goroutines(ctx)
-	s.must(err)
+	s.Must(err)
 	return n
 }

@@ -19,8 +19,6 @@ const (
 	mainRegion = "sjc"
 	// keysKept lets a remote miss that many rotations and be kin still.
 	keysKept = 60
-	// soon is how long anything may take that is not measured here.
-	soon = time.Minute
 )
 
 var (
@@ -37,9 +35,7 @@ func TestMain(m *testing.M) {
 // stand is a main and three remotes: dfw is well, iad behind a proxy, and
 // ord's kubeconfig comes and goes.
 type stand struct {
-	*testing.T
-	ctx   context.Context
-	ns    string
+	*testenv.Stage
 	proxy *testenv.Proxy
 	site  *testenv.Site
 	ord   [2][]byte // kubeconfigs with different tokens
@@ -48,33 +44,21 @@ type stand struct {
 
 func newStand(t *testing.T) *stand {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), *length+5*time.Minute)
-	t.Cleanup(cancel)
-	ns, err := shared.Namespace(ctx, "soak")
-	s := &stand{T: t, ctx: ctx, ns: ns}
-	s.must(err)
-	built, err := shared.Program(ctx)
-	s.must(err)
-	s.site, err = shared.Site(ctx, built, shared.Cluster(mainRegion), ns)
-	s.must(err)
-	_, err = s.site.Home.Put(ctx, ns, shared.Keys.NewRepository(8, 7))
-	s.must(err)
+	s := &stand{Stage: shared.Stage(t, "soak", *length+5*time.Minute)}
+	s.site = s.At(s.Shipped(), mainRegion)
+	s.Keys(mainRegion, 7)
+	var err error
 	s.proxy, err = shared.Cluster("iad").Proxy()
-	s.must(err)
+	s.Must(err)
 	t.Cleanup(s.proxy.Close)
-	s.must(s.site.Join(ctx, shared.Cluster("dfw"), testenv.Access{}))
-	s.must(s.site.Join(ctx, shared.Cluster("iad"), testenv.Access{Server: s.proxy.URL()}))
+	s.Must(s.site.Join(s.Ctx, shared.Cluster("dfw"), testenv.Access{}))
+	s.Must(s.site.Join(s.Ctx, shared.Cluster("iad"), testenv.Access{Server: s.proxy.URL()}))
 	for i := range s.ord {
-		s.ord[i], err = shared.Cluster("ord").Kubeconfig(ctx, testenv.Access{Namespace: ns, Role: testenv.RemoteRole})
-		s.must(err)
+		s.ord[i], err = shared.Cluster("ord").Kubeconfig(s.Ctx, testenv.Access{Namespace: s.NS, Role: testenv.RemoteRole})
+		s.Must(err)
 	}
 	s.addOrd()
-
-	result, err := s.site.Operator.Run(ctx, "promote", mainRegion, "--yes")
-	s.must(err)
-	if result.Code != 0 {
-		t.Fatalf("promote: exit %d\n%s%s", result.Code, result.Stdout, result.Stderr)
-	}
+	s.Exits(0, s.site.Operator, "promote", mainRegion, "--yes")
 	return s
 }
 
@@ -82,19 +66,12 @@ func newStand(t *testing.T) *stand {
 func (s *stand) addOrd() {
 	s.Helper()
 	s.added++
-	s.must(testenv.WriteFile(s.site.Clusters, "ord.yaml", s.ord[s.added%2]))
+	s.Must(testenv.WriteFile(s.site.Clusters, "ord.yaml", s.ord[s.added%2]))
 }
 
 func (s *stand) removeOrd() {
 	s.Helper()
-	s.must(os.Remove(filepath.Join(s.site.Clusters, "ord.yaml")))
-}
-
-func (s *stand) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
+	s.Must(os.Remove(filepath.Join(s.site.Clusters, "ord.yaml")))
 }
 
 // run is one run of the program, and where it listens.
@@ -112,12 +89,12 @@ func (s *stand) run() *run {
 // settled waits until every remote has the keys, and the program knows it.
 func (s *stand) settled(r *run, keys testenv.Repository) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)
 	defer cancel()
-	s.must(testenv.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+	s.Must(testenv.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
 		var errs []error
 		for _, name := range []string{"dfw", "iad", "ord"} {
-			errs = append(errs, shared.Cluster(name).Holds(ctx, s.ns, keys))
+			errs = append(errs, shared.Cluster(name).Holds(ctx, s.NS, keys))
 		}
 		status, err := testenv.Statusz(ctx, r.address)
 		if errs = append(errs, err); err == nil && (status.Remote("ord") == nil || len(status.Remotes) != 3) {

@@ -35,6 +35,9 @@ type Env struct {
 	shared   *Etcd
 	clusters map[string]*Cluster
 	closers  []func()
+
+	building sync.Mutex
+	built    map[string]bool // by path
 }
 
 // Open builds what the control planes need, if need be, and starts nothing.
@@ -51,6 +54,7 @@ func Open(ctx context.Context, say io.Writer) (*Env, error) {
 		say:      say,
 		module:   module,
 		ports:    ports{given: map[int]bool{}},
+		built:    map[string]bool{},
 		clusters: map[string]*Cluster{},
 	}
 	if g.assets, err = findPrograms(ctx, g.module, say, servers...); err != nil {
@@ -102,8 +106,8 @@ func (g *Env) Cluster(name string) *Cluster {
 	return c
 }
 
-// Clusters returns those with the given names, or all of them for none, in no
-// particular order.
+// Clusters returns those with the given names, or for none all that Start started, in
+// no particular order.
 func (g *Env) Clusters(names ...string) []*Cluster {
 	var found []*Cluster
 	for _, name := range names {
@@ -115,7 +119,9 @@ func (g *Env) Clusters(names ...string) []*Cluster {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.clusters {
-		found = append(found, c)
+		if c.Etcd == g.shared {
+			found = append(found, c)
+		}
 	}
 	return found
 }

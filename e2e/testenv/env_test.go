@@ -31,10 +31,10 @@ func TestMain(m *testing.M) {
 }
 
 // place is a namespace of the test's own with a key set in cluster name.
-func place(t *testing.T, name string) (*testenv.Cluster, string, testenv.Repository) {
+func place(t *testing.T, name string, apart ...string) (*testenv.Cluster, string, testenv.Repository) {
 	t.Helper()
 	cluster := shared.Cluster(name)
-	namespace, err := shared.Namespace(t.Context(), "env")
+	namespace, err := shared.Namespace(t.Context(), "env", apart...)
 	must(t, err)
 	keys := shared.Keys.NewRepository(1, 2)
 	_, err = cluster.Put(t.Context(), namespace, keys)
@@ -180,7 +180,7 @@ func TestRestartKeepsAddressDataAndHistory(t *testing.T) {
 func TestClusterApartLosesItsEtcdAlone(t *testing.T) {
 	apart, err := apart()
 	must(t, err)
-	cluster, namespace, keys := place(t, "apart")
+	cluster, namespace, keys := place(t, "apart", "apart")
 	history, err := cluster.Follow(t.Context(), namespace)
 	must(t, err)
 	defer history.Stop()

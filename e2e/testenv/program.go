@@ -45,8 +45,14 @@ func (g *Env) Companion(ctx context.Context, folder string) (*Program, error) {
 	return g.build(ctx, g.module, "./"+folder, filepath.Base(folder), []string{"CGO_ENABLED=0"})
 }
 
+// build builds each program once for all of an Env's tests.
 func (g *Env) build(ctx context.Context, module, pkg, name string, env []string, flags ...string) (*Program, error) {
+	g.building.Lock()
+	defer g.building.Unlock()
 	path := g.path(name)
+	if g.built[path] {
+		return &Program{Path: path}, nil
+	}
 	args := slices.Concat([]string{"build", "-o", path}, flags, []string{pkg})
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = module
@@ -54,6 +60,7 @@ func (g *Env) build(ctx context.Context, module, pkg, name string, env []string,
 	if _, err := runWithProgress(cmd, "building "+name, g.say); err != nil {
 		return nil, err
 	}
+	g.built[path] = true
 	return &Program{Path: path}, nil
 }
 

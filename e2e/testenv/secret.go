@@ -18,10 +18,15 @@ const SecretName = "keystone-fernet-keys"
 // User-Agent up to the slash.
 const rotationManager = "python-requests"
 
-// Namespace makes a namespace of a fresh name in every cluster started so far.
-func (g *Env) Namespace(ctx context.Context, prefix string) (string, error) {
+// Namespace makes a namespace of a fresh name in every cluster of Start, and in these of
+// StartApart.
+func (g *Env) Namespace(ctx context.Context, prefix string, apart ...string) (string, error) {
 	name := prefix + "-" + rand.String(6)
-	for _, c := range g.Clusters() {
+	clusters := g.Clusters()
+	for _, other := range apart {
+		clusters = append(clusters, g.Cluster(other))
+	}
+	for _, c := range clusters {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if _, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 			return "", fmt.Errorf("creating namespace %s in %s: %w", name, c.Name, err)

@@ -14,7 +14,7 @@ import (
 func TestRestoreGoesBack(t *testing.T) {
 	cluster, err := apart()
 	must(t, err)
-	_, namespace, keys := place(t, "apart")
+	_, namespace, keys := place(t, "apart", "apart")
 	snapshot, err := cluster.Etcd.Snapshot(deadline(t))
 	must(t, err)
 	must(t, testenv.Until(deadline(t), 100*time.Millisecond, func(ctx context.Context) error { return cluster.Holds(ctx, namespace, keys) }))
@@ -40,7 +40,7 @@ func TestRestoreGoesBack(t *testing.T) {
 func TestWatchFromBeforeACompactionIsGone(t *testing.T) {
 	cluster, err := apart()
 	must(t, err)
-	_, namespace, _ := place(t, "apart")
+	_, namespace, _ := place(t, "apart", "apart")
 	secret, err := cluster.Secret(t.Context(), namespace)
 	must(t, err)
 	cluster.Kill()
