@@ -17,7 +17,7 @@ func TestSetUpAnew(t *testing.T) {
 	s.emptied()
 	s.setUpAnew("SourceRefused", "Discontinuous", func() { s.exits(0, s.site, "push", "--force") })
 	s.recreated()
-	s.setUpAnew("SourceRefused", "NotPromoted", func() { s.promote(s.site, mainRegion, "--force") })
+	s.setUpAnew("SourceRefused", "NotPromoted", func() { s.promote(s.site, "--force") })
 }
 
 // emptied takes the keys out of the main's Secret.

@@ -24,7 +24,7 @@ func TestMainLost(t *testing.T) {
 	early := s.issue(mainRegion)
 	s.isolate(testenv.Refuse, paths[mainRegion])
 
-	s.promote(heir, "dfw")
+	s.promote(heir)
 	_, heirListens := heir.StartRun(s)
 	first := s.rotateAt("dfw")
 	s.sees(first, "dfw", "iad")

@@ -80,7 +80,7 @@ func newStage(t *testing.T, maxActive int) *stage {
 		s.Cleanup(s.paths[name].Close)
 		s.Must(s.site.Join(s.Ctx, shared.Cluster(name), testenv.Access{Server: s.paths[name].URL()}))
 	}
-	s.promote(s.site, mainRegion)
+	s.promote(s.site)
 	s.run, s.listen = s.site.StartRun(s)
 	s.open()
 	s.Cleanup(s.sourceUntouched)
@@ -122,7 +122,7 @@ func (s *stage) exits(code int, site *testenv.Site, args ...string) string {
 
 func (s *stage) promote(site *testenv.Site, args ...string) {
 	s.Helper()
-	s.Promote(site)
+	s.Promote(site, args...)
 	if site.Home.Name == mainRegion {
 		s.writes++
 	}
