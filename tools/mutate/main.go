@@ -1,0 +1,227 @@
+// Mutate changes one operator at a time in the pure code of the program, and prints each
+// change that no unit test of its package notices. It exits with 1 if there are any but
+// those in equivalent.
+//
+// Unlike mutation testing tools that go by coverage, it also tries the conditions of a
+// switch's cases, which Go's coverage doesn't count. It never writes to the tree: the go
+// command's -overlay has the changed file.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/scanner"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// pure is the code that has to be proven by unit tests: all files of a package, or these.
+var pure = []struct {
+	dir   string
+	files []string
+}{
+	{"internal/keyset", nil},
+	{"internal/view", nil},
+	{"internal/mirror", nil},
+	{"internal/promotion", []string{"plan.go"}},
+	{"pusher", []string{"backoff.go", "contest.go", "recovery.go"}},
+}
+
+// slow are the tests that don't help here: they run other programs.
+const slow = "Keystone"
+
+// others are what an operator is changed to: boundaries, negations, and arithmetic.
+var others = map[token.Token][]token.Token{
+	token.LSS: {token.LEQ, token.GEQ}, token.LEQ: {token.LSS, token.GTR},
+	token.GTR: {token.GEQ, token.LEQ}, token.GEQ: {token.GTR, token.LSS},
+	token.EQL: {token.NEQ}, token.NEQ: {token.EQL},
+	token.LAND: {token.LOR}, token.LOR: {token.LAND},
+	token.ADD: {token.SUB}, token.SUB: {token.ADD}, token.MUL: {token.QUO}, token.QUO: {token.MUL}, token.REM: {token.MUL},
+	token.INC: {token.DEC}, token.DEC: {token.INC},
+	token.ADD_ASSIGN: {token.SUB_ASSIGN}, token.SUB_ASSIGN: {token.ADD_ASSIGN},
+}
+
+// mutant is one change of one file.
+type mutant struct {
+	dir, file string
+	line      int
+	before    string // the line, without indentation
+	after     string
+	source    []byte // the whole changed file
+}
+
+func (m mutant) String() string {
+	return fmt.Sprintf("%s/%s:%d: %s", m.dir, m.file, m.line, m.after)
+}
+
+// key is how equivalent names it.
+func (m mutant) key() string { return m.dir + "/" + m.file + ": " + m.after }
+
+func main() {
+	only := flag.String("only", "", "only packages and files whose path contains `TEXT`")
+	workers := flag.Int("workers", 2, "how many mutants are tested at a time")
+	flag.Parse()
+	failed, err := run(context.Background(), *only, *workers)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(2)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// run tests the mutants, in the directory of the program's module.
+func run(ctx context.Context, only string, workers int) (failed bool, err error) {
+	dir, err := os.MkdirTemp("", "mutate-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	known := map[string]bool{}
+	for _, p := range pure {
+		mutants, err := mutantsOf(p.dir, p.files, only)
+		if err != nil {
+			return false, err
+		}
+		if len(mutants) == 0 {
+			continue
+		}
+		began := time.Now()
+		var mu sync.Mutex
+		var killed, invalid, same int
+		var survivors []mutant
+		tests, ctx := errgroup.WithContext(ctx)
+		tests.SetLimit(workers)
+		for i, m := range mutants {
+			tests.Go(func() error {
+				verdict, err := m.test(ctx, filepath.Join(dir, fmt.Sprintf("%s-%d", filepath.Base(p.dir), i)))
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err != nil:
+					return err
+				case verdict == doesNotCompile:
+					invalid++
+				case verdict == noticed:
+					killed++
+				case equivalent[m.key()] != "":
+					same++
+					known[m.key()] = true
+				default:
+					survivors = append(survivors, m)
+				}
+				return nil
+			})
+		}
+		if err := tests.Wait(); err != nil {
+			return false, err
+		}
+		fmt.Printf("%s: %d of %d changes noticed (%.1f %%), %d change nothing; %.0f s\n", p.dir, killed, killed+len(survivors),
+			100*float64(killed)/float64(max(1, killed+len(survivors))), same, time.Since(began).Seconds())
+		for _, m := range survivors {
+			fmt.Printf("  %v\n      was: %s\n", m, m.before)
+			failed = true
+		}
+	}
+	for key := range equivalent {
+		if !known[key] && strings.Contains(key, only) {
+			fmt.Printf("listed as equivalent, but noticed or gone: %s\n", key)
+			failed = true
+		}
+	}
+	return failed, nil
+}
+
+// mutantsOf returns every change of a package's files, or of these.
+func mutantsOf(dir string, files []string, only string) (all []mutant, err error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return nil, err
+	}
+	if files != nil {
+		paths = nil
+		for _, file := range files {
+			paths = append(paths, filepath.Join(dir, file))
+		}
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") || !strings.Contains(path, only) {
+			continue
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		var s scanner.Scanner
+		file := token.NewFileSet().AddFile(path, -1, len(source))
+		s.Init(file, source, nil, 0)
+		for pos, is, _ := s.Scan(); is != token.EOF; pos, is, _ = s.Scan() {
+			for _, other := range others[is] {
+				at := file.Offset(pos)
+				changed := bytes.Join([][]byte{source[:at], []byte(other.String()), source[at+len(is.String()):]}, nil)
+				all = append(all, mutant{
+					dir: dir, file: filepath.Base(path), line: file.Line(pos), source: changed,
+					before: lineAt(source, at), after: lineAt(changed, at),
+				})
+			}
+		}
+	}
+	return all, nil
+}
+
+// lineAt is the line around an offset, without indentation.
+func lineAt(source []byte, at int) string {
+	start := bytes.LastIndexByte(source[:at], '\n') + 1
+	line, _, _ := bytes.Cut(source[start:], []byte("\n"))
+	return strings.TrimSpace(string(line))
+}
+
+type verdict int
+
+const (
+	doesNotCompile verdict = iota
+	noticed
+	unnoticed
+)
+
+// test runs the package's unit tests on the mutant.
+func (m mutant) test(ctx context.Context, base string) (verdict, error) {
+	if err := os.WriteFile(base+".go", m.source, 0o600); err != nil {
+		return 0, err
+	}
+	path, err := filepath.Abs(filepath.Join(m.dir, m.file))
+	if err != nil {
+		return 0, err
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: base + ".go"}})
+	if err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
+		return 0, err
+	}
+	// A mutant may run forever, or take all memory: the timeout ends both, soon.
+	cmd := exec.CommandContext(ctx, "go", "test", "-short", "-vet=off", "-failfast", "-timeout", "30s", "-skip", slow, "-overlay", base+".json", "./"+m.dir)
+	cmd.Env = append(os.Environ(), "GOMEMLIMIT=1GiB")
+	output, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case err == nil:
+		return unnoticed, nil
+	case bytes.Contains(output, []byte("[build failed]")), bytes.Contains(output, []byte("[setup failed]")):
+		return doesNotCompile, nil
+	}
+	return noticed, nil
+}
