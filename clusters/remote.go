@@ -19,7 +19,6 @@ type Remote struct {
 	expires   *time.Time
 	client    *kube.Client
 	secrets   *kube.Secrets
-	keep      func(context.Context) // has a token at hand until ctx is done
 }
 
 // Address is the API server's.

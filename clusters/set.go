@@ -194,20 +194,18 @@ func (s *Set) open(f File) (*Remote, error) {
 		namespace = s.opts.Namespace
 	}
 	var trouble error
-	log, opts, keep := s.opts.Log.With("remote", f.Name), kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true}, func(context.Context) {}
-	if Keyless(cfg) {
-		by := newIdentity(f.Name, cfg.Host, s.opts.Mint, log)
-		opts.Bearer, keep = by, by.keep
-	} else {
+	log := s.opts.Log.With("remote", f.Name)
+	signIn := SignIn(f.Name, cfg, s.opts.Mint, s.opts.Timeout, log)
+	if signIn.Tokens == nil {
 		cfg.BearerToken, trouble = f.Bearer(cfg.BearerToken), f.TokenErr
 	}
-	client, err := kube.New(cfg, opts)
+	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true, SignIn: signIn})
 	if err != nil {
 		return nil, err
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets, keep: keep,
+		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
 	}, trouble
@@ -239,7 +237,6 @@ func (s *Set) follow(name string, r *Remote) (stop func()) {
 	}
 	ctx, stop := context.WithCancel(s.running)
 	events := s.events
-	s.followers.Go(func() { r.keep(ctx) })
 	s.followers.Go(func() {
 		r.Run(ctx, func() { events.RemoteChanged(name) }, func() { events.RemoteAnswered(name) })
 	})

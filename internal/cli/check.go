@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -140,7 +141,7 @@ func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.R
 		return r
 	}
 	r.Config, r.Namespace = cfg, cmp.Or(namespace, r.Namespace)
-	if r.Bearer = clusters.BearerOf(f.Name, cfg, mint); r.Bearer == nil {
+	if r.SignIn = clusters.SignIn(f.Name, cfg, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
 		cfg.BearerToken, r.TokenErr = f.Bearer(cfg.BearerToken), f.TokenErr
 	}
 	r.Issued, r.Expires = lifeOf(cfg)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -274,7 +275,7 @@ func (o *options) reach(remote string, kubeconfig []byte) (*kube.APIs, func(cont
 	if err != nil {
 		return nil, nil, err
 	}
-	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, Bearer: clusters.BearerOf(remote, cfg, mint)}
+	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, SignIn: clusters.SignIn(remote, cfg, mint, o.requestTimeout, slog.New(slog.DiscardHandler))}
 	apis, err := kube.NewAPIs(cfg, opts)
 	if err != nil {
 		return nil, nil, err

@@ -53,7 +53,7 @@ func NewAPIs(cfg *rest.Config, opts Options) (*APIs, error) {
 	cfg.DisableCompression = true
 	a := &APIs{}
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return small{signed(bounded(next, false), opts.Bearer), &a.clock}
+		return small{opts.SignIn.wrap(bounded(next, false)), &a.clock}
 	})
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	eventsv1client "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/client-go/util/flowcontrol"
 )
@@ -50,8 +51,22 @@ type Options struct {
 	// Remote says that the cluster is one of many and a stranger: its reads are
 	// limited, and its connection costs little while it is idle.
 	Remote bool
-	// Bearer has the token, where the config has no credentials; else nil.
-	Bearer Bearer
+	// SignIn is for a config without credentials; else zero.
+	SignIn SignIn
+}
+
+// SignIn has the tokens for a cluster whose config has no credentials.
+type SignIn struct {
+	Tokens transport.ResettableTokenSource // nil: none are needed
+	// Advice is what to do where the cluster does not take a token.
+	Advice string
+}
+
+func (s SignIn) wrap(next http.RoundTripper) http.RoundTripper {
+	if s.Tokens == nil {
+		return next
+	}
+	return transport.ResettableTokenSourceWrapTransport(s.Tokens)(next)
 }
 
 // Client is a client of one cluster, on connections of its own. It may be used
@@ -81,7 +96,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &transport{next: signed(counted{bounded(next, opts.Remote), c.sent.count}, opts.Bearer), clock: &c.clock, reset: c.dialer.CloseAll}
+		t := &guard{next: opts.SignIn.wrap(counted{bounded(next, opts.Remote), c.sent.count}), advice: opts.SignIn.Advice, clock: &c.clock, reset: c.dialer.CloseAll}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}

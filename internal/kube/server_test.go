@@ -67,7 +67,11 @@ func serveTo(t *testing.T, opts Options, handler http.HandlerFunc, state ...func
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	client, err := New(&rest.Config{Host: server.URL, BearerToken: "a-token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}, opts)
+	token := "a-token"
+	if opts.SignIn.Tokens != nil {
+		token = ""
+	}
+	client, err := New(&rest.Config{Host: server.URL, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

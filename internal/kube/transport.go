@@ -68,21 +68,22 @@ func askedBy(ctx context.Context) asked {
 	return a
 }
 
-// transport stands between client-go and the server. It limits reads, bounds
+// guard stands between client-go and the server. It limits reads, bounds
 // what is read, passes on only answers that are believed, and closes all
 // connections where a request found no answer by its deadline: client-go would
 // use them again. It takes Retry-After out of the hands of client-go, which
 // would sleep through it, and notes the server's clock.
-type transport struct {
-	next  http.RoundTripper
-	clock *clock
-	reset func()
-	reads flowcontrol.RateLimiter // nil: no limit
+type guard struct {
+	next   http.RoundTripper
+	advice string // after a 401; "" for the usual one
+	clock  *clock
+	reset  func()
+	reads  flowcontrol.RateLimiter // nil: no limit
 }
 
 // RoundTrip implements [http.RoundTripper]. An answer with an error code comes
 // back as an API status error, or as a [Refusal].
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	if t.reads != nil && req.Method == http.MethodGet {
 		if err := t.reads.Wait(ctx); err != nil {
@@ -115,7 +116,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, closed
 	}
 	if err := judge(req, resp, body); err != nil {
-		return nil, err
+		return nil, advised(err, t.advice)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
@@ -123,7 +124,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // read reads of an answer's body what is needed to judge it, and from a remote
 // at a bounded pace.
-func (t *transport) read(ctx context.Context, resp *http.Response) ([]byte, error) {
+func (t *guard) read(ctx context.Context, resp *http.Response) ([]byte, error) {
 	most, from := maxAnswer+1, io.Reader(resp.Body)
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
@@ -141,7 +142,7 @@ func (t *transport) read(ctx context.Context, resp *http.Response) ([]byte, erro
 	return body.Bytes(), err
 }
 
-func (t *transport) resetWhereLate(ctx context.Context) {
+func (t *guard) resetWhereLate(ctx context.Context) {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		t.reset()
 	}
@@ -182,4 +183,21 @@ func statusError(req *http.Request, resp *http.Response, body []byte) error {
 	failure := apierrors.NewGenericServerResponse(code, req.Method, schema.GroupResource{Resource: "secrets"}, want.name, "", seconds, true)
 	failure.ErrStatus.Message = cmp.Or(st.Message, http.StatusText(code))
 	return failure
+}
+
+// distrust is a 401 to a token that the main has made.
+type distrust struct {
+	*apierrors.StatusError
+	advice string
+}
+
+// Unwrap is for the errors package, Advice what to do.
+func (d *distrust) Unwrap() error  { return d.StatusError }
+func (d *distrust) Advice() string { return d.advice }
+
+func advised(err error, advice string) error {
+	if status, ok := err.(*apierrors.StatusError); ok && advice != "" && apierrors.IsUnauthorized(err) {
+		return &distrust{status, advice}
+	}
+	return err
 }

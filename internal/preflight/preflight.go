@@ -48,8 +48,8 @@ type Remote struct {
 	TokenErr error
 	// Namespace and Secret are where its keys are.
 	Namespace, Secret string
-	// Bearer signs in where the kubeconfig has no credentials; else nil.
-	Bearer kube.Bearer
+	// SignIn is for a kubeconfig without credentials; else zero.
+	SignIn kube.SignIn
 	// Expires is when its credentials do; nil where they do not tell, Issued likewise.
 	Expires, Issued *time.Time
 	// Operator says that it is a person's context, with that person's rights.
@@ -137,7 +137,7 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 
 // connect makes the clients, once.
 func (p *probe) connect() error {
-	opts := kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, Bearer: p.Bearer}
+	opts := kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn}
 	apis, err := kube.NewAPIs(p.Config, opts)
 	if err != nil {
 		return err

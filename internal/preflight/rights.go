@@ -18,8 +18,8 @@ import (
 func (p *probe) identity(ctx context.Context) Check {
 	review, err := p.apis.Authentication.SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	switch {
-	case apierrors.IsUnauthorized(err) && p.Bearer != nil:
-		return Check{Result: Fail, What: mirror.FailureOf(err).Detail}
+	case apierrors.IsUnauthorized(err) && p.SignIn.Tokens != nil:
+		return Check{Result: Fail, What: mirror.Explain(err), Next: p.SignIn.Advice}
 	case apierrors.IsUnauthorized(err):
 		return Check{Result: Fail, What: "its token or certificate is refused (401): expired, or its account was deleted", Next: "fernetcast renew " + p.Name + ", or let it in again: fernetcast join " + p.Name}
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
@@ -31,7 +31,7 @@ func (p *probe) identity(ctx context.Context) Check {
 }
 
 func (p *probe) expiry(context.Context) Check {
-	if p.Bearer != nil {
+	if p.SignIn.Tokens != nil {
 		return Check{Result: Pass, What: "no credentials are stored: the main makes a token of an hour when it needs one"}
 	}
 	if p.Expires == nil {
