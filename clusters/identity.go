@@ -9,6 +9,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"golang.org/x/oauth2"
+	"golang.org/x/time/rate"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 )
@@ -16,8 +17,8 @@ import (
 const (
 	// A token is minted again once between these two shares of its life have passed.
 	renewFrom, renewTo = 0.7, 0.8
-	// mintEvery is the shortest time between two tokens of one remote.
-	mintEvery = time.Minute
+	// A remote that refuses each token has this many made at once, and then one in a while.
+	mintAtOnce, mintEvery = 2, time.Minute
 )
 
 // Mint makes a token for one audience (see [kube.Minter]).
@@ -31,9 +32,10 @@ type identity struct {
 	timeout  time.Duration // of one token
 	log      *slog.Logger
 
-	token      string
-	made, ends time.Time
-	warned     string
+	limit  *rate.Limiter
+	token  string
+	ends   time.Time
+	warned string
 }
 
 // SignIn is how to sign in at the cluster of a kubeconfig without credentials; zero for
@@ -44,8 +46,8 @@ func SignIn(remote string, cfg *rest.Config, mint Mint, timeout time.Duration, l
 		return kube.SignIn{}
 	}
 	return kube.SignIn{
-		Tokens: transport.NewCachedTokenSource(&identity{audience: cfg.Host, mint: mint, timeout: timeout / 2, log: log}),
-		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast trust --remote %s", remote, remote),
+		Tokens: transport.NewCachedTokenSource(&identity{audience: cfg.Host, mint: mint, timeout: timeout / 2, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)}),
+		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --keyless -o config", remote, remote),
 	}
 }
 
@@ -53,8 +55,9 @@ func SignIn(remote string, cfg *rest.Config, mint Mint, timeout time.Duration, l
 // as long as it lives.
 func (i *identity) Token() (*oauth2.Token, error) {
 	now := time.Now()
-	if now.Sub(i.made) < mintEvery { // a remote that refuses each token
-		return &oauth2.Token{AccessToken: i.token, Expiry: i.made.Add(mintEvery)}, nil
+	present := &oauth2.Token{AccessToken: i.token, Expiry: now.Add(mintEvery)}
+	if !i.limit.Allow() && now.Before(i.ends) {
+		return present, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), i.timeout)
 	defer cancel()
@@ -65,7 +68,7 @@ func (i *identity) Token() (*oauth2.Token, error) {
 			i.warned = err.Error()
 			i.log.Warn("no new token could be made", "error", i.warned)
 		}
-		return &oauth2.Token{AccessToken: i.token, Expiry: now.Add(mintEvery)}, nil
+		return present, nil
 	case err != nil:
 		return nil, err
 	}
@@ -76,6 +79,6 @@ func (i *identity) Token() (*oauth2.Token, error) {
 		life = granted
 	}
 	share := renewFrom + (renewTo-renewFrom)*rand.Float64()
-	i.token, i.made, i.ends = token, now, now.Add(life)
+	i.token, i.ends = token, now.Add(life)
 	return &oauth2.Token{AccessToken: token, Expiry: now.Add(time.Duration(share * float64(life)))}, nil
 }

@@ -22,7 +22,7 @@ func TestKeylessCostsNoRequest(t *testing.T) {
 	}
 	s.Must(s.cluster("dfw").Trust(s.config("sjc", "dfw", "--server", gateways["dfw"].URL())))
 	s.Must(s.cluster("dfw").Restart(s.Ctx))
-	s.apply("dfw", s.exits(0, "trust", "--remote", "dfw", "--server", gateways["dfw"].URL(), "-o", "rights").Stdout)
+	s.apply("dfw", s.rights("sjc", "dfw", "--server", gateways["dfw"].URL()))
 	built := s.Raced()
 	site := s.At(built, "sjc")
 	keyless, err := s.cluster("dfw").KeylessKubeconfig(s.NS, gateways["dfw"].URL())

@@ -68,7 +68,7 @@ func TestExamples(t *testing.T) {
 	process, err := s.fernetcast.Start(run...)
 	s.Must(err)
 	t.Cleanup(process.Kill)
-	all("version", "promote", "join", "trust", "push", "status", "check", "wait", "renew")
+	all("version", "promote", "join", "push", "status", "check", "wait", "renew")
 	s.Until(func(context.Context) error {
 		if !strings.Contains(process.Stderr.String(), "remote taken up") {
 			return errors.New("run has not taken up dfw")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,17 +47,30 @@ func (s *stage) identifies(region string) {
 	}
 }
 
-// config is what trust prints for the API servers of a remote.
+// config is what join prints for the API servers of a remote.
 func (s *stage) config(region, remote string, flags ...string) []byte {
 	s.Helper()
-	args := append([]string{"--context", region, "trust", "--remote", remote, "-o", "config"}, flags...)
-	return []byte(s.exits(0, args...).Stdout)
+	return []byte(s.exits(0, s.keyless(region, remote, append(flags, "-o", "config")...)...).Stdout)
 }
 
-// trusts has a remote's API server trust a main, as trust prints it, and nobody else.
+// keyless is a join without credentials; flags may name another address.
+func (s *stage) keyless(region, remote string, flags ...string) []string {
+	return s.joinArgs(region, remote, append([]string{"--keyless"}, flags...)...)
+}
+
+// rights are what join prints for the cluster of a remote.
+func (s *stage) rights(region, remote string, flags ...string) string {
+	s.Helper()
+	all := s.exits(0, s.keyless(region, remote, append(flags, "-o", "yaml")...)...).Stdout
+	_, all, _ = strings.Cut(all, "# For the cluster of ")
+	all, _, _ = strings.Cut(all, "# For the main's cluster")
+	return "# " + all
+}
+
+// trusts has a remote's API server trust a main, as join prints it, and nobody else.
 func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Helper()
-	config := s.config(region, remote, append([]string{"--server", s.cluster(remote).URL}, flags...)...)
+	config := s.config(region, remote, flags...)
 	s.Must(s.cluster(remote).Trust(config))
 	s.Must(s.cluster(remote).Restart(s.Ctx))
 }
@@ -177,7 +191,7 @@ func TestKeyless(t *testing.T) {
 	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.NS+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
 	s.identifies("sjc")
 	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "2s")...)
-	s.says(refused.Stderr, "dfw does not trust the main's tokens: fernetcast trust --remote dfw", "nothing was stored")
+	s.says(refused.Stderr, "dfw does not trust the main's tokens: fernetcast join dfw --keyless -o config", "nothing was stored")
 	if s.entry("sjc", "dfw") != nil {
 		t.Error("a kubeconfig was stored that does not work")
 	}

@@ -22,8 +22,7 @@ func TestMisusedTokens(t *testing.T) {
 	s.identifies("sjc")
 	for _, remote := range []string{"dfw", "iad"} {
 		s.trusts(remote, "sjc")
-		r := s.exits(0, "trust", "--remote", remote, "--server", s.cluster(remote).URL, "-o", "rights")
-		s.apply(remote, r.Stdout)
+		s.apply(remote, s.rights("sjc", remote))
 	}
 	dfw, iad := s.cluster("dfw").URL, s.cluster("iad").URL
 	for region, audience := range map[string]string{"dfw": dfw, "iad": iad} {

@@ -21,44 +21,43 @@ import (
 func TestTrustRefuses(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
-	dfw := s.cluster("dfw").URL
 	for _, try := range []struct {
-		code int
-		args []string
-		says []string
+		args, says []string
 	}{
-		{2, nil, []string{"--remote NAME"}},
-		{2, []string{"--remote", "dfw"}, []string{"no kubeconfig is stored of dfw", "--server https://HOST:PORT"}},
-		{2, []string{"--remote", "dfw", "--server", "http://10.0.0.5"}, []string{"not https"}},
-		{2, []string{"--remote", "dfw", "--server", "https://kubernetes.default.svc"}, []string{"a Service of that cluster"}},
-		{2, []string{"--remote", "Dfw_1", "--server", dfw}, []string{"cannot be a remote's name"}},
-		{2, []string{"--remote", "dfw", "--server", dfw, "--from", "-"}, []string{"--from", "region's name"}},
-		{2, []string{"--remote", "dfw", "--server", dfw, "--identity", "A B"}, []string{"--identity"}},
-		{2, []string{"--remote", "dfw", "--server", dfw, "--at", "http://keys.example.com"}, []string{"--at", "https://"}},
-		{2, []string{"--remote", "dfw", "--server", dfw, "--remote-context", "nowhere"}, []string{`no context "nowhere"`}},
-		{2, []string{"--remote", "dfw", "--server", dfw, "-o", "xml"}, []string{"--output"}},
-		{2, []string{"--remote", "sjc", "--server", s.cluster("sjc").URL}, []string{"is also sjc's own issuer", "would not start"}},
+		{[]string{"--server", "http://10.0.0.5"}, []string{"not https"}},
+		{[]string{"--server", "https://kubernetes.default.svc"}, []string{"a Service of that cluster"}},
+		{[]string{"--from", "-"}, []string{"--from", "region's name"}},
+		{[]string{"--identity", "A B"}, []string{"--identity"}},
+		{[]string{"--at", "http://keys.example.com"}, []string{"--at", "https://"}},
+		{[]string{"--remote-context", "nowhere"}, []string{`no context "nowhere"`}},
+		{[]string{"-o", "xml"}, []string{"--output"}},
+		{[]string{"-o", "text", "--static", "x"}, []string{"--static", "-o config"}},
+		{[]string{"--keyless=false"}, []string{"-o config", "--keyless: add it"}},
 	} {
-		r := s.exits(try.code, append([]string{"trust"}, try.args...)...)
+		r := s.exits(2, s.keyless("sjc", "dfw", append([]string{"-o", "config"}, try.args...)...)...)
 		s.says(r.Stderr, try.says...)
 		if r.Stdout != "" {
 			t.Errorf("%v: it prints %s", try.args, r.Stdout)
 		}
 	}
+	r := s.exits(2, s.keyless("sjc", "sjc", "-o", "config")...)
+	s.says(r.Stderr, "is also sjc's own issuer", "would not start")
 	s.cluster("ord").Issue("https://kubernetes.default.svc.cluster.local")
 	s.Must(s.cluster("ord").Restart(s.Ctx))
 	defer func() {
 		s.cluster("ord").Issue(s.cluster("ord").URL)
 		s.Must(s.cluster("ord").Restart(s.Ctx))
 	}()
-	r := s.exits(2, "--context", "ord", "trust", "--from", "ord", "--remote", "dfw", "--server", dfw)
-	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster's own name for itself", "--service-account-issuer")
 	dir := t.TempDir()
-	s.exits(2, "--context", "ord", "trust", "--static", dir)
+	r = s.exits(2, s.keyless("ord", "dfw", "--from", "ord", "-o", "config", "--static", dir)...)
+	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster's own name for itself", "--service-account-issuer")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("%v was written, %v", entries, err)
 	}
-	s.exits(0, "trust", "--static", dir) // for the issuer's own address
+	s.config("sjc", "dfw", "--static", dir) // for the issuer's own address
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
+		t.Errorf("nothing was written, %v", err)
+	}
 }
 
 // The entry is the same in kubespray's variables, and an API server takes it as it is.
@@ -73,9 +72,8 @@ func TestTrustForKubespray(t *testing.T) {
 		Use bool  `json:"kube_apiserver_use_authentication_config_file"`
 		JWT []any `json:"kube_apiserver_authentication_config_jwt"`
 	}
-	at := []string{"--server", s.cluster("dfw").URL}
-	s.Must(yaml.UnmarshalStrict(s.config("sjc", "dfw", append(at, "--kubespray")...), &variables))
-	s.Must(yaml.Unmarshal(s.config("sjc", "dfw", at...), &file))
+	s.Must(yaml.UnmarshalStrict(s.config("sjc", "dfw", "--kubespray"), &variables))
+	s.Must(yaml.Unmarshal(s.config("sjc", "dfw"), &file))
 	one, err := yaml.Marshal(file.JWT)
 	s.Must(err)
 	other, err := yaml.Marshal(variables.JWT)
@@ -119,7 +117,7 @@ func TestLongMainAway(t *testing.T) {
 	dir := t.TempDir()
 	at, ca := s.documents(dir)
 	static := []string{"--at", at, "--ca", ca}
-	write := func() { s.exits(0, append([]string{"trust", "--static", dir}, static[:2]...)...) }
+	write := func() { s.config("sjc", "iad", append(static, "--static", dir)...) }
 	write()
 	s.trusts("dfw", "sjc")
 	s.trusts("iad", "sjc", static...)
@@ -210,8 +208,8 @@ func TestLongMainAway(t *testing.T) {
 	// A copy that nobody has written again is told, and refuses what it does not know.
 	s.Must(s.cluster("sjc").Sign(false))
 	s.Must(s.cluster("sjc").Restart(s.Ctx))
-	r := s.exits(0, append([]string{"trust", "--remote", "iad"}, static...)...)
-	s.says(r.Stderr, "has not just the keys that the main has", "fernetcast trust --static DIR")
+	r := s.exits(0, s.keyless("sjc", "iad", append(static, "-o", "config")...)...)
+	s.says(r.Stderr, "has not just the keys that the main has", "--static DIR")
 	if code := codeOf(s.read(s.bearing("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL)))); code != http.StatusUnauthorized {
 		t.Errorf("iad, whose copy is old, answers with %d", code)
 	}

@@ -143,7 +143,7 @@ could not be carried out; 2, bad usage or configuration.`,
 	o.register(root)
 	root.AddCommand(
 		newRun(o), newPromote(o), newPush(o), newStatus(o), newWait(o),
-		newJoin(o), newLeave(o), newCheck(o), newRenew(o), newRecover(o), newTrust(o), newFiles(o),
+		newJoin(o), newLeave(o), newCheck(o), newRenew(o), newRecover(o), newFiles(o),
 		newVersion(),
 	)
 	return root

@@ -28,7 +28,7 @@ func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, 
 
 // published finds the CA by which the issuer's documents can be read, and says where
 // they cannot be read from here, or a static copy is of another day.
-func (o *trustOptions) published(ctx context.Context, t *access.Trust, home *rest.Config, issuer kube.Issuer, say func(string, ...any)) error {
+func (o *joinOptions) published(ctx context.Context, t *access.Trust, home *rest.Config, issuer kube.Issuer, remote string, say func(string)) error {
 	tries := [][]byte{nil}
 	if o.ca != "" {
 		given, err := os.ReadFile(o.ca)
@@ -52,14 +52,14 @@ func (o *trustOptions) published(ctx context.Context, t *access.Trust, home *res
 		case found.URL != issuer.URL:
 			return fmt.Errorf("what is published at %s is of another issuer, %s; the main's is %s", at, mirror.Printable(found.URL), issuer.URL)
 		case !sameKeys(found.Keys, issuer.Keys):
-			say("Warning: the copy at %s has not just the keys that the main has: tokens may be refused. Write it again: fernetcast trust --static DIR --at %s", at, at)
+			say(fmt.Sprintf("Warning: the copy at %s has not just the keys that the main has: tokens may be refused. Write it again with --static DIR", at))
 		}
 		if found.KeptFor > 0 {
-			say("%s's API servers may keep these keys for %s, as the headers at %s allow: a new signing key has to be published that long before it signs.", o.remote, found.KeptFor.Round(time.Second), at)
+			say(fmt.Sprintf("%s's API servers may keep these keys for %s, as the headers at %s allow: a new signing key has to be published that long before it signs.", remote, found.KeptFor.Round(time.Second), at))
 		}
 		return nil
 	}
-	say("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", o.remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last))
+	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }
 

@@ -34,7 +34,8 @@ type joinOptions struct {
 	server, from, output            string
 	life, wait                      time.Duration
 	selfRenew, dryRun, yes          bool
-	keyless                         bool
+	keyless, kubespray              bool
+	at, ca, static                  string // of --keyless
 }
 
 func newJoin(all *options) *cobra.Command {
@@ -54,11 +55,19 @@ that the main's pods reach. Given again it makes a new token. With --dry-run it
 ends before the question. With -o yaml it prints both halves for a repository,
 without a token, and writes nothing.
 
-With --keyless no account and no token are made in the remote: its API servers trust
-the main's own tokens of an hour, once they are configured as trust prints it, and
-the kubeconfig that is stored holds no credentials. run needs --identity then.`,
+With --keyless, the remote needs no account and no token. Its API servers (Kubernetes
+1.34 or newer) accept this main's own one-hour tokens once they have the configuration
+that -o config prints, and the stored kubeconfig holds no credentials. run then needs
+--identity. The remote reads the public keys of the main's issuer from the main's API
+server, or from a static copy at --at, which --static writes for any web server.
+docs/keyless.md has every step.
+
+join refuses if the remote's API server would not start with that configuration: if
+the main's issuer is the remote's own, or https://kubernetes.default.svc, which every
+cluster has.`,
 		Example: `  fernetcast join dfw --remote-context dfw --dry-run
-  fernetcast join dfw --remote-context dfw --yes --wait 5m`,
+  fernetcast join dfw --remote-context dfw --yes --wait 5m
+  fernetcast join dfw --remote-context dfw --keyless -o config`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -73,13 +82,17 @@ the kubeconfig that is stored holds no credentials. run needs --identity then.`,
 	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
 	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts tokens of --identity (default: "+usualIdentity+")")
 	o.identityFlag(cmd)
+	f.StringVar(&o.at, "at", "", "with --keyless: https URL of a static copy of the issuer's documents (default: the issuer's own)")
+	f.StringVar(&o.ca, "ca", "", "with --keyless: file with the CA of the server at --at, PEM (default: one that works)")
+	f.StringVar(&o.static, "static", "", "with -o config: write the issuer's documents into this directory, to be served at --at")
+	f.BoolVar(&o.kubespray, "kubespray", false, "with -o config or yaml: print the API servers' file as variables of a kubespray inventory (2.31 or newer)")
 	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token ask for the next one, for renew --self")
 	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
 	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
-	f.StringVarP(&o.output, "output", "o", "text", "text, json, or yaml: both halves for a repository, without a token")
-	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVarP(&o.output, "output", "o", "text", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless")
+	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json", "yaml", "config"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -107,17 +120,29 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 		}
 	}
 	switch o.output {
-	case "text", "json", "yaml":
+	case "text", "json", "yaml", "config":
 	default:
-		return fmt.Errorf("--output %q: it has to be text, json or yaml", o.output)
+		return fmt.Errorf("--output %q: it has to be text, json, yaml, or config", o.output)
 	}
 	if o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")) {
 		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
 	}
+	prints := o.output == "config" || o.output == "yaml"
+	switch {
+	case o.keyless:
+	case o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != "":
+		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
+	}
+	if (o.kubespray || o.static != "") && !prints {
+		return errors.New("--kubespray and --static are for what is printed: add -o config")
+	}
+	if o.at != "" && !strings.HasPrefix(o.at, "https://") {
+		return fmt.Errorf("--at %q does not begin with https://, which API servers insist on", mirror.Printable(o.at))
+	}
 	if _, err := o.entries(); err != nil {
 		return err
 	}
-	return asks(cmd, o.yes || o.dryRun || o.output == "yaml")
+	return asks(cmd, o.yes || o.dryRun || prints)
 }
 
 func checkName(remote string) error {
@@ -181,6 +206,9 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
+	if o.output == "config" {
+		return j.printConfig(cmd.OutOrStdout())
+	}
 	if o.output == "yaml" {
 		var refusal access.Refusal
 		err := j.Identify(cmd.Context())
@@ -239,7 +267,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	trust, err := o.trust(cmd, s, k, region, here.home)
+	trust, err := o.trust(ctx, k, region, here.home, cfg, say)
 	if err != nil {
 		return nil, err
 	}
@@ -252,20 +280,32 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 }
 
 // trust is what the remote is to trust; nil without --keyless.
-func (o *joinOptions) trust(cmd *cobra.Command, s *session, k access.Kubeconfig, region string, home *rest.Config) (*access.Trust, error) {
+func (o *joinOptions) trust(ctx context.Context, k access.Kubeconfig, region string, home, there *rest.Config, say func(string)) (*access.Trust, error) {
 	if !o.keyless {
 		return nil, nil
 	}
-	issuer, err := o.issuerOf(cmd.Context(), home)
+	issuer, err := o.issuerOf(ctx, home)
 	if err != nil {
 		return nil, exitError{fmt.Errorf("nothing was changed: the main does not tell its issuer: %s", mirror.Explain(err))}
 	}
-	t, err := (&trustOptions{
-		options: o.options, remote: k.Remote, server: k.Server, from: region,
-		remoteContext: o.remoteContext, remoteKubeconfig: o.remoteKubeconfig,
-	}).trust(cmd, s, home, issuer)
-	t.Namespace = k.Namespace
-	return &t, err
+	t := &access.Trust{
+		Region: region, Remote: k.Remote, Issuer: issuer.URL, At: o.at, Audience: k.Server,
+		HomeNamespace: o.namespace, Account: o.identity, Namespace: k.Namespace, Secret: o.secret,
+	}
+	found, err := o.issuerOf(ctx, there)
+	if err != nil {
+		say(fmt.Sprintf("Whether %s's own issuer is another one is not known: %s", k.Remote, mirror.Explain(err)))
+	}
+	if err := t.Check(found.URL); err != nil {
+		return nil, err
+	}
+	if at := cmp.Or(o.at, issuer.URL); o.static != "" {
+		if err := access.WriteStatic(o.static, at, issuer); err != nil {
+			return nil, exitError{fmt.Errorf("--static: %w", err)}
+		}
+		say(fmt.Sprintf("Written: what %s publishes, into %s, to be served at %s.", issuer.URL, o.static, at))
+	}
+	return t, o.published(ctx, t, home, issuer, k.Remote, say)
 }
 
 // reach opens a remote's kubeconfig as run does.

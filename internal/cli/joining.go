@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -178,11 +179,10 @@ func (j *joining) printHalves(out io.Writer) error {
 		return err
 	}
 	if j.Trust != nil {
-		text, err := j.Trust.Configuration()
-		if err != nil {
+		if err := j.printConfig(out); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "# For the API servers of %s: the file of --authentication-config; not for kubectl.\n%s---\n", j.name, text)
+		fmt.Fprintln(out, "---")
 	}
 	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
 	if err := printObjects(out, objects); err != nil {
@@ -205,5 +205,33 @@ func (j *joining) printHalves(out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, mirror.Quote(j.Context), text)
+	return nil
+}
+
+// printConfig prints what the remote's API servers need to trust the main.
+func (j *joining) printConfig(out io.Writer) error {
+	text, err := j.Trust.Configuration()
+	head := fmt.Sprintf("# For the API servers of %s, not for kubectl: the file of --authentication-config. If there is one, add the entry to its jwt.\n# Kubernetes 1.30 to 1.33: apiVersion apiserver.config.k8s.io/v1beta1.\n", j.name)
+	if j.kubespray {
+		text, err = j.Trust.Kubespray()
+		head = fmt.Sprintf("# For the inventory of %s, group_vars/k8s_cluster (kubespray 2.31 or newer). If the list is there, add the entry to it.\n", j.name)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(out, "%s%s", head, text)
+	}
+	return err
+}
+
+// printObjects prints objects as a stream of YAML documents.
+func printObjects(out io.Writer, objects []*unstructured.Unstructured) error {
+	for _, object := range objects {
+		text, err := yaml.Marshal(object.Object)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(out, "---\n%s", text); err != nil {
+			return err
+		}
+	}
 	return nil
 }
