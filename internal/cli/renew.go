@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -106,45 +106,43 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return exitError{fmt.Errorf("nothing was changed: reading the stored kubeconfigs: %s", mirror.Explain(err))}
 	}
-	chosen, err := o.choose(stored, names)
-	if err != nil {
-		return err
+	return o.renew(cmd, clusters.Files(stored), names, func(f clusters.File) store {
+		return func(ctx context.Context, now []byte, _ string) error {
+			if err := here.entries.Store(ctx, access.Change{Entry: access.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
+				return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, here.entries.Name(), mirror.Explain(err))
+			}
+			return here.tokens.Remove(ctx, f.Name)
+		}
+	})
+}
+
+// renew renews the tokens of the remotes that were named, or of all, at once. keep says
+// how a new token is stored.
+func (o *renewOptions) renew(cmd *cobra.Command, files []clusters.File, names []string, keep func(clusters.File) store) error {
+	var known []string
+	for _, f := range files {
+		known = append(known, f.Name)
 	}
-	results := make([]renewed, len(chosen))
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("there is no remote %q; there are: %s", name, strings.Join(known, ", "))
+		}
+	}
+	files = slices.DeleteFunc(files, func(f clusters.File) bool { return len(names) > 0 && !slices.Contains(names, f.Name) })
+	results := make([]renewed, len(files))
 	var all sync.WaitGroup
-	for i, name := range chosen {
+	for i, f := range files {
 		all.Go(func() {
-			entry := access.EntryOf(stored, name)
-			kubeconfig := stored[entry]
-			results[i] = o.one(cmd.Context(), name, kubeconfig, len(names) > 0 || o.all, func(ctx context.Context, now []byte, _ string) error {
-				if err := here.entries.Store(ctx, access.Change{Entry: entry, Was: kubeconfig, Now: now}); err != nil {
-					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, here.entries.Name(), mirror.Explain(err))
-				}
-				return here.tokens.Remove(ctx, name)
-			})
+			results[i] = renewed{Name: f.Name, Action: "failed"}
+			if f.Err != nil {
+				results[i].Detail = f.Err.Error()
+				return
+			}
+			results[i] = o.one(cmd.Context(), f.Name, f.Data, len(names) > 0 || o.all, keep(f))
 		})
 	}
 	all.Wait()
 	return printRenewed(cmd.OutOrStdout(), o.output, results)
-}
-
-// choose are the remotes that are stored, or of them those that were named.
-func (o *renewOptions) choose(stored map[string][]byte, names []string) ([]string, error) {
-	var all []string
-	for _, entry := range slices.Sorted(maps.Keys(stored)) {
-		if name := access.RemoteOf(entry); name != "" {
-			all = append(all, name)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, strings.Join(all, ", "))
-		}
-	}
-	if len(names) > 0 {
-		return names, nil
-	}
-	return all, nil
 }
 
 // store keeps a new token.

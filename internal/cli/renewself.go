@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"sync"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
@@ -32,33 +30,24 @@ func (o *renewOptions) renewSelf(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return exitError{fmt.Errorf("nothing was changed: reading Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))}
 	}
-	files = slices.DeleteFunc(files, func(f clusters.File) bool { return len(names) > 0 && !slices.Contains(names, f.Name) })
-	results := make([]renewed, len(files))
-	var all sync.WaitGroup
-	for i, f := range clusters.WithTokens(files, kept) { // newer than what is mounted
-		all.Go(func() {
-			kubeconfig, err := present(f)
-			if err != nil {
-				results[i] = renewed{Name: f.Name, Action: "failed", Detail: err.Error()}
-				return
-			}
-			results[i] = o.one(cmd.Context(), f.Name, kubeconfig, len(names) > 0 || o.all, func(ctx context.Context, _ []byte, token string) error {
-				if err := tokens.Store(ctx, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)}); err != nil {
-					return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))
-				}
-				return nil
-			})
-		})
+	files = clusters.WithTokens(files, kept) // newer than what is mounted
+	for i, f := range files {
+		if f.Err == nil {
+			files[i].Data, files[i].Err = present(f)
+		}
 	}
-	all.Wait()
-	return printRenewed(cmd.OutOrStdout(), o.output, results)
+	return o.renew(cmd, files, names, func(f clusters.File) store {
+		return func(ctx context.Context, _ []byte, token string) error {
+			if err := tokens.Store(ctx, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)}); err != nil {
+				return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))
+			}
+			return nil
+		}
+	})
 }
 
 // present is a file's kubeconfig with the token that counts.
 func present(f clusters.File) ([]byte, error) {
-	if f.Err != nil {
-		return nil, f.Err
-	}
 	cfg, _, err := clusters.ParseKubeconfig(f.Data, true)
 	if err != nil {
 		return nil, err

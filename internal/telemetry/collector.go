@@ -7,89 +7,75 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("fernetcast_"+name, help, labels, nil)
+}
+
+var (
+	sourceState = desc("source_state", "The source's present state, with the value 1.", "state")
+	readable    = desc("source_readable", "Whether the last try to read the source succeeded.")
+	primary     = desc("source_primary_index", "The index of the source's primary key.")
+	keys        = desc("source_keys", "How many keys the source has.")
+	term        = desc("term", "The term of the source's owner.")
+	rotated     = desc("source_rotated_timestamp_seconds", "When the source's keys were last written.")
+
+	remoteState  = desc("remote_state", "A remote's present state, with the value 1.", "remote", "state")
+	behind       = desc("remote_generations_behind", "How many rotations a remote is behind. At 1 the next rotation breaks tokens there, at 2 they are broken.", "remote")
+	synced       = desc("remote_last_synced_timestamp_seconds", "When a remote was last seen to have the source's keys.", "remote")
+	expiry       = desc("remote_credentials_expiry_timestamp_seconds", "When the token or the certificate in a remote's kubeconfig expires.", "remote")
+	pushes       = desc("pushes_total", "Writes that were sent to a remote, by how they ended.", "remote", "result")
+	repaired     = desc("drift_repaired_total", "Changes by other writers that were undone at a remote.", "remote")
+	requestsSent = desc("requests_total", "Requests that were sent to a remote, by method and by the answer's code.", "remote", "code", "method")
+)
+
 // statusCollector shows a status as metrics. It keeps no series of its own, so
 // nothing stays of a remote that is gone.
-type statusCollector struct {
-	status func() mirror.Status
+type statusCollector func() mirror.Status
 
-	sourceState, readable, primary, keys, term, rotated           *prometheus.Desc
-	state, behind, synced, expiry, pushes, repaired, requestsSent *prometheus.Desc
-}
-
-func newStatusCollector(status func() mirror.Status) *statusCollector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("fernetcast_"+name, help, labels, nil)
-	}
-	return &statusCollector{
-		status:      status,
-		sourceState: desc("source_state", "The source's present state, with the value 1.", "state"),
-		readable:    desc("source_readable", "Whether the last try to read the source succeeded."),
-		primary:     desc("source_primary_index", "The index of the source's primary key."),
-		keys:        desc("source_keys", "How many keys the source has."),
-		term:        desc("term", "The term of the source's owner."),
-		rotated:     desc("source_rotated_timestamp_seconds", "When the source's keys were last written."),
-
-		state:        desc("remote_state", "A remote's present state, with the value 1.", "remote", "state"),
-		behind:       desc("remote_generations_behind", "How many rotations a remote is behind. At 1 the next rotation breaks tokens there, at 2 they are broken.", "remote"),
-		synced:       desc("remote_last_synced_timestamp_seconds", "When a remote was last seen to have the source's keys.", "remote"),
-		expiry:       desc("remote_credentials_expiry_timestamp_seconds", "When the token or the certificate in a remote's kubeconfig expires.", "remote"),
-		pushes:       desc("pushes_total", "Writes that were sent to a remote, by how they ended.", "remote", "result"),
-		repaired:     desc("drift_repaired_total", "Changes by other writers that were undone at a remote.", "remote"),
-		requestsSent: desc("requests_total", "Requests that were sent to a remote, by method and by the answer's code.", "remote", "code", "method"),
-	}
-}
-
-// Describe implements [prometheus.Collector].
-func (c *statusCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		c.sourceState, c.readable, c.primary, c.keys, c.term, c.rotated,
-		c.state, c.behind, c.synced, c.expiry, c.pushes, c.repaired, c.requestsSent,
-	} {
-		to <- d
-	}
-}
+// Describe implements [prometheus.Collector]; without descriptions, each scrape is
+// checked alone.
+func (statusCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements [prometheus.Collector].
-func (c *statusCollector) Collect(to chan<- prometheus.Metric) {
-	s := series{to}
-	st := c.status()
-	c.collectSource(s, st.Source)
+func (status statusCollector) Collect(to chan<- prometheus.Metric) {
+	s, st := series{to}, status()
+	s.source(st.Source)
 	for _, r := range st.Remotes {
-		c.collectRemote(s, r)
+		s.remote(r)
 	}
 }
 
-func (c *statusCollector) collectSource(s series, src mirror.SourceStatus) {
-	s.gauge(c.sourceState, 1, string(src.State))
-	readable := 1
+func (s series) source(src mirror.SourceStatus) {
+	s.gauge(sourceState, 1, string(src.State))
+	good := 1
 	if src.Stale || src.State == mirror.SourceUnread {
-		readable = 0
+		good = 0
 	}
-	s.gauge(c.readable, readable)
+	s.gauge(readable, good)
 	if src.Primary != nil {
-		s.gauge(c.primary, *src.Primary)
-		s.gauge(c.keys, len(src.Keys))
+		s.gauge(primary, *src.Primary)
+		s.gauge(keys, len(src.Keys))
 	}
 	if src.Term != nil {
-		s.gauge(c.term, *src.Term)
+		s.gauge(term, *src.Term)
 	}
-	s.time(c.rotated, src.RotatedAt)
+	s.time(rotated, src.RotatedAt)
 }
 
-func (c *statusCollector) collectRemote(s series, r mirror.RemoteStatus) {
-	s.gauge(c.state, 1, r.Name, string(r.State))
+func (s series) remote(r mirror.RemoteStatus) {
+	s.gauge(remoteState, 1, r.Name, string(r.State))
 	if r.Behind != nil {
-		s.gauge(c.behind, *r.Behind, r.Name)
+		s.gauge(behind, *r.Behind, r.Name)
 	}
-	s.time(c.synced, r.LastSynced, r.Name)
-	s.time(c.expiry, r.CredentialsExpire, r.Name)
+	s.time(synced, r.LastSynced, r.Name)
+	s.time(expiry, r.CredentialsExpire, r.Name)
 	// From 0 on: increase() does not see the birth of a counter.
 	for _, result := range []mirror.Result{mirror.ResultPushed, mirror.ResultConflict, mirror.ResultDenied, mirror.ResultUnreachable, mirror.ResultFailed} {
-		s.counter(c.pushes, r.Counts.Pushes[result], r.Name, string(result))
+		s.counter(pushes, r.Counts.Pushes[result], r.Name, string(result))
 	}
-	s.counter(c.repaired, r.Counts.Repairs, r.Name)
+	s.counter(repaired, r.Counts.Repairs, r.Name)
 	for request, n := range r.Counts.Requests {
-		s.counter(c.requestsSent, n, r.Name, request.Code, request.Method)
+		s.counter(requestsSent, n, r.Name, request.Code, request.Method)
 	}
 }
 

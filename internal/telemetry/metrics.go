@@ -23,7 +23,7 @@ type Metrics struct {
 // NewMetrics makes the metrics of one process. Each scrape calls status.
 func NewMetrics(version string, status func() mirror.Status) *Metrics {
 	registry, in := newRegistry(version)
-	registry.MustRegister(newStatusCollector(status))
+	registry.MustRegister(statusCollector(status))
 	seconds := func(name, help string) prometheus.Histogram {
 		return in.NewHistogram(prometheus.HistogramOpts{
 			Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
