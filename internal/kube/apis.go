@@ -1,14 +1,11 @@
 package kube
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -37,36 +34,26 @@ type APIs struct {
 	Authorization  authorizationv1client.AuthorizationV1Interface
 	Dynamic        dynamic.Interface
 
-	client *http.Client
-	clock  clock
+	*Client
 }
 
 // NewAPIs makes the clients of the cluster of cfg, which stays as it is. Nothing is
 // sent. The caller owes a Close.
 func NewAPIs(cfg *rest.Config, opts Options) (*APIs, error) {
 	cfg = rest.CopyConfig(cfg)
-	if cfg.Proxy == nil { // client-go keeps the transports of configs without one for ever
-		cfg.Proxy = http.ProxyFromEnvironment
-	}
-	cfg.UserAgent, cfg.Timeout, cfg.QPS = opts.UserAgent, opts.Timeout, -1
-	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
-	cfg.DisableCompression = true
-	a := &APIs{}
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return small{opts.SignIn.wrap(bounded(next, false)), &a.clock}
-	})
-	client, err := rest.HTTPClientFor(cfg)
+	client, err := New(cfg, opts)
 	if err != nil {
 		return nil, err
 	}
-	a.client = client
+	cfg.ContentType, cfg.AcceptContentTypes = "", ""
+	a, timed := &APIs{Client: client}, &http.Client{Transport: client.http.Transport, Timeout: opts.Timeout}
 	var errs [6]error
-	a.Core, errs[0] = corev1client.NewForConfigAndClient(cfg, client)
-	a.RBAC, errs[1] = rbacv1client.NewForConfigAndClient(cfg, client)
-	a.Batch, errs[2] = batchv1client.NewForConfigAndClient(cfg, client)
-	a.Authentication, errs[3] = authenticationv1client.NewForConfigAndClient(cfg, client)
-	a.Authorization, errs[4] = authorizationv1client.NewForConfigAndClient(cfg, client)
-	a.Dynamic, errs[5] = dynamic.NewForConfigAndClient(cfg, client)
+	a.Core, errs[0] = corev1client.NewForConfigAndClient(cfg, timed)
+	a.RBAC, errs[1] = rbacv1client.NewForConfigAndClient(cfg, timed)
+	a.Batch, errs[2] = batchv1client.NewForConfigAndClient(cfg, timed)
+	a.Authentication, errs[3] = authenticationv1client.NewForConfigAndClient(cfg, timed)
+	a.Authorization, errs[4] = authorizationv1client.NewForConfigAndClient(cfg, timed)
+	a.Dynamic, errs[5] = dynamic.NewForConfigAndClient(cfg, timed)
 	return a, errors.Join(errs[:]...)
 }
 
@@ -126,43 +113,4 @@ func (a *APIs) Rules(ctx context.Context, namespace string) (rules []authorizati
 		return nil, false, err
 	}
 	return answer.Status.ResourceRules, answer.Status.Incomplete, nil
-}
-
-// Clock is the server's time at its last answer, to the second; false where it has
-// told none.
-func (a *APIs) Clock() (time.Time, bool) { return a.clock.now() }
-
-// Close closes the connections that no request uses.
-func (a *APIs) Close() { a.client.CloseIdleConnections() }
-
-// small takes bounded answers alone, and no redirect. It takes Retry-After out of
-// the hands of client-go, which would sleep through it.
-type small struct {
-	next  http.RoundTripper
-	clock *clock
-}
-
-func (s small) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := s.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	s.clock.read(resp.Header)
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if closed := resp.Body.Close(); err == nil {
-		err = closed
-	}
-	switch redirect := resp.StatusCode >= http.StatusMultipleChoices && resp.StatusCode < http.StatusBadRequest; {
-	case err != nil:
-		return nil, err
-	case resp.StatusCode < http.StatusOK:
-		return nil, errNotFinal(resp.StatusCode)
-	case len(body) > maxAnswer:
-		return nil, errTooLarge
-	case redirect:
-		return nil, errRedirected
-	}
-	resp.Header.Del("Retry-After")
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
 }

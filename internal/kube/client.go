@@ -72,6 +72,7 @@ func (s SignIn) wrap(next http.RoundTripper) http.RoundTripper {
 // Client is a client of one cluster, on connections of its own. It may be used
 // concurrently.
 type Client struct {
+	http    *http.Client
 	core    corev1client.CoreV1Interface
 	events  eventsv1client.EventsV1Interface // nil for a remote
 	timeout time.Duration
@@ -89,7 +90,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
 	cfg.Dial = c.dial
-	cfg.UserAgent = opts.UserAgent
+	cfg.UserAgent, cfg.Timeout = opts.UserAgent, 0
 	cfg.QPS = -1                           // the transport has the limit, for WATCHes too
 	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
 	cfg.ContentType = mediaType
@@ -103,6 +104,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 		return t
 	})
 	client, err := rest.HTTPClientFor(cfg)
+	c.http = client
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +178,7 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 // Remote, by a request with a deadline. An event of that name may be there already,
 // as [apierrors.IsAlreadyExists] tells.
 func (c *Client) CreateEvent(ctx context.Context, event *eventsv1.Event) error {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, askedKey{}, asked{namespace: event.Namespace, name: event.Name, event: true}), c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	// The typed Create would decode the answer, which nothing bounds here but its size.
 	return c.events.RESTClient().Post().Namespace(event.Namespace).Resource("events").Body(event).Do(ctx).Error()

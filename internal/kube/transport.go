@@ -56,9 +56,7 @@ func errNotFinal(code int) error {
 type asked struct {
 	namespace, name string
 	list            bool
-	// event says that an event is created, of whose answer only the code counts.
-	event    bool
-	answered *atomic.Bool
+	answered        *atomic.Bool
 }
 
 type askedKey struct{}
@@ -106,7 +104,8 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = newFrames(ctx, resp.Body, t.reads != nil)
 		return resp, nil
 	}
-	body, err := t.read(ctx, resp)
+	_, ours := ctx.Value(askedKey{}).(asked)
+	body, err := t.read(ctx, resp, ours)
 	closed := resp.Body.Close()
 	if err != nil {
 		t.resetWhereLate(ctx)
@@ -115,7 +114,9 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if closed != nil {
 		return nil, closed
 	}
-	if err := judge(req, resp, body); err != nil {
+	if !ours && resp.StatusCode >= http.StatusBadRequest { // client-go makes the error
+		resp.Header.Del("Retry-After")
+	} else if err := judge(req, resp, body); err != nil {
 		return nil, advised(err, t.advice)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -124,12 +125,12 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // read reads of an answer's body what is needed to judge it, and from a remote
 // at a bounded pace.
-func (t *guard) read(ctx context.Context, resp *http.Response) ([]byte, error) {
+func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byte, error) {
 	most, from := maxAnswer+1, io.Reader(resp.Body)
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
 		most = maxError + 1
-	case !isProtobuf(resp.Header):
+	case ours && !isProtobuf(resp.Header):
 		most = described
 	case resp.ContentLength > maxAnswer:
 		return nil, errTooLarge

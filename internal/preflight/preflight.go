@@ -137,16 +137,11 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 
 // connect makes the clients, once.
 func (p *probe) connect() error {
-	opts := kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn}
-	apis, err := kube.NewAPIs(p.Config, opts)
+	apis, err := kube.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
 	if err != nil {
 		return err
 	}
-	client, err := kube.New(rest.CopyConfig(p.Config), opts)
-	if err != nil {
-		return err
-	}
-	p.apis, p.secrets = apis, client.Secrets(p.Namespace)
+	p.apis, p.secrets = apis, apis.Secrets(p.Namespace)
 	return nil
 }
 
