@@ -47,8 +47,7 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 		RunE:              o.run,
 	}
 	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, short or json")
-	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "short", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text, short, or json", "text", "short", "json")
 	o.identityFlag(cmd)
 	return cmd
 }
@@ -65,9 +64,6 @@ type examinedRemote struct {
 }
 
 func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
-	if !slices.Contains([]string{"text", "short", "json"}, o.output) {
-		return fmt.Errorf("--output %q: it has to be text, short or json", o.output)
-	}
 	if o.remoteContext != "" && len(names) > 0 {
 		return errors.New("--remote-context is in place of a REMOTE")
 	}

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // completionTime bounds what a shell waits for.
@@ -79,4 +82,31 @@ func complete(cmd *cobra.Command, flag string, with cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, with); err != nil {
 		panic(err) // no such flag: a mistake of ours
 	}
+}
+
+// choice is the value of a flag that has to be one of some. It implements [pflag.Value].
+type choice struct {
+	to *string
+	of []string
+}
+
+// choose registers such a flag, of which the first one is the default, and completes it.
+func choose(cmd *cobra.Command, flags *pflag.FlagSet, to *string, name, short, help string, of ...string) {
+	*to = of[0]
+	flags.VarP(choice{to, of}, name, short, help)
+	complete(cmd, name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (c choice) String() string { return *c.to }
+
+// Type is what --help shows.
+func (choice) Type() string { return "string" }
+
+// Set takes one of the values.
+func (c choice) Set(value string) error {
+	if !slices.Contains(c.of, value) {
+		return fmt.Errorf("it has to be one of %s", strings.Join(c.of, ", "))
+	}
+	*c.to = value
+	return nil
 }

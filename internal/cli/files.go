@@ -59,11 +59,7 @@ again.`,
 			if err := o.check(); err != nil {
 				return err
 			}
-			log, err := o.logger(cmd)
-			if err != nil {
-				return err
-			}
-			return o.run(cmd.Context(), log)
+			return o.run(cmd.Context(), o.logger(cmd))
 		},
 	}
 	f := cmd.Flags()

@@ -13,6 +13,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
@@ -91,8 +92,7 @@ cluster has.`,
 	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
-	f.StringVarP(&o.output, "output", "o", "text", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless")
-	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json", "yaml", "config"}, cobra.ShellCompDirectiveNoFileComp))
+	choose(cmd, f, &o.output, "output", "o", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless", "text", "json", "yaml", "config")
 	return cmd
 }
 
@@ -118,11 +118,6 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 		if err := mirror.CheckRegion(o.from); err != nil {
 			return fmt.Errorf("--from: %w", err)
 		}
-	}
-	switch o.output {
-	case "text", "json", "yaml", "config":
-	default:
-		return fmt.Errorf("--output %q: it has to be text, json, yaml, or config", o.output)
 	}
 	if o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")) {
 		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
@@ -154,7 +149,7 @@ func checkName(remote string) error {
 
 // asks refuses a command that has to ask where there is nobody to ask.
 func asks(cmd *cobra.Command, no bool) error {
-	if !no && !isTerminal(cmd.InOrStdin()) {
+	if !no && !show.IsTerminal(cmd.InOrStdin()) {
 		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
 	}
 	return nil

@@ -13,7 +13,7 @@ const module = "github.com/fernetcast/fernetcast"
 // to keyset.
 var mayImport = map[string][]string{
 	"":                    {"internal/cli"},
-	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/telemetry", "internal/kube", "internal/mirror", "internal/keyset"},
+	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/kube", "internal/mirror", "internal/keyset"},
 	"watcher":             {"internal/view", "internal/kube", "internal/mirror"},
 	"pusher":              {"internal/mirror", "internal/keyset"},
 	"clusters":            {"internal/view", "internal/kube", "internal/mirror"},
@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/preflight":  {"internal/kube", "internal/mirror"},
 	"internal/promotion":  {"internal/mirror", "internal/keyset"},
 	"internal/repository": {"internal/mirror", "internal/keyset"},
+	"internal/show":       {"internal/mirror"},
 	"internal/telemetry":  {"internal/mirror"},
 	"internal/mirror":     {"internal/keyset"},
 	"internal/keyset":     {},
@@ -33,7 +34,7 @@ var mayImport = map[string][]string{
 // mayRequire are the modules that the program itself is made of.
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
-	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra",
+	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
 	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -42,8 +43,8 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or, but for run, secret/NAME in the source's namespace\n"+
 		"(default: "+defaultDirectory+" where it exists, and for run, else "+defaultSecret+")")
 	f.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second, "deadline of each request")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, else json")
+	choose(root, f, &o.logLevel, "log-level", "", "debug, info, warn, or error", "info", "debug", "warn", "error")
+	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto: text on a terminal, else json", "auto", "text", "json")
 }
 
 // check refuses flags that cannot be meant.
@@ -71,26 +72,16 @@ func positive(flag string, d time.Duration) error {
 }
 
 // logger makes the one stream that all lines go to, client-go's own included.
-func (o *options) logger(cmd *cobra.Command) (*slog.Logger, error) {
+func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	// No other levels: below debug, client-go prints bodies.
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	level, ok := levels[o.logLevel]
-	if !ok {
-		return nil, fmt.Errorf("--log-level %q: it has to be debug, info, warn or error", o.logLevel)
-	}
+	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[o.logLevel]
 	w := cmd.ErrOrStderr()
-	terminal := isTerminal(w)
-	var log *slog.Logger
-	switch {
-	case o.logFormat == "text" || o.logFormat == "auto" && terminal:
-		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !screenOf(w).coloured, ReplaceAttr: tidy}))
-	case o.logFormat == "json" || o.logFormat == "auto":
-		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: tidy}))
-	default:
-		return nil, fmt.Errorf("--log-format %q: it has to be auto, text or json", o.logFormat)
+	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: tidy}))
+	if o.logFormat == "text" || o.logFormat == "auto" && show.IsTerminal(w) {
+		log = slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !show.ScreenOf(w).Colored, ReplaceAttr: tidy}))
 	}
 	capture(log)
-	return log, nil
+	return log
 }
 
 // capture sends to log what client-go logs, and what libraries print through Go's

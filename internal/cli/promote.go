@@ -13,6 +13,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/promotion"
+	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -49,7 +50,7 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 			if err := mirror.CheckRegion(args[0]); err != nil {
 				return err
 			}
-			if !yes && !isTerminal(cmd.InOrStdin()) {
+			if !yes && !show.IsTerminal(cmd.InOrStdin()) {
 				return errors.New("promote asks before it acts, and there is no terminal to ask on: add --yes")
 			}
 			s, err := o.open(cmd)
@@ -156,7 +157,7 @@ func confirmed(ctx context.Context, cmd *cobra.Command) bool {
 // ignored does not count as another main.
 func (p *promoting) conclude(out io.Writer, ignored []string) error {
 	fmt.Fprintln(out)
-	verdict := printTable(out, p.status(p.outcomes))
+	verdict := verdicts(out, show.Options{})(p.status(p.outcomes))
 	for name, o := range p.outcomes {
 		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(ignored, name) {
 			fmt.Fprintln(out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
 )
 
@@ -25,7 +26,7 @@ else is overridden; who owns a copy, only promote changes.`,
 			if names, err = s.choose(names); err != nil {
 				return err
 			}
-			return printTable(cmd.OutOrStdout(), s.status(s.push(cmd.Context(), names, force)))
+			return verdicts(cmd.OutOrStdout(), show.Options{})(s.status(s.push(cmd.Context(), names, force)))
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "push also a key set that does not continue what the remote was given")

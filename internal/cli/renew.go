@@ -55,8 +55,7 @@ from a directory, and writes only the Secret fernetcast-tokens.`,
 	f.BoolVar(&o.self, "self", false, "by the present tokens, into Secret fernetcast-tokens")
 	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory of the tokens that it has kept before")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
-	f.StringVarP(&o.output, "output", "o", "text", "text or json")
-	complete(cmd, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	return cmd
 }
 
@@ -81,8 +80,6 @@ func (o *renewOptions) check(names []string) error {
 		return fmt.Errorf("--clusters %q: --self takes a directory; mount the Secret", o.clusters)
 	case o.remoteContext != "" && len(names) != 1:
 		return errors.New("--remote-context is of one remote: name it")
-	case o.output != "text" && o.output != "json":
-		return fmt.Errorf("--output %q: it has to be text or json", o.output)
 	}
 	return nil
 }

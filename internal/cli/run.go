@@ -45,11 +45,7 @@ again.`,
 			if err := o.check(); err != nil {
 				return err
 			}
-			log, err := o.logger(cmd)
-			if err != nil {
-				return err
-			}
-			o.run(cmd.Context(), log)
+			o.run(cmd.Context(), o.logger(cmd))
 			return nil
 		},
 	}

@@ -47,10 +47,7 @@ func (o *options) session(cmd *cobra.Command) (*session, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	log, err := o.logger(cmd)
-	if err != nil {
-		return nil, err
-	}
+	log := o.logger(cmd)
 	client, err := o.connect()
 	if err != nil {
 		return nil, err

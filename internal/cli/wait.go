@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -99,7 +100,7 @@ func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer)
 	case ctx.Err() != nil:
 		return exitError{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
 	case errors.Is(err, context.DeadlineExceeded):
-		_ = printTable(out, st) // the wait's own verdict counts
+		_ = verdicts(out, show.Options{})(st) // the wait's own verdict counts
 		return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
 	}
 	return exitError{err}
@@ -151,7 +152,7 @@ func (w *waiting) lacks(name string, o pusher.Outcome) string {
 
 // say shows for whom it waits, and clears the line where that is nobody.
 func (w *waiting) say(lacking []lack) {
-	if screenOf(w.line).redraws {
+	if show.ScreenOf(w.line).Redraws {
 		line := clearLine
 		if len(lacking) > 0 {
 			line += "waiting for " + text(lacking)

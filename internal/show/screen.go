@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"os"
@@ -6,12 +6,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
-)
-
-// What a terminal has that does not tell its size.
-const (
-	usualWidth  = 80
-	usualHeight = 24
 )
 
 // The control sequences that are sent: nothing else that a terminal obeys is
@@ -27,36 +21,36 @@ const (
 // leftOut stands where a text was cut.
 const leftOut = "…"
 
-// screen is where a person reads. The zero screen is no terminal: it bounds
+// Screen is where a person reads. The zero screen is no terminal: it bounds
 // nothing, and has no colours.
-type screen struct {
+type Screen struct {
 	width, height int // in characters; 0: not bounded
-	coloured      bool
-	redraws       bool // the cursor can be moved
+	Colored       bool
+	Redraws       bool // the cursor can be moved
 }
 
-// screenOf says what an output is, at this moment: a terminal's size changes.
-func screenOf(out any) screen {
-	if !isTerminal(out) {
-		return screen{}
+// ScreenOf says what an output is, at this moment: a terminal's size changes.
+func ScreenOf(out any) Screen {
+	if !IsTerminal(out) {
+		return Screen{}
 	}
 	dumb := os.Getenv("TERM") == "dumb"
-	s := screen{coloured: !dumb && os.Getenv("NO_COLOR") == "", redraws: !dumb}
+	s := Screen{Colored: !dumb && os.Getenv("NO_COLOR") == "", Redraws: !dumb}
 	s.width, s.height, _ = term.GetSize(int(out.(*os.File).Fd()))
 	if s.width <= 0 || s.height <= 0 {
-		s.width, s.height = usualWidth, usualHeight
+		s.width, s.height = 80, 24
 	}
 	return s
 }
 
-func isTerminal(stream any) bool {
+func IsTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // paint colours a text; colour "" does not.
-func (s screen) paint(text, colour string) string {
-	if !s.coloured || colour == "" || text == "" {
+func (s Screen) paint(text, colour string) string {
+	if !s.Colored || colour == "" || text == "" {
 		return text
 	}
 	return colour + text + plain
@@ -65,7 +59,7 @@ func (s screen) paint(text, colour string) string {
 // frame is what draws lines over those of the frame before, without a moment in
 // which the screen is empty. The first frame scrolls away what is on the screen, so
 // that it is not lost.
-func (s screen) frame(lines []string, first bool) string {
+func (s Screen) frame(lines []string, first bool) string {
 	var text strings.Builder
 	if first {
 		text.WriteString(strings.Repeat("\n", s.height))
@@ -83,12 +77,12 @@ func (s screen) frame(lines []string, first bool) string {
 	return text.String() + clearBelow
 }
 
-// rowsOf is how many rows of the screen a line takes.
-func (s screen) rowsOf(line string) int {
-	if s.width == 0 {
-		return 1
+// rowsOf is how many rows of the screen lines take.
+func (s Screen) rowsOf(lines ...string) (n int) {
+	for _, line := range lines {
+		n += max(1, (columns(line)+s.width-1)/max(1, s.width))
 	}
-	return max(1, (columns(line)+s.width-1)/s.width)
+	return n
 }
 
 // columns is how many columns of a terminal a text takes at most, without its colours.
@@ -110,19 +104,34 @@ func columnsOf(r rune) int {
 	return 2
 }
 
-// cut is the begin of a text without colours, where it does not fit.
-func cut(text string, width int) string {
-	if columns(text) <= width {
+// cut is a row's text without colors, as much as fits the width.
+func (s Screen) cut(text string) string {
+	if s.width == 0 || columns(text) <= s.width {
 		return text
-	}
-	if width <= 0 {
-		return ""
 	}
 	n := 0
 	for i, r := range text {
-		if n += columnsOf(r); n >= width {
+		if n += columnsOf(r); n >= s.width {
 			return text[:i] + leftOut
 		}
 	}
 	return text
+}
+
+// indent begins each line but the first of what is folded.
+const indent = "        "
+
+// fold joins parts to lines that fit the width.
+func (s Screen) fold(parts []string, separator string) []string {
+	lines, end := []string{parts[0]}, strings.TrimRight(separator, " ")
+	for _, part := range parts[1:] {
+		line := &lines[len(lines)-1]
+		if s.width == 0 || columns(*line+separator+part+end) <= s.width {
+			*line += separator + part
+			continue
+		}
+		*line += end
+		lines = append(lines, indent+part)
+	}
+	return lines
 }

@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"bytes"
@@ -25,8 +25,8 @@ func TestDocuments(t *testing.T) {
 			encode func(mirror.Status) ([]byte, error)
 			decode func([]byte, any) error
 		}{
-			"json": {jsonText(false), json.Unmarshal},
-			"yaml": {yamlText(false), func(text []byte, to any) error { return yaml.UnmarshalStrict(text, to) }},
+			"json": {Options{}.json, json.Unmarshal},
+			"yaml": {Options{}.yaml, func(text []byte, to any) error { return yaml.UnmarshalStrict(text, to) }},
 		} {
 			text, err := c.encode(st)
 			if err != nil {
@@ -47,13 +47,14 @@ func TestDocuments(t *testing.T) {
 // A stream has a document a line, or one after each "---".
 func TestStreams(t *testing.T) {
 	for name, c := range map[string]struct {
-		encode           func(mirror.Status) ([]byte, error)
 		begin, separator string
-	}{"json": {jsonText(true), `{"source":`, "\n{"}, "yaml": {yamlText(true), "---\n", "\n---\n"}} {
+	}{"json": {`{"source":`, "\n{"}, "yaml": {"---\n", "\n---\n"}} {
 		var out bytes.Buffer
-		show := showDocument(&out, c.encode, false)
+		write := Options{Format: name, Stream: true}.To(&out)
 		for range 3 {
-			_ = show(few()) // the verdict
+			if err := write(few()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if text := out.String(); !strings.HasPrefix(text, c.begin) || strings.Count(text, c.separator) != 2 || !strings.HasSuffix(text, "\n") {
 			t.Errorf("%s: %s", name, text)
@@ -61,25 +62,24 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// Without those that are well a document is as complete as with them, and so is the verdict.
+// Without those that are well a document is as complete as with them.
 func TestDocumentOfTheUnwell(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*mirror.Status)
 		want   []string
-		well   bool
 	}{
-		"some": {func(*mirror.Status) {}, []string{"iad", "nrt", "ord", "syd"}, false},
-		"none": {func(st *mirror.Status) { st.Remotes = st.Remotes[:1] }, []string{}, true},
+		"some": {func(*mirror.Status) {}, []string{"iad", "nrt", "ord", "syd"}},
+		"none": {func(st *mirror.Status) { st.Remotes = st.Remotes[:1] }, []string{}},
 		"source": {func(st *mirror.Status) {
 			st.Remotes, st.Source.State, st.Source.Term = st.Remotes[:1], mirror.SourceAbsent, ptr.To(2)
-		}, []string{}, false},
+		}, []string{}},
 	} {
 		st := few()
 		c.change(&st)
 		before := len(st.Remotes)
 		var out bytes.Buffer
-		if err := showDocument(&out, jsonText(false), true)(st); (err == nil) != c.well {
-			t.Errorf("%s: the verdict is %v", name, err)
+		if err := (Options{Format: "json", OnlyUnwell: true}).To(&out)(st); err != nil {
+			t.Fatal(err)
 		}
 		var got mirror.Status
 		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
@@ -98,10 +98,10 @@ func TestDocumentOfTheUnwell(t *testing.T) {
 // Into a pipe each table of a watch stands alone, with an empty line after it and none in it.
 func TestTablesInAPipe(t *testing.T) {
 	var out bytes.Buffer
-	show := showTable(&out, table{}, true)
+	write := Options{Stream: true}.To(&out)
 	for range 2 {
-		if show(few()) == nil {
-			t.Error("some are not well, and the verdict is that they are")
+		if err := write(few()); err != nil {
+			t.Fatal(err)
 		}
 	}
 	first, second, _ := strings.Cut(out.String(), "\n\n")

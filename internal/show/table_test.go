@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"fmt"
@@ -96,6 +96,11 @@ REMOTE                    STATE        PRIMARY  BEHIND  LAST PUSHED  DETAIL
 iad (namespace identity)  Unreachable  -        -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
 2 Synced, 1 Unreachable
 `)
+		// The end of a command is not taken for an empty cell.
+		st.Remotes[1].Detail = "kubectl annotate secret x fernetcast/term-"
+		if rows := (table{}).rows(st); !strings.HasSuffix(rows[1], " fernetcast/term-") {
+			t.Errorf("the detail ends so: %q", rows[1])
+		}
 		st.Remotes = st.Remotes[:1]
 		prints(t, table{onlyUnwell: true}, st, `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
 1 Synced
@@ -109,7 +114,7 @@ func TestWideTable(t *testing.T) {
 		st.Remotes = st.Remotes[3:6]
 		st.Remotes[0].LastSynced, st.Remotes[1].NextTry = in(-5*time.Second), in(20*time.Second)
 		// A terminal that is too narrow for it changes nothing of it.
-		wide := table{wide: true, screen: screen{width: 90, height: 24}}
+		wide := table{wide: true, Screen: Screen{width: 90, height: 24}}
 		got := strings.Join(wide.lines(st)[2:], "\n")
 		want := `REMOTE  STATE   REASON         NAMESPACE  SERVER            PRIMARY     KEYS  BEHIND  LAST PUSHED  LAST SYNCED  NEXT TRY  EXPIRES         DETAIL
 nrt     Denied  Unauthorized   openstack  https://nrt:6443  8 1f2e3d4c  3     0       4h12m        -            in 20s    expired 3h ago  401 Unauthorized: renew the token or the certificate

@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/show"
+)
+
+// The verdict counts the source and every remote, whatever is shown.
+func TestVerdicts(t *testing.T) {
+	well, bad := mirror.RemoteStatus{Name: "dfw", State: mirror.StateSynced}, mirror.RemoteStatus{Name: "iad", State: mirror.StateHeld}
+	for _, c := range []struct {
+		source  mirror.SourceState
+		remotes []mirror.RemoteStatus
+		well    bool
+	}{
+		{mirror.SourceMain, nil, true},
+		{mirror.SourceMain, []mirror.RemoteStatus{well}, true},
+		{mirror.SourceMain, []mirror.RemoteStatus{well, bad}, false},
+		{mirror.SourceAbsent, []mirror.RemoteStatus{well}, false},
+	} {
+		for _, format := range show.Formats {
+			var out bytes.Buffer
+			st := mirror.Status{Source: mirror.SourceStatus{State: c.source}, Remotes: c.remotes}
+			err := verdicts(&out, show.Options{Format: format, OnlyUnwell: true})(st)
+			if want := c.well; (err == nil) != want || err != nil && !errors.As(err, new(exitError)) || out.Len() == 0 {
+				t.Errorf("%s of %s and %v: %v", format, c.source, c.remotes, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,99 @@
+// Package show writes a status as text: tables for people, documents for programs.
+package show
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"sigs.k8s.io/yaml"
+)
+
+// Formats are the values of [Options.Format].
+var Formats = []string{"table", "wide", "json", "yaml"}
+
+// Options say how a status is written. The zero value is one table.
+type Options struct {
+	Format string // "" is "table"
+	// OnlyUnwell leaves out the remotes that are well. A table still counts them.
+	OnlyUnwell bool
+	// Stream says that more than one is written. On a terminal each table replaces the one
+	// before.
+	Stream bool
+}
+
+// To returns what writes a status to out, in one Write. The format must be one of Formats.
+func (o Options) To(out io.Writer) func(mirror.Status) error {
+	encode := o.table(out)
+	switch o.Format {
+	case "json":
+		encode = o.json
+	case "yaml":
+		encode = o.yaml
+	}
+	return func(st mirror.Status) error {
+		text, err := encode(st)
+		if err != nil {
+			return fmt.Errorf("encoding the status: %w", err)
+		}
+		if _, err := out.Write(text); err != nil {
+			return fmt.Errorf("writing the status: %w", err)
+		}
+		return nil
+	}
+}
+
+// table makes tables: over the one before if the cursor can be moved, else with an
+// empty line after each of a stream.
+func (o Options) table(out io.Writer) func(mirror.Status) ([]byte, error) {
+	first := true
+	return func(st mirror.Status) ([]byte, error) {
+		// The screen's size may have changed.
+		t := table{Screen: ScreenOf(out), wide: o.Format == "wide", onlyUnwell: o.OnlyUnwell}
+		if t.fits = o.Stream && t.Redraws; t.fits {
+			frame := t.frame(t.lines(st), first)
+			first = false
+			return []byte(frame), nil
+		}
+		text := t.text(st)
+		if o.Stream {
+			text += "\n"
+		}
+		return []byte(text), nil
+	}
+}
+
+// json makes a document, in one line if it is one of a stream.
+func (o Options) json(st mirror.Status) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	if !o.Stream {
+		encoder.SetIndent("", "  ")
+	}
+	err := encoder.Encode(o.chosen(st))
+	return text.Bytes(), err
+}
+
+// yaml makes a document, with a line before it if it is one of a stream.
+func (o Options) yaml(st mirror.Status) ([]byte, error) {
+	text, err := yaml.Marshal(o.chosen(st))
+	if o.Stream {
+		text = append([]byte("---\n"), text...)
+	}
+	return text, err
+}
+
+func (o Options) chosen(st mirror.Status) mirror.Status {
+	if o.OnlyUnwell {
+		st.Remotes = unwell(st.Remotes)
+	}
+	return st
+}
+
+// unwell are the remotes that are not well.
+func unwell(remotes []mirror.RemoteStatus) []mirror.RemoteStatus {
+	return slices.DeleteFunc(slices.Clone(remotes), func(r mirror.RemoteStatus) bool { return r.State.Well() })
+}
