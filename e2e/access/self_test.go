@@ -43,9 +43,9 @@ func (s *stage) forbids(what string, try func() error) {
 	})
 }
 
-// patch changes an account with these credentials.
+// patch tries to change an account with these credentials.
 func (s *stage) patch(by kubernetes.Interface, of, change string) error {
-	_, err := by.CoreV1().ServiceAccounts(s.NS).Patch(s.Ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{})
+	_, err := by.CoreV1().ServiceAccounts(s.NS).Patch(s.Ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 	return err
 }
 

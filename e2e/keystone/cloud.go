@@ -45,6 +45,7 @@ type Cloud struct {
 	dir string
 	// user and group own the key files: keystone-manage wants to be told.
 	user, group string
+	manager     *manager
 }
 
 // Open makes the database, with one user in it: about ten seconds. It is gone
@@ -59,6 +60,9 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	}
 	c := &Cloud{env: g, dir: dir}
 	if c.user, c.group, err = whoAmI(); err != nil {
+		return nil, err
+	}
+	if c.manager, err = newManager(dir); err != nil {
 		return nil, err
 	}
 	conf, err := c.configure("setup", 3)
@@ -144,12 +148,7 @@ func (c *Cloud) configure(name string, maxActive int) (config, error) {
 	return conf, nil
 }
 
-// manage runs keystone-manage: about three seconds.
+// manage runs keystone-manage.
 func (c *Cloud) manage(ctx context.Context, conf config, args ...string) error {
-	cmd := exec.CommandContext(ctx, manage, append([]string{"--config-file", conf.path}, args...)...)
-	cmd.Dir = c.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("running %s %s: %w\n%s", manage, args[0], err, out)
-	}
-	return nil
+	return c.manager.run(ctx, append([]string{"--config-file", conf.path}, args...)...)
 }

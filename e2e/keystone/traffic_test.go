@@ -2,7 +2,6 @@ package keystone_test
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -29,29 +28,25 @@ func TestLongEveryTokenIsGoodEverywhere(t *testing.T) {
 // A token of any region is good in every region for its time, which is until
 // the main drops the key that signed it, through rotation after rotation, with
 // pods that see their keys later than others.
-func goodEverywhere(t *testing.T, rotations int, maxActives ...int) {
-	for _, maxActive := range maxActives {
-		t.Run(fmt.Sprintf("max_active_keys=%d", maxActive), func(t *testing.T) {
-			s := newStage(t, maxActive)
-			s.regions["dfw"].Delay(300 * time.Millisecond)
-			s.regions["iad"].Delay(time.Second)
-			traffic := s.traffic()
-			for range rotations {
-				// The last moment of the oldest key: the next rotation drops it.
-				oldest := s.keys.Primary() - (maxActive - 2)
-				ending := traffic.of(oldest)
-				for _, token := range ending {
-					s.is(good, token, all...)
-				}
-				s.sees(s.rotate(), all...)
-				for _, token := range ending {
-					s.is(refused, token, all...)
-				}
-			}
-			issued := traffic.end()
-			t.Logf("%d tokens, each good in %d regions at once", issued, len(all))
-		})
+func goodEverywhere(t *testing.T, rotations, maxActive int) {
+	s := newStage(t, maxActive)
+	s.regions["dfw"].Delay(300 * time.Millisecond)
+	s.regions["iad"].Delay(time.Second)
+	traffic := s.traffic()
+	for range rotations {
+		// The last moment of the oldest key: the next rotation drops it.
+		oldest := s.keys.Primary() - (maxActive - 2)
+		ending := traffic.of(oldest)
+		for _, token := range ending {
+			s.is(good, token, all...)
+		}
+		s.sees(s.rotate(), all...)
+		for _, token := range ending {
+			s.is(refused, token, all...)
+		}
 	}
+	issued := traffic.end()
+	t.Logf("%d tokens, each good in %d regions at once", issued, len(all))
 }
 
 // traffic issues tokens in every region, as fast as pace and the machine allow,

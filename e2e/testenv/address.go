@@ -7,26 +7,52 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// ports hands out loopback ports, each once.
+// The ports lie below the range that the kernel takes outgoing connections' ports from: a
+// server that is killed can then have its port back, whatever was dialed meanwhile.
+const firstPort, blockSize, blocks = 20_000, 1000, 12
+
+// ports hands out loopback ports, each once. Several runs may share a machine, so each has
+// a block of ports to itself for as long as it holds the block's lock.
 type ports struct {
+	first int
+	lock  *os.File
+
 	mu    sync.Mutex
 	given map[int]bool
 }
 
-// take returns a port that nobody listens on. It lies below the range that the
-// kernel takes outgoing connections' ports from: a server that is killed can
-// then have its port back, whatever was dialled meanwhile.
+func claimPorts() (*ports, error) {
+	var last error
+	for _, block := range rand.Perm(blocks) {
+		path := filepath.Join(os.TempDir(), fmt.Sprintf("fernetcast-ports-%d", block))
+		lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644)
+		if err != nil {
+			last = err
+			continue
+		}
+		if last = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); last == nil {
+			return &ports{first: firstPort + block*blockSize, lock: lock, given: map[int]bool{}}, nil
+		}
+		_ = lock.Close()
+	}
+	return nil, fmt.Errorf("all blocks of ports are in use by other runs: %w", last)
+}
+
+// take returns a port that nobody listens on.
 func (p *ports) take() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var last error
 	for range 100 {
-		port := 20000 + rand.IntN(12000)
+		port := p.first + rand.IntN(blockSize)
 		if p.given[port] {
 			continue
 		}

@@ -29,7 +29,7 @@ type Env struct {
 	dir    string
 	lock   *os.File
 	assets map[string]string // the servers' paths by name
-	ports  ports
+	ports  *ports
 
 	mu       sync.Mutex
 	shared   *Etcd
@@ -53,15 +53,17 @@ func Open(ctx context.Context, say io.Writer) (*Env, error) {
 		Keys:     &Keys{},
 		say:      say,
 		module:   module,
-		ports:    ports{given: map[int]bool{}},
 		built:    map[string]bool{},
 		clusters: map[string]*Cluster{},
 	}
 	if g.assets, err = findPrograms(ctx, g.module, say, servers...); err != nil {
 		return nil, err
 	}
-	if g.dir, g.lock, err = newScratch(); err != nil {
+	if g.ports, err = claimPorts(); err != nil {
 		return nil, err
+	}
+	if g.dir, g.lock, err = newScratch(); err != nil {
+		return nil, errors.Join(err, g.ports.lock.Close())
 	}
 	return g, nil
 }
@@ -146,7 +148,7 @@ func (g *Env) Close() error {
 		ended.Go(end)
 	}
 	ended.Wait()
-	return errors.Join(os.RemoveAll(g.dir), g.lock.Close())
+	return errors.Join(os.RemoveAll(g.dir), g.lock.Close(), g.ports.lock.Close())
 }
 
 // onClose keeps what Close is to end.

@@ -114,7 +114,8 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if closed != nil {
 		return nil, closed
 	}
-	if !ours && resp.StatusCode >= http.StatusBadRequest { // client-go makes the error
+	advice := t.advice != "" && resp.StatusCode == http.StatusUnauthorized
+	if !ours && resp.StatusCode >= http.StatusBadRequest && !advice { // client-go makes the error
 		resp.Header.Del("Retry-After")
 	} else if err := judge(req, resp, body); err != nil {
 		return nil, advised(err, t.advice)
