@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
 	"k8s.io/client-go/rest"
@@ -39,38 +40,66 @@ type identity struct {
 }
 
 // SignIn is how to sign in at the cluster of a kubeconfig without credentials; zero for
-// one with them. A token may take half of a request's timeout, so that a request is still
-// sent with the present token when the main doesn't answer.
+// one with them. The timeout is a request's.
 func SignIn(remote string, cfg *rest.Config, mint Mint, timeout time.Duration, log *slog.Logger) kube.SignIn {
 	if !Keyless(cfg) {
 		return kube.SignIn{}
 	}
 	return kube.SignIn{
-		Tokens: transport.NewCachedTokenSource(&identity{audience: cfg.Host, mint: mint, timeout: timeout / 2, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)}),
-		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --keyless -o config", remote, remote),
+		Tokens: source{transport.NewCachedTokenSource(&identity{audience: cfg.Host, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
+		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Host)),
 	}
 }
 
+// source keeps a remote's token. If there is no new one, client-go's cache would hide the
+// error, and go on with a token that has expired: so the error comes as an empty token.
+type source struct {
+	transport.ResettableTokenSource
+}
+
+// failure is where an empty token has its error.
+const failure = "error"
+
+// Token implements [oauth2.TokenSource].
+func (s source) Token() (*oauth2.Token, error) {
+	token, err := s.ResettableTokenSource.Token()
+	if err != nil {
+		return nil, err
+	}
+	if err, failed := token.Extra(failure).(error); failed {
+		return nil, err
+	}
+	return token, nil
+}
+
 // Token implements [oauth2.TokenSource]. While the main makes none, the last one is used
-// as long as it lives.
+// as long as it lives: then a try takes half of a request's time, so that the request that
+// waits for it can still be sent.
 func (i *identity) Token() (*oauth2.Token, error) {
-	now := time.Now()
+	now, timeout := time.Now(), i.timeout
 	present := &oauth2.Token{AccessToken: i.token, Expiry: now.Add(mintEvery)}
-	if !i.limit.Allow() && now.Before(i.ends) {
+	lives := now.Before(i.ends)
+	if lives {
+		timeout /= 2
+		if i.ends.Before(present.Expiry) {
+			present.Expiry = i.ends
+		}
+	}
+	if !i.limit.Allow() && lives {
 		return present, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), i.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	token, err := i.mint(ctx, i.audience)
 	switch {
-	case err != nil && now.Before(i.ends):
+	case err != nil && lives:
 		if err.Error() != i.warned {
 			i.warned = err.Error()
 			i.log.Warn("no new token could be made", "error", i.warned)
 		}
 		return present, nil
 	case err != nil:
-		return nil, err
+		return new(oauth2.Token).WithExtra(map[string]any{failure: err}), nil
 	}
 	i.warned = ""
 	// By our own clock alone: the main's may be another.

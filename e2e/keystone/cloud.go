@@ -45,7 +45,7 @@ type Cloud struct {
 	dir string
 	// user and group own the key files: keystone-manage wants to be told.
 	user, group string
-	manager     *manager
+	manager     manager
 }
 
 // Open makes the database, with one user in it: about ten seconds. It is gone
@@ -58,11 +58,8 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cloud{env: g, dir: dir}
+	c := &Cloud{env: g, dir: dir, manager: manager{dir: dir}}
 	if c.user, c.group, err = whoAmI(); err != nil {
-		return nil, err
-	}
-	if c.manager, err = newManager(dir); err != nil {
 		return nil, err
 	}
 	conf, err := c.configure("setup", 3)

@@ -2,6 +2,7 @@ package keystone
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,12 +17,15 @@ const python = "/usr/bin/python3"
 
 // manager runs the commands of keystone-manage. Importing Keystone takes some seconds of a
 // core and a command itself a tenth of one, so a process imports it once, and forks for
-// each command.
+// each command. It ends with ours, because then its stdin does.
 type manager struct {
+	dir string
+
 	mu      sync.Mutex // one command at a time
-	process *exec.Cmd
+	process *exec.Cmd  // nil: none is there
 	in      io.Writer
 	out     *bufio.Reader
+	stderr  bytes.Buffer
 }
 
 const managerScript = `
@@ -51,46 +55,63 @@ for line in sys.stdin:
     print(json.dumps({"code": code, "output": text}), flush=True)
 `
 
-// newManager starts the process in a directory. It ends with ours, because then its
-// stdin does.
-func newManager(dir string) (*manager, error) {
-	m := &manager{process: exec.Command(python, "-c", managerScript)}
-	m.process.Dir = dir
-	in, errIn := m.process.StdinPipe()
-	out, errOut := m.process.StdoutPipe()
-	m.in = in
-	if err := errors.Join(errIn, errOut, m.process.Start()); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", manage, err)
+func (m *manager) start() error {
+	m.stderr.Reset()
+	process := exec.Command(python, "-c", managerScript)
+	process.Dir, process.Stderr = m.dir, &m.stderr
+	in, errIn := process.StdinPipe()
+	out, errOut := process.StdoutPipe()
+	if err := errors.Join(errIn, errOut, process.Start()); err != nil {
+		return fmt.Errorf("starting %s: %w", manage, err)
 	}
-	m.out = bufio.NewReader(out)
-	return m, nil
+	m.process, m.in, m.out = process, in, bufio.NewReader(out)
+	return nil
 }
 
-// run runs one command. It can't be interrupted: at the end of ctx all commands end.
+// run runs one command. At the end of ctx it is killed, with the process.
 func (m *manager) run(ctx context.Context, args ...string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer context.AfterFunc(ctx, func() { _ = m.process.Process.Kill() })()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if m.process == nil {
+		if err := m.start(); err != nil {
+			return err
+		}
+	}
+	code, output, err := m.ask(ctx, args)
+	if err != nil { // it is of no use any more
+		_ = m.process.Process.Kill()
+		_ = m.process.Wait()
+		m.process, output = nil, m.stderr.String()
+	} else if code != 0 {
+		err = fmt.Errorf("exit %d", code)
+	}
+	if err != nil {
+		return fmt.Errorf("running %s %q: %w\n%s", manage, args, errors.Join(ctx.Err(), err), output)
+	}
+	return nil
+}
+
+func (m *manager) ask(ctx context.Context, args []string) (code int, output string, err error) {
+	process := m.process.Process
+	defer context.AfterFunc(ctx, func() { _ = process.Kill() })()
 	request, err := json.Marshal(append([]string{manage}, args...))
 	if err != nil {
-		return err
+		return 0, "", err
+	}
+	if _, err := m.in.Write(append(request, '\n')); err != nil {
+		return 0, "", err
+	}
+	line, err := m.out.ReadBytes('\n')
+	if err != nil {
+		return 0, "", err
 	}
 	var answer struct {
 		Code   int
 		Output string
 	}
-	_, err = m.in.Write(append(request, '\n'))
-	if err == nil {
-		var line []byte
-		if line, err = m.out.ReadBytes('\n'); err == nil {
-			err = json.Unmarshal(line, &answer)
-		}
-	}
-	if err == nil && answer.Code != 0 {
-		err = fmt.Errorf("exit %d", answer.Code)
-	}
-	if err != nil {
-		return fmt.Errorf("running %s %q: %w\n%s", manage, args, errors.Join(ctx.Err(), err), answer.Output)
-	}
-	return nil
+	err = json.Unmarshal(line, &answer)
+	return answer.Code, answer.Output, err
 }

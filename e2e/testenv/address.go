@@ -32,7 +32,7 @@ type ports struct {
 func claimPorts() (*ports, error) {
 	var last error
 	for _, block := range rand.Perm(blocks) {
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("fernetcast-ports-%d", block))
+		path := filepath.Join(os.TempDir(), fmt.Sprintf("fernetcast-ports-%d-%d", os.Getuid(), block))
 		lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644)
 		if err != nil {
 			last = err

@@ -117,7 +117,7 @@ func (j *Join) Lines(s Survey) []string {
 	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("a token of %s that lives for %s", k.Account, j.Life)
 	if t := j.Trust; t != nil {
 		made = "RoleBinding " + keylessBinding(t.account())
-		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast join %s --keyless -o config` prints it", t.Issuer, k.Remote)
+		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast join %s --remote-context %s --keyless --server %s -o config` prints it", t.Issuer, k.Remote, mirror.Quote(j.Context), mirror.Quote(k.Server))
 	}
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),

@@ -128,7 +128,7 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	case o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != "":
 		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
 	}
-	if (o.kubespray || o.static != "") && !prints {
+	if o.kubespray && !prints || o.static != "" && (o.output != "config" || o.dryRun) {
 		return errors.New("--kubespray and --static are for what is printed: add -o config")
 	}
 	if o.at != "" && !strings.HasPrefix(o.at, "https://") {
@@ -262,7 +262,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	trust, err := o.trust(ctx, k, region, here.home, cfg, say)
+	trust, err := o.trust(ctx, k, region, here.home, there.config, say)
 	if err != nil {
 		return nil, err
 	}

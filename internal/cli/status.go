@@ -28,8 +28,7 @@ the main's new tokens there, at 2 they are broken; "?" where the source's keys d
 not continue the remote's. Credentials are named where they expire within 30 days.
 
 On a terminal the states are coloured, unless NO_COLOR is set or TERM is dumb, and
-what does not fit the width is left out or cut with "…": -o wide has it all. Into a
-pipe nothing is cut. The exit code and the last line count all remotes, also with
+rows are cut with "…" at its edge: -o wide cuts nothing. In a pipe nothing is cut. The exit code and the last line count all remotes, also with
 --only-unwell.`,
 		Example:           "  fernetcast status\n  fernetcast status -o wide --only-unwell",
 		Args:              cobra.NoArgs,

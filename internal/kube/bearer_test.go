@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -74,11 +75,35 @@ func TestBearer(t *testing.T) {
 	}
 	accepted.Store("none")
 	_ = try("t2")
+	if n := client.Requests()[mirror.Request{Method: http.MethodPut, Code: "401"}]; n != 2 {
+		t.Errorf("%d requests with 401 were counted", n)
+	}
 	b.err = &Refusal{"there is none", true}
 	err := try("")
 	if mirror.FailureOf(err).State != mirror.StateFailed || !strings.Contains(mirror.Explain(err), "there is none") {
 		t.Errorf("without a token: %v", err)
 	}
+}
+
+// A request waits for a token no longer than its own deadline.
+func TestTokenThatDoesNotCome(t *testing.T) {
+	end := make(chan struct{})
+	defer close(end)
+	signIn := SignIn{Tokens: transport.NewCachedTokenSource(stuck(end))}
+	client := serveTo(t, Options{UserAgent: "test", Timeout: 100 * time.Millisecond, Remote: true, SignIn: signIn}, func(http.ResponseWriter, *http.Request) {
+		t.Error("a request was sent without a token")
+	})
+	if _, err := client.Secrets(namespace).Get(t.Context(), name); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// stuck makes no token until it is closed.
+type stuck chan struct{}
+
+func (s stuck) Token() (*oauth2.Token, error) {
+	<-s
+	return nil, errors.New("too late")
 }
 
 // main is an API server that makes tokens, and says which it accepts itself.

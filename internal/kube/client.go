@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
 	eventsv1 "k8s.io/api/events/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -62,11 +63,44 @@ type SignIn struct {
 	Advice string
 }
 
-func (s SignIn) wrap(next http.RoundTripper) http.RoundTripper {
+// sign adds the present token to each request, and drops one that was refused.
+func (s SignIn) sign(next http.RoundTripper) http.RoundTripper {
 	if s.Tokens == nil {
 		return next
 	}
 	return transport.ResettableTokenSourceWrapTransport(s.Tokens)(next)
+}
+
+// await has each request wait for a token, but no longer than its context allows.
+func (s SignIn) await(next http.RoundTripper) http.RoundTripper {
+	if s.Tokens == nil {
+		return next
+	}
+	return awaiting{s.Tokens, next}
+}
+
+type awaiting struct {
+	tokens oauth2.TokenSource
+	next   http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper]. A token that comes too late is for the next
+// request.
+func (a awaiting) RoundTrip(req *http.Request) (*http.Response, error) {
+	got := make(chan error, 1)
+	go func() {
+		_, err := a.tokens.Token()
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		if err != nil {
+			return nil, err
+		}
+		return a.next.RoundTrip(req)
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
 }
 
 // Client is a client of one cluster, on connections of its own. It may be used
@@ -97,11 +131,11 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &guard{next: opts.SignIn.wrap(counted{bounded(next, opts.Remote), c.sent.count}), advice: opts.SignIn.Advice, clock: &c.clock, reset: c.dialer.CloseAll}
+		t := &guard{next: opts.SignIn.sign(counted{bounded(next, opts.Remote), c.sent.count}), advice: opts.SignIn.Advice, clock: &c.clock, reset: c.dialer.CloseAll}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}
-		return t
+		return opts.SignIn.await(t)
 	})
 	client, err := rest.HTTPClientFor(cfg)
 	c.http = client

@@ -79,10 +79,12 @@ type guard struct {
 	reads  flowcontrol.RateLimiter // nil: no limit
 }
 
-// RoundTrip implements [http.RoundTripper]. An answer with an error code comes
-// back as an API status error, or as a [Refusal].
+// RoundTrip implements [http.RoundTripper]. To a request of this package an answer with an
+// error code comes back as an API status error, or as a [Refusal]. The answer to another
+// request, one of [APIs], is bounded, and left to client-go.
 func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	_, ours := ctx.Value(askedKey{}).(asked)
 	if t.reads != nil && req.Method == http.MethodGet {
 		if err := t.reads.Wait(ctx); err != nil {
 			return nil, fmt.Errorf("%w: too many reads were needed there", context.DeadlineExceeded)
@@ -90,7 +92,7 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
-		t.resetWhereLate(ctx)
+		t.resetWhereLate(ctx, ours)
 		return nil, err
 	}
 	t.clock.read(resp.Header)
@@ -104,11 +106,10 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = newFrames(ctx, resp.Body, t.reads != nil)
 		return resp, nil
 	}
-	_, ours := ctx.Value(askedKey{}).(asked)
 	body, err := t.read(ctx, resp, ours)
 	closed := resp.Body.Close()
 	if err != nil {
-		t.resetWhereLate(ctx)
+		t.resetWhereLate(ctx, ours)
 		return nil, err
 	}
 	if closed != nil {
@@ -144,8 +145,9 @@ func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byt
 	return body.Bytes(), err
 }
 
-func (t *guard) resetWhereLate(ctx context.Context) {
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+// resetWhereLate leaves the connections of [APIs] alone: several of its requests share them.
+func (t *guard) resetWhereLate(ctx context.Context, ours bool) {
+	if ours && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		t.reset()
 	}
 }

@@ -122,6 +122,12 @@ lon                       Synced       8 1f2e3d4c  0       4h12m        credent�
 dfw                       Synced       8 1f2e3d4c  0       4h12m
 iah                       Synced       8 1f2e3d4c  0       4h12m
 `+sum)
+		named := few()
+		named.Remotes = named.Remotes[:1]
+		named.Remotes[0].Name = "a-name-that-is-too-long-for-any-screen-and-of-the-1st-cell"
+		if rows := (table{Screen: Screen{width: 80}}).rows(named); rows[1] != "a-name-that-is-too-…-and-of-the-1st-cell  Synced  8 1f2e3d4c  0       4h12m" {
+			t.Errorf("a long name is shown as %q", rows[1])
+		}
 		prints(t, table{Screen: Screen{width: 120, height: 24}}, few(), strings.Replace(head, "  rotated", "\n        rotated", 1)+`REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
 iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
 nrt                       Denied       8 1f2e3d4c  0       4h12m        credentials expired 3h ago; 401 Unauthorized: r…

@@ -42,9 +42,9 @@ func (t table) columns(src mirror.SourceStatus) []column {
 	return slices.DeleteFunc([]column{
 		{"REMOTE", false, func(r mirror.RemoteStatus) string {
 			if t.wide || r.Namespace == "" || r.Namespace == src.Namespace {
-				return r.Name
+				return t.shortened(r.Name)
 			}
-			return r.Name + " (namespace " + r.Namespace + ")"
+			return t.shortened(r.Name + " (namespace " + r.Namespace + ")")
 		}},
 		{"STATE", false, func(r mirror.RemoteStatus) string { return string(r.State) }},
 		{"REASON", true, func(r mirror.RemoteStatus) string { return string(r.Reason) }},
@@ -66,6 +66,15 @@ func (t table) columns(src mirror.SourceStatus) []column {
 	}, func(c column) bool { return c.wide && !t.wide })
 }
 
+// shortened is a name of at most half of the width, so that the state beside it can be
+// read. Its end stays, by which it may differ from others.
+func (t table) shortened(name string) string {
+	if room := t.width / 2; !t.wide && t.width > 0 && len(name) > room {
+		return name[:room-room/2-1] + leftOut + name[len(name)-room/2:]
+	}
+	return name
+}
+
 func (t table) text(st mirror.Status) string { return strings.Join(t.lines(st), "\n") + "\n" }
 
 // lines are the source, a row for each remote, and the sum of all. They fit the screen's
@@ -82,12 +91,24 @@ func (t table) lines(st mirror.Status) []string {
 		for len(top) > 1 && t.rowsOf(top...) > room {
 			top = top[:len(top)-1]
 		}
-		if room = max(0, room-t.rowsOf(top...)); len(rows) > room {
-			shown := max(0, room-1)
-			rows = append(rows[:shown:shown], fmt.Sprintf("… and %d more", len(rows)-max(1, shown)))[:min(room, shown+1)]
-		}
+		rows = t.fit(rows, room-t.rowsOf(top...))
 	}
 	return slices.Concat(top, rows, bottom)
+}
+
+// fit leaves out the last rows if there is no room for all, and says how many they are.
+func (t table) fit(rows []string, room int) []string {
+	if t.rowsOf(rows...) <= room {
+		return rows
+	}
+	if room < 1 {
+		return nil
+	}
+	n := 0
+	for t.rowsOf(rows[:n+1]...) < room {
+		n++
+	}
+	return append(rows[:n:n], fmt.Sprintf("… and %d more", len(rows)-max(1, n)))
 }
 
 // rows are the titles and a row for each remote; none where there are no remotes.
@@ -120,7 +141,7 @@ func (t table) rows(st mirror.Status) []string {
 	_ = w.Flush() // into memory
 	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	for i, line := range lines {
-		if line = strings.TrimRight(line, " "); !t.wide || t.fits {
+		if line = strings.TrimRight(line, " "); !t.wide {
 			line = t.cut(line)
 		}
 		if lines[i] = line; i > 0 {
