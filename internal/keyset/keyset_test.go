@@ -69,9 +69,13 @@ func TestParseRefuses(t *testing.T) {
 		"negative":           {"-1", good, "not a key's index"},
 		"underscore":         {"1_0", good, "not a key's index"},
 		"plus":               {"+1", good, "not a key's index"},
-		"word":               {"README", good, "not a key's index"},
+		"word":               {"README", good, `"README" is not a key's index`},
+		"eight characters":   {"ABCDEFGH", good, `"ABCDEFGH" is not a key's index`},
+		"nine characters":    {"ABCDEFGHI", good, "of 9 characters is not a key's index"},
+		"twenty digits":      {strings.Repeat("9", 20), good, `"99999999999999999999" is not a key's index`},
+		"more digits":        {strings.Repeat("9", 21), good, "of 21 characters is not a key's index"},
 		"empty index":        {"", good, "not a key's index"},
-		"too high":           {"99999999999", good, "not a key's index"},
+		"too high":           {"99999999999", good, `"99999999999" is not a key's index`},
 		"other digits":       {"١", good, "not a key's index"},
 		"empty":              {"2", "", "is empty"},
 		"only a newline":     {"2", "\n", "is empty"},
@@ -107,6 +111,19 @@ func TestParseRefuses(t *testing.T) {
 		if _, err := Parse(map[string][]byte{part: []byte(good)}); err == nil || strings.Contains(err.Error(), good[:8]) {
 			t.Errorf("a key where its index belongs is shown, or taken: %v", err)
 		}
+	}
+}
+
+// A flaw names the index, which is -1 if the name is none.
+func TestUsable(t *testing.T) {
+	d := data(map[int]int{1: 1, 3: 3})
+	d["2"], d["x"] = []byte("short"), []byte(key(4))
+	prints, flaws := Usable(d)
+	if len(prints) != 2 || prints.Primary() != 3 || len(flaws) != 2 || flaws[0].Index != 2 || flaws[1].Index != -1 {
+		t.Errorf("%v, %+v", prints, flaws)
+	}
+	if new(Set).SameData(nil) || new(Set).Data() != nil {
+		t.Error("the zero Set has data")
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 func TestRedact(t *testing.T) {
 	const key = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
 	set := map[string][]byte{"8": []byte(key + "\n")}
+	raw, err := base64.URLEncoding.DecodeString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct{ text, want string }{
 		"empty":               {"", ""},
 		"nothing of it":       {"exceeded quota: secrets", "exceeded quota: secrets"},
@@ -21,7 +25,9 @@ func TestRedact(t *testing.T) {
 		"from its middle":     {"x" + key[11:20] + "y", "x…y"},
 		"twice":               {key[:6] + " and " + key[20:26], "… and …"},
 		"hex of its text":     {hex.EncodeToString([]byte(key))[9:31], "…"},
-		"not only ASCII":      {"Ⱥ", "…"}, // its lower case is longer
+		"hex of its bytes":    {hex.EncodeToString(raw)[9:31], "…"},
+		"base64 of its bytes": {base64.StdEncoding.EncodeToString(raw)[3:9], "…"}, // with + and /
+		"not only ASCII":      {"Ⱥ", "…"},                                         // its lower case is longer
 		"other non-ASCII":     {"é h8Wb_q", "é …"},
 		"base64 of its text":  {base64.StdEncoding.EncodeToString([]byte(key))[4:24], "…"},
 		"base64, one further": {base64.StdEncoding.EncodeToString([]byte(" " + key))[6:24], "…"},
@@ -38,5 +44,19 @@ func TestRedact(t *testing.T) {
 	many["8"] = set["8"]
 	if got := Redact("a region "+key[:8], many); got != "a region …" {
 		t.Errorf("beside much that is no key: %q", got)
+	}
+}
+
+// All keys of a set are searched for, up to a bound.
+func TestRedactManyKeys(t *testing.T) {
+	for n, all := range map[int]bool{mostKeys: true, 3 * mostKeys: false} {
+		set, text := map[string][]byte{}, ""
+		for i := range n {
+			set[fmt.Sprint(i)] = []byte(key(i))
+			text += " " + key(i)
+		}
+		if got := Redact(text, set); (strings.Count(got, "…") == n && !strings.Contains(got, "=")) != all {
+			t.Errorf("of %d keys %d are redacted", n, strings.Count(got, "…"))
+		}
 	}
 }

@@ -38,7 +38,7 @@ var pure = []struct {
 }
 
 // slow are the tests that don't help here: they run other programs.
-const slow = "Keystone"
+const slow = "^(TestTakesOnlyWhatKeystoneLoads|TestKeystoneHasReasonsToRefuse)$"
 
 // others are what an operator is changed to: boundaries, negations, and arithmetic.
 var others = map[token.Token][]token.Token{
