@@ -117,12 +117,12 @@ long:
 	@echo "== long tests"
 	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare node); \
 	packages() { (cd $$1; grep -l '^func TestLong' $$(git ls-files '*_test.go') | xargs -n 1 dirname | sort -u | sed 's,^,./,'); }; \
-	$(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node); \
 	rest() { \
 	(cd ..; CGO_ENABLED=1 $(call end_to_end,unit-long,-race -run '^TestLong' $(T) $$(packages . | grep -v -e ^./e2e -e ^./tools))); \
 	(cd ../tools/image; $(call end_to_end,image-long,-run '^TestLong' $(T) $$(packages .))); \
 	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak)); }; \
-	$(call beside_rest,CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak))
+	$(call beside_rest,{ $(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node) && \
+	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); })
 
 # Changes one operator at a time in the pure code, and prints what no unit test notices:
 # half an hour. A part: make mutate T='-only internal/view'. Changes that make no difference

@@ -1,0 +1,86 @@
+package mirror
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+var somewhere = Place{"dfw", "openstack", "keystone-fernet-keys"}
+
+// What is said of a copy: whose it is, whether it is as it was pushed, and whether its
+// keys can be a main's again ("" if they can).
+func TestOwnersOfACopy(t *testing.T) {
+	src := ReadSource(secret(homeUID, "100", newest, mark("sjc", 3, homeUID)))
+	ours, theirs := stamp("sjc", 3, homeUID, "90", newest), stamp("iad", 2, farUID, "1", older0)
+	broken := both(ours, map[string]string{StampTerm: "x"})
+	for name, tc := range map[string]struct {
+		secret               *corev1.Secret
+		whose, unrecoverable string
+		asPushed, sameKeys   bool
+	}{
+		"absent":                      {nil, "absent", "it has no such Secret", false, false},
+		"nobody's":                    {secret(farUID, "9", newest, nil), Nobodys, "it bears no stamp", false, true},
+		"ours":                        {secret(farUID, "9", newest, ours), "a copy of sjc, term 3", "", true, true},
+		"ours, drifted":               {secret(farUID, "9", anew, ours), "a copy of sjc, term 3", "somebody has changed them", false, false},
+		"ours, emptied":               {secret(farUID, "9", "", ours), "a copy of sjc, term 3", "its keys are no key set", false, false},
+		"another main's":              {secret(farUID, "9", older0, theirs), "a copy of iad, term 2", "", false, false},
+		"unreadable":                  {secret(farUID, "9", newest, broken), "of an owner that cannot be read", StampTerm, false, true},
+		"a main":                      {secret(farUID, "9", anew, mark("ord", 5, farUID)), "the main ord, term 5", "it bears no stamp", false, false},
+		"a main that was a copy":      {secret(farUID, "9", older0, both(mark("ord", 5, farUID), theirs)), "the main ord, term 5", "", false, false},
+		"a main that has become one":  {secret(farUID, "9", older0, both(mark("ord", 2, farUID), theirs)), "a copy of iad, term 2", "", false, false},
+		"a mark restored from a main": {secret(farUID, "9", older0, both(mark("ord", 5, "gone"), theirs)), "a copy of iad, term 2", "", false, false},
+	} {
+		c := ReadCopy(somewhere, tc.secret)
+		if got := c.Whose(src); got != tc.whose {
+			t.Errorf("%s: it is %q, want %q", name, got, tc.whose)
+		}
+		if err := c.Recoverable(); (err == nil) != (tc.unrecoverable == "") || err != nil && !strings.Contains(err.Error(), tc.unrecoverable) {
+			t.Errorf("%s: recoverable: %v, want %q", name, err, tc.unrecoverable)
+		}
+		if c.AsPushedBy(src) != tc.asPushed || c.SameKeys(src) != tc.sameKeys {
+			t.Errorf("%s: as pushed %v, same keys %v", name, c.AsPushedBy(src), c.SameKeys(src))
+		}
+	}
+}
+
+// A source is claimed by the higher term, the stamp's if they are equal; SameClaims sees
+// each change of mark and stamp.
+func TestClaimsOfASource(t *testing.T) {
+	marked, stamped := mark("sjc", 3, homeUID), stamp("iad", 3, farUID, "1", newest)
+	read := func(annotations map[string]string) Source {
+		return ReadSource(secret(homeUID, "100", newest, annotations))
+	}
+	for name, tc := range map[string]struct {
+		annotations map[string]string
+		claimed     string
+	}{
+		"nobody's": {map[string]string{}, ""},
+		"a main's": {marked, "sjc"},
+		"a copy":   {stamped, "iad"},
+		"both":     {both(marked, stamped), "iad"},
+		"promoted": {both(mark("sjc", 4, homeUID), stamped), "sjc"},
+	} {
+		s := read(tc.annotations)
+		if got := s.Claimed().Region; got != tc.claimed {
+			t.Errorf("%s: claimed by %q, want %q", name, got, tc.claimed)
+		}
+		for other, annotations := range map[string]map[string]string{
+			"the same":       tc.annotations,
+			"another mark":   both(tc.annotations, mark("ord", 7, homeUID)),
+			"another stamp":  both(tc.annotations, stamp("ord", 7, farUID, "1", newest)),
+			"a broken stamp": both(both(tc.annotations, stamp("iad", 3, farUID, "1", newest)), map[string]string{StampTerm: "x"}),
+		} {
+			if got := s.SameClaims(read(annotations)); got != (other == "the same") {
+				t.Errorf("%s, and %s: the same claims: %v", name, other, got)
+			}
+		}
+	}
+	if r := (Source{}).Restored(ReadCopy(somewhere, secret(farUID, "9", newest, stamped))); r.UID() != unmade {
+		t.Errorf("a source to be created has the uid %q", r.UID())
+	}
+	if r := read(marked).Restored(ReadCopy(somewhere, secret(farUID, "9", older0, stamped))); r.UID() != homeUID {
+		t.Errorf("a restored source has the uid %q", r.UID())
+	}
+}
