@@ -90,39 +90,39 @@ unit:
 	@CGO_ENABLED=1 "$(gotestsum)" --format pkgname --jsonfile $(RESULTS)/unit.json -- -race -short $(COUNT) -timeout 5m $(T) ./...
 
 # Control planes, manifests, and the real program on them. The tests mostly wait, so six run
-# at once. What measures delays runs beside what doesn't, at a higher priority: e2e/regions
-# takes as long as the rest together. The manifests' tests have all of kubectl in them, and
+# at once. What measures delays runs first, with cheap tests beside it at a lower priority;
+# then the rest, two packages at a time. The manifests' tests have all of kubectl in them, and
 # little that runs concurrently: without the race detector kubectl is compiled only once.
 end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json -- -count=1 -timeout 40m $(2)
 
-# Runs tests that measure delays, with those of the function rest beside them: a job of its
-# own, which Ctrl-C ends too.
-beside_rest = set -m; (renice -n 19 -p $$BASHPID >/dev/null; rest) & rest=$$!; set +m; trap 'kill -- -$$rest 2>/dev/null' EXIT; \
-	failed=0; $(1) || failed=1; wait $$rest || failed=1; exit $$failed
+# Runs tests that measure delays, with those of the function beside at the same time: a job
+# of its own, which Ctrl-C ends too.
+with_beside = set -m; (renice -n 5 -p $$BASHPID >/dev/null; beside) & job=$$!; set +m; trap 'kill -- -$$job 2>/dev/null' EXIT; \
+	failed=0; $(1) || failed=1; wait $$job || failed=1; [ $$failed = 0 ]
 
 e2e:
 	@echo "== end to end, on real control planes (the first time takes a few minutes; long tests are in make test-all)"
 	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare kube-controller-manager); \
-	packages=$$(go list ./... | grep -v -e /e2e/bench -e /e2e/manifests -e /e2e/node -e /e2e/regions -e /e2e/prometheus -e /e2e/soak); \
 	command -v keystone-manage >/dev/null || echo "== no Keystone here: e2e/keystone is left out (with REQUIRE_KEYSTONE=1 it fails)"; \
 	command -v prometheus >/dev/null || echo "== no Prometheus here: the tests of metrics, alerts and dashboard are left out (with REQUIRE_PROMETHEUS=1 they fail)"; \
-	rest() { \
+	beside() { \
 	(cd ../tools/image; $(call end_to_end,image,-short $(T) ./...)); \
 	$(call end_to_end,manifests,-short -parallel 6 $(T) ./manifests); \
-	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 1 -parallel 6 $(T) $$packages); }; \
-	$(call beside_rest,CGO_ENABLED=1 $(call end_to_end,regions,-race -short -p 1 -parallel 6 $(T) ./regions ./prometheus ./soak))
+	CGO_ENABLED=1 $(call end_to_end,beside,-race -short -p 1 -parallel 6 $(T) ./demo ./files ./monitoring ./testenv/...); }; \
+	$(call with_beside,CGO_ENABLED=1 $(call end_to_end,regions,-race -short -p 1 -parallel 6 $(T) ./regions ./prometheus ./soak)); \
+	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 2 -parallel 6 $(T) $$(go list ./... | grep -vE '/e2e/(bench|demo|files|manifests|monitoring|node|prometheus|regions|soak|testenv)'))
 
 # The tests that -short leaves out: those called TestLong. The node is one of them.
 long:
 	@echo "== long tests"
 	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare node); \
 	packages() { (cd $$1; grep -l '^func TestLong' $$(git ls-files '*_test.go') | xargs -n 1 dirname | sort -u | sed 's,^,./,'); }; \
-	rest() { \
+	beside() { \
 	(cd ..; CGO_ENABLED=1 $(call end_to_end,unit-long,-race -run '^TestLong' $(T) $$(packages . | grep -v -e ^./e2e -e ^./tools))); \
-	(cd ../tools/image; $(call end_to_end,image-long,-run '^TestLong' $(T) $$(packages .))); \
-	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak)); }; \
-	$(call beside_rest,{ $(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node) && \
-	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); })
+	(cd ../tools/image; $(call end_to_end,image-long,-run '^TestLong' $(T) $$(packages .))); }; \
+	$(call with_beside,{ $(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node) && \
+	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); }); \
+	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 2 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak))
 
 # Changes one operator at a time in the pure code, and prints what no unit test notices:
 # half an hour. A part: make mutate T='-only internal/view'. Changes that make no difference

@@ -187,10 +187,10 @@ func TestKeyless(t *testing.T) {
 	keys := s.main("sjc")
 	s.main("ord") // sjc is its remote, too: what renews itself there is no hindrance
 	s.join("ord", "sjc", "--self-renew", "--wait", "0")
-	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "2s")...)
+	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
 	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.NS+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
 	s.identifies("sjc")
-	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "2s")...)
+	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
 	s.says(refused.Stderr, "dfw does not trust the main's tokens: fernetcast join dfw --remote-context CONTEXT --keyless --server "+s.cluster("dfw").URL+" -o config", "nothing was stored")
 	if s.entry("sjc", "dfw") != nil {
 		t.Error("a kubeconfig was stored that does not work")
