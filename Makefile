@@ -124,8 +124,8 @@ long:
 	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); }); \
 	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 2 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak))
 
-# Changes one operator at a time in the pure code, and prints what no unit test notices:
-# half an hour. A part: make mutate T='-only internal/view'. Changes that make no difference
+# Changes one operator at a time in the pure code, and prints what no unit test notices: a
+# quarter of an hour. A part: make mutate T='-only internal/view'. Changes that make no difference
 # are in tools/mutate/equivalent.go.
 mutate:
 	@mkdir -p e2e/.assets; cd tools; go build -o ../e2e/.assets/mutate ./mutate; cd ..; e2e/.assets/mutate $(T)
