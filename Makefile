@@ -95,10 +95,10 @@ unit:
 # little that runs concurrently: without the race detector kubectl is compiled only once.
 end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json -- -count=1 -timeout 40m $(2)
 
-# Runs tests that measure delays, with those of the function beside at the same time: a job
-# of its own, which Ctrl-C ends too.
-with_beside = set -m; (renice -n 5 -p $$BASHPID >/dev/null; beside) & job=$$!; set +m; trap 'kill -- -$$job 2>/dev/null' EXIT; \
-	failed=0; $(1) || failed=1; wait $$job || failed=1; [ $$failed = 0 ]
+# Runs tests that measure delays, with those of the function beside at the same time, at
+# this niceness: a job of its own, which Ctrl-C ends too.
+with_beside = set -m; (renice -n $(1) -p $$BASHPID >/dev/null; beside) & job=$$!; set +m; trap 'kill -- -$$job 2>/dev/null' EXIT; \
+	failed=0; $(2) || failed=1; wait $$job || failed=1; [ $$failed = 0 ]
 
 e2e:
 	@echo "== end to end, on real control planes (the first time takes a few minutes; long tests are in make test-all)"
@@ -109,7 +109,7 @@ e2e:
 	(cd ../tools/image; $(call end_to_end,image,-short $(T) ./...)); \
 	$(call end_to_end,manifests,-short -parallel 6 $(T) ./manifests); \
 	CGO_ENABLED=1 $(call end_to_end,beside,-race -short -p 1 -parallel 6 $(T) ./demo ./files ./monitoring ./testenv/...); }; \
-	$(call with_beside,CGO_ENABLED=1 $(call end_to_end,regions,-race -short -p 1 -parallel 6 $(T) ./regions ./prometheus ./soak)); \
+	$(call with_beside,5,CGO_ENABLED=1 $(call end_to_end,regions,-race -short -p 1 -parallel 6 $(T) ./regions ./prometheus ./soak)); \
 	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 2 -parallel 6 $(T) $$(go list ./... | grep -vE '/e2e/(bench|demo|files|manifests|monitoring|node|prometheus|regions|soak|testenv)'))
 
 # The tests that -short leaves out: those called TestLong. The node is one of them.
@@ -120,7 +120,7 @@ long:
 	beside() { \
 	(cd ..; CGO_ENABLED=1 $(call end_to_end,unit-long,-race -run '^TestLong' $(T) $$(packages . | grep -v -e ^./e2e -e ^./tools))); \
 	(cd ../tools/image; $(call end_to_end,image-long,-run '^TestLong' $(T) $$(packages .))); }; \
-	$(call with_beside,{ $(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node) && \
+	$(call with_beside,19,{ $(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node) && \
 	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); }); \
 	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 2 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak))
 
