@@ -97,7 +97,7 @@ end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json --
 
 # Runs tests that measure delays, with those of the function beside at the same time, at
 # this niceness: a job of its own, which Ctrl-C ends too.
-with_beside = set -m; (renice -n $(1) -p $$BASHPID >/dev/null; beside) & job=$$!; set +m; trap 'kill -- -$$job 2>/dev/null' EXIT; \
+with_beside = set -m; (renice -n $(1) -p $$BASHPID >/dev/null; beside) & job=$$!; set +m; trap 'kill -- -$$job 2>/dev/null || true' EXIT; \
 	failed=0; $(2) || failed=1; wait $$job || failed=1; [ $$failed = 0 ]
 
 e2e:
