@@ -52,7 +52,7 @@ func SignIn(remote string, cfg *rest.Config, mint Mint, timeout time.Duration, l
 }
 
 // source keeps a remote's token. If there is no new one, client-go's cache would hide the
-// error, and go on with a token that has expired: so the error comes as an empty token.
+// error, and keep using a token that has expired: so the error comes as an empty token.
 type source struct {
 	transport.ResettableTokenSource
 }
@@ -73,7 +73,7 @@ func (s source) Token() (*oauth2.Token, error) {
 }
 
 // Token implements [oauth2.TokenSource]. While the main makes none, the last one is used
-// as long as it lives: then a try takes half of a request's time, so that the request that
+// as long as it lives: then an attempt takes half of a request's time, so that the request that
 // waits for it can still be sent.
 func (i *identity) Token() (*oauth2.Token, error) {
 	now, timeout := time.Now(), i.timeout

@@ -15,7 +15,7 @@ import (
 // python is what Debian's keystone is installed for.
 const python = "/usr/bin/python3"
 
-// manager runs the commands of keystone-manage. Importing Keystone takes some seconds of a
+// manager runs the commands of keystone-manage. Importing Keystone takes a few seconds of a
 // core and a command itself a tenth of one, so a process imports it once, and forks for
 // each command. It ends with ours, because then its stdin does.
 type manager struct {
@@ -81,7 +81,7 @@ func (m *manager) run(ctx context.Context, args ...string) error {
 		}
 	}
 	code, output, err := m.ask(ctx, args)
-	if err != nil { // it is of no use any more
+	if err != nil { // it is of no use anymore
 		_ = m.process.Process.Kill()
 		_ = m.process.Wait()
 		m.process, output = nil, m.stderr.String()

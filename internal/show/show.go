@@ -20,8 +20,8 @@ type Options struct {
 	Format string // "" is "table"
 	// OnlyUnwell leaves out the remotes that are well. A table still counts them.
 	OnlyUnwell bool
-	// Stream says that more than one is written. On a terminal each table replaces the one
-	// before.
+	// Stream says that more than one is written. On a terminal each table replaces the
+	// previous one.
 	Stream bool
 }
 
@@ -46,7 +46,7 @@ func (o Options) To(out io.Writer) func(mirror.Status) error {
 	}
 }
 
-// table makes tables: over the one before if the cursor can be moved, else with an
+// table makes tables: over the previous one if the cursor can be moved, else with an
 // empty line after each of a stream.
 func (o Options) table(out io.Writer) func(mirror.Status) ([]byte, error) {
 	first := true

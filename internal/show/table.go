@@ -37,7 +37,7 @@ type column struct {
 	cell  func(mirror.RemoteStatus) string
 }
 
-// columns are a table's; wide has the namespace in one of its own.
+// columns returns the columns of a table. A wide table has the namespace in one of its own.
 func (t table) columns(src mirror.SourceStatus) []column {
 	return slices.DeleteFunc([]column{
 		{"REMOTE", false, func(r mirror.RemoteStatus) string {
@@ -111,7 +111,7 @@ func (t table) fit(rows []string, room int) []string {
 	return append(rows[:n:n], fmt.Sprintf("… and %d more", len(rows)-max(1, n)))
 }
 
-// rows are the titles and a row for each remote; none where there are no remotes.
+// rows are the titles and a row for each remote; none if there are no remotes.
 func (t table) rows(st mirror.Status) []string {
 	remotes := slices.Clone(st.Remotes)
 	if t.onlyUnwell {
