@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// mint is a main that makes tokens of an hour, by the model's clock.
+// mint is a main that makes one-hour tokens, by the model's clock.
 type mint struct {
 	made atomic.Int32
 	down atomic.Bool
@@ -33,8 +33,8 @@ func (m *mint) token(_ context.Context, audience string) (string, error) {
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig", nil
 }
 
-// A day: each minute a request has a token that is good, also where the main is down
-// for ten minutes now and then.
+// For a day, a request each minute has a good token, even if the main is down for ten
+// minutes now and then.
 func TestIdentityForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mint{took: 50 * time.Millisecond}
@@ -56,7 +56,7 @@ func TestIdentityForADay(t *testing.T) {
 			}
 			time.Sleep(time.Minute - time.Since(began))
 		}
-		// One lives for 42 to 48 minutes, longer where the main is down: then a request a
+		// One lives for 42 to 48 minutes, longer if the main is down: then a request a
 		// minute tries, up to ten times.
 		if n := m.made.Load(); n < 24 || n > 36 || waits > int(n)+14*10 {
 			t.Errorf("%d tokens were made, and %d requests waited", n, waits)
@@ -74,13 +74,13 @@ func TestIdentityWithoutMain(t *testing.T) {
 		first, err := tokens.Token()
 		must(t, err)
 		m.down.Store(true)
-		time.Sleep(59 * time.Minute)
+		time.Sleep(59*time.Minute + 30*time.Second)
 		if again, err := tokens.Token(); err != nil || again.AccessToken != first.AccessToken {
-			t.Errorf("after 59 minutes: %v", err)
+			t.Errorf("half a minute before its end: %v", err)
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(40 * time.Second)
 		if token, err := tokens.Token(); token != nil || err == nil {
-			t.Errorf("after 61 minutes there is a token, or no error: %v", err)
+			t.Errorf("ten seconds after its end there is a token, or no error: %v", err)
 		}
 		m.down.Store(false)
 		if token, err := tokens.Token(); token == nil || err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -204,3 +205,23 @@ func TestClusterApartLosesItsEtcdAlone(t *testing.T) {
 }
 
 func indices(keys testenv.Repository) []string { return slices.Sorted(maps.Keys(keys)) }
+
+// Two runs on one machine never hand out the same port.
+func TestRunsShareNoPorts(t *testing.T) {
+	other, err := testenv.Open(deadline(t), io.Discard)
+	must(t, err)
+	t.Cleanup(func() { must(t, other.Close()) })
+	seen := map[string]bool{}
+	for range 300 {
+		address, err := shared.Address()
+		must(t, err)
+		seen[address] = true
+	}
+	for range 300 {
+		address, err := other.Address()
+		must(t, err)
+		if seen[address] {
+			t.Fatalf("both runs have %s", address)
+		}
+	}
+}

@@ -123,9 +123,7 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
 	}
 	prints := o.output == "config" || o.output == "yaml"
-	switch {
-	case o.keyless:
-	case o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != "":
+	if !o.keyless && (o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != "") {
 		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
 	}
 	if o.kubespray && !prints || o.static != "" && (o.output != "config" || o.dryRun) {

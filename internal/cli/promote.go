@@ -50,8 +50,8 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 			if err := mirror.CheckRegion(args[0]); err != nil {
 				return err
 			}
-			if !yes && !show.IsTerminal(cmd.InOrStdin()) {
-				return errors.New("promote asks before it acts, and there is no terminal to ask on: add --yes")
+			if err := asks(cmd, yes); err != nil {
+				return err
 			}
 			s, err := o.open(cmd)
 			if err != nil {

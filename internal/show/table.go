@@ -123,9 +123,10 @@ func (t table) rows(st mirror.Status) []string {
 	slices.SortStableFunc(remotes, func(a, b mirror.RemoteStatus) int { return cmp.Compare(urgency(b), urgency(a)) })
 	var text bytes.Buffer
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	columns := t.columns(st.Source)
 	row := func(cell func(column) string) {
 		var cells []string
-		for _, c := range t.columns(st.Source) {
+		for _, c := range columns {
 			if text := cell(c); c.title == lastColumn {
 				cells = append(cells, text)
 			} else {
@@ -195,8 +196,8 @@ func (t table) source(s mirror.SourceStatus) []string {
 		parts = append(parts, "rotated "+ago(s.RotatedAt)+" ago")
 	}
 	lines := t.fold(parts, "  ")
-	for i, line := range lines {
-		if !s.Well() {
+	if !s.Well() {
+		for i, line := range lines {
 			lines[i] = t.paint(line, red)
 		}
 	}
