@@ -266,9 +266,13 @@ func (r release) sign(ctx context.Context, dir string) error {
 	return r.tool(ctx, "minisign", "-S", "-s", key, "-t", "fernetcast "+r.version, "-m", filepath.Join(dir, checksums))
 }
 
-// vulnerable is govulncheck's exit code where the program calls code with a known
-// vulnerability.
-const vulnerable = 3
+// vulnerable is govulncheck's exit code if the program calls code with a known
+// vulnerability. Exit code 0 isn't enough to mean the opposite: govulncheck sometimes ends
+// with 0 when it panics, so it must also say noneFound.
+const (
+	vulnerable = 3
+	noneFound  = "No vulnerabilities found."
+)
 
 // vulnerabilities fails a release whose code calls what is known to be vulnerable. Where
 // the database cannot be had, that is said, and is no failure.
@@ -287,7 +291,7 @@ func (r release) vulnerabilities(ctx context.Context) error {
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
+	case err == nil && strings.Contains(said.String(), noneFound):
 		fmt.Fprintln(os.Stderr, "No known vulnerability concerns what the program calls.")
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() == vulnerable:
@@ -295,6 +299,9 @@ func (r release) vulnerabilities(ctx context.Context) error {
 	case strings.Contains(said.String(), "fetching vulnerabilities"):
 		fmt.Fprintf(os.Stderr, "NOT CHECKED for known vulnerabilities: their database cannot be had: %s", &said)
 		return nil
+	}
+	if err == nil {
+		err = errors.New("govulncheck didn't say what it found")
 	}
 	return fmt.Errorf("looking for known vulnerabilities: %w:\n%s", err, &said)
 }

@@ -212,6 +212,7 @@ func database(t *testing.T, modules string) string {
 		"index/modules.json": modules,
 		"index/vulns.json":   `[{"id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z"}]`,
 		"ID/GO-2026-9999.json": `{"schema_version":"1.3.1","id":"GO-2026-9999","modified":"2026-11-27T00:00:00Z","published":"2026-11-27T00:00:00Z","summary":"made up","details":"made up",
+			"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-9999"},
 			"affected":[{"package":{"name":"golang.org/x/time","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}],
 			"ecosystem_specific":{"imports":[{"path":"golang.org/x/time/rate","symbols":["NewLimiter"]}]}}]}`,
 	} {
@@ -245,7 +246,7 @@ func TestLongReleaseRefuses(t *testing.T) {
 		"not in the changelog":  {none, []string{"-version", "v1.2.4"}, "begins with ## [1.2.4]"},
 		"nothing said of it":    {none, []string{"-version", "v1.2.1"}, "says nothing of v1.2.1"},
 		"no such key":           {none, []string{"-version", "v1.2.3", "-key", "absent"}, "the key to sign with"},
-		"a known vulnerability": {database(t, vulnerable), []string{"-version", "v1.2.3"}, "GO-2026-9999"},
+		"a known vulnerability": {database(t, vulnerable), []string{"-version", "v1.2.3"}, "calls code with a known vulnerability:"},
 		"an argument":           {none, []string{"v1.2.3"}, "there are only flags"},
 	} {
 		out := filepath.Join(t.TempDir(), "release")
