@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -108,9 +109,7 @@ func (s *stage) documents(dir string) (address, ca string) {
 // they are read from the main, it does once the main is back. A new signing key is known
 // at once by the copy, and has to be announced where the main itself is read.
 func TestLongMainAway(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	s := newAlone(t)
 	s.main("sjc")
 	s.identifies("sjc")

@@ -17,9 +17,7 @@ const pause = 100 * time.Millisecond
 func TestRotationsBesideKeystone(t *testing.T) { besideKeystone(t, 40) }
 
 func TestLongRotationsBesideKeystone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	besideKeystone(t, 120)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/keystone"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // pace is the time between two tokens of a region. Keystone takes some 15 ms of
@@ -19,9 +20,7 @@ const pace = 500 * time.Millisecond
 func TestEveryTokenIsGoodEverywhere(t *testing.T) { goodEverywhere(t, 6, 3) }
 
 func TestLongEveryTokenIsGoodEverywhere(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	goodEverywhere(t, 12, 7)
 }
 

@@ -38,9 +38,7 @@ func child() int {
 
 // A test that is killed leaves no process, mount, cgroup, interface or file of its node.
 func TestLongNodeKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

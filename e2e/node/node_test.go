@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/node"
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // One node, and what is shown on it, in the order in which an operator would see it.
 func TestLongNode(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
 	began := time.Now()

@@ -14,9 +14,7 @@ import (
 // does when and as it should: the first sync, rotations, repairs by watch and
 // by GET, a contest and its end. Another clock compiles every package again.
 func TestLongClockOff(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	t.Parallel()
 	shifted, err := shared.ShiftedProgram(t.Context())
 	if err != nil {

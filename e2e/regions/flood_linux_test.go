@@ -98,9 +98,7 @@ func TestFlood(t *testing.T) {
 }
 
 func TestLongFlood(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	_, long := floods()
 	flooded(t, long)
 }

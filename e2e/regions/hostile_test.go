@@ -50,9 +50,7 @@ func TestHostileRemotes(t *testing.T) {
 }
 
 func TestLongHostileRemotes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	allHostile(t, func(k kind) bool { return !k.first })
 }
 

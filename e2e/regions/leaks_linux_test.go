@@ -17,7 +17,12 @@ import (
 
 // A remote that quotes the keys which it was sent, in every way that an answer
 // has, gets them into no log, no status and no error.
-func TestEcho(t *testing.T) { inGroups(t, echoing) }
+func TestEcho(t *testing.T) { inGroups(t, styles(), echoing) }
+
+func TestLongEcho(t *testing.T) {
+	testenv.Long(t)
+	inGroups(t, moreStyles(), echoing)
+}
 
 // echoing tries these styles, one after the other, on a remote that writes create and on
 // one that they update.

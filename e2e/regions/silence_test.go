@@ -103,13 +103,17 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 
 // The main's own API server, or a webhook of it, quotes keys in the same ways:
 // when promote writes the mark, and when the source is read.
-func TestEchoingSource(t *testing.T) { inGroups(t, echoingSource) }
+func TestEchoingSource(t *testing.T) { inGroups(t, styles(), echoingSource) }
 
-// inGroups tries all styles in six groups at once: each mostly waits for the next attempt.
-func inGroups(t *testing.T, try func(*world, []style)) {
+func TestLongEchoingSource(t *testing.T) {
+	testenv.Long(t)
+	inGroups(t, moreStyles(), echoingSource)
+}
+
+// inGroups tries the styles in six groups at once: each mostly waits for the next attempt.
+func inGroups(t *testing.T, list []style, try func(*world, []style)) {
 	t.Parallel()
 	const groups = 6
-	list := styles()
 	for some := range slices.Chunk(list, (len(list)+groups-1)/groups) {
 		t.Run(some[0].name, func(t *testing.T) {
 			t.Parallel()

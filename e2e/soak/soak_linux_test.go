@@ -25,9 +25,7 @@ type sample struct {
 // all is equal, and it has as many goroutines and file descriptors as a fresh
 // process. The goroutines are counted from outside, in the traces of SIGQUIT.
 func TestLongSoak(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
-	}
+	testenv.Long(t)
 	s := newStand(t)
 	r := s.run()
 	first, err := s.site.Home.Secret(s.Ctx, s.NS)

@@ -38,6 +38,14 @@ func (g *Env) Stage(t *testing.T, prefix string, limit time.Duration, apart ...s
 	return s
 }
 
+// Long leaves a test to make test-all.
+func Long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short: make test-all runs it")
+	}
+}
+
 // Must ends the test on an error.
 func (s *Stage) Must(err error) {
 	s.Helper()
