@@ -60,7 +60,7 @@ func (o *joinOptions) published(ctx context.Context, t *access.Trust, home *rest
 		return nil
 	}
 	t.CA = tries[0] // none of them is known to be right
-	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last)))
+	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Publish the public keys\".", remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }
 
