@@ -142,8 +142,8 @@ soak:
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; \
 	KUBEBUILDER_ASSETS=$$assets CGO_ENABLED=1 go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
-# How fast it is, beside the least possible, up to 1,000 remotes: about thirteen minutes
-# on a quiet machine. It also draws docs/performance.svg.
+# Measures performance with up to 1,000 remotes: about thirteen minutes on a quiet machine.
+# Updates the tables in docs/figures.md and the plot docs/performance.svg.
 bench:
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
 
