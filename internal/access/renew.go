@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,7 +65,7 @@ func register(ctx context.Context, by *kube.APIs, token kube.Token, before strin
 // when the token expires, and "" or what there is to say of that. The old token stays
 // good.
 func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, note string, err error) {
-	k, err := Decode(r.Kubeconfig)
+	k, err := kubeconfig.Decode(r.Kubeconfig)
 	if err != nil {
 		return expires, "", fmt.Errorf("its kubeconfig: %w", err)
 	}
@@ -87,11 +88,11 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 	case err != nil:
 		return expires, "", fmt.Errorf("asking for a token of %s: %s", old.Account, mirror.Explain(err))
 	}
-	kubeconfig, err := WithToken(r.Kubeconfig, token)
+	renewed, err := kubeconfig.WithToken(r.Kubeconfig, token)
 	if err != nil {
 		return expires, "", err
 	}
-	if err := r.use(ctx, kubeconfig); err != nil {
+	if err := r.use(ctx, renewed); err != nil {
 		return expires, "", fmt.Errorf("the new token does not work, so the old one stays: %w", err)
 	}
 	before, life := "", r.Life
@@ -106,7 +107,7 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 		}
 		note = strings.TrimSpace(note + " It cannot ask for the next one by itself: " + err.Error())
 	}
-	if err := r.Store(ctx, kubeconfig, token); err != nil {
+	if err := r.Store(ctx, renewed, token); err != nil {
 		return expires, "", err
 	}
 	return expires, note, nil

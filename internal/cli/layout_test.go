@@ -13,13 +13,14 @@ const module = "github.com/fernetcast/fernetcast"
 // to keyset.
 var mayImport = map[string][]string{
 	"":                    {"internal/cli"},
-	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/kube", "internal/mirror", "internal/keyset"},
+	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
 	"watcher":             {"internal/view", "internal/kube", "internal/mirror"},
 	"pusher":              {"internal/mirror", "internal/keyset"},
-	"clusters":            {"internal/view", "internal/kube", "internal/mirror"},
+	"clusters":            {"internal/view", "internal/kubeconfig", "internal/kube", "internal/mirror"},
 	"internal/view":       {},
 	"internal/kube":       {"internal/mirror"},
-	"internal/access":     {"internal/kube", "internal/mirror", "manifests"},
+	"internal/kubeconfig": {"internal/kube"},
+	"internal/access":     {"internal/kubeconfig", "internal/kube", "internal/mirror", "manifests"},
 	"internal/preflight":  {"internal/kube", "internal/mirror"},
 	"internal/promotion":  {"internal/mirror", "internal/keyset"},
 	"internal/repository": {"internal/mirror", "internal/keyset"},

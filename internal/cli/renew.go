@@ -14,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 )
@@ -105,7 +106,7 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	}
 	return o.renew(cmd, clusters.Files(stored), names, func(f clusters.File) store {
 		return func(ctx context.Context, now []byte, _ string) error {
-			if err := here.entries.Store(ctx, access.Change{Entry: access.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
+			if err := here.entries.Store(ctx, access.Change{Entry: kubeconfig.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
 				return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, here.entries.Name(), mirror.Explain(err))
 			}
 			return here.tokens.Remove(ctx, f.Name)
@@ -163,12 +164,12 @@ func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*kube.
 }
 
 // one renews one remote's token, where it is due or was asked for.
-func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, asked bool, keep store) renewed {
-	k, err := access.Decode(kubeconfig)
+func (o *renewOptions) one(ctx context.Context, name string, data []byte, asked bool, keep store) renewed {
+	k, err := kubeconfig.Decode(data)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}
-	if k.Keyless {
+	if k.Keyless() {
 		return renewed{Name: name, Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}
 	}
 	token := kube.ReadToken(k.Token)
@@ -179,7 +180,7 @@ func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, 
 		}
 		return r
 	}
-	by, how, err := o.by(name, kubeconfig, k.Server)
+	by, how, err := o.by(name, data, k.Server)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}
@@ -187,7 +188,7 @@ func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, 
 	if o.dryRun {
 		return renewed{Name: name, Action: "renew", Detail: how}
 	}
-	expires, note, err := access.Renewal{Remote: name, Kubeconfig: kubeconfig, Life: o.life, Open: o.reach, Self: o.self, Store: keep}.Run(ctx, by)
+	expires, note, err := access.Renewal{Remote: name, Kubeconfig: data, Life: o.life, Open: o.reach, Self: o.self, Store: keep}.Run(ctx, by)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}
