@@ -22,7 +22,7 @@ const (
 	mintAtOnce, mintEvery = 2, time.Minute
 )
 
-// Mint makes a token for one audience (see [kube.Minter]).
+// Mint makes a token for one audience. Package setup has the implementation.
 type Mint func(ctx context.Context, audience string) (token string, err error)
 
 // identity makes the tokens by which we sign in at a remote whose kubeconfig has no

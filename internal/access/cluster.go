@@ -11,6 +11,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -18,7 +19,7 @@ import (
 
 // Cluster is a cluster that an operator's context leads to.
 type Cluster struct {
-	*kube.APIs
+	*setup.APIs
 	// Context is the context's name, Server and CA (PEM) are where it leads.
 	Context, Server string
 	CA              []byte

@@ -12,6 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -21,7 +22,7 @@ const provePause = 200 * time.Millisecond
 
 // Open opens a remote's kubeconfig as run does: clients, which the caller closes, and a
 // GET of the Secret.
-type Open = func(remote string, kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+type Open = func(remote string, kubeconfig []byte) (apis *setup.APIs, get func(context.Context) error, err error)
 
 // Join lets one remote in. The fields are what it needs and what the operator asked for.
 type Join struct {
@@ -40,7 +41,7 @@ type Join struct {
 	HomeAddress string
 	// Here is the source's cluster, There the remote, at the address that is to be
 	// stored, both with the operator's rights.
-	Here, There *kube.APIs
+	Here, There *setup.APIs
 	// Entries are the stored kubeconfigs, Tokens those that renew keeps beside them.
 	Entries, Tokens Entries
 	Open            Open
@@ -122,7 +123,7 @@ func (j *Join) Lines(s Survey) []string {
 	}
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
-		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(j.Secret), strings.Join(kube.SecretVerbs, ", "), j.Secret),
+		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(j.Secret), strings.Join(setup.SecretVerbs, ", "), j.Secret),
 		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
 		"  " + signsIn,
 		fmt.Sprintf("  stored here: %s in Secret %s", j.entry, j.Entries.name),
@@ -136,7 +137,7 @@ func (j *Join) Lines(s Survey) []string {
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
 	case *s.Rotates:
 		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: %s",
-			kube.RotationJob, kube.SuspendRotation(j.Context, k.Namespace)))
+			setup.RotationJob, setup.SuspendRotation(j.Context, k.Namespace)))
 	}
 	return lines
 }

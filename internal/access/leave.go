@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -102,7 +102,7 @@ func (l *Leave) Forget(ctx context.Context) error {
 }
 
 // Withdraw takes back what is in the remote, and says what it took.
-func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, err error) {
+func (l *Leave) Withdraw(ctx context.Context, there *setup.APIs) (gone []string, err error) {
 	bindings, accounts := there.RBAC.RoleBindings(l.Namespace), there.Core.ServiceAccounts(l.Namespace)
 	took := func(what string, err error) error {
 		if err == nil {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/fernetcast/fernetcast/clusters"
-	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -29,7 +29,7 @@ func (o *options) mint() clusters.Mint {
 	if o.identity == "" {
 		return nil
 	}
-	return kube.NewMinter(kube.MintOptions{
+	return setup.NewMinter(setup.MintOptions{
 		Config: o.sourceConfig, Namespace: o.namespace, Account: o.identity, UserAgent: userAgent(), Timeout: o.requestTimeout,
 	}).Mint
 }

@@ -11,16 +11,16 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/access"
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/client-go/rest"
 )
 
 // issuerOf reads who issues a cluster's tokens.
-func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, error) {
+func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (setup.Issuer, error) {
 	apis, err := o.apis(cfg)
 	if err != nil {
-		return kube.Issuer{}, err
+		return setup.Issuer{}, err
 	}
 	defer apis.Close()
 	return apis.Issuer(ctx)
@@ -28,7 +28,7 @@ func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, 
 
 // published finds the CA by which the issuer's documents can be read, and says where
 // they cannot be read from here, or a static copy is of another day.
-func (o *joinOptions) published(ctx context.Context, t *access.Trust, home *rest.Config, issuer kube.Issuer, remote string, say func(string)) error {
+func (o *joinOptions) published(ctx context.Context, t *access.Trust, home *rest.Config, issuer setup.Issuer, remote string, say func(string)) error {
 	tries := [][]byte{nil}
 	if o.ca != "" {
 		given, err := os.ReadFile(o.ca)
@@ -43,7 +43,7 @@ func (o *joinOptions) published(ctx context.Context, t *access.Trust, home *rest
 	var last error
 	for _, ca := range tries {
 		t.CA = ca
-		found, err := kube.Published(ctx, at, ca, o.requestTimeout)
+		found, err := setup.Published(ctx, at, ca, o.requestTimeout)
 		if err != nil {
 			last = err
 			continue
@@ -60,7 +60,7 @@ func (o *joinOptions) published(ctx context.Context, t *access.Trust, home *rest
 		return nil
 	}
 	t.CA = tries[0] // none of them is known to be right
-	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Publish the public keys\".", remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last)))
+	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Publish the public keys\".", remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -303,14 +304,14 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 }
 
 // reach opens a remote's kubeconfig as run does.
-func (o *options) reach(remote string, data []byte) (*kube.APIs, func(context.Context) error, error) {
+func (o *options) reach(remote string, data []byte) (*setup.APIs, func(context.Context) error, error) {
 	mint := o.mint()
 	k, err := kubeconfig.Parse(data, mint != nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, SignIn: clusters.SignIn(remote, k, mint, o.requestTimeout, slog.New(slog.DiscardHandler))}
-	apis, err := kube.NewAPIs(k.ClientConfig(), opts)
+	apis, err := setup.NewAPIs(k.ClientConfig(), opts)
 	if err != nil {
 		return nil, nil, err
 	}

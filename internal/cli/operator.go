@@ -9,6 +9,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -83,7 +84,7 @@ func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.K
 // write it with an operator's rights.
 type stored struct {
 	home    *rest.Config
-	apis    *kube.APIs
+	apis    *setup.APIs
 	entries access.Entries // kubeconfigs
 	tokens  access.Entries // those that renew --self keeps
 }
@@ -106,6 +107,6 @@ func (o *options) stored() (s stored, err error) {
 }
 
 // apis makes the clients of a cluster for the operator's commands. Nothing is sent.
-func (o *options) apis(cfg *rest.Config) (*kube.APIs, error) {
-	return kube.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
+func (o *options) apis(cfg *rest.Config) (*setup.APIs, error) {
+	return setup.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/promotion"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
@@ -88,10 +88,10 @@ It is run with an operator's rights: the sidecar may not write the source.`,
 }
 
 // idle says which Job of the rotation is active, so that nothing may be written now.
-func idle(ctx context.Context, here *kube.APIs, namespace string, say func(string)) error {
+func idle(ctx context.Context, here *setup.APIs, namespace string, say func(string)) error {
 	jobs, err := here.Batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
-		say("Jobs may not be looked at here: make sure by yourself that no Job of " + kube.RotationJob + " is running.")
+		say("Jobs may not be looked at here: make sure by yourself that no Job of " + setup.RotationJob + " is running.")
 		return nil
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func idle(ctx context.Context, here *kube.APIs, namespace string, say func(strin
 	for _, job := range jobs.Items {
 		if ofRotation(job) && unfinished(job) {
 			return fmt.Errorf("the rotation's Job %s is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
-				mirror.Printable(job.Name), kube.RotationJob, namespace, mirror.Printable(job.Name))
+				mirror.Printable(job.Name), setup.RotationJob, namespace, mirror.Printable(job.Name))
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func idle(ctx context.Context, here *kube.APIs, namespace string, say func(strin
 // kubectl create job --from does by an owner, and people do by the name.
 func ofRotation(job batchv1.Job) bool {
 	owner := metav1.GetControllerOf(&job)
-	return owner != nil && owner.Name == kube.RotationJob || strings.HasPrefix(job.Name, kube.RotationJob)
+	return owner != nil && owner.Name == setup.RotationJob || strings.HasPrefix(job.Name, setup.RotationJob)
 }
 
 // unfinished says whether pods of a Job run, or may still be made.

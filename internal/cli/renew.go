@@ -16,6 +16,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 )
 
@@ -147,7 +148,7 @@ func (o *renewOptions) renew(cmd *cobra.Command, files []clusters.File, names []
 type store = func(ctx context.Context, kubeconfig []byte, token string) error
 
 // by is who asks for the new token, and how that is called.
-func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*kube.APIs, string, error) {
+func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*setup.APIs, string, error) {
 	if o.self {
 		apis, _, err := o.reach(name, kubeconfig)
 		return apis, "by its present token", err

@@ -208,6 +208,12 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// HTTP returns a client for other requests than those for Secrets. Each has a deadline and
+// a bounded response, and follows no redirect. It can't watch.
+func (c *Client) HTTP() *http.Client {
+	return &http.Client{Transport: c.http.Transport, Timeout: c.timeout}
+}
+
 // CreateEvent creates an event, which names its namespace, in a cluster that is no
 // Remote, by a request with a deadline. An event of that name may be there already,
 // as [apierrors.IsAlreadyExists] tells.

@@ -34,6 +34,9 @@ type Refusal struct {
 	reached bool
 }
 
+// NewRefusal returns a Refusal with a text of our own. See [Refusal.Reached] for reached.
+func NewRefusal(text string, reached bool) *Refusal { return &Refusal{text, reached} }
+
 func (r *Refusal) Error() string { return r.text }
 
 // Reached says whether what answered may be the cluster at all: the 404 page of
@@ -81,7 +84,7 @@ type guard struct {
 
 // RoundTrip implements [http.RoundTripper]. To a request of this package an answer with an
 // error code comes back as an API status error, or as a [Refusal]. The answer to another
-// request, one of [APIs], is bounded, and left to client-go.
+// request, one of [Client.HTTP], is bounded, and left to client-go.
 func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	_, ours := ctx.Value(askedKey{}).(asked)
@@ -98,7 +101,7 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.clock.read(resp.Header)
 	if req.URL.Query().Has("watch") && resp.StatusCode == http.StatusOK {
 		if !isProtobuf(resp.Header) {
-			return nil, errors.Join(&Refusal{"the server answers a watch with " + describe(resp.Header, nil), true}, resp.Body.Close())
+			return nil, errors.Join(&Refusal{"the server answers a watch with " + Describe(resp.Header, nil), true}, resp.Body.Close())
 		}
 		if answered := askedBy(ctx).answered; answered != nil {
 			answered.Store(true)
@@ -145,7 +148,7 @@ func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byt
 	return body.Bytes(), err
 }
 
-// resetWhereLate leaves the connections of [APIs] alone: several of its requests share them.
+// resetWhereLate leaves the connections of [Client.HTTP] alone: several requests share them.
 func (t *guard) resetWhereLate(ctx context.Context, ours bool) {
 	if ours && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		t.reset()
@@ -176,7 +179,7 @@ func statusError(req *http.Request, resp *http.Response, body []byte) error {
 	switch {
 	case code == http.StatusNotFound && !(proto && int(st.Code) == code && st.Details != nil),
 		code == http.StatusConflict && !(proto && int(st.Code) == code):
-		return &Refusal{fmt.Sprintf("%d, with %s: that is no API server's answer", code, describe(resp.Header, body)), false}
+		return &Refusal{fmt.Sprintf("%d, with %s: that is no API server's answer", code, Describe(resp.Header, body)), false}
 	case code == http.StatusNotFound && (st.Details.Kind != "secrets" || st.Details.Name != want.name):
 		return &Refusal{"404 for something else than the Secret: does its namespace exist?", true}
 	}
