@@ -49,11 +49,6 @@ var (
 	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
 )
 
-// errNotFinal refuses a response that has no content by its code.
-func errNotFinal(code int) error {
-	return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
-}
-
 // asked is what a request asks for: a Secret, or the list that holds at most that
 // one. answered is set when a WATCH is answered.
 type asked struct {
@@ -77,8 +72,7 @@ func askedBy(ctx context.Context) asked {
 type guard struct {
 	next   http.RoundTripper
 	advice string // after a 401; "" for the usual one
-	clock  *clock
-	reset  func()
+	client *Client
 	reads  flowcontrol.RateLimiter // nil: no limit
 }
 
@@ -98,7 +92,9 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.resetWhereLate(ctx, ours)
 		return nil, err
 	}
-	t.clock.read(resp.Header)
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil { // RFC 9110, 6.6.1
+		t.client.clock.Store(&at)
+	}
 	if req.URL.Query().Has("watch") && resp.StatusCode == http.StatusOK {
 		if !isProtobuf(resp.Header) {
 			return nil, errors.Join(&Refusal{"the server answers a watch with " + Describe(resp.Header, nil), true}, resp.Body.Close())
@@ -151,7 +147,7 @@ func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byt
 // resetWhereLate leaves the connections of [Client.HTTP] alone: several requests share them.
 func (t *guard) resetWhereLate(ctx context.Context, ours bool) {
 	if ours && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		t.reset()
+		t.client.dialer.CloseAll()
 	}
 }
 
@@ -160,8 +156,8 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 	switch code := resp.StatusCode; {
 	case len(body) > maxAnswer:
 		return errTooLarge
-	case code < http.StatusOK || code == http.StatusNoContent:
-		return errNotFinal(code)
+	case code < http.StatusOK || code == http.StatusNoContent: // without content
+		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
 	case code < http.StatusMultipleChoices:
 		return askedBy(req.Context()).check(resp.Header, body)
 	case code < http.StatusBadRequest:
