@@ -1,8 +1,6 @@
 package access
 
 import (
-	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -99,24 +97,6 @@ func TestJoinRefuses(t *testing.T) {
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("a refusal has written: before\n%s\nafter\n%s", before, after)
 	}
-}
-
-// The account may do what a main needs on the one Secret, and the policy is there.
-func TestJoinedRights(t *testing.T) {
-	s := newStage(t)
-	s.main("sjc")
-	s.runs("sjc")
-	s.join("sjc", "dfw")
-	role, err := s.cluster("dfw").Client().RbacV1().Roles(s.NS).Get(s.Ctx, "fernetcast", metav1.GetOptions{})
-	s.Must(err)
-	if got := fmt.Sprint(role.Rules); got != "[{[get list watch create update patch] [] [secrets] ["+testenv.SecretName+"] []}]" {
-		t.Errorf("the rights are %s", got)
-	}
-	_, err = s.cluster("dfw").Client().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(s.Ctx, "fernetcast-remote", metav1.GetOptions{})
-	s.Must(err)
-	keys, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
-	s.Must(err)
-	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, keys.Keys) })
 }
 
 // A region that does not answer is told so, testenv.Soon, and nothing is written anywhere.

@@ -137,22 +137,3 @@ func TestOnce(t *testing.T) {
 	}
 	p.holds(first.Data)
 }
-
-func TestBadFlags(t *testing.T) {
-	p := newPlace(t)
-	for _, c := range []struct{ args, says string }{
-		{"files", "files takes one DIR"},
-		{"files a b", "files takes one DIR"},
-		{"files keys --from keys", "one is in the other"},
-		{"files keys --from keys/x", "one is in the other"},
-		{"files keys --pause -1s", "--pause -1s"},
-		{"files keys --pause 2m", "--pause 2m0s"},
-		{"files keys --listen 9466", "--listen"},
-	} {
-		r, err := (&testenv.Program{Path: filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "fernetcast")}).Run(p.Ctx, strings.Fields(c.args)...)
-		p.Must(err)
-		if r.Code != 2 || !strings.Contains(r.Stderr, c.says) {
-			t.Errorf("%s: exit %d\n%s", c.args, r.Code, r.Stderr)
-		}
-	}
-}

@@ -2,7 +2,6 @@ package manifests
 
 import (
 	"context"
-	"debug/elf"
 	"fmt"
 	"go/version"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -199,19 +197,5 @@ func TestImageRunsAsNobody(t *testing.T) {
 	}
 	if len(docker.arguments) != 1 || docker.arguments[0] != "run" {
 		t.Errorf("the image does %q by itself, want run", docker.arguments)
-	}
-}
-
-func TestBinaryIsStatic(t *testing.T) {
-	ctx := within(t, 8*time.Minute) // a first build compiles all of client-go
-	file, err := elf.Open(shipped(ctx, t, readDockerfile(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for _, program := range file.Progs {
-		if program.Type == elf.PT_INTERP || program.Type == elf.PT_DYNAMIC {
-			t.Errorf("the binary is not static: it has a %v", program.Type)
-		}
 	}
 }

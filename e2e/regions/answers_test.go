@@ -45,6 +45,9 @@ func TestLostAnswer(t *testing.T) {
 			gateway.Spoil(func(honest http.Handler) http.Handler {
 				return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPut && lost.CompareAndSwap(false, true) {
+						if r.ProtoMajor != 2 {
+							t.Errorf("the write came over HTTP/%d, not over HTTP/2 as to an API server", r.ProtoMajor)
+						}
 						honest.ServeHTTP(httptest.NewRecorder(), r)
 						lose(r)
 						return

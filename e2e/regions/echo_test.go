@@ -205,17 +205,6 @@ func styles() []style {
 	return onReads(list)
 }
 
-// moreStyles are further codes for the texts and encodings of styles.
-func moreStyles() []style {
-	return onReads([]style{
-		spoken("whole", 403, whole), spoken("whole", 401, whole), spoken("whole", 400, whole), spoken("whole", 409, whole),
-		spoken("whole", 500, whole), spoken("decoded", 422, decoded), spoken("decoded", 200, decoded),
-		spokenInJSON("whole", 422, whole), spokenInJSON("decoded", 403, decoded), spokenInJSON("decoded", 404, decoded),
-		spokenInJSON("in pieces", 500, inPieces), plain(404, decoded), plain(409, decoded), plain(400, decoded),
-		plain(500, decoded), plain(502, cut), plain(302, decoded),
-	})
-}
-
 // onReads adds each style once more, as an answer to reads as well.
 func onReads(list []style) []style {
 	for _, s := range list {

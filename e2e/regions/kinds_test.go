@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"net/http"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 )
 
 // request says which requests a hostile remote answers in its own way.
@@ -68,47 +65,23 @@ func brokenWatches() []kind {
 	return []kind{
 		{name: "410", on: aWatch, answer: code(http.StatusGone)},
 		{name: "429", on: aWatch, answer: retryLater(http.StatusTooManyRequests, "0")},
-		{name: "503", on: aWatch, answer: retryLater(http.StatusServiceUnavailable, "1")},
-		{name: "500", on: aWatch, answer: code(http.StatusInternalServerError)},
 		{name: "error-410", on: aWatch, answer: events(errorEvent(http.StatusGone))},
-		{name: "error-500", on: aWatch, answer: events(errorEvent(http.StatusInternalServerError))},
-		{name: "error-429", on: aWatch, answer: events(errorEvent(http.StatusTooManyRequests))},
-		{name: "one-event", on: aWatch, answer: events(same(watch.Added))},
-		{name: "one-bookmark", on: aWatch, answer: events(bookmark)},
 		{name: "ends-at-once", on: aWatch, answer: events()},
 		{name: "is-cut", on: aWatch, answer: cutOff},
-		{name: "is-reset", on: aWatch, answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
-		{name: "404-page", on: aWatch, answer: page(http.StatusNotFound, "text/html", html)},
 		{name: "login-page", on: aWatch, answer: page(http.StatusOK, "text/html", html)},
-		{name: "json", on: aWatch, answer: page(http.StatusOK, inJSON+";stream=watch", "{}")},
 		{name: "another-secret", on: aWatch, answer: events(foreign)},
-		{name: "config-map", on: aWatch, answer: events(configMap)},
-		{name: "garbage", on: aWatch, answer: page(http.StatusOK, inProtobuf+";stream=watch", "\x00\x00\x00\x04garbage")},
 	}
 }
 
 // costlyWatches are for whoever believes them to pay.
 func costlyWatches() []kind {
 	return []kind{
-		{name: "blank-lines", on: aWatch, answer: endless(inJSON+";stream=watch", nil, bytes.Repeat([]byte("\n"), 32<<10))},
-		{name: "one-value", on: aWatch, answer: endless(inJSON, []byte(`{"type":"ADDED","object":{"kind":"`), bytes.Repeat([]byte("x\n"), 16<<10))},
 		{name: "frames-as-json", on: aWatch, answer: endless(inProtobuf+"+json;stream=watch", nil, bytes.Repeat([]byte("\x00\x00\x00\x00"), 8<<10)), first: true},
-		{name: "empty-frames", on: aWatch, answer: endless(inProtobuf+";stream=watch", nil, bytes.Repeat([]byte("\x00\x00\x00\x00"), 8<<10))},
-		{name: "frame-of-2GiB", on: aWatch, answer: endless(inProtobuf+";stream=watch", []byte("\x7f\xff\xff\xff"), make([]byte, 32<<10))},
-		{name: "same-events", on: aWatch, answer: flood(same(watch.Modified)), rival: true},
 		{name: "drift-events", on: aWatch, answer: flood(drifted), rival: true, thrice: true},
-		{name: "deleted-events", on: aWatch, answer: flood(same(watch.Deleted)), rival: true},
-		{name: "drift-ahead", on: aWatch, answer: ahead(drifted), rival: true},
-		{name: "deleted-ahead", on: aWatch, answer: ahead(same(watch.Deleted)), rival: true},
 		{name: "bookmark-ahead", on: aWatch, answer: ahead(bookmark), first: true},
-		{name: "bookmarks", on: aWatch, answer: flood(bookmark), thrice: true},
 		{name: "large-events", on: aWatch, answer: flood(large), thrice: true},
-		{name: "million-owner-events", on: aWatch, answer: flood(ownedEvent)},
-		{name: "error-of-a-million", on: aWatch, answer: flood(millionCauses)},
 		{name: "gzip-events", on: aWatch, answer: gzipped(inProtobuf+";stream=watch", bytes.Repeat([]byte("\x00\x00\x00\x00"), 32<<20)), first: true},
-		{name: "drip", on: aWatch, answer: drip(inProtobuf+";stream=watch", "\x00\x00\x01\x00")},
 		{name: "hints", on: aWatch, answer: hints, first: true},
-		{name: "never-answered", on: aWatch, answer: mute},
 	}
 }
 
@@ -116,36 +89,13 @@ func costlyWatches() []kind {
 func costlyAnswers(trap *trap) []kind {
 	return []kind{
 		{name: "list-of-two-million", on: aList, answer: protobuf(http.StatusOK, emptyList(2_000_000)), first: true},
-		{name: "list-of-a-million", on: aList, answer: protobuf(http.StatusOK, emptyList(1_000_000))},
-		{name: "pages-without-end", on: aList, answer: pages},
-		{name: "list-of-many", on: aList, answer: manyOfIt},
-		{name: "two-million", on: anything, answer: protobuf(http.StatusOK, emptyList(2_000_000))},
 		{name: "million-owners", on: anything, answer: owned, thrice: true, first: true},
-		{name: "million-owners-json", on: anything, answer: page(http.StatusOK, inJSON, millionOwnersInJSON())},
-		{name: "million-causes", on: anything, answer: protobuf(http.StatusUnprocessableEntity, statusOfAMillion())},
-		{name: "million-causes-404", on: anything, answer: protobuf(http.StatusNotFound, statusOfAMillion())},
-		{name: "million-causes-409", on: aWrite, answer: protobuf(http.StatusConflict, statusOfAMillion())},
-		{name: "million-causes-json", on: anything, answer: page(http.StatusUnprocessableEntity, inJSON, millionCausesInJSON())},
-		{name: "gzip", on: anything, answer: gzipped(inProtobuf, emptyList(2_000_000))},
-		{name: "gzip-bomb", on: anything, answer: gzipped(inProtobuf, make([]byte, 128<<20))},
-		{name: "gzip-json", on: anything, answer: gzipped(inJSON, []byte(millionOwnersInJSON()))},
 		{name: "endless", on: anything, answer: endless(inProtobuf, []byte("k8s\x00"), make([]byte, 32<<10)), first: true},
-		{name: "endless-json", on: anything, answer: endless(inJSON, []byte(`{"kind":"Secret","metadata":{"name":"`), bytes.Repeat([]byte("x"), 32<<10))},
-		{name: "endless-error", on: anything, answer: endlessError},
-		{name: "long-headers", on: anything, answer: longHeaders},
 		{name: "endless-headers", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\n", "X-More: and more\r\n"), old: true, first: true},
-		{name: "endless-header-line", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\nX-More: ", "and more and "), old: true},
-		{name: "endless-hints-1", on: anything, answer: onTheWire("", "HTTP/1.1 103 Early Hints\r\nX-More: and more\r\n\r\n"), old: true},
 		{name: "endless-chunks", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\nContent-Type: "+inProtobuf+"\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"), old: true, thrice: true},
-		{name: "endless-trailers", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-More: and more\r\n"), old: true},
-		{name: "endless-hints", on: anything, answer: hints},
 		{name: "drip-protobuf", on: anything, answer: drip(inProtobuf, "k8s\x00")},
-		{name: "drip-json", on: anything, answer: drip(inJSON, `{"kind":"Secret"}`)},
 		{name: "mute", on: anything, answer: mute, first: true},
-		{name: "all-cut", on: anything, answer: cutOff},
 		{name: "redirects", on: anything, answer: redirect(trap.secure.URL()), first: true},
-		{name: "redirects-to-plain", on: anything, answer: redirect(trap.plain.URL)},
-		{name: "conflicts", on: aWrite, answer: code(http.StatusConflict), rival: true},
 	}
 }
 
@@ -154,19 +104,9 @@ func costlyAnswers(trap *trap) []kind {
 func wrongAnswers() []wrong {
 	return []wrong{
 		{kind{name: "p404", answer: page(http.StatusNotFound, "text/html", html)}, "Unreachable", "404, with an HTML page"},
-		{kind{name: "default-backend", answer: page(http.StatusNotFound, "text/plain", "default backend - 404")}, "Unreachable", "404, with plain text"},
-		{kind{name: "json-404", answer: page(http.StatusNotFound, inJSON, `{"error":"no route"}`)}, "Unreachable", "404, with JSON"},
-		{kind{name: "json-status-404", answer: statusInJSON(http.StatusNotFound)}, "Unreachable", "404, with JSON"},
-		{kind{name: "p409", answer: page(http.StatusConflict, "text/html", html)}, "Unreachable", "409, with an HTML page"},
-		{kind{name: "json-409", answer: statusInJSON(http.StatusConflict)}, "Unreachable", "409, with JSON"},
-		{kind{name: "empty-json", answer: page(http.StatusOK, inJSON, "{}")}, "Failed", "the server answers with JSON in place of the Secret"},
-		{kind{name: "null", answer: page(http.StatusOK, inJSON, "null")}, "Failed", "the server answers with JSON in place of the Secret"},
+		{kind{name: "json-409", answer: page(http.StatusConflict, inJSON, `{"kind":"Status","apiVersion":"v1","reason":"Conflict","code":409}`)}, "Unreachable", "409, with JSON"},
 		{kind{name: "login-page", answer: page(http.StatusOK, "text/html", html)}, "Failed", "the server answers with an HTML page in place of the Secret"},
-		{kind{name: "nothing", answer: page(http.StatusOK, "", "")}, "Failed", "the server answers with nothing in place of the Secret"},
-		{kind{name: "status", answer: object(&metav1.Status{Status: metav1.StatusSuccess})}, "Failed", "the server answers with a Status in place of the Secret"},
-		{kind{name: "config-map", answer: object(aConfigMap())}, "Failed", "the server answers with a ConfigMap in place of the Secret"},
 		{kind{name: "another-secret", answer: object(anotherSecret())}, "Failed", "the server answers with another Secret than the one"},
-		{kind{name: "lying-page", answer: page(http.StatusOK, inProtobuf, html)}, "Failed", "the server answers with an HTML page in place of the Secret"},
 	}
 }
 

@@ -19,11 +19,6 @@ import (
 // has, gets them into no log, no status and no error.
 func TestEcho(t *testing.T) { inGroups(t, styles(), echoing) }
 
-func TestLongEcho(t *testing.T) {
-	testenv.Long(t)
-	inGroups(t, moreStyles(), echoing)
-}
-
 // echoing tries these styles, one after the other, on a remote that writes create and on
 // one that they update.
 func echoing(w *world, list []style) {

@@ -33,7 +33,7 @@ import (
 //	promote                              | done, refused, forced, not answered      | TestSilentAtEveryLevel, TestEchoingSource
 //	errors that carry keys               | message, details, reason, warning,       | TestEcho for a remote, TestEchoingSource
 //	                                     | redirect, Retry-After, no HTTP at all    | for the main itself
-//	malformed keys, an index that is one | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestDamagedSource
+//	malformed keys, an index that is one | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestSourceMalformed
 //	                                     | kubeconfigs and annotations              | TestNothingShown
 //	Keys' types in any of Go's formats   |                                          | keyset: TestSetShowsNoKey, FuzzParse
 func TestSilentAtEveryLevel(t *testing.T) {
@@ -104,11 +104,6 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 // The main's own API server, or a webhook of it, quotes keys in the same ways:
 // when promote writes the mark, and when the source is read.
 func TestEchoingSource(t *testing.T) { inGroups(t, styles(), echoingSource) }
-
-func TestLongEchoingSource(t *testing.T) {
-	testenv.Long(t)
-	inGroups(t, moreStyles(), echoingSource)
-}
 
 // inGroups tries the styles in six groups at once: each mostly waits for the next attempt.
 func inGroups(t *testing.T, list []style, try func(*world, []style)) {

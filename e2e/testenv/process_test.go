@@ -16,21 +16,6 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-func TestRunKeepsOutputsApartAndTheCode(t *testing.T) {
-	t.Setenv("KUBECONFIG", "the caller's")
-	shell := (&testenv.Program{Path: "/bin/sh"}).With("-c").WithEnv("A=b")
-	result, err := shell.Run(deadline(t), "echo out $A $KUBECONFIG; echo err >&2; exit 3")
-	must(t, err)
-	if want := (testenv.Result{Stdout: "out b\n", Stderr: "err\n", Code: 3}); result != want {
-		t.Errorf("got %+v, wanted %+v", result, want)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := shell.Run(ctx, "exec sleep 1000"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a command that does not end: %v, wanted the deadline", err)
-	}
-}
-
 func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	began := time.Now()
 	process, err := (&testenv.Program{Path: "/bin/sh"}).Start("-c", "while echo x; do :; done")

@@ -55,6 +55,13 @@ func TestBadUsage(t *testing.T) {
 		{"run --listen :99999", "--listen"},
 		{"run --listen :port", "--listen"},
 		{"run --listen 127.0.0.1:-1", "--listen"},
+		{"files", "files takes one DIR"},
+		{"files a b", "files takes one DIR"},
+		{"files keys --from keys", "one is in the other"},
+		{"files keys --from keys/x", "one is in the other"},
+		{"files keys --pause -1s", "--pause -1s"},
+		{"files keys --pause 2m", "--pause 2m0s"},
+		{"files keys --listen 9466", "--listen"},
 	} {
 		t.Setenv("KUBECONFIG", unreached(t))
 		ctx, cancel := context.WithCancel(t.Context())
