@@ -96,9 +96,7 @@ func TestRecoverRefuses(t *testing.T) {
 		s.Helper()
 		s.Must(s.cluster("sjc").Holds(s.Ctx, s.NS, testenv.Repository{}))
 	}
-	s.says(s.exits(2, "recover", "--yes").Stderr, "--from REMOTE")
 	s.says(s.exits(2, "recover", "--from", "nobody", "--yes").Stderr, `no remote "nobody"; there are: dfw, iad`)
-	s.says(s.exits(2, "recover", "--from", "dfw").Stderr, "add --yes")
 
 	jobs := s.cluster("sjc").Client().BatchV1().Jobs(s.NS)
 	job, err := jobs.Create(s.Ctx, &batchv1.Job{

@@ -27,13 +27,6 @@ func TestTrustRefuses(t *testing.T) {
 	}{
 		{[]string{"--server", "http://10.0.0.5"}, []string{"not https"}},
 		{[]string{"--server", "https://kubernetes.default.svc"}, []string{"a Service of that cluster"}},
-		{[]string{"--from", "-"}, []string{"--from", "region's name"}},
-		{[]string{"--identity", "A B"}, []string{"--identity"}},
-		{[]string{"--at", "http://keys.example.com"}, []string{"--at", "https://"}},
-		{[]string{"--remote-context", "nowhere"}, []string{`no context "nowhere"`}},
-		{[]string{"-o", "xml"}, []string{"--output"}},
-		{[]string{"-o", "text", "--static", "x"}, []string{"--static", "-o config"}},
-		{[]string{"--keyless=false"}, []string{"-o config", "--keyless: add it"}},
 	} {
 		r := s.exits(2, s.keyless("sjc", "dfw", append([]string{"-o", "config"}, try.args...)...)...)
 		s.says(r.Stderr, try.says...)

@@ -28,7 +28,7 @@ import (
 //	run: /statusz, /readyz, /livez, 404  | good and bad keys                        | TestSilentAtEveryLevel
 //	run: stacks, as of a panic; core     | SIGQUIT with keys in memory              | TestNothingShown
 //	version, help, bad usage             |                                          | TestSilentAtEveryLevel, TestBadUsage, TestHelp
-//	status: table, JSON, --watch         | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown, TestStatusWatch
+//	status: table, JSON, --watch         | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
 //	push, push --force                   | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
 //	promote                              | done, refused, forced, not answered      | TestSilentAtEveryLevel, TestEchoingSource
 //	errors that carry keys               | message, details, reason, warning,       | TestEcho for a remote, TestEchoingSource
