@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
@@ -24,14 +23,12 @@ func (p *place) ready() bool {
 // said waits until the program has logged a text.
 func (p *place) said(text string) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
-	defer cancel()
-	p.Must(testenv.Until(ctx, 20*time.Millisecond, func(context.Context) error {
+	p.Until(func(context.Context) error {
 		if !strings.Contains(p.process.Stderr.String(), text) {
 			return fmt.Errorf("it has not said %q", text)
 		}
 		return nil
-	}))
+	})
 }
 
 // A full file system changes no file; once there is room, all goes on.
@@ -84,12 +81,12 @@ func TestUnusableSecret(t *testing.T) {
 	} {
 		before := strings.Count(p.process.Stderr.String(), "stays as it is")
 		p.Must(change())
-		p.Must(testenv.Until(p.Ctx, 20*time.Millisecond, func(context.Context) error {
+		p.Until(func(context.Context) error {
 			if strings.Count(p.process.Stderr.String(), "stays as it is") == before {
 				return errors.New("it has not said so")
 			}
 			return nil
-		}))
+		})
 		p.holds(first.Data)
 	}
 	if age := now() - p.metric("fernetcast_files_last_match_timestamp_seconds"); age < 0 || age > testenv.Soon.Seconds() {

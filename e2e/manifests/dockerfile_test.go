@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/patternmatcher"
@@ -37,9 +38,7 @@ type image struct {
 func readDockerfile(t *testing.T) image {
 	t.Helper()
 	file, err := os.Open(repository + "/Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer file.Close()
 	parsed, err := parser.Parse(file)
 	if err != nil {
@@ -94,9 +93,7 @@ func readDockerfile(t *testing.T) image {
 func buildContext(t *testing.T, to string) {
 	t.Helper()
 	file, err := os.Open(repository + "/.dockerignore")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer file.Close()
 	patterns, err := ignorefile.ReadAll(file)
 	if err != nil {
@@ -160,9 +157,7 @@ func shipped(ctx context.Context, t *testing.T, docker image) string {
 	t.Helper()
 	if shippedBinary == "" {
 		dir, err := shared.Directory("context-")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		shippedBinary = buildBinary(ctx, t, docker, dir)
 	}
 	return shippedBinary

@@ -15,9 +15,7 @@ import (
 func gated(t *testing.T, args ...string) (*world, *replica, testenv.Repository, *testenv.Gateway) {
 	t.Helper()
 	gateway, err := shared.Cluster("dfw").Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(gateway.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
 		w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: gateway.URL()})

@@ -135,7 +135,7 @@ func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func())
 			if c.Holds(ctx, w.NS, keys) == nil {
 				return errors.New("nothing to undo")
 			}
-			return fmt.Errorf("undone: %w", edit(ctx, c, w.NS, rival, func(s *corev1.Secret) { s.Data = keys }))
+			return fmt.Errorf("undone: %w", c.Edit(ctx, w.NS, rival, func(s *corev1.Secret) { s.Data = keys }))
 		})
 	}()
 	stop = func() { cancel(); <-ended }

@@ -44,13 +44,9 @@ func TestSilentAtEveryLevel(t *testing.T) {
 	w.join("dfw", "iad")
 	// dfw has a copy of somebody else's, with keys that are not kin.
 	keys := w.keys()
-	theirs, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+	_, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
 	w.Must(err)
-	theirs.Annotations = map[string]string{
-		"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs",
-	}
-	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Update(w.Ctx, theirs, metav1.UpdateOptions{})
-	w.Must(err)
+	w.patch("dfw", claimed(5))
 	w.says(1, []string{"dfw", "--force"}, "promote", mainRegion, "--yes", "--log-level", "debug")
 	w.says(1, []string{"NotPromoted"}, "status", "-o", "json", "--log-level", "debug")
 	w.promote("--force", "--log-level", "debug")
@@ -126,7 +122,7 @@ func echoingSource(w *world, list []style) {
 		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.NS, UID: "home", ResourceVersion: "1"},
 		Type:       corev1.SecretTypeOpaque, Data: keys,
 	})
-	kubeconfig, err := e.kubeconfig()
+	kubeconfig, err := kubeconfigFor(e.URL, "", e.Certificate().Raw)
 	w.Must(err)
 	home := t.TempDir()
 	w.Must(testenv.WriteFile(home, "echo", kubeconfig))

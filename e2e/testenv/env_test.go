@@ -27,18 +27,11 @@ func place(t *testing.T, name string) (*testenv.Cluster, string, testenv.Reposit
 	t.Helper()
 	cluster := shared.Cluster(name)
 	namespace, err := shared.Namespace(t.Context(), "env")
-	must(t, err)
+	testenv.Must(t, err)
 	keys := shared.Keys.NewRepository(1, 2)
 	_, err = cluster.Put(t.Context(), namespace, keys)
-	must(t, err)
+	testenv.Must(t, err)
 	return cluster, namespace, keys
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func deadline(t *testing.T) context.Context {
@@ -51,17 +44,17 @@ func deadline(t *testing.T) context.Context {
 func TestRotationIsOneWriteAndHistorySeesEach(t *testing.T) {
 	cluster, namespace, keys := place(t, "sjc")
 	history, err := cluster.Follow(t.Context(), namespace)
-	must(t, err)
+	testenv.Must(t, err)
 	defer history.Stop()
 
 	want := []testenv.Repository{keys}
 	for range 5 {
 		rotation, err := cluster.Rotate(t.Context(), namespace, 4)
-		must(t, err)
+		testenv.Must(t, err)
 		want = append(want, rotation.Keys)
 	}
-	must(t, cluster.Delete(t.Context(), namespace))
-	must(t, history.CatchUp(deadline(t)))
+	testenv.Must(t, cluster.Delete(t.Context(), namespace))
+	testenv.Must(t, history.CatchUp(deadline(t)))
 
 	versions := history.Versions()
 	if len(versions) != len(want)+1 || !versions[len(want)].Deleted {
@@ -87,17 +80,17 @@ func indices(keys testenv.Repository) []string { return slices.Sorted(maps.Keys(
 // Two runs on one machine never hand out the same port.
 func TestRunsShareNoPorts(t *testing.T) {
 	other, err := testenv.Open(deadline(t), io.Discard)
-	must(t, err)
-	t.Cleanup(func() { must(t, other.Close()) })
+	testenv.Must(t, err)
+	t.Cleanup(func() { testenv.Must(t, other.Close()) })
 	seen := map[string]bool{}
 	for range 300 {
 		address, err := shared.Address()
-		must(t, err)
+		testenv.Must(t, err)
 		seen[address] = true
 	}
 	for range 300 {
 		address, err := other.Address()
-		must(t, err)
+		testenv.Must(t, err)
 		if seen[address] {
 			t.Fatalf("both runs have %s", address)
 		}
