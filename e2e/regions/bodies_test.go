@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,6 +84,13 @@ func emptyList(items int) []byte {
 	return unknown("SecretList", bytes.Repeat([]byte("\x12\x00"), items))
 }
 
+// statusOfAMillion is a Status with so many causes.
+func statusOfAMillion() []byte {
+	const causes = 1_000_000
+	raw := append([]byte{0x2a}, binary.AppendUvarint(nil, 2*causes)...) // details
+	return unknown("Status", append(raw, bytes.Repeat([]byte("\x22\x00"), causes)...))
+}
+
 // ownedByMany is the Secret with a million owners, which fit into 2 MB.
 func ownedByMany(s *corev1.Secret) []byte {
 	meta, err := (&metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, UID: s.UID, ResourceVersion: s.ResourceVersion}).Marshal()
@@ -95,6 +103,31 @@ func ownedByMany(s *corev1.Secret) []byte {
 
 func owned(w http.ResponseWriter, r *http.Request) {
 	protobuf(http.StatusOK, ownedByMany(it(r)))(w, r)
+}
+
+func millionOwnersInJSON() string {
+	return `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"` + testenv.SecretName + `","uid":"theirs","resourceVersion":"1","ownerReferences":[` +
+		strings.Repeat("{},", 999_999) + "{}]}}"
+}
+
+func millionCausesInJSON() string {
+	return `{"kind":"Status","apiVersion":"v1","code":422,"details":{"causes":[` + strings.Repeat("{},", 999_999) + "{}]}}"
+}
+
+// pages is a list that always has another page.
+func pages(w http.ResponseWriter, r *http.Request) {
+	list := &corev1.SecretList{Items: []corev1.Secret{*it(r)}}
+	list.ResourceVersion, list.Continue = list.Items[0].ResourceVersion, strconv.FormatInt(time.Now().UnixNano(), 36)
+	testenv.Answer(w, http.StatusOK, list)
+}
+
+// manyOfIt is a list that has the Secret a thousand times.
+func manyOfIt(w http.ResponseWriter, r *http.Request) {
+	list := &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+	for one := it(r); len(list.Items) < 1000; {
+		list.Items = append(list.Items, *one)
+	}
+	testenv.Answer(w, http.StatusOK, list)
 }
 
 func gzipped(contentType string, body []byte) http.HandlerFunc {
@@ -116,6 +149,12 @@ func endless(contentType string, begin, goOn []byte) http.HandlerFunc {
 	}
 }
 
+func endlessError(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", inJSON)
+	w.WriteHeader(http.StatusInternalServerError)
+	pour(w, []byte(`{"kind":"Status","message":"`), bytes.Repeat([]byte("x"), 32<<10))
+}
+
 func pour(w io.Writer, begin, goOn []byte) {
 	for more := begin; ; more = goOn {
 		if _, err := w.Write(more); err != nil {
@@ -135,6 +174,13 @@ func onTheWire(begin, goOn string) http.HandlerFunc {
 		pour(conn, []byte(begin), []byte(goOn))
 		_ = conn.Close()
 	}
+}
+
+func longHeaders(w http.ResponseWriter, _ *http.Request) {
+	for i := range 64 {
+		w.Header().Set("X-"+strconv.Itoa(i), strings.Repeat("x", 64<<10))
+	}
+	w.WriteHeader(http.StatusOK)
 }
 
 // hints are answers before the answer, which never comes.

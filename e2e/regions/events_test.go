@@ -77,6 +77,10 @@ func errorEvent(code int) event {
 	}
 }
 
+func millionCauses(*corev1.Secret) []byte { return testenv.Event(watch.Error, statusOfAMillion()) }
+
+func ownedEvent(s *corev1.Secret) []byte { return testenv.Event(watch.Modified, ownedByMany(s)) }
+
 // large is an event that is almost as large as one may be.
 func large(s *corev1.Secret) []byte {
 	s = s.DeepCopy()

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/http"
 	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
 )
 
 // request says which requests a hostile remote answers in its own way.
@@ -76,12 +78,25 @@ func brokenWatches() []kind {
 // costlyWatches are for whoever believes them to pay.
 func costlyWatches() []kind {
 	return []kind{
+		{name: "blank-lines", on: aWatch, answer: endless(inJSON+";stream=watch", nil, bytes.Repeat([]byte("\n"), 32<<10))},
+		{name: "one-value", on: aWatch, answer: endless(inJSON, []byte(`{"type":"ADDED","object":{"kind":"`), bytes.Repeat([]byte("x\n"), 16<<10))},
 		{name: "frames-as-json", on: aWatch, answer: endless(inProtobuf+"+json;stream=watch", nil, bytes.Repeat([]byte("\x00\x00\x00\x00"), 8<<10)), first: true},
+		{name: "empty-frames", on: aWatch, answer: endless(inProtobuf+";stream=watch", nil, bytes.Repeat([]byte("\x00\x00\x00\x00"), 8<<10))},
+		{name: "frame-of-2GiB", on: aWatch, answer: endless(inProtobuf+";stream=watch", []byte("\x7f\xff\xff\xff"), make([]byte, 32<<10))},
+		{name: "same-events", on: aWatch, answer: flood(same(watch.Modified)), rival: true},
 		{name: "drift-events", on: aWatch, answer: flood(drifted), rival: true, thrice: true},
+		{name: "deleted-events", on: aWatch, answer: flood(same(watch.Deleted)), rival: true},
+		{name: "drift-ahead", on: aWatch, answer: ahead(drifted), rival: true},
+		{name: "deleted-ahead", on: aWatch, answer: ahead(same(watch.Deleted)), rival: true},
 		{name: "bookmark-ahead", on: aWatch, answer: ahead(bookmark), first: true},
+		{name: "bookmarks", on: aWatch, answer: flood(bookmark), thrice: true},
 		{name: "large-events", on: aWatch, answer: flood(large), thrice: true},
+		{name: "million-owner-events", on: aWatch, answer: flood(ownedEvent)},
+		{name: "error-of-a-million", on: aWatch, answer: flood(millionCauses)},
 		{name: "gzip-events", on: aWatch, answer: gzipped(inProtobuf+";stream=watch", bytes.Repeat([]byte("\x00\x00\x00\x00"), 32<<20)), first: true},
+		{name: "drip", on: aWatch, answer: drip(inProtobuf+";stream=watch", "\x00\x00\x01\x00")},
 		{name: "hints", on: aWatch, answer: hints, first: true},
+		{name: "never-answered", on: aWatch, answer: mute},
 	}
 }
 
@@ -89,13 +104,36 @@ func costlyWatches() []kind {
 func costlyAnswers(trap *trap) []kind {
 	return []kind{
 		{name: "list-of-two-million", on: aList, answer: protobuf(http.StatusOK, emptyList(2_000_000)), first: true},
+		{name: "list-of-a-million", on: aList, answer: protobuf(http.StatusOK, emptyList(1_000_000))},
+		{name: "pages-without-end", on: aList, answer: pages},
+		{name: "list-of-many", on: aList, answer: manyOfIt},
+		{name: "two-million", on: anything, answer: protobuf(http.StatusOK, emptyList(2_000_000))},
 		{name: "million-owners", on: anything, answer: owned, thrice: true, first: true},
+		{name: "million-owners-json", on: anything, answer: page(http.StatusOK, inJSON, millionOwnersInJSON())},
+		{name: "million-causes", on: anything, answer: protobuf(http.StatusUnprocessableEntity, statusOfAMillion())},
+		{name: "million-causes-404", on: anything, answer: protobuf(http.StatusNotFound, statusOfAMillion())},
+		{name: "million-causes-409", on: aWrite, answer: protobuf(http.StatusConflict, statusOfAMillion())},
+		{name: "million-causes-json", on: anything, answer: page(http.StatusUnprocessableEntity, inJSON, millionCausesInJSON())},
+		{name: "gzip", on: anything, answer: gzipped(inProtobuf, emptyList(2_000_000))},
+		{name: "gzip-bomb", on: anything, answer: gzipped(inProtobuf, make([]byte, 128<<20))},
+		{name: "gzip-json", on: anything, answer: gzipped(inJSON, []byte(millionOwnersInJSON()))},
 		{name: "endless", on: anything, answer: endless(inProtobuf, []byte("k8s\x00"), make([]byte, 32<<10)), first: true},
+		{name: "endless-json", on: anything, answer: endless(inJSON, []byte(`{"kind":"Secret","metadata":{"name":"`), bytes.Repeat([]byte("x"), 32<<10))},
+		{name: "endless-error", on: anything, answer: endlessError},
+		{name: "long-headers", on: anything, answer: longHeaders},
 		{name: "endless-headers", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\n", "X-More: and more\r\n"), old: true, first: true},
+		{name: "endless-header-line", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\nX-More: ", "and more and "), old: true},
+		{name: "endless-hints-1", on: anything, answer: onTheWire("", "HTTP/1.1 103 Early Hints\r\nX-More: and more\r\n\r\n"), old: true},
 		{name: "endless-chunks", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\nContent-Type: "+inProtobuf+"\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"), old: true, thrice: true},
+		{name: "endless-trailers", on: anything, answer: onTheWire("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-More: and more\r\n"), old: true},
+		{name: "endless-hints", on: anything, answer: hints},
 		{name: "drip-protobuf", on: anything, answer: drip(inProtobuf, "k8s\x00")},
+		{name: "drip-json", on: anything, answer: drip(inJSON, `{"kind":"Secret"}`)},
 		{name: "mute", on: anything, answer: mute, first: true},
+		{name: "all-cut", on: anything, answer: cutOff},
 		{name: "redirects", on: anything, answer: redirect(trap.secure.URL()), first: true},
+		{name: "redirects-to-plain", on: anything, answer: redirect(trap.plain.URL)},
+		{name: "conflicts", on: aWrite, answer: code(http.StatusConflict), rival: true},
 	}
 }
 

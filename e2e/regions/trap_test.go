@@ -3,6 +3,7 @@ package regions
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 type trap struct {
 	w      *world
 	secure *testenv.Gateway
+	plain  *httptest.Server
 
 	mu    sync.Mutex
 	taken []string
@@ -26,12 +28,15 @@ type trap struct {
 
 func newTrap(w *world) *trap {
 	w.Helper()
-	t := &trap{w: w}
+	t := &trap{w: w, plain: httptest.NewUnstartedServer(nil)}
 	var err error
 	t.secure, err = shared.Cluster("dfw").Gateway()
 	w.Must(err)
 	w.Cleanup(t.secure.Close)
 	t.secure.Spoil(func(http.Handler) http.Handler { return t })
+	t.plain.Config.Handler = t
+	t.plain.Start()
+	w.Cleanup(t.plain.Close)
 	return t
 }
 
