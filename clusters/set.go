@@ -94,6 +94,18 @@ func (s *Set) Remote(name string) (*Remote, error) {
 	return m.remote, m.err
 }
 
+// Describe adds what the remotes' clients know to their statuses: address, namespace, end of
+// the credentials, and requests. It skips a remote that has no client.
+func (s *Set) Describe(statuses []mirror.RemoteStatus) {
+	for i := range statuses {
+		st := &statuses[i]
+		if r, _ := s.Remote(st.Name); r != nil {
+			st.Server, st.Namespace, st.CredentialsExpire = r.Server, r.Namespace, r.expires
+			st.Counts.Requests = r.client.Requests()
+		}
+	}
+}
+
 // Run keeps the set as the directory is, with the tokens in another, and follows its
 // remotes, until ctx is done. It returns when all it started has ended.
 func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
@@ -177,7 +189,7 @@ func (s *Set) take(f File, m *member) bool {
 		return true
 	}
 	m.good, m.err = hash, nil
-	log.Info("remote taken up", "server", remote.Address())
+	log.Info("remote taken up", "server", remote.Server)
 	return true
 }
 
@@ -205,7 +217,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
+		Server: cfg.Host, Namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
 	}, trouble

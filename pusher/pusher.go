@@ -214,32 +214,20 @@ func (p *Pusher) record(name string) *record {
 	return r
 }
 
-// Status returns the status of each remote, by name.
+// Status returns the status of each remote, by name, without what only its client knows.
 func (p *Pusher) Status() []mirror.RemoteStatus {
 	list := []mirror.RemoteStatus{}
 	src, _ := p.opts.Source.Seen()
 	for _, name := range p.opts.Remotes.Names() {
 		var c mirror.Copy
-		remote, _ := p.opts.Remotes.Remote(name)
-		if remote != nil {
+		if remote, _ := p.opts.Remotes.Remote(name); remote != nil {
 			c, _ = remote.Copy()
 		}
 		st := p.record(name).status(src, c)
-		st.NextTry = p.limiter.nextTry(name)
-		list = append(list, Named(st, name, remote))
+		st.Name, st.NextTry = name, p.limiter.nextTry(name)
+		list = append(list, st)
 	}
 	return list
-}
-
-// Named is the status with the remote's name and what its client tells; remote is
-// nil where no good kubeconfig of it was ever seen.
-func Named(st mirror.RemoteStatus, name string, remote Remote) mirror.RemoteStatus {
-	st.Name = name
-	if remote != nil {
-		st.Server, st.Namespace, st.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
-		st.Counts.Requests = remote.Requests()
-	}
-	return st
 }
 
 // retryAfter returns the answer's Retry-After; 0 where it has none.

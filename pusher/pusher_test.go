@@ -247,16 +247,3 @@ func TestNewClient(t *testing.T) {
 		expect(t, p, "dfw", mirror.StateSynced)
 	})
 }
-
-func TestStatusSaysWhenCredentialsExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		end := time.Now().Add(time.Hour)
-		p := running(t, &source{}, members{"dfw": {expires: &end}, "iad": {}})
-		if got := state(t, p, "dfw").CredentialsExpire; got == nil || !got.Equal(end) {
-			t.Errorf("dfw's expire at %v, not %v", got, end)
-		}
-		if got := state(t, p, "iad").CredentialsExpire; got != nil {
-			t.Errorf("iad's expire at %v", got)
-		}
-	})
-}

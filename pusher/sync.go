@@ -3,7 +3,6 @@ package pusher
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,15 +27,6 @@ type Remote interface {
 	// Write sends a decision's Secret, by compare-and-swap, and returns the copy as
 	// it is seen then.
 	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
-	// Address returns the API server's address.
-	Address() string
-	// Namespace returns where the copy is.
-	Namespace() string
-	// CredentialsExpire returns when the credentials in use expire; nil where they
-	// do not say.
-	CredentialsExpire() *time.Time
-	// Requests returns how many requests were sent with this client.
-	Requests() map[mirror.Request]int
 }
 
 // conflicts is how many writes a sync tries that another writer overtakes,

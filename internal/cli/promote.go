@@ -123,8 +123,8 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
 			src, _ := p.source.Seen()
 			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
 		}
-		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace() != p.opts.namespace {
-			look.Namespace = remote.Namespace()
+		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace != p.opts.namespace {
+			look.Namespace = remote.Namespace
 		}
 		looks = append(looks, look)
 	}
