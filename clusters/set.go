@@ -13,6 +13,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -114,19 +115,18 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
-	var trouble string
+	var trouble logonce.Text
 	look, kept := directory{path: dir}, directory{path: tokens}
 	wait.UntilWithContext(ctx, func(context.Context) {
 		if files, tokens := look.changed(), kept.changed(); !files && !tokens {
 			return
 		}
 		files, err := Read(dir, tokens)
+		if trouble.ErrorChanged(err) && err != nil {
+			s.opts.Log.Warn("the remotes stay as they are", "error", err.Error())
+		}
 		if err == nil {
-			trouble = ""
 			s.Apply(files)
-		} else if err.Error() != trouble {
-			trouble = err.Error()
-			s.opts.Log.Warn("the remotes stay as they are", "error", trouble)
 		}
 		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil || f.TokenErr != nil }) {
 			look.seen = nil // so that it is tried again
