@@ -111,15 +111,15 @@ func (p *promoting) create(ctx context.Context, empty *corev1.Secret) (mirror.So
 }
 
 // Look implements [promotion.Fleet].
-func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
+func (p *promoting) Look(ctx context.Context) (looks []promotion.Remote) {
 	seen := p.each(ctx, p.set.Names(), func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
 		c, err := remote.Look(ctx)
 		return &pusher.Outcome{Copy: c, Err: err}
 	})
 	for _, name := range p.set.Names() {
 		o := seen[name]
-		look := promotion.Look{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // a refused kubeconfig's
-		if o.Err != nil {                                                        // the copy is what was read before
+		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // a refused kubeconfig's
+		if o.Err != nil {                                                          // the copy is what was read before
 			src, _ := p.source.Seen()
 			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
 		}
