@@ -169,7 +169,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	before, waited := r.settled, backsOff(r.state())
 	d := r.ended(o, p.opts.BackoffMax)
 	for _, d := range o.Writes {
-		p.pushed(name, d, before, time.Since(started))
+		p.pushed(name, r, d, before, time.Since(started))
 	}
 	p.setStatus(name, r, d, refused)
 	if waited && !backsOff(d.State) { // RemoteChanged did not enqueue it meanwhile
@@ -181,7 +181,8 @@ func (p *Pusher) work(ctx context.Context, name string) {
 // requeue enqueues the remote again: after a back-off, or for its next read.
 func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err error) {
 	if backsOff(state) {
-		p.limiter.waitAtLeast(name, retryAfter(err))
+		retryAfter, _ := apierrors.SuggestsClientDelay(err)
+		p.limiter.waitAtLeast(name, time.Duration(retryAfter)*time.Second)
 		p.queue.AddRateLimited(name)
 		return
 	}
@@ -228,10 +229,4 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 		list = append(list, st)
 	}
 	return list
-}
-
-// retryAfter returns the answer's Retry-After; 0 where it has none.
-func retryAfter(err error) time.Duration {
-	seconds, _ := apierrors.SuggestsClientDelay(err)
-	return time.Duration(seconds) * time.Second
 }

@@ -6,23 +6,23 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// recovery tells a remote that is reached again from one whose watch comes back
-// while writes go on failing. It is a pure value: its methods return the recovery
-// that follows, and take the time where they need it.
-type recovery struct {
+// reachability tells a remote that is reached again from one whose watch comes back
+// while writes go on failing. It is a pure value: its methods return the
+// reachability that follows, and take the time where they need it.
+type reachability struct {
 	// unreached says that the last sync ended without an answer to a read.
 	unreached bool
-	// cancelled is when an answer last cancelled the back-off; zero where a sync
+	// canceled is when an answer last canceled the back-off; zero where a sync
 	// has succeeded since.
-	cancelled time.Time
+	canceled time.Time
 }
 
 // after follows a sync. read says whether the remote answered a read of it, so
 // that only the write failed: then a watch that comes back is no news.
-func (r recovery) after(state mirror.State, read bool) recovery {
+func (r reachability) after(state mirror.State, read bool) reachability {
 	r.unreached = state == mirror.StateUnreachable && !read
 	if !backsOff(state) {
-		r.cancelled = time.Time{}
+		r.canceled = time.Time{}
 	}
 	return r
 }
@@ -30,10 +30,10 @@ func (r recovery) after(state mirror.State, read bool) recovery {
 // answered says whether a LIST or a WATCH that was answered at now cancels the
 // back-off: only where the last sync did not reach the remote, and once within
 // every until a sync succeeds.
-func (r recovery) answered(now time.Time, every time.Duration) (recovery, bool) {
-	if !r.unreached || now.Sub(r.cancelled) < every {
+func (r reachability) answered(now time.Time, every time.Duration) (reachability, bool) {
+	if !r.unreached || now.Sub(r.canceled) < every {
 		return r, false
 	}
-	r.cancelled = now
+	r.canceled = now
 	return r, true
 }

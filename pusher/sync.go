@@ -132,10 +132,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 		seen, err := remote.Write(ctx, o.Decision)
 		switch {
 		case err == nil:
-			o.count(mirror.ResultPushed)
-			o.Copy = seen
-			o.Writes = append(o.Writes, o.Decision)
-			o.Settled = o.settledNow()
+			o.written(seen)
 		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
 			o.count(mirror.ResultConflict)
 			look = true
@@ -144,6 +141,14 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			return o.failed(err)
 		}
 	}
+}
+
+// written records that the decision was carried out.
+func (o *Outcome) written(seen mirror.Copy) {
+	o.count(mirror.ResultPushed)
+	o.Copy = seen
+	o.Writes = append(o.Writes, o.Decision)
+	o.Settled = o.settledNow()
 }
 
 func (o *Outcome) count(r mirror.Result) {

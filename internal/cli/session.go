@@ -160,7 +160,7 @@ func (s *session) each(ctx context.Context, names []string, step step) map[strin
 			if remote != nil {
 				o = step(ctx, remote)
 			}
-			o.Decision = pusher.Refused(o.Decision, refused)
+			o.Decision = pusher.Misconfigured(o.Decision, refused)
 			mu.Lock()
 			defer mu.Unlock()
 			outcomes[name] = *o
