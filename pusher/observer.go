@@ -17,8 +17,8 @@ type Observer interface {
 	StateChanged(remote string, d mirror.Decision)
 }
 
-// pushed counts, logs and tells of a decision that was carried out. before is what
-// the remote was settled with before its sync.
+// pushed counts, logs, and reports a decision that was carried out. before is what the
+// remote was settled with before its sync.
 func (p *Pusher) pushed(name string, r *record, d mirror.Decision, before Settled, took time.Duration) {
 	push, stamp := mirror.Push{Decision: d, Took: took}, d.Secret.Annotations
 	switch d.Reason {
@@ -41,9 +41,7 @@ func (p *Pusher) pushed(name string, r *record, d mirror.Decision, before Settle
 	}
 	p.opts.Log.Log(context.Background(), level, "pushed", "remote", name, "reason", string(d.Reason), "detail", d.Detail,
 		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
-	if p.opts.Observer != nil {
-		p.opts.Observer.Pushed(name, push)
-	}
+	p.opts.Observer.Pushed(name, push)
 }
 
 // sawKeys notes when new keys were seen in the source. Those that were there at the
@@ -71,8 +69,8 @@ func (p *Pusher) lag(keys string) (newest bool, since time.Duration) {
 	return true, time.Since(p.seen)
 }
 
-// setStatus stores what was decided for a remote, logs it if it is news, and tells of a
-// new state. refused says why the remote's newest kubeconfig is refused.
+// setStatus stores what was decided for a remote, logs it if it is news, and reports
+// a new state. refused says why the remote's newest kubeconfig is refused.
 func (p *Pusher) setStatus(name string, r *record, d mirror.Decision, refused error) {
 	d.Secret = nil // it holds keys
 	r.mu.Lock()
@@ -88,7 +86,7 @@ func (p *Pusher) setStatus(name string, r *record, d mirror.Decision, refused er
 		level = slog.LevelWarn
 	}
 	p.opts.Log.Log(context.Background(), level, "remote is "+string(d.State), "remote", name, "state", string(d.State), "reason", string(d.Reason), "detail", d.Detail)
-	if d.State != last && p.opts.Observer != nil {
+	if d.State != last {
 		p.opts.Observer.StateChanged(name, d)
 	}
 }

@@ -34,7 +34,7 @@ type Remotes interface {
 	Remote(name string) (Remote, error)
 }
 
-// Options are a [Pusher]'s. All but Observer and Metrics are needed.
+// Options are a [Pusher]'s. All but Metrics are needed.
 type Options struct {
 	Source  Source
 	Remotes Remotes

@@ -20,7 +20,7 @@ const backoffMax = 30 * time.Second
 // started returns a pusher that runs until the test's end.
 func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *Pusher {
 	t.Helper()
-	p := New(Options{Source: src, Remotes: remotes, Resync: resync,
+	p := New(Options{Source: src, Remotes: remotes, Resync: resync, Observer: &told{},
 		BackoffInitial: 200 * time.Millisecond, BackoffMax: backoffMax, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup

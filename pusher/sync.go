@@ -129,26 +129,30 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			return o
 		}
 		tries++
-		seen, err := remote.Write(ctx, o.Decision)
-		switch {
-		case err == nil:
-			o.written(seen)
-		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
-			o.count(mirror.ResultConflict)
-			look = true
-		default:
-			o.count(mirror.ResultOf(err))
+		var err error
+		if look, err = o.write(ctx, remote); err != nil {
 			return o.failed(err)
 		}
 	}
 }
 
-// written records that the decision was carried out.
-func (o *Outcome) written(seen mirror.Copy) {
-	o.count(mirror.ResultPushed)
-	o.Copy = seen
-	o.Writes = append(o.Writes, o.Decision)
-	o.Settled = o.settledNow()
+// write carries out the decision. It reports whether another writer was first, so that
+// the remote has to be read again.
+func (o *Outcome) write(ctx context.Context, remote Remote) (overtaken bool, err error) {
+	seen, err := remote.Write(ctx, o.Decision)
+	switch {
+	case err == nil:
+		o.count(mirror.ResultPushed)
+		o.Copy = seen
+		o.Writes = append(o.Writes, o.Decision)
+		o.Settled = o.settledNow()
+	case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
+		o.count(mirror.ResultConflict)
+		return true, nil
+	default:
+		o.count(mirror.ResultOf(err))
+	}
+	return false, err
 }
 
 func (o *Outcome) count(r mirror.Result) {
