@@ -54,7 +54,7 @@ type Options struct {
 type Watcher struct {
 	opts    Options
 	view    *view.View[mirror.Source]
-	gets    *coalesced[mirror.Source]
+	gets    coalesced
 	trouble logonce.Text // why the last GET failed; only the GET on its way uses it
 	lists   *kube.ListWatch
 	poke    chan struct{} // tells Run to read at once
@@ -72,11 +72,12 @@ type watchState struct {
 	deaf    bool        // a watch has missed what a GET has found, and none has brought anything since
 }
 
+// silent is the alive of an informer that has brought nothing yet.
 func silent() bool { return false }
 
 // New makes a watcher that has seen nothing.
 func New(opts Options) *Watcher {
-	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: newCoalesced[mirror.Source](), poke: make(chan struct{}, 1), changed: func() {}}
+	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: coalesced{turn: make(chan struct{}, 1)}, poke: make(chan struct{}, 1), changed: func() {}}
 	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
 		Failed: w.watchFailed, Answered: func() {}, Steady: func() { opts.Log.Info("the source is watched again") },
 	})
