@@ -1,4 +1,4 @@
-// Package logonce helps a caller that retries to log each problem once, and not at each try.
+// Package logonce helps a caller that retries to log each problem once, and not at each attempt.
 //
 // It writes no log itself.
 package logonce

@@ -75,8 +75,8 @@ func (r *Recovery) giver(looks []Remote) (Remote, error) {
 	return from, nil
 }
 
-// plan says what is put back, and refuses what would lose keys or is somebody else's.
-// It is pure, but for the region that it finds.
+// plan plans what is put back, and refuses what would lose keys or belongs to another
+// main. It sends no request. It sets the region if there is none.
 func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (mirror.Source, Plan, error) {
 	r.Region = cmp.Or(r.Region, from.Copy.Owner().Region)
 	r.instead = "recover from there instead"
