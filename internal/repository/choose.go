@@ -1,6 +1,13 @@
 package repository
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -66,7 +73,7 @@ func (k *Keeper) mounted(known keyset.Fingerprints) {
 	text := "its keys are taken"
 	switch {
 	case err != nil:
-		text = err.Error()
+		text = fmt.Sprintf("reading the mounted Secret: %v", err)
 	case known.Primary() > 0 && !set.Fingerprints().Continues(known):
 		text = "the mounted Secret does not continue the keys that are there"
 	default:
@@ -75,4 +82,40 @@ func (k *Keeper) mounted(known keyset.Fingerprints) {
 	if k.said.mount.Changed(text) {
 		k.opts.Log.Warn("the API shows no usable keys, so the mounted Secret was looked at", "mount", k.opts.Mount, "outcome", text)
 	}
+}
+
+// readMount reads the key set from a Secret's volume. A kubelet swaps the link ..data
+// from one directory to the next, so all is read from the one that it leads to: a
+// swap during the read is an error, never a mixture.
+func readMount(path string) (keyset.Set, error) {
+	folder, err := filepath.EvalSymlinks(filepath.Join(path, "..data"))
+	if err != nil { // a plain directory
+		folder = path
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return keyset.Set{}, err
+	}
+	data := map[string][]byte{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if data[e.Name()], err = readKey(filepath.Join(folder, e.Name())); err != nil {
+			return keyset.Set{}, err
+		}
+	}
+	return keyset.Parse(data)
+}
+
+func readKey(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is no file", path))
+	}
+	return io.ReadAll(io.LimitReader(f, maxKey))
 }

@@ -47,7 +47,7 @@ type Options struct {
 	Source Source
 	Log    *slog.Logger
 	// Arrived is told how long it took from [Keeper.SourceChanged] until the new
-	// primary was in the repository. nil: nobody is.
+	// primary was in the repository.
 	Arrived func(time.Duration)
 }
 
@@ -210,7 +210,7 @@ func (k *Keeper) takeChange() {
 
 // primed notes that the primary of a change is in its place.
 func (k *Keeper) primed() {
-	if !k.pending.IsZero() && k.opts.Arrived != nil {
+	if !k.pending.IsZero() {
 		k.opts.Arrived(time.Since(k.pending))
 	}
 	k.pending = time.Time{}

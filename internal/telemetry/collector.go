@@ -5,6 +5,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/ptr"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -46,27 +47,23 @@ func (status statusCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 func (s series) source(src mirror.SourceStatus) {
-	s.gauge(sourceState, 1, string(src.State))
+	s.gauge(sourceState, ptr.To(1), string(src.State))
 	good := 1
 	if src.Stale || src.State == mirror.SourceUnread {
 		good = 0
 	}
-	s.gauge(readable, good)
+	s.gauge(readable, &good)
+	s.gauge(primary, src.Primary)
 	if src.Primary != nil {
-		s.gauge(primary, *src.Primary)
-		s.gauge(keys, len(src.Keys))
+		s.gauge(keys, ptr.To(len(src.Keys)))
 	}
-	if src.Term != nil {
-		s.gauge(term, *src.Term)
-	}
+	s.gauge(term, src.Term)
 	s.time(rotated, src.RotatedAt)
 }
 
 func (s series) remote(r mirror.RemoteStatus) {
-	s.gauge(remoteState, 1, r.Name, string(r.State))
-	if r.Behind != nil {
-		s.gauge(behind, *r.Behind, r.Name)
-	}
+	s.gauge(remoteState, ptr.To(1), r.Name, string(r.State))
+	s.gauge(behind, r.Behind, r.Name)
 	s.time(synced, r.LastSynced, r.Name)
 	s.time(expiry, r.CredentialsExpire, r.Name)
 	// From 0 on: increase() does not see the birth of a counter.
@@ -82,8 +79,11 @@ func (s series) remote(r mirror.RemoteStatus) {
 // series is where collected values go.
 type series struct{ to chan<- prometheus.Metric }
 
-func (s series) gauge(d *prometheus.Desc, value int, labels ...string) {
-	s.send(d, prometheus.GaugeValue, float64(value), labels)
+// gauge sends a number, and nothing if it is not known.
+func (s series) gauge(d *prometheus.Desc, value *int, labels ...string) {
+	if value != nil {
+		s.send(d, prometheus.GaugeValue, float64(*value), labels)
+	}
 }
 
 func (s series) counter(d *prometheus.Desc, value int, labels ...string) {
