@@ -155,7 +155,7 @@ func (q queueMetrics) NewLongestRunningProcessorSecondsMetric(name string) workq
 	return q.gauge(name, "longest_running_processor_seconds", "How long the longest sync that is at work has taken so far.")
 }
 
-// NewRetriesMetric counts what waits in a back-off, or for its next read.
+// NewRetriesMetric counts what waits in a backoff, or for its next read.
 func (q queueMetrics) NewRetriesMetric(name string) workqueue.CounterMetric {
 	return q.counter(name, "retries_total", "Remotes that were added to the queue for later.")
 }
