@@ -32,8 +32,8 @@ func NewMetrics(version string, status func() mirror.Status) *Metrics {
 	}
 	return &Metrics{
 		registry: registry,
-		took:     seconds("fernetcast_push_duration_seconds", "Time from the begin of a remote's sync to the acknowledgement of its write."),
-		lag:      seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledgement of its write at a remote."),
+		took:     seconds("fernetcast_push_duration_seconds", "Time from the start of a remote's sync to the acknowledged write."),
+		lag:      seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledged write in a remote."),
 	}
 }
 
@@ -44,7 +44,7 @@ func newRegistry(version string) (*prometheus.Registry, promauto.Factory) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	in := promauto.With(registry)
 	in.NewGauge(prometheus.GaugeOpts{
-		Name: "fernetcast_build_info", Help: "The version that runs; always 1.",
+		Name: "fernetcast_build_info", Help: "Always 1. The labels are the versions of fernetcast and Go.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	}).Set(1)
 	return registry, in
@@ -81,11 +81,11 @@ type FilesMetrics struct {
 func NewFilesMetrics(version string, primary func() int, lastMatch func() time.Time) *FilesMetrics {
 	registry, in := newRegistry(version)
 	in.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "fernetcast_files_primary_index", Help: "The index of the primary key in the key repository; 0 for none.",
+		Name: "fernetcast_files_primary_index", Help: "Index of the primary key in the key repository. 0 if there is none.",
 	}, func() float64 { return float64(primary()) })
 	// 0 and not absent for never: an alert that is missing its series does not fire.
 	in.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "fernetcast_files_last_match_timestamp_seconds", Help: "When the key repository was last seen to have the Secret's keys; 0 for never.",
+		Name: "fernetcast_files_last_match_timestamp_seconds", Help: "When the key repository last matched the Secret. 0 if it never did.",
 	}, func() float64 {
 		if at := lastMatch(); !at.IsZero() {
 			return float64(at.UnixMilli()) / 1000
@@ -132,30 +132,30 @@ func (q queueMetrics) NewDepthMetric(name string) workqueue.GaugeMetric {
 
 // NewAddsMetric counts what was added.
 func (q queueMetrics) NewAddsMetric(name string) workqueue.CounterMetric {
-	return q.counter(name, "adds_total", "Remotes that were added to the queue.")
+	return q.counter(name, "adds_total", "Remotes added to the queue.")
 }
 
 // NewLatencyMetric observes the time in the queue, in seconds.
 func (q queueMetrics) NewLatencyMetric(name string) workqueue.HistogramMetric {
-	return q.histogram(name, "queue_duration_seconds", "How long a remote waited for a worker.")
+	return q.histogram(name, "queue_duration_seconds", "Time that a remote waited for a worker.")
 }
 
 // NewWorkDurationMetric observes the time of a sync, in seconds.
 func (q queueMetrics) NewWorkDurationMetric(name string) workqueue.HistogramMetric {
-	return q.histogram(name, "work_duration_seconds", "How long the sync of a remote took.")
+	return q.histogram(name, "work_duration_seconds", "Duration of a remote's sync.")
 }
 
 // NewUnfinishedWorkSecondsMetric is the sum of the seconds of all syncs at work.
 func (q queueMetrics) NewUnfinishedWorkSecondsMetric(name string) workqueue.SettableGaugeMetric {
-	return q.gauge(name, "unfinished_work_seconds", "How long the syncs that are at work have taken so far, together.")
+	return q.gauge(name, "unfinished_work_seconds", "Total duration so far of the syncs in progress.")
 }
 
 // NewLongestRunningProcessorSecondsMetric is that of the longest one.
 func (q queueMetrics) NewLongestRunningProcessorSecondsMetric(name string) workqueue.SettableGaugeMetric {
-	return q.gauge(name, "longest_running_processor_seconds", "How long the longest sync that is at work has taken so far.")
+	return q.gauge(name, "longest_running_processor_seconds", "Duration so far of the longest sync in progress.")
 }
 
 // NewRetriesMetric counts what waits in a backoff, or for its next read.
 func (q queueMetrics) NewRetriesMetric(name string) workqueue.CounterMetric {
-	return q.counter(name, "retries_total", "Remotes that were added to the queue for later.")
+	return q.counter(name, "retries_total", "Remotes added to the queue after a delay.")
 }
