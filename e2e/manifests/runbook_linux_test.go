@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -23,31 +22,25 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-const runbookPage = repository + "/docs/operations.md"
+const runbookPage = repository + "/docs/runbooks.md"
 
-// runbookCommands are those of the chapters on monitoring and alerts, in the page's order.
+// runbookCommands returns the lines of the page's shell blocks, in order.
 func runbookCommands(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile(runbookPage)
-	testenv.Must(t, err)
 	var commands []string
-	inside := false
-	for line := range strings.Lines(string(page)) {
-		if heading, ok := strings.CutPrefix(line, "## "); ok {
-			inside = heading == "Monitoring in five minutes\n" || heading == "Alerts\n"
-		}
-		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "$ "); ok && inside {
-			commands = append(commands, command)
+	for _, step := range steps(t, runbookPage) {
+		if step.language == "sh" {
+			commands = append(commands, strings.Split(strings.TrimSpace(step.text), "\n")...)
 		}
 	}
 	if len(commands) == 0 {
-		t.Fatal("docs/operations.md has no commands on monitoring and alerts")
+		t.Fatal("docs/runbooks.md has no commands")
 	}
 	return commands
 }
 
-// TestRunbookCommands does all that the chapters on monitoring and alerts ask an operator
-// to do, to the letter, in a main region and a remote where the program runs.
+// TestRunbookCommands runs every command of docs/runbooks.md as it is written, in a main
+// region and a remote where the program runs.
 func TestRunbookCommands(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)
