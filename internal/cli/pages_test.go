@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -60,10 +61,17 @@ var notInAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 // anchors are the anchors that GitHub gives to a page's headings.
 func anchors(text string) (all []string) {
 	outside, _ := fenced(text)
+	same := map[string]int{}
 	for _, line := range outside {
-		if hashes, heading, ok := strings.Cut(line, " "); ok && hashes != "" && strings.Trim(hashes, "#") == "" {
-			all = append(all, strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(heading), ""), " ", "-"))
+		hashes, heading, ok := strings.Cut(line, " ")
+		if !ok || hashes == "" || strings.Trim(hashes, "#") != "" {
+			continue
 		}
+		anchor := strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
+		if same[anchor]++; same[anchor] > 1 {
+			anchor += fmt.Sprintf("-%d", same[anchor]-1)
+		}
+		all = append(all, anchor)
 	}
 	return all
 }

@@ -289,13 +289,18 @@ func jsonType(of reflect.Type) string {
 		return jsonType(of.Elem()) + " or null"
 	case reflect.Map:
 		return "object or null"
+	case reflect.Slice:
+		return "array of " + jsonType(of.Elem())
 	case reflect.Int:
 		return "number"
 	case reflect.Bool:
 		return "boolean"
 	}
-	if of == reflect.TypeFor[time.Time]() {
+	switch {
+	case of == reflect.TypeFor[time.Time]():
 		return "time"
+	case of.Kind() == reflect.Struct:
+		return "object"
 	}
 	return of.Kind().String()
 }
