@@ -119,7 +119,7 @@ func handwritten(text string) map[string][]string {
 	return rows
 }
 
-// cellsOf splits a row of a table; a "\|" separates no cells.
+// cellsOf splits a row of a table, and reports whether the line is one.
 func cellsOf(line string) ([]string, bool) {
 	line, ok := strings.CutPrefix(strings.TrimSpace(line), "| ")
 	cells := strings.Split(strings.TrimSuffix(line, " |"), " | ")
@@ -132,7 +132,7 @@ func referenceParts(t *testing.T) map[string]func(byHand map[string][]string) st
 	files := productFiles(t)
 	parts := map[string]func(map[string][]string) string{
 		"commands":      func(map[string][]string) string { return commandUsage() },
-		"metrics":       runMetrics(t).write,
+		"metrics":       runMetrics(t, files).write,
 		"metrics files": filesMetrics(t).write,
 		"states":        stateTable(constants(files, "mirror", "State", "")).write,
 		"source states": namedTable("state", constants(files, "mirror", "SourceState", "")).write,
@@ -204,8 +204,8 @@ func commandUsage() string {
 	return out.String() + "\n"
 }
 
-// runMetrics is the table of the metrics of run.
-func runMetrics(t *testing.T) factTable {
+// runMetrics is the table of the metrics of run, with all that the collector describes.
+func runMetrics(t *testing.T, files []*ast.File) factTable {
 	t.Helper()
 	now := time.Now()
 	status := mirror.Status{
@@ -214,10 +214,25 @@ func runMetrics(t *testing.T) factTable {
 			Counts: mirror.Counts{Requests: map[mirror.Request]int{{Method: "GET", Code: "200"}: 1}}}},
 	}
 	m := telemetry.NewMetrics("v", func() mirror.Status { return status })
+	// The queue has its own metrics.
 	queue := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{Name: "remotes", MetricsProvider: m.Queue()})
 	defer queue.ShutDown()
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, file := range files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if f, ok := call.Fun.(*ast.Ident); ok && f.Name == "desc" {
+				if name := literal(call.Args[0]); !strings.Contains(w.Body.String(), "# HELP fernetcast_"+name+" ") {
+					t.Errorf("add a value for the metric %s to the status in runMetrics", name)
+				}
+			}
+			return true
+		})
+	}
 	return metricsOf(w.Body.String())
 }
 
