@@ -23,8 +23,8 @@ import (
 // checkOptions are the flags of check alone.
 type checkOptions struct {
 	*options
-	remoteContext, remoteKubeconfig string
-	output                          string
+	remotePlace
+	output string
 }
 
 func newCheck(all *options) *cobra.Command {
@@ -46,7 +46,7 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 		ValidArgsFunction: o.completeRemotes,
 		RunE:              o.run,
 	}
-	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	o.remotePlace.register(cmd)
 	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text, short, or json", "text", "short", "json")
 	o.identityFlag(cmd)
 	return cmd
@@ -93,7 +93,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	var there place
 	if o.remoteContext != "" {
 		var err error
-		if there, err = placeOf(o.remoteKubeconfig, o.remoteContext); err != nil {
+		if there, err = o.there(); err != nil {
 			return nil, fmt.Errorf("--remote-context: %w", err)
 		}
 	}

@@ -25,19 +25,6 @@ import (
 // beside TLS.
 const gcPercent = 30
 
-// The exit codes.
-const (
-	exitOK      = 0
-	exitTrouble = 1 // some remote, or the source, is not well, or nothing could be done
-	exitUsage   = 2 // bad usage or configuration
-)
-
-// exitError ends a command with exit code 1. err is nil where all is printed already.
-type exitError struct{ err error }
-
-func (e exitError) Error() string { return fmt.Sprint(e.err) }
-func (e exitError) Unwrap() error { return e.err }
-
 // Main runs the program with the arguments of the process, until it is done or
 // told to end by SIGINT or SIGTERM, and returns its exit code.
 func Main() int {

@@ -101,7 +101,7 @@ func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
 	log.Info("keeping a key repository", "version", release(), "directory", o.directory)
 	defer log.Info("ended")
 	ctx, stop := context.WithCancel(ctx)
-	source := o.watcher(&lazy{opts: o.options}, log, time.Minute)
+	source := o.watcher(lazy{o.options}, log, time.Minute)
 	var metrics *telemetry.FilesMetrics
 	keeper := repository.New(repository.Options{
 		Directory: o.directory, Mount: o.from, Pause: o.pause, Source: source, Log: log,

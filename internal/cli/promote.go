@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -134,23 +132,6 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
 // Push implements [promotion.Fleet].
 func (p *promoting) Push(ctx context.Context, names []string) {
 	maps.Copy(p.outcomes, p.push(ctx, names, false))
-}
-
-// confirmed asks on stderr, until there is an answer or ctx is done.
-func confirmed(ctx context.Context, cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case line := <-answer:
-		return line == "y" || line == "yes"
-	case <-ctx.Done():
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return false
-	}
 }
 
 // conclude prints the table, and what is left to do. A remote whose terms are

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
@@ -20,6 +21,9 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
+
+// watchEvery is how often status --watch and wait look.
+const watchEvery = 2 * time.Second
 
 // session is what the commands work on that look, or push, and end: the
 // source and the remotes, read live.
@@ -48,11 +52,11 @@ func (o *options) session(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	log := o.logger(cmd)
-	client, err := o.connect()
+	_, apis, err := o.connect()
 	if err != nil {
 		return nil, err
 	}
-	secrets := client.Secrets(o.namespace)
+	secrets := apis.Secrets(o.namespace)
 	quiet := slog.New(slog.DiscardHandler) // what these would log is printed with the outcome
 	return &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}, nil
 }
