@@ -2,15 +2,10 @@ package cli
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
@@ -52,17 +47,6 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 	return cmd
 }
 
-// examined is the result, as -o json has it.
-type examined struct {
-	From    string           `json:"from"`
-	Remotes []examinedRemote `json:"remotes"`
-}
-
-type examinedRemote struct {
-	Name   string            `json:"name"`
-	Checks []preflight.Check `json:"checks"`
-}
-
 func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
 		return errors.New("--remote-context is in place of a REMOTE")
@@ -71,19 +55,12 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return err
 	}
-	result := examined{From: o.viewpoint(), Remotes: make([]examinedRemote, len(remotes))}
-	var all sync.WaitGroup
-	for i, remote := range remotes {
-		all.Go(func() { result.Remotes[i] = examinedRemote{remote.Name, preflight.Examine(cmd.Context(), remote)} })
-	}
-	all.Wait()
-	if err := result.print(cmd.OutOrStdout(), o.output); err != nil {
+	report := preflight.ExamineAll(cmd.Context(), remotes)
+	if err := report.Write(cmd.OutOrStdout(), o.output); err != nil {
 		return err
 	}
-	for _, r := range result.Remotes {
-		if slices.ContainsFunc(r.Checks, func(c preflight.Check) bool { return c.Result == preflight.Fail }) {
-			return exitError{}
-		}
+	if report.Failed() {
+		return exitError{}
 	}
 	return nil
 }
@@ -151,58 +128,4 @@ func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
 		issued = &token.Issued
 	}
 	return issued, clusters.Expiry(cfg)
-}
-
-// workstation is where a person is.
-const workstation = "this workstation"
-
-// viewpoint says from where it looks.
-func (o *options) viewpoint() string {
-	if _, err := rest.InClusterConfig(); err == nil {
-		name, _ := os.Hostname()
-		return "pod " + cmp.Or(name, "of no name")
-	}
-	return workstation
-}
-
-func (e examined) print(out io.Writer, format string) error {
-	if format == "json" {
-		return json.NewEncoder(out).Encode(e)
-	}
-	fmt.Fprintf(out, "Looking from %s.%s\n", e.From, map[bool]string{true: " What counts is the pods' view: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"}[e.From == workstation])
-	for _, r := range e.Remotes {
-		if format == "short" {
-			fmt.Fprintf(out, "%s  %s\n", r.Name, r.summary())
-			continue
-		}
-		fmt.Fprintf(out, "\n%s  %s\n", r.Name, r.summary())
-		for _, c := range r.Checks {
-			next := ""
-			if c.Next != "" {
-				next = " → " + c.Next
-			}
-			fmt.Fprintf(out, "  %-4s  %-10s  %s%s\n", c.Result, c.ID, c.What, next)
-		}
-	}
-	if len(e.Remotes) == 0 {
-		fmt.Fprintln(out, "There are no remotes: fernetcast join NAME lets one in.")
-	}
-	return nil
-}
-
-// summary tells how many checks ended badly, and which.
-func (r examinedRemote) summary() string {
-	var parts []string
-	for _, result := range []preflight.Result{preflight.Fail, preflight.Warn} {
-		var ids []string
-		for _, c := range r.Checks {
-			if c.Result == result {
-				ids = append(ids, c.ID)
-			}
-		}
-		if len(ids) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s: %s", len(ids), result, strings.Join(ids, ", ")))
-		}
-	}
-	return cmp.Or(strings.Join(parts, "; "), "all is well")
 }
