@@ -65,7 +65,7 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	return nil
 }
 
-// targets are what is to be examined.
+// targets returns the remotes to examine.
 func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.Remote, error) {
 	var there place
 	if o.remoteContext != "" {
@@ -78,7 +78,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	if err != nil {
 		return nil, err
 	}
-	source, _ := s.source.Get(cmd.Context()) // unread: what needs it is left out
+	source, _ := s.source.Get(cmd.Context()) // unread: checks that need it are skipped
 	common := preflight.Remote{Namespace: o.namespace, Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
 	if there.config != nil {
 		common.Name, common.Config, common.Operator = o.remoteContext, there.config, true
@@ -102,7 +102,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	return remotes, nil
 }
 
-// target is a remote as its file says.
+// target completes a remote from its file.
 func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.Remote {
 	r.Name, r.Refused = f.Name, f.Err
 	if f.Err != nil {
@@ -121,8 +121,8 @@ func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.R
 	return r
 }
 
-// lifeOf is when the credentials were issued and when they expire; nil where they do
-// not tell.
+// lifeOf returns when the credentials were issued and when they expire; nil if they
+// don't say.
 func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
 	if token := kube.ReadToken(cfg.BearerToken); !token.Issued.IsZero() {
 		issued = &token.Issued

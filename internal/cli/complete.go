@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completeRemotes completes the names of remotes that are not given yet.
+// completeRemotes completes the names of remotes, except those already given.
 func (o *options) completeRemotes(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return completed(cmd.Context(), func(ctx context.Context) ([]string, error) {
 		_, apis, err := o.connect()

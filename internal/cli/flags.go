@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// completionTime bounds what a shell waits for.
+// completionTime bounds how long a shell waits.
 const completionTime = 1500 * time.Millisecond
 
 func positive(flag string, d time.Duration) error {
@@ -25,7 +25,7 @@ func positive(flag string, d time.Duration) error {
 	return nil
 }
 
-// checkListen refuses what is no address to listen on; "" is none, on purpose.
+// checkListen rejects an address that can't be listened on. "" is valid: listen nowhere.
 func checkListen(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
@@ -41,13 +41,13 @@ func checkName(remote string) error {
 	return nil
 }
 
-// choice is the value of a flag that has to be one of some. It implements [pflag.Value].
+// choice is the value of a flag with a fixed set of values. It implements [pflag.Value].
 type choice struct {
 	to *string
 	of []string
 }
 
-// choose registers such a flag, of which the first one is the default, and completes it.
+// choose registers such a flag and its completion. The first value is the default.
 func choose(cmd *cobra.Command, flags *pflag.FlagSet, to *string, name, short, help string, of ...string) {
 	*to = of[0]
 	flags.VarP(choice{to, of}, name, short, help)
@@ -59,7 +59,7 @@ func (c choice) String() string { return *c.to }
 // Type is what --help shows.
 func (choice) Type() string { return "string" }
 
-// Set takes one of the values.
+// Set accepts one of the values.
 func (c choice) Set(value string) error {
 	if !slices.Contains(c.of, value) {
 		return fmt.Errorf("it has to be one of %s", strings.Join(c.of, ", "))
@@ -68,15 +68,15 @@ func (c choice) Set(value string) error {
 	return nil
 }
 
-// complete sets how the value of a flag is completed, which has to be there.
+// complete sets the completion of a flag, which must exist.
 func complete(cmd *cobra.Command, flag string, with cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, with); err != nil {
-		panic(err) // no such flag: a mistake of ours
+		panic(err) // no such flag: a bug
 	}
 }
 
-// completed is what a shell completes with; nothing where it cannot be had in time.
-// A credential plugin of the operator's knows no deadline, so it is left behind.
+// completed returns the names to complete with; none if they can't be read in time.
+// The operator's credential plugin has no deadline, so its goroutine is abandoned.
 func completed(ctx context.Context, names func(context.Context) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
@@ -84,7 +84,7 @@ func completed(ctx context.Context, names func(context.Context) ([]string, error
 	go func() {
 		list, err := names(ctx)
 		if err != nil {
-			list = nil // a shell's prompt is no place for errors
+			list = nil // an error would disturb the shell's prompt
 		}
 		found <- list
 	}()

@@ -20,7 +20,7 @@ type place struct {
 	context string
 	// config has the operator's own credentials.
 	config *rest.Config
-	// cluster is where it is, as the kubeconfig says.
+	// cluster is the kubeconfig's entry, with the address.
 	cluster *clientcmdapi.Cluster
 }
 
@@ -42,8 +42,8 @@ func (r *remotePlace) there() (place, error) {
 	return placeIn(raw, r.remoteContext)
 }
 
-// wayTo is the operator's to a remote: the context that is named, else the one of the
-// remote's name, else one that leads to its address. It is zero where there is none.
+// wayTo returns the operator's way to a remote: the named context, or the context with
+// the remote's name, or one that leads to its address. It is zero if there is none.
 func (r *remotePlace) wayTo(remote, server string) (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {
@@ -88,7 +88,7 @@ func completeContexts(kubeconfig *string) cobra.CompletionFunc {
 	}
 }
 
-// contexts reads a kubeconfig, or, with "", those that kubectl reads.
+// contexts reads a kubeconfig, or, for "", those that kubectl reads.
 func contexts(kubeconfig string) (*clientcmdapi.Config, error) {
 	raw, err := loadingRules(kubeconfig).Load()
 	if err != nil {
@@ -103,10 +103,10 @@ func loadingRules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
 	return rules
 }
 
-// contextsOf are the names of a kubeconfig's contexts, in order.
+// contextsOf returns the names of a kubeconfig's contexts, sorted.
 func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(raw.Contexts)) }
 
-// caOf is the CA of a config, PEM; nil for the system's own.
+// caOf returns the CA of a config as PEM; nil for the system's own.
 func caOf(cfg *rest.Config) ([]byte, error) {
 	if len(cfg.CAData) > 0 || cfg.CAFile == "" {
 		return cfg.CAData, nil

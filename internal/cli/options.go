@@ -34,7 +34,7 @@ var version = "dev"
 
 func userAgent() string { return "fernetcast/" + release() }
 
-// release is the version that was set, else the module's that go install built.
+// release returns the version of the release, or of the module that go install built.
 func release() string {
 	info, ok := debug.ReadBuildInfo()
 	if version != "dev" || !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
@@ -80,7 +80,7 @@ func (o *options) identityFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount of the source's namespace, of manifests/identity ("+usualIdentity+"), whose tokens of an hour\nsign in where a kubeconfig has no credentials (default: such a kubeconfig is refused)")
 }
 
-// check refuses flags that cannot be meant.
+// check rejects values that can never work.
 func (o *options) check() error {
 	if reasons := validation.IsDNS1123Label(o.namespace); reasons != nil {
 		return fmt.Errorf("--namespace %q: %s", o.namespace, reasons[0])
@@ -97,7 +97,7 @@ func (o *options) check() error {
 	return positive("--request-timeout", o.requestTimeout)
 }
 
-// logger makes the one stream that all lines go to, client-go's own included.
+// logger returns the log that all lines go to, client-go's included.
 func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	// No other levels: below debug, client-go prints bodies.
 	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[o.logLevel]
@@ -110,8 +110,8 @@ func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	return log
 }
 
-// capture sends to log what client-go logs, and what libraries print through Go's
-// standard logger. net/http prints there what a server sends unasked, keys included.
+// capture redirects client-go's log and Go's standard logger to log. net/http prints
+// unsolicited bytes from a server to the latter, keys included.
 func capture(log *slog.Logger) {
 	klog.SetSlogLogger(log)
 	stdlog.SetFlags(0)
@@ -129,9 +129,9 @@ func (l libraries) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// tidy is applied last to each attribute of each line, client-go's included:
-// levels between debug and info are called debug, no error shows what a server
-// quotes, and no text what a terminal would obey.
+// tidy changes each attribute of each line, client-go's included: levels between debug
+// and info become debug, errors lose a server's quoted words, and texts lose characters
+// that a terminal would obey.
 func tidy(_ []string, a slog.Attr) slog.Attr {
 	switch value := a.Value.Any().(type) {
 	case slog.Level:

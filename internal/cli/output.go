@@ -15,17 +15,17 @@ import (
 // The exit codes.
 const (
 	exitOK      = 0
-	exitTrouble = 1 // some remote, or the source, is not well, or nothing could be done
+	exitTrouble = 1 // the source or a remote is not well, or the command failed
 	exitUsage   = 2 // bad usage or configuration
 )
 
-// exitError ends a command with exit code 1. err is nil where all is printed already.
+// exitError ends a command with exit code 1. err is nil if everything is printed already.
 type exitError struct{ err error }
 
 func (e exitError) Error() string { return fmt.Sprint(e.err) }
 func (e exitError) Unwrap() error { return e.err }
 
-// verdict is nil where the source and all remotes are well, else exit code 1.
+// verdict returns nil if the source and all remotes are well; otherwise, exit code 1.
 func verdict(st mirror.Status) error {
 	if st.Well() {
 		return nil
@@ -33,7 +33,7 @@ func verdict(st mirror.Status) error {
 	return exitError{}
 }
 
-// verdicts writes statuses, and returns the verdict of each.
+// verdicts returns a function that writes a status and returns its verdict.
 func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
 	write := opts.To(out)
 	return func(st mirror.Status) error {
@@ -44,7 +44,7 @@ func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
 	}
 }
 
-// asks refuses a command that has to ask where there is nobody to ask.
+// asks rejects a command that must ask if there is no terminal to ask on.
 func asks(cmd *cobra.Command, no bool) error {
 	if !no && !show.IsTerminal(cmd.InOrStdin()) {
 		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
@@ -52,7 +52,7 @@ func asks(cmd *cobra.Command, no bool) error {
 	return nil
 }
 
-// confirmed asks on stderr, until there is an answer or ctx is done.
+// confirmed asks on stderr and waits for an answer or for the end of ctx.
 func confirmed(ctx context.Context, cmd *cobra.Command) bool {
 	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
 	answer := make(chan string, 1)

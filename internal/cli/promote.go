@@ -31,27 +31,29 @@ It is run with an operator's rights: the sidecar may not write the source.
 it is a dry run, the status after the pushes.`,
 		Example:           "  fernetcast promote sjc --dry-run\n  fernetcast promote sjc --yes",
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("promote takes one REGION")
-			}
-			if err := mirror.CheckRegion(args[0]); err != nil {
-				return err
-			}
-			o.Region = args[0]
-			p, err := o.begin(cmd, cmd.OutOrStdout())
-			if err != nil {
-				return err
-			}
-			if _, err := p.choose(o.Ignore); err != nil {
-				return fmt.Errorf("--ignore: %w", err)
-			}
-			return p.run(cmd, &p.promotion)
-		},
+		RunE:              o.promote,
 	}
 	o.register(cmd)
 	cmd.Flags().BoolVar(&o.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
 	cmd.Flags().StringArrayVar(&o.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
 	complete(cmd, "ignore", o.completeRemotes)
 	return cmd
+}
+
+func (o *promoteOptions) promote(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return errors.New("promote takes one REGION")
+	}
+	if err := mirror.CheckRegion(args[0]); err != nil {
+		return err
+	}
+	o.Region = args[0]
+	p, err := o.begin(cmd, cmd.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	if _, err := p.choose(o.Ignore); err != nil {
+		return fmt.Errorf("--ignore: %w", err)
+	}
+	return p.run(cmd, &p.promotion)
 }

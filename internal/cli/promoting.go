@@ -18,7 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// markPause is how long promote waits before it sends the mark again.
+// markPause is how long promote waits before it resends the mark.
 const markPause = time.Second
 
 // promoteOptions are the flags that promote and recover share.
@@ -43,11 +43,11 @@ type promoting struct {
 	*promoteOptions
 	promotion promotion.Promotion
 	outcomes  map[string]pusher.Outcome // of the pushes
-	lines     io.Writer                 // takes the plan and what is said on the way
+	lines     io.Writer                 // for the plan and the progress
 }
 
-// begin opens the source and the remotes. What is said goes to lines, unless a plan or
-// JSON belongs on stdout.
+// begin opens the source and the remotes. The plan and the progress go to lines, except
+// with --dry-run (stdout) and -o json (stderr).
 func (o *promoteOptions) begin(cmd *cobra.Command, lines io.Writer) (*promoting, error) {
 	if err := asks(cmd, o.yes || o.dryRun); err != nil {
 		return nil, err
@@ -71,14 +71,14 @@ func (o *promoteOptions) begin(cmd *cobra.Command, lines io.Writer) (*promoting,
 
 func (p *promoting) say(line string) { fmt.Fprintln(p.lines, line) }
 
-// change is a promotion or a recovery.
-type change interface {
+// planned is a promotion or a recovery.
+type planned interface {
 	Plan(context.Context) (promotion.Plan, error)
 	Apply(context.Context, promotion.Plan) error
 }
 
 // run plans, shows the plan, asks, and applies it.
-func (p *promoting) run(cmd *cobra.Command, c change) error {
+func (p *promoting) run(cmd *cobra.Command, c planned) error {
 	ctx := cmd.Context()
 	plan, err := c.Plan(ctx)
 	for _, line := range plan.Lines {
@@ -101,7 +101,7 @@ func (p *promoting) run(cmd *cobra.Command, c change) error {
 
 // promoted is the result, as -o json has it.
 type promoted struct {
-	Plan promotion.Plan `json:"plan"`
+	promotion.Plan
 	// Status is that of status after the pushes; nil in a dry run.
 	Status *mirror.Status `json:"status"`
 }
@@ -117,20 +117,19 @@ func (p *promoting) encode(out io.Writer, result promoted) error {
 	return nil
 }
 
-// conclude prints how the remotes are, and what is left to do. A remote whose terms are
-// ignored does not count as another main.
+// conclude prints the remotes' status and the next steps. A remote whose term is ignored
+// does not count as another main.
 func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 	out, st := cmd.OutOrStdout(), p.status(p.outcomes)
-	if err := p.encode(out, promoted{plan, &st}); err != nil {
-		return err
-	}
+	end := verdict(st)
 	if p.output == "json" {
+		if err := p.encode(out, promoted{plan, &st}); err != nil {
+			return err
+		}
 		out = p.lines
 	} else {
 		fmt.Fprintln(out)
-		if err := (show.Options{}).To(out)(st); err != nil {
-			return exitError{err}
-		}
+		end = verdicts(out, show.Options{})(st)
 	}
 	for name, o := range p.outcomes {
 		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(p.promotion.Ignore, name) {
@@ -139,7 +138,7 @@ func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 		}
 	}
 	fmt.Fprintln(out, "\nThe rotation CronJob (keystone-fernet-rotate) belongs on here, and off in every other region.")
-	return verdict(st)
+	return end
 }
 
 // Get implements [promotion.Source].
@@ -172,8 +171,8 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
 	})
 	for _, name := range p.set.Names() {
 		o := seen[name]
-		look := promotion.Look{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // a refused kubeconfig's
-		if o.Err != nil {                                                        // the copy is what was read before
+		look := promotion.Look{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // of a refused kubeconfig
+		if o.Err != nil {                                                        // the copy is an earlier one
 			src, _ := p.source.Seen()
 			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
 		}

@@ -37,27 +37,29 @@ it is a dry run, the status after the pushes.`,
 		Example:           "  fernetcast recover --from dfw --dry-run\n  fernetcast recover --from dfw --yes",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from == "" {
-				return errors.New("recover needs the remote that has the keys: --from REMOTE")
-			}
-			p, err := o.begin(cmd, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			if _, err := p.choose([]string{from}); err != nil {
-				return fmt.Errorf("--from: %w", err)
-			}
-			return p.run(cmd, &promotion.Recovery{
-				Promotion: &p.promotion, From: from, Context: o.context, Create: p.create, Idle: p.idle,
-			})
-		},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.recover(cmd, from) },
 	}
 	o.register(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "remote whose keys are put back")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "also keys that another main has pushed, of a lower term, or older than this cluster's own")
 	complete(cmd, "from", o.completeRemotes)
 	return cmd
+}
+
+func (o *promoteOptions) recover(cmd *cobra.Command, from string) error {
+	if from == "" {
+		return errors.New("recover needs the remote that has the keys: --from REMOTE")
+	}
+	p, err := o.begin(cmd, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if _, err := p.choose([]string{from}); err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	return p.run(cmd, &promotion.Recovery{
+		Promotion: &p.promotion, From: from, Context: o.context, Create: p.create, Idle: p.idle,
+	})
 }
 
 // idle fails while a Job of the rotation is active, because nothing may be written then.

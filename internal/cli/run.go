@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// runOptions are the flags of run alone.
+// runOptions are the flags of run.
 type runOptions struct {
 	*options
 	listen, tokens             string
@@ -76,7 +76,7 @@ func (o *runOptions) check() error {
 	return nil
 }
 
-// run wires everything together, and returns when all of it has ended.
+// run wires everything together and returns when all goroutines have ended.
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
@@ -108,7 +108,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("ending")
 }
 
-// observer hands what the pusher does to the telemetry.
+// observer forwards the pusher's events to the telemetry.
 type observer struct {
 	metrics *telemetry.Metrics
 	*telemetry.Events
@@ -120,7 +120,7 @@ func (o observer) Pushed(remote string, p mirror.Push) {
 	o.Events.Pushed(remote, p)
 }
 
-// instance is this replica's name: the pod's.
+// instance returns the name of this replica: the pod's name.
 func instance() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {

@@ -41,8 +41,8 @@ func (o *options) connect() (*rest.Config, *kube.APIs, error) {
 	return cfg, apis, nil
 }
 
-// sourceConfig is the cluster that was named by flags, else the one we run in,
-// else what kubectl would take.
+// sourceConfig returns the config of the cluster that the flags name, or in which the
+// process runs, or that kubectl would use.
 func (o *options) sourceConfig() (*rest.Config, error) {
 	if o.kubeconfig == "" && o.context == "" {
 		cfg, err := rest.InClusterConfig()
@@ -54,12 +54,12 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides).ClientConfig()
 }
 
-// apis makes the clients of a cluster for the operator's commands. Nothing is sent.
+// apis creates the clients of a cluster. Nothing is sent.
 func (o *options) apis(cfg *rest.Config) (*kube.APIs, error) {
 	return kube.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 }
 
-// issuerOf reads who issues a cluster's tokens.
+// issuerOf reads the issuer of a cluster's tokens.
 func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, error) {
 	apis, err := o.apis(cfg)
 	if err != nil {
@@ -73,51 +73,37 @@ func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, 
 // kubeconfig: each request connects until one succeeds. It may be used concurrently.
 type lazy struct{ *options }
 
-func (l lazy) secrets() (*kube.Secrets, error) {
+// ask sends a request, once it has clients.
+func ask[T any](l lazy, request func(*kube.APIs) (T, error)) (answer T, err error) {
 	_, apis, err := l.connect()
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
-	return apis.Secrets(l.namespace), nil
+	return request(apis)
 }
 
 // Get implements [watcher.Secrets].
 func (l lazy) Get(ctx context.Context, name string) (*corev1.Secret, error) {
-	secrets, err := l.secrets()
-	if err != nil {
-		return nil, err
-	}
-	return secrets.Get(ctx, name)
+	return ask(l, func(c *kube.APIs) (*corev1.Secret, error) { return c.Secrets(l.namespace).Get(ctx, name) })
 }
 
 // List implements [watcher.Secrets].
 func (l lazy) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	secrets, err := l.secrets()
-	if err != nil {
-		return nil, err
-	}
-	return secrets.List(ctx, name, opts)
+	return ask(l, func(c *kube.APIs) (*corev1.SecretList, error) { return c.Secrets(l.namespace).List(ctx, name, opts) })
 }
 
 // Watch implements [watcher.Secrets].
 func (l lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
-	secrets, err := l.secrets()
-	if err != nil {
-		return nil, err
-	}
-	return secrets.Watch(ctx, name, opts)
+	return ask(l, func(c *kube.APIs) (watch.Interface, error) { return c.Secrets(l.namespace).Watch(ctx, name, opts) })
 }
 
 // createEvent creates an event in the source's cluster.
 func (l lazy) createEvent(ctx context.Context, event *eventsv1.Event) error {
-	_, apis, err := l.connect()
-	if err != nil {
-		return err
-	}
-	return apis.CreateEvent(ctx, event)
+	_, err := ask(l, func(c *kube.APIs) (struct{}, error) { return struct{}{}, c.CreateEvent(ctx, event) })
+	return err
 }
 
-// watcher makes the watcher of the source.
+// watcher returns a watcher of the source.
 func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time.Duration) *watcher.Watcher {
 	return watcher.New(watcher.Options{
 		Secrets: secrets, Name: o.secret, Parse: mirror.Source.Then, Resync: resync,
@@ -125,8 +111,7 @@ func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time
 	})
 }
 
-// sourceStatus tells what a watcher of the source sees, and why it could not at
-// the last try.
+// sourceStatus returns the watcher's view of the source, and why its last read failed.
 func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	seen, _ := source.Seen()
 	trouble := ""
@@ -136,7 +121,7 @@ func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	return seen.Status(o.namespace, o.secret, trouble)
 }
 
-// mint makes the tokens of --identity; nil without it.
+// mint returns a function that creates tokens of --identity; nil without it.
 func (o *options) mint() clusters.Mint {
 	if o.identity == "" {
 		return nil
@@ -150,14 +135,14 @@ func (o *options) mint() clusters.Mint {
 	}).Mint
 }
 
-// remotes makes the set of remotes, without any.
+// remotes returns an empty set of remotes.
 func (o *options) remotes(log *slog.Logger) *clusters.Set {
 	return clusters.NewSet(clusters.Options{
 		Namespace: o.namespace, Secret: o.secret, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log, Mint: o.mint(),
 	})
 }
 
-// remotes hands the clusters' remotes to the pusher, in the pusher's terms.
+// remotes implements [pusher.Remotes] for a set.
 type remotes struct{ *clusters.Set }
 
 // Remote implements [pusher.Remotes].

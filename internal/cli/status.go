@@ -47,7 +47,7 @@ rows are cut with "…" at its edge: -o wide cuts nothing. In a pipe nothing is 
 	return cmd
 }
 
-// watch shows a status every 2 s until it is interrupted, and returns the last verdict.
+// watch writes a status every 2 s until ctx ends, and returns the last verdict.
 func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (verdict error) {
 	first := true
 	_ = wait.PollUntilContextCancel(ctx, watchEvery, true, func(context.Context) (bool, error) {
@@ -55,7 +55,7 @@ func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (v
 			s.reread(ctx)
 		}
 		first = false
-		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // else it was cut short, and says nothing
+		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise it was interrupted
 			verdict = write(st)
 		}
 		return false, nil

@@ -13,8 +13,8 @@ import (
 // tokensSecret has the tokens that renew keeps beside the kubeconfigs of defaultSecret.
 const tokensSecret = "fernetcast-tokens"
 
-// stored is what the source's cluster keeps of the remotes, for the commands that
-// write it with an operator's rights.
+// stored holds the Secrets that the source's cluster keeps about the remotes, for the
+// commands that write them with an operator's rights.
 type stored struct {
 	home    *rest.Config // not to be changed
 	apis    *kube.APIs
@@ -22,7 +22,7 @@ type stored struct {
 	tokens  access.Entries // those that renew --self keeps
 }
 
-// stored finds it. Nothing is sent.
+// stored returns them. Nothing is sent.
 func (o *options) stored() (s stored, err error) {
 	name, err := o.entries()
 	if err != nil {
@@ -36,7 +36,7 @@ func (o *options) stored() (s stored, err error) {
 	return s, nil
 }
 
-// entries is the name of the Secret with the remotes' kubeconfigs, for the commands
+// entries returns the name of the Secret with the remotes' kubeconfigs, for the commands
 // that write there.
 func (o *options) entries() (string, error) {
 	o.clusters = cmp.Or(o.clusters, defaultSecret)
@@ -47,7 +47,7 @@ func (o *options) entries() (string, error) {
 	return name, nil
 }
 
-// tokensOf is the Secret with the tokens that are kept beside the kubeconfigs of one.
+// tokensOf returns the name of the Secret with the tokens for a Secret of kubeconfigs.
 func tokensOf(entries string) string {
 	if secretPrefix+entries == defaultSecret {
 		return tokensSecret

@@ -41,14 +41,14 @@ type Options struct {
 type Plan struct {
 	Region string `json:"region"`
 	Term   int    `json:"term"`
-	// Remotes has each remote that was read, or could not be, in order.
+	// Remotes are all remotes in order, even those that could not be read.
 	Remotes []Effect `json:"remotes"`
 	// Lines are for the operator: what happens to this cluster, and to each remote.
-	Lines []string `json:"lines"`
+	Lines []string `json:"plan"`
 	// Lost are the remotes whose keys this cluster does not continue.
 	Lost []string `json:"-"`
 
-	// The source as it was read, and as the promotion writes it but for the mark.
+	// The source as it was read, and as the promotion writes it before the mark is added.
 	shown, promoted mirror.Source
 	looks           []Look
 }
