@@ -90,9 +90,9 @@ unit:
 	@CGO_ENABLED=1 "$(gotestsum)" --format pkgname --jsonfile $(RESULTS)/unit.json -- -race -short $(COUNT) -timeout 5m $(T) ./...
 
 # Control planes, manifests, and the real program on them. The tests mostly wait, so six run
-# at once. What measures delays runs first, with cheap tests beside it at a lower priority;
-# then the rest, two packages at a time. The manifests' tests have all of kubectl in them, and
-# little that runs concurrently: without the race detector kubectl is compiled only once.
+# at once. What measures delays runs first, with the other tests beside it at a lower priority;
+# then the rest: Keystone's, which use both cores. The manifests' tests have all of kubectl in
+# them, and little that runs concurrently: without the race detector kubectl is compiled only once.
 end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json -- -count=1 -timeout 40m $(2)
 
 # Runs tests that measure delays, with those of the function beside at the same time, at
@@ -108,9 +108,9 @@ e2e:
 	beside() { \
 	(cd ../tools/image; $(call end_to_end,image,-short $(T) ./...)); \
 	$(call end_to_end,manifests,-short -parallel 6 $(T) ./manifests); \
-	CGO_ENABLED=1 $(call end_to_end,beside,-race -short -p 1 -parallel 6 $(T) ./demo ./files ./monitoring ./testenv/...); }; \
+	CGO_ENABLED=1 $(call end_to_end,beside,-race -short -p 1 -parallel 6 $(T) ./access ./demo ./files ./monitoring ./testenv/...); }; \
 	$(call with_beside,5,CGO_ENABLED=1 $(call end_to_end,regions,-race -short -p 1 -parallel 6 $(T) ./regions ./prometheus ./soak)); \
-	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 2 -parallel 6 $(T) $$(go list ./... | grep -vE '/e2e/(bench|demo|files|manifests|monitoring|node|prometheus|regions|soak|testenv)'))
+	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 2 -parallel 6 $(T) $$(go list ./... | grep -vE '/e2e/(access|bench|demo|files|manifests|monitoring|node|prometheus|regions|soak|testenv)'))
 
 # The tests that -short leaves out: those called TestLong. The node is one of them.
 long:
@@ -142,8 +142,8 @@ soak:
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; \
 	KUBEBUILDER_ASSETS=$$assets CGO_ENABLED=1 go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
-# How fast it is, beside the least possible, up to 1,000 remotes: about thirteen minutes
-# on a quiet machine. It also draws docs/performance.svg.
+# Measures performance with up to 1,000 remotes: about thirteen minutes on a quiet machine.
+# Updates the tables in docs/figures.md and the plot docs/performance.svg.
 bench:
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
 

@@ -16,7 +16,7 @@ func TestApplyHoldsNobodyUp(t *testing.T) {
 	for try := range tries {
 		var files []File
 		for n := range remotes { // all have new clients each time
-			files = append(files, File{Name: fmt.Sprintf("remote-%d", n), Data: kubeconfigOf(t, "user", "token", fmt.Sprintf("token-%d-%d", n, try))})
+			files = append(files, File{Name: fmt.Sprintf("remote-%d", n), Data: kubeconfigOf(t, fmt.Sprintf("token-%d-%d", n, try))})
 		}
 		done := make(chan struct{})
 		var longest time.Duration

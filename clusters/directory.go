@@ -1,3 +1,7 @@
+// Package clusters keeps the remotes: from a directory of kubeconfigs to live
+// clients, each with a watch of its own on the remote's copy.
+//
+// It does not decide what is written, nor when.
 package clusters
 
 import (
@@ -13,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -51,15 +56,9 @@ func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 // A name that makes no remote's name is quoted: what it holds might be commands
 // to a terminal.
 func newFile(name string, data []byte, err error) File {
-	f := File{Name: name, Data: data, shown: name}
-	for _, ending := range []string{".yaml", ".yml", ".kubeconfig"} {
-		if label, ok := strings.CutSuffix(name, ending); ok {
-			f.Name = label
-			break
-		}
-	}
+	f := File{Name: kubeconfig.RemoteOf(name), Data: data, shown: name}
 	if validation.IsDNS1123Label(f.Name) != nil {
-		f.Name = quoted(name)
+		f.Name = kubeconfig.Quoted(name)
 		f.shown = f.Name
 		err = cmp.Or(err, errors.New("makes no remote's name: without .yaml, .yml or .kubeconfig that has to be 1 to 63 of a-z, 0-9 and -, with no - at its ends; rename it"))
 	}

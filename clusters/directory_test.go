@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 )
 
 // outcome is what came of the files, by remote: "" or an error.
@@ -30,7 +32,7 @@ func outcome(t *testing.T, files []File) map[string]string {
 		if f.Err != nil {
 			all[f.Name] = f.Err.Error()
 		}
-		if strings.ContainsFunc(f.Name+all[f.Name], func(r rune) bool { return r < ' ' || r > '~' }) || len(f.Name) > 5*maxQuoted {
+		if strings.ContainsFunc(f.Name+all[f.Name], func(r rune) bool { return r < ' ' || r > '~' }) || len(f.Name) > 5*64 {
 			t.Errorf("not to be shown: %q: %q", f.Name, all[f.Name])
 		}
 	}
@@ -65,20 +67,20 @@ func TestFiles(t *testing.T) {
 	for range 10 { // whatever the order of the map
 		expect(t, outcome(t, Files(raw)), map[string]string{
 			"dfw": "", "iad": "", "ord": "", "sjc": "", "a-b": "",
-			"hkg":                   "two files are of this name, hkg.yaml and hkg.yml",
-			"a":                     "two files are of this name, a and a.yaml",
-			`"Bad_Name.yaml"`:       `"Bad_Name.yaml" ` + no,
-			`"dfw.yaml.yaml"`:       no,
-			`"-.yaml"`:              no,
-			`"\x1b[2J.yaml"`:        `"\x1b[2J.yaml" ` + no,
-			`"\\x1b[2J.yaml"`:       no,
-			`"\u202eyaml.wfd"`:      no,
-			`"\xff.yaml"`:           no,
-			`"d f w"`:               no,
-			`"\"dfw\""`:             no,
-			`"` + long + `"`:        no,
-			quoted(long + "1.yaml"): no,
-			quoted(long + "2.yaml"): no,
+			"hkg":                              "two files are of this name, hkg.yaml and hkg.yml",
+			"a":                                "two files are of this name, a and a.yaml",
+			`"Bad_Name.yaml"`:                  `"Bad_Name.yaml" ` + no,
+			`"dfw.yaml.yaml"`:                  no,
+			`"-.yaml"`:                         no,
+			`"\x1b[2J.yaml"`:                   `"\x1b[2J.yaml" ` + no,
+			`"\\x1b[2J.yaml"`:                  no,
+			`"\u202eyaml.wfd"`:                 no,
+			`"\xff.yaml"`:                      no,
+			`"d f w"`:                          no,
+			`"\"dfw\""`:                        no,
+			`"` + long + `"`:                   no,
+			kubeconfig.Quoted(long + "1.yaml"): no,
+			kubeconfig.Quoted(long + "2.yaml"): no,
 		})
 	}
 	for _, f := range Files(raw) {
@@ -90,9 +92,9 @@ func TestFiles(t *testing.T) {
 
 // Two long names that are quoted alike, by one checksum, do not hide each other.
 func TestFilesOfOneQuotedName(t *testing.T) {
-	long := strings.Repeat("x", maxQuoted)
+	long := strings.Repeat("x", 64)
 	files := outcome(t, Files(map[string][]byte{long + "plumless": nil, long + "buckeroo": nil}))
-	if len(files) != 1 || !strings.Contains(files[quoted(long+"plumless")], "two files are of this name") {
+	if len(files) != 1 || !strings.Contains(files[kubeconfig.Quoted(long+"plumless")], "two files are of this name") {
 		t.Errorf("files: %q", files)
 	}
 }
@@ -124,7 +126,7 @@ func TestReadDir(t *testing.T) {
 	must(t, err)
 	defer socket.Close()
 	want := map[string]string{
-		"dfw": "", "link": "", "full": "", "empty": "", // which parseKubeconfig refuses
+		"dfw": "", "link": "", "full": "", "empty": "", // which Parse refuses
 		"large": "large.yaml is larger than 512 KiB", "twice": "two files are of this name, twice and twice.yaml",
 		"iad": "iad.yaml is a directory, not a file", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
 		`"\x1b[2J.yaml"`: "is a directory", "dangling": "dangling.yaml cannot be read: no such file",
@@ -215,7 +217,7 @@ func TestRunWithoutTheDirectory(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "clusters")
 		good := func() {
 			must(t, os.Mkdir(dir, 0o700))
-			must(t, os.WriteFile(filepath.Join(dir, "dfw.yaml"), kubeconfigOf(t, "", "", nil), 0o600))
+			must(t, os.WriteFile(filepath.Join(dir, "dfw.yaml"), kubeconfigOf(t, "a-token"), 0o600))
 		}
 		good()
 		var log bytes.Buffer

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 )
 
@@ -22,7 +22,7 @@ const (
 	mintAtOnce, mintEvery = 2, time.Minute
 )
 
-// Mint makes a token for one audience (see [kube.Minter]).
+// Mint makes a token for one audience. Package setup has the implementation.
 type Mint func(ctx context.Context, audience string) (token string, err error)
 
 // identity makes the tokens by which we sign in at a remote whose kubeconfig has no
@@ -41,13 +41,13 @@ type identity struct {
 
 // SignIn is how to sign in at the cluster of a kubeconfig without credentials; zero for
 // one with them. The timeout is a request's.
-func SignIn(remote string, cfg *rest.Config, mint Mint, timeout time.Duration, log *slog.Logger) kube.SignIn {
-	if !Keyless(cfg) {
+func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Duration, log *slog.Logger) kube.SignIn {
+	if !cfg.Keyless() {
 		return kube.SignIn{}
 	}
 	return kube.SignIn{
-		Tokens: source{transport.NewCachedTokenSource(&identity{audience: cfg.Host, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
-		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Host)),
+		Tokens: source{transport.NewCachedTokenSource(&identity{audience: cfg.Server, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
+		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Server)),
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
-	"k8s.io/client-go/rest"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 )
 
 // mint is a main that makes one-hour tokens, by the model's clock.
@@ -39,7 +39,7 @@ func TestIdentityForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mint{took: 50 * time.Millisecond}
 		var log strings.Builder
-		tokens := SignIn("dfw", &rest.Config{Host: "https://10.0.0.5:6443"}, m.token, 10*time.Second, slog.New(slog.NewTextHandler(&log, nil))).Tokens
+		tokens := SignIn("dfw", kubeconfig.Config{Server: "https://10.0.0.5:6443"}, m.token, 10*time.Second, slog.New(slog.NewTextHandler(&log, nil))).Tokens
 		waits := 0
 		for minute := range 24 * 60 {
 			m.down.Store(minute > 0 && minute%100 < 10)
@@ -70,7 +70,7 @@ func TestIdentityForADay(t *testing.T) {
 func TestIdentityWithoutMain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mint{}
-		tokens := SignIn("dfw", &rest.Config{Host: "https://10.0.0.5:6443"}, m.token, 10*time.Second, slog.New(slog.DiscardHandler)).Tokens
+		tokens := SignIn("dfw", kubeconfig.Config{Server: "https://10.0.0.5:6443"}, m.token, 10*time.Second, slog.New(slog.DiscardHandler)).Tokens
 		first, err := tokens.Token()
 		must(t, err)
 		m.down.Store(true)
@@ -93,7 +93,7 @@ func TestIdentityWithoutMain(t *testing.T) {
 func TestIdentityRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mint{}
-		tokens := SignIn("dfw", &rest.Config{Host: "https://10.0.0.5:6443"}, m.token, 10*time.Second, slog.New(slog.DiscardHandler)).Tokens
+		tokens := SignIn("dfw", kubeconfig.Config{Server: "https://10.0.0.5:6443"}, m.token, 10*time.Second, slog.New(slog.DiscardHandler)).Tokens
 		for range 600 {
 			_, err := tokens.Token()
 			must(t, err)
@@ -109,7 +109,7 @@ func TestIdentityRefused(t *testing.T) {
 // A kubeconfig without credentials is taken where there is an identity, and only there;
 // a token that is kept for it counts for nothing.
 func TestKeylessKubeconfig(t *testing.T) {
-	file := File{Name: "dfw", Data: kubeconfigOf(t, "user", "token", ""), Token: "kept"}
+	file := File{Name: "dfw", Data: kubeconfigOf(t, ""), Token: "kept"}
 	set, _ := newSet()
 	set.Apply([]File{file})
 	if remote, err := set.Remote("dfw"); remote != nil || err == nil || !strings.Contains(err.Error(), "--identity") {
@@ -124,10 +124,10 @@ func TestKeylessKubeconfig(t *testing.T) {
 	if remote.CredentialsExpire() != nil {
 		t.Error("it has credentials that expire")
 	}
-	if cfg, _, err := ParseKubeconfig(file.Data, true); err != nil || !Keyless(cfg) || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens == nil {
+	if cfg, err := kubeconfig.Parse(file.Data, true); err != nil || !cfg.Keyless() || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens == nil {
 		t.Errorf("it is not keyless: %v", err)
 	}
-	if cfg, _, err := ParseKubeconfig(kubeconfigOf(t, "", "", nil), true); err != nil || Keyless(cfg) || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens != nil {
+	if cfg, err := kubeconfig.Parse(kubeconfigOf(t, "a-token"), true); err != nil || cfg.Keyless() || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens != nil {
 		t.Errorf("one with credentials is keyless, too: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package clusters
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -186,26 +188,24 @@ func (s *Set) open(f File) (*Remote, error) {
 	if f.Err != nil {
 		return nil, f.Err
 	}
-	cfg, namespace, err := ParseKubeconfig(f.Data, s.opts.Mint != nil)
+	parsed, err := kubeconfig.Parse(f.Data, s.opts.Mint != nil)
 	if err != nil {
 		return nil, err
 	}
-	if namespace == "" {
-		namespace = s.opts.Namespace
-	}
 	var trouble error
 	log := s.opts.Log.With("remote", f.Name)
-	signIn := SignIn(f.Name, cfg, s.opts.Mint, s.opts.Timeout, log)
+	signIn := SignIn(f.Name, parsed, s.opts.Mint, s.opts.Timeout, log)
 	if signIn.Tokens == nil {
-		cfg.BearerToken, trouble = f.Bearer(cfg.BearerToken), f.TokenErr
+		parsed.Token, trouble = f.Bearer(parsed.Token), f.TokenErr
 	}
+	cfg, namespace := parsed.ClientConfig(), cmp.Or(parsed.Namespace, s.opts.Namespace)
 	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true, SignIn: signIn})
 	if err != nil {
 		return nil, err
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, namespace: namespace, expires: Expiry(cfg), client: client, secrets: secrets,
+		server: cfg.Host, namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
 	}, trouble

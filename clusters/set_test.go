@@ -2,6 +2,7 @@ package clusters
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"go.uber.org/goleak"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 )
@@ -27,6 +29,21 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// kubeconfigOf makes a kubeconfig with a token.
+func kubeconfigOf(t testing.TB, token string) []byte {
+	t.Helper()
+	data, err := kubeconfig.Config{Remote: "dfw", Account: "u", Namespace: "identity", Server: "https://127.0.0.1:1", Token: token}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// jwt makes a token of a payload, which nobody has signed.
+func jwt(payload string) string {
+	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmVk"
 }
 
 // heard counts what a set tells.
@@ -56,7 +73,7 @@ func newSet() (*Set, *heard) {
 }
 
 func TestApply(t *testing.T) {
-	good, other := kubeconfigOf(t, "", "", nil), kubeconfigOf(t, "user", "token", "renewed")
+	good, other := kubeconfigOf(t, "a-token"), kubeconfigOf(t, "renewed")
 	set, h := newSet()
 	set.events = h
 	apply := func(data []byte, wantErr, wantSame bool, wantChanged int) *Remote {
@@ -117,15 +134,15 @@ func testRun(t *testing.T) {
 		must(t, os.Symlink(name, filepath.Join(dir, "..new")))
 		must(t, os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")))
 	}
-	version("..1", kubeconfigOf(t, "", "", nil))
+	version("..1", kubeconfigOf(t, "a-token"))
 	must(t, os.Symlink(filepath.Join("..data", "dfw.yaml"), filepath.Join(dir, "dfw.yaml")))
 	until("the mounted remote is not followed", there("dfw", true))
 	first, _ := set.Remote("dfw")
 
-	version("..2", kubeconfigOf(t, "user", "token", "renewed"))
+	version("..2", kubeconfigOf(t, "renewed"))
 	until("the swapped link is not seen", func() bool { r, _ := set.Remote("dfw"); return r != first })
 
-	must(t, os.WriteFile(filepath.Join(dir, "iad"), kubeconfigOf(t, "", "", nil), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "iad"), kubeconfigOf(t, "a-token"), 0o600))
 	until("an added remote is not followed", there("iad", true))
 	must(t, os.Remove(filepath.Join(dir, "iad")))
 	until("a removed remote is still followed", there("iad", false))
@@ -134,11 +151,30 @@ func testRun(t *testing.T) {
 	must(t, os.Symlink(path, path)) // it cannot be read, for now
 	until("a file that cannot be read is not reported", func() bool { _, err := set.Remote("ord"); return err != nil })
 	must(t, os.Remove(path))
-	must(t, os.WriteFile(path, kubeconfigOf(t, "", "", nil), 0o600))
+	must(t, os.WriteFile(path, kubeconfigOf(t, "a-token"), 0o600))
 	until("a file that can be read again is not", there("ord", true))
 
 	must(t, os.RemoveAll(dir))
 	until("with the directory gone a remote is still there", func() bool { return len(set.Names()) == 0 })
 	cancel()
 	<-ended
+}
+
+// A renewed token is a new client, and a file that is refused leaves the time of
+// the client that stays in use.
+func TestSetSaysWhenCredentialsExpire(t *testing.T) {
+	set, _ := newSet()
+	for _, c := range []struct {
+		file []byte
+		want int64
+	}{
+		{kubeconfigOf(t, jwt(`{"exp":1795000000}`)), 1795000000},
+		{[]byte("{}"), 1795000000},
+		{kubeconfigOf(t, jwt(`{"exp":1796000000}`)), 1796000000},
+	} {
+		set.Apply([]File{{Name: "dfw", Data: c.file}})
+		if remote, _ := set.Remote("dfw"); remote == nil || remote.CredentialsExpire() == nil || remote.CredentialsExpire().Unix() != c.want {
+			t.Errorf("%s: not %d", c.file, c.want)
+		}
+	}
 }

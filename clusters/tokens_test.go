@@ -1,6 +1,7 @@
 package clusters
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,7 +44,7 @@ func TestReadTokens(t *testing.T) {
 		t.Errorf("absent directories: %v, %v", got, err)
 	}
 	for _, name := range []string{"bad.yaml", "dfw.yaml", "iad.yaml", "large.yaml"} {
-		must(t, os.WriteFile(filepath.Join(kubeconfigs, name), kubeconfigOf(t, "", "", nil), 0o600))
+		must(t, os.WriteFile(filepath.Join(kubeconfigs, name), kubeconfigOf(t, "a-token"), 0o600))
 	}
 	for name, text := range map[string]string{"dfw": "a-token\n", "..data": "hidden", "nobody": "x", "large": strings.Repeat("x", maxFile+1)} {
 		must(t, os.WriteFile(filepath.Join(tokens, name), []byte(text), 0o600))
@@ -74,7 +75,7 @@ func TestBadKeptToken(t *testing.T) {
 	set.events = h
 	apply := func(kept string) (dfw, iad *Remote) {
 		t.Helper()
-		data := kubeconfigOf(t, "user", "token", "own")
+		data := kubeconfigOf(t, "own")
 		set.Apply(WithTokens([]File{{Name: "dfw", Data: data}, {Name: "iad", Data: data}}, map[string][]byte{"dfw": []byte(kept), "iad": []byte("good")}))
 		dfw, err := set.Remote("dfw")
 		if (err != nil) != (kept == "a b") || err != nil && !strings.Contains(err.Error(), "fernetcast renew dfw") {
@@ -100,7 +101,7 @@ func TestBadKeptToken(t *testing.T) {
 	if again, _ := apply("new"); again != good {
 		t.Error("the last good client was given up once its token was good again")
 	}
-	moved := kubeconfigOf(t, "cluster", "server", "https://127.0.0.1:2")
+	moved := bytes.ReplaceAll(kubeconfigOf(t, "own"), []byte("127.0.0.1:1"), []byte("127.0.0.1:2"))
 	set.Apply(WithTokens([]File{{Name: "dfw", Data: moved}}, map[string][]byte{"dfw": []byte("a b")}))
 	if remote, err := set.Remote("dfw"); err == nil || remote.Address() != "https://127.0.0.1:2" {
 		t.Errorf("a new address was ignored while the token is bad: %s, %v", remote.Address(), err)

@@ -2,7 +2,7 @@ package bench
 
 import "time"
 
-// The bars: the promises of docs/performance.md. A test fails where one is missed.
+// The limits that docs/performance.md lists. A test fails if the program exceeds one.
 const (
 	// mostRatio is to the least possible, for the last of 3 remotes at p50 and p99,
 	// and to the least that also stamps and watches, for the last of many at p50.

@@ -13,7 +13,7 @@ func TestIdle(t *testing.T) {
 	s := newStand(t)
 	a, b := s.sides(n)
 	r, l := s.both(a, b, n)
-	programs := map[string]*runner{"fernetcast": r, "the least possible": l}
+	programs := map[string]*runner{"fernetcast": r, "baseline": l}
 	before := map[string]time.Duration{}
 	for name, r := range programs {
 		s.settle(r)
@@ -21,18 +21,18 @@ func TestIdle(t *testing.T) {
 	}
 	began := time.Now()
 	<-time.After(watched)
-	table := [][]string{{"1,000 remotes, nothing to do", "of a core", "resident memory"}}
-	for _, name := range []string{"fernetcast", "the least possible"} {
+	table := [][]string{{"1,000 idle remotes", "CPU", "memory"}}
+	for _, name := range []string{"fernetcast", "baseline"} {
 		r := programs[name]
 		used := ratio(s.cpu(r)-before[name], time.Since(began))
 		now, _, err := r.Memory()
 		s.Must(err)
-		table = append(table, []string{name, fmt.Sprintf("%.2f %%", 100*used), mib(now)})
+		table = append(table, []string{name, fmt.Sprintf("%.2f%% of a core", 100*used), mib(now)})
 		if name == "fernetcast" && used > mostIdle {
 			t.Errorf("it used %.2f %% of a core, the bar is %.2f %%", 100*used, 100*mostIdle)
 		}
 	}
-	t.Log(markdown(table))
+	publish(t, "Idle", table)
 	if n := r.scrapes.Load(); n < 4 {
 		t.Errorf("it was scraped %d times", n)
 	} else {

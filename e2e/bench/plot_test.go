@@ -37,7 +37,7 @@ func (p panel) Line(points []point) string {
 }
 
 var drawing = template.Must(template.New("").Parse(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{.Width}} {{.Height}}" font-family="sans-serif" font-size="12">
-<title>What remotes cost: the last one's delay, memory and goroutines, against their number</title>
+<title>Delay, memory, and goroutines by number of remotes</title>
 <rect width="100%" height="100%" fill="white"/>
 {{- range .Panels}}
 <g transform="translate({{.Left}},{{$.Margin}})">
@@ -57,8 +57,8 @@ var drawing = template.Must(template.New("").Parse(`<svg xmlns="http://www.w3.or
 {{- end}}
 </g>
 {{- end}}
-<text x="{{.Margin}}" y="{{.LegendText}}">remotes, on a linear scale: 10, 30, 100, 300, 1,000.
-<tspan fill="#0b6e99" font-weight="bold">fernetcast</tspan>, and dashed <tspan fill="gray" font-weight="bold">the least possible</tspan></text>
+<text x="{{.Margin}}" y="{{.LegendText}}">Remotes, linear scale: 10, 30, 100, 300, 1,000.
+<tspan fill="#0b6e99" font-weight="bold">fernetcast</tspan> (solid) and <tspan fill="gray" font-weight="bold">baseline</tspan> (dashed)</text>
 </svg>
 `))
 

@@ -17,7 +17,7 @@ const arrivals = 10
 
 // From the end of keystone-manage to the first token of the new staged key that
 // a remote's Keystone takes, with pods that see their Secret at once. It logs the
-// figures of docs/performance.md, and fails only where a region takes no such token.
+// figures of docs/figures.md, and fails only where a region takes no such token.
 func TestArrival(t *testing.T) {
 	s := newStage(t, 7)
 	steps := []string{"the job's PUT", "watch and push", "kubelet's stand-in", "first 200", "all"}

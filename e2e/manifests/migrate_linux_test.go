@@ -30,10 +30,10 @@ type former struct {
 }
 
 var formers = []former{
-	{"rackerlabs' fernet-sync", (*migration).fernetSync, true},
-	{"External Secrets: PushSecret", (*migration).pushSecret, false},
+	{"fernet-sync from rackerlabs", (*migration).fernetSync, true},
+	{"PushSecret from External Secrets", (*migration).pushSecret, false},
 	{"config-syncer (kubed)", (*migration).configSyncer, false},
-	{"ansible, cron, or a script", (*migration).schedule, false},
+	{"Ansible, cron, or a script", (*migration).schedule, false},
 }
 
 // migration is one move to fernetcast, of three regions with equal keys.

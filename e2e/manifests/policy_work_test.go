@@ -96,8 +96,8 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 	saysWhoRefused(ctx, t, site, remote)
 }
 
-// shippedKubeconfig is one as docs/install.md makes it: of the account of
-// manifests/remote.
+// shippedKubeconfig returns a kubeconfig for the account in manifests/remote, as
+// docs/install.md describes it under "Without join".
 func shippedKubeconfig(ctx context.Context, t *testing.T, remote *testenv.Cluster) []byte {
 	t.Helper()
 	kubeconfig, err := remote.AdminKubeconfig(namespace)

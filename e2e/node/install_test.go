@@ -43,7 +43,7 @@ func (s *stage) install() {
 	open := s.doors()
 	s.Logf("%d Keystones are Ready", len(open))
 	before := s.restarts()
-	s.sh(s.pageScript("2. From your workstation: say which"))
+	s.sh(s.pageScript("2. Promote the main region"))
 	// phx has a new token in the same minute: the kubelet brings both.
 	began := time.Now()
 	kubeconfig, err := mint(s.Ctx, s.main)
@@ -52,7 +52,7 @@ func (s *stage) install() {
 	s.Must(err)
 	_, err = s.main.CoreV1().Secrets(namespace).Patch(s.Ctx, remotesSecret, types.MergePatchType, renewed, metav1.PatchOptions{})
 	s.Must(err)
-	said := s.sh(s.pageScript("3. From your workstation: let"))
+	said := s.sh(s.pageScript("3. Join the remotes"))
 	s.Logf("both regions joined and Synced after %.0f s", time.Since(began).Seconds())
 	if strings.Count(said, "is let in") < 2 {
 		s.Errorf("join said:\n%s", said)

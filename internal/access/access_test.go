@@ -32,21 +32,6 @@ func TestAccountOf(t *testing.T) {
 	}
 }
 
-func TestEntryOf(t *testing.T) {
-	entries := map[string][]byte{"dfw.yml": {1}, "iad": {1}, "ord.kubeconfig": {1}, "sjc.yaml": {1}, ".lon.leaving": {1}}
-	for remote, want := range map[string]string{"dfw": "dfw.yml", "iad": "iad", "ord": "ord.kubeconfig", "sjc": "sjc.yaml", "lon": "lon.yaml"} {
-		if got := EntryOf(entries, remote); got != want {
-			t.Errorf("%s is in %s, want %s", remote, got, want)
-		}
-		if got := RemoteOf(want); got != remote {
-			t.Errorf("%s is of %s, want %s", want, got, remote)
-		}
-	}
-	if got := RemoteOf(".lon.leaving"); got != "" {
-		t.Errorf("a hidden entry is of %s", got)
-	}
-}
-
 func TestCheckAddress(t *testing.T) {
 	for address, says := range map[string]string{
 		"https://10.0.0.5:6443": "", "https://192.0.2.7": "", "https://[2001:db8::1]:6443": "",
@@ -127,33 +112,5 @@ func TestDue(t *testing.T) {
 	}
 	if said := shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "1h0m0s at most (90h0m0s") {
 		t.Errorf("it was told as %q", said)
-	}
-}
-
-func TestKubeconfig(t *testing.T) {
-	k := Kubeconfig{
-		Remote: "dfw", Account: "fernetcast-sjc", Server: "https://10.0.0.5:6443", CA: []byte("a CA"), ServerName: "dfw.example.com",
-		ProxyURL: "socks5://10.0.0.1:1080", Namespace: "openstack", Token: "a-token", Cluster: "5ed6a1c4",
-	}
-	text, err := k.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := Decode(text)
-	if err != nil || string(again.CA) != string(k.CA) {
-		t.Fatalf("%+v, %v", again, err)
-	}
-	again.CA, k.CA = nil, nil
-	if got, want := again, k; got.Server != want.Server || got.Token != want.Token || got.Account != want.Account || got.ProxyURL != want.ProxyURL || got.ServerName != want.ServerName || got.Namespace != want.Namespace || got.Remote != want.Remote || got.Cluster != want.Cluster {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	other, err := WithToken(text, "another")
-	if again, _ := Decode(other); err != nil || again.Token != "another" || again.Server != k.Server || again.Cluster != k.Cluster {
-		t.Errorf("%s, %v", other, err)
-	}
-	for _, bad := range []string{"", "x: [", "kind: Config", "current-context: x"} {
-		if _, err := WithToken([]byte(bad), "secret-token"); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: %v", bad, err)
-		}
 	}
 }

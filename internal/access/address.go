@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -63,7 +63,7 @@ func onlyHere(ip netip.Addr) string {
 
 // OwnAddress is the address that a cluster itself tells to who joins it: kubeadm's
 // ConfigMap cluster-info. It is "" with the error of a cluster that tells none.
-func OwnAddress(ctx context.Context, apis *kube.APIs) (string, error) {
+func OwnAddress(ctx context.Context, apis *setup.APIs) (string, error) {
 	info, err := apis.Core.ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
 	if err != nil {
 		return "", err

@@ -9,7 +9,9 @@ import (
 	"slices"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -17,7 +19,7 @@ import (
 
 // Cluster is a cluster that an operator's context leads to.
 type Cluster struct {
-	*kube.APIs
+	*setup.APIs
 	// Context is the context's name, Server and CA (PEM) are where it leads.
 	Context, Server string
 	CA              []byte
@@ -35,7 +37,7 @@ func (c *Cluster) identify(ctx context.Context) (err error) {
 
 // is reports whether k leads to this cluster: by the UID of kube-system, or that of the
 // account that the token names, or, if k has neither, by CA and address.
-func (c *Cluster) is(ctx context.Context, k Kubeconfig) (bool, error) {
+func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	if k.Cluster != "" && c.uid != "" {
 		return k.Cluster == c.uid, nil
 	}
@@ -49,7 +51,7 @@ func (c *Cluster) is(ctx context.Context, k Kubeconfig) (bool, error) {
 			return false, fmt.Errorf("reading ServiceAccount %s by context %s: %s", token.Account, c.Context, mirror.Explain(err))
 		}
 	}
-	another := len(k.CA) > 0 && len(c.CA) > 0 && !bytes.Equal(k.CA, c.CA)
+	another := len(k.TLS.CAData) > 0 && len(c.CA) > 0 && !bytes.Equal(k.TLS.CAData, c.CA)
 	return !another && k.Server == c.Server, nil
 }
 
@@ -58,8 +60,8 @@ func (c *Cluster) is(ctx context.Context, k Kubeconfig) (bool, error) {
 // are skipped.
 func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace, account string) (string, error) {
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
-		name := RemoteOf(entry)
-		k, err := Decode(entries[entry])
+		name := kubeconfig.RemoteOf(entry)
+		k, err := kubeconfig.Decode(entries[entry])
 		if err != nil || name == "" || name == remote || cmp.Or(k.Namespace, namespace) != namespace || account != "" && k.Account != account {
 			continue
 		}

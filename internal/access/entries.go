@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,33 +21,6 @@ const (
 	// changed meanwhile.
 	storeTries = 5
 )
-
-// endings are those that a kubeconfig's entry may have, the usual one first
-// (package clusters takes the same).
-var endings = []string{".yaml", ".yml", ".kubeconfig", ""}
-
-// EntryOf is the name that a remote's kubeconfig has among entries, or is to have.
-func EntryOf(entries map[string][]byte, remote string) string {
-	for _, ending := range endings {
-		if entries[remote+ending] != nil {
-			return remote + ending
-		}
-	}
-	return remote + endings[0]
-}
-
-// RemoteOf is the remote of an entry; "" for a hidden one, which is none.
-func RemoteOf(entry string) string {
-	if strings.HasPrefix(entry, ".") {
-		return ""
-	}
-	for _, ending := range endings {
-		if name, ok := strings.CutSuffix(entry, ending); ok {
-			return name
-		}
-	}
-	return ""
-}
 
 // ErrChanged says that somebody else changed an entry since it was read.
 var ErrChanged = errors.New("somebody else has changed it meanwhile; nothing was written over it")

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -20,12 +22,12 @@ const provePause = 200 * time.Millisecond
 
 // Open opens a remote's kubeconfig as run does: clients, which the caller closes, and a
 // GET of the Secret.
-type Open = func(remote string, kubeconfig []byte) (apis *kube.APIs, get func(context.Context) error, err error)
+type Open = func(remote string, kubeconfig []byte) (apis *setup.APIs, get func(context.Context) error, err error)
 
 // Join lets one remote in. The fields are what it needs and what the operator asked for.
 type Join struct {
 	// Kubeconfig is what is to be stored, but for the token.
-	Kubeconfig Kubeconfig
+	Kubeconfig kubeconfig.Config
 	// Secret is the name of the one with the keys, Context the operator's for the remote.
 	Secret, Context string
 	// Life is how long the token is to live, SelfRenew that it may ask for the next one.
@@ -39,7 +41,7 @@ type Join struct {
 	HomeAddress string
 	// Here is the source's cluster, There the remote, at the address that is to be
 	// stored, both with the operator's rights.
-	Here, There *kube.APIs
+	Here, There *setup.APIs
 	// Entries are the stored kubeconfigs, Tokens those that renew keeps beside them.
 	Entries, Tokens Entries
 	Open            Open
@@ -71,9 +73,9 @@ func (j *Join) Identify(ctx context.Context) error {
 }
 
 func (j *Join) identify(ctx context.Context, entries map[string][]byte) error {
-	j.entry = EntryOf(entries, j.Kubeconfig.Remote)
+	j.entry = kubeconfig.EntryOf(entries, j.Kubeconfig.Remote)
 	j.was = entries[j.entry]
-	there := &Cluster{APIs: j.There, Context: j.Context, Server: j.Kubeconfig.Server, CA: j.Kubeconfig.CA}
+	there := &Cluster{APIs: j.There, Context: j.Context, Server: j.Kubeconfig.Server, CA: j.Kubeconfig.TLS.CAData}
 	if err := there.identify(ctx); err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]
 		return Refusal{fmt.Errorf("this cluster is stored as %s already; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
 			other, other, j.Kubeconfig.Remote, mirror.Quote(j.Context))}
 	}
-	stored, err := Decode(j.was)
+	stored, err := kubeconfig.Decode(j.was)
 	if err != nil {
 		return nil // one that is not there, or that cannot be read, is of no use to anybody
 	}
@@ -121,7 +123,7 @@ func (j *Join) Lines(s Survey) []string {
 	}
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
-		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(j.Secret), strings.Join(kube.SecretVerbs, ", "), j.Secret),
+		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(j.Secret), strings.Join(setup.SecretVerbs, ", "), j.Secret),
 		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
 		"  " + signsIn,
 		fmt.Sprintf("  stored here: %s in Secret %s", j.entry, j.Entries.name),
@@ -135,7 +137,7 @@ func (j *Join) Lines(s Survey) []string {
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
 	case *s.Rotates:
 		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: %s",
-			kube.RotationJob, kube.SuspendRotation(j.Context, k.Namespace)))
+			setup.RotationJob, setup.SuspendRotation(j.Context, k.Namespace)))
 	}
 	return lines
 }
@@ -156,7 +158,7 @@ func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
 // Make makes the remote's half and proves it by use: it returns the kubeconfig that
 // is to be stored, and when its token expires; nil where it has none. The error says what
 // is left there.
-func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byte, expires *time.Time, err error) {
+func (j *Join) Make(ctx context.Context, within time.Duration) (encoded []byte, expires *time.Time, err error) {
 	if err := j.apply(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -166,15 +168,15 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (kubeconfig []byt
 			return nil, nil, j.left(err)
 		}
 	}
-	if kubeconfig, err = k.Encode(); err != nil {
+	if encoded, err = k.Encode(); err != nil {
 		return nil, nil, j.left(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if err := j.prove(ctx, kubeconfig); err != nil {
+	if err := j.prove(ctx, encoded); err != nil {
 		return nil, nil, j.left(fmt.Errorf("its kubeconfig does not work: %w", err))
 	}
-	return kubeconfig, expires, nil
+	return encoded, expires, nil
 }
 
 // apply makes the objects in the remote.
@@ -217,7 +219,7 @@ func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 // Before are the commands that take back the account and the token by which the remote was
 // let in before it trusted the main; nil where there is none.
 func (j *Join) Before() []string {
-	before, err := Decode(j.was)
+	before, err := kubeconfig.Decode(j.was)
 	if j.Trust == nil || err != nil || before.Token == "" || !Own(before.Account) {
 		return nil
 	}
@@ -233,8 +235,8 @@ func (j *Join) left(err error) error {
 
 // Store stores the kubeconfig, where nobody has stored another since Plan, and takes
 // away a token that renew has kept for the one before.
-func (j *Join) Store(ctx context.Context, kubeconfig []byte) error {
-	err := j.Entries.Store(ctx, Change{j.entry, j.was, kubeconfig})
+func (j *Join) Store(ctx context.Context, encoded []byte) error {
+	err := j.Entries.Store(ctx, Change{j.entry, j.was, encoded})
 	if errors.Is(err, ErrChanged) {
 		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", j.entry))
 	}

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -15,7 +16,7 @@ import (
 // namespace, nor the policy, nor anything of another main.
 type Leave struct {
 	Remote, Account string
-	// Keyless says that no credentials were stored.
+	// Keyless is set if no credentials were stored. Stored sets it.
 	Keyless bool
 	// Namespace and Secret are where the keys are there.
 	Namespace, Secret string
@@ -26,7 +27,7 @@ type Leave struct {
 	// Unidentified is why it is not known which cluster the context leads to; nil if it is.
 	Unidentified error
 
-	stored Kubeconfig
+	stored kubeconfig.Config
 }
 
 // leaving is the name of what is kept of an entry until all is taken back: where the
@@ -35,23 +36,23 @@ func leaving(remote string) string { return "." + remote + ".leaving" }
 
 // Stored is what is stored of the remote, or what a leave before this one has left of
 // it, without a token; false where nothing is known of it here.
-func (l *Leave) Stored(ctx context.Context) (Kubeconfig, bool, error) {
+func (l *Leave) Stored(ctx context.Context) (kubeconfig.Config, bool, error) {
 	entries, err := l.Entries.Read(ctx)
 	if err != nil {
-		return Kubeconfig{}, false, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
+		return kubeconfig.Config{}, false, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
-	for _, entry := range []string{EntryOf(entries, l.Remote), leaving(l.Remote)} {
-		if kubeconfig := entries[entry]; kubeconfig != nil {
-			k, err := Decode(kubeconfig)
+	for _, entry := range []string{kubeconfig.EntryOf(entries, l.Remote), leaving(l.Remote)} {
+		if data := entries[entry]; data != nil {
+			k, err := kubeconfig.Decode(data)
 			if err != nil {
-				return Kubeconfig{}, true, nil // nobody could use it either
+				return kubeconfig.Config{}, true, nil // nobody could use it either
 			}
-			k.Keyless = k.Keyless && entry != leaving(l.Remote) // of which the token was taken out
+			l.Keyless = k.Keyless() && entry != leaving(l.Remote) // of which the token was taken out
 			l.stored = k
 			return k, true, nil
 		}
 	}
-	return Kubeconfig{}, false, nil
+	return kubeconfig.Config{}, false, nil
 }
 
 // Identify returns a [Refusal] if there is a different cluster from the one stored, and
@@ -87,10 +88,10 @@ func (l *Leave) Forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	entry := EntryOf(entries, l.Remote)
-	if kubeconfig := entries[entry]; kubeconfig != nil {
-		changes := []Change{{entry, kubeconfig, nil}}
-		if rest, err := WithToken(kubeconfig, ""); err == nil {
+	entry := kubeconfig.EntryOf(entries, l.Remote)
+	if data := entries[entry]; data != nil {
+		changes := []Change{{entry, data, nil}}
+		if rest, err := kubeconfig.WithToken(data, ""); err == nil {
 			changes = append(changes, Change{leaving(l.Remote), entries[leaving(l.Remote)], rest})
 		}
 		if err := l.Entries.Store(ctx, changes...); err != nil {
@@ -101,7 +102,7 @@ func (l *Leave) Forget(ctx context.Context) error {
 }
 
 // Withdraw takes back what is in the remote, and says what it took.
-func (l *Leave) Withdraw(ctx context.Context, there *kube.APIs) (gone []string, err error) {
+func (l *Leave) Withdraw(ctx context.Context, there *setup.APIs) (gone []string, err error) {
 	bindings, accounts := there.RBAC.RoleBindings(l.Namespace), there.Core.ServiceAccounts(l.Namespace)
 	took := func(what string, err error) error {
 		if err == nil {

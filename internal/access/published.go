@@ -9,20 +9,20 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 )
 
 // FindCA sets t.CA to the first of cas (PEM; nil for the system's own) by which the
 // issuer's documents can be read without credentials, each request within timeout. It
 // warns through say if no CA works from here, or if the documents have other keys than
 // the issuer. It fails if they belong to another issuer.
-func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer kube.Issuer, timeout time.Duration, say func(string)) error {
+func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, timeout time.Duration, say func(string)) error {
 	at := cmp.Or(t.At, t.Issuer)
 	var last error
 	for _, ca := range cas {
 		t.CA = ca
-		found, err := kube.Published(ctx, at, ca, timeout)
+		found, err := setup.Published(ctx, at, ca, timeout)
 		if err != nil {
 			last = err
 			continue
@@ -39,7 +39,7 @@ func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer kube.Issuer, ti
 		return nil
 	}
 	t.CA = cas[0] // none of them is known to be right
-	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Where the keys are read\".", t.Remote, strings.TrimSuffix(at, "/"), kube.DiscoveryPath, mirror.Explain(last)))
+	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Publish the public keys\".", t.Remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }
 

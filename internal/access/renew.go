@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,7 +45,7 @@ func Due(token kube.Token, at time.Time) bool {
 // register writes on the account which tokens may ask for the next one, by
 // manifests/remote/self-renew: this one, and before it, where it is not "", the one in
 // use until then. life is the longest that they may ask for; 0 leaves that as it is.
-func register(ctx context.Context, by *kube.APIs, token kube.Token, before string, life time.Duration) error {
+func register(ctx context.Context, by *setup.APIs, token kube.Token, before string, life time.Duration) error {
 	ids := token.ID
 	if before != "" {
 		ids += "," + before
@@ -63,8 +65,8 @@ func register(ctx context.Context, by *kube.APIs, token kube.Token, before strin
 // Run asks for a token with these rights, uses it, and stores it only then. It returns
 // when the token expires, and "" or what there is to say of that. The old token stays
 // good.
-func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, note string, err error) {
-	k, err := Decode(r.Kubeconfig)
+func (r Renewal) Run(ctx context.Context, by *setup.APIs) (expires time.Time, note string, err error) {
+	k, err := kubeconfig.Decode(r.Kubeconfig)
 	if err != nil {
 		return expires, "", fmt.Errorf("its kubeconfig: %w", err)
 	}
@@ -87,11 +89,11 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 	case err != nil:
 		return expires, "", fmt.Errorf("asking for a token of %s: %s", old.Account, mirror.Explain(err))
 	}
-	kubeconfig, err := WithToken(r.Kubeconfig, token)
+	renewed, err := kubeconfig.WithToken(r.Kubeconfig, token)
 	if err != nil {
 		return expires, "", err
 	}
-	if err := r.use(ctx, kubeconfig); err != nil {
+	if err := r.use(ctx, renewed); err != nil {
 		return expires, "", fmt.Errorf("the new token does not work, so the old one stays: %w", err)
 	}
 	before, life := "", r.Life
@@ -106,7 +108,7 @@ func (r Renewal) Run(ctx context.Context, by *kube.APIs) (expires time.Time, not
 		}
 		note = strings.TrimSpace(note + " It cannot ask for the next one by itself: " + err.Error())
 	}
-	if err := r.Store(ctx, kubeconfig, token); err != nil {
+	if err := r.Store(ctx, renewed, token); err != nil {
 		return expires, "", err
 	}
 	return expires, note, nil

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/manifests"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,7 +88,7 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 
 // apply applies one object by server-side apply. What others have set in it
 // beside these fields stays.
-func apply(ctx context.Context, apis *kube.APIs, object *unstructured.Unstructured) error {
+func apply(ctx context.Context, apis *setup.APIs, object *unstructured.Unstructured) error {
 	data, err := object.MarshalJSON()
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func apply(ctx context.Context, apis *kube.APIs, object *unstructured.Unstructur
 	return err
 }
 
-func resource(apis *kube.APIs, object *unstructured.Unstructured) dynamic.ResourceInterface {
+func resource(apis *setup.APIs, object *unstructured.Unstructured) dynamic.ResourceInterface {
 	plural, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
 	if namespace := object.GetNamespace(); namespace != "" {
 		return apis.Dynamic.Resource(plural).Namespace(namespace)

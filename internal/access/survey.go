@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -122,12 +122,12 @@ func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
 	}
 }
 
-func (j *Join) proof(ctx context.Context, apis *kube.APIs, get func(context.Context) error) error {
+func (j *Join) proof(ctx context.Context, apis *setup.APIs, get func(context.Context) error) error {
 	rules, _, err := apis.Rules(ctx, j.Kubeconfig.Namespace)
 	if err != nil {
 		return fmt.Errorf("asking for its rights: %s", j.explain(err))
 	}
-	missing, excess := kube.Rights(rules, j.Secret, j.Kubeconfig.Account)
+	missing, excess := setup.Rights(rules, j.Secret, j.Kubeconfig.Account)
 	switch {
 	case len(missing) > 0:
 		return fmt.Errorf("its account may not %s the Secret", joined(missing))

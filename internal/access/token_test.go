@@ -10,6 +10,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -34,7 +35,7 @@ func TestNewTokenRefuses(t *testing.T) {
 				})
 			}))
 			t.Cleanup(server.Close)
-			apis, err := kube.NewAPIs(&rest.Config{Host: server.URL}, kube.Options{Timeout: 10 * time.Second})
+			apis, err := setup.NewAPIs(&rest.Config{Host: server.URL}, kube.Options{Timeout: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

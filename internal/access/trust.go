@@ -13,6 +13,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -43,7 +44,7 @@ func (t Trust) Check(remoteIssuer string) error {
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("the main's tokens are issued by %s, and no API server trusts an issuer whose address does not begin with https://", mirror.Printable(t.Issuer))
-	case kube.InCluster(t.Issuer):
+	case setup.InCluster(t.Issuer):
 		return fmt.Errorf("the main's tokens are issued by %s, which is every cluster's own name for itself: %s's API server would not start, or take its own tokens for the main's. Give the main an issuer of its own (--service-account-issuer), as docs/keyless.md says", t.Issuer, t.Remote)
 	case t.Issuer == remoteIssuer:
 		return fmt.Errorf("%s is also %s's own issuer: its API server would not start with this. Give the main an issuer of its own (--service-account-issuer), as docs/keyless.md says", t.Issuer, t.Remote)
@@ -98,7 +99,7 @@ type (
 func (t Trust) entry() authenticator {
 	is := issuer{URL: t.Issuer, CertificateAuthority: string(t.CA), Audiences: []string{t.Audience}}
 	if t.At != "" && strings.TrimSuffix(t.At, "/") != strings.TrimSuffix(t.Issuer, "/") {
-		is.DiscoveryURL = strings.TrimSuffix(t.At, "/") + kube.DiscoveryPath
+		is.DiscoveryURL = strings.TrimSuffix(t.At, "/") + setup.DiscoveryPath
 	}
 	return authenticator{
 		Issuer: is,
@@ -145,7 +146,7 @@ func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
 // WriteStatic writes an issuer's discovery document and keys into a directory, for a web
 // server that serves it at an https address, in place of the main's API server. Files
 // that are there are replaced, the keys first: each is whole at any moment.
-func WriteStatic(dir, at string, is kube.Issuer) error {
+func WriteStatic(dir, at string, is setup.Issuer) error {
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("%q is no address like https://host/path, which API servers insist on", mirror.Printable(at))
@@ -157,15 +158,15 @@ func WriteStatic(dir, at string, is kube.Issuer) error {
 	if err := cmp.Or(json.Unmarshal(is.Document, &document), json.Unmarshal(is.Keys, &keys)); err != nil || len(keys.Keys) == 0 {
 		return errors.New("the main's API server publishes no keys of its issuer")
 	}
-	document["jwks_uri"] = strings.TrimSuffix(at, "/") + kube.KeysPath
+	document["jwks_uri"] = strings.TrimSuffix(at, "/") + setup.KeysPath
 	text, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := replace(filepath.Join(dir, kube.KeysPath), is.Keys); err != nil {
+	if err := replace(filepath.Join(dir, setup.KeysPath), is.Keys); err != nil {
 		return err
 	}
-	return replace(filepath.Join(dir, kube.DiscoveryPath), append(text, '\n'))
+	return replace(filepath.Join(dir, setup.DiscoveryPath), append(text, '\n'))
 }
 
 // replace writes a file that all may read, in place of the one that is there.

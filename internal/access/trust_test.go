@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/setup"
 )
 
 func TestTrustCheck(t *testing.T) {
@@ -58,7 +58,7 @@ func TestTrustNames(t *testing.T) {
 }
 
 func TestWriteStatic(t *testing.T) {
-	is := kube.Issuer{URL: "https://sjc.example.com", Document: []byte(`{"issuer":"https://sjc.example.com","jwks_uri":"https://10.0.0.1:6443/openid/v1/jwks","id_token_signing_alg_values_supported":["RS256"]}`), Keys: []byte(`{"keys":[{"kid":"a"}]}`)}
+	is := setup.Issuer{URL: "https://sjc.example.com", Document: []byte(`{"issuer":"https://sjc.example.com","jwks_uri":"https://10.0.0.1:6443/openid/v1/jwks","id_token_signing_alg_values_supported":["RS256"]}`), Keys: []byte(`{"keys":[{"kid":"a"}]}`)}
 	dir := t.TempDir()
 	for range 2 { // over what is there, too
 		if err := WriteStatic(dir, "https://keys.example.com/sjc/", is); err != nil {
@@ -78,7 +78,7 @@ func TestWriteStatic(t *testing.T) {
 	if err != nil || len(files) > 0 {
 		t.Errorf("%v is left, %v", files, err)
 	}
-	for at, is := range map[string]kube.Issuer{
+	for at, is := range map[string]setup.Issuer{
 		"http://keys.example.com": is, "keys": is, "https://keys.example.com?x": is,
 		"https://keys.example.com": {URL: is.URL, Document: is.Document, Keys: []byte(`{"keys":[]}`)},
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -108,16 +109,16 @@ func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.R
 	if f.Err != nil {
 		return r
 	}
-	cfg, namespace, err := clusters.ParseKubeconfig(f.Data, mint != nil)
+	k, err := kubeconfig.Parse(f.Data, mint != nil)
 	if err != nil {
 		r.Refused = err
 		return r
 	}
-	r.Config, r.Namespace = cfg, cmp.Or(namespace, r.Namespace)
-	if r.SignIn = clusters.SignIn(f.Name, cfg, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
-		cfg.BearerToken, r.TokenErr = f.Bearer(cfg.BearerToken), f.TokenErr
+	if r.SignIn = clusters.SignIn(f.Name, k, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
+		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
 	}
-	r.Issued, r.Expires = lifeOf(cfg)
+	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, r.Namespace)
+	r.Issued, r.Expires = lifeOf(r.Config)
 	return r
 }
 
@@ -127,5 +128,5 @@ func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
 	if token := kube.ReadToken(cfg.BearerToken); !token.Issued.IsZero() {
 		issued = &token.Issued
 	}
-	return issued, clusters.Expiry(cfg)
+	return issued, kubeconfig.Expiry(cfg)
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 )
@@ -229,7 +231,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 }
 
 // trust is what the remote is to trust; nil without --keyless.
-func (o *joinOptions) trust(ctx context.Context, k access.Kubeconfig, region string, here stored, there *rest.Config, say func(string)) (*access.Trust, error) {
+func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region string, here stored, there *rest.Config, say func(string)) (*access.Trust, error) {
 	if !o.keyless {
 		return nil, nil
 	}
@@ -279,24 +281,24 @@ func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
 }
 
 // reach opens a remote's kubeconfig as run does.
-func (o *options) reach(remote string, kubeconfig []byte) (*kube.APIs, func(context.Context) error, error) {
+func (o *options) reach(remote string, data []byte) (*setup.APIs, func(context.Context) error, error) {
 	mint := o.mint()
-	cfg, namespace, err := clusters.ParseKubeconfig(kubeconfig, mint != nil)
+	k, err := kubeconfig.Parse(data, mint != nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, SignIn: clusters.SignIn(remote, cfg, mint, o.requestTimeout, slog.New(slog.DiscardHandler))}
-	apis, err := kube.NewAPIs(cfg, opts)
+	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, SignIn: clusters.SignIn(remote, k, mint, o.requestTimeout, slog.New(slog.DiscardHandler))}
+	apis, err := setup.NewAPIs(k.ClientConfig(), opts)
 	if err != nil {
 		return nil, nil, err
 	}
 	opts.Remote = true
-	client, err := kube.New(cfg, opts)
+	client, err := kube.New(k.ClientConfig(), opts)
 	if err != nil {
 		return nil, nil, err
 	}
 	return apis, func(ctx context.Context) error {
-		_, err := client.Secrets(cmp.Or(namespace, o.namespace)).Get(ctx, o.secret)
+		_, err := client.Secrets(cmp.Or(k.Namespace, o.namespace)).Get(ctx, o.secret)
 		return err
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -23,16 +24,16 @@ import (
 
 // address takes from the operator's context what is to be stored of where the remote
 // is, and is the operator's way to that very address.
-func (o *joinOptions) address(ctx context.Context, name string, there place, say func(string)) (access.Kubeconfig, *rest.Config, error) {
-	k := access.Kubeconfig{
-		Remote: name, Namespace: o.namespace, Server: there.cluster.Server,
-		ServerName: there.cluster.TLSServerName, ProxyURL: there.cluster.ProxyURL,
+func (o *joinOptions) address(ctx context.Context, name string, there place, say func(string)) (kubeconfig.Config, *rest.Config, error) {
+	k := kubeconfig.Config{
+		Remote: name, Namespace: o.namespace, Server: there.cluster.Server, ProxyURL: there.cluster.ProxyURL,
+		TLS: rest.TLSClientConfig{ServerName: there.cluster.TLSServerName},
 	}
 	if there.config.Insecure {
 		return k, nil, fmt.Errorf("context %s skips TLS verification: whoever is on the way would be given the keys; put the cluster's certificate-authority-data into it", there.context)
 	}
 	var err error
-	if k.CA, err = caOf(there.config); err != nil {
+	if k.TLS.CAData, err = caOf(there.config); err != nil {
 		return k, nil, fmt.Errorf("reading the CA of context %s: %w", there.context, err)
 	}
 	cfg := rest.CopyConfig(there.config)
@@ -188,14 +189,14 @@ func (j *joining) printHalves(out io.Writer) error {
 	if err := printObjects(out, objects); err != nil {
 		return err
 	}
-	kubeconfig, err := j.Kubeconfig.Encode()
+	encoded, err := j.Kubeconfig.Encode()
 	if err != nil {
 		return err
 	}
 	text, err := yaml.Marshal(&corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Name: j.Entries.Name(), Namespace: j.namespace},
-		StringData: map[string]string{access.EntryOf(nil, j.name): string(kubeconfig)},
+		StringData: map[string]string{kubeconfig.EntryOf(nil, j.name): string(encoded)},
 	})
 	if err != nil {
 		return err

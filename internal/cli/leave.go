@@ -137,7 +137,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if src, _ := s.source.Get(ctx); o.from == "" && src.State() == mirror.SourceMain {
 		o.from = src.Owner().Region
 	}
-	l.Account, l.Keyless = stored.Account, stored.Keyless
+	l.Account = stored.Account
 	if o.from != "" && l.Account == "" {
 		l.Account = access.AccountOf(o.from, o.secret)
 	}

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
@@ -58,7 +58,7 @@ type options struct {
 type home struct {
 	mu     sync.Mutex
 	config *rest.Config
-	apis   *kube.APIs
+	apis   *setup.APIs
 }
 
 func (o *options) register(root *cobra.Command) {

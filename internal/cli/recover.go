@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/promotion"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -71,13 +71,13 @@ func (p *promoting) idle(ctx context.Context) error {
 	job, err := here.Rotating(ctx, p.namespace)
 	switch {
 	case apierrors.IsForbidden(err):
-		p.say("Jobs may not be looked at here: make sure by yourself that no Job of " + kube.RotationJob + " is running.")
+		p.say("Jobs may not be looked at here: make sure by yourself that no Job of " + setup.RotationJob + " is running.")
 		return nil
 	case err != nil:
 		return fmt.Errorf("looking for a rotation that is under way: %s", mirror.Explain(err))
 	case job != "":
 		return fmt.Errorf("the rotation's Job %s is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
-			mirror.Printable(job), kube.RotationJob, p.namespace, mirror.Printable(job))
+			mirror.Printable(job), setup.RotationJob, p.namespace, mirror.Printable(job))
 	}
 	return nil
 }

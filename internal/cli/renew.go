@@ -14,7 +14,9 @@ import (
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 )
 
@@ -105,7 +107,7 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	}
 	return o.renew(cmd, clusters.Files(stored), names, func(f clusters.File) store {
 		return func(ctx context.Context, now []byte, _ string) error {
-			if err := here.entries.Store(ctx, access.Change{Entry: access.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
+			if err := here.entries.Store(ctx, access.Change{Entry: kubeconfig.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
 				return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, here.entries.Name(), mirror.Explain(err))
 			}
 			return here.tokens.Remove(ctx, f.Name)
@@ -146,7 +148,7 @@ func (o *renewOptions) renew(cmd *cobra.Command, files []clusters.File, names []
 type store = func(ctx context.Context, kubeconfig []byte, token string) error
 
 // by is who asks for the new token, and how that is called.
-func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*kube.APIs, string, error) {
+func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*setup.APIs, string, error) {
 	if o.self {
 		apis, _, err := o.reach(name, kubeconfig)
 		return apis, "by its present token", err
@@ -163,12 +165,12 @@ func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*kube.
 }
 
 // one renews one remote's token, where it is due or was asked for.
-func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, asked bool, keep store) renewed {
-	k, err := access.Decode(kubeconfig)
+func (o *renewOptions) one(ctx context.Context, name string, data []byte, asked bool, keep store) renewed {
+	k, err := kubeconfig.Decode(data)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}
-	if k.Keyless {
+	if k.Keyless() {
 		return renewed{Name: name, Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}
 	}
 	token := kube.ReadToken(k.Token)
@@ -179,7 +181,7 @@ func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, 
 		}
 		return r
 	}
-	by, how, err := o.by(name, kubeconfig, k.Server)
+	by, how, err := o.by(name, data, k.Server)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}
@@ -187,7 +189,7 @@ func (o *renewOptions) one(ctx context.Context, name string, kubeconfig []byte, 
 	if o.dryRun {
 		return renewed{Name: name, Action: "renew", Detail: how}
 	}
-	expires, note, err := access.Renewal{Remote: name, Kubeconfig: kubeconfig, Life: o.life, Open: o.reach, Self: o.self, Store: keep}.Run(ctx, by)
+	expires, note, err := access.Renewal{Remote: name, Kubeconfig: data, Life: o.life, Open: o.reach, Self: o.self, Store: keep}.Run(ctx, by)
 	if err != nil {
 		return renewed{Name: name, Action: "failed", Detail: err.Error()}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 )
@@ -44,12 +45,12 @@ func (o *renewOptions) renewSelf(cmd *cobra.Command, names []string) error {
 
 // present is a file's kubeconfig with the token that counts.
 func present(f clusters.File) ([]byte, error) {
-	cfg, _, err := clusters.ParseKubeconfig(f.Data, true)
+	k, err := kubeconfig.Parse(f.Data, true)
 	if err != nil {
 		return nil, err
 	}
-	if clusters.Keyless(cfg) {
+	if k.Keyless() {
 		return f.Data, nil
 	}
-	return access.WithToken(f.Data, f.Bearer(cfg.BearerToken))
+	return kubeconfig.WithToken(f.Data, f.Bearer(k.Token))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
@@ -23,7 +24,7 @@ import (
 // connect returns the source's cluster: its config, which must not be changed, and its
 // clients. The first call that succeeds makes them, and sends nothing. It may be called
 // concurrently.
-func (o *options) connect() (*rest.Config, *kube.APIs, error) {
+func (o *options) connect() (*rest.Config, *setup.APIs, error) {
 	o.home.mu.Lock()
 	defer o.home.mu.Unlock()
 	if o.home.apis != nil {
@@ -55,15 +56,15 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 }
 
 // apis creates the clients of a cluster. Nothing is sent.
-func (o *options) apis(cfg *rest.Config) (*kube.APIs, error) {
-	return kube.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
+func (o *options) apis(cfg *rest.Config) (*setup.APIs, error) {
+	return setup.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 }
 
 // issuerOf reads the issuer of a cluster's tokens.
-func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, error) {
+func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (setup.Issuer, error) {
 	apis, err := o.apis(cfg)
 	if err != nil {
-		return kube.Issuer{}, err
+		return setup.Issuer{}, err
 	}
 	defer apis.Close()
 	return apis.Issuer(ctx)
@@ -74,7 +75,7 @@ func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (kube.Issuer, 
 type lazy struct{ *options }
 
 // ask sends a request, once it has clients.
-func ask[T any](l lazy, request func(*kube.APIs) (T, error)) (answer T, err error) {
+func ask[T any](l lazy, request func(*setup.APIs) (T, error)) (answer T, err error) {
 	_, apis, err := l.connect()
 	if err != nil {
 		return answer, err
@@ -84,22 +85,22 @@ func ask[T any](l lazy, request func(*kube.APIs) (T, error)) (answer T, err erro
 
 // Get implements [watcher.Secrets].
 func (l lazy) Get(ctx context.Context, name string) (*corev1.Secret, error) {
-	return ask(l, func(c *kube.APIs) (*corev1.Secret, error) { return c.Secrets(l.namespace).Get(ctx, name) })
+	return ask(l, func(c *setup.APIs) (*corev1.Secret, error) { return c.Secrets(l.namespace).Get(ctx, name) })
 }
 
 // List implements [watcher.Secrets].
 func (l lazy) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	return ask(l, func(c *kube.APIs) (*corev1.SecretList, error) { return c.Secrets(l.namespace).List(ctx, name, opts) })
+	return ask(l, func(c *setup.APIs) (*corev1.SecretList, error) { return c.Secrets(l.namespace).List(ctx, name, opts) })
 }
 
 // Watch implements [watcher.Secrets].
 func (l lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
-	return ask(l, func(c *kube.APIs) (watch.Interface, error) { return c.Secrets(l.namespace).Watch(ctx, name, opts) })
+	return ask(l, func(c *setup.APIs) (watch.Interface, error) { return c.Secrets(l.namespace).Watch(ctx, name, opts) })
 }
 
 // createEvent creates an event in the source's cluster.
 func (l lazy) createEvent(ctx context.Context, event *eventsv1.Event) error {
-	_, err := ask(l, func(c *kube.APIs) (struct{}, error) { return struct{}{}, c.CreateEvent(ctx, event) })
+	_, err := ask(l, func(c *setup.APIs) (struct{}, error) { return struct{}{}, c.CreateEvent(ctx, event) })
 	return err
 }
 
@@ -130,7 +131,7 @@ func (o *options) mint() clusters.Mint {
 		cfg, _, err := o.connect()
 		return cfg, err
 	}
-	return kube.NewMinter(kube.MintOptions{
+	return setup.NewMinter(setup.MintOptions{
 		Config: config, Namespace: o.namespace, Account: o.identity, UserAgent: userAgent(), Timeout: o.requestTimeout,
 	}).Mint
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/access"
-	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/client-go/rest"
 )
 
@@ -17,7 +17,7 @@ const tokensSecret = "fernetcast-tokens"
 // commands that write them with an operator's rights.
 type stored struct {
 	home    *rest.Config // not to be changed
-	apis    *kube.APIs
+	apis    *setup.APIs
 	entries access.Entries // kubeconfigs
 	tokens  access.Entries // those that renew --self keeps
 }

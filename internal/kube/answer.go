@@ -134,7 +134,7 @@ func (a asked) check(header http.Header, body []byte) error {
 	}
 	w := &walk{left: maxParts}
 	if !isProtobuf(header) || !bytes.HasPrefix(body, magic) {
-		return a.instead(describe(header, body))
+		return a.instead(Describe(header, body))
 	}
 	kind, message, err := w.object(body)
 	switch {
@@ -236,8 +236,8 @@ func readStatus(header http.Header, body []byte) (st metav1.Status, proto bool) 
 	return st, true
 }
 
-// describe says in a word what an answer is that is no Secret in protobuf.
-func describe(header http.Header, body []byte) string {
+// Describe names, in a few words, an answer that isn't a Secret in protobuf.
+func Describe(header http.Header, body []byte) string {
 	got, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	start := strings.ToLower(string(bytes.TrimSpace(body[:min(len(body), described)])))
 	switch {

@@ -2,13 +2,9 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,9 +13,6 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/oauth2"
-	authenticationv1 "k8s.io/api/authentication/v1"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 )
 
@@ -104,108 +97,4 @@ type stuck chan struct{}
 func (s stuck) Token() (*oauth2.Token, error) {
 	<-s
 	return nil, errors.New("too late")
-}
-
-// main is an API server that makes tokens, and says which it accepts itself.
-func newMinter(t *testing.T, makes, accepts http.HandlerFunc) *Minter {
-	t.Helper()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/version" {
-			accepts(w, r)
-			return
-		}
-		makes(w, r)
-	}))
-	t.Cleanup(server.Close)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	m := NewMinter(MintOptions{Namespace: namespace, Account: "fernetcast-identity", UserAgent: "test", Timeout: 10 * time.Second, Config: func() (*rest.Config, error) {
-		return &rest.Config{Host: server.URL, BearerToken: "the-pod's-own", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}, nil
-	}})
-	t.Cleanup(func() {
-		if m.main != nil {
-			m.main.Close()
-		}
-	})
-	return m
-}
-
-func code(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
-}
-
-// A token is for one audience and an hour, and is handed out only once the main itself
-// has refused it.
-func TestMint(t *testing.T) {
-	var asked authenticationv1.TokenRequest
-	makes := func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &asked); err != nil {
-			t.Error(err)
-		}
-		if r.URL.Path != "/api/v1/namespaces/openstack/serviceaccounts/fernetcast-identity/token" || r.Header.Get("Authorization") != "Bearer the-pod's-own" {
-			t.Errorf("%s was asked with %s", r.URL.Path, r.Header.Get("Authorization"))
-		}
-		asked.Status.Token = "minted"
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusCreated)
-		asked.APIVersion, asked.Kind = "authentication.k8s.io/v1", "TokenRequest"
-		_ = json.NewEncoder(w).Encode(asked)
-	}
-	const audience = "https://10.0.0.5:6443"
-	token, err := newMinter(t, makes, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer minted" {
-			t.Errorf("it was tried with %s", r.Header.Get("Authorization"))
-		}
-		w.WriteHeader(http.StatusUnauthorized)
-	}).Mint(t.Context(), audience)
-	if err != nil || token != "minted" || len(asked.Spec.Audiences) != 1 || asked.Spec.Audiences[0] != audience || *asked.Spec.ExpirationSeconds != 3600 {
-		t.Errorf("%q, %v, asked for %+v", token, err, asked.Spec)
-	}
-	large := answer(http.StatusCreated, "application/json", []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","status":{"token":"`+strings.Repeat("minted", 90_000)+`"}}`))
-	for what, try := range map[string]struct {
-		makes, accepts http.HandlerFunc
-		audience, says string
-	}{
-		"the main accepts it":         {makes, answer(http.StatusOK, "application/json", []byte(`{}`)), audience, "the main's own API server would accept it"},
-		"the main knows it":           {makes, code(http.StatusForbidden), audience, "the main's own API server would accept it"},
-		"the main does not say":       {makes, code(http.StatusInternalServerError), audience, "does not say whether it would accept one itself"},
-		"no right to":                 {code(http.StatusForbidden), code(http.StatusUnauthorized), audience, "kubectl apply -k manifests/identity"},
-		"no account":                  {code(http.StatusNotFound), code(http.StatusUnauthorized), audience, "kubectl apply -k manifests/identity"},
-		"the main is not well":        {code(http.StatusServiceUnavailable), code(http.StatusUnauthorized), audience, "503"},
-		"one without end":             {large, code(http.StatusUnauthorized), audience, "more than 8192"},
-		"each cluster's own name":     {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc", "own name for itself"},
-		"the same in other letters":   {makes, code(http.StatusUnauthorized), "https://Kubernetes.Default.SVC.:443", "own name for itself"},
-		"the same of a longer domain": {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc.cluster.local", "own name for itself"},
-	} {
-		token, err := newMinter(t, try.makes, try.accepts).Mint(t.Context(), try.audience)
-		var refusal *Refusal
-		if token != "" || !errors.As(err, &refusal) || !strings.Contains(err.Error(), try.says) || strings.Contains(err.Error(), "minted") {
-			t.Errorf("%s: %.20q, %v", what, token, err)
-		}
-	}
-	m := NewMinter(MintOptions{Config: func() (*rest.Config, error) { return nil, errors.New("no cluster") }})
-	if _, err := m.Mint(t.Context(), audience); err == nil || !strings.Contains(err.Error(), "no cluster") {
-		t.Errorf("without a cluster: %v", err)
-	}
-}
-
-// How long a server's documents may be kept is how long a new key may be unknown.
-func TestKeptFor(t *testing.T) {
-	now := time.Now()
-	for text, want := range map[string]time.Duration{
-		"Cache-Control: public, max-age=3600":                                           time.Hour,
-		"Cache-Control: max-age=0":                                                      0,
-		"Cache-Control: max-age=60, s-maxage=120":                                       2 * time.Minute,
-		"Last-Modified: " + now.Add(-100*time.Hour).UTC().Format(http.TimeFormat):       10 * time.Hour,
-		"Last-Modified: " + now.Add(-10*24*time.Hour*100).UTC().Format(http.TimeFormat): 24 * time.Hour,
-		"Last-Modified: " + now.Add(time.Hour).UTC().Format(http.TimeFormat):            0,
-		"X: y": 0,
-	} {
-		name, value, _ := strings.Cut(text, ": ")
-		header := http.Header{}
-		header.Set(name, value)
-		if got := keptFor(header, now); got.Round(time.Minute) != want {
-			t.Errorf("%s: %v, want %v", text, got, want)
-		}
-	}
 }

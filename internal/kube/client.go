@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/ptr"
 )
 
 const (
@@ -63,22 +65,7 @@ type SignIn struct {
 	Advice string
 }
 
-// sign adds the present token to each request, and drops one that was refused.
-func (s SignIn) sign(next http.RoundTripper) http.RoundTripper {
-	if s.Tokens == nil {
-		return next
-	}
-	return transport.ResettableTokenSourceWrapTransport(s.Tokens)(next)
-}
-
-// await has each request wait for a token, but no longer than its context allows.
-func (s SignIn) await(next http.RoundTripper) http.RoundTripper {
-	if s.Tokens == nil {
-		return next
-	}
-	return awaiting{s.Tokens, next}
-}
-
+// awaiting makes each request wait for a token, but no longer than its context allows.
 type awaiting struct {
 	tokens oauth2.TokenSource
 	next   http.RoundTripper
@@ -113,13 +100,16 @@ type Client struct {
 	dialer  *connrotation.Dialer
 	remote  bool
 	closed  atomic.Bool
-	clock   clock
-	sent    requests
+	clock   atomic.Pointer[time.Time] // the server's, at its last response; nil if unknown
+
+	mu   sync.Mutex
+	sent map[mirror.Request]int
 }
 
 // New makes a client for the cluster of cfg, which it changes. Nothing is sent.
 func New(cfg *rest.Config, opts Options) (*Client, error) {
-	c := &Client{timeout: opts.Timeout, remote: opts.Remote, dialer: connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)}
+	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)
+	c := &Client{timeout: opts.Timeout, remote: opts.Remote, dialer: dialer, sent: map[mirror.Request]int{}}
 	if cfg.Proxy == nil { // client-go keeps the transports of configs without one for ever
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
@@ -131,46 +121,54 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &guard{next: opts.SignIn.sign(counted{bounded(next, opts.Remote), c.sent.count}), advice: opts.SignIn.Advice, clock: &c.clock, reset: c.dialer.CloseAll}
+		t := &guard{next: bounded(next, c), advice: opts.SignIn.Advice, client: c}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}
-		return opts.SignIn.await(t)
+		tokens := opts.SignIn.Tokens
+		if tokens == nil {
+			return t
+		}
+		t.next = transport.ResettableTokenSourceWrapTransport(tokens)(t.next)
+		return awaiting{tokens, t}
 	})
-	client, err := rest.HTTPClientFor(cfg)
-	c.http = client
-	if err != nil {
+	var err error
+	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, err
 	}
-	if c.core, err = corev1client.NewForConfigAndClient(cfg, client); err != nil || opts.Remote {
+	if c.core, err = corev1client.NewForConfigAndClient(cfg, c.http); err != nil || opts.Remote {
 		return c, err
 	}
-	c.events, err = eventsv1client.NewForConfigAndClient(cfg, client)
+	c.events, err = eventsv1client.NewForConfigAndClient(cfg, c.http)
 	return c, err
 }
 
-// bounded limits what net/http reads of a response by itself, and ends one that hands
-// over the connection. The transport is net/http's own because the config has a Proxy
-// function.
-func bounded(transport http.RoundTripper, remote bool) http.RoundTripper {
+// bounded limits what net/http reads of a response by itself. The transport is net/http's
+// own because the config has a Proxy function.
+func bounded(transport http.RoundTripper, c *Client) http.RoundTripper {
 	if t, ok := transport.(*http.Transport); ok {
 		t.MaxResponseHeaderBytes = maxHeader
 		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer}
-		if remote {
+		if c.remote {
 			t.HTTP2.MaxDecoderHeaderTableSize, t.HTTP2.MaxEncoderHeaderTableSize = headerTable, headerTable
 			t.HTTP2.SendPingTimeout = remotePing
 		}
 	}
-	return final{transport}
+	return wire{transport, c}
 }
 
-// final closes the body of a 101 Switching Protocols, which nothing here asks for:
-// net/http passes on the bare connection as that body, and no context ends a read of it.
-type final struct{ next http.RoundTripper }
+// wire counts the requests that are sent. It closes the body of a 101 Switching Protocols,
+// which nothing here asks for: net/http passes on the bare connection as that body, and no
+// context ends a read of it.
+type wire struct {
+	next   http.RoundTripper
+	client *Client
+}
 
 // RoundTrip implements [http.RoundTripper].
-func (f final) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := f.next.RoundTrip(req)
+func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := w.next.RoundTrip(req)
+	w.client.count(req.Method, resp)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
 		_ = resp.Body.Close() // the status code is the error
 		resp.Body = http.NoBody
@@ -208,6 +206,12 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// HTTP returns a client for other requests than those for Secrets. Each has a deadline and
+// a bounded response, and follows no redirect. It can't watch.
+func (c *Client) HTTP() *http.Client {
+	return &http.Client{Transport: c.http.Transport, Timeout: c.timeout}
+}
+
 // CreateEvent creates an event, which names its namespace, in a cluster that is no
 // Remote, by a request with a deadline. An event of that name may be there already,
 // as [apierrors.IsAlreadyExists] tells.
@@ -224,9 +228,9 @@ func (c *Client) Close() {
 	c.dialer.CloseAll()
 }
 
-// Requests is how many requests were sent.
-func (c *Client) Requests() map[mirror.Request]int { return c.sent.all() }
-
-// Clock is the server's time at its last answer, to the second; false where it
-// has told none.
-func (c *Client) Clock() (time.Time, bool) { return c.clock.now() }
+// Clock returns the server's time at its last response, to the second; false if it is not
+// known. Whatever a server records has a date by that clock.
+func (c *Client) Clock() (time.Time, bool) {
+	at := c.clock.Load()
+	return ptr.Deref(at, time.Time{}), at != nil
+}

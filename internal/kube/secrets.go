@@ -11,38 +11,36 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 )
 
 // Secrets are the Secrets of one namespace. Each request has a deadline. An
 // absent Secret is the error that [apierrors.IsNotFound] tells.
 type Secrets struct {
-	client    corev1client.SecretInterface
-	rest      rest.Interface
+	client    *Client
 	namespace string
-	timeout   time.Duration
 }
 
 // Secrets are those of a namespace.
 func (c *Client) Secrets(namespace string) *Secrets {
-	return &Secrets{c.core.Secrets(namespace), c.core.RESTClient(), namespace, c.timeout}
+	return &Secrets{c, namespace}
 }
 
-// ask is the context of a request for the named Secret.
-func (s *Secrets) ask(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name})
+// ask returns the context of a request for the named Secret, or for a list of it.
+func (s *Secrets) ask(ctx context.Context, name string, list bool) (context.Context, context.CancelFunc) {
+	ctx = context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name, list: list})
+	return context.WithTimeout(ctx, s.client.timeout)
 }
 
 // read begins a read, without client-go's own tries after a lost connection: ten
 // of them a second apart, which a change of the source could not cut short.
 func (s *Secrets) read() *rest.Request {
-	return s.rest.Get().Namespace(s.namespace).Resource("secrets").MaxRetries(0)
+	return s.client.core.RESTClient().Get().Namespace(s.namespace).Resource("secrets").MaxRetries(0)
 }
 
 // Get reads a Secret from etcd.
 func (s *Secrets) Get(ctx context.Context, name string) (*corev1.Secret, error) {
-	ctx, cancel := context.WithTimeout(s.ask(ctx, name), s.timeout)
+	ctx, cancel := s.ask(ctx, name, false)
 	defer cancel()
 	secret := &corev1.Secret{}
 	return secret, s.read().Name(name).Do(ctx).Into(secret) // no resourceVersion: not from a cache
@@ -52,29 +50,28 @@ func (s *Secrets) Get(ctx context.Context, name string) (*corev1.Secret, error) 
 // resourceVersion and the uid of what was read. Without a resourceVersion an
 // API server overwrites blindly.
 func (s *Secrets) Update(ctx context.Context, secret *corev1.Secret, manager string) (*corev1.Secret, error) {
-	ctx, cancel := context.WithTimeout(s.ask(ctx, secret.Name), s.timeout)
+	ctx, cancel := s.ask(ctx, secret.Name, false)
 	defer cancel()
-	return s.client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
+	return s.client.core.Secrets(s.namespace).Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
 }
 
 // Create makes an absent Secret, and is a conflict where there is one. It is a
 // server-side apply, because RBAC can limit its verbs to one name, and a POST's
 // not; resourceVersion 1 is never that of a Secret that exists.
 func (s *Secrets) Create(ctx context.Context, secret *corev1.Secret, manager string) (*corev1.Secret, error) {
-	ctx, cancel := context.WithTimeout(s.ask(ctx, secret.Name), s.timeout)
+	ctx, cancel := s.ask(ctx, secret.Name, false)
 	defer cancel()
 	apply := corev1apply.Secret(secret.Name, s.namespace).
 		WithResourceVersion("1").
 		WithAnnotations(secret.Annotations).
 		WithType(secret.Type).
 		WithData(secret.Data)
-	return s.client.Apply(ctx, apply, metav1.ApplyOptions{FieldManager: manager})
+	return s.client.core.Secrets(s.namespace).Apply(ctx, apply, metav1.ApplyOptions{FieldManager: manager})
 }
 
 // List lists the one Secret of that name, as RBAC by resourceName allows it.
 func (s *Secrets) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	ctx = context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name, list: true})
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.ask(ctx, name, true)
 	defer cancel()
 	opts.FieldSelector = only(name)
 	opts.Limit, opts.Continue = 0, "" // one Secret is one page
@@ -88,7 +85,7 @@ func (s *Secrets) Watch(ctx context.Context, name string, opts metav1.ListOption
 	var answered atomic.Bool
 	ctx = context.WithValue(ctx, askedKey{}, asked{namespace: s.namespace, name: name, answered: &answered})
 	ctx, cancel := context.WithCancelCause(ctx)
-	late := time.AfterFunc(s.timeout, func() { cancel(context.DeadlineExceeded) })
+	late := time.AfterFunc(s.client.timeout, func() { cancel(context.DeadlineExceeded) })
 	defer late.Stop()
 	opts.FieldSelector = only(name)
 	opts.Watch = true

@@ -38,19 +38,12 @@ func TestSwitchingProtocols(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	apis, err := NewAPIs(cfg(), Options{Timeout: timeout})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(apis.Close)
 	secrets := client.Secrets(namespace)
 	for what, request := range map[string]func(context.Context) error{
 		"get":    func(ctx context.Context) error { _, err := secrets.Get(ctx, name); return err },
 		"update": func(ctx context.Context) error { _, err := secrets.Update(ctx, good(), "test"); return err },
 		"list":   func(ctx context.Context) error { _, err := secrets.List(ctx, name, metav1.ListOptions{}); return err },
 		"watch":  func(ctx context.Context) error { _, err := secrets.Watch(ctx, name, metav1.ListOptions{}); return err },
-		"set up": func(ctx context.Context) error { _, err := apis.Version(ctx); return err },
-		"issuer": func(ctx context.Context) error { _, err := Published(ctx, server.URL, ca, timeout); return err },
 	} {
 		t.Run(what, func(t *testing.T) {
 			began := time.Now()

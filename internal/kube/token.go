@@ -13,6 +13,9 @@ import (
 // not expire has by RFC 5280. A later time cannot be written as JSON.
 const Never = 253402300799
 
+// MintedLife is how long a token lives that the main makes for one other cluster.
+const MintedLife = time.Hour
+
 // maxToken bounds a bearer token, in bytes. A ServiceAccount's has about 1,200, and an
 // API server takes headers of a few tens of KiB in all.
 const maxToken = 8 << 10

@@ -34,6 +34,9 @@ type Refusal struct {
 	reached bool
 }
 
+// NewRefusal returns a Refusal with a text of our own. See [Refusal.Reached] for reached.
+func NewRefusal(text string, reached bool) *Refusal { return &Refusal{text, reached} }
+
 func (r *Refusal) Error() string { return r.text }
 
 // Reached says whether what answered may be the cluster at all: the 404 page of
@@ -45,11 +48,6 @@ var (
 	errNoAnswer   = &Refusal{"the watch was not answered", false}
 	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
 )
-
-// errNotFinal refuses a response that has no content by its code.
-func errNotFinal(code int) error {
-	return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
-}
 
 // asked is what a request asks for: a Secret, or the list that holds at most that
 // one. answered is set when a WATCH is answered.
@@ -74,14 +72,13 @@ func askedBy(ctx context.Context) asked {
 type guard struct {
 	next   http.RoundTripper
 	advice string // after a 401; "" for the usual one
-	clock  *clock
-	reset  func()
+	client *Client
 	reads  flowcontrol.RateLimiter // nil: no limit
 }
 
 // RoundTrip implements [http.RoundTripper]. To a request of this package an answer with an
 // error code comes back as an API status error, or as a [Refusal]. The answer to another
-// request, one of [APIs], is bounded, and left to client-go.
+// request, one of [Client.HTTP], is bounded, and left to client-go.
 func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	_, ours := ctx.Value(askedKey{}).(asked)
@@ -95,10 +92,12 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.resetWhereLate(ctx, ours)
 		return nil, err
 	}
-	t.clock.read(resp.Header)
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil { // RFC 9110, 6.6.1
+		t.client.clock.Store(&at)
+	}
 	if req.URL.Query().Has("watch") && resp.StatusCode == http.StatusOK {
 		if !isProtobuf(resp.Header) {
-			return nil, errors.Join(&Refusal{"the server answers a watch with " + describe(resp.Header, nil), true}, resp.Body.Close())
+			return nil, errors.Join(&Refusal{"the server answers a watch with " + Describe(resp.Header, nil), true}, resp.Body.Close())
 		}
 		if answered := askedBy(ctx).answered; answered != nil {
 			answered.Store(true)
@@ -145,10 +144,10 @@ func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byt
 	return body.Bytes(), err
 }
 
-// resetWhereLate leaves the connections of [APIs] alone: several of its requests share them.
+// resetWhereLate leaves the connections of [Client.HTTP] alone: several requests share them.
 func (t *guard) resetWhereLate(ctx context.Context, ours bool) {
 	if ours && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		t.reset()
+		t.client.dialer.CloseAll()
 	}
 }
 
@@ -157,8 +156,8 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 	switch code := resp.StatusCode; {
 	case len(body) > maxAnswer:
 		return errTooLarge
-	case code < http.StatusOK || code == http.StatusNoContent:
-		return errNotFinal(code)
+	case code < http.StatusOK || code == http.StatusNoContent: // without content
+		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
 	case code < http.StatusMultipleChoices:
 		return askedBy(req.Context()).check(resp.Header, body)
 	case code < http.StatusBadRequest:
@@ -176,7 +175,7 @@ func statusError(req *http.Request, resp *http.Response, body []byte) error {
 	switch {
 	case code == http.StatusNotFound && !(proto && int(st.Code) == code && st.Details != nil),
 		code == http.StatusConflict && !(proto && int(st.Code) == code):
-		return &Refusal{fmt.Sprintf("%d, with %s: that is no API server's answer", code, describe(resp.Header, body)), false}
+		return &Refusal{fmt.Sprintf("%d, with %s: that is no API server's answer", code, Describe(resp.Header, body)), false}
 	case code == http.StatusNotFound && (st.Details.Kind != "secrets" || st.Details.Name != want.name):
 		return &Refusal{"404 for something else than the Secret: does its namespace exist?", true}
 	}

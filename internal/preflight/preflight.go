@@ -12,6 +12,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 )
@@ -91,7 +92,7 @@ var steps = []step{
 // probe is the examination of one remote: what the checks so far have found.
 type probe struct {
 	Remote
-	apis    *kube.APIs
+	apis    *setup.APIs
 	secrets *kube.Secrets
 	hello   hello // the first request
 	copy    mirror.Copy
@@ -137,7 +138,7 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 
 // connect makes the clients, once.
 func (p *probe) connect() error {
-	apis, err := kube.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
+	apis, err := setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
 	if err != nil {
 		return err
 	}

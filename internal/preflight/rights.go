@@ -8,6 +8,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,7 +60,7 @@ func (p *probe) rights(ctx context.Context) Check {
 	if err != nil {
 		return Check{Result: Fail, What: "asking for its rights: " + mirror.Explain(err), Next: "let it in again: fernetcast join " + p.Name}
 	}
-	missing, excess := kube.Rights(rules, p.Secret, kube.ReadToken(p.Config.BearerToken).Account)
+	missing, excess := setup.Rights(rules, p.Secret, kube.ReadToken(p.Config.BearerToken).Account)
 	p.surplus = excess
 	where := fmt.Sprintf("Secret %s/%s", p.Namespace, p.Secret)
 	switch {
@@ -144,11 +145,11 @@ func (p *probe) rotation(ctx context.Context) Check {
 	case err != nil:
 		return Check{Result: Skip, What: mirror.Explain(err)}
 	case !active:
-		return Check{Result: Pass, What: "no CronJob " + kube.RotationJob + " is active there"}
+		return Check{Result: Pass, What: "no CronJob " + setup.RotationJob + " is active there"}
 	}
 	return Check{
-		Result: Fail, What: "CronJob " + kube.RotationJob + " is active: it signs tokens with keys that nobody else has",
-		Next: kube.SuspendRotation(p.Name, p.Namespace),
+		Result: Fail, What: "CronJob " + setup.RotationJob + " is active: it signs tokens with keys that nobody else has",
+		Next: setup.SuspendRotation(p.Name, p.Namespace),
 	}
 }
 

@@ -1,4 +1,4 @@
-package kube
+package setup
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,7 +40,7 @@ func TestClusterUID(t *testing.T) {
 				})
 			}))
 			t.Cleanup(server.Close)
-			apis, err := NewAPIs(&rest.Config{Host: server.URL}, Options{Timeout: 10 * time.Second})
+			apis, err := NewAPIs(&rest.Config{Host: server.URL}, kube.Options{Timeout: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

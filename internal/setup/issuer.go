@@ -1,4 +1,4 @@
-package kube
+package setup
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"k8s.io/client-go/rest"
 )
 
@@ -29,7 +30,7 @@ type said struct {
 
 func readDocument(document []byte) (s said, err error) {
 	if err := json.Unmarshal(document, &s); err != nil || s.Issuer == "" {
-		return s, &Refusal{"the discovery document names no issuer", true}
+		return s, kube.NewRefusal("the discovery document names no issuer", true)
 	}
 	return s, nil
 }
@@ -84,10 +85,13 @@ func Published(ctx context.Context, at string, ca []byte, timeout time.Duration)
 	return Issuer{found.Issuer, document, keys, keptFor(header, time.Now())}, err
 }
 
+// maxDocument bounds a document of an issuer, in bytes.
+const maxDocument = 64 << 10
+
 // fetch reads a small document, and the headers of its answer.
 func fetch(ctx context.Context, client *http.Client, address string) ([]byte, http.Header, error) {
 	if u, err := url.Parse(address); err != nil || u.Scheme != "https" {
-		return nil, nil, &Refusal{"the discovery document names no https address of its keys", true}
+		return nil, nil, kube.NewRefusal("the discovery document names no https address of its keys", true)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -99,9 +103,9 @@ func fetch(ctx context.Context, client *http.Client, address string) ([]byte, ht
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, &Refusal{fmt.Sprintf("%s is answered with %d", req.URL.Path, resp.StatusCode), true}
+		return nil, nil, kube.NewRefusal(fmt.Sprintf("%s is answered with %d", req.URL.Path, resp.StatusCode), true)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
 	return body, resp.Header, err
 }
 

@@ -1,4 +1,4 @@
-package clusters
+package kubeconfig
 
 import (
 	"encoding/base64"
@@ -47,25 +47,6 @@ func TestExpiry(t *testing.T) {
 		got := Expiry(cfg)
 		if (got == nil) != c.want.IsZero() || got != nil && (!got.Equal(c.want) || got.Location() != time.UTC) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
-	}
-}
-
-// A renewed token is a new client, and a file that is refused leaves the time of
-// the client that stays in use.
-func TestSetSaysWhenCredentialsExpire(t *testing.T) {
-	set, _ := newSet()
-	for _, c := range []struct {
-		file []byte
-		want int64
-	}{
-		{kubeconfigOf(t, "user", "token", jwt(`{"exp":1795000000}`)), 1795000000},
-		{[]byte("{}"), 1795000000},
-		{kubeconfigOf(t, "user", "token", jwt(`{"exp":1796000000}`)), 1796000000},
-	} {
-		set.Apply([]File{{Name: "dfw", Data: c.file}})
-		if remote, _ := set.Remote("dfw"); remote == nil || remote.CredentialsExpire() == nil || remote.CredentialsExpire().Unix() != c.want {
-			t.Errorf("%s: not %d", c.file, c.want)
 		}
 	}
 }

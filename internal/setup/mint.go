@@ -1,4 +1,4 @@
-package kube
+package setup
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,13 +17,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-const (
-	// MintedLife is how long a minted token is asked to live. What it is accepted for is
-	// said by the cluster that takes it: see [Minter].
-	MintedLife = time.Hour
-	// mintsAtOnce is how many tokens are asked for at the same time.
-	mintsAtOnce = 10
-)
+// mintsAtOnce is how many tokens are asked for at the same time.
+const mintsAtOnce = 10
 
 // MintOptions are a [Minter]'s.
 type MintOptions struct {
@@ -54,7 +50,7 @@ func NewMinter(opts MintOptions) *Minter {
 // Mint returns a token of the account for one audience, the address of the cluster that
 // it is for, and nothing else. A token that the main itself would accept is not returned:
 // whoever has written the address could then have the account's rights in the main. Errors
-// hold no token; each is a [Refusal].
+// hold no token; each is a [kube.Refusal].
 func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 	select {
 	case m.slot <- struct{}{}:
@@ -63,14 +59,14 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 		return "", m.failed("there was no time to ask for one")
 	}
 	if InCluster(audience) {
-		return "", &Refusal{fmt.Sprintf("no token is made for %s: that is each cluster's own name for itself, also the main's", mirror.Printable(audience)), true}
+		return "", kube.NewRefusal(fmt.Sprintf("no token is made for %s: that is each cluster's own name for itself, also the main's", mirror.Printable(audience)), true)
 	}
 	main, cfg, err := m.connect()
 	if err != nil {
 		return "", m.failed(mirror.Explain(err))
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: []string{audience}, ExpirationSeconds: ptr.To(int64(MintedLife / time.Second)),
+		Audiences: []string{audience}, ExpirationSeconds: ptr.To(int64(kube.MintedLife / time.Second)),
 	}}
 	answer, err := main.Core.ServiceAccounts(m.opts.Namespace).CreateToken(ctx, m.opts.Account, request, metav1.CreateOptions{})
 	switch {
@@ -80,20 +76,20 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 		return "", m.failed(mirror.Explain(err))
 	}
 	token := answer.Status.Token
-	if err := CheckToken(token); err != nil {
+	if err := kube.CheckToken(token); err != nil {
 		return "", m.failed(err.Error())
 	}
 	switch refused, err := m.refuses(ctx, cfg, token); {
 	case err != nil:
 		return "", m.failed("the main does not say whether it would accept one itself: " + mirror.Explain(err))
 	case !refused:
-		return "", &Refusal{fmt.Sprintf("no token is made for %s: the main's own API server would accept it, so it is one of the main's own audiences", mirror.Printable(audience)), true}
+		return "", kube.NewRefusal(fmt.Sprintf("no token is made for %s: the main's own API server would accept it, so it is one of the main's own audiences", mirror.Printable(audience)), true)
 	}
 	return token, nil
 }
 
 func (m *Minter) failed(why string) error {
-	return &Refusal{fmt.Sprintf("the main makes no token of ServiceAccount %s/%s: %s", m.opts.Namespace, m.opts.Account, why), true}
+	return kube.NewRefusal(fmt.Sprintf("the main makes no token of ServiceAccount %s/%s: %s", m.opts.Namespace, m.opts.Account, why), true)
 }
 
 // connect makes the clients of the main, once.
@@ -107,7 +103,7 @@ func (m *Minter) connect() (*APIs, *rest.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	main, err := NewAPIs(cfg, Options{UserAgent: m.opts.UserAgent, Timeout: m.opts.Timeout})
+	main, err := NewAPIs(cfg, kube.Options{UserAgent: m.opts.UserAgent, Timeout: m.opts.Timeout})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,7 +115,7 @@ func (m *Minter) connect() (*APIs, *rest.Config, error) {
 func (m *Minter) refuses(ctx context.Context, cfg *rest.Config, token string) (bool, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.BearerToken = token
-	apis, err := NewAPIs(cfg, Options{UserAgent: m.opts.UserAgent, Timeout: m.opts.Timeout})
+	apis, err := NewAPIs(cfg, kube.Options{UserAgent: m.opts.UserAgent, Timeout: m.opts.Timeout})
 	if err != nil {
 		return false, err
 	}

@@ -1,4 +1,4 @@
-package clusters
+package kubeconfig
 
 import (
 	"bytes"
@@ -78,10 +78,11 @@ func brokenPEM() []byte {
 }
 
 func TestParseKubeconfig(t *testing.T) {
-	cfg, namespace, err := ParseKubeconfig(kubeconfigOf(t, "cluster", "tls-server-name", "kubernetes"), false)
+	parsed, err := Parse(kubeconfigOf(t, "cluster", "tls-server-name", "kubernetes"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg, namespace := parsed.ClientConfig(), parsed.Namespace
 	if cfg.Host != "https://127.0.0.1:1" || cfg.BearerToken != "a-token" || cfg.ServerName != "kubernetes" || namespace != "identity" {
 		t.Errorf("read %s, namespace %s", cfg.String(), namespace)
 	}
@@ -119,11 +120,12 @@ func TestKubeconfigTakes(t *testing.T) {
 		{"context", map[string]any{"namespace": nil}},
 		{"context", map[string]any{"namespace": strings.Repeat("a", 63)}},
 	} {
-		cfg, _, err := ParseKubeconfig(kubeconfigWith(t, tc.list, tc.fields), false)
+		parsed, err := Parse(kubeconfigWith(t, tc.list, tc.fields), false)
 		if err != nil {
 			t.Errorf("%v: %v", tc.fields, err)
 			continue
 		}
+		cfg := parsed.ClientConfig()
 		if cfg.BearerToken != "a-token" && tc.fields["token"] != "" {
 			t.Errorf("%v: the token is read as %q", tc.fields, cfg.BearerToken)
 		}
@@ -138,12 +140,12 @@ func TestKubeconfigTakesWhatIsNotSet(t *testing.T) {
 		"insecure-skip-tls-verify": "cluster", "exec": "user", "tokenFile": "user", "as-groups": "user", "extensions": "user",
 	} {
 		for _, nothing := range []any{nil, false, "", []any{}, map[string]any{}} {
-			if _, _, err := ParseKubeconfig(kubeconfigOf(t, list, field, nothing), false); err != nil {
+			if _, err := Parse(kubeconfigOf(t, list, field, nothing), false); err != nil {
 				t.Errorf("%s: %v: %v", field, nothing, err)
 			}
 		}
 	}
-	if _, _, err := ParseKubeconfig(kubeconfigOf(t, "context", "extensions", []any{map[string]any{"name": "minikube"}}), false); err != nil {
+	if _, err := Parse(kubeconfigOf(t, "context", "extensions", []any{map[string]any{"name": "minikube"}}), false); err != nil {
 		t.Error(err)
 	}
 }
@@ -228,7 +230,7 @@ func TestKubeconfigRefusesValues(t *testing.T) {
 // the text in it, and no value.
 func refused(t *testing.T, kubeconfig []byte, text string) {
 	t.Helper()
-	_, _, err := ParseKubeconfig(kubeconfig, false)
+	_, err := Parse(kubeconfig, false)
 	switch {
 	case err == nil:
 		t.Errorf("taken, in spite of %s:\n%s", text, kubeconfig)

@@ -1,4 +1,8 @@
-package kube
+// Package setup has the requests that set up or examine a main's access to a cluster, on a
+// connection of package kube.
+//
+// It reads and writes no keys, and does not decide what a cluster needs.
+package setup
 
 import (
 	"context"
@@ -7,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,19 +39,19 @@ type APIs struct {
 	Authorization  authorizationv1client.AuthorizationV1Interface
 	Dynamic        dynamic.Interface
 
-	*Client
+	*kube.Client
 }
 
 // NewAPIs makes the clients of the cluster of cfg, which stays as it is. Nothing is
 // sent. The caller owes a Close.
-func NewAPIs(cfg *rest.Config, opts Options) (*APIs, error) {
+func NewAPIs(cfg *rest.Config, opts kube.Options) (*APIs, error) {
 	cfg = rest.CopyConfig(cfg)
-	client, err := New(cfg, opts)
+	client, err := kube.New(cfg, opts)
 	if err != nil {
 		return nil, err
 	}
 	cfg.ContentType, cfg.AcceptContentTypes = "", ""
-	a, timed := &APIs{Client: client}, &http.Client{Transport: client.http.Transport, Timeout: opts.Timeout}
+	a, timed := &APIs{Client: client}, client.HTTP()
 	var errs [6]error
 	a.Core, errs[0] = corev1client.NewForConfigAndClient(cfg, timed)
 	a.RBAC, errs[1] = rbacv1client.NewForConfigAndClient(cfg, timed)
@@ -62,7 +67,7 @@ func (a *APIs) Version(ctx context.Context) (version.Info, error) {
 	var info version.Info
 	body, err := a.Core.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
 	if err == nil && json.Unmarshal(body, &info) != nil {
-		err = &Refusal{fmt.Sprintf("the server answers with %s in place of its version", describe(http.Header{}, body)), false}
+		err = kube.NewRefusal(fmt.Sprintf("the server answers with %s in place of its version", kube.Describe(http.Header{}, body)), false)
 	}
 	return info, err
 }
@@ -78,8 +83,8 @@ func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
 		return "", err
 	}
 	uid := string(system.UID)
-	if len(uid) > maxUID || CheckToken(uid) != nil {
-		return "", &Refusal{"the server answers with a Namespace kube-system without a uid", true}
+	if len(uid) > maxUID || kube.CheckToken(uid) != nil {
+		return "", kube.NewRefusal("the server answers with a Namespace kube-system without a uid", true)
 	}
 	return uid, nil
 }

@@ -1,4 +1,4 @@
-package clusters
+package kubeconfig
 
 import (
 	"bytes"
@@ -87,10 +87,11 @@ clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, user: {
 	f.Add([]byte(`{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
 clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster: {token: t}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, namespace, err := ParseKubeconfig(data, false)
+		parsed, err := Parse(data, false)
 		if err != nil {
 			return
 		}
+		cfg, namespace := parsed.ClientConfig(), parsed.Namespace
 		tame(t, cfg)
 		dials(t, cfg)
 		loader, err := clientcmd.NewClientConfigFromBytes(data)
@@ -152,13 +153,14 @@ func FuzzKubeconfigField(f *testing.F) {
 			}
 			data := kubeconfigOf(t, where, field, value)
 			data = bytes.ReplaceAll(data, []byte("a-token"), []byte(canary))
-			cfg, _, err := ParseKubeconfig(data, false)
+			parsed, err := Parse(data, false)
 			if err != nil {
 				if strings.Contains(err.Error(), canary) {
 					t.Errorf("%s %q of %q: the error shows a value: %v", where, field, text, err)
 				}
 				continue
 			}
+			cfg := parsed.ClientConfig()
 			tame(t, cfg)
 			dials(t, cfg)
 			if !slices.Contains(allowed[where], field) && field != "extensions" && !nothing(value) {

@@ -1,0 +1,191 @@
+package kubeconfig
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+)
+
+// maxAddress bounds an address, in bytes, because it is printed.
+const maxAddress = 1024
+
+// outline is a kubeconfig of which only the entries of the current context are read.
+type outline struct {
+	CurrentContext string           `json:"current-context"`
+	Clusters       []map[string]any `json:"clusters"`
+	Users          []map[string]any `json:"users"`
+	Contexts       []map[string]any `json:"contexts"`
+}
+
+// Parse reads the current context of a kubeconfig that someone else has written, for a
+// client. A field may run a program, read a file of ours, impersonate someone, or trust
+// anyone, so Parse rejects every field except those of the address and the credentials. It
+// also rejects values that can never work, and, unless keyless is set, a user without
+// credentials. An error names the field and never holds a value.
+func Parse(data []byte, keyless bool) (c Config, err error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return c, errors.New("it is empty")
+	}
+	// Half a MiB of them is gigabytes when they are written out.
+	if bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*') {
+		return c, errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+	}
+	var all outline
+	// The names of fields as they are written, as kubectl reads them: the
+	// standard library's decoder would take Users for users.
+	if data, err := yaml.YAMLToJSON(data); err != nil || json.Unmarshal(data, &all) != nil {
+		return c, errors.New("it is not the YAML of a kubeconfig")
+	}
+	if all.CurrentContext == "" {
+		return c, errors.New("it has no current-context")
+	}
+	fields := map[string]string{"context": all.CurrentContext}
+	if err := cmp.Or( // in this order: the context names the other two
+		take(fields, "context", all.Contexts, "cluster", "user", "namespace"),
+		take(fields, "cluster", all.Clusters, "server", "tls-server-name", "certificate-authority-data", "proxy-url"),
+		take(fields, "user", all.Users, "token", "client-certificate-data", "client-key-data"),
+	); err != nil {
+		return c, err
+	}
+	token := strings.TrimRightFunc(fields["token"], unicode.IsSpace)
+	c = Config{
+		Remote: all.CurrentContext, Account: accountOf(token, fields["user"]), Namespace: fields["namespace"],
+		Server: fields["server"], ProxyURL: fields["proxy-url"], Token: token,
+		TLS: rest.TLSClientConfig{
+			ServerName: fields["tls-server-name"], CAData: []byte(fields["certificate-authority-data"]),
+			CertData: []byte(fields["client-certificate-data"]), KeyData: []byte(fields["client-key-data"]),
+		},
+	}
+	if err := c.check(keyless); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// take adds to fields the allowed ones of the entry that they name for that kind,
+// decoded, and refuses what is set there beyond.
+func take(fields map[string]string, kind string, list []map[string]any, allowed ...string) error {
+	list = slices.DeleteFunc(list, func(entry map[string]any) bool { return entry["name"] != fields[kind] })
+	if len(list) != 1 {
+		return fmt.Errorf("%ss has %d entries of the name that the current context asks for; there has to be one", kind, len(list))
+	}
+	entry, ok := list[0][kind].(map[string]any)
+	if !ok {
+		return fmt.Errorf("the current context's %s is empty or not a mapping", kind)
+	}
+	for _, field := range slices.Sorted(maps.Keys(entry)) {
+		value := entry[field]
+		if !slices.Contains(allowed, field) {
+			// Extensions are ignored by everybody, so they can do no harm.
+			if set(value) && field != "extensions" {
+				return fmt.Errorf("the current context's %s sets the field %s, which is not allowed; allowed are %s", kind, Quoted(field), strings.Join(allowed, ", "))
+			}
+			continue
+		}
+		text, ok := value.(string)
+		if !ok && value != nil {
+			return fmt.Errorf("%s is not a text", field)
+		}
+		if strings.HasSuffix(field, "-data") {
+			data, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return fmt.Errorf("%s is not base64", field)
+			}
+			text = string(data)
+		}
+		fields[field] = text
+	}
+	return nil
+}
+
+// set reports whether a field holds anything: false, "", and null count as absent.
+func set(value any) bool {
+	v := reflect.ValueOf(value)
+	list := v.Kind() == reflect.Slice || v.Kind() == reflect.Map
+	return v.IsValid() && !v.IsZero() && (!list || v.Len() > 0)
+}
+
+// check rejects values that can never work.
+func (c Config) check(keyless bool) error {
+	ca, cert, key := c.TLS.CAData, c.TLS.CertData, c.TLS.KeyData
+	switch {
+	case c.Namespace != "" && validation.IsDNS1123Label(c.Namespace) != nil:
+		return errors.New("namespace is no namespace's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends")
+	case c.TLS.ServerName != "" && !isHost(c.TLS.ServerName):
+		return errors.New("tls-server-name is no host's name")
+	// As kubectl does it: of a bundle, the certificates that can be read count.
+	case len(ca) > 0 && !x509.NewCertPool().AppendCertsFromPEM(ca):
+		return errors.New("certificate-authority-data has no certificate in it, as PEM")
+	case (len(cert) == 0) != (len(key) == 0):
+		return errors.New("of client-certificate-data and client-key-data there is only one")
+	case len(cert) > 0 && !pairs(cert, key):
+		return errors.New("client-certificate-data and client-key-data are not a certificate and its key, as PEM")
+	}
+	if err := kube.CheckToken(c.Token); c.Token != "" && err != nil {
+		return err
+	}
+	if err := checkAddress("server", c.Server, "https"); err != nil {
+		return err
+	}
+	if err := checkAddress("proxy-url", c.ProxyURL, "http", "https", "socks5"); c.ProxyURL != "" && err != nil {
+		return err
+	}
+	if c.Keyless() && !keyless {
+		return errors.New("the current context's user has neither a token nor client-certificate-data; for one without credentials give --identity")
+	}
+	return nil
+}
+
+func pairs(cert, key []byte) bool {
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return false
+	}
+	_, err = x509.ParseCertificates(slices.Concat(pair.Certificate...))
+	return err == nil
+}
+
+// checkAddress rejects text that isn't a URL to connect to, with one of the schemes, in
+// printable ASCII.
+func checkAddress(field, text string, schemes ...string) error {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > maxAddress || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("%s is not an address like %s://host:port", field, schemes[0])
+	}
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
+	switch {
+	case !slices.Contains(schemes, u.Scheme):
+		return fmt.Errorf("%s does not begin with %s://", field, strings.Join(schemes, "://, "))
+	case err != nil || port == 0 || strings.HasSuffix(u.Host, ":"):
+		return fmt.Errorf("%s has a port that is none: they go from 1 to 65535", field)
+	case !isHost(u.Hostname()):
+		return fmt.Errorf("%s has no host's name or address in it", field)
+	case strings.ContainsAny(text, "?#") || u.User != nil && field == "server":
+		return fmt.Errorf("%s has more to it than a host, a port and a path", field)
+	}
+	return nil
+}
+
+// isHost reports whether name is an IP address or a possible DNS name.
+func isHost(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil || validation.IsDNS1123SubdomainWithUnderscore(strings.ToLower(strings.TrimSuffix(name, "."))) == nil
+}

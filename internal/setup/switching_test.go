@@ -1,0 +1,57 @@
+package setup
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/kube"
+	"k8s.io/client-go/rest"
+)
+
+// A server that switches protocols and then is silent ends each kind of request at once.
+func TestSwitchingProtocols(t *testing.T) {
+	t.Parallel()
+	const timeout = 20 * time.Second
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: keys\r\n\r\n")
+	}))
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	cfg := func() *rest.Config {
+		return &rest.Config{Host: server.URL, BearerToken: "a-token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	}
+	apis, err := NewAPIs(cfg(), kube.Options{Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(apis.Close)
+	for what, request := range map[string]func(context.Context) error{
+		"set up": func(ctx context.Context) error { _, err := apis.Version(ctx); return err },
+		"issuer": func(ctx context.Context) error { _, err := Published(ctx, server.URL, ca, timeout); return err },
+	} {
+		t.Run(what, func(t *testing.T) {
+			began := time.Now()
+			err := request(t.Context())
+			var refusal *kube.Refusal
+			if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "101") {
+				t.Errorf("error %v", err)
+			}
+			if took := time.Since(began); took > timeout/2 {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
