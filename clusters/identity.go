@@ -9,6 +9,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
@@ -25,18 +26,18 @@ const (
 // Mint makes a token for one audience. Package setup has the implementation.
 type Mint func(ctx context.Context, audience string) (token string, err error)
 
-// identity makes the tokens by which we sign in at a remote whose kubeconfig has no
-// credentials. It is called by client-go's cache of tokens, one call at a time.
-type identity struct {
+// minted makes the tokens to sign in with at a remote whose kubeconfig has no credentials.
+// client-go's cache of tokens calls it, one call at a time.
+type minted struct {
 	audience string // the server, as the kubeconfig writes it
 	mint     Mint
 	timeout  time.Duration // of one token
 	log      *slog.Logger
 
-	limit  *rate.Limiter
-	token  string
-	ends   time.Time
-	warned string
+	limit   *rate.Limiter
+	token   string
+	ends    time.Time
+	trouble logonce.Text
 }
 
 // SignIn is how to sign in at the cluster of a kubeconfig without credentials; zero for
@@ -46,14 +47,14 @@ func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Durati
 		return kube.SignIn{}
 	}
 	return kube.SignIn{
-		Tokens: source{transport.NewCachedTokenSource(&identity{audience: cfg.Server, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
+		Tokens: cached{transport.NewCachedTokenSource(&minted{audience: cfg.Server, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
 		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Server)),
 	}
 }
 
-// source keeps a remote's token. If there is no new one, client-go's cache would hide the
+// cached keeps a remote's token. If there is no new one, client-go's cache would hide the
 // error, and keep using a token that has expired: so the error comes as an empty token.
-type source struct {
+type cached struct {
 	transport.ResettableTokenSource
 }
 
@@ -61,8 +62,8 @@ type source struct {
 const failure = "error"
 
 // Token implements [oauth2.TokenSource].
-func (s source) Token() (*oauth2.Token, error) {
-	token, err := s.ResettableTokenSource.Token()
+func (c cached) Token() (*oauth2.Token, error) {
+	token, err := c.ResettableTokenSource.Token()
 	if err != nil {
 		return nil, err
 	}
@@ -75,39 +76,38 @@ func (s source) Token() (*oauth2.Token, error) {
 // Token implements [oauth2.TokenSource]. While the main makes none, the last one is used
 // as long as it lives: then an attempt takes half of a request's time, so that the request that
 // waits for it can still be sent.
-func (i *identity) Token() (*oauth2.Token, error) {
-	now, timeout := time.Now(), i.timeout
-	present := &oauth2.Token{AccessToken: i.token, Expiry: now.Add(mintEvery)}
-	lives := now.Before(i.ends)
+func (m *minted) Token() (*oauth2.Token, error) {
+	now, timeout := time.Now(), m.timeout
+	present := &oauth2.Token{AccessToken: m.token, Expiry: now.Add(mintEvery)}
+	lives := now.Before(m.ends)
 	if lives {
 		timeout /= 2
-		if i.ends.Before(present.Expiry) {
-			present.Expiry = i.ends
+		if m.ends.Before(present.Expiry) {
+			present.Expiry = m.ends
 		}
 	}
-	if !i.limit.Allow() && lives {
+	if !m.limit.Allow() && lives {
 		return present, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	token, err := i.mint(ctx, i.audience)
+	token, err := m.mint(ctx, m.audience)
 	switch {
 	case err != nil && lives:
-		if err.Error() != i.warned {
-			i.warned = err.Error()
-			i.log.Warn("no new token could be made", "error", i.warned)
+		if m.trouble.ErrorChanged(err) {
+			m.log.Warn("no new token could be made", "error", err.Error())
 		}
 		return present, nil
 	case err != nil:
 		return new(oauth2.Token).WithExtra(map[string]any{failure: err}), nil
 	}
-	i.warned = ""
+	m.trouble = logonce.Text{}
 	// By our own clock alone: the main's may be another.
 	life, read := kube.MintedLife, kube.ReadToken(token)
 	if granted := read.Expires.Sub(read.Issued); !read.Issued.IsZero() && granted > 0 && granted < life {
 		life = granted
 	}
 	share := renewFrom + (renewTo-renewFrom)*rand.Float64()
-	i.token, i.ends = token, now.Add(life)
+	m.token, m.ends = token, now.Add(life)
 	return &oauth2.Token{AccessToken: token, Expiry: now.Add(time.Duration(share * float64(life)))}, nil
 }

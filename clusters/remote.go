@@ -14,26 +14,13 @@ import (
 // be used concurrently.
 type Remote struct {
 	*Follower
-	server    string
-	namespace string
-	expires   *time.Time
-	client    *kube.Client
-	secrets   *kube.Secrets
+	// Server is the API server's address, and Namespace the namespace of the copy.
+	Server, Namespace string
+	// expires is the result of [Expiry] for its kubeconfig.
+	expires *time.Time
+	client  *kube.Client
+	secrets *kube.Secrets
 }
-
-// Address is the API server's.
-func (r *Remote) Address() string { return r.server }
-
-// Namespace is where its copy is.
-func (r *Remote) Namespace() string { return r.namespace }
-
-// CredentialsExpire is when the first of its kubeconfig's credentials expires, as
-// the token or the certificate says itself; nil where neither does. The caller must
-// not change it.
-func (r *Remote) CredentialsExpire() *time.Time { return r.expires }
-
-// Requests is how many requests were sent with this client.
-func (r *Remote) Requests() map[mirror.Request]int { return r.client.Requests() }
 
 // Clock is the API server's time at its last answer, to the second; false where
 // it has told none.

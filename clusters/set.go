@@ -13,6 +13,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -94,6 +95,18 @@ func (s *Set) Remote(name string) (*Remote, error) {
 	return m.remote, m.err
 }
 
+// Describe adds what the remotes' clients know to their statuses: address, namespace, end of
+// the credentials, and requests. It skips a remote that has no client.
+func (s *Set) Describe(statuses []mirror.RemoteStatus) {
+	for i := range statuses {
+		st := &statuses[i]
+		if r, _ := s.Remote(st.Name); r != nil {
+			st.Server, st.Namespace, st.CredentialsExpire = r.Server, r.Namespace, r.expires
+			st.Counts.Requests = r.client.Requests()
+		}
+	}
+}
+
 // Run keeps the set as the directory is, with the tokens in another, and follows its
 // remotes, until ctx is done. It returns when all it started has ended.
 func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
@@ -102,19 +115,18 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
-	var trouble string
+	var trouble logonce.Text
 	look, kept := directory{path: dir}, directory{path: tokens}
 	wait.UntilWithContext(ctx, func(context.Context) {
 		if files, tokens := look.changed(), kept.changed(); !files && !tokens {
 			return
 		}
 		files, err := Read(dir, tokens)
+		if trouble.ErrorChanged(err) && err != nil {
+			s.opts.Log.Warn("the remotes stay as they are", "error", err.Error())
+		}
 		if err == nil {
-			trouble = ""
 			s.Apply(files)
-		} else if err.Error() != trouble {
-			trouble = err.Error()
-			s.opts.Log.Warn("the remotes stay as they are", "error", trouble)
 		}
 		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil || f.TokenErr != nil }) {
 			look.seen = nil // so that it is tried again
@@ -177,7 +189,7 @@ func (s *Set) take(f File, m *member) bool {
 		return true
 	}
 	m.good, m.err = hash, nil
-	log.Info("remote taken up", "server", remote.Address())
+	log.Info("remote taken up", "server", remote.Server)
 	return true
 }
 
@@ -205,7 +217,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
 	return &Remote{
-		server: cfg.Host, namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
+		Server: cfg.Host, Namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
 	}, trouble

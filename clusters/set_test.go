@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"go.uber.org/goleak"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 )
@@ -173,8 +174,13 @@ func TestSetSaysWhenCredentialsExpire(t *testing.T) {
 		{kubeconfigOf(t, jwt(`{"exp":1796000000}`)), 1796000000},
 	} {
 		set.Apply([]File{{Name: "dfw", Data: c.file}})
-		if remote, _ := set.Remote("dfw"); remote == nil || remote.CredentialsExpire() == nil || remote.CredentialsExpire().Unix() != c.want {
-			t.Errorf("%s: not %d", c.file, c.want)
+		statuses := []mirror.RemoteStatus{{Name: "dfw"}, {Name: "iad"}}
+		set.Describe(statuses)
+		if got := statuses[0].CredentialsExpire; got == nil || got.Unix() != c.want {
+			t.Errorf("%s: dfw's expire at %v, not %d", c.file, got, c.want)
+		}
+		if got := statuses[1].CredentialsExpire; got != nil {
+			t.Errorf("iad's expire at %v", got)
 		}
 	}
 }

@@ -103,7 +103,7 @@ func TestBadKeptToken(t *testing.T) {
 	}
 	moved := bytes.ReplaceAll(kubeconfigOf(t, "own"), []byte("127.0.0.1:1"), []byte("127.0.0.1:2"))
 	set.Apply(WithTokens([]File{{Name: "dfw", Data: moved}}, map[string][]byte{"dfw": []byte("a b")}))
-	if remote, err := set.Remote("dfw"); err == nil || remote.Address() != "https://127.0.0.1:2" {
-		t.Errorf("a new address was ignored while the token is bad: %s, %v", remote.Address(), err)
+	if remote, err := set.Remote("dfw"); err == nil || remote.Server != "https://127.0.0.1:2" {
+		t.Errorf("a new address was ignored while the token is bad: %s, %v", remote.Server, err)
 	}
 }

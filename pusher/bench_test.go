@@ -3,7 +3,6 @@ package pusher
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
@@ -39,14 +38,6 @@ type plain struct{ now, written mirror.Copy }
 func (p *plain) Copy() (mirror.Copy, bool) { return p.now, true }
 
 func (p *plain) Look(context.Context) (mirror.Copy, error) { return p.now, nil }
-
-func (p *plain) Address() string { return "" }
-
-func (p *plain) Namespace() string { return "" }
-
-func (p *plain) CredentialsExpire() *time.Time { return nil }
-
-func (p *plain) Requests() map[mirror.Request]int { return nil }
 
 func (p *plain) Write(context.Context, mirror.Decision) (mirror.Copy, error) {
 	p.now = p.written

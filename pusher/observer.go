@@ -17,9 +17,9 @@ type Observer interface {
 	StateChanged(remote string, d mirror.Decision)
 }
 
-// pushed counts, logs and tells of a decision that was carried out. before is what
-// the remote was settled with before its sync.
-func (p *Pusher) pushed(name string, d mirror.Decision, before Settled, took time.Duration) {
+// pushed counts, logs, and reports a decision that was carried out. before is what the
+// remote was settled with before its sync.
+func (p *Pusher) pushed(name string, r *record, d mirror.Decision, before Settled, took time.Duration) {
 	push, stamp := mirror.Push{Decision: d, Took: took}, d.Secret.Annotations
 	switch d.Reason {
 	case mirror.ReasonRotated:
@@ -33,7 +33,7 @@ func (p *Pusher) pushed(name string, d mirror.Decision, before Settled, took tim
 		push.Repair = before != (Settled{}) // else the remote joins
 	}
 	if push.Repair {
-		p.record(name).repaired()
+		r.repaired()
 	}
 	level := slog.LevelInfo
 	if push.Repair || d.Reason == mirror.ReasonUnstamped {
@@ -41,9 +41,7 @@ func (p *Pusher) pushed(name string, d mirror.Decision, before Settled, took tim
 	}
 	p.opts.Log.Log(context.Background(), level, "pushed", "remote", name, "reason", string(d.Reason), "detail", d.Detail,
 		"keys", stamp[mirror.StampKeys], "sourceResourceVersion", stamp[mirror.StampVersion], "milliseconds", took.Milliseconds())
-	if p.opts.Observer != nil {
-		p.opts.Observer.Pushed(name, push)
-	}
+	p.opts.Observer.Pushed(name, push)
 }
 
 // sawKeys notes when new keys were seen in the source. Those that were there at the
@@ -71,10 +69,24 @@ func (p *Pusher) lag(keys string) (newest bool, since time.Duration) {
 	return true, time.Since(p.seen)
 }
 
-// setStatus stores what was decided for a remote, and tells of another state.
+// setStatus stores what was decided for a remote, logs it if it is news, and reports
+// a new state. refused says why the remote's newest kubeconfig is refused.
 func (p *Pusher) setStatus(name string, r *record, d mirror.Decision, refused error) {
 	d.Secret = nil // it holds keys
-	if r.setStatus(p.opts.Log.With("remote", name), d, refused) && p.opts.Observer != nil {
+	r.mu.Lock()
+	last := r.decision.State
+	same := d.State == last && d.Detail == r.decision.Detail && (refused == nil) == (r.refused == nil)
+	r.decision, r.refused = d, refused
+	r.mu.Unlock()
+	if same || d.State == mirror.StatePending { // Pending is every remote's first state
+		return
+	}
+	level := slog.LevelInfo
+	if !d.State.Well() {
+		level = slog.LevelWarn
+	}
+	p.opts.Log.Log(context.Background(), level, "remote is "+string(d.State), "remote", name, "state", string(d.State), "reason", string(d.Reason), "detail", d.Detail)
+	if d.State != last {
 		p.opts.Observer.StateChanged(name, d)
 	}
 }

@@ -34,7 +34,7 @@ type Remotes interface {
 	Remote(name string) (Remote, error)
 }
 
-// Options are a [Pusher]'s. All but Observer and Metrics are needed.
+// Options are a [Pusher]'s. All but Metrics are needed.
 type Options struct {
 	Source  Source
 	Remotes Remotes
@@ -169,7 +169,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	before, waited := r.settled, backsOff(r.state())
 	d := r.ended(o, p.opts.BackoffMax)
 	for _, d := range o.Writes {
-		p.pushed(name, d, before, time.Since(started))
+		p.pushed(name, r, d, before, time.Since(started))
 	}
 	p.setStatus(name, r, d, refused)
 	if waited && !backsOff(d.State) { // RemoteChanged did not enqueue it meanwhile
@@ -181,7 +181,8 @@ func (p *Pusher) work(ctx context.Context, name string) {
 // requeue enqueues the remote again: after a back-off, or for its next read.
 func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err error) {
 	if backsOff(state) {
-		p.limiter.waitAtLeast(name, retryAfter(err))
+		retryAfter, _ := apierrors.SuggestsClientDelay(err)
+		p.limiter.waitAtLeast(name, time.Duration(retryAfter)*time.Second)
 		p.queue.AddRateLimited(name)
 		return
 	}
@@ -214,36 +215,18 @@ func (p *Pusher) record(name string) *record {
 	return r
 }
 
-// Status returns the status of each remote, by name.
+// Status returns the status of each remote, by name, without what only its client knows.
 func (p *Pusher) Status() []mirror.RemoteStatus {
 	list := []mirror.RemoteStatus{}
 	src, _ := p.opts.Source.Seen()
 	for _, name := range p.opts.Remotes.Names() {
 		var c mirror.Copy
-		remote, _ := p.opts.Remotes.Remote(name)
-		if remote != nil {
+		if remote, _ := p.opts.Remotes.Remote(name); remote != nil {
 			c, _ = remote.Copy()
 		}
 		st := p.record(name).status(src, c)
-		st.NextTry = p.limiter.nextTry(name)
-		list = append(list, Named(st, name, remote))
+		st.Name, st.NextTry = name, p.limiter.nextTry(name)
+		list = append(list, st)
 	}
 	return list
-}
-
-// Named is the status with the remote's name and what its client tells; remote is
-// nil where no good kubeconfig of it was ever seen.
-func Named(st mirror.RemoteStatus, name string, remote Remote) mirror.RemoteStatus {
-	st.Name = name
-	if remote != nil {
-		st.Server, st.Namespace, st.CredentialsExpire = remote.Address(), remote.Namespace(), remote.CredentialsExpire()
-		st.Counts.Requests = remote.Requests()
-	}
-	return st
-}
-
-// retryAfter returns the answer's Retry-After; 0 where it has none.
-func retryAfter(err error) time.Duration {
-	seconds, _ := apierrors.SuggestsClientDelay(err)
-	return time.Duration(seconds) * time.Second
 }

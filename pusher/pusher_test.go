@@ -20,7 +20,7 @@ const backoffMax = 30 * time.Second
 // started returns a pusher that runs until the test's end.
 func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *Pusher {
 	t.Helper()
-	p := New(Options{Source: src, Remotes: remotes, Resync: resync,
+	p := New(Options{Source: src, Remotes: remotes, Resync: resync, Observer: &told{},
 		BackoffInitial: 200 * time.Millisecond, BackoffMax: backoffMax, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
@@ -245,18 +245,5 @@ func TestNewClient(t *testing.T) {
 		p.RemoteAnswered("dfw")
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateSynced)
-	})
-}
-
-func TestStatusSaysWhenCredentialsExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		end := time.Now().Add(time.Hour)
-		p := running(t, &source{}, members{"dfw": {expires: &end}, "iad": {}})
-		if got := state(t, p, "dfw").CredentialsExpire; got == nil || !got.Equal(end) {
-			t.Errorf("dfw's expire at %v, not %v", got, end)
-		}
-		if got := state(t, p, "iad").CredentialsExpire; got != nil {
-			t.Errorf("iad's expire at %v", got)
-		}
 	})
 }

@@ -1,8 +1,6 @@
 package pusher
 
 import (
-	"context"
-	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -25,12 +23,11 @@ type record struct {
 	contest contest
 
 	mu         sync.Mutex
-	recovery   recovery
+	reach      reachability
 	decision   mirror.Decision // without its Secret
 	refused    error           // why the newest kubeconfig is refused; nil where it is not
 	lastSynced *time.Time
-	pushes     map[mirror.Result]int
-	repairs    int
+	counts     mirror.Counts // without the requests
 }
 
 // forRemote resets the record where the remote has a new client: it may be
@@ -42,7 +39,7 @@ func (r *record) forRemote(remote Remote) {
 	r.remote, r.lookAt, r.settled, r.contest = remote, time.Time{}, Settled{}, contest{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recovery = recovery{}
+	r.reach = reachability{}
 }
 
 // mayWrite returns what [Sync] asks before each write: new keys are always
@@ -69,13 +66,13 @@ func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	r.contest, d = r.contest.after(now, quiet, o, repaired)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pushes == nil {
-		r.pushes = map[mirror.Result]int{}
+	if r.counts.Pushes == nil {
+		r.counts.Pushes = map[mirror.Result]int{}
 	}
 	for result, n := range o.Results {
-		r.pushes[result] += n
+		r.counts.Pushes[result] += n
 	}
-	r.recovery = r.recovery.after(d.State, o.Looked)
+	r.reach = r.reach.after(d.State, o.Looked)
 	if o.Decision.State == mirror.StateSynced {
 		r.lastSynced = ptr.To(now.UTC())
 	}
@@ -87,7 +84,7 @@ func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 func (r *record) answered(every time.Duration) (cancels bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recovery, cancels = r.recovery.answered(time.Now(), every)
+	r.reach, cancels = r.reach.answered(time.Now(), every)
 	return cancels
 }
 
@@ -98,30 +95,11 @@ func (r *record) state() mirror.State {
 	return r.decision.State
 }
 
-// setStatus stores what was decided for the remote, logs it where that has
-// changed, and says whether the state has.
-func (r *record) setStatus(log *slog.Logger, d mirror.Decision, refused error) (another bool) {
-	r.mu.Lock()
-	last, refusedBefore := r.decision, r.refused
-	r.decision, r.refused = d, refused
-	r.mu.Unlock()
-	same := d.State == last.State && d.Detail == last.Detail && (refused == nil) == (refusedBefore == nil)
-	if same || d.State == mirror.StatePending { // Pending is every remote's first state
-		return false
-	}
-	level := slog.LevelInfo
-	if !d.State.Well() {
-		level = slog.LevelWarn
-	}
-	log.Log(context.Background(), level, "remote is "+string(d.State), "state", string(d.State), "reason", string(d.Reason), "detail", d.Detail)
-	return d.State != last.State
-}
-
 // repaired counts a drift that was undone.
 func (r *record) repaired() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.repairs++
+	r.counts.Repairs++
 }
 
 // status is the remote's status. It compares with the source's keys of now: the
@@ -135,18 +113,17 @@ func (r *record) status(src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 			d = now
 		}
 	}
-	st := c.Status(src, Refused(d, r.refused))
+	st := c.Status(src, Misconfigured(d, r.refused))
 	if d.State != mirror.StateStandby {
 		st.LastSynced = r.lastSynced
 	}
-	st.Counts = mirror.Counts{Pushes: maps.Clone(r.pushes), Repairs: r.repairs}
+	st.Counts = mirror.Counts{Pushes: maps.Clone(r.counts.Pushes), Repairs: r.counts.Repairs}
 	return st
 }
 
-// Refused is the decision as it is shown where the newest kubeconfig is
-// refused: with the last good one still in use, if there is one. A nil error
-// changes nothing.
-func Refused(d mirror.Decision, refused error) mirror.Decision {
+// Misconfigured returns the decision as it is shown if the newest kubeconfig is refused:
+// with the last good one still in use, if there is one. A nil error changes nothing.
+func Misconfigured(d mirror.Decision, refused error) mirror.Decision {
 	if refused == nil {
 		return d
 	}

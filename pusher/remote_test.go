@@ -87,19 +87,10 @@ type remote struct {
 	lose    bool // the next write is done, but its answer and its event are lost
 	lag     *corev1.Secret
 	changed func()
-	expires *time.Time
 	looks   int
 	sent    int // writes, also those that failed
 	writes  int
 }
-
-func (r *remote) Address() string { return "https://dfw" }
-
-func (r *remote) Namespace() string { return "openstack" }
-
-func (r *remote) CredentialsExpire() *time.Time { return r.expires }
-
-func (r *remote) Requests() map[mirror.Request]int { return nil }
 
 func (r *remote) Copy() (mirror.Copy, bool) {
 	r.mu.Lock()

@@ -3,7 +3,6 @@ package pusher
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,15 +27,6 @@ type Remote interface {
 	// Write sends a decision's Secret, by compare-and-swap, and returns the copy as
 	// it is seen then.
 	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
-	// Address returns the API server's address.
-	Address() string
-	// Namespace returns where the copy is.
-	Namespace() string
-	// CredentialsExpire returns when the credentials in use expire; nil where they
-	// do not say.
-	CredentialsExpire() *time.Time
-	// Requests returns how many requests were sent with this client.
-	Requests() map[mirror.Request]int
 }
 
 // conflicts is how many writes a sync tries that another writer overtakes,
@@ -139,21 +129,30 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 			return o
 		}
 		tries++
-		seen, err := remote.Write(ctx, o.Decision)
-		switch {
-		case err == nil:
-			o.count(mirror.ResultPushed)
-			o.Copy = seen
-			o.Writes = append(o.Writes, o.Decision)
-			o.Settled = o.settledNow()
-		case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
-			o.count(mirror.ResultConflict)
-			look = true
-		default:
-			o.count(mirror.ResultOf(err))
+		var err error
+		if look, err = o.write(ctx, remote); err != nil {
 			return o.failed(err)
 		}
 	}
+}
+
+// write carries out the decision. It reports whether another writer was first, so that
+// the remote has to be read again.
+func (o *Outcome) write(ctx context.Context, remote Remote) (overtaken bool, err error) {
+	seen, err := remote.Write(ctx, o.Decision)
+	switch {
+	case err == nil:
+		o.count(mirror.ResultPushed)
+		o.Copy = seen
+		o.Writes = append(o.Writes, o.Decision)
+		o.Settled = o.settledNow()
+	case apierrors.IsConflict(err) || apierrors.IsNotFound(err) && o.Decision.Action == mirror.ActionUpdate:
+		o.count(mirror.ResultConflict)
+		return true, nil
+	default:
+		o.count(mirror.ResultOf(err))
+	}
+	return false, err
 }
 
 func (o *Outcome) count(r mirror.Result) {

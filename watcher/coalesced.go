@@ -4,40 +4,35 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// coalesced lets callers share a request, but none that began before their
-// call: while one is sent, any number of callers need one more.
-type coalesced[T any] struct {
-	turn  chan struct{} // whoever has it sends the request, and may use last
-	begun atomic.Uint64
-	last  result[T]
-}
+// coalesced lets callers share a GET, but none that began before their call: while one
+// is sent, any number of callers need one more.
+type coalesced struct {
+	turn  chan struct{} // whoever has it sends the request, and may use the fields after begun
+	begun atomic.Uint64 // the number of the newest request
 
-type result[T any] struct {
-	number uint64
-	value  T
+	number uint64 // of the last request, which ended with source and err
+	source mirror.Source
 	err    error
 }
 
-func newCoalesced[T any]() *coalesced[T] { return &coalesced[T]{turn: make(chan struct{}, 1)} }
-
-// do returns the result of a request that began after the call did. Where ctx
-// is done first it returns ctx's error.
-func (c *coalesced[T]) do(ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+// do returns the result of a request that began after the call did. If ctx is done
+// first, it returns ctx's error.
+func (c *coalesced) do(ctx context.Context, request func(context.Context) (mirror.Source, error)) (mirror.Source, error) {
 	arrived := c.begun.Load()
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
+		return mirror.Source{}, ctx.Err()
 	}
-	if c.last.number > arrived && !errors.Is(c.last.err, context.Canceled) {
-		return c.last.value, c.last.err
+	if c.number <= arrived || errors.Is(c.err, context.Canceled) {
+		number := c.begun.Add(1)
+		c.source, c.err = request(ctx)
+		c.number = number
 	}
-	number := c.begun.Add(1)
-	value, err := request(ctx)
-	c.last = result[T]{number, value, err}
-	return value, err
+	return c.source, c.err
 }

@@ -16,7 +16,7 @@ func (w *Watcher) inform(ctx context.Context) {
 	ctx, restart := context.WithCancel(ctx)
 	defer restart()
 	w.mu.Lock()
-	w.restart, w.alive = restart, func() bool { return false }
+	w.watch.restart, w.watch.alive = restart, silent
 	w.mu.Unlock()
 	// Its own lines would tell of the same error at each try.
 	ctx = klog.NewContext(ctx, klog.Logger{})
@@ -47,7 +47,7 @@ func (w *Watcher) inform(ctx context.Context) {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.alive = func() bool { return informer.LastSyncResourceVersion() != listed }
+		w.watch.alive = func() bool { return informer.LastSyncResourceVersion() != listed }
 	})
 	informer.RunWithContext(ctx)
 }
@@ -74,14 +74,14 @@ func (w *Watcher) watchFailed(err error, first bool) {
 func (w *Watcher) restartInformer(deaf bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.restart == nil || deaf && w.lists.Unsteady() { // one that is known to be broken begins again by itself
+	if w.watch.restart == nil || deaf && w.lists.Unsteady() { // one that is known to be broken begins again by itself
 		return
 	}
 	w.lists.Restart()
-	w.restart()
-	w.alive = func() bool { return false } // what it has brought says nothing of the next one
-	if deaf && !w.deaf {
-		w.deaf = true
+	w.watch.restart()
+	w.watch.alive = silent // what it has brought says nothing of the next one
+	if deaf && !w.watch.deaf {
+		w.watch.deaf = true
 		w.opts.Log.Warn("the watch of the source brings nothing, so another begins: a connection that died, or an etcd that was restored?")
 	}
 }

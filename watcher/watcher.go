@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/view"
 	corev1 "k8s.io/api/core/v1"
@@ -51,24 +52,32 @@ type Options struct {
 
 // Watcher knows the source. Its methods may be called concurrently; Run only once.
 type Watcher struct {
-	opts  Options
-	view  *view.View[mirror.Source]
-	gets  *coalesced[mirror.Source]
-	lists *kube.ListWatch
-	poke  chan struct{} // tells Run to read at once
+	opts    Options
+	view    *view.View[mirror.Source]
+	gets    coalesced
+	trouble logonce.Text // why the last GET failed; only the GET on its way uses it
+	lists   *kube.ListWatch
+	poke    chan struct{} // tells Run to read at once
 
 	mu      sync.Mutex
 	changed func() // given to Run
 	err     error  // of the last GET
-	restart func() // ends the informer, for another to begin; nil while there is none
-	deaf    bool   // a watch has not brought what a GET has found, and none has brought anything since
-	// alive says whether the present informer's watch has brought anything.
-	alive func() bool
+	watch   watchState
 }
+
+// watchState is what is known of the present informer. Watcher.mu guards it.
+type watchState struct {
+	restart func()      // ends the informer, so that the next one begins; nil before the first
+	alive   func() bool // reports whether the informer's watch has brought anything
+	deaf    bool        // a watch has missed what a GET has found, and none has brought anything since
+}
+
+// silent is the alive of an informer that has brought nothing yet.
+func silent() bool { return false }
 
 // New makes a watcher that has seen nothing.
 func New(opts Options) *Watcher {
-	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: newCoalesced[mirror.Source](), poke: make(chan struct{}, 1), changed: func() {}, alive: func() bool { return false }}
+	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: coalesced{turn: make(chan struct{}, 1)}, poke: make(chan struct{}, 1), changed: func() {}}
 	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
 		Failed: w.watchFailed, Answered: func() {}, Steady: func() { opts.Log.Info("the source is watched again") },
 	})
@@ -127,23 +136,24 @@ func (w *Watcher) get(ctx context.Context) (mirror.Source, error) {
 	return src, nil
 }
 
-// setErr keeps how the last GET went, and logs an error when its text is
-// another. It says whether this one succeeded after a failure.
+// setErr stores how the last GET ended, and logs each error once. It reports whether
+// this GET succeeded after a failure. Only one call runs at a time.
 func (w *Watcher) setErr(err error) (recovered bool) {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
 	w.mu.Lock()
-	before := w.err
 	w.err = err
 	w.mu.Unlock()
 	switch {
-	case err == nil && before != nil:
+	case !w.trouble.ErrorChanged(err):
+		return false
+	case err == nil:
 		w.opts.Log.Info("the source can be read again")
-	case err != nil && (before == nil || before.Error() != err.Error()):
+	default:
 		w.opts.Log.Warn("the source cannot be read", "error", err)
 	}
-	return err == nil && before != nil
+	return err == nil
 }
 
 // Run watches and reads the source until ctx is done, and calls changed after
@@ -194,8 +204,8 @@ func (w *Watcher) resync(ctx context.Context) {
 // nextRead is how long the next GET can wait.
 func (w *Watcher) nextRead() time.Duration {
 	w.mu.Lock()
-	w.deaf = w.deaf && !w.alive()
-	unwatched := w.deaf || w.lists.Unsteady()
+	w.watch.deaf = w.watch.deaf && !w.watch.alive()
+	unwatched := w.watch.deaf || w.lists.Unsteady()
 	w.mu.Unlock()
 	switch {
 	case unwatched:

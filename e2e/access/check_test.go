@@ -80,7 +80,6 @@ func TestCheckWell(t *testing.T) {
 	s.ends(own, "rotation", "pass")
 	s.ends(s.check(0, "--remote-context", "sjc"), "self", "warn", "the source itself")
 	s.says(s.exits(2, "check", "nobody").Stderr, `no remote "nobody"; there are: dfw`)
-	s.says(s.exits(2, "check", "-o", "xml").Stderr, "--output")
 }
 
 // store stores a kubeconfig as a person would by hand.

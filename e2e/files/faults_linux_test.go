@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
@@ -24,14 +23,12 @@ func (p *place) ready() bool {
 // said waits until the program has logged a text.
 func (p *place) said(text string) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
-	defer cancel()
-	p.Must(testenv.Until(ctx, 20*time.Millisecond, func(context.Context) error {
+	p.Until(func(context.Context) error {
 		if !strings.Contains(p.process.Stderr.String(), text) {
 			return fmt.Errorf("it has not said %q", text)
 		}
 		return nil
-	}))
+	})
 }
 
 // A full file system changes no file; once there is room, all goes on.
@@ -84,12 +81,12 @@ func TestUnusableSecret(t *testing.T) {
 	} {
 		before := strings.Count(p.process.Stderr.String(), "stays as it is")
 		p.Must(change())
-		p.Must(testenv.Until(p.Ctx, 20*time.Millisecond, func(context.Context) error {
+		p.Until(func(context.Context) error {
 			if strings.Count(p.process.Stderr.String(), "stays as it is") == before {
 				return errors.New("it has not said so")
 			}
 			return nil
-		}))
+		})
 		p.holds(first.Data)
 	}
 	if age := now() - p.metric("fernetcast_files_last_match_timestamp_seconds"); age < 0 || age > testenv.Soon.Seconds() {
@@ -136,23 +133,4 @@ func TestOnce(t *testing.T) {
 		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
 	p.holds(first.Data)
-}
-
-func TestBadFlags(t *testing.T) {
-	p := newPlace(t)
-	for _, c := range []struct{ args, says string }{
-		{"files", "files takes one DIR"},
-		{"files a b", "files takes one DIR"},
-		{"files keys --from keys", "one is in the other"},
-		{"files keys --from keys/x", "one is in the other"},
-		{"files keys --pause -1s", "--pause -1s"},
-		{"files keys --pause 2m", "--pause 2m0s"},
-		{"files keys --listen 9466", "--listen"},
-	} {
-		r, err := (&testenv.Program{Path: filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "fernetcast")}).Run(p.Ctx, strings.Fields(c.args)...)
-		p.Must(err)
-		if r.Code != 2 || !strings.Contains(r.Stderr, c.says) {
-			t.Errorf("%s: exit %d\n%s", c.args, r.Code, r.Stderr)
-		}
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/e2e/keystone"
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
@@ -117,14 +116,14 @@ func (p *place) swapped(rotations int) figures {
 	volume := filepath.Join(p.TempDir(), "volume")
 	p.Must(os.Mkdir(volume, 0o755))
 	keys := shared.Keys.NewRepository(8, maxActive)
-	p.Must(keystone.WriteVolume(volume, keys))
+	p.Must(testenv.WriteVolume(volume, keys, 0o600))
 	l := p.load(volume, asOurselves)
 	l.sent(time.Now(), keys)
 	l.done()
 	for range rotations {
 		keys = shared.Keys.Rotated(keys, maxActive)
 		l.sent(time.Now(), keys)
-		p.Must(keystone.WriteVolume(volume, keys))
+		p.Must(testenv.WriteVolume(volume, keys, 0o600))
 		l.done()
 		time.Sleep(2 * pause) // as often as the other way
 	}

@@ -176,7 +176,7 @@ func (r *Region) mount(ctx context.Context, version int) error {
 	}
 	r.swap.Lock()
 	defer r.swap.Unlock()
-	if err := WriteVolume(r.conf.repository, v.Keys()); err != nil {
+	if err := testenv.WriteVolume(r.conf.repository, v.Keys(), 0o600); err != nil {
 		return err
 	}
 	r.mu.Lock()

@@ -79,10 +79,8 @@ func TestRemoteThatRotates(t *testing.T) {
 // undone waits until a remote's own rotation is undone.
 func (s *stage) undone(own testenv.Rotation) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Ctx, rightAgain)
-	defer cancel()
-	s.Must(testenv.Until(ctx, testenv.Often, func(ctx context.Context) error {
+	s.Within(rightAgain, func(ctx context.Context) error {
 		return shared.Cluster("dfw").Holds(ctx, s.NS, s.keys)
-	}))
+	})
 	s.Logf("the first own rotation was put right in %v", time.Since(own.Committed).Round(time.Millisecond))
 }

@@ -68,9 +68,7 @@ func TestManifestsApply(t *testing.T) {
 	}
 	// It stands apart, for `kubectl apply -f`.
 	text, err := os.ReadFile(remoteDir + "/token.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var token unstructured.Unstructured
 	if err := yaml.UnmarshalStrict(text, &token.Object); err != nil {
 		t.Fatalf("reading token.yaml: %v", err)
@@ -78,9 +76,7 @@ func TestManifestsApply(t *testing.T) {
 	apply(ctx, t, lab, &token)
 	for _, name := range []string{"keystone-api", "fernetcast"} {
 		deployment, err := lab.Client().AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		// As the API server has understood it.
 		container(t, &deployment.Spec.Template.Spec)
 		if mode := volume(t, &deployment.Spec.Template.Spec).Secret.DefaultMode; mode == nil || *mode != 0o444 {

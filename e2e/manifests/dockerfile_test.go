@@ -2,7 +2,6 @@ package manifests
 
 import (
 	"context"
-	"debug/elf"
 	"fmt"
 	"go/version"
 	"io/fs"
@@ -12,8 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/patternmatcher"
@@ -39,9 +38,7 @@ type image struct {
 func readDockerfile(t *testing.T) image {
 	t.Helper()
 	file, err := os.Open(repository + "/Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer file.Close()
 	parsed, err := parser.Parse(file)
 	if err != nil {
@@ -96,9 +93,7 @@ func readDockerfile(t *testing.T) image {
 func buildContext(t *testing.T, to string) {
 	t.Helper()
 	file, err := os.Open(repository + "/.dockerignore")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer file.Close()
 	patterns, err := ignorefile.ReadAll(file)
 	if err != nil {
@@ -162,9 +157,7 @@ func shipped(ctx context.Context, t *testing.T, docker image) string {
 	t.Helper()
 	if shippedBinary == "" {
 		dir, err := shared.Directory("context-")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		shippedBinary = buildBinary(ctx, t, docker, dir)
 	}
 	return shippedBinary
@@ -199,19 +192,5 @@ func TestImageRunsAsNobody(t *testing.T) {
 	}
 	if len(docker.arguments) != 1 || docker.arguments[0] != "run" {
 		t.Errorf("the image does %q by itself, want run", docker.arguments)
-	}
-}
-
-func TestBinaryIsStatic(t *testing.T) {
-	ctx := within(t, 8*time.Minute) // a first build compiles all of client-go
-	file, err := elf.Open(shipped(ctx, t, readDockerfile(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for _, program := range file.Progs {
-		if program.Type == elf.PT_INTERP || program.Type == elf.PT_DYNAMIC {
-			t.Errorf("the binary is not static: it has a %v", program.Type)
-		}
 	}
 }

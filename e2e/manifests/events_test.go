@@ -25,38 +25,24 @@ func TestKubectlShowsEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	program, err := shared.Program(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	elsewhere, err := shared.Namespace(ctx, "described")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	kubeconfig, err := lab.Kubeconfig(ctx, testenv.Access{Namespace: elsewhere, Role: testenv.RemoteRole})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	clusters, home := t.TempDir(), t.TempDir()
-	if err := testenv.WriteFile(clusters, "dfw.yaml", kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.WriteFile(clusters, "dfw.yaml", kubeconfig))
 	operator := newWorkstation(t, program.Path, map[string]*testenv.Cluster{"lab": lab})
 	operator.shell(ctx, t, "fernetcast --context lab --clusters "+clusters+" promote lab --yes --force")
 
 	sidecar, err := clientcmd.Load(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for name := range sidecar.AuthInfos {
 		sidecar.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token(ctx, t, lab, "keystone-api")}
 	}
-	if err := clientcmd.WriteToFile(*sidecar, filepath.Join(home, "kubeconfig")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, clientcmd.WriteToFile(*sidecar, filepath.Join(home, "kubeconfig")))
 	run, err := program.Start("run", "--listen", "", "--kubeconfig", filepath.Join(home, "kubeconfig"), "--clusters", clusters)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer run.Kill()
 	shows := func(text string) {
 		t.Helper()
@@ -79,9 +65,7 @@ func TestKubectlShowsEvents(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := lab.Delete(ctx, elsewhere); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, lab.Delete(ctx, elsewhere))
 	shows("Warning DriftRepaired Secret/keystone-fernet-keys dfw: it has no such Secret; the source's keys were put back")
 	if _, err := lab.Rotate(ctx, namespace, 7); err != nil {
 		t.Fatal(err)

@@ -72,15 +72,11 @@ func TestGateApplies(t *testing.T) {
 	lab := shared.Cluster("lab")
 	apply(ctx, t, lab, render(t, gateDir)...)
 	job, err := lab.Client().BatchV1().CronJobs(namespace).Get(ctx, "keystone-fernet-rotate", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if n := len(job.Spec.JobTemplate.Spec.Template.Spec.InitContainers); n != 2 {
 		t.Errorf("the API server has understood %d init containers, not 2", n)
 	}
-	if err := lab.Client().RbacV1().RoleBindings(namespace).Delete(ctx, "keystone-fernet-rotate", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, lab.Client().RbacV1().RoleBindings(namespace).Delete(ctx, "keystone-fernet-rotate", metav1.DeleteOptions{}))
 	nobody := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}
 	_, err = lab.Client().CoreV1().ServiceAccounts(namespace).Create(ctx, nobody, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {

@@ -31,29 +31,19 @@ func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv
 	t.Helper()
 	home, bin, tmp := t.TempDir(), t.TempDir(), t.TempDir()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for name, program := range map[string]string{"kubectl": self, "fernetcast": fernetcast} {
-		if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Symlink(program, filepath.Join(bin, name)))
 	}
 	contexts := clientcmdapi.NewConfig()
 	for region, cluster := range regions {
 		kubeconfig, err := cluster.AdminKubeconfig("")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		config, err := clientcmd.Load(kubeconfig)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		current := config.Contexts[config.CurrentContext]
 		outside, err := cluster.Outside() // join takes no loopback address
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		contexts.Clusters[region] = config.Clusters[current.Cluster]
 		contexts.Clusters[region].Server = outside.URL()
 		contexts.Clusters[region].TLSServerName = "127.0.0.1"
@@ -61,9 +51,7 @@ func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv
 		contexts.Contexts[region] = &clientcmdapi.Context{Cluster: region, AuthInfo: region}
 	}
 	kubeconfig := filepath.Join(home, "kubeconfig")
-	if err := clientcmd.WriteToFile(*contexts, kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, clientcmd.WriteToFile(*contexts, kubeconfig))
 	return workstation{tmp: tmp, env: []string{
 		"HOME=" + home, "TMPDIR=" + tmp, "KUBECONFIG=" + kubeconfig, "PATH=" + bin + ":" + os.Getenv("PATH"),
 	}}
@@ -130,9 +118,7 @@ func TestInstallPage(t *testing.T) {
 		t.Errorf("something was left on the workstation: %v, %v", left, err)
 	}
 	rotation, err := sjc.Rotate(ctx, namespace, 7)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, remote := range []*testenv.Cluster{dfw, iad} {
 		err := until(ctx, func(ctx context.Context) error {
 			return remote.Holds(ctx, namespace, rotation.Keys)
@@ -182,9 +168,7 @@ func makeRotation(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 func suspend(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	_, err := cluster.Client().BatchV1().CronJobs(namespace).Patch(ctx, rotationJob, types.MergePatchType, []byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 }
 
 // forget takes the keys, the rotation and the remotes' kubeconfigs away, for the next
@@ -207,8 +191,6 @@ func forget(t *testing.T, cluster *testenv.Cluster) {
 func suspended(ctx context.Context, t *testing.T, cluster *testenv.Cluster) bool {
 	t.Helper()
 	job, err := cluster.Client().BatchV1().CronJobs(namespace).Get(ctx, rotationJob, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return job.Spec.Suspend != nil && *job.Spec.Suspend
 }

@@ -168,11 +168,9 @@ func (m *migration) configSyncer() {
 	_, err := m.sjc.Client().CoreV1().Namespaces().Create(m.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kubeops"}}, metav1.CreateOptions{})
 	m.made(err)
 	m.deployment("kubeops", "config-syncer")
-	secret, err := m.sjc.Secret(m.Ctx, namespace)
-	m.Must(err)
-	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, "kubed.appscode.com/sync-contexts", "dfw,iad")
-	_, err = m.sjc.Client().CoreV1().Secrets(namespace).Update(m.Ctx, secret, metav1.UpdateOptions{})
-	m.Must(err)
+	m.Must(m.sjc.Edit(m.Ctx, namespace, "config-syncer", func(s *corev1.Secret) {
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, "kubed.appscode.com/sync-contexts", "dfw,iad")
+	}))
 }
 
 // schedule is a CronJob that distributes the keys by a script.

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
 // step is a fenced block of a page, and the heading it stands under.
@@ -15,9 +17,7 @@ type step struct {
 func steps(t *testing.T, path string) []step {
 	t.Helper()
 	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var steps []step
 	heading, open := "", false
 	for line := range strings.Lines(string(page)) {
@@ -56,9 +56,7 @@ func TestPageAndManifestsAreOfOneVersion(t *testing.T) {
 	pod := template(t, sidecarDir).Spec
 	_, tag, _ := strings.Cut(container(t, &pod).Image, ":")
 	page, err := os.ReadFile(installPage)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	versions := regexp.MustCompile(`v\d+\.\d+\.\d+`).FindAllString(string(page), -1)
 	if len(versions) == 0 {
 		t.Error("docs/install.md names no version")

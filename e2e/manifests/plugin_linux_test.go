@@ -14,15 +14,11 @@ import (
 func TestPlugin(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	operator := newWorkstation(t, program.Path, map[string]*testenv.Cluster{"lab": shared.Cluster("lab")})
 	links := t.TempDir()
 	for _, name := range []string{"kubectl-fernetcast", "kubectl_complete-fernetcast"} {
-		if err := os.Symlink(program.Path, filepath.Join(links, name)); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Symlink(program.Path, filepath.Join(links, name)))
 	}
 	for i, variable := range operator.env {
 		if path, ok := strings.CutPrefix(variable, "PATH="); ok {

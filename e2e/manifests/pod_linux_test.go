@@ -30,9 +30,7 @@ func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Clus
 	r.mount(t, serviceAccount+"ca.crt", 0o644, cluster.Config().CAData)
 	r.mount(t, serviceAccount+"namespace", 0o644, []byte(namespace))
 	address, err := url.Parse(cluster.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return []string{"KUBERNETES_SERVICE_HOST=" + address.Hostname(), "KUBERNETES_SERVICE_PORT=" + address.Port()}
 }
 
@@ -41,9 +39,7 @@ func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Clus
 func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []string) (p *contained, address string) {
 	t.Helper()
 	address, err := shared.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p = r.start(t, env, append(c.Args, "--listen="+address)...)
 	answers(ctx, t, p, "http://"+address+"/livez")
 	return p, address
@@ -53,9 +49,7 @@ func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []
 func answers(ctx context.Context, t *testing.T, p *contained, url string) {
 	t.Helper()
 	err := until(ctx, func(ctx context.Context) error {
-		if err := p.alive(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, p.alive())
 		_, err := testenv.Get(ctx, url)
 		return err
 	})
@@ -114,16 +108,12 @@ func TestPortIsTheProgramsOwn(t *testing.T) {
 func withoutAuthority(t *testing.T, kubeconfig []byte) []byte {
 	t.Helper()
 	config, err := clientcmd.Load(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, cluster := range config.Clusters {
 		cluster.CertificateAuthorityData = nil
 	}
 	kubeconfig, err = clientcmd.Write(*config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return kubeconfig
 }
 

@@ -37,9 +37,7 @@ func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 	remote := startRegions(ctx, t, "dfw").Cluster("dfw")
 	controllers, err := remote.StartControllers(ctx,
 		"garbage-collector-controller", "serviceaccount-token-controller", "validatingadmissionpolicy-status-controller")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	apply(ctx, t, remote, withoutPolicy(t)...)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: victim}}
 	if _, err := remote.Client().CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
@@ -69,9 +67,7 @@ func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 		t.Errorf("becoming the victim: %v, want the policy to refuse its first step", err)
 	}
 	// Somebody else's accident must not help.
-	if err := remote.Delete(ctx, namespace); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, remote.Delete(ctx, namespace))
 	if _, err := escalate(ctx, holder); !refused(err, "type Opaque") {
 		t.Errorf("becoming the victim where the Secret is absent: %v, want the policy to refuse it", err)
 	}
@@ -101,17 +97,13 @@ func TestPolicyIsOfNoNamespace(t *testing.T) {
 func startRegions(ctx context.Context, t *testing.T, names ...string) *testenv.Env {
 	t.Helper()
 	env, err := testenv.Open(ctx, os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() {
 		if err := env.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := env.Start(ctx, names...); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, env.Start(ctx, names...))
 	for _, cluster := range env.Clusters() {
 		makeNamespace(ctx, t, cluster)
 	}
@@ -152,9 +144,7 @@ func enforcePolicy(ctx context.Context, t *testing.T, cluster *testenv.Cluster) 
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 }
 
 // as is an administrator who has another name, so that nothing but the policy
@@ -164,9 +154,7 @@ func as(t *testing.T, cluster *testenv.Cluster, name string) func(namespace stri
 	config := cluster.Config()
 	config.Impersonate = rest.ImpersonationConfig{UserName: name, Groups: []string{"system:masters"}}
 	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return client.CoreV1().Secrets
 }
 
@@ -221,9 +209,7 @@ func whoHas(ctx context.Context, t *testing.T, cluster *testenv.Cluster, token s
 	config := rest.AnonymousClientConfig(cluster.Config())
 	config.BearerToken = token
 	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	review, err := client.AuthenticationV1().SelfSubjectReviews().
 		Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {

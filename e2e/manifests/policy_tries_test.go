@@ -42,9 +42,7 @@ func tryAll(ctx context.Context, t *testing.T, cluster *testenv.Cluster, holder 
 	}
 	putBare(ctx, t, cluster)
 	present, err := holder.Get(ctx, testenv.SecretName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, a := range additions() {
 		changed := present.DeepCopy()
 		a.change(changed)
@@ -55,9 +53,8 @@ func tryAll(ctx context.Context, t *testing.T, cluster *testenv.Cluster, holder 
 	}
 	remove(ctx, t, cluster)
 	putShared(ctx, t, cluster)
-	if present, err = holder.Get(ctx, testenv.SecretName, metav1.GetOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	present, err = holder.Get(ctx, testenv.SecretName, metav1.GetOptions{})
+	testenv.Must(t, err)
 	for _, a := range append(additions(), changes()...) {
 		changed := present.DeepCopy()
 		a.change(changed)
@@ -145,9 +142,7 @@ func shareWith(ctx context.Context, t *testing.T, cluster *testenv.Cluster, s *c
 	if apierrors.IsNotFound(err) {
 		owner, err = owners.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID}}
 	s.Finalizers = []string{"example.com/hold"}
 	label("application", "keystone")(s)

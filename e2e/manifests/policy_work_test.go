@@ -26,16 +26,10 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 	apply(ctx, t, remote, withoutPolicy(t)...)
 	enforcePolicy(ctx, t, remote)
 	program, err := env.Program(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	site, err := env.Site(ctx, program, home, namespace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := testenv.WriteFile(site.Clusters, "dfw.yaml", shippedKubeconfig(ctx, t, remote)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, testenv.WriteFile(site.Clusters, "dfw.yaml", shippedKubeconfig(ctx, t, remote)))
 	if _, err := home.Put(ctx, namespace, shared.Keys.NewRepository(8, 7)); err != nil {
 		t.Fatal(err)
 	}
@@ -69,17 +63,13 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 			})
 		}},
 		{"it is being deleted, and a finalizer keeps it", func() {
-			if err := remote.Delete(ctx, namespace); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, remote.Delete(ctx, namespace))
 		}},
 		{"it is gone", func() { remove(ctx, t, remote) }},
 	} {
 		step.do()
 		rotation, err := home.Rotate(ctx, namespace, 7)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		before := others(ctx, t, remote)
 		push()
 		if err := remote.Holds(ctx, namespace, rotation.Keys); err != nil {
@@ -101,18 +91,13 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 func shippedKubeconfig(ctx context.Context, t *testing.T, remote *testenv.Cluster) []byte {
 	t.Helper()
 	kubeconfig, err := remote.AdminKubeconfig(namespace)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	config, err := clientcmd.Load(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	user := config.Contexts[config.CurrentContext].AuthInfo
 	config.AuthInfos[user] = &clientcmdapi.AuthInfo{Token: token(ctx, t, remote, "fernetcast")}
-	if kubeconfig, err = clientcmd.Write(*config); err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig, err = clientcmd.Write(*config)
+	testenv.Must(t, err)
 	return kubeconfig
 }
 
@@ -128,23 +113,14 @@ func succeed(ctx context.Context, t *testing.T, program *testenv.Program, args .
 // change is somebody's who is not fernetcast.
 func change(ctx context.Context, t *testing.T, cluster *testenv.Cluster, edit func(*corev1.Secret)) {
 	t.Helper()
-	s, err := cluster.Secret(ctx, namespace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edit(s)
-	if _, err := cluster.Client().CoreV1().Secrets(namespace).Update(ctx, s, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cluster.Edit(ctx, namespace, "somebody", edit))
 }
 
 // others is the metadata that is not fernetcast's; nothing where there is no Secret.
 func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.ObjectMeta {
 	t.Helper()
 	secrets, err := cluster.Client().CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	at := slices.IndexFunc(secrets.Items, func(s corev1.Secret) bool { return s.Name == testenv.SecretName })
 	if at < 0 {
 		return metav1.ObjectMeta{}
@@ -163,9 +139,7 @@ func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.
 func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
 	t.Helper()
 	running, err := site.Runner.Start("run", "--listen=")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer running.Kill()
 	held := func(what string, keys testenv.Repository) {
 		t.Helper()
@@ -175,9 +149,7 @@ func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv
 		}
 	}
 	rotation, err := site.Home.Rotate(ctx, namespace, 7)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	held("a rotation", rotation.Keys)
 	change(ctx, t, remote, func(s *corev1.Secret) { setData(s, "9") })
 	held("somebody's edit", rotation.Keys)
@@ -197,9 +169,7 @@ func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remot
 		t.Fatal(err)
 	}
 	result, err := site.Operator.Run(ctx, "promote", "sjc", "--yes")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if result.Code != 1 || !strings.Contains(result.Stdout, "Denied") || !strings.Contains(result.Stdout, "manifests/remote/policy allows the type Opaque alone") {
 		t.Errorf("exit %d: it does not say that manifests/remote/policy refused the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
 	}

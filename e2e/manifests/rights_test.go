@@ -38,9 +38,7 @@ func signedIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster, accou
 	config := rest.AnonymousClientConfig(cluster.Config())
 	config.BearerToken = token(ctx, t, cluster, account)
 	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return client
 }
 
@@ -71,9 +69,7 @@ func rules(ctx context.Context, t *testing.T, client kubernetes.Interface, in st
 func asJSON(t *testing.T, value any) string {
 	t.Helper()
 	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return string(text)
 }
 

@@ -27,9 +27,7 @@ func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
 	t.Helper()
 	r := root{dir: t.TempDir(), program: docker.program}
 	program, err := os.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	r.mount(t, docker.program, 0o755, program)
 	r.mount(t, docker.roots, 0o644, roots)
 	return r
@@ -39,12 +37,8 @@ func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
 func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
 	t.Helper()
 	path = filepath.Join(r.dir, path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(path, data, mode), os.Chmod(path, mode)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	testenv.Must(t, errors.Join(os.WriteFile(path, data, mode), os.Chmod(path, mode)))
 }
 
 // contained is a process in a root, as uid and gid 65532.
@@ -122,9 +116,7 @@ func (p *contained) alive() error {
 // terminate ends the process as the kubelet does, and wants it to end well.
 func (p *contained) terminate(ctx context.Context, t *testing.T) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	if code := p.wait(ctx, t); code != 0 {
 		t.Errorf("%v ended with %d after SIGTERM, want 0", p.cmd.Args, code)
 	}
@@ -136,17 +128,13 @@ func TestBinaryRunsInAnEmptyRoot(t *testing.T) {
 	docker := readDockerfile(t)
 	binary := shipped(ctx, t, docker)
 	own, err := shared.Namespace(ctx, "root")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if _, err := lab.Put(ctx, own, shared.Keys.NewRepository(4, 3)); err != nil {
 		t.Fatal(err)
 	}
 	authority := lab.Config().CAData
 	admin, err := lab.AdminKubeconfig(own)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 
 	// The image's CA roots are all that can vouch for the API server here.
 	other := shared.Cluster("sjc").Config().CAData

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -23,42 +22,30 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-const runbookPage = repository + "/docs/operations.md"
+const runbookPage = repository + "/docs/runbooks.md"
 
-// runbookCommands are those of the chapters on monitoring and alerts, in the page's order.
+// runbookCommands returns the lines of the page's shell blocks, in order.
 func runbookCommands(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile(runbookPage)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var commands []string
-	inside := false
-	for line := range strings.Lines(string(page)) {
-		if heading, ok := strings.CutPrefix(line, "## "); ok {
-			inside = heading == "Monitoring in five minutes\n" || heading == "Alerts\n"
-		}
-		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "$ "); ok && inside {
-			commands = append(commands, command)
+	for _, step := range steps(t, runbookPage) {
+		if step.language == "sh" {
+			commands = append(commands, strings.Split(strings.TrimSpace(step.text), "\n")...)
 		}
 	}
 	if len(commands) == 0 {
-		t.Fatal("docs/operations.md has no commands on monitoring and alerts")
+		t.Fatal("docs/runbooks.md has no commands")
 	}
 	return commands
 }
 
-// TestRunbookCommands does all that the chapters on monitoring and alerts ask an operator
-// to do, to the letter, in a main region and a remote where the program runs.
+// TestRunbookCommands runs every command of docs/runbooks.md as it is written, in a main
+// region and a remote where the program runs.
 func TestRunbookCommands(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := shared.Start(ctx, "runbook-main", "runbook-remote"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, shared.Start(ctx, "runbook-main", "runbook-remote"))
 	sjc, dfw := shared.Cluster("runbook-main"), shared.Cluster("runbook-remote")
 	operator := newWorkstation(t, program.Path, map[string]*testenv.Cluster{"sjc": sjc, "dfw": dfw})
 	mirrored(ctx, t, program, operator, sjc, dfw)
@@ -119,26 +106,18 @@ func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, opera
 	}
 	clusters := t.TempDir()
 	kubeconfig, err := dfw.Kubeconfig(ctx, testenv.Access{Namespace: namespace, Role: testenv.RemoteRole})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := testenv.WriteFile(clusters, "dfw.yaml", kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, testenv.WriteFile(clusters, "dfw.yaml", kubeconfig))
 	operator.shell(ctx, t, `
 kubectl --context sjc --namespace openstack create secret generic fernetcast-clusters --from-file `+clusters+`
 kubectl --context sjc --namespace openstack create job --from=cronjob/keystone-fernet-rotate rotate-now
 fernetcast --context sjc promote sjc --yes`)
 
 	run, err := program.WithEnv(operator.env...).Start("run", "--context", "sjc", "--clusters", clusters, "--listen", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(run.Kill)
 	files, err := program.WithEnv(operator.env...).Start("files", filepath.Join(t.TempDir(), "keys"), "--context", "sjc", "--listen", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(files.Kill)
 	startKubelet(ctx, t, sjc, map[string]*testenv.Process{"fernetcast": run, filesName: files})
 	err = until(ctx, func(context.Context) error {
@@ -147,9 +126,7 @@ fernetcast --context sjc promote sjc --yes`)
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 }
 
 // monitoringGroup is the operator of Prometheus's.
@@ -186,21 +163,15 @@ func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, in sc
 		}
 		return fmt.Errorf("%s is not known", kind)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 }
 
 func rulesIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster) (names []string) {
 	t.Helper()
 	client, err := dynamic.NewForConfig(cluster.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	list, err := client.Resource(monitoringGroup.WithResource("prometheusrules")).Namespace(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, rule := range list.Items {
 		names = append(names, rule.GetName())
 	}
@@ -224,13 +195,9 @@ func startKubelet(ctx context.Context, t *testing.T, cluster *testenv.Cluster, c
 	}))
 	t.Cleanup(kubelet.Close)
 	host, port, err := net.SplitHostPort(kubelet.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: pod.Spec.NodeName}}
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}}
 	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)

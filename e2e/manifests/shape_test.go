@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
@@ -107,17 +108,11 @@ func TestGenestackOverlay(t *testing.T) {
 		filepath.Join(keystone, "base"):                      "testdata/keystone",
 		filepath.Join(etc, "genestack/fernetcast/manifests"): manifestsDir,
 	} {
-		if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.CopyFS(dir, os.DirFS(from)))
 	}
 	overlay := filepath.Join(keystone, "overlay")
-	if err := os.Mkdir(overlay, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(yamlBlock(t, "../base")), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(overlay, 0o755))
+	testenv.Must(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(yamlBlock(t, "../base")), 0o644))
 	if diff := cmp.Diff(render(t, sidecarDir), render(t, overlay)); diff != "" {
 		t.Errorf("the overlay in docs/install.md builds something else (-want +got):\n%s", diff)
 	}

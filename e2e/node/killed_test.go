@@ -40,19 +40,13 @@ func child() int {
 func TestLongNodeKilled(t *testing.T) {
 	testenv.Long(t)
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), childVariable+"=yes")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, cmd.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err, cmd.Wait())
@@ -61,9 +55,7 @@ func TestLongNodeKilled(t *testing.T) {
 	if left := traces(dir); len(left) == 0 {
 		t.Fatal("a running node has no traces: this test cannot see any")
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait() // it was killed
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()

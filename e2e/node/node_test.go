@@ -31,9 +31,7 @@ func TestLongNode(t *testing.T) {
 		}
 	})
 	t.Logf("the node is ready after %.0f s", time.Since(began).Seconds())
-	if err := furnish(ctx); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, furnish(ctx))
 	for _, part := range []struct {
 		name string
 		show func(*stage)

@@ -86,7 +86,7 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 	if *picture != "" {
 		s.pause()
-		s.Must(edit(s.Ctx, shared.Cluster(elsewhere), well, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) }))
+		s.Must(shared.Cluster(elsewhere).Edit(s.Ctx, well, rival, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) }))
 		s.arrives(well, last)
 		s.pause()
 		s.Must(p.draw(*picture))

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
@@ -57,13 +58,9 @@ type panel struct {
 func readDashboard(t testing.TB) dashboard {
 	t.Helper()
 	text, err := os.ReadFile(dashboardFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var d dashboard
-	if err := json.Unmarshal(text, &d); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(text, &d))
 	return d
 }
 
@@ -101,21 +98,13 @@ func TestDashboardCanBeLoaded(t *testing.T) {
 		}
 	}
 	file, err := os.ReadFile(dashboardFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	resources, err := kustomize.Build(dashboardDir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	text, err := resources.AsYaml()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var made corev1.ConfigMap
-	if err := yaml.UnmarshalStrict(text, &made); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, yaml.UnmarshalStrict(text, &made))
 	if made.Labels["grafana_dashboard"] != "1" || !bytes.Equal([]byte(made.Data["fernetcast.json"]), file) {
 		t.Errorf("the ConfigMap has the labels %v, or another dashboard", made.Labels)
 	}

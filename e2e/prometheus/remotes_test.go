@@ -8,8 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
@@ -82,7 +80,7 @@ func newFleet(s *stage) *fleet {
 	s.join("held", elsewhere, testenv.Access{Namespace: held})
 	_, err = remote.Put(s.Ctx, held, shared.Keys.NewRepository(3, 3))
 	s.Must(err)
-	s.Must(edit(s.Ctx, remote, held, func(secret *corev1.Secret) {
+	s.Must(remote.Edit(s.Ctx, held, rival, func(secret *corev1.Secret) {
 		secret.Annotations = map[string]string{"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs"}
 	}))
 
@@ -124,12 +122,14 @@ func newFleet(s *stage) *fleet {
 		})
 	})
 	s.rotate()
-	s.rival(remote, contested)
+	s.contests(remote, contested)
 	return f
 }
 
-// rival changes a copy's keys every second, until the test ends.
-func (s *stage) rival(c *testenv.Cluster, ns string) {
+const rival = "argocd-controller"
+
+// contests changes a copy's keys every second, until the test ends.
+func (s *stage) contests(c *testenv.Cluster, ns string) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(s.Ctx)
 	ended := make(chan struct{})
@@ -137,7 +137,7 @@ func (s *stage) rival(c *testenv.Cluster, ns string) {
 		defer close(ended)
 		for ctx.Err() == nil {
 			// It loses against the repair now and then, and tries again.
-			_ = edit(ctx, c, ns, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) })
+			_ = c.Edit(ctx, ns, rival, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) })
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Second):
@@ -145,17 +145,4 @@ func (s *stage) rival(c *testenv.Cluster, ns string) {
 		}
 	}()
 	s.Cleanup(func() { cancel(); <-ended })
-}
-
-// edit changes a cluster's Secret as another writer would.
-func edit(ctx context.Context, c *testenv.Cluster, ns string, change func(*corev1.Secret)) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		secret, err := c.Secret(ctx, ns)
-		if err != nil {
-			return err
-		}
-		change(secret)
-		_, err = c.Client().CoreV1().Secrets(ns).Update(ctx, secret, metav1.UpdateOptions{FieldManager: "argocd-controller"})
-		return err
-	})
 }

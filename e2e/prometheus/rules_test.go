@@ -119,7 +119,7 @@ func (p *server) labels() map[string]map[string]bool {
 	return known
 }
 
-// states are those of docs/operations.md, of remotes and of the source.
+// states are those of docs/reference.md, of remotes and of the source.
 var states = map[string]bool{
 	"Synced": true, "Standby": true, "Self": true, "Pending": true, "Behind": true, "Held": true, "Contested": true, "Denied": true,
 	"Unreachable": true, "Failed": true, "Misconfigured": true,

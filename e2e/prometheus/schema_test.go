@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/fernetcast/fernetcast/e2e/testenv"
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	grafanaquery "github.com/grafana/grafana-foundation-sdk/go/prometheus"
@@ -22,17 +23,12 @@ func TestDashboardIsOneOfGrafana(t *testing.T) {
 	known.RegisterPanelcfgVariant(timeseries.VariantConfig())
 	known.RegisterDataqueryVariant(grafanaquery.VariantConfig())
 	text, err := os.ReadFile(dashboardFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	fields := map[string]json.RawMessage{}
-	if err := json.Unmarshal(text, &fields); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(text, &fields))
 	delete(fields, "folderTitle")
-	if text, err = json.Marshal(fields); err != nil {
-		t.Fatal(err)
-	}
+	text, err = json.Marshal(fields)
+	testenv.Must(t, err)
 	//lint:ignore SA1019 It is of the classic schema, which every Grafana takes.
 	var d grafana.Dashboard
 	// It returns an error without a text where all is well.

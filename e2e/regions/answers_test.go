@@ -15,9 +15,7 @@ import (
 func gated(t *testing.T, args ...string) (*world, *replica, testenv.Repository, *testenv.Gateway) {
 	t.Helper()
 	gateway, err := shared.Cluster("dfw").Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(gateway.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
 		w.joinAs("dfw", testenv.Access{Role: testenv.RemoteRole, Server: gateway.URL()})
@@ -45,6 +43,9 @@ func TestLostAnswer(t *testing.T) {
 			gateway.Spoil(func(honest http.Handler) http.Handler {
 				return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPut && lost.CompareAndSwap(false, true) {
+						if r.ProtoMajor != 2 {
+							t.Errorf("the write came over HTTP/%d, not over HTTP/2 as to an API server", r.ProtoMajor)
+						}
 						honest.ServeHTTP(httptest.NewRecorder(), r)
 						lose(r)
 						return

@@ -37,9 +37,7 @@ func newApart(t *testing.T) (*world, []string) {
 	t.Parallel()
 	apartTurn.Lock()
 	t.Cleanup(apartTurn.Unlock)
-	if err := apart(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, apart())
 	w := newMain(shared.Stage(t, "t", testTime, apartMain, apartRemote), apartMain)
 	t.Cleanup(func() {
 		for _, name := range []string{apartMain, apartRemote} {

@@ -51,9 +51,7 @@ func TestBlackSource(t *testing.T) {
 func walled(t *testing.T, region string) (*world, *replica, testenv.Repository, *testenv.Proxy) {
 	t.Helper()
 	wall, err := shared.Cluster(region).Proxy()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(wall.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
 		built := w.Shipped()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
@@ -35,12 +34,6 @@ func retryLater(code int, after string) http.HandlerFunc {
 	}
 }
 
-func statusInJSON(code int) http.HandlerFunc {
-	reason := map[int]metav1.StatusReason{http.StatusNotFound: metav1.StatusReasonNotFound, http.StatusConflict: metav1.StatusReasonConflict}[code]
-	text, _ := json.Marshal(testenv.Failure(code, metav1.Status{Reason: reason, Details: testenv.Absent().Details}))
-	return page(code, inJSON, string(text))
-}
-
 // page answers with any text at all.
 func page(code int, contentType, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -54,10 +47,6 @@ func protobuf(code int, body []byte) http.HandlerFunc { return page(code, inProt
 
 func object(o runtime.Object) http.HandlerFunc {
 	return protobuf(http.StatusOK, testenv.Encoded(o))
-}
-
-func aConfigMap() *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, UID: "theirs", ResourceVersion: "1"}}
 }
 
 func anotherSecret() *corev1.Secret {

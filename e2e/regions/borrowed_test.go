@@ -70,7 +70,7 @@ func TestNamedAfterKeys(t *testing.T) {
 	}
 	run.logs("which this main outranks")
 	run.shows(borrowers[0].name, "Synced", "")
-	w.Must(edit(w.Ctx, borrowers[0].cluster, borrowers[0].ns, typed.text, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+	w.Must(borrowers[0].cluster.Edit(w.Ctx, borrowers[0].ns, typed.text, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
 	run.shows(borrowers[0].name, "Contested", "changed again and again by ")
 	for _, b := range borrowers {
 		if b != borrowers[0] {
@@ -162,7 +162,7 @@ func (b *borrower) put(keys testenv.Repository, kind corev1.SecretType, annotati
 func (b *borrower) relabel(term, writer string) {
 	b.w.Helper()
 	b.w.Until(func(ctx context.Context) error {
-		return edit(ctx, b.cluster, b.ns, writer, func(s *corev1.Secret) { s.Data, s.Annotations = b.keys, b.owner(term) })
+		return b.cluster.Edit(ctx, b.ns, writer, func(s *corev1.Secret) { s.Data, s.Annotations = b.keys, b.owner(term) })
 	})
 }
 

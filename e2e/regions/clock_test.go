@@ -17,9 +17,7 @@ func TestLongClockOff(t *testing.T) {
 	testenv.Long(t)
 	t.Parallel()
 	shifted, err := shared.ShiftedProgram(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for name, off := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

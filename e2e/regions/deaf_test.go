@@ -88,7 +88,7 @@ func TestDeafRemote(t *testing.T) {
 	drifts := func(limit time.Duration) (began time.Time) {
 		t.Helper()
 		began = time.Now()
-		w.Must(edit(w.Ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+		w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
 		w.Within(limit, func(ctx context.Context) error { return o.cluster.Holds(ctx, o.ns, keys) })
 		w.pass(time.Now().Add(2 * time.Second)) // the next one is no contest
 		return began

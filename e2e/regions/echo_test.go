@@ -3,7 +3,6 @@ package regions
 import (
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
@@ -17,8 +16,6 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // echo is a server that takes itself for a remote's API server, and answers
@@ -56,16 +53,6 @@ func newEcho(t *testing.T, keys testenv.Repository, has *corev1.Secret) *echo {
 	e.StartTLS()
 	t.Cleanup(e.Close)
 	return e
-}
-
-func (e *echo) kubeconfig() ([]byte, error) {
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.Certificate().Raw})
-	return clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"echo": {Server: e.URL, CertificateAuthorityData: ca}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"echo": {Token: "a-token"}},
-		Contexts:       map[string]*clientcmdapi.Context{"echo": {Cluster: "echo", AuthInfo: "echo"}},
-		CurrentContext: "echo",
-	})
 }
 
 // set switches to a style and forgets what was counted.
@@ -203,17 +190,6 @@ func styles() []style {
 		}},
 	}
 	return onReads(list)
-}
-
-// moreStyles are further codes for the texts and encodings of styles.
-func moreStyles() []style {
-	return onReads([]style{
-		spoken("whole", 403, whole), spoken("whole", 401, whole), spoken("whole", 400, whole), spoken("whole", 409, whole),
-		spoken("whole", 500, whole), spoken("decoded", 422, decoded), spoken("decoded", 200, decoded),
-		spokenInJSON("whole", 422, whole), spokenInJSON("decoded", 403, decoded), spokenInJSON("decoded", 404, decoded),
-		spokenInJSON("in pieces", 500, inPieces), plain(404, decoded), plain(409, decoded), plain(400, decoded),
-		plain(500, decoded), plain(502, cut), plain(302, decoded),
-	})
 }
 
 // onReads adds each style once more, as an answer to reads as well.

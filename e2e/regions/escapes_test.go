@@ -25,9 +25,9 @@ import (
 // screen clears a terminal and draws a green table.
 const screen = "\x1b[2J\x1b[H\x1b[32mREMOTE  STATE\nhostile  Synced\r\n\x07\x7f"
 
-// What a server says of itself, from its certificate to its Secret, draws
-// nothing on the operator's terminal: of all output each character is
-// printable, and each line is ours.
+// Neither a server, from its certificate to its Secret, nor the name of a kubeconfig's file
+// draws anything on the operator's terminal: each character of all output is printable, and
+// each line is ours.
 func TestNothingForTerminals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -77,6 +77,7 @@ func TestNothingForTerminals(t *testing.T) {
 	for name, s := range servers {
 		w.impostor(name, s.serverName, s.certificate, s.answers)
 	}
+	w.Must(testenv.WriteFile(w.Clusters, "\x1b[2J.yaml", nil))
 	for _, format := range []string{"json", "text"} {
 		run := w.run("--log-format", format, "--backoff-max", "1s", "--resync", "1s")
 		for name, s := range servers {
@@ -89,8 +90,8 @@ func TestNothingForTerminals(t *testing.T) {
 	}
 	table := w.exits(1, "status")
 	w.printable("the table", table)
-	if lines := strings.Count(table, "\n"); lines != 3+len(servers) {
-		t.Errorf("the table has %d lines, not %d:\n%q", lines, 3+len(servers), table)
+	if lines := strings.Count(table, "\n"); lines != 4+len(servers) {
+		t.Errorf("the table has %d lines, not %d:\n%q", lines, 4+len(servers), table)
 	}
 	for _, output := range []string{"wide", "json", "yaml"} {
 		w.printable(output, w.exits(1, "status", "-o", output))

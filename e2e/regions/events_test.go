@@ -71,10 +71,6 @@ func foreign(*corev1.Secret) []byte {
 	return testenv.Event(watch.Added, testenv.Encoded(anotherSecret()))
 }
 
-func configMap(*corev1.Secret) []byte {
-	return testenv.Event(watch.Added, testenv.Encoded(aConfigMap()))
-}
-
 func errorEvent(code int) event {
 	return func(*corev1.Secret) []byte {
 		return testenv.Event(watch.Error, testenv.Encoded(testenv.Failure(code, metav1.Status{Message: "no more"})))
@@ -83,14 +79,14 @@ func errorEvent(code int) event {
 
 func millionCauses(*corev1.Secret) []byte { return testenv.Event(watch.Error, statusOfAMillion()) }
 
+func ownedEvent(s *corev1.Secret) []byte { return testenv.Event(watch.Modified, ownedByMany(s)) }
+
 // large is an event that is almost as large as one may be.
 func large(s *corev1.Secret) []byte {
 	s = s.DeepCopy()
 	s.Annotations = map[string]string{"note": strings.Repeat("x", 2<<20-8<<10)}
 	return same(watch.Modified)(s)
 }
-
-func ownedEvent(s *corev1.Secret) []byte { return testenv.Event(watch.Modified, ownedByMany(s)) }
 
 // withoutBookmarks is what a proxy hands on that takes a watch's bookmarks away.
 type withoutBookmarks struct {

@@ -43,8 +43,8 @@ const (
 // they redirect to gets neither key nor token, and the other remotes have new
 // keys as fast as ever. In good hands again, they are as all others are.
 //
-// The kinds here are one for each mechanism; the others are in TestLongHostileRemotes. So are
-// rivals, which TestContest and TestStorm have: a contest goes on until it was quiet.
+// The kinds here are one for each mechanism. TestLongHostileRemotes has the others, and
+// internal/kube a table of responses and events. TestContest and TestStorm have the rivals.
 func TestHostileRemotes(t *testing.T) {
 	allHostile(t, func(k kind) bool { return k.first })
 }

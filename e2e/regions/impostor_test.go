@@ -75,7 +75,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	}
 
 	// What the command does.
-	w.Must(edit(w.Ctx, real.cluster, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
+	w.Must(real.cluster.Edit(w.Ctx, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
 		for _, name := range strings.Fields(command)[6:] {
 			delete(s.Annotations, strings.TrimSuffix(name, "-"))
 		}
@@ -119,16 +119,21 @@ func (w *world) impostor(name, serverName string, certificate *tls.Certificate, 
 	if certificate != nil {
 		ca = certificate.Certificate[len(certificate.Certificate)-1]
 	}
-	kubeconfig, err := clientcmd.Write(clientcmdapi.Config{
+	kubeconfig, err := kubeconfigFor(server.URL, serverName, ca)
+	w.Must(err)
+	w.Must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
+}
+
+// kubeconfigFor makes a kubeconfig for a server of the test's own. The certificate ca is DER.
+func kubeconfigFor(address, serverName string, ca []byte) ([]byte, error) {
+	return clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {
-			Server: server.URL, TLSServerName: serverName, CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca}),
+			Server: address, TLSServerName: serverName, CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca}),
 		}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: "a-token"}},
 		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
 		CurrentContext: "x",
 	})
-	w.Must(err)
-	w.Must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 }
 
 // ServeHTTP implements [http.Handler].

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -68,22 +67,11 @@ func brokenWatches() []kind {
 	return []kind{
 		{name: "410", on: aWatch, answer: code(http.StatusGone)},
 		{name: "429", on: aWatch, answer: retryLater(http.StatusTooManyRequests, "0")},
-		{name: "503", on: aWatch, answer: retryLater(http.StatusServiceUnavailable, "1")},
-		{name: "500", on: aWatch, answer: code(http.StatusInternalServerError)},
 		{name: "error-410", on: aWatch, answer: events(errorEvent(http.StatusGone))},
-		{name: "error-500", on: aWatch, answer: events(errorEvent(http.StatusInternalServerError))},
-		{name: "error-429", on: aWatch, answer: events(errorEvent(http.StatusTooManyRequests))},
-		{name: "one-event", on: aWatch, answer: events(same(watch.Added))},
-		{name: "one-bookmark", on: aWatch, answer: events(bookmark)},
 		{name: "ends-at-once", on: aWatch, answer: events()},
 		{name: "is-cut", on: aWatch, answer: cutOff},
-		{name: "is-reset", on: aWatch, answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
-		{name: "404-page", on: aWatch, answer: page(http.StatusNotFound, "text/html", html)},
 		{name: "login-page", on: aWatch, answer: page(http.StatusOK, "text/html", html)},
-		{name: "json", on: aWatch, answer: page(http.StatusOK, inJSON+";stream=watch", "{}")},
 		{name: "another-secret", on: aWatch, answer: events(foreign)},
-		{name: "config-map", on: aWatch, answer: events(configMap)},
-		{name: "garbage", on: aWatch, answer: page(http.StatusOK, inProtobuf+";stream=watch", "\x00\x00\x00\x04garbage")},
 	}
 }
 
@@ -154,19 +142,9 @@ func costlyAnswers(trap *trap) []kind {
 func wrongAnswers() []wrong {
 	return []wrong{
 		{kind{name: "p404", answer: page(http.StatusNotFound, "text/html", html)}, "Unreachable", "404, with an HTML page"},
-		{kind{name: "default-backend", answer: page(http.StatusNotFound, "text/plain", "default backend - 404")}, "Unreachable", "404, with plain text"},
-		{kind{name: "json-404", answer: page(http.StatusNotFound, inJSON, `{"error":"no route"}`)}, "Unreachable", "404, with JSON"},
-		{kind{name: "json-status-404", answer: statusInJSON(http.StatusNotFound)}, "Unreachable", "404, with JSON"},
-		{kind{name: "p409", answer: page(http.StatusConflict, "text/html", html)}, "Unreachable", "409, with an HTML page"},
-		{kind{name: "json-409", answer: statusInJSON(http.StatusConflict)}, "Unreachable", "409, with JSON"},
-		{kind{name: "empty-json", answer: page(http.StatusOK, inJSON, "{}")}, "Failed", "the server answers with JSON in place of the Secret"},
-		{kind{name: "null", answer: page(http.StatusOK, inJSON, "null")}, "Failed", "the server answers with JSON in place of the Secret"},
+		{kind{name: "json-409", answer: page(http.StatusConflict, inJSON, `{"kind":"Status","apiVersion":"v1","reason":"Conflict","code":409}`)}, "Unreachable", "409, with JSON"},
 		{kind{name: "login-page", answer: page(http.StatusOK, "text/html", html)}, "Failed", "the server answers with an HTML page in place of the Secret"},
-		{kind{name: "nothing", answer: page(http.StatusOK, "", "")}, "Failed", "the server answers with nothing in place of the Secret"},
-		{kind{name: "status", answer: object(&metav1.Status{Status: metav1.StatusSuccess})}, "Failed", "the server answers with a Status in place of the Secret"},
-		{kind{name: "config-map", answer: object(aConfigMap())}, "Failed", "the server answers with a ConfigMap in place of the Secret"},
 		{kind{name: "another-secret", answer: object(anotherSecret())}, "Failed", "the server answers with another Secret than the one"},
-		{kind{name: "lying-page", answer: page(http.StatusOK, inProtobuf, html)}, "Failed", "the server answers with an HTML page in place of the Secret"},
 	}
 }
 

@@ -15,84 +15,17 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A kubeconfig is written by someone else: what may do more than say where the
-// cluster is and prove who we are is refused by its name, and no value is shown. Package
-// clusters has a table of all fields.
-func TestForbiddenFields(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	w.promote()
-	w.join("dfw")
-	ran := filepath.Join(t.TempDir(), "ran")
-	const secret = "hunter2-is-not-to-be-shown"
-	file := filepath.Join(t.TempDir(), "file")
-	w.Must(os.WriteFile(file, []byte(secret), 0o600))
-	forbidden := map[string]struct {
-		list, field string
-		value       any
-	}{
-		"exec": {"user", "exec", map[string]any{
-			"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": []string{ran}, "interactiveMode": "Never",
-		}},
-		"token-file": {"user", "tokenFile", file},
-		"http":       {"cluster", "server", strings.Replace(shared.Cluster("iad").URL, "https:", "http:", 1)},
-	}
-	for name, f := range forbidden {
-		w.Must(testenv.WriteFile(w.Clusters, name+".yaml", w.with("iad", f.list, f.field, f.value)))
-	}
-	run := w.run()
-	w.equal(testenv.Soon, keys, "dfw")
-	w.equal(testenv.Soon, w.rotate().Keys, "dfw")
-	table := w.exits(1, "status")
-	for name, f := range forbidden {
-		run.shows(name, "Misconfigured", f.field)
-		if line := lineOf(table, name); !strings.Contains(line, "Misconfigured") || !strings.Contains(line, f.field) {
-			t.Errorf("status says of %s: %q, want Misconfigured and %s", name, line, f.field)
-		}
-	}
-	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
-	w.Must(err)
-	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
-		t.Error("a value of a forbidden field is shown")
-	}
-	if _, err := os.Stat(ran); err == nil {
-		t.Error("the program of an exec field was run")
-	}
-	w.without("iad")
-
-	// In a remote that is in use, such a field changes nothing of what it does.
-	w.Must(testenv.WriteFile(w.Clusters, "dfw.yaml", w.with("dfw", "user", "exec", map[string]any{"command": "touch", "args": []string{ran}})))
-	run.shows("dfw", "Misconfigured", "exec")
-	w.equal(testenv.Soon, w.rotate().Keys, "dfw")
-}
-
-// The namespace is the kubeconfig's; where it has none, it is the source's.
-func TestNamespaces(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	w.promote()
-	elsewhere := newWorld(t)
-	kubeconfig := elsewhere.kubeconfig("dfw")
-	w.Must(testenv.WriteFile(w.Clusters, "dfw.yaml", kubeconfig))
-	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, NoNamespace: true})
-	w.run()
-	w.equal(testenv.Soon, keys, "iad")
-	elsewhere.equal(testenv.Soon, keys, "dfw")
-	w.without("dfw")
-	elsewhere.without("iad")
-}
-
-// A good kubeconfig is replaced by one that could never work: the last good one
-// goes on, and what is wrong is said with the field's name, until it is put right.
+// A good kubeconfig is replaced by one that can never work, or that asks for more than
+// access: the last good one stays in use, the status names the field, no value is shown,
+// and no program is run.
 func TestReplacedByWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.keys()
 	w.promote()
 	const secret = "hunter2-is-not-to-be-shown"
-	bad := w.cannotWork(secret)
+	ran := filepath.Join(t.TempDir(), "ran")
+	bad := w.cannotWork(secret, ran)
 	outposts, good := map[string]*outpost{}, map[string][]byte{}
 	for name := range bad {
 		outposts[name] = w.outpost(name, "dfw")
@@ -130,6 +63,9 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
 		t.Error("a value is shown")
 	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the program of an exec field was run")
+	}
 
 	for name := range bad {
 		w.Must(testenv.WriteFile(w.Clusters, name+".yaml", good[name]))
@@ -152,15 +88,19 @@ type replacement struct {
 	fields      map[string]any
 }
 
-// cannotWork are replacements by remote, with the secret where a value may be shown.
-// Package clusters has a table of all values.
-func (w *world) cannotWork(secret string) map[string]replacement {
+// cannotWork returns replacements by remote. The secret is a value that must not be shown,
+// and an exec field makes the file ran. Package clusters has a table of all fields and values.
+func (w *world) cannotWork(secret, ran string) map[string]replacement {
 	w.Helper()
 	cert, _ := w.pair()
 	_, otherKey := w.pair()
 	return map[string]replacement{
 		"no-pair":     {"user", "client-key-data", map[string]any{"client-certificate-data": cert, "client-key-data": otherKey}},
 		"token-lines": {"user", "token", map[string]any{"token": secret + "\n" + secret}},
+		"exec": {"user", "exec", map[string]any{"exec": map[string]any{
+			"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": []string{ran}, "interactiveMode": "Never",
+		}}},
+		"token-file":  {"user", "tokenFile", map[string]any{"tokenFile": "/etc/" + secret}},
 		"server-user": {"cluster", "server", map[string]any{"server": "https://me:" + secret + "@127.0.0.1"}},
 	}
 }

@@ -19,11 +19,6 @@ import (
 // has, gets them into no log, no status and no error.
 func TestEcho(t *testing.T) { inGroups(t, styles(), echoing) }
 
-func TestLongEcho(t *testing.T) {
-	testenv.Long(t)
-	inGroups(t, moreStyles(), echoing)
-}
-
 // echoing tries these styles, one after the other, on a remote that writes create and on
 // one that they update.
 func echoing(w *world, list []style) {
@@ -36,7 +31,7 @@ func echoing(w *world, list []style) {
 	}
 	echoes := map[string]*echo{"creates": newEcho(t, keys, nil), "updates": newEcho(t, keys, theirs)}
 	for name, e := range echoes {
-		kubeconfig, err := e.kubeconfig()
+		kubeconfig, err := kubeconfigFor(e.URL, "", e.Certificate().Raw)
 		w.Must(err)
 		e.set(list[0])
 		w.Must(testenv.WriteFile(w.Clusters, name, kubeconfig))
@@ -93,11 +88,11 @@ func TestNothingShown(t *testing.T) {
 	w.join("dfw", "iad")
 	nobody, err := shared.Address()
 	w.Must(err)
-	secret, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, keys)
+	_, err = shared.Cluster("dfw").Put(w.Ctx, w.NS, keys)
 	w.Must(err)
-	secret.Annotations = map[string]string{"fernetcast/region": mainRegion, "fernetcast/term": string(keys["8"])}
-	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Update(w.Ctx, secret, metav1.UpdateOptions{})
-	w.Must(err)
+	w.edit(shared.Cluster("dfw"), rival, func(s *corev1.Secret) {
+		s.Annotations = map[string]string{"fernetcast/region": mainRegion, "fernetcast/term": string(keys["8"])}
+	})
 	dead, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.NoRole, Server: "https://" + nobody})
 	w.Must(err)
 	denied, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.NoRole})

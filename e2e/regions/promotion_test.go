@@ -54,20 +54,6 @@ func guarded(t *testing.T) (*world, *testenv.Gateway) {
 	return w, gateway
 }
 
-// onMark is what becomes of the n-th PUT of a mark, from 1 on; all else is honest.
-func onMark(spoil func(n int32, honest http.Handler, answer http.ResponseWriter, r *http.Request)) func(http.Handler) http.Handler {
-	var puts atomic.Int32
-	return func(honest http.Handler) http.Handler {
-		return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodPut {
-				honest.ServeHTTP(answer, r)
-				return
-			}
-			spoil(puts.Add(1), honest, answer, r)
-		})
-	}
-}
-
 // A term that one cluster alone has, far above all others, is not followed, but
 // named: whoever may write one remote would else use up all the terms there are.
 func TestTermOfOneRemote(t *testing.T) {
@@ -96,110 +82,43 @@ func TestTermOfOneRemote(t *testing.T) {
 	w.says(1, []string{"term 999999, there is none above it", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 }
 
-// A term that turns up while a promotion is under way: one of a cluster alone,
-// far above, is named; the next one is followed, also where the answer to the
-// second mark is lost.
-func TestTermMeanwhile(t *testing.T) {
-	t.Parallel()
-	w, gateway := guarded(t)
-	gateway.Spoil(onMark(func(_ int32, honest http.Handler, answer http.ResponseWriter, r *http.Request) {
-		w.patch("dfw", claimed(999998))
-		honest.ServeHTTP(answer, r)
-	}))
-	w.says(1, []string{"Term 999998 has turned up meanwhile in dfw alone", "not followed", "dfw changed meanwhile", "Held"}, "promote", mainRegion, "--yes", "--force")
-	w.terms(2, mainRegion, "iad", "ord")
-
-	w.patch("dfw", noStamp)
-	gateway.Spoil(onMark(func(n int32, honest http.Handler, answer http.ResponseWriter, r *http.Request) {
-		if n == 1 {
-			w.patch("dfw", claimed(3))
-			honest.ServeHTTP(answer, r)
-			return
-		}
-		honest.ServeHTTP(httptest.NewRecorder(), r)
-		http.Error(answer, "no answer", http.StatusGatewayTimeout)
-	}))
-	w.says(0, []string{"term 3.", "Term 3 has turned up elsewhere meanwhile: marking once more.", "term 4."}, "promote", mainRegion, "--yes")
-	w.terms(4, append([]string{mainRegion}, remotes...)...)
-}
-
-// An answer to the mark that does not settle whether it is set is followed by a
-// look, and another try where it is not.
+// If an answer doesn't show whether the mark is set, promote reads the Secret, and tries
+// again if it isn't. TestMark in internal/promotion has a table of all answers.
 func TestMarkAnswers(t *testing.T) {
 	t.Parallel()
 	w, gateway := guarded(t)
-	page := func(code int) func(http.ResponseWriter, *http.Request) {
-		return func(answer http.ResponseWriter, _ *http.Request) {
-			answer.Header().Set("Content-Type", "text/html")
-			answer.WriteHeader(code)
-			fmt.Fprint(answer, "<html>something stands between</html>")
-		}
-	}
-	later := func(answer http.ResponseWriter, _ *http.Request) {
-		answer.Header().Set("Retry-After", "1")
-		http.Error(answer, "too many", http.StatusTooManyRequests)
-	}
-	forbidden := func(answer http.ResponseWriter, _ *http.Request) {
-		http.Error(answer, "no", http.StatusForbidden)
-	}
-	const unknown, undone = "it is not known whether it is marked", "the promotion has not begun"
-	term := 1
-	for _, tc := range []struct {
+	all := append([]string{mainRegion}, remotes...)
+	gatewayTimeout := page(http.StatusGatewayTimeout, "text/html", html)
+	for i, tc := range []struct {
 		name   string
-		done   bool // whether the PUT is done
-		times  int32
-		answer func(http.ResponseWriter, *http.Request)
-		marked bool // in the end
-		says   string
+		done   bool // whether the first PUT is done
+		answer http.HandlerFunc
 	}{
-		{"504, done", true, 1, page(504), true, "Marked"},
-		{"504, not done", false, 1, page(504), true, "Marked"},
-		{"504, never done", false, 99, page(504), false, unknown},
-		{"cut, done", true, 1, func(_ http.ResponseWriter, r *http.Request) { testenv.Sever(r) }, true, "Marked"},
-		{"cut, not done", false, 1, func(_ http.ResponseWriter, r *http.Request) { testenv.Sever(r) }, true, "Marked"},
-		{"not answered, done", true, 1, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, true, "Marked"},
-		{"429, done", true, 1, later, true, "Marked"},
-		{"502, not done", false, 2, page(502), true, "Marked"},
-		{"a login page, done", true, 1, page(200), true, "Marked"},
-		{"a login page, not done", false, 1, page(200), true, "Marked"},
-		{"403", false, 1, forbidden, false, undone},
+		{"504, not done", false, gatewayTimeout},
+		{"cut, done", true, cutOff},
+		{"a login page, done", true, page(http.StatusOK, "text/html", html)},
 	} {
-		gateway.Spoil(onMark(func(n int32, honest http.Handler, answer http.ResponseWriter, r *http.Request) {
-			if n > tc.times {
-				honest.ServeHTTP(answer, r)
-				return
-			}
-			if tc.done {
-				honest.ServeHTTP(httptest.NewRecorder(), r)
-			}
-			tc.answer(answer, r)
-		}))
-		code := 1
-		if tc.marked {
-			code = 0
-			term++
-		}
+		var spoilt atomic.Bool
+		gateway.Spoil(func(honest http.Handler) http.Handler {
+			return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPut || spoilt.Swap(true) {
+					honest.ServeHTTP(answer, r)
+					return
+				}
+				if tc.done {
+					honest.ServeHTTP(httptest.NewRecorder(), r)
+				}
+				tc.answer(answer, r)
+			})
+		})
 		t.Log(tc.name)
-		w.says(code, []string{tc.says}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
-		w.terms(term, append([]string{mainRegion}, remotes...)...)
+		w.says(0, []string{"Marked"}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
+		w.terms(2+i, all...)
 	}
 
-	// It is done, and the API server is gone then.
-	gateway.Spoil(func(honest http.Handler) http.Handler {
-		var gone atomic.Bool
-		return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPut && !gone.Swap(true) {
-				honest.ServeHTTP(httptest.NewRecorder(), r)
-			}
-			if gone.Load() {
-				page(503)(answer, r)
-				return
-			}
-			honest.ServeHTTP(answer, r)
-		})
-	})
-	w.says(1, []string{unknown, "look at fernetcast status"}, "promote", mainRegion, "--yes")
-	w.terms(term+1, mainRegion)
+	gateway.Spoil(kind{on: aWrite, answer: gatewayTimeout}.spoil)
+	w.says(1, []string{"it is not known whether it is marked", "look at fernetcast status"}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
+	w.terms(4, all...)
 }
 
 // Whoever interrupts promote between the mark and the push is told that the

@@ -72,40 +72,6 @@ func TestWithoutWatch(t *testing.T) {
 	}
 }
 
-// A Role without update is a remote Denied, and the others go on. Where it is
-// put right, the remote follows by itself.
-func TestRoleWithoutUpdate(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	denied := shared.Cluster("iad")
-	old := shared.Keys.NewRepository(3, 3)
-	_, err := denied.Put(w.Ctx, w.NS, old)
-	w.Must(err)
-	w.promote()
-	w.join("dfw", "ord")
-	w.joinAs("iad", testenv.Access{Role: testenv.NoUpdateRole})
-	run := w.run("--backoff-max", "2s")
-	seen := w.follow("iad")
-	w.equal(testenv.Soon, keys, "dfw", "ord")
-	run.shows("iad", "Denied", "cannot update")
-	last := keys
-	for range 2 {
-		last = w.rotate().Keys
-		w.equal(testenv.Soon, last, "dfw", "ord")
-	}
-	run.allShow("Synced", "", "dfw", "ord")
-	run.shows("iad", "Denied", "cannot update")
-	seen["iad"].untouched()
-	if out := w.exits(1, "push"); !strings.Contains(out, "Denied") {
-		t.Errorf("push does not say Denied:\n%s", out)
-	}
-
-	w.mayUpdate(denied)
-	w.equal(testenv.Soon, last, remotes...)
-	run.shows("iad", "Synced", "")
-}
-
 // mayUpdate adds to the Role without update what it lacks.
 func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Helper()

@@ -2,7 +2,6 @@ package regions
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -127,38 +126,6 @@ func TestPortTaken(t *testing.T) {
 	run.answers("/livez", http.StatusOK)
 	run.answers("/readyz", http.StatusOK)
 	run.shows("dfw", "Synced", "")
-
-	// Without an address it serves nothing, and pushes all the same.
-	silent, err := w.Runner.Start("run", "--listen", "", "--log-level", "debug")
-	w.Must(err)
-	none := &replica{silent, w, ""}
-	t.Cleanup(none.end)
-	none.logs("remote is Synced")
-	if strings.Contains(none.Stderr.String(), "serving") {
-		t.Error("it serves with an empty --listen")
-	}
-}
-
-// Off a terminal what --watch prints is appended: tables, or a document a line.
-func TestStatusWatch(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	keys := w.keys()
-	w.join("dfw")
-	w.promote()
-	table := w.watches(0, 2, "REMOTE  ")
-	if strings.Contains(table, "\x1b") {
-		t.Errorf("there are control sequences in %q", table)
-	}
-	for i, line := range strings.Split(strings.TrimSuffix(w.watches(0, 2, `"source"`, "-o", "json"), "\n"), "\n") {
-		var st testenv.Status
-		if err := json.Unmarshal([]byte(line), &st); err != nil {
-			t.Fatalf("line %d is no document: %v: %q", i+1, err, line)
-		}
-		if len(st.Source.Keys) != len(keys) || st.States()["dfw"] != "Synced" {
-			t.Errorf("line %d: %q", i+1, line)
-		}
-	}
 }
 
 // watches runs status --watch until its output has the text n times, ends it,

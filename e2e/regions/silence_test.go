@@ -28,12 +28,12 @@ import (
 //	run: /statusz, /readyz, /livez, 404  | good and bad keys                        | TestSilentAtEveryLevel
 //	run: stacks, as of a panic; core     | SIGQUIT with keys in memory              | TestNothingShown
 //	version, help, bad usage             |                                          | TestSilentAtEveryLevel, TestBadUsage, TestHelp
-//	status: table, JSON, --watch         | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown, TestStatusWatch
+//	status: table, JSON, --watch         | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
 //	push, push --force                   | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
 //	promote                              | done, refused, forced, not answered      | TestSilentAtEveryLevel, TestEchoingSource
 //	errors that carry keys               | message, details, reason, warning,       | TestEcho for a remote, TestEchoingSource
 //	                                     | redirect, Retry-After, no HTTP at all    | for the main itself
-//	malformed keys, an index that is one | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestDamagedSource
+//	malformed keys, an index that is one | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestSourceMalformed
 //	                                     | kubeconfigs and annotations              | TestNothingShown
 //	Keys' types in any of Go's formats   |                                          | keyset: TestSetShowsNoKey, FuzzParse
 func TestSilentAtEveryLevel(t *testing.T) {
@@ -44,13 +44,9 @@ func TestSilentAtEveryLevel(t *testing.T) {
 	w.join("dfw", "iad")
 	// dfw has a copy of somebody else's, with keys that are not kin.
 	keys := w.keys()
-	theirs, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
+	_, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
 	w.Must(err)
-	theirs.Annotations = map[string]string{
-		"fernetcast/region": "hkg", "fernetcast/term": "5", "fernetcast/source-uid": "theirs",
-	}
-	_, err = shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Update(w.Ctx, theirs, metav1.UpdateOptions{})
-	w.Must(err)
+	w.patch("dfw", claimed(5))
 	w.says(1, []string{"dfw", "--force"}, "promote", mainRegion, "--yes", "--log-level", "debug")
 	w.says(1, []string{"NotPromoted"}, "status", "-o", "json", "--log-level", "debug")
 	w.promote("--force", "--log-level", "debug")
@@ -105,11 +101,6 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 // when promote writes the mark, and when the source is read.
 func TestEchoingSource(t *testing.T) { inGroups(t, styles(), echoingSource) }
 
-func TestLongEchoingSource(t *testing.T) {
-	testenv.Long(t)
-	inGroups(t, moreStyles(), echoingSource)
-}
-
 // inGroups tries the styles in six groups at once: each mostly waits for the next attempt.
 func inGroups(t *testing.T, list []style, try func(*world, []style)) {
 	t.Parallel()
@@ -131,7 +122,7 @@ func echoingSource(w *world, list []style) {
 		ObjectMeta: metav1.ObjectMeta{Name: testenv.SecretName, Namespace: w.NS, UID: "home", ResourceVersion: "1"},
 		Type:       corev1.SecretTypeOpaque, Data: keys,
 	})
-	kubeconfig, err := e.kubeconfig()
+	kubeconfig, err := kubeconfigFor(e.URL, "", e.Certificate().Raw)
 	w.Must(err)
 	home := t.TempDir()
 	w.Must(testenv.WriteFile(home, "echo", kubeconfig))

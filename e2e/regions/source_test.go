@@ -1,7 +1,6 @@
 package regions
 
 import (
-	"encoding/base64"
 	"maps"
 	"strings"
 	"testing"
@@ -35,46 +34,18 @@ func (w *world) says(code int, texts []string, args ...string) {
 	}
 }
 
-// damage is a key set that Keystone would not use as it is.
-type damage struct {
-	index string
-	value string
-	says  string
-}
-
-func damages() []damage {
-	key := shared.Keys.New()
-	raw, _ := base64.URLEncoding.DecodeString(key)
-	list := []damage{
-		{"01", key, `"01"`},
-		{"-1", key, `"-1"`},
-		{"1_0", key, `"1_0"`},
-		{"keys", key, `"keys"`},
-		{"99999999999", key, `"99999999999"`},
-		{"7", "", "key 7 is empty"},
-		{"7", "\n", "key 7 is empty"},
-		{"7", key[:30], "key 7 is"},
-		{"8", key[:40], "key 8 is"},
-		{"7", key[:43], "key 7 is not"},
-		{"7", base64.URLEncoding.EncodeToString(raw[:16]), "key 7 is of 16 bytes"},
-		{"7", base64.StdEncoding.EncodeToString(append([]byte{0xfb, 0xff}, raw[2:]...)), "key 7 is not url-safe base64"},
-		{"0", key + "\n\n", "key 0 has a line break"},
-		{"7", key[:20] + "\n" + key[20:], "key 7 has a line break"},
-		{"7", base64.URLEncoding.EncodeToString(make([]byte, 32)), "key 7 is the all-zero key"},
-	}
-	for _, d := range list {
-		shared.Keys.Remember(d.value)
-	}
-	return list
-}
-
-// No key set that Keystone could not use gets anywhere, each is told of, and
-// once the source is right again all goes on by itself.
+// A key set that Keystone could not use isn't pushed, and the status says what is wrong with
+// it. When the source is correct again, pushing continues. TestParseRefuses in
+// internal/keyset has a table of all flaws.
 func TestSourceMalformed(t *testing.T) {
 	t.Parallel()
 	w, run, keys := synced(t)
 	histories := w.follow(remotes...)
-	for _, d := range damages() {
+	key := shared.Keys.New()
+	for _, d := range []struct{ index, value, says string }{
+		{"01", key, `"01"`}, {"7", "", "key 7 is empty"}, {"7", key[:43], "key 7 is not"}, {"0", key + "\n\n", "key 0 has a line break"},
+	} {
+		shared.Keys.Remember(d.value)
 		bad := maps.Clone(keys)
 		bad[d.index] = []byte(d.value)
 		run.refuses(bad, d.says)

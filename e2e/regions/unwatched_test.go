@@ -54,7 +54,7 @@ func TestBrokenWatches(t *testing.T) {
 		run.shows(o.region, "Synced", "")
 	}
 	for _, o := range all {
-		w.Must(edit(w.Ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
+		w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
 	}
 	for _, o := range all {
 		w.Until(func(ctx context.Context) error { return o.holds(ctx, line[0]) })
@@ -132,9 +132,7 @@ func TestBrokenSourceWatch(t *testing.T) {
 func gatedSource(t *testing.T) (*world, *replica, testenv.Repository, *testenv.Gateway) {
 	t.Helper()
 	gateway, err := shared.Cluster(mainRegion).Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(gateway.Close)
 	w, run, keys := everywhere(t, func(w *world) *replica {
 		built := w.Shipped()
@@ -157,9 +155,7 @@ func TestWithoutBookmarks(t *testing.T) {
 		})
 	}
 	source, err := shared.Cluster(mainRegion).Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(source.Close)
 	source.Spoil(drop)
 	w := newWorld(t)
@@ -173,7 +169,7 @@ func TestWithoutBookmarks(t *testing.T) {
 		w.arrived(o.history, keys)
 		run.shows(o.region, "Synced", "")
 		began := time.Now()
-		w.Must(edit(w.Ctx, o.cluster, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
+		w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
 		w.Within(anyway-time.Since(began), func(ctx context.Context) error { return o.holds(ctx, keys) })
 		rotation := w.rotate()
 		w.within(anyway, o.history, rotation)

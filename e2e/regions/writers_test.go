@@ -7,8 +7,6 @@ import (
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 )
 
 // everywhere is a world whose remotes all have the main's keys, from a run that start began.
@@ -44,17 +42,5 @@ func (w *world) arrived(h *history, keys testenv.Repository) time.Time {
 // edit changes a cluster's Secret as a writer of that name would.
 func (w *world) edit(c *testenv.Cluster, writer string, change func(*corev1.Secret)) {
 	w.Helper()
-	w.Must(edit(w.Ctx, c, w.NS, writer, change))
-}
-
-func edit(ctx context.Context, c *testenv.Cluster, ns, writer string, change func(*corev1.Secret)) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		secret, err := c.Secret(ctx, ns)
-		if err != nil {
-			return err
-		}
-		change(secret)
-		_, err = c.Client().CoreV1().Secrets(ns).Update(ctx, secret, metav1.UpdateOptions{FieldManager: writer})
-		return err
-	})
+	w.Must(c.Edit(w.Ctx, w.NS, writer, change))
 }

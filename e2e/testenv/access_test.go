@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
@@ -17,24 +16,19 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-func update(ctx context.Context, cluster *testenv.Cluster, secret *corev1.Secret) error {
-	_, err := cluster.Client().CoreV1().Secrets(secret.Namespace).Update(ctx, secret, metav1.UpdateOptions{})
-	return err
-}
-
 // client is what a kubeconfig of the given access can do.
 func client(t *testing.T, cluster *testenv.Cluster, access testenv.Access) (kubernetes.Interface, string) {
 	t.Helper()
 	data, err := cluster.Kubeconfig(t.Context(), access)
-	must(t, err)
+	testenv.Must(t, err)
 	loaded, err := clientcmd.Load(data)
-	must(t, err)
+	testenv.Must(t, err)
 	config, err := clientcmd.NewDefaultClientConfig(*loaded, nil).ClientConfig()
-	must(t, err)
+	testenv.Must(t, err)
 	config.QPS = -1
 	config.Dial = (&net.Dialer{}).DialContext // with one of its own, it shares no connection with other clients
 	client, err := kubernetes.NewForConfig(config)
-	must(t, err)
+	testenv.Must(t, err)
 	return client, loaded.Contexts[loaded.CurrentContext].Namespace
 }
 
@@ -60,7 +54,7 @@ func TestRolesAllowWhatTheySayAndNoMore(t *testing.T) {
 		},
 		"update": func(c kubernetes.Interface) error {
 			secret, err := cluster.Secret(ctx, namespace)
-			must(t, err)
+			testenv.Must(t, err)
 			_, err = c.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
 			return err
 		},
@@ -107,17 +101,17 @@ func TestCredentialsEnd(t *testing.T) {
 	}
 	becomes := func(is func(error) bool) {
 		t.Helper()
-		must(t, testenv.Until(deadline(t), 100*time.Millisecond, func(ctx context.Context) error {
+		testenv.Must(t, testenv.Until(deadline(t), 100*time.Millisecond, func(ctx context.Context) error {
 			if err := read(ctx); !is(err) {
 				return context.DeadlineExceeded
 			}
 			return nil
 		}))
 	}
-	must(t, read(t.Context()))
-	must(t, cluster.Forbid(t.Context(), namespace, testenv.RemoteRole))
+	testenv.Must(t, read(t.Context()))
+	testenv.Must(t, cluster.Forbid(t.Context(), namespace, testenv.RemoteRole))
 	becomes(apierrors.IsForbidden)
-	must(t, cluster.Revoke(t.Context(), namespace, testenv.RemoteRole))
+	testenv.Must(t, cluster.Revoke(t.Context(), namespace, testenv.RemoteRole))
 	becomes(apierrors.IsUnauthorized)
 	c, _ = client(t, cluster, access)
 	becomes(func(err error) bool { return err == nil })
@@ -126,7 +120,7 @@ func TestCredentialsEnd(t *testing.T) {
 func TestProxyFaults(t *testing.T) {
 	cluster, namespace, _ := place(t, "dfw")
 	proxy, err := cluster.Proxy()
-	must(t, err)
+	testenv.Must(t, err)
 	defer proxy.Close()
 	access := testenv.Access{Namespace: namespace, Role: testenv.RemoteRole, Server: proxy.URL()}
 	c, _ := client(t, cluster, access)
@@ -137,40 +131,40 @@ func TestProxyFaults(t *testing.T) {
 		return err
 	}
 	long, short := time.Minute, 500*time.Millisecond
-	must(t, read(long))
+	testenv.Must(t, read(long))
 
-	must(t, proxy.Set(testenv.Hold))
+	testenv.Must(t, proxy.Set(testenv.Hold))
 	held := make(chan error, 1)
 	go func() { held <- read(long) }()
 	if err := read(short); err == nil {
 		t.Error("an answer came through Hold")
 	}
-	must(t, proxy.Set(testenv.Pass))
-	must(t, <-held)
+	testenv.Must(t, proxy.Set(testenv.Pass))
+	testenv.Must(t, <-held)
 
-	must(t, proxy.Set(testenv.Drop))
+	testenv.Must(t, proxy.Set(testenv.Drop))
 	if err := read(short); err == nil {
 		t.Error("an answer came through Drop")
 	}
-	must(t, proxy.Set(testenv.Pass))
+	testenv.Must(t, proxy.Set(testenv.Pass))
 	if err := read(short); err == nil {
 		t.Error("a connection that lost bytes came back")
 	}
 	c, _ = client(t, cluster, access)
-	must(t, read(long))
+	testenv.Must(t, read(long))
 
-	must(t, proxy.Set(testenv.Refuse))
+	testenv.Must(t, proxy.Set(testenv.Refuse))
 	if err := read(long); err == nil {
 		t.Error("an answer came through Refuse")
 	}
-	must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
+	testenv.Must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
 		if proxy.Connections() > 0 {
 			return context.DeadlineExceeded
 		}
 		return nil
 	}))
-	must(t, proxy.Set(testenv.Pass))
-	must(t, read(long))
+	testenv.Must(t, proxy.Set(testenv.Pass))
+	testenv.Must(t, read(long))
 
 	proxy.Lose()
 	if err := read(short); err == nil {
@@ -180,21 +174,14 @@ func TestProxyFaults(t *testing.T) {
 		t.Errorf("%d connections are open, wanted the one that was lost", n)
 	}
 	c, _ = client(t, cluster, access)
-	must(t, read(long))
-
-	proxy.Delay(100 * time.Millisecond)
-	began := time.Now()
-	must(t, read(long))
-	if took := time.Since(began); took < 200*time.Millisecond {
-		t.Errorf("a request took %v, wanted 100 ms more each way", took)
-	}
+	testenv.Must(t, read(long))
 }
 
 // A delay is a distance: what is sent one after the other is on its way at once.
 func TestProxyDelay(t *testing.T) {
 	cluster, namespace, _ := place(t, "dfw")
 	proxy, err := cluster.Proxy()
-	must(t, err)
+	testenv.Must(t, err)
 	defer proxy.Close()
 	c, _ := client(t, cluster, testenv.Access{Namespace: namespace, Role: testenv.RemoteRole, Server: proxy.URL()})
 	ctx := deadline(t)
@@ -204,7 +191,7 @@ func TestProxyDelay(t *testing.T) {
 		return time.Since(began), err
 	}
 	_, err = read()
-	must(t, err)
+	testenv.Must(t, err)
 	const way = time.Second
 	proxy.Delay(way)
 	tick := time.NewTicker(way / 20)
@@ -220,5 +207,5 @@ func TestProxyDelay(t *testing.T) {
 			return err
 		})
 	}
-	must(t, requests.Wait())
+	testenv.Must(t, requests.Wait())
 }

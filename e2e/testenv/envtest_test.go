@@ -24,19 +24,13 @@ func archiveOf(t *testing.T, files map[string]string) []byte {
 	plain := gzip.NewWriter(&packed)
 	out := tar.NewWriter(plain)
 	for name, text := range files {
-		if err := out.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text)), Typeflag: tar.TypeReg}); err != nil {
-			t.Fatal(err)
-		}
+		Must(t, out.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text)), Typeflag: tar.TypeReg}))
 		if _, err := out.Write([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := plain.Close(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, out.Close())
+	Must(t, plain.Close())
 	return packed.Bytes()
 }
 
@@ -124,9 +118,7 @@ func TestDownload(t *testing.T) {
 func closedPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	defer listener.Close()
 	return listener.Addr().String()
 }
@@ -148,15 +140,11 @@ func TestFindPrograms(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
 	module, err := moduleDir(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	find := func(want string) {
 		t.Helper()
 		paths, err := findPrograms(t.Context(), module, &strings.Builder{}, servers...)
-		if err != nil {
-			t.Fatal(err)
-		}
+		Must(t, err)
 		for _, name := range servers {
 			if text, err := os.ReadFile(paths[name]); err != nil || string(text) != want {
 				t.Errorf("%s is %q, want %q: %v", name, text, want, err)
@@ -165,13 +153,9 @@ func TestFindPrograms(t *testing.T) {
 	}
 	put := func(dir, text string) {
 		t.Helper()
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		Must(t, os.MkdirAll(dir, 0o755))
 		for _, name := range servers {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			Must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755))
 		}
 	}
 	find("released")
@@ -180,13 +164,9 @@ func TestFindPrograms(t *testing.T) {
 		t.Errorf("it was downloaded %d times", n)
 	}
 	key, err := controlplaneKey(module)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	_, built, err := cacheDirs(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	put(built, "built")
 	find("built")
 	given := t.TempDir()

@@ -21,7 +21,7 @@ func TestLeaksFindsEachForm(t *testing.T) {
 	keys.Remember("short")
 	key := keys.New()
 	raw, err := base64.URLEncoding.DecodeString(key)
-	must(t, err)
+	testenv.Must(t, err)
 	for name, output := range map[string]string{
 		"as it is":        "level=info key=" + key,
 		"its beginning":   key[:12] + "…",
@@ -70,7 +70,7 @@ func TestLeaksFindsKeysInProtobuf(t *testing.T) {
 			Data:       map[string][]byte{"0": []byte(key)},
 		}
 		body, err := runtime.Encode(codec, secret)
-		must(t, err)
+		testenv.Must(t, err)
 		for name, output := range map[string]string{
 			"protobuf": string(body), "a hex dump": hex.Dump(body), "hex": hex.EncodeToString(body),
 			"base64": base64.StdEncoding.EncodeToString(body), "%v": fmt.Sprint(body), "%q": fmt.Sprintf("%q", body),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,14 +20,16 @@ import (
 // mountEvery is how often a mounted Secret is read. A kubelet takes a minute and more.
 const mountEvery = 100 * time.Millisecond
 
-// Mount keeps the files of a directory as the named Secret is, until the test ends:
-// an optional volume, of which each file changes at once.
+// Mount keeps a directory as a kubelet mounts the named Secret, until the test ends. The
+// Secret is optional: without it, the directory has no files.
 func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileMode) {
 	t.Helper()
+	Must(t, os.MkdirAll(dir, 0o755))
 	ctx, stop := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
 	t.Cleanup(func() { stop(); ended.Wait() })
 	ended.Go(func() {
+		var mounted Repository
 		tick := time.NewTicker(mountEvery)
 		defer tick.Stop()
 		for ctx.Err() == nil {
@@ -34,10 +37,11 @@ func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileM
 			if apierrors.IsNotFound(err) {
 				secret, err = &corev1.Secret{}, nil
 			}
-			if err == nil { // else the files stay
-				if err := project(secret.Data, dir, mode); err != nil {
+			if err == nil && !mounted.Equal(secret.Data) { // after another error the files stay
+				if err := WriteVolume(dir, secret.Data, mode); err != nil {
 					t.Errorf("mounting Secret %s: %v", name, err)
 				}
+				mounted = secret.Data
 			}
 			select {
 			case <-ctx.Done():
@@ -47,26 +51,65 @@ func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileM
 	})
 }
 
-// project makes the files of a directory those of a Secret.
-func project(data map[string][]byte, dir string, mode os.FileMode) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the directory: %w", err)
+// The names that a mounted volume has beside those of its files.
+const (
+	current = "..data"
+	next    = "..data_tmp"
+)
+
+// WriteVolume writes files into a directory as a kubelet does: into a new folder, to which
+// one link is switched. Then each new file gets a link, and links to files that are gone are
+// removed.
+func WriteVolume(dir string, files map[string][]byte, mode os.FileMode) error {
+	folder, err := os.MkdirTemp(dir, "..volume-")
+	if err != nil {
+		return fmt.Errorf("writing a volume: %w", err)
+	}
+	err = os.Chmod(folder, 0o755)
+	for name, data := range files {
+		path := filepath.Join(folder, name)
+		err = errors.Join(err, os.WriteFile(path, data, mode), os.Chmod(path, mode))
+	}
+	if err != nil {
+		return fmt.Errorf("writing a volume: %w", err)
+	}
+	before, err := os.Readlink(filepath.Join(dir, current))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("writing a volume: %w", err)
+	}
+	if err := os.Symlink(filepath.Base(folder), filepath.Join(dir, next)); err != nil {
+		return fmt.Errorf("writing a volume: %w", err)
+	}
+	if err := os.Rename(filepath.Join(dir, next), filepath.Join(dir, current)); err != nil {
+		return fmt.Errorf("writing a volume: %w", err)
+	}
+	if err := linkFiles(dir, files); err != nil {
+		return fmt.Errorf("writing a volume: %w", err)
+	}
+	if before == "" {
+		return nil
+	}
+	return os.RemoveAll(filepath.Join(dir, before))
+}
+
+// linkFiles makes a directory's links exactly those of the files.
+func linkFiles(dir string, files map[string][]byte) error {
+	for name := range files {
+		err := os.Symlink(filepath.Join(current, name), filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	there, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("reading the directory: %w", err)
+		return err
 	}
-	for _, file := range there {
-		if _, stays := data[file.Name()]; !stays && !strings.HasPrefix(file.Name(), ".half") {
-			if err := os.Remove(filepath.Join(dir, file.Name())); err != nil {
-				return fmt.Errorf("removing a file: %w", err)
-			}
+	for _, entry := range there {
+		if _, wanted := files[entry.Name()]; wanted || strings.HasPrefix(entry.Name(), "..") {
+			continue
 		}
-	}
-	for name, content := range data {
-		half := filepath.Join(dir, ".half-"+name)
-		if err := errors.Join(os.WriteFile(half, content, mode), os.Chmod(half, mode), os.Rename(half, filepath.Join(dir, name))); err != nil {
-			return fmt.Errorf("writing a file: %w", err)
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+			return err
 		}
 	}
 	return nil

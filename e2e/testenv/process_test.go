@@ -16,25 +16,10 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-func TestRunKeepsOutputsApartAndTheCode(t *testing.T) {
-	t.Setenv("KUBECONFIG", "the caller's")
-	shell := (&testenv.Program{Path: "/bin/sh"}).With("-c").WithEnv("A=b")
-	result, err := shell.Run(deadline(t), "echo out $A $KUBECONFIG; echo err >&2; exit 3")
-	must(t, err)
-	if want := (testenv.Result{Stdout: "out b\n", Stderr: "err\n", Code: 3}); result != want {
-		t.Errorf("got %+v, wanted %+v", result, want)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := shell.Run(ctx, "exec sleep 1000"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a command that does not end: %v, wanted the deadline", err)
-	}
-}
-
 func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	began := time.Now()
 	process, err := (&testenv.Program{Path: "/bin/sh"}).Start("-c", "while echo x; do :; done")
-	must(t, err)
+	testenv.Must(t, err)
 	defer process.Kill()
 	grows := func(than int) error {
 		return testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
@@ -44,11 +29,11 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 			return nil
 		})
 	}
-	must(t, grows(0))
+	testenv.Must(t, grows(0))
 	if now, peak, err := process.Memory(); err != nil || now < 100<<10 || peak < now {
 		t.Errorf("memory: %d now, %d at most, %v", now, peak, err)
 	}
-	must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
+	testenv.Must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
 		used, err := process.CPU()
 		if most := time.Since(began); used > most {
 			t.Errorf("it used %v of a processor in %v", used, most)
@@ -62,9 +47,9 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	if files, err := process.Files(); err != nil || files < 3 || files > 20 {
 		t.Errorf("%d open files, %v; wanted stdin, stdout, stderr and few more", files, err)
 	}
-	must(t, process.Freeze())
+	testenv.Must(t, process.Freeze())
 	before := -1
-	must(t, testenv.Until(deadline(t), 100*time.Millisecond, func(context.Context) error {
+	testenv.Must(t, testenv.Until(deadline(t), 100*time.Millisecond, func(context.Context) error {
 		last := before
 		before = len(process.Stdout.String())
 		if before != last {
@@ -72,9 +57,9 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 		}
 		return nil
 	}))
-	must(t, process.Thaw())
-	must(t, grows(before))
-	must(t, process.Freeze())
+	testenv.Must(t, process.Thaw())
+	testenv.Must(t, grows(before))
+	testenv.Must(t, process.Freeze())
 	process.Kill()
 	if code, err := process.Wait(deadline(t)); code != -1 || err != nil {
 		t.Errorf("killed: code %d, %v", code, err)
@@ -87,7 +72,7 @@ const parentEnv = "GROUND_TEST_PARENT"
 func TestChildDiesWithItsParent(t *testing.T) {
 	if os.Getenv(parentEnv) != "" {
 		child, err := (&testenv.Program{Path: "/bin/sleep"}).Start("1000")
-		must(t, err)
+		testenv.Must(t, err)
 		fmt.Println("child", child.Pid())
 		<-child.Done()
 		return
@@ -95,23 +80,23 @@ func TestChildDiesWithItsParent(t *testing.T) {
 	parent := exec.Command(os.Args[0], "-test.run=^TestChildDiesWithItsParent$")
 	parent.Env = append(os.Environ(), parentEnv+"=1")
 	out, err := parent.StdoutPipe()
-	must(t, err)
-	must(t, parent.Start())
+	testenv.Must(t, err)
+	testenv.Must(t, parent.Start())
 	pid := 0
 	for lines := bufio.NewScanner(out); pid == 0 && lines.Scan(); {
 		if text, ok := strings.CutPrefix(lines.Text(), "child "); ok {
 			pid, err = strconv.Atoi(text)
-			must(t, err)
+			testenv.Must(t, err)
 		}
 	}
 	if pid == 0 {
 		t.Fatal("the parent told no pid")
 	}
-	must(t, syscall.Kill(pid, 0))
-	must(t, parent.Process.Kill())
+	testenv.Must(t, syscall.Kill(pid, 0))
+	testenv.Must(t, parent.Process.Kill())
 	// Its own error is that it was killed.
 	_ = parent.Wait()
-	must(t, testenv.Until(deadline(t), 10*time.Millisecond, func(context.Context) error {
+	testenv.Must(t, testenv.Until(deadline(t), 10*time.Millisecond, func(context.Context) error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err == nil && !strings.Contains(string(stat), ") Z ") {
 			return fmt.Errorf("the child %d lives", pid)

@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/util/retry"
 )
 
 // SecretName is the Secret that every test works on, in its own namespace.
@@ -56,6 +57,20 @@ func (c *Cluster) Put(ctx context.Context, namespace string, keys Repository) (*
 	}
 	secret.Data = keys
 	return c.client.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
+}
+
+// Edit changes the Secret as the field manager writer does. After a conflict it reads the
+// Secret and calls change again.
+func (c *Cluster) Edit(ctx context.Context, namespace, writer string, change func(*corev1.Secret)) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		secret, err := c.Secret(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		change(secret)
+		_, err = c.client.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{FieldManager: writer})
+		return err
+	})
 }
 
 // Delete removes the Secret.

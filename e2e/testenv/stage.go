@@ -49,8 +49,14 @@ func Long(t *testing.T) {
 // Must ends the test on an error.
 func (s *Stage) Must(err error) {
 	s.Helper()
+	Must(s, err)
+}
+
+// Must ends the test on an error. Call it in the test's own goroutine.
+func Must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
-		s.Fatal(err)
+		t.Fatal(err)
 	}
 }
 

@@ -164,20 +164,20 @@ func (p *promoting) wrote(secret *corev1.Secret, err error) (mirror.Source, erro
 }
 
 // Look implements [promotion.Fleet].
-func (p *promoting) Look(ctx context.Context) (looks []promotion.Look) {
+func (p *promoting) Look(ctx context.Context) (looks []promotion.Remote) {
 	seen := p.each(ctx, p.set.Names(), func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
 		c, err := remote.Look(ctx)
 		return &pusher.Outcome{Copy: c, Err: err}
 	})
 	for _, name := range p.set.Names() {
 		o := seen[name]
-		look := promotion.Look{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // of a refused kubeconfig
-		if o.Err != nil {                                                        // the copy is an earlier one
+		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // of a refused kubeconfig
+		if o.Err != nil {                                                          // the copy is an earlier one
 			src, _ := p.source.Seen()
 			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
 		}
-		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace() != p.namespace {
-			look.Namespace = remote.Namespace()
+		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace != p.namespace {
+			look.Namespace = remote.Namespace
 		}
 		looks = append(looks, look)
 	}

@@ -85,7 +85,9 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	set := o.remotes(log)
 	var push *pusher.Pusher
 	status := func() mirror.Status {
-		return mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
+		st := mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
+		set.Describe(st.Remotes)
+		return st
 	}
 	metrics := telemetry.NewMetrics(release(), status)
 	events := telemetry.NewEvents(telemetry.EventsOptions{Status: status, Create: cluster.createEvent, Instance: instance(), Log: log})

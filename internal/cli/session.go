@@ -155,7 +155,7 @@ func (s *session) each(ctx context.Context, names []string, step func(context.Co
 			if remote != nil {
 				o = step(ctx, remote)
 			}
-			o.Decision = pusher.Refused(o.Decision, refused)
+			o.Decision = pusher.Misconfigured(o.Decision, refused)
 			mu.Lock()
 			defer mu.Unlock()
 			outcomes[name] = *o
@@ -170,12 +170,12 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 	src, _ := s.source.Seen()
 	st := mirror.Status{Source: s.opts.sourceStatus(s.source), Remotes: []mirror.RemoteStatus{}}
 	for _, name := range s.set.Names() {
-		o, done := outcomes[name]
-		if !done {
-			continue
+		if o, done := outcomes[name]; done {
+			remote := o.Copy.Status(src, o.Decision)
+			remote.Name = name
+			st.Remotes = append(st.Remotes, remote)
 		}
-		remote, _ := remotes{s.set}.Remote(name)
-		st.Remotes = append(st.Remotes, pusher.Named(o.Copy.Status(src, o.Decision), name, remote))
 	}
+	s.set.Describe(st.Remotes)
 	return st
 }

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -97,3 +98,41 @@ func (s Source) ResourceVersion() string { return orEmpty(s.secret).ResourceVers
 
 // orEmpty is the Secret, an empty one where there is none.
 func orEmpty(s *corev1.Secret) *corev1.Secret { return cmp.Or(s, &corev1.Secret{}) }
+
+// mostBefore bounds what a source remembers: more than a year of a rotation every 12
+// hours.
+const mostBefore = 1000
+
+// before is a primary that led to the present one, step by step.
+type before struct {
+	index       int
+	fingerprint string
+}
+
+// Then judges the Secret that is seen after s, as [ReadSource] does. If that continues s,
+// the result remembers s: it then continues a copy that was given one of the primaries that
+// led here, even if no key is left to prove it. A Secret that is not a main's of the same
+// owner, or does not continue s, starts with an empty memory. Then is a pure function.
+func (s Source) Then(secret *corev1.Secret) Source {
+	next := ReadSource(secret)
+	if s.state != SourceMain || next.state != SourceMain || s.owner != next.owner {
+		return next
+	}
+	was, is := s.set.Fingerprints(), next.set.Fingerprints()
+	if !is.Continues(was) {
+		return next
+	}
+	next.before = s.before
+	if primary := was.Primary(); is.Primary() != primary {
+		kept := s.before[max(0, len(s.before)+1-mostBefore):]
+		next.before = append(slices.Clone(kept), before{primary, was[primary]})
+	}
+	return next
+}
+
+// continues reports whether the source continues the keys that a copy was given: the keys
+// prove it, or the source remembers it.
+func (s Source) continues(given keyset.Fingerprints) bool {
+	primary := given.Primary()
+	return s.set.Fingerprints().Continues(given) || slices.Contains(s.before, before{primary, given[primary]})
+}

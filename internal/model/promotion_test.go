@@ -33,7 +33,7 @@ type promoting struct {
 	source *corev1.Secret
 	looked map[string]*corev1.Secret
 	looks  int
-	first  []promotion.Look
+	first  []promotion.Remote
 	// marks are those that it has set, and rivals what the first of them did not
 	// outrank in the moment that it was set, by cluster.
 	marks  []owner
@@ -116,15 +116,15 @@ func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Sou
 }
 
 // Look implements promotion.Fleet.
-func (p *promoting) Look(ctx context.Context) []promotion.Look {
+func (p *promoting) Look(ctx context.Context) []promotion.Remote {
 	if p.world.without.lookAgain && p.first != nil {
 		return p.first
 	}
 	p.looks++
-	var looks []promotion.Look
+	var looks []promotion.Remote
 	p.looked = map[string]*corev1.Secret{}
 	for _, c := range p.world.clusters {
-		look := promotion.Look{Name: c.name}
+		look := promotion.Remote{Name: c.name}
 		if seen, err := p.links[c].Look(ctx); err != nil {
 			look.Why = err.Error()
 		} else {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -82,16 +81,6 @@ func (r *replica) feeds() []*feed {
 	}
 	return all
 }
-
-// Address implements pusher.Remote.
-func (l *link) Address() string { return "https://" + l.feed.cluster.name }
-
-// Namespace implements pusher.Remote.
-func (l *link) Namespace() string { return "openstack" }
-
-func (l *link) CredentialsExpire() *time.Time { return nil }
-
-func (l *link) Requests() map[mirror.Request]int { return nil }
 
 // Write implements pusher.Remote.
 func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {

@@ -15,8 +15,8 @@ import (
 // Whoever can write one remote's annotations could else use up all terms there are.
 const maxLead = 1000
 
-// Look is one remote as it was read.
-type Look struct {
+// Remote is one remote as it was read.
+type Remote struct {
 	Name string
 	// Namespace is the remote's own where it is not the source's, else "".
 	Namespace string
@@ -50,7 +50,7 @@ type Plan struct {
 
 	// The source as it was read, and as the promotion writes it before the mark is added.
 	shown, promoted mirror.Source
-	looks           []Look
+	looks           []Remote
 }
 
 // Effect is what a promotion does to one remote.
@@ -65,7 +65,7 @@ type Effect struct {
 
 // NewPlan plans from what was read. The error says what refuses the plan, which
 // can be shown all the same. It is a pure function.
-func NewPlan(src mirror.Source, looks []Look, opts Options) (Plan, error) {
+func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	terms := termsOf(src, looks, opts.Ignore)
 	plan := Plan{Region: opts.Region, Term: terms[0].value + 1, Remotes: []Effect{}}
 	if plan.Term > mirror.MaxTerm {
@@ -99,7 +99,7 @@ func NewPlan(src mirror.Source, looks []Look, opts Options) (Plan, error) {
 }
 
 // effect says what happens to the remote once src is promoted, and whether its keys are lost.
-func (l Look) effect(src, promoted mirror.Source) (text string, lost bool) {
+func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 	d := mirror.Decide(promoted, l.Copy, false)
 	switch {
 	case !l.Copy.Read():
@@ -115,7 +115,7 @@ func (l Look) effect(src, promoted mirror.Source) (text string, lost bool) {
 }
 
 // describe says whose the remote's Secret is, as it may be shown beside src, and with which primary.
-func (l Look) describe(src mirror.Source) string {
+func (l Remote) describe(src mirror.Source) string {
 	if n := l.Copy.Fingerprints().Primary(); n > 0 {
 		return fmt.Sprintf("%s, primary %d", l.Copy.Whose(src), n)
 	}
@@ -123,11 +123,11 @@ func (l Look) describe(src mirror.Source) string {
 }
 
 // changed says whether owner or keys are others than they were.
-func (l Look) changed(was Look, src mirror.Source) bool {
+func (l Remote) changed(was Remote, src mirror.Source) bool {
 	return was.Copy.Read() && l.Copy.Read() && (was.Copy.Whose(src) != l.Copy.Whose(src) || !was.Copy.Fingerprints().Equal(l.Copy.Fingerprints()))
 }
 
-func (l Look) title() string {
+func (l Remote) title() string {
 	if l.Namespace == "" {
 		return l.Name
 	}
@@ -151,7 +151,7 @@ func (t term) refusal(why string) string {
 
 // termsOf are the terms that count, the highest first. A cluster that was read
 // twice, as the source where a kubeconfig points home, counts once.
-func termsOf(src mirror.Source, looks []Look, ignore []string) []term {
+func termsOf(src mirror.Source, looks []Remote, ignore []string) []term {
 	terms := []term{{src.HighestTerm(), "", src.UID()}, {}} // nothing is the least
 	for _, l := range looks {
 		if !slices.Contains(ignore, l.Name) {

@@ -58,9 +58,9 @@ func stamp(region string, term int, pairs string) map[string]string {
 }
 
 // looks are remotes that were read, in the order of their names; each has its own uid.
-func looks(remotes map[string]*corev1.Secret) (list []Look) {
+func looks(remotes map[string]*corev1.Secret) (list []Remote) {
 	for _, name := range slices.Sorted(maps.Keys(remotes)) {
-		list = append(list, Look{Name: name, Copy: mirror.ReadCopy(mirror.Place{Remote: name, Namespace: "openstack", Secret: "keystone-fernet-keys"}, remotes[name])})
+		list = append(list, Remote{Name: name, Copy: mirror.ReadCopy(mirror.Place{Remote: name, Namespace: "openstack", Secret: "keystone-fernet-keys"}, remotes[name])})
 	}
 	return list
 }
@@ -132,7 +132,7 @@ func TestPlan(t *testing.T) {
 			}
 			all := looks(tc.remotes)
 			for _, name := range tc.unread {
-				all = append(all, Look{Name: name, Why: "down"})
+				all = append(all, Remote{Name: name, Why: "down"})
 			}
 			src := mirror.ReadSource(tc.source)
 			for _, force := range []bool{false, true} {
@@ -173,7 +173,7 @@ func checkLines(t *testing.T, plan Plan, want []string) {
 
 // A remote's namespace is shown where it is not the source's.
 func TestNamespaceIsShown(t *testing.T) {
-	all := []Look{{Name: "dfw", Namespace: "other", Why: "down"}}
+	all := []Remote{{Name: "dfw", Namespace: "other", Why: "down"}}
 	plan, err := NewPlan(mirror.ReadSource(secret("home", newest)), all, Options{Region: "sjc"})
 	if err != nil || !strings.HasPrefix(plan.Lines[1], "  dfw (namespace other): NOT REACHED") {
 		t.Errorf("%q, %v", plan.Lines, err)

@@ -34,7 +34,7 @@ type Source interface {
 // Fleet is the remotes.
 type Fleet interface {
 	// Look reads all of them, and returns the same names in the same order each time.
-	Look(context.Context) []Look
+	Look(context.Context) []Remote
 	// Push pushes to those named, and returns when each was tried once.
 	Push(ctx context.Context, names []string)
 }
@@ -83,7 +83,7 @@ func (p *Promotion) Apply(ctx context.Context, plan Plan) error {
 
 // complete is what follows once the source is marked: the remotes are read again and
 // pushed to.
-func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Look) (err error) {
+func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Remote) (err error) {
 	now := p.Fleet.Look(ctx)
 	for i, l := range now {
 		if was := before[i]; l.changed(was, src) && !l.Copy.Is(src) {
@@ -192,7 +192,7 @@ func codeOf(err error) int32 {
 
 // outrank marks the source once more where its term, or a higher one, has
 // turned up elsewhere. It does not follow one cluster alone far above all others.
-func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Look) (mirror.Source, error) {
+func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remote) (mirror.Source, error) {
 	own, rival := src.Owner().Term, 0
 	for _, t := range outliers(termsOf(src, looks, p.Ignore)) {
 		if t.value >= own && t.remote != "" {

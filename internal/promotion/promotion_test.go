@@ -90,7 +90,7 @@ func (r *region) write(change func(*corev1.Secret)) {
 	r.secret = s
 }
 
-func (r *region) Look(context.Context) []Look {
+func (r *region) Look(context.Context) []Remote {
 	r.looked++
 	if r.looked == 1 && r.first != nil {
 		r.first(r)

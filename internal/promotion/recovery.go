@@ -40,7 +40,11 @@ func (r *Recovery) Plan(ctx context.Context) (Plan, error) {
 		return Plan{}, fmt.Errorf("nothing was changed: %w", err)
 	}
 	looks := r.Fleet.Look(ctx)
-	restored, plan, err := r.plan(src, looks)
+	from, err := r.giver(looks)
+	if err != nil {
+		return Plan{}, err
+	}
+	restored, plan, err := r.plan(src, from, looks)
 	plan.shown, plan.promoted, plan.looks = src, restored, looks
 	return plan, err
 }
@@ -52,75 +56,74 @@ func (r *Recovery) Apply(ctx context.Context, plan Plan) error {
 	if err := r.Idle(ctx); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	restored, err := r.put(ctx, plan.shown, plan.promoted, plan.Term, plan.looks)
+	from, err := r.giver(plan.looks)
+	if err != nil {
+		return err
+	}
+	restored, err := r.put(ctx, plan.shown, plan.promoted, from.Copy, plan.Term)
 	if err != nil {
 		return err
 	}
 	return r.complete(ctx, restored, plan.looks)
 }
 
-// plan says what is put back, and refuses what would lose keys or is somebody else's.
-// It is pure, but for the region that it finds.
-func (r *Recovery) plan(src mirror.Source, looks []Look) (mirror.Source, Plan, error) {
-	i := slices.IndexFunc(looks, func(l Look) bool { return l.Name == r.From })
+// giver returns the remote whose keys are put back. The error says why they can't be.
+func (r *Recovery) giver(looks []Remote) (Remote, error) {
+	i := slices.IndexFunc(looks, func(l Remote) bool { return l.Name == r.From })
 	if i < 0 {
-		return src, Plan{}, fmt.Errorf("nothing was changed: there is no remote %s", r.From)
+		return Remote{}, fmt.Errorf("nothing was changed: there is no remote %s", r.From)
 	}
-	look := looks[i]
-	refuse := func(format string, args ...any) (mirror.Source, Plan, error) {
-		return src, Plan{}, fmt.Errorf("nothing was changed: "+format, args...)
+	from := looks[i]
+	if !from.Copy.Read() {
+		return from, fmt.Errorf("nothing was changed: %s cannot be read: %s", r.From, from.Why)
 	}
-	if !look.Copy.Read() {
-		return refuse("%s cannot be read: %s", r.From, look.Why)
+	if err := from.Copy.Recoverable(); err != nil {
+		return from, fmt.Errorf("nothing was changed: %s: %w", r.From, err)
 	}
-	if err := look.Copy.Recoverable(); err != nil {
-		return refuse("%s: %w", r.From, err)
-	}
-	owner := look.Copy.Owner()
-	if r.Region == "" {
-		r.Region = owner.Region
-	}
-	restored := src.Restored(look.Copy)
-	if restored.State() == mirror.SourceRefused {
-		return refuse("%s: %s", r.From, restored.Detail())
-	}
+	return from, nil
+}
+
+// plan plans what is put back, and refuses what would lose keys or belongs to another
+// main. It sends no request. It sets the region if there is none.
+func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (mirror.Source, Plan, error) {
+	r.Region = cmp.Or(r.Region, from.Copy.Owner().Region)
 	r.instead = "recover from there instead"
+	restored := src.Restored(from.Copy)
 	plan, err := NewPlan(restored, looks, r.Options)
-	plan.Lines = slices.Concat(r.compare(src, look), plan.Lines)
-	if r.Force {
-		return restored, plan, err
-	}
-	highest := termsOf(src, looks, r.Ignore)[0]
-	var refusals []string
-	if loss := r.loss(src, look); loss != "" {
-		refusals = append(refusals, loss)
-	}
-	switch {
-	case src.State() == mirror.SourceMain && src.Keys().Fingerprints().Continues(look.Copy.Fingerprints()):
-		refusals = append(refusals, fmt.Sprintf("there is nothing to recover: this main's keys continue those of %s", r.From))
-	case src.Claimed().Region != "" && src.Claimed().Region != owner.Region:
-		refusals = append(refusals, fmt.Sprintf("the keys of %s were pushed by %s, and this Secret is of %s", r.From, owner.Region, src.Claimed().Region))
-	case src.State() == mirror.SourceStandby:
-		refusals = append(refusals, fmt.Sprintf("this cluster stands by (%s): its keys are the main's", src.Detail()))
-	}
-	if list := src.Unreadable(); len(list) > 0 {
-		refusals = append(refusals, fmt.Sprintf("the annotations %s on Secret %s cannot be read, so whose it is is not known", strings.Join(list, ", "), r.Secret))
-	}
-	if owner.Term < highest.value {
-		where := highest.remote
-		if where == "" {
-			where = "this cluster"
-		}
-		refusals = append(refusals, fmt.Sprintf("the keys of %s are of term %d, and %s has term %d", r.From, owner.Term, where, highest.value))
-	}
-	if len(refusals) > 0 {
+	plan.Lines = slices.Concat(r.compare(src, from), plan.Lines)
+	refusals := r.refusals(src, from, termsOf(src, looks, r.Ignore)[0])
+	if len(refusals) > 0 && !r.Force {
 		err = errors.Join(err, fmt.Errorf("nothing was changed: %s; to recover all the same: --force", strings.Join(refusals, "; and ")))
 	}
 	return restored, plan, err
 }
 
+// refusals are the reasons why only --force recovers. highest is the highest term there is.
+func (r *Recovery) refusals(src mirror.Source, from Remote, highest term) (list []string) {
+	refuse := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	owner, claimed := from.Copy.Owner(), src.Claimed()
+	if loss := r.loss(src, from); loss != "" {
+		list = append(list, loss)
+	}
+	switch {
+	case src.State() == mirror.SourceMain && src.Keys().Fingerprints().Continues(from.Copy.Fingerprints()):
+		refuse("there is nothing to recover: this main's keys continue those of %s", r.From)
+	case claimed.Region != "" && claimed.Region != owner.Region:
+		refuse("the keys of %s were pushed by %s, and this Secret is of %s", r.From, owner.Region, claimed.Region)
+	case src.State() == mirror.SourceStandby:
+		refuse("this cluster stands by (%s): its keys are the main's", src.Detail())
+	}
+	if unreadable := src.Unreadable(); len(unreadable) > 0 {
+		refuse("the annotations %s on Secret %s cannot be read, so whose it is is not known", strings.Join(unreadable, ", "), r.Secret)
+	}
+	if owner.Term < highest.value {
+		refuse("the keys of %s are of term %d, and %s has term %d", r.From, owner.Term, cmp.Or(highest.remote, "this cluster"), highest.value)
+	}
+	return list
+}
+
 // compare shows both key sets, and which tokens live again and which die.
-func (r *Recovery) compare(src mirror.Source, look Look) []string {
+func (r *Recovery) compare(src mirror.Source, look Remote) []string {
 	here, flaws := src.Usable()
 	there := look.Copy.Fingerprints()
 	lines := []string{
@@ -144,7 +147,7 @@ func (r *Recovery) compare(src mirror.Source, look Look) []string {
 
 // loss refuses to give up keys that this source still has and the remote lacks; "" if
 // none are lost, or if they belong to another key set, one that was set up again.
-func (r *Recovery) loss(src mirror.Source, look Look) string {
+func (r *Recovery) loss(src mirror.Source, look Remote) string {
 	here, _ := src.Usable()
 	there := look.Copy.Fingerprints()
 	kin, lost := here.Continues(there), without(here, there)
@@ -162,7 +165,7 @@ func (r *Recovery) loss(src mirror.Source, look Look) string {
 // repair is the command that repairs one bad data key of the source's Secret. A staged key
 // has signed nothing, so any new one will do. Another key is taken from the remote if it
 // has it, perhaps as its staged one; otherwise it is lost already.
-func (r *Recovery) repair(index int, here keyset.Fingerprints, look Look) string {
+func (r *Recovery) repair(index int, here keyset.Fingerprints, look Remote) string {
 	namespace, name, _ := strings.Cut(r.Secret, "/")
 	there := look.Copy.Fingerprints()
 	kin := here.Continues(there) || there.Continues(here) || here.Staged() != "" && here.Staged() == there.Staged()
@@ -213,8 +216,7 @@ func without(some, others keyset.Fingerprints) string {
 }
 
 // put writes the keys and the mark in one request, over the very source that was shown.
-func (r *Recovery) put(ctx context.Context, shown, restored mirror.Source, term int, looks []Look) (mirror.Source, error) {
-	from := looks[slices.IndexFunc(looks, func(l Look) bool { return l.Name == r.From })].Copy
+func (r *Recovery) put(ctx context.Context, shown, restored mirror.Source, from mirror.Copy, term int) (mirror.Source, error) {
 	if shown.State() == mirror.SourceAbsent {
 		made, err := r.Create(ctx, restored.Kept())
 		if err != nil {

@@ -56,7 +56,12 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 				r := &Recovery{Promotion: &Promotion{Secret: "openstack/keystone-fernet-keys"}, From: "dfw", Context: "sjc"}
 				r.Force = force
 				dfw := secret("dfw", older, stamp("sjc", 1, older))
-				_, plan, err := r.plan(mirror.ReadSource(c.source), looks(map[string]*corev1.Secret{"dfw": dfw}))
+				all := looks(map[string]*corev1.Secret{"dfw": dfw})
+				from, err := r.giver(all)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, plan, err := r.plan(mirror.ReadSource(c.source), from, all)
 				for _, text := range c.shown {
 					if lines := strings.Join(plan.Lines, "\n"); !strings.Contains(lines, text) {
 						t.Errorf("%q is not in\n%s", text, lines)

@@ -1,6 +1,13 @@
 package repository
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -17,13 +24,13 @@ func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 		k.answered = now
 	}
 	src, _ := k.opts.Source.Seen()
-	k.say("source", unusable(src), func(reason string) {
-		if reason == "" {
-			k.opts.Log.Info("the Secret's keys can be used again")
-			return
-		}
+	switch reason := unusable(src); {
+	case !k.said.source.Changed(reason):
+	case reason == "":
+		k.opts.Log.Info("the Secret's keys can be used again")
+	default:
 		k.opts.Log.Warn("the Secret's keys cannot be used, so the key repository stays as it is", "reason", reason)
-	})
+	}
 	usable, silent := len(src.Keys().Fingerprints()) > 0, k.silent()
 	known := k.want.Fingerprints()
 	if len(known) == 0 {
@@ -32,11 +39,11 @@ func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	switch {
 	case usable && !silent:
 		k.want = src.Keys()
-		k.say("mount", "", func(string) { k.opts.Log.Info("the keys come from the API again") })
-	case known.Primary() == 0 && now.Sub(k.started) >= fillFrom:
-		k.mounted(func(keyset.Set) bool { return true })
-	case silent:
-		k.mounted(func(set keyset.Set) bool { return set.Fingerprints().Continues(known) })
+		if k.said.mount.Changed("") {
+			k.opts.Log.Info("the keys come from the API again")
+		}
+	case silent, known.Primary() == 0 && now.Sub(k.started) >= fillFrom:
+		k.mounted(known)
 	}
 	if !usable || failed != nil {
 		return keyset.Set{}
@@ -56,8 +63,9 @@ func unusable(src mirror.Source) string {
 	return ""
 }
 
-// mounted takes up the mounted Secret's set, if it is to be taken.
-func (k *Keeper) mounted(take func(keyset.Set) bool) {
+// mounted takes up the mounted Secret's set if it continues the known keys, or if no
+// primary key is known.
+func (k *Keeper) mounted(known keyset.Fingerprints) {
 	if k.opts.Mount == "" {
 		return
 	}
@@ -65,13 +73,49 @@ func (k *Keeper) mounted(take func(keyset.Set) bool) {
 	text := "its keys are taken"
 	switch {
 	case err != nil:
-		text = err.Error()
-	case take(set):
-		k.want = set
-	default:
+		text = fmt.Sprintf("reading the mounted Secret: %v", err)
+	case known.Primary() > 0 && !set.Fingerprints().Continues(known):
 		text = "the mounted Secret does not continue the keys that are there"
+	default:
+		k.want = set
 	}
-	k.say("mount", text, func(string) {
+	if k.said.mount.Changed(text) {
 		k.opts.Log.Warn("the API shows no usable keys, so the mounted Secret was looked at", "mount", k.opts.Mount, "outcome", text)
-	})
+	}
+}
+
+// readMount reads the key set from a Secret's volume. A kubelet swaps the link ..data
+// from one directory to the next, so all is read from the one that it leads to: a
+// swap during the read is an error, never a mixture.
+func readMount(path string) (keyset.Set, error) {
+	folder, err := filepath.EvalSymlinks(filepath.Join(path, "..data"))
+	if err != nil { // a plain directory
+		folder = path
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return keyset.Set{}, err
+	}
+	data := map[string][]byte{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if data[e.Name()], err = readKey(filepath.Join(folder, e.Name())); err != nil {
+			return keyset.Set{}, err
+		}
+	}
+	return keyset.Parse(data)
+}
+
+func readKey(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is no file", path))
+	}
+	return io.ReadAll(io.LimitReader(f, maxKey))
 }

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
@@ -47,7 +47,7 @@ type Options struct {
 	Source Source
 	Log    *slog.Logger
 	// Arrived is told how long it took from [Keeper.SourceChanged] until the new
-	// primary was in the repository. nil: nobody is.
+	// primary was in the repository.
 	Arrived func(time.Duration)
 }
 
@@ -70,16 +70,19 @@ type Keeper struct {
 	started, answered time.Time  // when Run began, and when the API last answered
 	want              keyset.Set // the newest usable set; zero before the first
 	pending           time.Time  // when the change that is to arrive was seen; zero for none
-	said              map[string]string
+	said              said
 
 	mu      sync.Mutex
 	status  Status
 	changed time.Time // when the first change was seen that Run has not; zero for none
 }
 
+// said is what was logged last, by subject.
+type said struct{ write, written, repaired, strays, source, mount logonce.Text }
+
 // New makes a Keeper that has looked at nothing.
 func New(opts Options) *Keeper {
-	return &Keeper{opts: opts, poke: make(chan struct{}, 1), said: map[string]string{}}
+	return &Keeper{opts: opts, poke: make(chan struct{}, 1)}
 }
 
 // Status is what was seen last.
@@ -116,14 +119,12 @@ func (k *Keeper) Run(ctx context.Context, once bool) bool {
 	k.answered = k.started
 	for ctx.Err() == nil {
 		done, err := k.keep(ctx)
-		if ctx.Err() == nil {
-			k.say("write", errorText(err), func(text string) {
-				if text == "" {
-					k.opts.Log.Info("the key repository can be written again")
-					return
-				}
-				k.opts.Log.Warn("the key repository cannot be kept; trying again", "error", err)
-			})
+		switch {
+		case ctx.Err() != nil || !k.said.write.ErrorChanged(err):
+		case err == nil:
+			k.opts.Log.Info("the key repository can be written again")
+		default:
+			k.opts.Log.Warn("the key repository cannot be kept; trying again", "error", err)
 		}
 		if once && (done || k.silent() && k.Ready()) {
 			return true
@@ -177,16 +178,14 @@ func (k *Keeper) keep(ctx context.Context) (done bool, err error) {
 
 // tell logs a set once, however often somebody else undoes it.
 func (k *Keeper) tell(before contents, took time.Duration) {
-	if keys := k.want.Fingerprints().String(); k.said["written"] != keys {
-		k.said["written"] = keys
+	if keys := k.want.Fingerprints().String(); k.said.written.Changed(keys) {
 		k.opts.Log.Info("the key repository was written", "primary", k.want.Fingerprints().Primary(), "keys", keys, "took", took)
 		return
 	}
 	p := planned(before, k.want.Data())
-	names := strings.Join(slices.Concat(p.above, p.staged, p.gone), ", ")
-	k.say("repaired", names, func(string) {
+	if names := strings.Join(slices.Concat(p.above, p.staged, p.gone), ", "); k.said.repaired.Changed(names) {
 		k.opts.Log.Warn("somebody else has changed the key repository, and it was repaired", "indices", names)
-	})
+	}
 }
 
 // show keeps what the repository holds, and tells of files that are not ours.
@@ -194,11 +193,9 @@ func (k *Keeper) show(c contents) {
 	k.mu.Lock()
 	k.status.Primary = c.fingerprints().Primary()
 	k.mu.Unlock()
-	k.say("strays", strings.Join(c.strays, ", "), func(names string) {
-		if names != "" {
-			k.opts.Log.Warn("other files are in the key repository, and Keystone opens them at each load: remove them", "files", names)
-		}
-	})
+	if names := strings.Join(c.strays, ", "); k.said.strays.Changed(names) && names != "" {
+		k.opts.Log.Warn("other files are in the key repository, and Keystone opens them at each load: remove them", "files", names)
+	}
 }
 
 // takeChange makes a change that was seen the one that is to arrive.
@@ -213,7 +210,7 @@ func (k *Keeper) takeChange() {
 
 // primed notes that the primary of a change is in its place.
 func (k *Keeper) primed() {
-	if !k.pending.IsZero() && k.opts.Arrived != nil {
+	if !k.pending.IsZero() {
 		k.opts.Arrived(time.Since(k.pending))
 	}
 	k.pending = time.Time{}
@@ -229,20 +226,4 @@ func (k *Keeper) arrived(c contents, shown keyset.Set) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.status.LastMatch = time.Now()
-}
-
-// say calls tell where what is to be said of a matter is another text than the last
-// time; the first "" is nothing to say.
-func (k *Keeper) say(matter, text string, tell func(text string)) {
-	if k.said[matter] != text {
-		k.said[matter] = text
-		tell(text)
-	}
-}
-
-func errorText(err error) string {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return ""
-	}
-	return err.Error()
 }

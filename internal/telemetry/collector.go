@@ -5,6 +5,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/ptr"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -12,20 +13,20 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	sourceState = desc("source_state", "The source's present state, with the value 1.", "state")
-	readable    = desc("source_readable", "Whether the last try to read the source succeeded.")
-	primary     = desc("source_primary_index", "The index of the source's primary key.")
-	keys        = desc("source_keys", "How many keys the source has.")
-	term        = desc("term", "The term of the source's owner.")
+	sourceState = desc("source_state", "Always 1. The label is the source's current state.", "state")
+	readable    = desc("source_readable", "1 if the last attempt to read the source succeeded, otherwise 0.")
+	primary     = desc("source_primary_index", "Index of the source's primary key.")
+	keys        = desc("source_keys", "Number of keys in the source.")
+	term        = desc("term", "Term of the main region that owns the source.")
 	rotated     = desc("source_rotated_timestamp_seconds", "When the source's keys were last written.")
 
-	remoteState  = desc("remote_state", "A remote's present state, with the value 1.", "remote", "state")
-	behind       = desc("remote_generations_behind", "How many rotations a remote is behind. At 1 the next rotation breaks tokens there, at 2 they are broken.", "remote")
-	synced       = desc("remote_last_synced_timestamp_seconds", "When a remote was last seen to have the source's keys.", "remote")
-	expiry       = desc("remote_credentials_expiry_timestamp_seconds", "When the token or the certificate in a remote's kubeconfig expires.", "remote")
-	pushes       = desc("pushes_total", "Writes that were sent to a remote, by how they ended.", "remote", "result")
-	repaired     = desc("drift_repaired_total", "Changes by other writers that were undone at a remote.", "remote")
-	requestsSent = desc("requests_total", "Requests that were sent to a remote, by method and by the answer's code.", "remote", "code", "method")
+	remoteState  = desc("remote_state", "Always 1. The label is the remote's current state.", "remote", "state")
+	behind       = desc("remote_generations_behind", "Rotations that the remote is behind. At 1, the next rotation breaks tokens there. At 2, they are broken. Absent if unknown.", "remote")
+	synced       = desc("remote_last_synced_timestamp_seconds", "When this process last saw the source's keys in the remote. Absent in a standby region.", "remote")
+	expiry       = desc("remote_credentials_expiry_timestamp_seconds", "When the remote's token or client certificate expires, whichever is earlier. Absent if neither expires.", "remote")
+	pushes       = desc("pushes_total", "Writes sent to the remote, by result.", "remote", "result")
+	repaired     = desc("drift_repaired_total", "Changes by other writers that were repaired in the remote.", "remote")
+	requestsSent = desc("requests_total", "Requests sent to the remote with its current kubeconfig. The code is none without a response, and other for a code that API servers don't use.", "remote", "code", "method")
 )
 
 // statusCollector shows a status as metrics. It keeps no series of its own, so
@@ -46,27 +47,23 @@ func (status statusCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 func (s series) source(src mirror.SourceStatus) {
-	s.gauge(sourceState, 1, string(src.State))
+	s.gauge(sourceState, ptr.To(1), string(src.State))
 	good := 1
 	if src.Stale || src.State == mirror.SourceUnread {
 		good = 0
 	}
-	s.gauge(readable, good)
+	s.gauge(readable, &good)
+	s.gauge(primary, src.Primary)
 	if src.Primary != nil {
-		s.gauge(primary, *src.Primary)
-		s.gauge(keys, len(src.Keys))
+		s.gauge(keys, ptr.To(len(src.Keys)))
 	}
-	if src.Term != nil {
-		s.gauge(term, *src.Term)
-	}
+	s.gauge(term, src.Term)
 	s.time(rotated, src.RotatedAt)
 }
 
 func (s series) remote(r mirror.RemoteStatus) {
-	s.gauge(remoteState, 1, r.Name, string(r.State))
-	if r.Behind != nil {
-		s.gauge(behind, *r.Behind, r.Name)
-	}
+	s.gauge(remoteState, ptr.To(1), r.Name, string(r.State))
+	s.gauge(behind, r.Behind, r.Name)
 	s.time(synced, r.LastSynced, r.Name)
 	s.time(expiry, r.CredentialsExpire, r.Name)
 	// From 0 on: increase() does not see the birth of a counter.
@@ -82,8 +79,11 @@ func (s series) remote(r mirror.RemoteStatus) {
 // series is where collected values go.
 type series struct{ to chan<- prometheus.Metric }
 
-func (s series) gauge(d *prometheus.Desc, value int, labels ...string) {
-	s.send(d, prometheus.GaugeValue, float64(value), labels)
+// gauge sends a number, and nothing if it is not known.
+func (s series) gauge(d *prometheus.Desc, value *int, labels ...string) {
+	if value != nil {
+		s.send(d, prometheus.GaugeValue, float64(*value), labels)
+	}
 }
 
 func (s series) counter(d *prometheus.Desc, value int, labels ...string) {

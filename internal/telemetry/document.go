@@ -38,7 +38,7 @@ func (d *document) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", p.header.Get("Content-Type"))
 	w.WriteHeader(p.code)
 	// This fails where the client is gone: then nobody needs the answer.
-	_, _ = w.Write(p.body.Bytes())
+	_, _ = w.Write(p.Bytes())
 }
 
 // latest returns the document, freshFor old at most. The caller must not change it.
@@ -55,9 +55,9 @@ func (d *document) latest() *page {
 
 // page keeps what a handler answers.
 type page struct {
+	bytes.Buffer
 	header http.Header
 	code   int
-	body   bytes.Buffer
 }
 
 // Header implements [http.ResponseWriter], as do the others.
@@ -65,9 +65,6 @@ func (p *page) Header() http.Header { return p.header }
 
 // WriteHeader keeps the code.
 func (p *page) WriteHeader(code int) { p.code = code }
-
-// Write keeps the text.
-func (p *page) Write(text []byte) (int, error) { return p.body.Write(text) }
 
 // statusJSON is the document of /statusz.
 func statusJSON(status func() mirror.Status) http.HandlerFunc {

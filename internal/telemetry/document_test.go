@@ -79,7 +79,7 @@ func TestStatusIsMadeOnceASecond(t *testing.T) {
 			var clients sync.WaitGroup
 			for range 300 {
 				clients.Go(func() {
-					text := d.latest().body.Bytes()
+					text := d.latest().Bytes()
 					var st mirror.Status
 					if err := json.Unmarshal(text, &st); err != nil || st.Source.ResourceVersion != fmt.Sprint(c.want) {
 						t.Errorf("%v: the status %.200q, want the one made as number %d", err, text, c.want)

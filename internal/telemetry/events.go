@@ -8,17 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
 )
 
 const (
@@ -57,12 +58,12 @@ type Events struct {
 	opts    EventsOptions
 	waiting chan event
 	rotated chan rotation // those that this replica has pushed
-	trouble string        // why the last event could not be made; "" where it was. Run's
+	trouble logonce.Text  // why the last event could not be made; Run's
 
 	mu      sync.Mutex
 	limiter *rate.Limiter
-	told    map[string]time.Time // until when there is no other one like it
-	pushed  string               // the keys of the last rotation in rotated
+	told    *cache.Expiring // the events of which there is no other one like it yet
+	pushed  string          // the keys of the last rotation in rotated
 }
 
 // EventsOptions are an [Events]'. All are needed.
@@ -91,7 +92,7 @@ func NewEvents(opts EventsOptions) *Events {
 	opts.Instance = opts.Instance[:min(len(opts.Instance), maxInstance)]
 	return &Events{
 		opts: opts, waiting: make(chan event, eventsAtOnce), rotated: make(chan rotation, eventsAtOnce),
-		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsAtOnce), eventsAtOnce), told: map[string]time.Time{},
+		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsAtOnce), eventsAtOnce), told: cache.NewExpiring(),
 	}
 }
 
@@ -147,13 +148,14 @@ func (e *Events) add(ev event) bool {
 	like, now := ev.like(), time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	_, told := e.told.Get(like)
 	// The others leave one for a rotation: it tells of all remotes.
-	if now.Before(e.told[like]) || ev.push == "" && e.limiter.TokensAt(now) < 2 || !e.limiter.AllowN(now, 1) {
+	if told || ev.push == "" && e.limiter.TokensAt(now) < 2 || !e.limiter.AllowN(now, 1) {
 		return false
 	}
 	select {
 	case e.waiting <- ev:
-		e.told[like] = now.Add(ev.every)
+		e.told.Set(like, true, ev.every)
 		return true
 	default: // too many wait
 		return false
@@ -182,7 +184,6 @@ func (e *Events) Run(ctx context.Context) {
 				e.add(ev)
 			}
 		case <-minutes.C:
-			e.forget()
 			e.credentials()
 		}
 	}
@@ -190,13 +191,6 @@ func (e *Events) Run(ctx context.Context) {
 
 // like is what events have in common of which there is one within an interval.
 func (ev event) like() string { return ev.reason + "/" + ev.remote + "/" + ev.push }
-
-// forget forgets what was told so long ago that it may be told again.
-func (e *Events) forget() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	maps.DeleteFunc(e.told, func(_ string, until time.Time) bool { return time.Now().After(until) })
-}
 
 // send makes an event.
 func (e *Events) send(ctx context.Context, ev event) {
@@ -208,14 +202,11 @@ func (e *Events) send(ctx context.Context, ev event) {
 	trouble := ""
 	if err != nil && !errors.Is(err, context.Canceled) {
 		trouble = mirror.Explain(err)
-		e.mu.Lock()
-		delete(e.told, ev.like())
-		e.mu.Unlock()
+		e.told.Delete(ev.like())
 	}
-	if trouble != "" && trouble != e.trouble {
+	if e.trouble.Changed(trouble) && trouble != "" {
 		e.opts.Log.Warn("events about the source cannot be made; keys are pushed all the same", "error", trouble)
 	}
-	e.trouble = trouble
 }
 
 // object is the event as Kubernetes has it. Its name is the same for all replicas

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,8 +32,8 @@ func NewMetrics(version string, status func() mirror.Status) *Metrics {
 	}
 	return &Metrics{
 		registry: registry,
-		took:     seconds("fernetcast_push_duration_seconds", "Time from the begin of a remote's sync to the acknowledgement of its write."),
-		lag:      seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledgement of its write at a remote."),
+		took:     seconds("fernetcast_push_duration_seconds", "Time from the start of a remote's sync to the acknowledged write."),
+		lag:      seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledged write in a remote."),
 	}
 }
 
@@ -43,7 +44,7 @@ func newRegistry(version string) (*prometheus.Registry, promauto.Factory) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	in := promauto.With(registry)
 	in.NewGauge(prometheus.GaugeOpts{
-		Name: "fernetcast_build_info", Help: "The version that runs; always 1.",
+		Name: "fernetcast_build_info", Help: "Always 1. The labels are the versions of fernetcast and Go.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	}).Set(1)
 	return registry, in
@@ -65,4 +66,96 @@ func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
 
 func handler(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})
+}
+
+// FilesMetrics is what /metrics of `fernetcast files` shows. Its methods may be
+// called concurrently.
+type FilesMetrics struct {
+	registry *prometheus.Registry
+	lag      prometheus.Histogram
+}
+
+// NewFilesMetrics makes the metrics of one process. Each scrape calls primary, the
+// index of the key repository's primary, 0 for none, and lastMatch, when the
+// repository was last seen equal to the Secret, zero for never.
+func NewFilesMetrics(version string, primary func() int, lastMatch func() time.Time) *FilesMetrics {
+	registry, in := newRegistry(version)
+	in.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fernetcast_files_primary_index", Help: "Index of the primary key in the key repository. 0 if there is none.",
+	}, func() float64 { return float64(primary()) })
+	// 0 and not absent for never: an alert that is missing its series does not fire.
+	in.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fernetcast_files_last_match_timestamp_seconds", Help: "When the key repository last matched the Secret. 0 if it never did.",
+	}, func() float64 {
+		if at := lastMatch(); !at.IsZero() {
+			return float64(at.UnixMilli()) / 1000
+		}
+		return 0
+	})
+	return &FilesMetrics{registry, in.NewHistogram(prometheus.HistogramOpts{
+		Name: "fernetcast_files_propagation_seconds", Help: "Time from when a change was seen in the Secret until its primary key was in the key repository.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+	})}
+}
+
+// Arrived observes a change that took so long.
+func (m *FilesMetrics) Arrived(took time.Duration) { m.lag.Observe(took.Seconds()) }
+
+// Handler serves the metrics as text.
+func (m *FilesMetrics) Handler() http.Handler { return handler(m.registry) }
+
+// queueMetrics makes a queue's metrics, under the names that Kubernetes' own
+// controllers have for them (k8s.io/component-base/metrics/prometheus/workqueue).
+type queueMetrics struct{ in promauto.Factory }
+
+var _ workqueue.MetricsProvider = queueMetrics{}
+
+func (q queueMetrics) gauge(queue, name, help string) prometheus.Gauge {
+	return q.in.NewGauge(prometheus.GaugeOpts{Subsystem: "workqueue", Name: name, Help: help, ConstLabels: prometheus.Labels{"name": queue}})
+}
+
+func (q queueMetrics) counter(queue, name, help string) prometheus.Counter {
+	return q.in.NewCounter(prometheus.CounterOpts{Subsystem: "workqueue", Name: name, Help: help, ConstLabels: prometheus.Labels{"name": queue}})
+}
+
+func (q queueMetrics) histogram(queue, name, help string) prometheus.Histogram {
+	return q.in.NewHistogram(prometheus.HistogramOpts{
+		Subsystem: "workqueue", Name: name, Help: help, ConstLabels: prometheus.Labels{"name": queue},
+		Buckets: prometheus.ExponentialBuckets(1e-5, 10, 9), // to 1,000 s
+	})
+}
+
+// NewDepthMetric implements [workqueue.MetricsProvider], as do the others.
+func (q queueMetrics) NewDepthMetric(name string) workqueue.GaugeMetric {
+	return q.gauge(name, "depth", "Remotes that wait for a worker.")
+}
+
+// NewAddsMetric counts what was added.
+func (q queueMetrics) NewAddsMetric(name string) workqueue.CounterMetric {
+	return q.counter(name, "adds_total", "Remotes added to the queue.")
+}
+
+// NewLatencyMetric observes the time in the queue, in seconds.
+func (q queueMetrics) NewLatencyMetric(name string) workqueue.HistogramMetric {
+	return q.histogram(name, "queue_duration_seconds", "Time that a remote waited for a worker.")
+}
+
+// NewWorkDurationMetric observes the time of a sync, in seconds.
+func (q queueMetrics) NewWorkDurationMetric(name string) workqueue.HistogramMetric {
+	return q.histogram(name, "work_duration_seconds", "Duration of a remote's sync.")
+}
+
+// NewUnfinishedWorkSecondsMetric is the sum of the seconds of all syncs at work.
+func (q queueMetrics) NewUnfinishedWorkSecondsMetric(name string) workqueue.SettableGaugeMetric {
+	return q.gauge(name, "unfinished_work_seconds", "Total duration so far of the syncs in progress.")
+}
+
+// NewLongestRunningProcessorSecondsMetric is that of the longest one.
+func (q queueMetrics) NewLongestRunningProcessorSecondsMetric(name string) workqueue.SettableGaugeMetric {
+	return q.gauge(name, "longest_running_processor_seconds", "Duration so far of the longest sync in progress.")
+}
+
+// NewRetriesMetric counts what waits in a backoff, or for its next read.
+func (q queueMetrics) NewRetriesMetric(name string) workqueue.CounterMetric {
+	return q.counter(name, "retries_total", "Remotes added to the queue after a delay.")
 }

@@ -157,7 +157,7 @@ func TestManyRemotes(t *testing.T) {
 	}
 	d := document{make: m.Handler()}
 	made = 0
-	if first, second := d.latest(), d.latest(); made != 1 || first != second || !bytes.Contains(first.body.Bytes(), []byte("r999")) {
+	if first, second := d.latest(), d.latest(); made != 1 || first != second || !bytes.Contains(first.Bytes(), []byte("r999")) {
 		t.Errorf("two scrapes at once made it %d times", made)
 	}
 }

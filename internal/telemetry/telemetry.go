@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/net/netutil"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -45,10 +46,9 @@ type Server struct {
 // Run serves until ctx is done. Where it cannot listen it says so, once for
 // each reason, and tries again.
 func (s Server) Run(ctx context.Context) {
-	trouble := ""
+	var trouble logonce.Text
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		if err := s.serve(ctx); err != nil && err.Error() != trouble {
-			trouble = err.Error()
+		if err := s.serve(ctx); trouble.ErrorChanged(err) && err != nil {
 			s.Log.Warn("health, status and metrics are not served; trying again", "address", s.Address, "error", err)
 		}
 	}, cmp.Or(s.retry, listenRetry))

@@ -34,7 +34,7 @@ var pure = []struct {
 	{"internal/view", nil},
 	{"internal/mirror", nil},
 	{"internal/promotion", []string{"plan.go"}},
-	{"pusher", []string{"backoff.go", "contest.go", "recovery.go"}},
+	{"pusher", []string{"backoff.go", "contest.go", "reachability.go"}},
 }
 
 // slow are the tests that don't help here: they run other programs.

@@ -19,7 +19,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fernetcast/fernetcast/tools/image/internal/checkout"
 	"sigs.k8s.io/yaml"
 )
 
@@ -42,10 +41,17 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// copied is the source in a folder of its own, of which CHANGELOG.md has a part of v1.2.3.
+// copied is the source in a folder of its own, as .dockerignore lets it into a build, with
+// the license. CHANGELOG.md has a part of v1.2.3.
 func copied(t *testing.T) string {
 	t.Helper()
-	dir := checkout.Copy(t, repository, "LICENSE")
+	dir := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum", "main.go", "Dockerfile", "LICENSE"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), read(t, filepath.Join(repository, name)), 0o644))
+	}
+	for _, name := range []string{"clusters", "internal", "manifests", "pusher", "watcher"} {
+		must(t, os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(repository, name))))
+	}
 	must(t, os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte("# Changelog\n\n## [Unreleased]\n\nlater\n\n## [1.2.3] - 2026-11-27\n\n### Added\n\n- All.\n\n## [1.2.2]\n\nbefore\n\n## [1.2.1]\n"), 0o644))
 	return dir
 }

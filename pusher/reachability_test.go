@@ -11,7 +11,7 @@ import (
 )
 
 // Which answers cancel the back-off, after which syncs, at so many seconds.
-func TestRecoveryRules(t *testing.T) {
+func TestReachabilityRules(t *testing.T) {
 	const every = 30 * time.Second
 	type step struct {
 		at int
@@ -39,7 +39,7 @@ func TestRecoveryRules(t *testing.T) {
 		"answered twice":               {ended(2, mirror.StateUnreachable), answered(3, true), answered(3, false)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var r recovery
+			var r reachability
 			start := time.Now()
 			for _, s := range steps {
 				if s.state != "" {
