@@ -2,15 +2,10 @@ package cli
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
@@ -24,8 +19,8 @@ import (
 // checkOptions are the flags of check alone.
 type checkOptions struct {
 	*options
-	remoteContext, remoteKubeconfig string
-	output                          string
+	remotePlace
+	output string
 }
 
 func newCheck(all *options) *cobra.Command {
@@ -47,21 +42,10 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 		ValidArgsFunction: o.completeRemotes,
 		RunE:              o.run,
 	}
-	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	o.remotePlace.register(cmd)
 	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text, short, or json", "text", "short", "json")
 	o.identityFlag(cmd)
 	return cmd
-}
-
-// examined is the result, as -o json has it.
-type examined struct {
-	From    string           `json:"from"`
-	Remotes []examinedRemote `json:"remotes"`
-}
-
-type examinedRemote struct {
-	Name   string            `json:"name"`
-	Checks []preflight.Check `json:"checks"`
 }
 
 func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
@@ -72,29 +56,22 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return err
 	}
-	result := examined{From: o.viewpoint(), Remotes: make([]examinedRemote, len(remotes))}
-	var all sync.WaitGroup
-	for i, remote := range remotes {
-		all.Go(func() { result.Remotes[i] = examinedRemote{remote.Name, preflight.Examine(cmd.Context(), remote)} })
-	}
-	all.Wait()
-	if err := result.print(cmd.OutOrStdout(), o.output); err != nil {
+	report := preflight.ExamineAll(cmd.Context(), remotes)
+	if err := report.Write(cmd.OutOrStdout(), o.output); err != nil {
 		return err
 	}
-	for _, r := range result.Remotes {
-		if slices.ContainsFunc(r.Checks, func(c preflight.Check) bool { return c.Result == preflight.Fail }) {
-			return exitError{}
-		}
+	if report.Failed() {
+		return exitError{}
 	}
 	return nil
 }
 
-// targets are what is to be examined.
+// targets returns the remotes to examine.
 func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.Remote, error) {
 	var there place
 	if o.remoteContext != "" {
 		var err error
-		if there, err = placeOf(o.remoteKubeconfig, o.remoteContext); err != nil {
+		if there, err = o.there(); err != nil {
 			return nil, fmt.Errorf("--remote-context: %w", err)
 		}
 	}
@@ -102,7 +79,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	if err != nil {
 		return nil, err
 	}
-	source, _ := s.source.Get(cmd.Context()) // unread: what needs it is left out
+	source, _ := s.source.Get(cmd.Context()) // unread: checks that need it are skipped
 	common := preflight.Remote{Namespace: o.namespace, Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
 	if there.config != nil {
 		common.Name, common.Config, common.Operator = o.remoteContext, there.config, true
@@ -126,7 +103,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	return remotes, nil
 }
 
-// target is a remote as its file says.
+// target completes a remote from its file.
 func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.Remote {
 	r.Name, r.Refused = f.Name, f.Err
 	if f.Err != nil {
@@ -145,65 +122,11 @@ func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.R
 	return r
 }
 
-// lifeOf is when the credentials were issued and when they expire; nil where they do
-// not tell.
+// lifeOf returns when the credentials were issued and when they expire; nil if they
+// don't say.
 func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
 	if token := kube.ReadToken(cfg.BearerToken); !token.Issued.IsZero() {
 		issued = &token.Issued
 	}
 	return issued, kubeconfig.Expiry(cfg)
-}
-
-// workstation is where a person is.
-const workstation = "this workstation"
-
-// viewpoint says from where it looks.
-func (o *options) viewpoint() string {
-	if _, err := rest.InClusterConfig(); err == nil {
-		name, _ := os.Hostname()
-		return "pod " + cmp.Or(name, "of no name")
-	}
-	return workstation
-}
-
-func (e examined) print(out io.Writer, format string) error {
-	if format == "json" {
-		return json.NewEncoder(out).Encode(e)
-	}
-	fmt.Fprintf(out, "Looking from %s.%s\n", e.From, map[bool]string{true: " What counts is the pods' view: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"}[e.From == workstation])
-	for _, r := range e.Remotes {
-		if format == "short" {
-			fmt.Fprintf(out, "%s  %s\n", r.Name, r.summary())
-			continue
-		}
-		fmt.Fprintf(out, "\n%s  %s\n", r.Name, r.summary())
-		for _, c := range r.Checks {
-			next := ""
-			if c.Next != "" {
-				next = " → " + c.Next
-			}
-			fmt.Fprintf(out, "  %-4s  %-10s  %s%s\n", c.Result, c.ID, c.What, next)
-		}
-	}
-	if len(e.Remotes) == 0 {
-		fmt.Fprintln(out, "There are no remotes: fernetcast join NAME lets one in.")
-	}
-	return nil
-}
-
-// summary tells how many checks ended badly, and which.
-func (r examinedRemote) summary() string {
-	var parts []string
-	for _, result := range []preflight.Result{preflight.Fail, preflight.Warn} {
-		var ids []string
-		for _, c := range r.Checks {
-			if c.Result == result {
-				ids = append(ids, c.ID)
-			}
-		}
-		if len(ids) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s: %s", len(ids), result, strings.Join(ids, ", ")))
-		}
-	}
-	return cmp.Or(strings.Join(parts, "; "), "all is well")
 }

@@ -2,6 +2,17 @@
 // together, and prints.
 //
 // It decides nothing about keys.
+//
+// Its files form layers. A file uses its own layer and those below it:
+//   - cli.go: the process and the root command
+//   - run.go, promote.go, push.go, and so on: each command
+//   - promoting.go and complete.go: shared by some commands
+//   - session.go: the source and the remotes, read live
+//   - stored.go: the Secrets with the remotes' kubeconfigs and tokens
+//   - source.go: clients of the source's cluster
+//   - options.go: flags of all commands, and the log
+//   - operator.go: the operator's contexts
+//   - flags.go and output.go: kinds of flags, questions, and exit codes
 package cli
 
 import (
@@ -19,27 +30,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// gcPercent is how much the heap may grow, in percent of what is in use, before
-// the garbage collector runs. A remote is mostly memory in use, so Go's own 100
-// would nearly double what a thousand of them take; the collector costs little
-// beside TLS.
+// gcPercent is how much the heap may grow, in percent of the memory in use, before
+// the garbage collector runs. A remote is mostly memory in use, so Go's default of 100
+// would nearly double the memory of a thousand remotes. The collector costs little
+// compared with TLS.
 const gcPercent = 30
 
-// The exit codes.
-const (
-	exitOK      = 0
-	exitTrouble = 1 // some remote, or the source, is not well, or nothing could be done
-	exitUsage   = 2 // bad usage or configuration
-)
-
-// exitError ends a command with exit code 1. err is nil where all is printed already.
-type exitError struct{ err error }
-
-func (e exitError) Error() string { return fmt.Sprint(e.err) }
-func (e exitError) Unwrap() error { return e.err }
-
-// Main runs the program with the arguments of the process, until it is done or
-// told to end by SIGINT or SIGTERM, and returns its exit code.
+// Main runs the program with the arguments of the process until it is done, or until
+// SIGINT or SIGTERM, and returns its exit code.
 func Main() int {
 	if err := prepareProcess(); err != nil {
 		fmt.Fprintln(os.Stderr, "fernetcast:", err)
@@ -50,7 +48,7 @@ func Main() int {
 	return execute(ctx, calledAs(os.Args), os.Stdin, os.Stdout, os.Stderr)
 }
 
-// The names that kubectl has for the program: as a plugin, and to complete one.
+// The names by which kubectl runs the program: as a plugin, and to complete its arguments.
 const (
 	pluginName     = "kubectl-fernetcast"
 	completionName = "kubectl_complete-fernetcast"
@@ -62,8 +60,8 @@ type call struct {
 	args []string
 }
 
-// calledAs says how the process was called. kubectl finds a plugin and what completes
-// one by their files' names, which may be links to one program.
+// calledAs returns how the process was called. kubectl finds a plugin and its completion
+// by their file names, which may be links to one program.
 func calledAs(args []string) call {
 	switch filepath.Base(args[0]) {
 	case pluginName:
@@ -74,14 +72,14 @@ func calledAs(args []string) call {
 	return call{"fernetcast", args[1:]}
 }
 
-// prepareProcess sets what holds for the whole process, before any client is made.
+// prepareProcess configures the whole process, before any client is created.
 func prepareProcess() error {
 	// A core would hold the keys.
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("switching core dumps off: %w", err)
 	}
-	// HTTP/2 pings notice a connection that carries nothing any more, after 5 + 5 s
-	// in place of apimachinery's 30 + 15 s. Package kube has another value for remotes.
+	// HTTP/2 pings detect a dead connection after 5 + 5 s instead of apimachinery's
+	// 30 + 15 s. Package kube has another value for remotes.
 	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
 		if err := os.Setenv(name, "5"); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
@@ -119,7 +117,7 @@ func newRoot(name string) *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
 		Use: "fernetcast COMMAND",
-		// What a person typed, in usage and examples.
+		// The usage and the examples show the name that the operator typed.
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		Short:       "Keeps Keystone's Fernet keys the same in every region",
 		Long: `fernetcast keeps Keystone's Fernet keys the same in every region.

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxPause bounds --pause: a change waits for the end of the one before.
+// maxPause bounds --pause: a change waits until the previous one ends.
 const maxPause = time.Minute
 
-// filesOptions are the flags of files alone.
+// filesOptions are the flags of files.
 type filesOptions struct {
 	*options
 	directory, from, listen string
@@ -86,7 +86,7 @@ func (o *filesOptions) check() error {
 	return checkListen(o.listen)
 }
 
-// nested says whether one path is the other, or in it.
+// nested reports whether one path is the other, or inside it.
 func nested(a, b string) bool {
 	a, b = filepath.Clean(a), filepath.Clean(b)
 	in := func(path, dir string) bool {
@@ -96,12 +96,12 @@ func nested(a, b string) bool {
 	return in(a, b) || in(b, a)
 }
 
-// run keeps the files, and returns when all has ended.
+// run keeps the files, and returns when all goroutines have ended.
 func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
 	log.Info("keeping a key repository", "version", release(), "directory", o.directory)
 	defer log.Info("ended")
 	ctx, stop := context.WithCancel(ctx)
-	source := o.watcher(&lazy{opts: o.options}, log, time.Minute)
+	source := o.watcher(lazy{o.options}, log, time.Minute)
 	var metrics *telemetry.FilesMetrics
 	keeper := repository.New(repository.Options{
 		Directory: o.directory, Mount: o.from, Pause: o.pause, Source: source, Log: log,

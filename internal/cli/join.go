@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -15,15 +16,11 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
-	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 )
 
 const (
-	// tokensSecret has the tokens that renew keeps beside the kubeconfigs of defaultSecret.
-	tokensSecret = "fernetcast-tokens"
 	// usualLife is how long a token is to live: 90 days.
 	usualLife = 90 * 24 * time.Hour
 	// shortestLife is the API server's own.
@@ -33,12 +30,12 @@ const (
 // joinOptions are the flags of join alone.
 type joinOptions struct {
 	*options
-	remoteContext, remoteKubeconfig string
-	server, from, output            string
-	life, wait                      time.Duration
-	selfRenew, dryRun, yes          bool
-	keyless, kubespray              bool
-	at, ca, static                  string // of --keyless
+	remotePlace
+	server, from, output   string
+	life, wait             time.Duration
+	selfRenew, dryRun, yes bool
+	keyless, kubespray     bool
+	at, ca, static         string // of --keyless
 }
 
 func newJoin(all *options) *cobra.Command {
@@ -80,7 +77,7 @@ cluster has.`,
 		},
 	}
 	f := cmd.Flags()
-	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	o.remotePlace.register(cmd)
 	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
 	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
 	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts tokens of --identity (default: "+usualIdentity+")")
@@ -96,13 +93,6 @@ cluster has.`,
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	choose(cmd, f, &o.output, "output", "o", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless", "text", "json", "yaml", "config")
 	return cmd
-}
-
-// remotePlace registers the flags that say where the operator reaches a remote.
-func (o *options) remotePlace(cmd *cobra.Command, context, kubeconfig *string) {
-	cmd.Flags().StringVar(context, "remote-context", "", "your context of the remote, in --remote-kubeconfig")
-	cmd.Flags().StringVar(kubeconfig, "remote-kubeconfig", "", "kubeconfig with that context (default: $KUBECONFIG, then ~/.kube/config)")
-	complete(cmd, "remote-context", completeContexts(kubeconfig))
 }
 
 // check refuses flags that cannot be meant, before anything is read.
@@ -140,49 +130,15 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	return asks(cmd, o.yes || o.dryRun || prints)
 }
 
-func checkName(remote string) error {
-	if validation.IsDNS1123Label(remote) != nil {
-		return fmt.Errorf("%q cannot be a remote's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends", mirror.Printable(remote))
-	}
-	return nil
-}
-
-// asks refuses a command that has to ask where there is nobody to ask.
-func asks(cmd *cobra.Command, no bool) error {
-	if !no && !show.IsTerminal(cmd.InOrStdin()) {
-		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
-	}
-	return nil
-}
-
-// entries is the name of the Secret with the remotes' kubeconfigs, for the commands
-// that write there.
-func (o *options) entries() (string, error) {
-	o.clusters = cmp.Or(o.clusters, defaultSecret)
-	name, ok := strings.CutPrefix(o.clusters, secretPrefix)
-	if !ok {
-		return "", fmt.Errorf("--clusters %q: the kubeconfigs are stored in a Secret: name it as secret/NAME", o.clusters)
-	}
-	return name, nil
-}
-
-// tokensOf is the Secret with the tokens that are kept beside the kubeconfigs of one.
-func tokensOf(entries string) string {
-	if secretPrefix+entries == defaultSecret {
-		return tokensSecret
-	}
-	return entries + "-tokens"
-}
-
 func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	if err := o.check(cmd, name); err != nil {
 		return err
 	}
 	if o.remoteContext == "" {
-		_, err := placeOf(o.remoteKubeconfig, "")
+		_, err := o.there()
 		return fmt.Errorf("--remote-context is needed, your context of %s: %w", name, err)
 	}
-	there, err := placeOf(o.remoteKubeconfig, o.remoteContext)
+	there, err := o.there()
 	if err != nil {
 		return fmt.Errorf("--remote-context: %w", err)
 	}
@@ -262,7 +218,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	trust, err := o.trust(ctx, k, region, here.home, there.config, say)
+	trust, err := o.trust(ctx, k, region, here, there.config, say)
 	if err != nil {
 		return nil, err
 	}
@@ -275,11 +231,11 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 }
 
 // trust is what the remote is to trust; nil without --keyless.
-func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region string, home, there *rest.Config, say func(string)) (*access.Trust, error) {
+func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region string, here stored, there *rest.Config, say func(string)) (*access.Trust, error) {
 	if !o.keyless {
 		return nil, nil
 	}
-	issuer, err := o.issuerOf(ctx, home)
+	issuer, err := here.apis.Issuer(ctx)
 	if err != nil {
 		return nil, exitError{fmt.Errorf("nothing was changed: the main does not tell its issuer: %s", mirror.Explain(err))}
 	}
@@ -300,7 +256,28 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 		}
 		say(fmt.Sprintf("Written: what %s publishes, into %s, to be served at %s.", issuer.URL, o.static, at))
 	}
-	return t, o.published(ctx, t, home, issuer, k.Remote, say)
+	cas, err := o.cas(here.home)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.FindCA(ctx, cas, issuer, o.requestTimeout, say)
+}
+
+// cas are the CAs by which the issuer's documents may be readable: that of --ca, else
+// the system's own and the main's.
+func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
+	if o.ca != "" {
+		given, err := os.ReadFile(o.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--ca: %w", err)
+		}
+		return [][]byte{given}, nil
+	}
+	own, err := caOf(home)
+	if err != nil || own == nil {
+		return [][]byte{nil}, nil
+	}
+	return [][]byte{nil, own}, nil
 }
 
 // reach opens a remote's kubeconfig as run does.

@@ -15,8 +15,9 @@ import (
 // leaveOptions are the flags of leave alone.
 type leaveOptions struct {
 	*options
-	remoteContext, remoteKubeconfig, from string
-	local, dryRun, yes                    bool
+	remotePlace
+	from               string
+	local, dryRun, yes bool
 }
 
 func newLeave(all *options) *cobra.Command {
@@ -52,7 +53,7 @@ one stored, nothing is changed. With --local nothing is done there.`,
 		},
 	}
 	f := cmd.Flags()
-	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	o.remotePlace.register(cmd)
 	f.StringVar(&o.from, "from", "", "region of this main, where nothing is stored of NAME any more (default: that of its mark)")
 	f.BoolVar(&o.local, "local", false, "take back what is here alone")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
@@ -143,7 +144,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if o.local {
 		return l, known, place{}, nil
 	}
-	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, stored.Server)
+	there, err := o.wayTo(name, stored.Server)
 	if err != nil || there.config == nil {
 		return l, known, there, err
 	}

@@ -2,14 +2,14 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
-	"github.com/fernetcast/fernetcast/internal/access"
-	"github.com/fernetcast/fernetcast/internal/kube"
-	"github.com/fernetcast/fernetcast/internal/setup"
+	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -20,33 +20,40 @@ type place struct {
 	context string
 	// config has the operator's own credentials.
 	config *rest.Config
-	// cluster is where it is, as the kubeconfig says.
+	// cluster is the kubeconfig's entry, with the address.
 	cluster *clientcmdapi.Cluster
 }
 
-// contexts reads a kubeconfig, or, with "", those that kubectl reads.
-func contexts(kubeconfig string) (*clientcmdapi.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	raw, err := rules.Load()
-	if err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
-	}
-	return raw, nil
+// remotePlace holds the flags that say where the operator reaches a remote.
+type remotePlace struct{ remoteContext, remoteKubeconfig string }
+
+func (r *remotePlace) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your context of the remote, in --remote-kubeconfig")
+	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig with that context (default: $KUBECONFIG, then ~/.kube/config)")
+	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 
-// wayTo is the operator's to a remote: the context that is named, else the one of the
-// remote's name, else one that leads to its address. It is zero where there is none.
-func wayTo(kubeconfig, context, remote, server string) (place, error) {
-	raw, err := contexts(kubeconfig)
+// there returns the place of --remote-context.
+func (r *remotePlace) there() (place, error) {
+	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {
 		return place{}, err
 	}
-	if context == "" && raw.Contexts[remote] != nil {
-		context = remote
+	return placeIn(raw, r.remoteContext)
+}
+
+// wayTo returns the operator's way to a remote: the named context, or the context with
+// the remote's name, or one that leads to its address. It is zero if there is none.
+func (r *remotePlace) wayTo(remote, server string) (place, error) {
+	raw, err := contexts(r.remoteKubeconfig)
+	if err != nil {
+		return place{}, err
 	}
-	if context != "" {
-		return placeIn(raw, context)
+	if r.remoteContext != "" {
+		return placeIn(raw, r.remoteContext)
+	}
+	if raw.Contexts[remote] != nil {
+		return placeIn(raw, remote)
 	}
 	for _, name := range contextsOf(raw) {
 		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; cluster != nil && server != "" && cluster.Server == server {
@@ -54,15 +61,6 @@ func wayTo(kubeconfig, context, remote, server string) (place, error) {
 		}
 	}
 	return place{}, nil
-}
-
-// placeOf finds a context in a kubeconfig, or, with "", in those that kubectl reads.
-func placeOf(kubeconfig, context string) (place, error) {
-	raw, err := contexts(kubeconfig)
-	if err != nil {
-		return place{}, err
-	}
-	return placeIn(raw, context)
 }
 
 func placeIn(raw *clientcmdapi.Config, context string) (place, error) {
@@ -77,36 +75,41 @@ func placeIn(raw *clientcmdapi.Config, context string) (place, error) {
 	return place{context, cfg, raw.Clusters[found.Cluster]}, nil
 }
 
-// contextsOf are the names of a kubeconfig's contexts, in order.
+// completeContexts completes the contexts of the kubeconfig that a flag names.
+func completeContexts(kubeconfig *string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return completed(cmd.Context(), func(context.Context) ([]string, error) {
+			raw, err := contexts(*kubeconfig)
+			if err != nil {
+				return nil, err
+			}
+			return contextsOf(raw), nil
+		})
+	}
+}
+
+// contexts reads a kubeconfig, or, for "", those that kubectl reads.
+func contexts(kubeconfig string) (*clientcmdapi.Config, error) {
+	raw, err := loadingRules(kubeconfig).Load()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	return raw, nil
+}
+
+func loadingRules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	return rules
+}
+
+// contextsOf returns the names of a kubeconfig's contexts, sorted.
 func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(raw.Contexts)) }
 
-// stored is what the source's cluster keeps of the remotes, for the commands that
-// write it with an operator's rights.
-type stored struct {
-	home    *rest.Config
-	apis    *setup.APIs
-	entries access.Entries // kubeconfigs
-	tokens  access.Entries // those that renew --self keeps
-}
-
-// stored finds it. Nothing is sent.
-func (o *options) stored() (s stored, err error) {
-	name, err := o.entries()
-	if err != nil {
-		return s, err
+// caOf returns the CA of a config as PEM; nil for the system's own.
+func caOf(cfg *rest.Config) ([]byte, error) {
+	if len(cfg.CAData) > 0 || cfg.CAFile == "" {
+		return cfg.CAData, nil
 	}
-	if s.home, err = o.sourceConfig(); err != nil {
-		return s, fmt.Errorf("finding the source's cluster: %w", err)
-	}
-	if s.apis, err = o.apis(s.home); err != nil {
-		return s, fmt.Errorf("connecting to the source's cluster: %w", err)
-	}
-	secrets := s.apis.Core.Secrets(o.namespace)
-	s.entries, s.tokens = access.NewEntries(secrets, name), access.NewEntries(secrets, tokensOf(name))
-	return s, nil
-}
-
-// apis makes the clients of a cluster for the operator's commands. Nothing is sent.
-func (o *options) apis(cfg *rest.Config) (*setup.APIs, error) {
-	return setup.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
+	return os.ReadFile(cfg.CAFile)
 }

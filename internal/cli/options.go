@@ -5,14 +5,18 @@ import (
 	"fmt"
 	stdlog "log"
 	"log/slog"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 )
 
@@ -21,7 +25,23 @@ const (
 	defaultTokens    = "/etc/fernetcast/tokens"
 	secretPrefix     = "secret/"
 	defaultSecret    = secretPrefix + "fernetcast-clusters"
+	// usualIdentity is the account of manifests/identity.
+	usualIdentity = "fernetcast-identity"
 )
+
+// version is set when a release is built: -ldflags "-X …/internal/cli.version=v1.2.3".
+var version = "dev"
+
+func userAgent() string { return "fernetcast/" + release() }
+
+// release returns the version of the release, or of the module that go install built.
+func release() string {
+	info, ok := debug.ReadBuildInfo()
+	if version != "dev" || !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return version
+	}
+	return info.Main.Version
+}
 
 // options are the flags of all commands.
 type options struct {
@@ -31,6 +51,14 @@ type options struct {
 	identity            string
 	requestTimeout      time.Duration
 	logLevel, logFormat string
+	home                home
+}
+
+// home is the source's cluster, once it is connected to.
+type home struct {
+	mu     sync.Mutex
+	config *rest.Config
+	apis   *setup.APIs
 }
 
 func (o *options) register(root *cobra.Command) {
@@ -47,7 +75,12 @@ func (o *options) register(root *cobra.Command) {
 	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto: text on a terminal, else json", "auto", "text", "json")
 }
 
-// check refuses flags that cannot be meant.
+// identityFlag registers the flag of the commands that reach remotes.
+func (o *options) identityFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount of the source's namespace, of manifests/identity ("+usualIdentity+"), whose tokens of an hour\nsign in where a kubeconfig has no credentials (default: such a kubeconfig is refused)")
+}
+
+// check rejects values that can never work.
 func (o *options) check() error {
 	if reasons := validation.IsDNS1123Label(o.namespace); reasons != nil {
 		return fmt.Errorf("--namespace %q: %s", o.namespace, reasons[0])
@@ -58,20 +91,13 @@ func (o *options) check() error {
 	if name, ok := strings.CutPrefix(o.clusters, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
 		return fmt.Errorf("--clusters %q: %q is not a Secret's name", o.clusters, name)
 	}
-	if err := checkIdentity(o.identity); err != nil {
-		return err
+	if o.identity != "" && validation.IsDNS1123Subdomain(o.identity) != nil {
+		return fmt.Errorf("--identity %q is no ServiceAccount's name", o.identity)
 	}
 	return positive("--request-timeout", o.requestTimeout)
 }
 
-func positive(flag string, d time.Duration) error {
-	if d <= 0 {
-		return fmt.Errorf("%s %s: it has to be above 0", flag, d)
-	}
-	return nil
-}
-
-// logger makes the one stream that all lines go to, client-go's own included.
+// logger returns the log that all lines go to, client-go's included.
 func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	// No other levels: below debug, client-go prints bodies.
 	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[o.logLevel]
@@ -84,8 +110,8 @@ func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	return log
 }
 
-// capture sends to log what client-go logs, and what libraries print through Go's
-// standard logger. net/http prints there what a server sends unasked, keys included.
+// capture redirects client-go's log and Go's standard logger to log. net/http prints
+// unsolicited bytes from a server to the latter, keys included.
 func capture(log *slog.Logger) {
 	klog.SetSlogLogger(log)
 	stdlog.SetFlags(0)
@@ -103,9 +129,9 @@ func (l libraries) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// tidy is applied last to each attribute of each line, client-go's included:
-// levels between debug and info are called debug, no error shows what a server
-// quotes, and no text what a terminal would obey.
+// tidy changes each attribute of each line, client-go's included: levels between debug
+// and info become debug, errors lose a server's quoted words, and texts lose characters
+// that a terminal would obey.
 func tidy(_ []string, a slog.Attr) slog.Attr {
 	switch value := a.Value.Any().(type) {
 	case slog.Level:

@@ -1,30 +1,15 @@
 package cli
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"github.com/fernetcast/fernetcast/internal/promotion"
-	"github.com/fernetcast/fernetcast/internal/show"
-	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 )
 
-// markPause is how long promote waits before it sends the mark again.
-const markPause = time.Second
-
-func newPromote(o *options) *cobra.Command {
-	var yes bool
-	var opts promotion.Options
+func newPromote(all *options) *cobra.Command {
+	o := &promoteOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "promote REGION",
 		Short: "Make this cluster the main",
@@ -40,130 +25,35 @@ cluster alone has, and that is more than 1,000 above all others': --ignore
 promotes without counting that remote. --force promotes in spite of both, and
 replaces a mark or an owner on this cluster's Secret that cannot be read.
 
-It is run with an operator's rights: the sidecar may not write the source.`,
-		Example:           "  fernetcast promote sjc --yes",
+It is run with an operator's rights: the sidecar may not write the source.
+
+--dry-run prints the plan and changes nothing. -o json prints the plan and, unless
+it is a dry run, the status after the pushes.`,
+		Example:           "  fernetcast promote sjc --dry-run\n  fernetcast promote sjc --yes",
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("promote takes one REGION")
-			}
-			if err := mirror.CheckRegion(args[0]); err != nil {
-				return err
-			}
-			if err := asks(cmd, yes); err != nil {
-				return err
-			}
-			s, err := o.open(cmd)
-			if err != nil {
-				return err
-			}
-			if _, err := s.choose(opts.Ignore); err != nil {
-				return fmt.Errorf("--ignore: %w", err)
-			}
-			opts.Region = args[0]
-			p := &promoting{session: s, outcomes: map[string]pusher.Outcome{}}
-			run := &promotion.Promotion{
-				Options: opts, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause,
-				Say:     func(line string) { fmt.Fprintln(cmd.OutOrStdout(), line) },
-				Confirm: func(ctx context.Context) bool { return yes || confirmed(ctx, cmd) },
-			}
-			if err := run.Run(cmd.Context()); err != nil {
-				return exitError{err}
-			}
-			return p.conclude(cmd.OutOrStdout(), run.Ignore)
-		},
+		RunE:              o.promote,
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&opts.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
-	cmd.Flags().StringArrayVar(&opts.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
+	o.register(cmd)
+	cmd.Flags().BoolVar(&o.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
+	cmd.Flags().StringArrayVar(&o.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
 	complete(cmd, "ignore", o.completeRemotes)
-	o.identityFlag(cmd)
 	return cmd
 }
 
-// promoting is the source and the remotes of a promotion.
-type promoting struct {
-	*session
-	outcomes map[string]pusher.Outcome // of the pushes
-}
-
-// Get implements [promotion.Source].
-func (p *promoting) Get(ctx context.Context) (mirror.Source, error) { return p.source.Get(ctx) }
-
-// Mark implements [promotion.Source].
-func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
-	written, err := p.secrets.Update(ctx, marked, mirror.MarkManager)
+func (o *promoteOptions) promote(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return errors.New("promote takes one REGION")
+	}
+	if err := mirror.CheckRegion(args[0]); err != nil {
+		return err
+	}
+	o.Region = args[0]
+	p, err := o.begin(cmd, cmd.OutOrStdout())
 	if err != nil {
-		return mirror.Source{}, err
+		return err
 	}
-	p.source.Wrote(written)
-	return mirror.ReadSource(written), nil
-}
-
-// create creates the source where it is absent.
-func (p *promoting) create(ctx context.Context, empty *corev1.Secret) (mirror.Source, error) {
-	made, err := p.secrets.Create(ctx, empty, mirror.MarkManager)
-	if err != nil {
-		return mirror.Source{}, err
+	if _, err := p.choose(o.Ignore); err != nil {
+		return fmt.Errorf("--ignore: %w", err)
 	}
-	p.source.Wrote(made)
-	return mirror.ReadSource(made), nil
-}
-
-// Look implements [promotion.Fleet].
-func (p *promoting) Look(ctx context.Context) (looks []promotion.Remote) {
-	seen := p.each(ctx, p.set.Names(), func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
-		c, err := remote.Look(ctx)
-		return &pusher.Outcome{Copy: c, Err: err}
-	})
-	for _, name := range p.set.Names() {
-		o := seen[name]
-		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // a refused kubeconfig's
-		if o.Err != nil {                                                          // the copy is what was read before
-			src, _ := p.source.Seen()
-			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
-		}
-		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace != p.opts.namespace {
-			look.Namespace = remote.Namespace
-		}
-		looks = append(looks, look)
-	}
-	return looks
-}
-
-// Push implements [promotion.Fleet].
-func (p *promoting) Push(ctx context.Context, names []string) {
-	maps.Copy(p.outcomes, p.push(ctx, names, false))
-}
-
-// confirmed asks on stderr, until there is an answer or ctx is done.
-func confirmed(ctx context.Context, cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case line := <-answer:
-		return line == "y" || line == "yes"
-	case <-ctx.Done():
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return false
-	}
-}
-
-// conclude prints the table, and what is left to do. A remote whose terms are
-// ignored does not count as another main.
-func (p *promoting) conclude(out io.Writer, ignored []string) error {
-	fmt.Fprintln(out)
-	verdict := verdicts(out, show.Options{})(p.status(p.outcomes))
-	for name, o := range p.outcomes {
-		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(ignored, name) {
-			fmt.Fprintln(out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")
-			break
-		}
-	}
-	fmt.Fprintln(out, "\nThe rotation CronJob (keystone-fernet-rotate) belongs on here, and off in every other region.")
-	return verdict
+	return p.run(cmd, &p.promotion)
 }

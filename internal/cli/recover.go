@@ -4,22 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/promotion"
 	"github.com/fernetcast/fernetcast/internal/setup"
-	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
-	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func newRecover(o *options) *cobra.Command {
-	var yes bool
-	var from string
-	var opts promotion.Options
+func newRecover(all *options) *cobra.Command {
+	o, from := &promoteOptions{options: all}, ""
 	cmd := &cobra.Command{
 		Use:   "recover --from REMOTE",
 		Short: "Put a remote's keys back into the source, after its own were lost",
@@ -36,89 +30,54 @@ this main's own keys continue them, or are newer in a Secret that is refused or
 has lost its mark: --force recovers in spite of these. If only one key here is
 bad, it prints the command that repairs it.
 
-It is run with an operator's rights: the sidecar may not write the source.`,
-		Example:           "  fernetcast recover --from dfw --yes",
+It is run with an operator's rights: the sidecar may not write the source.
+
+--dry-run prints the plan and changes nothing. -o json prints the plan and, unless
+it is a dry run, the status after the pushes.`,
+		Example:           "  fernetcast recover --from dfw --dry-run\n  fernetcast recover --from dfw --yes",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from == "" {
-				return errors.New("recover needs the remote that has the keys: --from REMOTE")
-			}
-			if err := asks(cmd, yes); err != nil {
-				return err
-			}
-			s, err := o.open(cmd)
-			if err != nil {
-				return err
-			}
-			if _, err := s.choose([]string{from}); err != nil {
-				return fmt.Errorf("--from: %w", err)
-			}
-			home, err := o.sourceConfig()
-			if err != nil {
-				return err
-			}
-			here, err := o.apis(home)
-			if err != nil {
-				return err
-			}
-			defer here.Close()
-			say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
-			p := &promoting{session: s, outcomes: map[string]pusher.Outcome{}}
-			run := &promotion.Recovery{
-				Promotion: promotion.Promotion{
-					Options: opts, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause, Say: say,
-					Confirm: func(ctx context.Context) bool { return yes || confirmed(ctx, cmd) },
-				},
-				From: from, Context: o.context, Create: p.create,
-				Idle: func(ctx context.Context) error { return idle(ctx, here, o.namespace, say) },
-			}
-			if err := run.Run(cmd.Context()); err != nil {
-				return exitError{err}
-			}
-			return p.conclude(cmd.OutOrStdout(), run.Ignore)
-		},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.recover(cmd, from) },
 	}
+	o.register(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "remote whose keys are put back")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&opts.Force, "force", false, "also keys that another main has pushed, of a lower term, or older than this cluster's own")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "also keys that another main has pushed, of a lower term, or older than this cluster's own")
 	complete(cmd, "from", o.completeRemotes)
-	o.identityFlag(cmd)
 	return cmd
 }
 
-// idle says which Job of the rotation is active, so that nothing may be written now.
-func idle(ctx context.Context, here *setup.APIs, namespace string, say func(string)) error {
-	jobs, err := here.Batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
-	if apierrors.IsForbidden(err) {
-		say("Jobs may not be looked at here: make sure by yourself that no Job of " + setup.RotationJob + " is running.")
-		return nil
+func (o *promoteOptions) recover(cmd *cobra.Command, from string) error {
+	if from == "" {
+		return errors.New("recover needs the remote that has the keys: --from REMOTE")
 	}
+	p, err := o.begin(cmd, cmd.ErrOrStderr())
 	if err != nil {
-		return fmt.Errorf("looking for a rotation that is under way: %s", mirror.Explain(err))
+		return err
 	}
-	for _, job := range jobs.Items {
-		if ofRotation(job) && unfinished(job) {
-			return fmt.Errorf("the rotation's Job %s is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
-				mirror.Printable(job.Name), setup.RotationJob, namespace, mirror.Printable(job.Name))
-		}
+	if _, err := p.choose([]string{from}); err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	return p.run(cmd, &promotion.Recovery{
+		Promotion: &p.promotion, From: from, Context: o.context, Create: p.create, Idle: p.idle,
+	})
+}
+
+// idle fails while a Job of the rotation is active, because nothing may be written then.
+func (p *promoting) idle(ctx context.Context) error {
+	_, here, err := p.connect()
+	if err != nil {
+		return err
+	}
+	job, err := here.Rotating(ctx, p.namespace)
+	switch {
+	case apierrors.IsForbidden(err):
+		p.say("Jobs may not be looked at here: make sure by yourself that no Job of " + setup.RotationJob + " is running.")
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for a rotation that is under way: %s", mirror.Explain(err))
+	case job != "":
+		return fmt.Errorf("the rotation's Job %s is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
+			mirror.Printable(job), setup.RotationJob, p.namespace, mirror.Printable(job))
 	}
 	return nil
-}
-
-// ofRotation says whether a Job is the CronJob's, or was made by hand after it, which
-// kubectl create job --from does by an owner, and people do by the name.
-func ofRotation(job batchv1.Job) bool {
-	owner := metav1.GetControllerOf(&job)
-	return owner != nil && owner.Name == setup.RotationJob || strings.HasPrefix(job.Name, setup.RotationJob)
-}
-
-// unfinished says whether pods of a Job run, or may still be made.
-func unfinished(job batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == "True" {
-			return job.Status.Active > 0
-		}
-	}
-	return true
 }

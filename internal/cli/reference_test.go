@@ -35,9 +35,10 @@ var update = flag.Bool("update", false, "rewrite the generated parts of docs/ref
 
 // documents are the JSON documents of the commands that print JSON.
 var documents = map[string]any{
-	"status": mirror.Status{},
-	"check":  examined{},
-	"join":   joined{},
+	"status":  mirror.Status{},
+	"check":   preflight.Report{},
+	"join":    joined{},
+	"promote": promoted{}, "recover": promoted{},
 	"renew": struct {
 		Remotes []renewed `json:"remotes"`
 	}{},

@@ -23,10 +23,10 @@ import (
 // renewOptions are the flags of renew alone.
 type renewOptions struct {
 	*options
-	remoteContext, remoteKubeconfig, output string
-	tokens                                  string
-	life                                    time.Duration
-	all, self, dryRun                       bool
+	remotePlace
+	output, tokens    string
+	life              time.Duration
+	all, self, dryRun bool
 }
 
 func newRenew(all *options) *cobra.Command {
@@ -51,7 +51,7 @@ from a directory, and writes only the Secret fernetcast-tokens.`,
 		RunE:              o.run,
 	}
 	f := cmd.Flags()
-	o.remotePlace(cmd, &o.remoteContext, &o.remoteKubeconfig)
+	o.remotePlace.register(cmd)
 	f.DurationVar(&o.life, "ttl", usualLife, "how long the tokens are to live")
 	f.BoolVar(&o.all, "all", false, "all remotes, however much of their tokens' life is left")
 	f.BoolVar(&o.self, "self", false, "by the present tokens, into Secret fernetcast-tokens")
@@ -153,7 +153,7 @@ func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*setup
 		apis, _, err := o.reach(name, kubeconfig)
 		return apis, "by its present token", err
 	}
-	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, name, server)
+	there, err := o.wayTo(name, server)
 	if err == nil && there.config == nil {
 		err = errors.New("your kubeconfig has no context of it: fernetcast renew " + name + " --remote-context CONTEXT")
 	}

@@ -18,11 +18,7 @@ func (o *renewOptions) renewSelf(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return exitError{err}
 	}
-	home, err := o.sourceConfig()
-	if err != nil {
-		return err
-	}
-	here, err := o.apis(home)
+	_, here, err := o.connect()
 	if err != nil {
 		return err
 	}

@@ -5,21 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/telemetry"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
 )
 
-// runOptions are the flags of run alone.
+// runOptions are the flags of run.
 type runOptions struct {
 	*options
 	listen, tokens             string
@@ -79,20 +76,11 @@ func (o *runOptions) check() error {
 	return nil
 }
 
-// checkListen refuses what is no address to listen on; "" is none, on purpose.
-func checkListen(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
-		return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", address)
-	}
-	return nil
-}
-
-// run wires everything together, and returns when all of it has ended.
+// run wires everything together and returns when all goroutines have ended.
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
-	cluster := &lazy{opts: o.options}
+	cluster := lazy{o.options}
 	source := o.watcher(cluster, log, o.resync)
 	set := o.remotes(log)
 	var push *pusher.Pusher
@@ -122,7 +110,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("ending")
 }
 
-// observer hands what the pusher does to the telemetry.
+// observer forwards the pusher's events to the telemetry.
 type observer struct {
 	metrics *telemetry.Metrics
 	*telemetry.Events
@@ -134,23 +122,11 @@ func (o observer) Pushed(remote string, p mirror.Push) {
 	o.Events.Pushed(remote, p)
 }
 
-// instance is this replica's name: the pod's.
+// instance returns the name of this replica: the pod's name.
 func instance() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
 		return "unknown"
 	}
 	return name
-}
-
-// remotes hands the clusters' remotes to the pusher, in the pusher's terms.
-type remotes struct{ *clusters.Set }
-
-// Remote implements [pusher.Remotes].
-func (r remotes) Remote(name string) (pusher.Remote, error) {
-	remote, err := r.Set.Remote(name)
-	if remote == nil {
-		return nil, err // an interface that is nil itself
-	}
-	return remote, err
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
@@ -21,8 +22,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// session is what the commands work on that look, or push, and end: the
-// source and the remotes, read live.
+// watchEvery is how often status --watch, wait, and join look.
+const watchEvery = 2 * time.Second
+
+// session is the source and the remotes, read live, for the commands that look or push
+// once.
 type session struct {
 	opts    *options
 	secrets *kube.Secrets // the source's
@@ -32,8 +36,8 @@ type session struct {
 	warned  bool // that there are no remotes
 }
 
-// open reads the source and the remotes' kubeconfigs. A source that does not
-// answer is no error yet: the session's status says so.
+// open reads the source and the remotes' kubeconfigs. A source that doesn't answer is
+// not an error: the session's status shows it.
 func (o *options) open(cmd *cobra.Command) (*session, error) {
 	s, err := o.session(cmd)
 	if err != nil {
@@ -42,22 +46,22 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 	return s, s.read(cmd.Context())
 }
 
-// session has not read anything yet.
+// session returns a session that has read nothing yet.
 func (o *options) session(cmd *cobra.Command) (*session, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	log := o.logger(cmd)
-	client, err := o.connect()
+	_, apis, err := o.connect()
 	if err != nil {
 		return nil, err
 	}
-	secrets := client.Secrets(o.namespace)
-	quiet := slog.New(slog.DiscardHandler) // what these would log is printed with the outcome
+	secrets := apis.Secrets(o.namespace)
+	quiet := slog.New(slog.DiscardHandler) // their problems are printed with the outcome
 	return &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}, nil
 }
 
-// read takes up the remotes' kubeconfigs and the source as they are now.
+// read reads the source and the remotes' kubeconfigs.
 func (s *session) read(ctx context.Context) error {
 	// Its failure shows in the source's status.
 	_, _ = s.source.Get(ctx)
@@ -69,7 +73,7 @@ func (s *session) read(ctx context.Context) error {
 	return nil
 }
 
-// reread reads both again; remotes that cannot be had stay as they are.
+// reread reads both again. If the kubeconfigs can't be read, the remotes stay as they are.
 func (s *session) reread(ctx context.Context) {
 	if err := s.read(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("the remotes are taken as they were", "error", err)
@@ -98,20 +102,14 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
-	return clusters.WithTokens(clusters.Files(secret.Data), s.tokens(ctx, name)), nil
-}
-
-// tokens are those that renew --self keeps beside the kubeconfigs, where they may be
-// read: a kubeconfig has one of its own.
-func (s *session) tokens(ctx context.Context, kubeconfigs string) map[string][]byte {
-	secret, err := s.secrets.Get(ctx, tokensOf(kubeconfigs))
-	if err != nil {
-		return nil
+	kept, err := s.secrets.Get(ctx, tokensOf(name))
+	if err != nil { // each kubeconfig has a token of its own
+		return clusters.Files(secret.Data), nil
 	}
-	return secret.Data
+	return clusters.WithTokens(clusters.Files(secret.Data), kept.Data), nil
 }
 
-// warn warns once, however often status --watch looks.
+// warn warns once, even if status --watch reads many times.
 func (s *session) warn(text string, args ...any) {
 	if !s.warned {
 		s.warned = true
@@ -119,7 +117,7 @@ func (s *session) warn(text string, args ...any) {
 	}
 }
 
-// choose checks that the named remotes exist; without names it is all of them.
+// choose checks that the named remotes exist. Without names it returns all remotes.
 func (s *session) choose(names []string) ([]string, error) {
 	all := s.set.Names()
 	for _, name := range names {
@@ -133,23 +131,20 @@ func (s *session) choose(names []string) ([]string, error) {
 	return slices.Compact(slices.Sorted(slices.Values(names))), nil
 }
 
-// look looks at every named remote, and changes nothing.
+// look reads every named remote and changes nothing.
 func (s *session) look(ctx context.Context, names []string) map[string]pusher.Outcome {
 	return s.each(ctx, names, pusher.Sync{Source: s.source}.Look)
 }
 
-// push writes to every named remote what there is to write.
+// push brings every named remote up to date.
 func (s *session) push(ctx context.Context, names []string, force bool) map[string]pusher.Outcome {
 	return s.each(ctx, names, func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
 		return pusher.Sync{Source: s.source, Force: force}.Run(ctx, remote, true)
 	})
 }
 
-// step is a push or a look, at one remote.
-type step func(context.Context, pusher.Remote) *pusher.Outcome
-
-// each takes the step at every named remote at once, and returns the outcomes by name.
-func (s *session) each(ctx context.Context, names []string, step step) map[string]pusher.Outcome {
+// each takes a step at every named remote at once, and returns the outcomes by name.
+func (s *session) each(ctx context.Context, names []string, step func(context.Context, pusher.Remote) *pusher.Outcome) map[string]pusher.Outcome {
 	outcomes := make(map[string]pusher.Outcome, len(names))
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -170,7 +165,7 @@ func (s *session) each(ctx context.Context, names []string, step step) map[strin
 	return outcomes
 }
 
-// status is the document of what came out.
+// status returns the source and the remotes that have an outcome.
 func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 	src, _ := s.source.Seen()
 	st := mirror.Status{Source: s.opts.sourceStatus(s.source), Remotes: []mirror.RemoteStatus{}}

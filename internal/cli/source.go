@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
+	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -20,21 +21,29 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// connect makes a client of the source's cluster. Nothing is sent.
-func (o *options) connect() (*kube.Client, error) {
+// connect returns the source's cluster: its config, which must not be changed, and its
+// clients. The first call that succeeds makes them, and sends nothing. It may be called
+// concurrently.
+func (o *options) connect() (*rest.Config, *setup.APIs, error) {
+	o.home.mu.Lock()
+	defer o.home.mu.Unlock()
+	if o.home.apis != nil {
+		return o.home.config, o.home.apis, nil
+	}
 	cfg, err := o.sourceConfig()
 	if err != nil {
-		return nil, fmt.Errorf("finding the source's cluster: %w", err)
+		return nil, nil, fmt.Errorf("finding the source's cluster: %w", err)
 	}
-	client, err := kube.New(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
+	apis, err := o.apis(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
+		return nil, nil, fmt.Errorf("connecting to the source's cluster: %w", err)
 	}
-	return client, nil
+	o.home.config, o.home.apis = cfg, apis
+	return cfg, apis, nil
 }
 
-// sourceConfig is the cluster that was named by flags, else the one we run in,
-// else what kubectl would take.
+// sourceConfig returns the config of the cluster that the flags name, or in which the
+// process runs, or that kubectl would use.
 func (o *options) sourceConfig() (*rest.Config, error) {
 	if o.kubeconfig == "" && o.context == "" {
 		cfg, err := rest.InClusterConfig()
@@ -42,62 +51,60 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 			return cfg, err
 		}
 	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = o.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.context}
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides).ClientConfig()
 }
 
-// lazy is the source's cluster for run, which does not end where there is no
-// kubeconfig: it connects at the first request, and tries again at each one until
-// that succeeds. It may be used concurrently.
-type lazy struct {
-	opts *options
-
-	mu     sync.Mutex
-	client *kube.Client
+// apis creates the clients of a cluster. Nothing is sent.
+func (o *options) apis(cfg *rest.Config) (*setup.APIs, error) {
+	return setup.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 }
 
-// ask sends a request, once there is a client.
-func ask[T any](l *lazy, request func(*kube.Client) (T, error)) (answer T, err error) {
-	l.mu.Lock()
-	if l.client == nil {
-		l.client, err = l.opts.connect()
+// issuerOf reads the issuer of a cluster's tokens.
+func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (setup.Issuer, error) {
+	apis, err := o.apis(cfg)
+	if err != nil {
+		return setup.Issuer{}, err
 	}
-	client := l.client
-	l.mu.Unlock()
+	defer apis.Close()
+	return apis.Issuer(ctx)
+}
+
+// lazy is the source's cluster for run and files, which don't end if there is no
+// kubeconfig: each request connects until one succeeds. It may be used concurrently.
+type lazy struct{ *options }
+
+// ask sends a request, once it has clients.
+func ask[T any](l lazy, request func(*setup.APIs) (T, error)) (answer T, err error) {
+	_, apis, err := l.connect()
 	if err != nil {
 		return answer, err
 	}
-	return request(client)
+	return request(apis)
 }
 
 // Get implements [watcher.Secrets].
-func (l *lazy) Get(ctx context.Context, name string) (*corev1.Secret, error) {
-	return ask(l, func(c *kube.Client) (*corev1.Secret, error) { return c.Secrets(l.opts.namespace).Get(ctx, name) })
+func (l lazy) Get(ctx context.Context, name string) (*corev1.Secret, error) {
+	return ask(l, func(c *setup.APIs) (*corev1.Secret, error) { return c.Secrets(l.namespace).Get(ctx, name) })
 }
 
 // List implements [watcher.Secrets].
-func (l *lazy) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
-	return ask(l, func(c *kube.Client) (*corev1.SecretList, error) {
-		return c.Secrets(l.opts.namespace).List(ctx, name, opts)
-	})
+func (l lazy) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
+	return ask(l, func(c *setup.APIs) (*corev1.SecretList, error) { return c.Secrets(l.namespace).List(ctx, name, opts) })
 }
 
 // Watch implements [watcher.Secrets].
-func (l *lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
-	return ask(l, func(c *kube.Client) (watch.Interface, error) {
-		return c.Secrets(l.opts.namespace).Watch(ctx, name, opts)
-	})
+func (l lazy) Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error) {
+	return ask(l, func(c *setup.APIs) (watch.Interface, error) { return c.Secrets(l.namespace).Watch(ctx, name, opts) })
 }
 
 // createEvent creates an event in the source's cluster.
-func (l *lazy) createEvent(ctx context.Context, event *eventsv1.Event) error {
-	_, err := ask(l, func(c *kube.Client) (struct{}, error) { return struct{}{}, c.CreateEvent(ctx, event) })
+func (l lazy) createEvent(ctx context.Context, event *eventsv1.Event) error {
+	_, err := ask(l, func(c *setup.APIs) (struct{}, error) { return struct{}{}, c.CreateEvent(ctx, event) })
 	return err
 }
 
-// watcher makes the watcher of the source.
+// watcher returns a watcher of the source.
 func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time.Duration) *watcher.Watcher {
 	return watcher.New(watcher.Options{
 		Secrets: secrets, Name: o.secret, Parse: mirror.Source.Then, Resync: resync,
@@ -105,15 +112,7 @@ func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time
 	})
 }
 
-// remotes makes the set of remotes, without any.
-func (o *options) remotes(log *slog.Logger) *clusters.Set {
-	return clusters.NewSet(clusters.Options{
-		Namespace: o.namespace, Secret: o.secret, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log, Mint: o.mint(),
-	})
-}
-
-// sourceStatus tells what a watcher of the source sees, and why it could not at
-// the last try.
+// sourceStatus returns the watcher's view of the source, and why its last read failed.
 func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	seen, _ := source.Seen()
 	trouble := ""
@@ -121,4 +120,37 @@ func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 		trouble = "the source cannot be read: " + mirror.Explain(err)
 	}
 	return seen.Status(o.namespace, o.secret, trouble)
+}
+
+// mint returns a function that creates tokens of --identity; nil without it.
+func (o *options) mint() clusters.Mint {
+	if o.identity == "" {
+		return nil
+	}
+	config := func() (*rest.Config, error) {
+		cfg, _, err := o.connect()
+		return cfg, err
+	}
+	return setup.NewMinter(setup.MintOptions{
+		Config: config, Namespace: o.namespace, Account: o.identity, UserAgent: userAgent(), Timeout: o.requestTimeout,
+	}).Mint
+}
+
+// remotes returns an empty set of remotes.
+func (o *options) remotes(log *slog.Logger) *clusters.Set {
+	return clusters.NewSet(clusters.Options{
+		Namespace: o.namespace, Secret: o.secret, Timeout: o.requestTimeout, UserAgent: userAgent(), Log: log, Mint: o.mint(),
+	})
+}
+
+// remotes implements [pusher.Remotes] for a set.
+type remotes struct{ *clusters.Set }
+
+// Remote implements [pusher.Remotes].
+func (r remotes) Remote(name string) (pusher.Remote, error) {
+	remote, err := r.Set.Remote(name)
+	if remote == nil {
+		return nil, err // an interface that is nil itself
+	}
+	return remote, err
 }

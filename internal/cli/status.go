@@ -2,17 +2,12 @@ package cli
 
 import (
 	"context"
-	"io"
-	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
-
-// watchEvery is how often status --watch and wait look.
-const watchEvery = 2 * time.Second
 
 func newStatus(o *options) *cobra.Command {
 	var how show.Options
@@ -52,7 +47,7 @@ rows are cut with "…" at its edge: -o wide cuts nothing. In a pipe nothing is 
 	return cmd
 }
 
-// watch shows a status every 2 s until it is interrupted, and returns the last verdict.
+// watch writes a status every 2 s until ctx ends, and returns the last verdict.
 func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (verdict error) {
 	first := true
 	_ = wait.PollUntilContextCancel(ctx, watchEvery, true, func(context.Context) (bool, error) {
@@ -60,29 +55,10 @@ func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (v
 			s.reread(ctx)
 		}
 		first = false
-		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // else it was cut short, and says nothing
+		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise it was interrupted
 			verdict = write(st)
 		}
 		return false, nil
 	})
 	return verdict
-}
-
-// verdict is nil where the source and all remotes are well, else exit code 1.
-func verdict(st mirror.Status) error {
-	if st.Well() {
-		return nil
-	}
-	return exitError{}
-}
-
-// verdicts writes statuses, and returns the verdict of each.
-func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
-	write := opts.To(out)
-	return func(st mirror.Status) error {
-		if err := write(st); err != nil {
-			return exitError{err}
-		}
-		return verdict(st)
-	}
 }

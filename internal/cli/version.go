@@ -8,20 +8,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set when a release is built: -ldflags "-X …/internal/cli.version=v1.2.3".
-var version = "dev"
-
-func userAgent() string { return "fernetcast/" + release() }
-
-// release is the version that was set, else the module's that go install built.
-func release() string {
-	info, ok := debug.ReadBuildInfo()
-	if version != "dev" || !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return version
-	}
-	return info.Main.Version
-}
-
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",

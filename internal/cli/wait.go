@@ -10,7 +10,6 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/show"
-	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -118,7 +117,12 @@ func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, [
 	}
 	var lacking []lack
 	for _, name := range names {
-		if why := w.lacks(name, outcomes[name]); why != "" {
+		var now time.Time
+		if remote, _ := w.set.Remote(name); remote != nil {
+			now, _ = remote.Clock()
+		}
+		o := outcomes[name]
+		if why := o.Copy.Unsettled(o.Decision.State, now, w.settle); why != "" {
 			lacking = append(lacking, lack{name, why})
 		}
 	}
@@ -127,28 +131,6 @@ func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, [
 
 // lack is who is waited for, and why.
 type lack struct{ who, why string }
-
-// lacks says what a remote lacks; "" where it lacks nothing.
-func (w *waiting) lacks(name string, o pusher.Outcome) string {
-	switch state := o.Decision.State; {
-	case state == mirror.StateSelf:
-		return ""
-	case state != mirror.StateSynced:
-		return string(state)
-	case w.settle == 0:
-		return ""
-	}
-	since := o.Copy.HeldSince()
-	remote, _ := w.set.Remote(name)
-	now, ok := remote.Clock()
-	if since == nil || !ok {
-		return "Synced, no record of since when"
-	}
-	if held := now.Sub(*since); held < w.settle {
-		return fmt.Sprintf("Synced for %s", max(0, held))
-	}
-	return ""
-}
 
 // say shows for whom it waits, and clears the line where that is nobody.
 func (w *waiting) say(lacking []lack) {

@@ -55,11 +55,19 @@ func (w *world) promote(region *cluster, force bool, ignore ...string) *process 
 	opts.Force = force || w.without.refusals
 	run := promotion.Promotion{
 		Options: opts, Source: p, Fleet: p, Secret: secretName,
-		Say:     func(line string) { w.heard(p.name, line) },
-		Confirm: func(context.Context) bool { return true },
+		Say: func(line string) { w.heard(p.name, line) },
 	}
 	w.say("%s: begins, force %v, ignores %q", p.name, force, ignore)
-	process := w.start(p.replica, p.name, false, func(ctx context.Context) { p.end = run.Run(ctx) })
+	process := w.start(p.replica, p.name, false, func(ctx context.Context) {
+		plan, err := run.Plan(ctx)
+		for _, line := range plan.Lines {
+			w.heard(p.name, line)
+		}
+		if err == nil {
+			err = run.Apply(ctx, plan)
+		}
+		p.end = err
+	})
 	process.judge = p.judgeEnd
 	return process
 }

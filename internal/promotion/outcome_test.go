@@ -108,7 +108,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A source that cannot be a main's, and an operator who says no: nothing is changed.
+// A source that cannot be a main's, and a plan alone: nothing is changed.
 func TestNothingIsChanged(t *testing.T) {
 	unreadable := secret("home", newest, map[string]string{mirror.MarkTerm: "many"})
 	for name, tc := range map[string]struct {
@@ -137,8 +137,8 @@ func TestNothingIsChanged(t *testing.T) {
 		})
 	}
 	r := newRegion()
-	p := Promotion{Source: r, Fleet: r, Say: func(string) {}, Confirm: func(context.Context) bool { return false }, Options: Options{Region: "sjc"}}
-	if err := p.Run(t.Context()); err == nil || err.Error() != "nothing was changed" || r.sent > 0 {
-		t.Errorf("after a no: %v, %d marks", err, r.sent)
+	p := Promotion{Source: r, Fleet: r, Options: Options{Region: "sjc"}}
+	if _, err := p.Plan(t.Context()); err != nil || r.sent > 0 || r.pushed != nil {
+		t.Errorf("after the plan alone: %v, %d marks, pushed to %v", err, r.sent, r.pushed)
 	}
 }

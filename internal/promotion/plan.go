@@ -37,20 +37,37 @@ type Options struct {
 	instead string
 }
 
-// Plan is what a promotion does.
+// Plan is what a promotion does. Its JSON is what -o json shows.
 type Plan struct {
-	Term int
+	Region string `json:"region"`
+	Term   int    `json:"term"`
+	// Remotes are all remotes in order, even those that could not be read.
+	Remotes []Effect `json:"remotes"`
 	// Lines are for the operator: what happens to this cluster, and to each remote.
-	Lines []string
+	Lines []string `json:"plan"`
 	// Lost are the remotes whose keys this cluster does not continue.
-	Lost []string
+	Lost []string `json:"-"`
+
+	// The source as it was read, and as the promotion writes it before the mark is added.
+	shown, promoted mirror.Source
+	looks           []Remote
+}
+
+// Effect is what a promotion does to one remote.
+type Effect struct {
+	Name string `json:"name"`
+	// Reached is false if the remote could not be read.
+	Reached bool `json:"reached"`
+	// Lost reports whether tokens are lost: this cluster does not continue the remote's keys.
+	Lost   bool   `json:"lost"`
+	Detail string `json:"detail"`
 }
 
 // NewPlan plans from what was read. The error says what refuses the plan, which
 // can be shown all the same. It is a pure function.
 func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	terms := termsOf(src, looks, opts.Ignore)
-	plan := Plan{Term: terms[0].value + 1}
+	plan := Plan{Region: opts.Region, Term: terms[0].value + 1, Remotes: []Effect{}}
 	if plan.Term > mirror.MaxTerm {
 		return plan, fmt.Errorf("nothing was changed: %s", terms[0].refusal("there is none above it"))
 	}
@@ -63,6 +80,7 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	for _, look := range looks {
 		text, lost := look.effect(src, promoted)
 		plan.Lines = append(plan.Lines, "  "+look.title()+": "+text)
+		plan.Remotes = append(plan.Remotes, Effect{look.Name, look.Copy.Read(), lost, text})
 		if lost {
 			plan.Lost = append(plan.Lost, look.Name)
 		}

@@ -1,7 +1,7 @@
 // Package promotion makes a cluster the main: the plan, and carrying it out.
 //
 // It sends no request and prints nothing itself: its caller has the source, the
-// remotes and the operator.
+// remotes and the operator, and asks between the plan and carrying it out.
 package promotion
 
 import (
@@ -41,52 +41,44 @@ type Fleet interface {
 
 // Promotion is one promotion: what it needs, and what the operator asked for.
 type Promotion struct {
-	// Run adds to Ignore what it finds that is not to be followed.
+	// Apply adds the remotes to Ignore whose terms it does not follow.
 	Options
 	Source Source
 	Fleet  Fleet
 	// Secret is the source's namespace and name, to be shown.
 	Secret string
-	// Say takes what there is to tell the operator, a line at a time.
+	// Say takes what there is to tell the operator during Apply, a line at a time.
 	Say func(line string)
-	// Confirm asks the operator whether to go on.
-	Confirm func(context.Context) bool
 	// Pause is how long to wait after an answer that does not settle whether the
 	// mark is set, before the source is read.
 	Pause time.Duration
 }
 
-// Run promotes. It reads the source and the remotes, plans, marks the source,
-// reads the remotes again, and pushes, to old mains first. The error says
-// whether the source is marked, and what to do.
-func (p *Promotion) Run(ctx context.Context) error {
+// Plan reads the source and the remotes, and plans. It changes nothing. If the error
+// refuses the plan, the plan can be shown all the same.
+func (p *Promotion) Plan(ctx context.Context) (Plan, error) {
 	src, err := p.fit(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	looks := p.Fleet.Look(ctx)
+	plan, err := NewPlan(src, looks, p.Options)
+	plan.shown, plan.promoted, plan.looks = src, src, looks
+	return plan, err
+}
+
+// Apply carries out a plan that nothing refuses: it marks the source, reads the remotes
+// again, and pushes, to old mains first. The error says whether the source is marked,
+// and what to do.
+func (p *Promotion) Apply(ctx context.Context, plan Plan) error {
+	if ctx.Err() != nil {
+		return errors.New("nothing was changed")
+	}
+	src, err := p.mark(ctx, plan.shown, plan.Term, "the promotion has not begun")
 	if err != nil {
 		return err
 	}
-	before := p.Fleet.Look(ctx)
-	plan, err := NewPlan(src, before, p.Options)
-	if err := p.agree(ctx, plan, err); err != nil {
-		return err
-	}
-	if src, err = p.mark(ctx, src, plan.Term, "the promotion has not begun"); err != nil {
-		return err
-	}
-	return p.complete(ctx, src, before)
-}
-
-// agree shows a plan, and asks the operator unless the plan is refused.
-func (p *Promotion) agree(ctx context.Context, plan Plan, refusal error) error {
-	for _, line := range plan.Lines {
-		p.Say(line)
-	}
-	if refusal != nil {
-		return refusal
-	}
-	if ctx.Err() != nil || !p.Confirm(ctx) {
-		return errors.New("nothing was changed")
-	}
-	return nil
+	return p.complete(ctx, src, plan.looks)
 }
 
 // complete is what follows once the source is marked: the remotes are read again and

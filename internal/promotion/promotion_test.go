@@ -108,9 +108,13 @@ func (r *region) promote(ctx context.Context, opts Options) (string, error) {
 	opts.Region = "sjc"
 	p := Promotion{
 		Options: opts, Source: r, Fleet: r, Secret: "openstack/keystone-fernet-keys", Pause: time.Second,
-		Say: func(line string) { r.said = append(r.said, line) }, Confirm: func(context.Context) bool { return true },
+		Say: func(line string) { r.said = append(r.said, line) },
 	}
-	err := p.Run(ctx)
+	plan, err := p.Plan(ctx)
+	r.said = append(r.said, plan.Lines...)
+	if err == nil {
+		err = p.Apply(ctx, plan)
+	}
 	return strings.Join(r.said, "\n"), err
 }
 

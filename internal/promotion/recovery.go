@@ -18,7 +18,7 @@ import (
 // Recovery is a promotion of this cluster with the keys that a remote was given, after
 // its own were lost. Its region is the one that they were pushed from.
 type Recovery struct {
-	Promotion
+	*Promotion
 	// From is the remote's name, Context the operator's for this cluster; "" for the current one.
 	From, Context string
 	// Idle says why nothing may be written now: a rotation that is under way would be
@@ -29,34 +29,42 @@ type Recovery struct {
 	Create func(context.Context, *corev1.Secret) (mirror.Source, error)
 }
 
-// Run recovers. It reads the source and the remotes, shows what is put back and what is
-// lost, writes the keys and the mark in one request, and goes on as a promotion does.
-// A source that is absent is created first, empty. The error says whether anything was
-// changed, and what to do.
-func (r *Recovery) Run(ctx context.Context) error {
+// Plan reads the source and the remotes, and plans: what is put back, and what is lost.
+// It changes nothing. If the error refuses the plan, the plan can be shown all the same.
+func (r *Recovery) Plan(ctx context.Context) (Plan, error) {
 	src, err := r.Source.Get(ctx)
 	if err != nil {
-		return fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
+		return Plan{}, fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
 	}
+	if err := r.Idle(ctx); err != nil {
+		return Plan{}, fmt.Errorf("nothing was changed: %w", err)
+	}
+	looks := r.Fleet.Look(ctx)
+	from, err := r.giver(looks)
+	if err != nil {
+		return Plan{}, err
+	}
+	restored, plan, err := r.plan(src, from, looks)
+	plan.shown, plan.promoted, plan.looks = src, restored, looks
+	return plan, err
+}
+
+// Apply carries out a plan that nothing refuses: it writes the keys and the mark in one
+// request, and continues as a promotion does. An absent source is created first, empty.
+// The error says whether anything was changed, and what to do.
+func (r *Recovery) Apply(ctx context.Context, plan Plan) error {
 	if err := r.Idle(ctx); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	before := r.Fleet.Look(ctx)
-	from, err := r.giver(before)
+	from, err := r.giver(plan.looks)
 	if err != nil {
 		return err
 	}
-	restored, plan, err := r.plan(src, from, before)
-	if err := r.agree(ctx, plan, err); err != nil {
+	restored, err := r.put(ctx, plan.shown, plan.promoted, from.Copy, plan.Term)
+	if err != nil {
 		return err
 	}
-	if err := r.Idle(ctx); err != nil {
-		return fmt.Errorf("nothing was changed: %w", err)
-	}
-	if restored, err = r.put(ctx, src, restored, from.Copy, plan.Term); err != nil {
-		return err
-	}
-	return r.complete(ctx, restored, before)
+	return r.complete(ctx, restored, plan.looks)
 }
 
 // giver returns the remote whose keys are put back. The error says why they can't be.

@@ -53,7 +53,7 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, force := range []bool{false, true} {
-				r := &Recovery{Promotion: Promotion{Secret: "openstack/keystone-fernet-keys"}, From: "dfw", Context: "sjc"}
+				r := &Recovery{Promotion: &Promotion{Secret: "openstack/keystone-fernet-keys"}, From: "dfw", Context: "sjc"}
 				r.Force = force
 				dfw := secret("dfw", older, stamp("sjc", 1, older))
 				all := looks(map[string]*corev1.Secret{"dfw": dfw})

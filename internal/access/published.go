@@ -1,0 +1,62 @@
+package access
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
+)
+
+// FindCA sets t.CA to the first of cas (PEM; nil for the system's own) by which the
+// issuer's documents can be read without credentials, each request within timeout. It
+// warns through say if no CA works from here, or if the documents have other keys than
+// the issuer. It fails if they belong to another issuer.
+func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, timeout time.Duration, say func(string)) error {
+	at := cmp.Or(t.At, t.Issuer)
+	var last error
+	for _, ca := range cas {
+		t.CA = ca
+		found, err := setup.Published(ctx, at, ca, timeout)
+		if err != nil {
+			last = err
+			continue
+		}
+		switch {
+		case found.URL != issuer.URL:
+			return fmt.Errorf("what is published at %s is of another issuer, %s; the main's is %s", at, mirror.Printable(found.URL), issuer.URL)
+		case !slices.Equal(keyIDs(found.Keys), keyIDs(issuer.Keys)):
+			say(fmt.Sprintf("Warning: the copy at %s has not just the keys that the main has: tokens may be refused. Write it again with --static DIR", at))
+		}
+		if found.KeptFor > 0 {
+			say(fmt.Sprintf("%s's API servers may keep these keys for %s, as the headers at %s allow: a new signing key has to be published that long before it signs.", t.Remote, found.KeptFor.Round(time.Second), at))
+		}
+		return nil
+	}
+	t.CA = cas[0] // none of them is known to be right
+	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Publish the public keys\".", t.Remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
+	return nil
+}
+
+// keyIDs returns the IDs in a JWKS, sorted.
+func keyIDs(keys []byte) []string {
+	var set struct {
+		Keys []struct {
+			ID string `json:"kid"`
+		} `json:"keys"`
+	}
+	if json.Unmarshal(keys, &set) != nil {
+		return nil
+	}
+	var ids []string
+	for _, k := range set.Keys {
+		ids = append(ids, k.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// completionTime bounds how long a shell waits.
+const completionTime = 1500 * time.Millisecond
+
+func positive(flag string, d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s %s: it has to be above 0", flag, d)
+	}
+	return nil
+}
+
+// checkListen rejects an address that can't be listened on. "" is valid: listen nowhere.
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
+		return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", address)
+	}
+	return nil
+}
+
+func checkName(remote string) error {
+	if validation.IsDNS1123Label(remote) != nil {
+		return fmt.Errorf("%q cannot be a remote's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends", mirror.Printable(remote))
+	}
+	return nil
+}
+
+// choice is the value of a flag with a fixed set of values. It implements [pflag.Value].
+type choice struct {
+	to *string
+	of []string
+}
+
+// choose registers such a flag and its completion. The first value is the default.
+func choose(cmd *cobra.Command, flags *pflag.FlagSet, to *string, name, short, help string, of ...string) {
+	*to = of[0]
+	flags.VarP(choice{to, of}, name, short, help)
+	complete(cmd, name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (c choice) String() string { return *c.to }
+
+// Type is what --help shows.
+func (choice) Type() string { return "string" }
+
+// Set accepts one of the values.
+func (c choice) Set(value string) error {
+	if !slices.Contains(c.of, value) {
+		return fmt.Errorf("it has to be one of %s", strings.Join(c.of, ", "))
+	}
+	*c.to = value
+	return nil
+}
+
+// complete sets the completion of a flag, which must exist.
+func complete(cmd *cobra.Command, flag string, with cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, with); err != nil {
+		panic(err) // no such flag: a bug
+	}
+}
+
+// completed returns the names to complete with; none if they can't be read in time.
+// The operator's credential plugin has no deadline, so its goroutine is abandoned.
+func completed(ctx context.Context, names func(context.Context) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	defer cancel()
+	found := make(chan []string, 1)
+	go func() {
+		list, err := names(ctx)
+		if err != nil {
+			list = nil // an error would disturb the shell's prompt
+		}
+		found <- list
+	}()
+	select {
+	case list := <-found:
+		return list, cobra.ShellCompDirectiveNoFileComp
+	case <-ctx.Done():
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/show"
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitTrouble = 1 // the source or a remote is not well, or the command failed
+	exitUsage   = 2 // bad usage or configuration
+)
+
+// exitError ends a command with exit code 1. err is nil if everything is printed already.
+type exitError struct{ err error }
+
+func (e exitError) Error() string { return fmt.Sprint(e.err) }
+func (e exitError) Unwrap() error { return e.err }
+
+// verdict returns nil if the source and all remotes are well; otherwise, exit code 1.
+func verdict(st mirror.Status) error {
+	if st.Well() {
+		return nil
+	}
+	return exitError{}
+}
+
+// verdicts returns a function that writes a status and returns its verdict.
+func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
+	write := opts.To(out)
+	return func(st mirror.Status) error {
+		if err := write(st); err != nil {
+			return exitError{err}
+		}
+		return verdict(st)
+	}
+}
+
+// asks rejects a command that must ask if there is no terminal to ask on.
+func asks(cmd *cobra.Command, no bool) error {
+	if !no && !show.IsTerminal(cmd.InOrStdin()) {
+		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
+	}
+	return nil
+}
+
+// confirmed asks on stderr and waits for an answer or for the end of ctx.
+func confirmed(ctx context.Context, cmd *cobra.Command) bool {
+	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case line := <-answer:
+		return line == "y" || line == "yes"
+	case <-ctx.Done():
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return false
+	}
+}

@@ -1,0 +1,99 @@
+package preflight
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/client-go/rest"
+)
+
+// Report is what was found at all remotes. Its JSON is that of check -o json.
+type Report struct {
+	// From is where the examination ran: a pod's name, or this workstation.
+	From    string     `json:"from"`
+	Remotes []Examined `json:"remotes"`
+}
+
+// Examined is what was found at one remote, in the order of [Examine].
+type Examined struct {
+	Name   string  `json:"name"`
+	Checks []Check `json:"checks"`
+}
+
+const workstation = "this workstation"
+
+// ExamineAll examines all remotes at once. The report has them in the same order.
+func ExamineAll(ctx context.Context, remotes []Remote) Report {
+	report := Report{From: workstation, Remotes: make([]Examined, len(remotes))}
+	if _, err := rest.InClusterConfig(); err == nil {
+		name, _ := os.Hostname()
+		report.From = "pod " + cmp.Or(name, "of no name")
+	}
+	var all sync.WaitGroup
+	for i, remote := range remotes {
+		all.Go(func() { report.Remotes[i] = Examined{remote.Name, Examine(ctx, remote)} })
+	}
+	all.Wait()
+	return report
+}
+
+// Failed reports whether any check failed.
+func (r Report) Failed() bool {
+	return slices.ContainsFunc(r.Remotes, func(e Examined) bool {
+		return slices.ContainsFunc(e.Checks, func(c Check) bool { return c.Result == Fail })
+	})
+}
+
+// Write writes the report to out as text, short (a line for each remote), or json.
+func (r Report) Write(out io.Writer, format string) error {
+	if format == "json" {
+		return json.NewEncoder(out).Encode(r)
+	}
+	advice := ""
+	if r.From == workstation {
+		advice = " What counts is the pods' view: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"
+	}
+	fmt.Fprintf(out, "Looking from %s.%s\n", r.From, advice)
+	for _, e := range r.Remotes {
+		if format == "short" {
+			fmt.Fprintf(out, "%s  %s\n", e.Name, e.summary())
+			continue
+		}
+		fmt.Fprintf(out, "\n%s  %s\n", e.Name, e.summary())
+		for _, c := range e.Checks {
+			next := ""
+			if c.Next != "" {
+				next = " → " + c.Next
+			}
+			fmt.Fprintf(out, "  %-4s  %-10s  %s%s\n", c.Result, c.ID, c.What, next)
+		}
+	}
+	if len(r.Remotes) == 0 {
+		fmt.Fprintln(out, "There are no remotes: fernetcast join NAME lets one in.")
+	}
+	return nil
+}
+
+// summary counts the checks that failed or warn, and names them.
+func (e Examined) summary() string {
+	var parts []string
+	for _, result := range []Result{Fail, Warn} {
+		var ids []string
+		for _, c := range e.Checks {
+			if c.Result == result {
+				ids = append(ids, c.ID)
+			}
+		}
+		if len(ids) > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s: %s", len(ids), result, strings.Join(ids, ", ")))
+		}
+	}
+	return cmp.Or(strings.Join(parts, "; "), "all is well")
+}

@@ -1,0 +1,40 @@
+package setup
+
+import (
+	"context"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Rotating returns the name of a Job of [RotationJob] in the namespace that runs pods, or
+// may still create some; "" for none.
+func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
+	jobs, err := a.Batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	for _, job := range jobs.Items {
+		if ofRotation(job) && unfinished(job) {
+			return job.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// ofRotation reports whether a Job is the CronJob's, or was created from it by hand:
+// kubectl create job --from sets an owner, and people use the name.
+func ofRotation(job batchv1.Job) bool {
+	owner := metav1.GetControllerOf(&job)
+	return owner != nil && owner.Name == RotationJob || strings.HasPrefix(job.Name, RotationJob)
+}
+
+func unfinished(job batchv1.Job) bool {
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == "True" {
+			return job.Status.Active > 0
+		}
+	}
+	return true
+}
