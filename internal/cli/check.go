@@ -15,6 +15,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -58,10 +59,7 @@ type examined struct {
 	Remotes []examinedRemote `json:"remotes"`
 }
 
-type examinedRemote struct {
-	Name   string            `json:"name"`
-	Checks []preflight.Check `json:"checks"`
-}
+type examinedRemote struct{ preflight.Examined }
 
 func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
@@ -74,7 +72,7 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	result := examined{From: o.viewpoint(), Remotes: make([]examinedRemote, len(remotes))}
 	var all sync.WaitGroup
 	for i, remote := range remotes {
-		all.Go(func() { result.Remotes[i] = examinedRemote{remote.Name, preflight.Examine(cmd.Context(), remote)} })
+		all.Go(func() { result.Remotes[i] = examinedRemote{preflight.Examine(cmd.Context(), remote)} })
 	}
 	all.Wait()
 	if err := result.print(cmd.OutOrStdout(), o.output); err != nil {
@@ -102,11 +100,8 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 		return nil, err
 	}
 	source, _ := s.source.Get(cmd.Context()) // unread: what needs it is left out
-	common := preflight.Remote{Namespace: o.namespace, Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
 	if there.config != nil {
-		common.Name, common.Config, common.Operator = o.remoteContext, there.config, true
-		common.Issued, common.Expires = lifeOf(there.config)
-		return []preflight.Remote{common}, nil
+		return []preflight.Remote{o.byOperator(there.context, there.config, source)}, nil
 	}
 	files, err := s.files(cmd.Context())
 	if err != nil {
@@ -119,24 +114,37 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	var remotes []preflight.Remote
 	for _, f := range files {
 		if slices.Contains(names, f.Name) {
-			remotes = append(remotes, target(common, f, o.mint()))
+			remotes = append(remotes, o.target(f, source))
 		}
 	}
 	return remotes, nil
 }
 
-// target is a remote as its file says.
-func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.Remote {
-	r.Name, r.Refused = f.Name, f.Err
+// examination is the same for all remotes.
+func (o *options) examination(source mirror.Source) preflight.Options {
+	return preflight.Options{Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
+}
+
+// byOperator is a remote by a person's own context.
+func (o *options) byOperator(context string, cfg *rest.Config, source mirror.Source) preflight.Remote {
+	r := preflight.Remote{Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Operator: true}
+	r.Issued, r.Expires = lifeOf(cfg)
+	return r
+}
+
+// target is a remote as its file says, and as run takes it.
+func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote {
+	r := preflight.Remote{Options: o.examination(source), Name: f.Name, Refused: f.Err}
 	if f.Err != nil {
 		return r
 	}
+	mint := o.mint()
 	cfg, namespace, err := clusters.ParseKubeconfig(f.Data, mint != nil)
 	if err != nil {
 		r.Refused = err
 		return r
 	}
-	r.Config, r.Namespace = cfg, cmp.Or(namespace, r.Namespace)
+	r.Config, r.Namespace = cfg, cmp.Or(namespace, o.namespace)
 	if r.SignIn = clusters.SignIn(f.Name, cfg, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
 		cfg.BearerToken, r.TokenErr = f.Bearer(cfg.BearerToken), f.TokenErr
 	}
