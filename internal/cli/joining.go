@@ -15,8 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 )
@@ -90,23 +88,13 @@ func (d joined) credentials() string {
 
 // carryOut shows, asks, makes, stores and waits.
 func (j *joining) carryOut(cmd *cobra.Command) error {
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	survey, err := j.Plan(ctx)
+	ctx := cmd.Context()
+	found, err := j.Plan(ctx)
 	if err != nil {
 		return refused(err)
 	}
-	plan := cmd.ErrOrStderr()
-	if j.dryRun {
-		plan = out
-	}
-	for _, line := range j.Lines(survey) {
-		fmt.Fprintln(plan, line)
-	}
-	if j.dryRun {
-		return nil
-	}
-	if !j.yes && !confirmed(ctx, cmd) {
-		return exitError{errors.New("nothing was changed")}
+	if ok, err := j.approved(cmd, j.Lines(found)); !ok {
+		return err
 	}
 	kubeconfig, expires, err := j.Make(ctx, j.requestTimeout)
 	if err != nil {
@@ -115,29 +103,30 @@ func (j *joining) carryOut(cmd *cobra.Command) error {
 	if err := j.Store(ctx, kubeconfig); err != nil {
 		return exitError{err}
 	}
-	done := joined{Name: j.name, Server: j.Kubeconfig.Server, Version: survey.Version, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Expires: expires}
+	done := joined{Name: j.name, Server: j.Kubeconfig.Server, Version: found.Of("version").What, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Expires: expires}
 	if j.Trust != nil {
 		done.Account = j.Trust.User()
 	}
-	trouble := j.await(ctx, &done)
+	trouble := j.await(cmd, &done)
 	if before := j.Before(); before != nil {
 		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.name, strings.Join(before, "\n  ")))
 	}
+	return cmp.Or(j.print(cmd.OutOrStdout(), done), trouble)
+}
+
+func (j *joining) print(out io.Writer, done joined) error {
 	if j.output == "json" {
-		if err := json.NewEncoder(out).Encode(done); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.name, j.namespace, j.Entries.Name(), done.credentials())
-		if done.State == mirror.StateSynced {
-			fmt.Fprintf(out, "%s is Synced.\n", j.name)
-		}
+		return json.NewEncoder(out).Encode(done)
 	}
-	return trouble
+	_, err := fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.name, j.namespace, j.Kubeconfigs.Name(), done.credentials())
+	if done.State == mirror.StateSynced {
+		fmt.Fprintf(out, "%s is Synced.\n", j.name)
+	}
+	return err
 }
 
 // await waits until the remote holds the source's keys, and says why not.
-func (j *joining) await(ctx context.Context, done *joined) error {
+func (j *joining) await(cmd *cobra.Command, done *joined) error {
 	src, _ := j.source.Seen()
 	switch {
 	case j.wait == 0:
@@ -150,13 +139,13 @@ func (j *joining) await(ctx context.Context, done *joined) error {
 		return nil
 	}
 	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.name, j.wait))
+	w := &waiting{session: j.session, names: []string{j.name}, line: cmd.ErrOrStderr()}
+	j.reread(cmd.Context())
+	err := w.poll(cmd.Context(), j.wait)
 	last := "it was not looked at"
-	err := wait.PollUntilContextTimeout(ctx, watchEvery, j.wait, true, func(ctx context.Context) (bool, error) {
-		j.reread(ctx)
-		outcome := j.look(ctx, []string{j.name})[j.name]
-		done.State, last = outcome.Decision.State, fmt.Sprintf("%s %s", outcome.Decision.State, outcome.Decision.Detail)
-		return done.State == mirror.StateSynced, nil
-	})
+	for _, r := range w.last.Remotes {
+		done.State, last = r.State, fmt.Sprintf("%s %s", r.State, r.Detail)
+	}
 	if err != nil {
 		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.name, last, j.namespace)}
 	}
@@ -185,27 +174,24 @@ func (j *joining) printHalves(out io.Writer) error {
 		fmt.Fprintln(out, "---")
 	}
 	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
-	if err := printObjects(out, objects); err != nil {
-		return err
+	for _, object := range objects {
+		if err := printDocument(out, "", object.Object); err != nil {
+			return err
+		}
 	}
 	kubeconfig, err := j.Kubeconfig.Encode()
 	if err != nil {
 		return err
 	}
-	text, err := yaml.Marshal(&corev1.Secret{
+	about := fmt.Sprintf("There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.", j.name, mirror.Quote(j.There.Context))
+	if j.Trust != nil {
+		about = "There are no credentials in it."
+	}
+	return printDocument(out, "# For the main's cluster. "+about+"\n", &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: j.Entries.Name(), Namespace: j.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: j.Kubeconfigs.Name(), Namespace: j.namespace},
 		StringData: map[string]string{access.EntryOf(nil, j.name): string(kubeconfig)},
 	})
-	if err != nil {
-		return err
-	}
-	if j.Trust != nil {
-		_, err := fmt.Fprintf(out, "---\n# For the main's cluster. There are no credentials in it.\n%s", text)
-		return err
-	}
-	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, mirror.Quote(j.Context), text)
-	return nil
 }
 
 // printConfig prints what the remote's API servers need to trust the main.
@@ -222,16 +208,11 @@ func (j *joining) printConfig(out io.Writer) error {
 	return err
 }
 
-// printObjects prints objects as a stream of YAML documents.
-func printObjects(out io.Writer, objects []*unstructured.Unstructured) error {
-	for _, object := range objects {
-		text, err := yaml.Marshal(object.Object)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(out, "---\n%s", text); err != nil {
-			return err
-		}
+// printDocument prints a document of a YAML stream, after a comment.
+func printDocument(out io.Writer, comment string, document any) error {
+	text, err := yaml.Marshal(document)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "---\n%s%s", comment, text)
 	}
-	return nil
+	return err
 }

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"clusters":            {"internal/view", "internal/kube", "internal/mirror"},
 	"internal/view":       {},
 	"internal/kube":       {"internal/mirror"},
-	"internal/access":     {"internal/kube", "internal/mirror", "manifests"},
+	"internal/access":     {"internal/preflight", "internal/kube", "internal/mirror", "manifests"},
 	"internal/preflight":  {"internal/kube", "internal/mirror"},
 	"internal/promotion":  {"internal/mirror", "internal/keyset"},
 	"internal/repository": {"internal/mirror", "internal/keyset"},

@@ -12,7 +12,7 @@ import (
 )
 
 // renewSelf renews by the present tokens, into a Secret of their own.
-func (o *renewOptions) renewSelf(cmd *cobra.Command, names []string) error {
+func (o *renewOptions) renewSelf(cmd *cobra.Command, s *session, names []string) error {
 	files, err := clusters.Read(cmp.Or(o.clusters, defaultDirectory), o.tokens)
 	if err != nil {
 		return exitError{err}
@@ -36,13 +36,8 @@ func (o *renewOptions) renewSelf(cmd *cobra.Command, names []string) error {
 			files[i].Data, files[i].Err = present(f)
 		}
 	}
-	return o.renew(cmd, files, names, func(f clusters.File) store {
-		return func(ctx context.Context, _ []byte, token string) error {
-			if err := tokens.Store(ctx, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)}); err != nil {
-				return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))
-			}
-			return nil
-		}
+	return o.renew(cmd, s, files, names, func(ctx context.Context, f clusters.File, _ []byte, token string) error {
+		return o.keep(ctx, tokens, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)})
 	})
 }
 
