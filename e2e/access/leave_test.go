@@ -73,7 +73,8 @@ func (s *stage) client(kubeconfig []byte) kubernetes.Interface {
 	return client
 }
 
-// A remote that does not answer is taken out here, and what stays there is told.
+// A remote that doesn't answer stays as it is, here and there, unless --local removes
+// what is here.
 func TestLeaveDead(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -81,14 +82,20 @@ func TestLeaveDead(t *testing.T) {
 	s.Must(err)
 	s.reach("dfw", proxy.URL())
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
+	before := s.snapshot("sjc", "dfw")
 	s.Must(proxy.Set(testenv.Hold))
-	r := s.exits(1, "leave", "dfw", "--yes", "--request-timeout", "2s")
-	s.says(r.Stderr, "dfw is not pushed to any more", "no answer in time", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
-	if s.entry("sjc", "dfw") != nil {
-		t.Error("its entry is still there")
+	for _, flag := range []string{"--yes", "--dry-run"} {
+		r := s.exits(1, "leave", "dfw", flag, "--request-timeout", "2s")
+		s.says(r.Stderr, "nothing was changed: ", "no answer in time", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
+	}
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
 	s.Must(proxy.Set(testenv.Pass))
-	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "ServiceAccount fernetcast-sjc")
+	plan := s.exits(0, "leave", "dfw", "--dry-run", "-o", "json").Stdout
+	s.says(plan, `{"plan":["deleted by context dfw`, "ServiceAccount fernetcast-sjc")
+	left := s.exits(0, "leave", "dfw", "--yes", "-o", "json").Stdout
+	s.says(left, `{"name":"dfw","deleted":["RoleBinding fernetcast-sjc","ServiceAccount fernetcast-sjc","Role fernetcast"],"usedBy":""}`)
 
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 	s.Must(proxy.Set(testenv.Refuse))
