@@ -93,9 +93,9 @@ func TestLeaveDead(t *testing.T) {
 	}
 	s.Must(proxy.Set(testenv.Pass))
 	plan := s.exits(0, "leave", "dfw", "--dry-run", "-o", "json").Stdout
-	s.says(plan, `{"plan":["deleted by context dfw`, "ServiceAccount fernetcast-sjc")
+	s.says(plan, `{"name":"dfw","plan":["deleted by context dfw`, "ServiceAccount fernetcast-sjc", `"deleted":[]`)
 	left := s.exits(0, "leave", "dfw", "--yes", "-o", "json").Stdout
-	s.says(left, `{"name":"dfw","deleted":["RoleBinding fernetcast-sjc","ServiceAccount fernetcast-sjc","Role fernetcast"],"usedBy":""}`)
+	s.says(left, `"deleted":["RoleBinding fernetcast-sjc","ServiceAccount fernetcast-sjc","Role fernetcast"],"usedBy":""}`)
 
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 	s.Must(proxy.Set(testenv.Refuse))

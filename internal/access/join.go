@@ -51,11 +51,16 @@ type Join struct {
 // Plan examines the remote, reads what is stored of it, and writes nothing. A [Refusal] is
 // bad usage.
 func (j *Join) Plan(ctx context.Context) (preflight.Examined, error) {
-	found, err := j.survey(ctx)
-	if err != nil {
-		return found, err
+	found := preflight.Examine(ctx, j.Operator)
+	err := found.Err()
+	var c preflight.Check
+	switch {
+	case err == nil:
+		return found, j.Identify(ctx)
+	case errors.As(err, &c) && c.ID == "secret":
+		return found, fmt.Errorf("reading Secret %s/%s in %s: %w", j.Kubeconfig.Namespace, j.Operator.Secret, j.Kubeconfig.Remote, err)
 	}
-	return found, j.Identify(ctx)
+	return found, fmt.Errorf("%s cannot be reached: %w", j.There.Server, err)
 }
 
 // Identify finds out which cluster this is. It returns a [Refusal] if it is the source's

@@ -23,8 +23,9 @@ const third = 1. / 3
 // Renewal is a new token for one remote's account.
 type Renewal struct {
 	Name string // of the remote
-	// Kubeconfig is what is stored of the remote.
+	// Kubeconfig is what is stored of the remote, Token its present token.
 	Kubeconfig []byte
+	Token      string
 	// Life is how long the new token is to live.
 	Life time.Duration
 	// Remote is the remote by a kubeconfig.
@@ -96,20 +97,16 @@ func (r Renewal) Make(ctx context.Context, by *kube.APIs) (kubeconfig []byte, gi
 	return kubeconfig, given, nil
 }
 
-// old returns the present token, if it is one of an account that fernetcast has made.
+// old reads the present token, which has to be one of an account that fernetcast made.
 func (r Renewal) old() (kube.Token, error) {
-	k, err := Decode(r.Kubeconfig)
-	if err != nil {
-		return kube.Token{}, fmt.Errorf("its kubeconfig: %w", err)
-	}
-	old := kube.ReadToken(k.Token)
+	old := kube.ReadToken(r.Token)
 	switch {
-	case k.Token == "":
-		err = errors.New("its kubeconfig has a certificate and no token: have a new one signed, and store it by hand")
+	case r.Token == "":
+		return old, errors.New("its kubeconfig has a certificate and no token: have a new one signed, and store it by hand")
 	case old.Account == "":
-		err = errors.New("its token is of no ServiceAccount: let it in again: fernetcast join " + r.Name)
+		return old, errors.New("its token is of no ServiceAccount: let it in again: fernetcast join " + r.Name)
 	case old.Account != roleName && !Own(old.Account):
-		err = fmt.Errorf("its token is of account %s, which is not fernetcast's: let it in again: fernetcast join %s", mirror.Printable(old.Account), r.Name)
+		return old, fmt.Errorf("its token is of account %s, which is not fernetcast's: let it in again: fernetcast join %s", mirror.Printable(old.Account), r.Name)
 	}
-	return old, err
+	return old, nil
 }

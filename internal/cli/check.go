@@ -11,10 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
@@ -127,9 +125,9 @@ func (o *options) examination(source mirror.Source) preflight.Options {
 
 // byOperator is a remote by a person's own context.
 func (o *options) byOperator(context string, cfg *rest.Config, source mirror.Source) preflight.Remote {
-	r := preflight.Remote{Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Operator: true}
-	r.Issued, r.Expires = lifeOf(cfg)
-	return r
+	return preflight.Remote{
+		Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Expires: clusters.Expiry(cfg), Operator: true,
+	}
 }
 
 // target is a remote as its file says, and as run takes it.
@@ -148,17 +146,8 @@ func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote
 	if r.SignIn = clusters.SignIn(f.Name, cfg, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
 		cfg.BearerToken, r.TokenErr = f.Bearer(cfg.BearerToken), f.TokenErr
 	}
-	r.Issued, r.Expires = lifeOf(cfg)
+	r.Expires = clusters.Expiry(cfg)
 	return r
-}
-
-// lifeOf is when the credentials were issued and when they expire; nil where they do
-// not tell.
-func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
-	if token := kube.ReadToken(cfg.BearerToken); !token.Issued.IsZero() {
-		issued = &token.Issued
-	}
-	return issued, clusters.Expiry(cfg)
 }
 
 // workstation is where a person is.

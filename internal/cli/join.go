@@ -237,7 +237,6 @@ type joining struct {
 	*joinOptions
 	*session
 	access.Join
-	name string
 }
 
 // prepare finds out whose account it will be, and at which address.
@@ -269,7 +268,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
+	return &joining{joinOptions: o, session: s, Join: access.Join{
 		Kubeconfig: k, Token: access.TokenOptions{Life: o.life, SelfRenew: o.selfRenew}, Trust: trust,
 		Here:     access.Cluster{APIs: here.apis, Server: here.home.Host},
 		There:    access.Cluster{APIs: remote, Context: there.context, Server: k.Server, CA: k.CA},

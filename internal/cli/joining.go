@@ -72,6 +72,8 @@ type joined struct {
 	Version   string `json:"version"`
 	Namespace string `json:"namespace"`
 	Account   string `json:"account"`
+	// Plan is what was shown before the question.
+	Plan []string `json:"plan"`
 	// Expires is when the stored token does; nil where none is stored.
 	Expires *time.Time `json:"expires"`
 	// State is the remote's at the end, as status has it; "" where it was not waited for.
@@ -93,7 +95,11 @@ func (j *joining) carryOut(cmd *cobra.Command) error {
 	if err != nil {
 		return refused(err)
 	}
-	if ok, err := j.approved(cmd, j.Lines(found)); !ok {
+	done := joined{Name: j.Kubeconfig.Remote, Server: j.Kubeconfig.Server, Version: found.Of("version").What, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Plan: j.Lines(found)}
+	if j.Trust != nil {
+		done.Account = j.Trust.User()
+	}
+	if ok, err := j.approved(cmd, done.Plan, done); !ok {
 		return err
 	}
 	kubeconfig, expires, err := j.Make(ctx, j.requestTimeout)
@@ -103,13 +109,10 @@ func (j *joining) carryOut(cmd *cobra.Command) error {
 	if err := j.Store(ctx, kubeconfig); err != nil {
 		return exitError{err}
 	}
-	done := joined{Name: j.name, Server: j.Kubeconfig.Server, Version: found.Of("version").What, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Expires: expires}
-	if j.Trust != nil {
-		done.Account = j.Trust.User()
-	}
+	done.Expires = expires
 	trouble := j.await(cmd, &done)
 	if before := j.Before(); before != nil {
-		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.name, strings.Join(before, "\n  ")))
+		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.Kubeconfig.Remote, strings.Join(before, "\n  ")))
 	}
 	return cmp.Or(j.print(cmd.OutOrStdout(), done), trouble)
 }
@@ -118,9 +121,9 @@ func (j *joining) print(out io.Writer, done joined) error {
 	if j.output == "json" {
 		return json.NewEncoder(out).Encode(done)
 	}
-	_, err := fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.name, j.namespace, j.Kubeconfigs.Name(), done.credentials())
+	_, err := fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.Kubeconfig.Remote, j.namespace, j.Kubeconfigs.Name(), done.credentials())
 	if done.State == mirror.StateSynced {
-		fmt.Fprintf(out, "%s is Synced.\n", j.name)
+		fmt.Fprintf(out, "%s is Synced.\n", j.Kubeconfig.Remote)
 	}
 	return err
 }
@@ -138,8 +141,8 @@ func (j *joining) await(cmd *cobra.Command, done *joined) error {
 		j.Say("This region is not promoted: nothing is pushed until you have said that it is the main: fernetcast promote " + cmp.Or(j.from, "REGION"))
 		return nil
 	}
-	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.name, j.wait))
-	w := &waiting{session: j.session, names: []string{j.name}, line: cmd.ErrOrStderr()}
+	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.Kubeconfig.Remote, j.wait))
+	w := &waiting{session: j.session, names: []string{j.Kubeconfig.Remote}, line: cmd.ErrOrStderr()}
 	j.reread(cmd.Context())
 	err := w.poll(cmd.Context(), j.wait)
 	last := "it was not looked at"
@@ -147,7 +150,7 @@ func (j *joining) await(cmd *cobra.Command, done *joined) error {
 		done.State, last = r.State, fmt.Sprintf("%s %s", r.State, r.Detail)
 	}
 	if err != nil {
-		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.name, last, j.namespace)}
+		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.Kubeconfig.Remote, last, j.namespace)}
 	}
 	return nil
 }
@@ -173,7 +176,7 @@ func (j *joining) printHalves(out io.Writer) error {
 		}
 		fmt.Fprintln(out, "---")
 	}
-	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
+	fmt.Fprintf(out, "# For the cluster of %s.\n", j.Kubeconfig.Remote)
 	for _, object := range objects {
 		if err := printDocument(out, "", object.Object); err != nil {
 			return err
@@ -183,24 +186,24 @@ func (j *joining) printHalves(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	about := fmt.Sprintf("There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.", j.name, mirror.Quote(j.There.Context))
+	about := fmt.Sprintf("There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.", j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
 	if j.Trust != nil {
 		about = "There are no credentials in it."
 	}
 	return printDocument(out, "# For the main's cluster. "+about+"\n", &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Name: j.Kubeconfigs.Name(), Namespace: j.namespace},
-		StringData: map[string]string{access.EntryOf(nil, j.name): string(kubeconfig)},
+		StringData: map[string]string{access.EntryOf(nil, j.Kubeconfig.Remote): string(kubeconfig)},
 	})
 }
 
 // printConfig prints what the remote's API servers need to trust the main.
 func (j *joining) printConfig(out io.Writer) error {
 	text, err := j.Trust.Configuration()
-	head := fmt.Sprintf("# For the API servers of %s, not for kubectl: the file of --authentication-config. If there is one, add the entry to its jwt.\n# Kubernetes 1.30 to 1.33: apiVersion apiserver.config.k8s.io/v1beta1.\n", j.name)
+	head := fmt.Sprintf("# For the API servers of %s, not for kubectl: the file of --authentication-config. If there is one, add the entry to its jwt.\n# Kubernetes 1.30 to 1.33: apiVersion apiserver.config.k8s.io/v1beta1.\n", j.Kubeconfig.Remote)
 	if j.kubespray {
 		text, err = j.Trust.Kubespray()
-		head = fmt.Sprintf("# For the inventory of %s, group_vars/k8s_cluster (kubespray 2.31 or newer). If the list is there, add the entry to it.\n", j.name)
+		head = fmt.Sprintf("# For the inventory of %s, group_vars/k8s_cluster (kubespray 2.31 or newer). If the list is there, add the entry to it.\n", j.Kubeconfig.Remote)
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(out, "%s%s", head, text)

@@ -65,7 +65,8 @@ kubeconfig here is removed, and nothing is done there.`,
 
 // left is the result, as -o json has it.
 type left struct {
-	Name string `json:"name"`
+	Name string   `json:"name"`
+	Plan []string `json:"plan"`
 	// Deleted are the objects that were deleted there, such as "ServiceAccount fernetcast-sjc".
 	Deleted []string `json:"deleted"`
 	// UsedBy is another remote that needs the account there, which therefore stays; "" for none.
@@ -78,14 +79,14 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	result := left{Name: name, Deleted: []string{}}
+	result := left{Name: name, Plan: o.lines(l), Deleted: []string{}}
 	if !l.Known() && l.There == nil {
 		return o.print(out, result, fmt.Sprintf("Nothing is stored of %s, so there is nothing to take back here. If an account is left there: --remote-context.", name))
 	}
 	if l.There != nil {
 		defer l.There.Close()
 	}
-	if ok, err := o.approved(cmd, o.lines(l)); !ok {
+	if ok, err := o.approved(cmd, result.Plan, result); !ok {
 		return err
 	}
 	gone, err := l.Withdraw(ctx)

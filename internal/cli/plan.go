@@ -21,19 +21,18 @@ func (c *change) register(cmd *cobra.Command) {
 }
 
 // approved shows a plan and reports whether to apply it. If it isn't to be applied, the
-// error is the command's result: nil after --dry-run.
-func (c *change) approved(cmd *cobra.Command, plan []string) (bool, error) {
+// error is the command's result: nil after --dry-run, which prints result with -o json.
+func (c *change) approved(cmd *cobra.Command, plan []string, result any) (bool, error) {
 	out := cmd.ErrOrStderr()
-	if c.dryRun {
+	if c.dryRun && c.output != "json" {
 		out = cmd.OutOrStdout()
-		if c.output == "json" {
-			return false, json.NewEncoder(out).Encode(map[string]any{"plan": plan})
-		}
 	}
 	for _, line := range plan {
 		fmt.Fprintln(out, line)
 	}
 	switch {
+	case c.dryRun && c.output == "json":
+		return false, json.NewEncoder(cmd.OutOrStdout()).Encode(result)
 	case c.dryRun:
 		return false, nil
 	case c.yes || confirmed(cmd.Context(), cmd):

@@ -147,14 +147,10 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 	return printRenewed(cmd.OutOrStdout(), o.output, results)
 }
 
-// by is who asks for the new token, and how that is called.
+// by returns who asks for the new token, and a description of that.
 func (o *renewOptions) by(f clusters.File, server string) (*kube.APIs, string, error) {
 	if o.self {
-		now := o.target(f, mirror.Source{})
-		if now.Refused != nil {
-			return nil, "", now.Refused
-		}
-		apis, err := o.apis(now.Config)
+		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
 		return apis, "by its present token", err
 	}
 	there, err := wayTo(o.remoteKubeconfig, o.remoteContext, f.Name, server)
@@ -168,10 +164,15 @@ func (o *renewOptions) by(f clusters.File, server string) (*kube.APIs, string, e
 	return apis, "by context " + there.context, err
 }
 
-// one renews one remote's token, where it is due or was asked for.
+// one renews one remote's token, if it is due or was asked for.
 func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, keep store) (renewed, error) {
 	if f.Err != nil {
 		return renewed{}, f.Err
+	}
+	if o.self { // as run takes it
+		if _, _, err := clusters.ParseKubeconfig(f.Data, true); err != nil {
+			return renewed{}, err
+		}
 	}
 	k, err := access.Decode(f.Data)
 	if err != nil {
@@ -180,7 +181,8 @@ func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, kee
 	if k.Keyless {
 		return renewed{Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}, nil
 	}
-	token := kube.ReadToken(k.Token)
+	present := f.Bearer(k.Token)
+	token := kube.ReadToken(present)
 	if !asked && !access.Due(token, time.Now()) {
 		left, ok := token.Left(time.Now())
 		if !ok {
@@ -197,7 +199,7 @@ func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, kee
 		return renewed{Action: "renew", Detail: how}, nil
 	}
 	now, given, err := access.Renewal{
-		Name: f.Name, Kubeconfig: f.Data, Life: o.life, Self: o.self, Remote: o.examined(f.Name, mirror.Source{}),
+		Name: f.Name, Kubeconfig: f.Data, Token: present, Life: o.life, Self: o.self, Remote: o.examined(f.Name, mirror.Source{}),
 	}.Make(ctx, by)
 	if err == nil {
 		err = keep(ctx, f, now, given.Token)

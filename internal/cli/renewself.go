@@ -31,24 +31,7 @@ func (o *renewOptions) renewSelf(cmd *cobra.Command, s *session, names []string)
 		return exitError{fmt.Errorf("nothing was changed: reading Secret %s/%s: %s", o.namespace, tokensSecret, mirror.Explain(err))}
 	}
 	files = clusters.WithTokens(files, kept) // newer than what is mounted
-	for i, f := range files {
-		if f.Err == nil {
-			files[i].Data, files[i].Err = present(f)
-		}
-	}
 	return o.renew(cmd, s, files, names, func(ctx context.Context, f clusters.File, _ []byte, token string) error {
 		return o.keep(ctx, tokens, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)})
 	})
-}
-
-// present is a file's kubeconfig with the token that counts.
-func present(f clusters.File) ([]byte, error) {
-	cfg, _, err := clusters.ParseKubeconfig(f.Data, true)
-	if err != nil {
-		return nil, err
-	}
-	if clusters.Keyless(cfg) {
-		return f.Data, nil
-	}
-	return access.WithToken(f.Data, f.Bearer(cfg.BearerToken))
 }

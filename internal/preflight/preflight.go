@@ -98,8 +98,8 @@ type Remote struct {
 	Namespace string
 	// SignIn is for a kubeconfig without credentials; else zero.
 	SignIn kube.SignIn
-	// Expires is when its credentials do; nil where they do not tell, Issued likewise.
-	Expires, Issued *time.Time
+	// Expires is the end of its credentials; nil if they don't have one.
+	Expires *time.Time
 	// Operator says that it is a person's context, with that person's rights.
 	Operator bool
 }
@@ -135,7 +135,6 @@ var steps = []step{
 type probe struct {
 	Remote
 	apis    *kube.APIs
-	secrets *kube.Secrets
 	hello   hello // the first request
 	copy    mirror.Copy
 	surplus []string // rights beyond what is needed
@@ -175,16 +174,6 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 	c := s.run(p, ctx)
 	c.ID, c.What, c.Next = s.id, mirror.Printable(c.What), mirror.Printable(c.Next)
 	return c
-}
-
-// connect makes the clients, once.
-func (p *probe) connect() error {
-	apis, err := kube.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
-	if err != nil {
-		return err
-	}
-	p.apis, p.secrets = apis, apis.Secrets(p.Namespace)
-	return nil
 }
 
 // proxied says whether the way there goes by a proxy, and by which.

@@ -41,7 +41,7 @@ func (p *probe) expiry(context.Context) Check {
 	if p.Expires == nil {
 		return Check{Result: Pass, What: "the credentials do not say that they expire"}
 	}
-	left := time.Until(*p.Expires)
+	left, issued := time.Until(*p.Expires), kube.ReadToken(p.Config.BearerToken).Issued
 	what, next := fmt.Sprintf("the credentials expire at %s, in %s", p.Expires.Format(time.RFC3339), left.Round(time.Minute)), "fernetcast renew "+p.Name
 	if p.Operator {
 		next = ""
@@ -49,7 +49,7 @@ func (p *probe) expiry(context.Context) Check {
 	switch {
 	case left <= 0:
 		return Check{Result: Fail, What: "the credentials have expired at " + p.Expires.Format(time.RFC3339), Next: next}
-	case p.Issued != nil && left < p.Expires.Sub(*p.Issued)/3:
+	case !issued.IsZero() && left < p.Expires.Sub(issued)/3:
 		return Check{Result: Warn, What: what + ", with less than a third of their life left", Next: next}
 	}
 	return Check{Result: Pass, What: what}
@@ -88,7 +88,7 @@ func (p *probe) excess(context.Context) Check {
 }
 
 func (p *probe) secret(ctx context.Context) Check {
-	secret, err := p.secrets.Get(ctx, p.Secret)
+	secret, err := p.apis.Secrets(p.Namespace).Get(ctx, p.Secret)
 	at := mirror.Place{Remote: p.Name, Namespace: p.Namespace, Secret: p.Secret}
 	switch {
 	case apierrors.IsNotFound(err) && p.Operator && p.lacksNamespace(ctx):

@@ -78,9 +78,11 @@ func (p *probe) kubeconfig(context.Context) Check {
 	if p.Refused != nil {
 		return Check{Result: Fail, What: p.Refused.Error(), Next: p.again()}
 	}
-	if err := p.connect(); err != nil {
+	apis, err := kube.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
+	if err != nil {
 		return Check{Result: Fail, What: mirror.Explain(err), Next: p.again()}
 	}
+	p.apis = apis
 	what := p.Config.Host
 	if proxy := p.proxied(); proxy != "" {
 		what += ", by the proxy " + proxy
@@ -132,6 +134,10 @@ func (p *probe) tls(context.Context) Check {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	asked := hostOf(p.Config.Host)
+	if p.Config.ServerName != "" {
+		asked += " (tls-server-name " + p.Config.ServerName + ")"
+	}
 	next := "let it in again, which takes the CA and the name from your context: fernetcast join " + p.Name
 	if p.Operator {
 		next = p.again()
@@ -140,7 +146,7 @@ func (p *probe) tls(context.Context) Check {
 	case errors.As(h.tlsErr, &unknown):
 		return Check{Result: Fail, What: "chain: its certificate is signed by nobody that its kubeconfig trusts", Next: next}
 	case errors.As(h.tlsErr, &name):
-		return Check{Result: Fail, What: "name: its certificate is not for " + hostOf(p.Config.Host) + serverName(p.Config.ServerName), Next: "use a name that the certificate has, by --server or tls-server-name: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: "name: its certificate is not for " + asked, Next: "use a name that the certificate has, by --server or tls-server-name: fernetcast join " + p.Name}
 	case errors.As(h.tlsErr, &invalid) && invalid.Reason == x509.Expired:
 		return Check{Result: Fail, What: "time: its certificate is expired, or not valid yet, by the clock here", Next: "have it renewed there, or put the clock right"}
 	case h.tlsErr != nil:
@@ -153,13 +159,6 @@ func (p *probe) tls(context.Context) Check {
 		return Check{Result: Warn, What: fmt.Sprintf("its certificate expires at %s, in %s", ends.UTC().Format(time.RFC3339), left.Round(time.Minute)), Next: "have it renewed there"}
 	}
 	return Check{Result: Pass, What: "its certificate is good until " + ends.UTC().Format(time.RFC3339)}
-}
-
-func serverName(name string) string {
-	if name == "" {
-		return ""
-	}
-	return " (tls-server-name " + name + ")"
 }
 
 // time compares the clocks, to the second that an answer tells.

@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -18,21 +17,6 @@ type Refusal struct{ error }
 
 // Unwrap is for the errors package.
 func (r Refusal) Unwrap() error { return r.error }
-
-// survey examines the remote with the operator's rights. An error says why it can't
-// join.
-func (j *Join) survey(ctx context.Context) (preflight.Examined, error) {
-	found := preflight.Examine(ctx, j.Operator)
-	err := found.Err()
-	var c preflight.Check
-	switch {
-	case err == nil:
-		return found, nil
-	case errors.As(err, &c) && c.ID == "secret":
-		return found, fmt.Errorf("reading Secret %s/%s in %s: %w", j.Kubeconfig.Namespace, j.Operator.Secret, j.Kubeconfig.Remote, err)
-	}
-	return found, fmt.Errorf("%s cannot be reached: %w", j.There.Server, err)
-}
 
 // keys say what becomes of the keys there.
 func (j *Join) keys(c mirror.Copy) string {
