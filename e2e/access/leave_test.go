@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +103,34 @@ func TestLeaveDead(t *testing.T) {
 	s.Must(proxy.Set(testenv.Refuse))
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "dfw is taken out")
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored of dfw")
+}
+
+// If the remote refuses a deletion, the entry here stays, so that leave can be repeated.
+func TestLeaveRefused(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "iad", "--wait", "0")
+	joined := s.entry("sjc", "iad")
+	gateway := s.gateways("iad")[0]
+	gateway.Spoil(func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/serviceaccounts/fernetcast-sjc") {
+				http.Error(w, "refused", http.StatusForbidden)
+				return
+			}
+			honest.ServeHTTP(w, r)
+		})
+	})
+	r := s.exits(1, "leave", "iad", "--yes")
+	s.says(r.Stderr, "iad is stored here still", "deleting ServiceAccount fernetcast-sjc", "leave iad --local")
+	if string(s.entry("sjc", "iad")) != string(joined) {
+		t.Error("the entry was changed")
+	}
+	gateway.Spoil(nil)
+	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Deleted there: ServiceAccount fernetcast-sjc, Role fernetcast.")
+	if s.entry("sjc", "iad") != nil {
+		t.Error("the entry is still there")
+	}
 }
 
 // A name or an address does not tell which cluster it is: leave and join ask the cluster.
