@@ -23,6 +23,14 @@ func TestJoin(t *testing.T) {
 	before := s.snapshot("sjc", "dfw")
 	dry := s.exits(0, s.joinArgs("sjc", "dfw", "--dry-run")...)
 	s.says(dry.Stdout, "fernetcast-sjc", "keys: it has its own (primary 3)", "2160h0m0s")
+	var planned struct {
+		Plan    []string
+		Expires *time.Time
+	}
+	s.decode(s.exits(0, s.joinArgs("sjc", "dfw", "--dry-run", "-o", "json")...).Stdout, &planned)
+	if strings.Join(planned.Plan, "\n")+"\n" != dry.Stdout || planned.Expires != nil {
+		t.Errorf("the plan is %v", planned)
+	}
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("--dry-run has written: before\n%s\nafter\n%s", before, after)
 	}

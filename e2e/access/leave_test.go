@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,7 +75,8 @@ func (s *stage) client(kubeconfig []byte) kubernetes.Interface {
 	return client
 }
 
-// A remote that does not answer is taken out here, and what stays there is told.
+// A remote that doesn't answer stays as it is, here and there, unless --local removes
+// what is here.
 func TestLeaveDead(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -81,19 +84,53 @@ func TestLeaveDead(t *testing.T) {
 	s.Must(err)
 	s.reach("dfw", proxy.URL())
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
+	before := s.snapshot("sjc", "dfw")
 	s.Must(proxy.Set(testenv.Hold))
-	r := s.exits(1, "leave", "dfw", "--yes", "--request-timeout", "2s")
-	s.says(r.Stderr, "dfw is not pushed to any more", "no answer in time", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
-	if s.entry("sjc", "dfw") != nil {
-		t.Error("its entry is still there")
+	for _, flag := range []string{"--yes", "--dry-run"} {
+		r := s.exits(1, "leave", "dfw", flag, "--request-timeout", "2s")
+		s.says(r.Stderr, "nothing was changed: ", "no answer in time", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
+	}
+	if after := s.snapshot("sjc", "dfw"); after != before {
+		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
 	s.Must(proxy.Set(testenv.Pass))
-	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "ServiceAccount fernetcast-sjc")
+	plan := s.exits(0, "leave", "dfw", "--dry-run", "-o", "json").Stdout
+	s.says(plan, `{"name":"dfw","plan":["deleted by context dfw`, "ServiceAccount fernetcast-sjc", `"deleted":[]`)
+	left := s.exits(0, "leave", "dfw", "--yes", "-o", "json").Stdout
+	s.says(left, `"deleted":["RoleBinding fernetcast-sjc","ServiceAccount fernetcast-sjc","Role fernetcast"],"usedBy":""}`)
 
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 	s.Must(proxy.Set(testenv.Refuse))
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "dfw is taken out")
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored of dfw")
+}
+
+// If the remote refuses a deletion, the entry here stays, so that leave can be repeated.
+func TestLeaveRefused(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "iad", "--wait", "0")
+	joined := s.entry("sjc", "iad")
+	gateway := s.gateways("iad")[0]
+	gateway.Spoil(func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/serviceaccounts/fernetcast-sjc") {
+				http.Error(w, "refused", http.StatusForbidden)
+				return
+			}
+			honest.ServeHTTP(w, r)
+		})
+	})
+	r := s.exits(1, "leave", "iad", "--yes")
+	s.says(r.Stderr, "iad is stored here still", "deleting ServiceAccount fernetcast-sjc", "leave iad --local")
+	if string(s.entry("sjc", "iad")) != string(joined) {
+		t.Error("the entry was changed")
+	}
+	gateway.Spoil(nil)
+	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Deleted there: ServiceAccount fernetcast-sjc, Role fernetcast.")
+	if s.entry("sjc", "iad") != nil {
+		t.Error("the entry is still there")
+	}
 }
 
 // A name or an address does not tell which cluster it is: leave and join ask the cluster.

@@ -60,17 +60,37 @@ func AccountOf(region, secret string) string {
 	return fmt.Sprintf("%s%.40s-%08x", accountPrefix, plain, crc32.ChecksumIEEE([]byte(region)))
 }
 
-// newToken asks for a token of an account, for the API server itself. A server may
-// grant a shorter life than was asked for: expires tells. The token passes
-// [kube.CheckToken]: a stored one that is too large would take the others with it.
-func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (token string, expires time.Time, err error) {
+// Grant is a token that an API server has made.
+type Grant struct {
+	Token   string
+	Expires time.Time // UTC
+	// Note says what there is to say about it, such as a shorter life than asked for; or "".
+	Note string
+}
+
+// newToken asks for a token of an account, for the API server itself. The server may
+// grant a shorter life than was asked for. The token passes [kube.CheckToken]: a stored
+// one that is too large would take the others with it.
+func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (Grant, error) {
+	asked := time.Now()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))}}
 	answer, err := core.ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err == nil {
 		err = kube.CheckToken(answer.Status.Token)
 	}
 	if err != nil {
-		return "", time.Time{}, err
+		return Grant{}, err
 	}
-	return answer.Status.Token, answer.Status.ExpirationTimestamp.UTC(), nil
+	expires := answer.Status.ExpirationTimestamp.UTC()
+	return Grant{answer.Status.Token, expires, shortened(asked, expires, life)}, nil
+}
+
+// shortened returns a note if a token lives for a shorter time than was asked for, else
+// "". A minute is the API server's own to choose.
+func shortened(asked, expires time.Time, life time.Duration) string {
+	granted := expires.Sub(asked).Round(time.Second)
+	if granted >= life-time.Minute {
+		return ""
+	}
+	return fmt.Sprintf("The API server grants tokens of %s at most (%s was asked for): this one expires at %s.", granted, life, expires.Format(time.RFC3339))
 }

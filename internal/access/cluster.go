@@ -17,10 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Cluster is a cluster that an operator's context leads to.
+// Cluster is a cluster with an operator's rights.
 type Cluster struct {
 	*setup.APIs
-	// Context is the context's name, Server and CA (PEM) are where it leads.
+	// Context is the name of the operator's context, Server and CA (PEM) are its address.
 	Context, Server string
 	CA              []byte
 

@@ -5,103 +5,121 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// provePause is the wait between two tries of a proof.
-const provePause = 200 * time.Millisecond
+// Stored is what the source's cluster keeps of the remotes: their kubeconfigs, and the
+// newer tokens that renew keeps beside them.
+type Stored struct{ Kubeconfigs, Tokens Entries }
 
-// Open opens a remote's kubeconfig as run does: clients, which the caller closes, and a
-// GET of the Secret.
-type Open = func(remote string, kubeconfig []byte) (apis *setup.APIs, get func(context.Context) error, err error)
-
-// Join lets one remote in. The fields are what it needs and what the operator asked for.
-type Join struct {
-	// Kubeconfig is what is to be stored, but for the token.
-	Kubeconfig kubeconfig.Config
-	// Secret is the name of the one with the keys, Context the operator's for the remote.
-	Secret, Context string
-	// Life is how long the token is to live, SelfRenew that it may ask for the next one.
-	Life      time.Duration
+// TokenOptions are what the operator asked for of a token.
+type TokenOptions struct {
+	// Life is the lifetime to ask for.
+	Life time.Duration
+	// SelfRenew lets it ask for the next one.
 	SelfRenew bool
-	// Trust is in place of an account and a token, where the remote is to trust the main's
-	// own; else nil.
-	Trust *Trust
-	// Source is the main's Secret, HomeAddress its API server's.
-	Source      mirror.Source
-	HomeAddress string
-	// Here is the source's cluster, There the remote, at the address that is to be
-	// stored, both with the operator's rights.
-	Here, There *setup.APIs
-	// Entries are the stored kubeconfigs, Tokens those that renew keeps beside them.
-	Entries, Tokens Entries
-	Open            Open
-	// Say takes what there is to tell the operator, a line at a time.
-	Say func(line string)
-
-	entry string // where the kubeconfig is stored
-	was   []byte // what is there, as it was read
 }
 
-// Plan reads the remote and what is stored of it, writes nothing, and says what will
-// be done. A [Refusal] is bad usage.
-func (j *Join) Plan(ctx context.Context) (Survey, error) {
-	entries, err := j.Entries.Read(ctx)
-	if err != nil {
-		return Survey{}, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
+// Join lets one remote in. The exported fields are its input.
+type Join struct {
+	// Kubeconfig is stored, with the new token.
+	Kubeconfig kubeconfig.Config
+	// Here is the source's cluster, There the remote at the address that will be stored.
+	Here, There Cluster
+	Stored
+	// Token is for a remote with an account and a token. Trust is for one that trusts the
+	// main's own tokens instead; nil for any other.
+	Token TokenOptions
+	Trust *Trust
+	// Operator is the remote by the operator's context; Remote is the one of a kubeconfig.
+	Operator preflight.Remote
+	Remote   func(kubeconfig []byte) preflight.Remote
+	// Say prints a line for the operator.
+	Say func(line string)
+
+	entry Change // the entry of the kubeconfig, from what was read
+}
+
+// Plan examines the remote, reads what is stored of it, and writes nothing. A [Refusal] is
+// bad usage.
+func (j *Join) Plan(ctx context.Context) (preflight.Examined, error) {
+	found := preflight.Examine(ctx, j.Operator)
+	err := found.Err()
+	var c preflight.Check
+	switch {
+	case err == nil:
+		return found, j.Identify(ctx)
+	case errors.As(err, &c) && c.ID == "secret":
+		return found, fmt.Errorf("reading Secret %s/%s in %s: %w", j.Kubeconfig.Namespace, j.Operator.Secret, j.Kubeconfig.Remote, err)
 	}
-	return j.survey(ctx, entries)
+	return found, fmt.Errorf("%s cannot be reached: %w", j.There.Server, err)
 }
 
 // Identify finds out which cluster this is. It returns a [Refusal] if it is the source's
 // own cluster, if it is stored under another name, or if another cluster has the name.
 func (j *Join) Identify(ctx context.Context) error {
-	entries, err := j.Entries.Read(ctx)
+	entries, err := j.Kubeconfigs.Read(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
-	return j.identify(ctx, entries)
+	j.entry.Entry = kubeconfig.EntryOf(entries, j.Kubeconfig.Remote)
+	j.entry.Was = entries[j.entry.Entry]
+	if err := j.There.identify(ctx); err != nil {
+		return err
+	}
+	if err := j.apart(ctx); err != nil {
+		return err
+	}
+	j.Kubeconfig.Cluster = j.There.uid
+	return j.unique(ctx, entries)
 }
 
-func (j *Join) identify(ctx context.Context, entries map[string][]byte) error {
-	j.entry = kubeconfig.EntryOf(entries, j.Kubeconfig.Remote)
-	j.was = entries[j.entry]
-	there := &Cluster{APIs: j.There, Context: j.Context, Server: j.Kubeconfig.Server, CA: j.Kubeconfig.TLS.CAData}
-	if err := there.identify(ctx); err != nil {
-		return err
+// apart refuses a remote that is the source's own cluster.
+func (j *Join) apart(ctx context.Context) error {
+	same := Refusal{fmt.Errorf("%s and the source are one cluster: a main needs no access to itself", j.Kubeconfig.Remote)}
+	here, err := j.Here.ClusterUID(ctx)
+	switch {
+	case err == nil && here != "" && j.There.uid != "":
+		if here == j.There.uid {
+			return same
+		}
+		return nil
+	case j.Here.Server == j.There.Server:
+		return same
 	}
-	if err := j.apart(ctx, there); err != nil {
-		return err
+	secret, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Get(ctx, j.Operator.Secret, metav1.GetOptions{})
+	if err == nil && secret.UID == j.Operator.Source.UID() {
+		return same
 	}
-	j.Kubeconfig.Cluster = there.uid
-	return j.unique(ctx, there, entries)
+	return nil
 }
 
 // unique refuses a name under which another cluster is stored, and a cluster that is
 // stored under another name: a leave of one would cut off the other.
-func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]byte) error {
-	other, err := there.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace, "")
+func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
+	other, err := j.There.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace, "")
 	if err != nil {
 		return err
 	}
 	if other != "" {
 		return Refusal{fmt.Errorf("this cluster is stored as %s already; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
-			other, other, j.Kubeconfig.Remote, mirror.Quote(j.Context))}
+			other, other, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))}
 	}
-	stored, err := kubeconfig.Decode(j.was)
+	stored, err := kubeconfig.Decode(j.entry.Was)
 	if err != nil {
 		return nil // one that is not there, or that cannot be read, is of no use to anybody
 	}
-	same, err := there.is(ctx, stored)
+	same, err := j.There.is(ctx, stored)
 	if same || err != nil {
 		return err
 	}
@@ -114,30 +132,30 @@ func (j *Join) unique(ctx context.Context, there *Cluster, entries map[string][]
 }
 
 // Lines say what Make and Store will do.
-func (j *Join) Lines(s Survey) []string {
-	k := j.Kubeconfig
-	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("a token of %s that lives for %s", k.Account, j.Life)
+func (j *Join) Lines(found preflight.Examined) []string {
+	k, secret := j.Kubeconfig, j.Operator.Secret
+	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("a token of %s that lives for %s", k.Account, j.Token.Life)
 	if t := j.Trust; t != nil {
 		made = "RoleBinding " + keylessBinding(t.account())
-		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast join %s --remote-context %s --keyless --server %s -o config` prints it", t.Issuer, k.Remote, mirror.Quote(j.Context), mirror.Quote(k.Server))
+		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast join %s --remote-context %s --keyless --server %s -o config` prints it", t.Issuer, k.Remote, mirror.Quote(j.There.Context), mirror.Quote(k.Server))
 	}
 	lines := []string{
-		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, s.Version, k.Namespace),
-		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(j.Secret), strings.Join(setup.SecretVerbs, ", "), j.Secret),
+		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, found.Of("version").What, k.Namespace),
+		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(secret), strings.Join(setup.SecretVerbs, ", "), secret),
 		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
 		"  " + signsIn,
-		fmt.Sprintf("  stored here: %s in Secret %s", j.entry, j.Entries.name),
-		"  its keys: " + s.Keys,
+		fmt.Sprintf("  stored here: %s in Secret %s", j.entry.Entry, j.Kubeconfigs.name),
+		"  its keys: " + j.keys(found.Copy),
 	}
-	if j.SelfRenew {
+	if j.Token.SelfRenew {
 		lines = append(lines, fmt.Sprintf("  also made there: Role and RoleBinding %s-renew, by which the token may ask for the next one, and the policies fernetcast-self-renew", k.Account))
 	}
-	switch {
-	case s.Rotates == nil:
+	switch found.Of("rotation").Result {
+	case preflight.Skip:
 		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
-	case *s.Rotates:
+	case preflight.Fail:
 		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: %s",
-			setup.RotationJob, setup.SuspendRotation(j.Context, k.Namespace)))
+			setup.RotationJob, setup.SuspendRotation(j.There.Context, k.Namespace)))
 	}
 	return lines
 }
@@ -147,8 +165,8 @@ func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
 	if j.Trust != nil {
 		return j.Trust.Rights()
 	}
-	objects, err := rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Secret)
-	if err != nil || !j.SelfRenew {
+	objects, err := rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Operator.Secret)
+	if err != nil || !j.Token.SelfRenew {
 		return objects, err
 	}
 	self, err := selfRights(j.Kubeconfig.Account, j.Kubeconfig.Namespace)
@@ -187,8 +205,8 @@ func (j *Join) apply(ctx context.Context) error {
 	}
 	for _, object := range objects {
 		what := object.GetKind() + " " + object.GetName()
-		err := apply(ctx, j.There, object)
-		optional := !j.SelfRenew && object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
+		err := apply(ctx, j.There.APIs, object)
+		optional := !j.Token.SelfRenew && object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
 		switch {
 		case optional:
 			j.Say(fmt.Sprintf("%s could not be made (%s): until an administrator of the cluster has applied manifests/remote/policy, the token can be made into that of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
@@ -201,62 +219,50 @@ func (j *Join) apply(ctx context.Context) error {
 
 // token asks the remote for a token of the account.
 func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
-	asked := time.Now()
-	token, expires, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Life)
+	given, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Token.Life)
 	if err != nil {
 		return "", nil, fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	// Whether it may ask for the next one is decided there, perhaps later.
-	if err := register(ctx, j.There, kube.ReadToken(token), "", j.Life); err != nil {
+	if err := register(ctx, j.There.APIs, kube.ReadToken(given.Token), "", j.Token.Life); err != nil {
 		return "", nil, fmt.Errorf("writing the token's id on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
-	if short := shortened(asked, expires, j.Life); short != "" {
-		j.Say(short)
+	if given.Note != "" {
+		j.Say(given.Note)
 	}
-	return token, &expires, nil
+	return given.Token, &given.Expires, nil
 }
 
 // Before are the commands that take back the account and the token by which the remote was
 // let in before it trusted the main; nil where there is none.
 func (j *Join) Before() []string {
-	before, err := kubeconfig.Decode(j.was)
+	before, err := kubeconfig.Decode(j.entry.Was)
 	if j.Trust == nil || err != nil || before.Token == "" || !Own(before.Account) {
 		return nil
 	}
 	l := Leave{Account: before.Account, Namespace: cmp.Or(before.Namespace, j.Kubeconfig.Namespace)}
-	return l.ofAccount(j.Context)
+	return l.ofAccount(j.There.Context)
 }
 
 // left says what an attempt has left in the remote.
 func (j *Join) left(err error) error {
 	return fmt.Errorf("%w; nothing was stored, and what was made in %s stays there: give the command again, or take it back: fernetcast leave %s --remote-context %s",
-		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, mirror.Quote(j.Context))
+		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
 }
 
 // Store stores the kubeconfig, where nobody has stored another since Plan, and takes
 // away a token that renew has kept for the one before.
 func (j *Join) Store(ctx context.Context, encoded []byte) error {
-	err := j.Entries.Store(ctx, Change{j.entry, j.was, encoded})
+	j.entry.Now = encoded
+	err := j.Kubeconfigs.Store(ctx, j.entry)
 	if errors.Is(err, ErrChanged) {
-		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", j.entry))
+		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", j.entry.Entry))
 	}
 	if err != nil {
-		return j.left(fmt.Errorf("storing %s in Secret %s: %s", j.entry, j.Entries.name, mirror.Explain(err)))
+		return j.left(fmt.Errorf("storing %s in Secret %s: %s", j.entry.Entry, j.Kubeconfigs.name, mirror.Explain(err)))
 	}
 	if err := j.Tokens.Remove(ctx, j.Kubeconfig.Remote); err != nil {
 		return fmt.Errorf("the kubeconfig is stored, but the older token in Secret %s counts before it: remove its entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))
 	}
 	return nil
 }
-
-// shortened says that a token lives for a shorter time than was asked for; "" where
-// it does not. A minute is the API server's own to choose.
-func shortened(asked, expires time.Time, life time.Duration) string {
-	granted := expires.Sub(asked).Round(time.Second)
-	if granted >= life-time.Minute {
-		return ""
-	}
-	return fmt.Sprintf("The API server grants tokens of %s at most (%s was asked for): this one expires at %s.", granted, life, expires.Format(time.RFC3339))
-}
-
-func joined(list []string) string { return strings.Join(slices.Compact(list), ", ") }

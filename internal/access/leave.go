@@ -1,162 +1,163 @@
 package access
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
-// Leave takes back what [Join] made for one main. It deletes neither the keys, nor a
-// namespace, nor the policy, nor anything of another main.
+// Leave takes back what [Join] made for one main: first there, then here, so that an
+// interrupted one can be repeated. It deletes neither the keys, nor a namespace, nor the
+// policy, nor anything of another main.
 type Leave struct {
-	Remote, Account string
-	// Keyless is set if no credentials were stored. Stored sets it.
-	Keyless bool
-	// Namespace and Secret are where the keys are there.
+	Remote string
+	// Namespace and Secret are where the keys are there. Read replaces the namespace by the
+	// stored one.
 	Namespace, Secret string
-	Entries, Tokens   Entries
+	Stored
+	// There is the remote; nil to take back only what is here.
+	There *Cluster
+
+	// Kubeconfig is what is stored; zero if that is nothing, or can't be read. Account is this
+	// main's account there, and Mine reports whether it is this main's alone. Read sets them.
+	Kubeconfig kubeconfig.Config
+	Account    string
+	Mine       bool
 	// UsedBy is another remote that is stored for the same cluster, and needs what is
-	// there; "" for none. Identify finds it.
+	// there; "" for none. Identify sets it.
 	UsedBy string
-	// Unidentified is why it is not known which cluster the context leads to; nil if it is.
-	Unidentified error
 
-	stored kubeconfig.Config
+	entry Change
 }
 
-// leaving is the name of what is kept of an entry until all is taken back: where the
-// remote is. Names with a leading dot are no remotes, so nothing is pushed there.
-func leaving(remote string) string { return "." + remote + ".leaving" }
-
-// Stored is what is stored of the remote, or what a leave before this one has left of
-// it, without a token; false where nothing is known of it here.
-func (l *Leave) Stored(ctx context.Context) (kubeconfig.Config, bool, error) {
-	entries, err := l.Entries.Read(ctx)
+// Read finds what is stored of the remote. region is this main's; "" if it isn't known.
+func (l *Leave) Read(ctx context.Context, region string) error {
+	entries, err := l.Kubeconfigs.Read(ctx)
 	if err != nil {
-		return kubeconfig.Config{}, false, fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
+		return fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
-	for _, entry := range []string{kubeconfig.EntryOf(entries, l.Remote), leaving(l.Remote)} {
-		if data := entries[entry]; data != nil {
-			k, err := kubeconfig.Decode(data)
-			if err != nil {
-				return kubeconfig.Config{}, true, nil // nobody could use it either
-			}
-			l.Keyless = k.Keyless() && entry != leaving(l.Remote) // of which the token was taken out
-			l.stored = k
-			return k, true, nil
-		}
-	}
-	return kubeconfig.Config{}, false, nil
-}
-
-// Identify returns a [Refusal] if there is a different cluster from the one stored, and
-// sets UsedBy. If it can't find out, it sets Unidentified, and nothing may be deleted there.
-func (l *Leave) Identify(ctx context.Context, there Cluster) error {
-	same, err := l.identify(ctx, &there)
-	l.Unidentified = err
-	if err == nil && !same && l.stored.Server != "" {
-		return Refusal{fmt.Errorf("your context %s leads to a different cluster (%s) from the one stored as %s (%s): name the right one with --remote-context, or remove only what is stored here with --local",
-			there.Context, there.Server, l.Remote, mirror.Printable(l.stored.Server))}
+	l.entry.Entry = kubeconfig.EntryOf(entries, l.Remote)
+	l.entry.Was = entries[l.entry.Entry]
+	l.Kubeconfig, _ = kubeconfig.Decode(l.entry.Was) // one that can't be read is of no use to anybody
+	l.Namespace = cmp.Or(l.Kubeconfig.Namespace, l.Namespace)
+	l.Account = l.Kubeconfig.Account
+	l.Mine = Own(l.Account)
+	if region != "" {
+		own := AccountOf(region, l.Secret)
+		l.Account = cmp.Or(l.Account, own)
+		l.Mine = l.Account == own
 	}
 	return nil
 }
 
-func (l *Leave) identify(ctx context.Context, there *Cluster) (same bool, err error) {
-	if err := there.identify(ctx); err != nil {
-		return false, err
-	}
-	if same, err = there.is(ctx, l.stored); err != nil {
-		return false, err
-	}
-	entries, err := l.Entries.Read(ctx)
-	if err == nil {
-		l.UsedBy, err = there.storedAs(ctx, entries, l.Remote, l.Namespace, l.Account)
-	}
-	return same, err
-}
+// Known reports whether anything is stored of the remote.
+func (l *Leave) Known() bool { return l.entry.Was != nil }
 
-// Forget takes the entry away, so that nothing is pushed there any more, and keeps
-// where the remote is until Done.
-func (l *Leave) Forget(ctx context.Context) error {
-	entries, err := l.Entries.Read(ctx)
+// Identify sets UsedBy, and returns a [Refusal] if There is a different cluster from the
+// one stored. After any error, nothing may be deleted there.
+func (l *Leave) Identify(ctx context.Context) error {
+	if err := l.There.identify(ctx); err != nil {
+		return err
+	}
+	same, err := l.There.is(ctx, l.Kubeconfig)
 	if err != nil {
 		return err
 	}
-	entry := kubeconfig.EntryOf(entries, l.Remote)
-	if data := entries[entry]; data != nil {
-		changes := []Change{{entry, data, nil}}
-		if rest, err := kubeconfig.WithToken(data, ""); err == nil {
-			changes = append(changes, Change{leaving(l.Remote), entries[leaving(l.Remote)], rest})
-		}
-		if err := l.Entries.Store(ctx, changes...); err != nil {
-			return err
-		}
+	if !same && l.Kubeconfig.Server != "" {
+		return Refusal{fmt.Errorf("your context %s leads to a different cluster (%s) from the one stored as %s (%s): name the right one with --remote-context, or remove only what is stored here with --local",
+			l.There.Context, l.There.Server, l.Remote, mirror.Printable(l.Kubeconfig.Server))}
 	}
-	return l.Tokens.Remove(ctx, l.Remote)
+	entries, err := l.Kubeconfigs.Read(ctx)
+	if err == nil {
+		l.UsedBy, err = l.There.storedAs(ctx, entries, l.Remote, l.Namespace, l.Account)
+	}
+	return err
 }
 
-// Withdraw takes back what is in the remote, and says what it took.
-func (l *Leave) Withdraw(ctx context.Context, there *setup.APIs) (gone []string, err error) {
-	bindings, accounts := there.RBAC.RoleBindings(l.Namespace), there.Core.ServiceAccounts(l.Namespace)
-	took := func(what string, err error) error {
-		if err == nil {
-			gone = append(gone, what)
-		} else if !apierrors.IsNotFound(err) {
-			return fmt.Errorf("deleting %s: %s", what, mirror.Explain(err))
-		}
-		return nil
+// deletion deletes an object in the remote.
+type deletion struct {
+	kind, name string
+	delete     func(ctx context.Context, name string, opts metav1.DeleteOptions) error
+}
+
+// deletions are the objects that join made there for this main, and the Role that all
+// mains share. The rights go first, so that the account is of no use from then on. The
+// account goes later because its UID can identify the cluster when leave is repeated.
+func (l *Leave) deletions() []deletion {
+	bindings, roles, accounts := l.There.RBAC.RoleBindings(l.Namespace), l.There.RBAC.Roles(l.Namespace), l.There.Core.ServiceAccounts(l.Namespace)
+	return []deletion{
+		{"RoleBinding", l.Account, bindings.Delete},
+		{"RoleBinding", keylessBinding(l.Account), bindings.Delete},
+		{"RoleBinding", l.renewal(), bindings.Delete},
+		{"Role", l.renewal(), roles.Delete},
+		{"ServiceAccount", l.Account, accounts.Delete},
+		{"Role", RoleOf(l.Secret), l.deleteRole},
 	}
-	if err := took("RoleBinding "+l.Account, bindings.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
-		return gone, err
-	}
-	if err := took("RoleBinding "+keylessBinding(l.Account), bindings.Delete(ctx, keylessBinding(l.Account), metav1.DeleteOptions{})); err != nil {
-		return gone, err
-	}
-	if err := took("ServiceAccount "+l.Account, accounts.Delete(ctx, l.Account, metav1.DeleteOptions{})); err != nil {
-		return gone, err
-	}
-	for _, kind := range []struct {
-		what   string
-		delete func(context.Context, string, metav1.DeleteOptions) error
-	}{{"RoleBinding ", bindings.Delete}, {"Role ", there.RBAC.Roles(l.Namespace).Delete}} {
-		if err := took(kind.what+l.renewal(), kind.delete(ctx, l.renewal(), metav1.DeleteOptions{})); err != nil {
-			return gone, err
-		}
-	}
-	// The version that was read before the bindings were: where a join has applied the
-	// Role since, or bound it, it stays or is applied again.
-	name := RoleOf(l.Secret)
-	role, err := there.RBAC.Roles(l.Namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return gone, nil
-	}
+}
+
+// errRoleUsed keeps a Role that another RoleBinding refers to.
+var errRoleUsed = errors.New("another main has this Role")
+
+// deleteRole deletes a Role that no RoleBinding refers to. The version is the one read
+// before the RoleBindings: if a join has applied the Role since, or bound it, it stays or
+// is applied again.
+func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteOptions) error {
+	roles := l.There.RBAC.Roles(l.Namespace)
+	role, err := roles.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return gone, fmt.Errorf("reading Role %s: %s", name, mirror.Explain(err))
+		return err
 	}
-	list, err := bindings.List(ctx, metav1.ListOptions{})
+	bindings, err := l.There.RBAC.RoleBindings(l.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return gone, fmt.Errorf("reading the RoleBindings: %s", mirror.Explain(err))
+		return err
 	}
-	for _, b := range list.Items {
+	for _, b := range bindings.Items {
 		if b.RoleRef.Kind == "Role" && b.RoleRef.Name == name {
-			return gone, nil
+			return errRoleUsed
 		}
 	}
-	return gone, took("Role "+name, there.RBAC.Roles(l.Namespace).Delete(ctx, name,
-		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}}))
+	opts.Preconditions = &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}
+	return roles.Delete(ctx, name, opts)
+}
+
+// Withdraw takes back what is in the remote, and returns what it deleted, even with an
+// error. It deletes nothing if the account is not this main's alone, or another remote
+// needs it.
+func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
+	if l.There == nil || !l.Mine || l.UsedBy != "" {
+		return nil, nil
+	}
+	for _, d := range l.deletions() {
+		what := d.kind + " " + d.name
+		err := d.delete(ctx, d.name, metav1.DeleteOptions{})
+		switch {
+		case err == nil:
+			gone = append(gone, what)
+		case !apierrors.IsNotFound(err) && !errors.Is(err, errRoleUsed):
+			return gone, fmt.Errorf("deleting %s: %s", what, mirror.Explain(err))
+		}
+	}
+	return gone, nil
+}
+
+// Forget removes what is stored of the remote, the kubeconfig last. An entry that was
+// changed since Read is [ErrChanged].
+func (l *Leave) Forget(ctx context.Context) error {
+	if err := l.Tokens.Remove(ctx, l.Remote); err != nil {
+		return err
+	}
+	return l.Kubeconfigs.Store(ctx, l.entry)
 }
 
 // renewal is the name of the Role and the RoleBinding of manifests/remote/self-renew.
 func (l *Leave) renewal() string { return l.Account + "-renew" }
-
-// Done ends it: nothing is known of the remote any more.
-func (l *Leave) Done(ctx context.Context) error { return l.Entries.Remove(ctx, leaving(l.Remote)) }
 
 // Stays are the commands that take back what is in a remote that cannot be reached.
 func (l *Leave) Stays(context string) []string {

@@ -12,6 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,16 +24,16 @@ const third = 1. / 3
 
 // Renewal is a new token for one remote's account.
 type Renewal struct {
-	Remote string
-	// Kubeconfig is what is stored of the remote.
+	Name string // of the remote
+	// Kubeconfig is what is stored of the remote, Token its present token.
 	Kubeconfig []byte
+	Token      string
 	// Life is how long the new token is to live.
 	Life time.Duration
-	Open Open
+	// Remote is the remote by a kubeconfig.
+	Remote func(kubeconfig []byte) preflight.Remote
 	// Self says that the token asks for the next one itself.
 	Self bool
-	// Store keeps the new token, by whichever way.
-	Store func(ctx context.Context, kubeconfig []byte, token string) error
 }
 
 // Due says whether a token has less than a third of its life left at that time, or does
@@ -62,64 +63,52 @@ func register(ctx context.Context, by *setup.APIs, token kube.Token, before stri
 	return err
 }
 
-// Run asks for a token with these rights, uses it, and stores it only then. It returns
-// when the token expires, and "" or what there is to say of that. The old token stays
-// good.
-func (r Renewal) Run(ctx context.Context, by *setup.APIs) (expires time.Time, note string, err error) {
-	k, err := kubeconfig.Decode(r.Kubeconfig)
+// Make asks for a token with the rights of by, and uses it. It returns the kubeconfig with
+// the new token. The old token stays good, and nothing is stored.
+func (r Renewal) Make(ctx context.Context, by *setup.APIs) (renewed []byte, given Grant, err error) {
+	old, err := r.old()
 	if err != nil {
-		return expires, "", fmt.Errorf("its kubeconfig: %w", err)
+		return nil, given, err
 	}
-	old := kube.ReadToken(k.Token)
-	switch {
-	case k.Token == "":
-		return expires, "", errors.New("its kubeconfig has a certificate and no token: have a new one signed, and store it by hand")
-	case old.Account == "":
-		return expires, "", errors.New("its token is of no ServiceAccount: let it in again: fernetcast join " + r.Remote)
-	case old.Account != roleName && !Own(old.Account):
-		return expires, "", fmt.Errorf("its token is of account %s, which is not fernetcast's: let it in again: fernetcast join %s", mirror.Printable(old.Account), r.Remote)
-	}
-	asked := time.Now()
-	token, expires, err := newToken(ctx, by.Core, old.Namespace, old.Account, r.Life)
+	given, err = newToken(ctx, by.Core, old.Namespace, old.Account, r.Life)
 	switch {
 	case apierrors.IsForbidden(err) && r.Self:
-		return expires, "", fmt.Errorf("it may not ask for its next token (%s); with an operator's rights: fernetcast join %s --self-renew", mirror.Explain(err), r.Remote)
+		return nil, given, fmt.Errorf("it may not ask for its next token (%s); with an operator's rights: fernetcast join %s --self-renew", mirror.Explain(err), r.Name)
 	case apierrors.IsNotFound(err):
-		return expires, "", fmt.Errorf("account %s is not there any more: let it in again: fernetcast join %s", old.Account, r.Remote)
+		return nil, given, fmt.Errorf("account %s is not there any more: let it in again: fernetcast join %s", old.Account, r.Name)
 	case err != nil:
-		return expires, "", fmt.Errorf("asking for a token of %s: %s", old.Account, mirror.Explain(err))
+		return nil, given, fmt.Errorf("asking for a token of %s: %s", old.Account, mirror.Explain(err))
 	}
-	renewed, err := kubeconfig.WithToken(r.Kubeconfig, token)
-	if err != nil {
-		return expires, "", err
+	if renewed, err = kubeconfig.WithToken(r.Kubeconfig, given.Token); err != nil {
+		return nil, given, err
 	}
-	if err := r.use(ctx, renewed); err != nil {
-		return expires, "", fmt.Errorf("the new token does not work, so the old one stays: %w", err)
+	if err := preflight.Examine(ctx, r.Remote(renewed)).Err(); err != nil {
+		return nil, given, fmt.Errorf("the new token does not work, so the old one stays: %w", err)
 	}
 	before, life := "", r.Life
 	if r.Self { // until the new one is stored, the old one has to be good for another try
 		before, life = old.ID, 0
 	}
-	note = shortened(asked, expires, r.Life)
-	if err := register(ctx, by, kube.ReadToken(token), before, life); err != nil {
+	if err := register(ctx, by, kube.ReadToken(given.Token), before, life); err != nil {
 		err = fmt.Errorf("writing the new token's id on account %s: %s", old.Account, mirror.Explain(err))
 		if r.Self {
-			return expires, "", err
+			return nil, given, err
 		}
-		note = strings.TrimSpace(note + " It cannot ask for the next one by itself: " + err.Error())
+		given.Note = strings.TrimSpace(given.Note + " It cannot ask for the next one by itself: " + err.Error())
 	}
-	if err := r.Store(ctx, renewed, token); err != nil {
-		return expires, "", err
-	}
-	return expires, note, nil
+	return renewed, given, nil
 }
 
-// use proves a kubeconfig: its GET has to be a Secret or a real 404.
-func (r Renewal) use(ctx context.Context, kubeconfig []byte) error {
-	apis, get, err := r.Open(r.Remote, kubeconfig)
-	if err != nil {
-		return err
+// old reads the present token, which has to be one of an account that fernetcast made.
+func (r Renewal) old() (kube.Token, error) {
+	old := kube.ReadToken(r.Token)
+	switch {
+	case r.Token == "":
+		return old, errors.New("its kubeconfig has a certificate and no token: have a new one signed, and store it by hand")
+	case old.Account == "":
+		return old, errors.New("its token is of no ServiceAccount: let it in again: fernetcast join " + r.Name)
+	case old.Account != roleName && !Own(old.Account):
+		return old, fmt.Errorf("its token is of account %s, which is not fernetcast's: let it in again: fernetcast join %s", mirror.Printable(old.Account), r.Name)
 	}
-	defer apis.Close()
-	return answered(ctx, get)
+	return old, nil
 }

@@ -40,15 +40,15 @@ func TestNewTokenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(apis.Close)
-			token, _, err := newToken(t.Context(), apis.Core, "openstack", "fernetcast-sjc", time.Hour)
+			given, err := newToken(t.Context(), apis.Core, "openstack", "fernetcast-sjc", time.Hour)
 			if c.says == "" {
-				if err != nil || token != c.token {
+				if err != nil || given.Token != c.token {
 					t.Errorf("%v", err)
 				}
 				return
 			}
-			if err == nil || token != "" {
-				t.Fatalf("it was taken: %.10s", token)
+			if err == nil || given.Token != "" {
+				t.Fatalf("it was taken: %.10s", given.Token)
 			}
 			if text := mirror.Explain(err); !strings.Contains(text, c.says) || strings.Contains(text, "tttttt") {
 				t.Errorf("it says %s", text)

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -80,11 +79,8 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 		return nil, err
 	}
 	source, _ := s.source.Get(cmd.Context()) // unread: checks that need it are skipped
-	common := preflight.Remote{Namespace: o.namespace, Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
 	if there.config != nil {
-		common.Name, common.Config, common.Operator = o.remoteContext, there.config, true
-		common.Issued, common.Expires = lifeOf(there.config)
-		return []preflight.Remote{common}, nil
+		return []preflight.Remote{o.byOperator(o.remoteContext, there.config, source)}, nil
 	}
 	files, err := s.files(cmd.Context())
 	if err != nil {
@@ -97,18 +93,31 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	var remotes []preflight.Remote
 	for _, f := range files {
 		if slices.Contains(names, f.Name) {
-			remotes = append(remotes, target(common, f, o.mint()))
+			remotes = append(remotes, o.target(f, source))
 		}
 	}
 	return remotes, nil
 }
 
-// target completes a remote from its file.
-func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.Remote {
-	r.Name, r.Refused = f.Name, f.Err
+// examination returns the options that all remotes share.
+func (o *options) examination(source mirror.Source) preflight.Options {
+	return preflight.Options{Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
+}
+
+// byOperator returns a remote that is examined with an operator's own context.
+func (o *options) byOperator(context string, cfg *rest.Config, source mirror.Source) preflight.Remote {
+	return preflight.Remote{
+		Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Expires: kubeconfig.Expiry(cfg), Operator: true,
+	}
+}
+
+// target returns the remote of a file, with the client that run would make.
+func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote {
+	r := preflight.Remote{Options: o.examination(source), Name: f.Name, Refused: f.Err}
 	if f.Err != nil {
 		return r
 	}
+	mint := o.mint()
 	k, err := kubeconfig.Parse(f.Data, mint != nil)
 	if err != nil {
 		r.Refused = err
@@ -117,16 +126,7 @@ func target(r preflight.Remote, f clusters.File, mint clusters.Mint) preflight.R
 	if r.SignIn = clusters.SignIn(f.Name, k, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
 		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
 	}
-	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, r.Namespace)
-	r.Issued, r.Expires = lifeOf(r.Config)
+	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace)
+	r.Expires = kubeconfig.Expiry(r.Config)
 	return r
-}
-
-// lifeOf returns when the credentials were issued and when they expire; nil if they
-// don't say.
-func lifeOf(cfg *rest.Config) (issued, expires *time.Time) {
-	if token := kube.ReadToken(cfg.BearerToken); !token.Issued.IsZero() {
-		issued = &token.Issued
-	}
-	return issued, kubeconfig.Expiry(cfg)
 }

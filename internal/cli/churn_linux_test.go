@@ -123,7 +123,8 @@ func TestComeAndGo(t *testing.T) {
 		cycle(n)
 	}
 	within(t, "every goroutine has ended", func() error { return goleak.Find(goroutines) })
-	within(t, "every file descriptor is closed", func() error { return is(openFiles(t), files) })
+	// The first cycle's connection may still have been open when files was counted.
+	within(t, "every file descriptor is closed", func() error { return is(max(openFiles(t), files), files) })
 	if n := server.older.Load(); n > 0 {
 		t.Errorf("%d requests were not of HTTP/2", n)
 	}

@@ -5,17 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"github.com/fernetcast/fernetcast/internal/setup"
+	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 )
@@ -30,20 +28,21 @@ const (
 // joinOptions are the flags of join alone.
 type joinOptions struct {
 	*options
+	change
 	remotePlace
-	server, from, output   string
-	life, wait             time.Duration
-	selfRenew, dryRun, yes bool
-	keyless, kubespray     bool
-	at, ca, static         string // of --keyless
+	keylessOptions
+	server, from string
+	life, wait   time.Duration
+	selfRenew    bool
 }
 
-func newJoin(all *options) *cobra.Command {
-	o := &joinOptions{options: all}
-	cmd := &cobra.Command{
-		Use:   "join NAME --remote-context CONTEXT",
-		Short: "Let a region in: an account there, a token, the kubeconfig",
-		Long: `Lets the remote NAME in, with an operator's rights in both clusters. It reads
+// keylessOptions are the flags of --keyless.
+type keylessOptions struct {
+	keyless, kubespray bool
+	at, ca, static     string
+}
+
+const joinHelp = `Lets the remote NAME in, with an operator's rights in both clusters. It reads
 both, shows what it will make, and asks. In the remote it makes an account for
 this main alone, which may keep the one Secret and nothing else, and a token. It
 uses the kubeconfig that it has made, and stores it in the source's cluster only
@@ -64,7 +63,14 @@ docs/keyless.md has every step.
 
 join refuses if the remote's API server would not start with that configuration: if
 the main's issuer is the remote's own, or https://kubernetes.default.svc, which every
-cluster has.`,
+cluster has.`
+
+func newJoin(all *options) *cobra.Command {
+	o := &joinOptions{options: all}
+	cmd := &cobra.Command{
+		Use:   "join NAME --remote-context CONTEXT",
+		Short: "Let a region in: an account there, a token, the kubeconfig",
+		Long:  joinHelp,
 		Example: `  fernetcast join dfw --remote-context dfw --dry-run
   fernetcast join dfw --remote-context dfw --yes --wait 5m
   fernetcast join dfw --remote-context dfw --keyless -o config`,
@@ -76,6 +82,11 @@ cluster has.`,
 			return o.run(cmd, args[0])
 		},
 	}
+	o.register(cmd)
+	return cmd
+}
+
+func (o *joinOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
 	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
@@ -89,10 +100,8 @@ cluster has.`,
 	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token ask for the next one, for renew --self")
 	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
 	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
-	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	o.change.register(cmd)
 	choose(cmd, f, &o.output, "output", "o", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless", "text", "json", "yaml", "config")
-	return cmd
 }
 
 // check refuses flags that cannot be meant, before anything is read.
@@ -100,29 +109,25 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if o.life < shortestLife {
+	prints := o.output == "config" || o.output == "yaml"
+	switch {
+	case o.life < shortestLife:
 		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
-	}
-	if o.wait < 0 {
+	case o.wait < 0:
 		return fmt.Errorf("--wait %s: it cannot be below 0", o.wait)
+	case o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")):
+		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
+	case !o.keyless && (o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != ""):
+		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
+	case o.kubespray && !prints, o.static != "" && (o.output != "config" || o.dryRun):
+		return errors.New("--kubespray and --static are for what is printed: add -o config")
+	case o.at != "" && !strings.HasPrefix(o.at, "https://"):
+		return fmt.Errorf("--at %q does not begin with https://, which API servers insist on", mirror.Printable(o.at))
 	}
 	if o.from != "" {
 		if err := mirror.CheckRegion(o.from); err != nil {
 			return fmt.Errorf("--from: %w", err)
 		}
-	}
-	if o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")) {
-		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
-	}
-	prints := o.output == "config" || o.output == "yaml"
-	if !o.keyless && (o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != "") {
-		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
-	}
-	if o.kubespray && !prints || o.static != "" && (o.output != "config" || o.dryRun) {
-		return errors.New("--kubespray and --static are for what is printed: add -o config")
-	}
-	if o.at != "" && !strings.HasPrefix(o.at, "https://") {
-		return fmt.Errorf("--at %q does not begin with https://, which API servers insist on", mirror.Printable(o.at))
 	}
 	if _, err := o.entries(); err != nil {
 		return err
@@ -134,12 +139,11 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	if err := o.check(cmd, name); err != nil {
 		return err
 	}
-	if o.remoteContext == "" {
-		_, err := o.there()
-		return fmt.Errorf("--remote-context is needed, your context of %s: %w", name, err)
-	}
 	there, err := o.there()
-	if err != nil {
+	switch {
+	case o.remoteContext == "":
+		return fmt.Errorf("--remote-context is needed, your context of %s: %w", name, err)
+	case err != nil:
 		return fmt.Errorf("--remote-context: %w", err)
 	}
 	if o.keyless {
@@ -190,7 +194,6 @@ type joining struct {
 	*joinOptions
 	*session
 	access.Join
-	name string
 }
 
 // prepare finds out whose account it will be, and at which address.
@@ -222,11 +225,13 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	if err != nil {
 		return nil, err
 	}
-	return &joining{joinOptions: o, session: s, name: name, Join: access.Join{
-		Kubeconfig: k, Secret: o.secret, Context: there.context, Life: o.life, SelfRenew: o.selfRenew, Trust: trust,
-		Source: src, HomeAddress: here.home.Host, Here: here.apis, There: remote,
-		Entries: here.entries, Tokens: here.tokens,
-		Open: o.reach, Say: say,
+	return &joining{joinOptions: o, session: s, Join: access.Join{
+		Kubeconfig: k, Token: access.TokenOptions{Life: o.life, SelfRenew: o.selfRenew}, Trust: trust,
+		Here:     access.Cluster{APIs: here.apis, Server: here.home.Host},
+		There:    access.Cluster{APIs: remote, Context: there.context, Server: k.Server, CA: k.TLS.CAData},
+		Stored:   access.Stored{Kubeconfigs: here.entries, Tokens: here.tokens},
+		Operator: o.byOperator(there.context, cfg, src),
+		Remote:   o.examined(name, src), Say: say,
 	}}, nil
 }
 
@@ -280,25 +285,9 @@ func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
 	return [][]byte{nil, own}, nil
 }
 
-// reach opens a remote's kubeconfig as run does.
-func (o *options) reach(remote string, data []byte) (*setup.APIs, func(context.Context) error, error) {
-	mint := o.mint()
-	k, err := kubeconfig.Parse(data, mint != nil)
-	if err != nil {
-		return nil, nil, err
+// examined returns a remote by a kubeconfig, as run takes it.
+func (o *options) examined(name string, source mirror.Source) func(encoded []byte) preflight.Remote {
+	return func(encoded []byte) preflight.Remote {
+		return o.target(clusters.File{Name: name, Data: encoded}, source)
 	}
-	opts := kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout, SignIn: clusters.SignIn(remote, k, mint, o.requestTimeout, slog.New(slog.DiscardHandler))}
-	apis, err := setup.NewAPIs(k.ClientConfig(), opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	opts.Remote = true
-	client, err := kube.New(k.ClientConfig(), opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	return apis, func(ctx context.Context) error {
-		_, err := client.Secrets(cmp.Or(k.Namespace, o.namespace)).Get(ctx, o.secret)
-		return err
-	}, nil
 }

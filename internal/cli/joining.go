@@ -16,8 +16,6 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 )
@@ -75,6 +73,8 @@ type joined struct {
 	Version   string `json:"version"`
 	Namespace string `json:"namespace"`
 	Account   string `json:"account"`
+	// Plan is what was shown before the question.
+	Plan []string `json:"plan"`
 	// Expires is when the stored token does; nil where none is stored.
 	Expires *time.Time `json:"expires"`
 	// State is the remote's at the end, as status has it; "" where it was not waited for.
@@ -91,54 +91,46 @@ func (d joined) credentials() string {
 
 // carryOut shows, asks, makes, stores and waits.
 func (j *joining) carryOut(cmd *cobra.Command) error {
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	survey, err := j.Plan(ctx)
+	ctx := cmd.Context()
+	found, err := j.Plan(ctx)
 	if err != nil {
 		return refused(err)
 	}
-	plan := cmd.ErrOrStderr()
-	if j.dryRun {
-		plan = out
-	}
-	for _, line := range j.Lines(survey) {
-		fmt.Fprintln(plan, line)
-	}
-	if j.dryRun {
-		return nil
-	}
-	if !j.yes && !confirmed(ctx, cmd) {
-		return exitError{errors.New("nothing was changed")}
-	}
-	kubeconfig, expires, err := j.Make(ctx, j.requestTimeout)
-	if err != nil {
-		return exitError{err}
-	}
-	if err := j.Store(ctx, kubeconfig); err != nil {
-		return exitError{err}
-	}
-	done := joined{Name: j.name, Server: j.Kubeconfig.Server, Version: survey.Version, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Expires: expires}
+	done := joined{Name: j.Kubeconfig.Remote, Server: j.Kubeconfig.Server, Version: found.Of("version").What, Namespace: j.Kubeconfig.Namespace, Account: j.Kubeconfig.Account, Plan: j.Lines(found)}
 	if j.Trust != nil {
 		done.Account = j.Trust.User()
 	}
-	trouble := j.await(ctx, &done)
+	if ok, err := j.approved(cmd, done.Plan, done); !ok {
+		return err
+	}
+	encoded, expires, err := j.Make(ctx, j.requestTimeout)
+	if err != nil {
+		return exitError{err}
+	}
+	if err := j.Store(ctx, encoded); err != nil {
+		return exitError{err}
+	}
+	done.Expires = expires
+	trouble := j.await(cmd, &done)
 	if before := j.Before(); before != nil {
-		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.name, strings.Join(before, "\n  ")))
+		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.Kubeconfig.Remote, strings.Join(before, "\n  ")))
 	}
+	return cmp.Or(j.print(cmd.OutOrStdout(), done), trouble)
+}
+
+func (j *joining) print(out io.Writer, done joined) error {
 	if j.output == "json" {
-		if err := json.NewEncoder(out).Encode(done); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.name, j.namespace, j.Entries.Name(), done.credentials())
-		if done.State == mirror.StateSynced {
-			fmt.Fprintf(out, "%s is Synced.\n", j.name)
-		}
+		return json.NewEncoder(out).Encode(done)
 	}
-	return trouble
+	_, err := fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.Kubeconfig.Remote, j.namespace, j.Kubeconfigs.Name(), done.credentials())
+	if done.State == mirror.StateSynced {
+		fmt.Fprintf(out, "%s is Synced.\n", j.Kubeconfig.Remote)
+	}
+	return err
 }
 
 // await waits until the remote holds the source's keys, and says why not.
-func (j *joining) await(ctx context.Context, done *joined) error {
+func (j *joining) await(cmd *cobra.Command, done *joined) error {
 	src, _ := j.source.Seen()
 	switch {
 	case j.wait == 0:
@@ -150,16 +142,16 @@ func (j *joining) await(ctx context.Context, done *joined) error {
 		j.Say("This region is not promoted: nothing is pushed until you have said that it is the main: fernetcast promote " + cmp.Or(j.from, "REGION"))
 		return nil
 	}
-	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.name, j.wait))
+	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.Kubeconfig.Remote, j.wait))
+	w := &waiting{session: j.session, names: []string{j.Kubeconfig.Remote}, line: cmd.ErrOrStderr()}
+	j.reread(cmd.Context())
+	err := w.poll(cmd.Context(), j.wait)
 	last := "it was not looked at"
-	err := wait.PollUntilContextTimeout(ctx, watchEvery, j.wait, true, func(ctx context.Context) (bool, error) {
-		j.reread(ctx)
-		outcome := j.look(ctx, []string{j.name})[j.name]
-		done.State, last = outcome.Decision.State, fmt.Sprintf("%s %s", outcome.Decision.State, outcome.Decision.Detail)
-		return done.State == mirror.StateSynced, nil
-	})
+	for _, r := range w.last.Remotes {
+		done.State, last = r.State, fmt.Sprintf("%s %s", r.State, r.Detail)
+	}
 	if err != nil {
-		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.name, last, j.namespace)}
+		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.Kubeconfig.Remote, last, j.namespace)}
 	}
 	return nil
 }
@@ -185,37 +177,34 @@ func (j *joining) printHalves(out io.Writer) error {
 		}
 		fmt.Fprintln(out, "---")
 	}
-	fmt.Fprintf(out, "# For the cluster of %s.\n", j.name)
-	if err := printObjects(out, objects); err != nil {
-		return err
+	fmt.Fprintf(out, "# For the cluster of %s.\n", j.Kubeconfig.Remote)
+	for _, object := range objects {
+		if err := printDocument(out, "", object.Object); err != nil {
+			return err
+		}
 	}
 	encoded, err := j.Kubeconfig.Encode()
 	if err != nil {
 		return err
 	}
-	text, err := yaml.Marshal(&corev1.Secret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: j.Entries.Name(), Namespace: j.namespace},
-		StringData: map[string]string{kubeconfig.EntryOf(nil, j.name): string(encoded)},
-	})
-	if err != nil {
-		return err
-	}
+	about := fmt.Sprintf("There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.", j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
 	if j.Trust != nil {
-		_, err := fmt.Fprintf(out, "---\n# For the main's cluster. There are no credentials in it.\n%s", text)
-		return err
+		about = "There are no credentials in it."
 	}
-	fmt.Fprintf(out, "---\n# For the main's cluster. There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.\n%s", j.name, mirror.Quote(j.Context), text)
-	return nil
+	return printDocument(out, "# For the main's cluster. "+about+"\n", &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: j.Kubeconfigs.Name(), Namespace: j.namespace},
+		StringData: map[string]string{kubeconfig.EntryOf(nil, j.Kubeconfig.Remote): string(encoded)},
+	})
 }
 
 // printConfig prints what the remote's API servers need to trust the main.
 func (j *joining) printConfig(out io.Writer) error {
 	text, err := j.Trust.Configuration()
-	head := fmt.Sprintf("# For the API servers of %s, not for kubectl: the file of --authentication-config. If there is one, add the entry to its jwt.\n# Kubernetes 1.30 to 1.33: apiVersion apiserver.config.k8s.io/v1beta1.\n", j.name)
+	head := fmt.Sprintf("# For the API servers of %s, not for kubectl: the file of --authentication-config. If there is one, add the entry to its jwt.\n# Kubernetes 1.30 to 1.33: apiVersion apiserver.config.k8s.io/v1beta1.\n", j.Kubeconfig.Remote)
 	if j.kubespray {
 		text, err = j.Trust.Kubespray()
-		head = fmt.Sprintf("# For the inventory of %s, group_vars/k8s_cluster (kubespray 2.31 or newer). If the list is there, add the entry to it.\n", j.name)
+		head = fmt.Sprintf("# For the inventory of %s, group_vars/k8s_cluster (kubespray 2.31 or newer). If the list is there, add the entry to it.\n", j.Kubeconfig.Remote)
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(out, "%s%s", head, text)
@@ -223,16 +212,11 @@ func (j *joining) printConfig(out io.Writer) error {
 	return err
 }
 
-// printObjects prints objects as a stream of YAML documents.
-func printObjects(out io.Writer, objects []*unstructured.Unstructured) error {
-	for _, object := range objects {
-		text, err := yaml.Marshal(object.Object)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(out, "---\n%s", text); err != nil {
-			return err
-		}
+// printDocument prints a document of a YAML stream, after a comment.
+func printDocument(out io.Writer, comment string, document any) error {
+	text, err := yaml.Marshal(document)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "---\n%s%s", comment, text)
 	}
-	return nil
+	return err
 }

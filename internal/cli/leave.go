@@ -2,9 +2,10 @@ package cli
 
 import (
 	"cmp"
-	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/access"
@@ -15,24 +16,26 @@ import (
 // leaveOptions are the flags of leave alone.
 type leaveOptions struct {
 	*options
+	change
 	remotePlace
-	from               string
-	local, dryRun, yes bool
+	from  string
+	local bool
 }
 
 func newLeave(all *options) *cobra.Command {
 	o := &leaveOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "leave NAME",
-		Short: "Take a region out again: the kubeconfig here, the account there",
-		Long: `Takes back what join has made: first the kubeconfig that is stored here, so that
-nothing is pushed to NAME any more, then this main's account and rights there,
-with an operator's rights. It deletes neither the keys there nor a namespace, and
-another main that has let NAME in goes on. Given again, it ends what was begun.
+		Short: "Take a region out again: the account there, the kubeconfig here",
+		Long: `Takes back what join has made: first this main's account and rights in NAME, with
+an operator's rights there, then the kubeconfig that is stored here. It deletes
+neither the keys there nor a namespace, and another main keeps its access. If it
+was interrupted, run it again.
 
 Your context of NAME is --remote-context, else the one called NAME, else one that
-leads to the stored address. If it leads to a different cluster from the
-one stored, nothing is changed. With --local nothing is done there.`,
+leads to the stored address. If it leads to a different cluster from the one
+stored, or NAME can't be reached, nothing is changed. With --local only the
+kubeconfig here is removed, and nothing is done there.`,
 		Example: `  fernetcast leave dfw --remote-context dfw --dry-run
   fernetcast leave dfw --yes`,
 		ValidArgsFunction: o.completeRemote,
@@ -56,152 +59,151 @@ one stored, nothing is changed. With --local nothing is done there.`,
 	o.remotePlace.register(cmd)
 	f.StringVar(&o.from, "from", "", "region of this main, where nothing is stored of NAME any more (default: that of its mark)")
 	f.BoolVar(&o.local, "local", false, "take back what is here alone")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
-	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	o.change.register(cmd)
+	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	return cmd
+}
+
+// left is the result, as -o json has it.
+type left struct {
+	Name string   `json:"name"`
+	Plan []string `json:"plan"`
+	// Deleted are the objects that were deleted there, such as "ServiceAccount fernetcast-sjc".
+	Deleted []string `json:"deleted"`
+	// UsedBy is another remote that needs the account there, which therefore stays; "" for none.
+	UsedBy string `json:"usedBy"`
 }
 
 func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	l, known, there, err := o.prepare(cmd, name)
+	l, err := o.prepare(cmd, name)
 	if err != nil {
 		return err
 	}
-	if !known && (o.local || there.config == nil) {
-		fmt.Fprintf(out, "Nothing is stored of %s, so there is nothing to take back here. If an account is left there: --remote-context.\n", name)
-		return nil
+	result := left{Name: name, Plan: o.lines(l), Deleted: []string{}}
+	if !l.Known() && l.There == nil {
+		return o.print(out, result, fmt.Sprintf("Nothing is stored of %s, so there is nothing to take back here. If an account is left there: --remote-context.", name))
 	}
-	plan := cmd.ErrOrStderr()
-	if o.dryRun {
-		plan = out
+	if l.There != nil {
+		defer l.There.Close()
 	}
-	for _, line := range o.lines(l, known, there) {
-		fmt.Fprintln(plan, line)
+	if ok, err := o.approved(cmd, result.Plan, result); !ok {
+		return err
 	}
-	if o.dryRun {
-		return nil
-	}
-	if !o.yes && !confirmed(ctx, cmd) {
-		return exitError{errors.New("nothing was changed")}
+	gone, err := l.Withdraw(ctx)
+	if err != nil {
+		return byHand(l, l.There.Context, fmt.Errorf("%s is stored here still, and not all of its account there was taken back: %w", name, err))
 	}
 	if err := l.Forget(ctx); err != nil {
-		return exitError{fmt.Errorf("nothing was changed in %s: removing its entry here: %s", name, mirror.Explain(err))}
+		return exitError{fmt.Errorf("%s is not taken out of Secret %s/%s; run the command again: %s", name, o.namespace, l.Kubeconfigs.Name(), mirror.Explain(err))}
 	}
-	gone, err := o.withdraw(ctx, l, there)
-	if err != nil {
-		if there.config == nil || l.Unidentified != nil { // it may be another cluster's
-			there.context = name
-		}
-		return exitError{fmt.Errorf("%s is not pushed to any more, and its account there stays: %w; give the command again, or, in %s:\n  %s\nand then: fernetcast leave %s --local", name, err, name, strings.Join(l.Stays(there.context), "\n  "), name)}
+	result.Deleted, result.UsedBy = append(result.Deleted, gone...), l.UsedBy
+	return o.print(out, result, conclusion(l, gone))
+}
+
+// byHand says how to take back what is in a remote without this command.
+func byHand(l *access.Leave, context string, err error) error {
+	if !l.Mine {
+		return exitError{fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", err, l.Remote)}
 	}
-	if err := l.Done(ctx); err != nil {
-		return exitError{fmt.Errorf("%s is taken out, but a note of it stays in Secret %s/%s; give the command again: %s", name, o.namespace, l.Entries.Name(), mirror.Explain(err))}
+	return exitError{fmt.Errorf("%w; run the command again, or, in %s:\n  %s\nand then: fernetcast leave %s --local",
+		err, l.Remote, strings.Join(l.Stays(context), "\n  "), l.Remote)}
+}
+
+func (o *leaveOptions) print(out io.Writer, result left, text string) error {
+	if o.output == "json" {
+		return json.NewEncoder(out).Encode(result)
 	}
-	fmt.Fprintf(out, "%s is taken out.", name)
+	_, err := fmt.Fprintln(out, text)
+	return err
+}
+
+// conclusion says what was done.
+func conclusion(l *access.Leave, gone []string) string {
+	text := l.Remote + " is taken out."
 	if len(gone) > 0 {
-		fmt.Fprintf(out, " Deleted there: %s.", strings.Join(gone, ", "))
+		text += " Deleted there: " + strings.Join(gone, ", ") + "."
 	}
 	switch {
 	case l.UsedBy != "":
-		fmt.Fprintf(out, " Its account there stays, because %s is the same cluster.", l.UsedBy)
-	case l.Keyless:
-		fmt.Fprint(out, " Its API servers still know this main's tokens, which may do nothing there now: take the entry out of their --authentication-config.")
+		text += fmt.Sprintf(" Its account there stays, because %s is the same cluster.", l.UsedBy)
+	case l.Kubeconfig.Keyless():
+		text += " Its API servers still know this main's tokens, which may do nothing there now: take the entry out of their --authentication-config."
 	case len(gone) > 0:
-		fmt.Fprint(out, " A token of that account is refused within 10 s.")
+		text += " A token of that account is refused within 10 s."
 	}
-	fmt.Fprintln(out, " The keys there stay as they are.")
-	return nil
+	return text + " The keys there stay as they are."
 }
 
-// prepare finds what is stored, and the operator's way there; the way is zero where
-// there is none.
-func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, bool, place, error) {
+// prepare finds what is stored and, without --local, the operator's way there, which has
+// to lead to the stored cluster. If nothing is stored and there is no way, There is nil.
+func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, error) {
 	ctx := cmd.Context()
 	s, err := o.session(cmd)
 	if err != nil {
-		return nil, false, place{}, err
+		return nil, err
 	}
 	here, err := o.stored()
 	if err != nil {
-		return nil, false, place{}, err
+		return nil, err
 	}
-	l := &access.Leave{Remote: name, Namespace: o.namespace, Secret: o.secret, Entries: here.entries, Tokens: here.tokens}
-	stored, known, err := l.Stored(ctx)
-	if err != nil {
-		return nil, false, place{}, exitError{fmt.Errorf("nothing was changed: %w", err)}
-	}
-	if stored.Namespace != "" {
-		l.Namespace = stored.Namespace
-	}
-	// What cannot be read has no region.
+	// A source that cannot be read has no region.
 	if src, _ := s.source.Get(ctx); o.from == "" && src.State() == mirror.SourceMain {
 		o.from = src.Owner().Region
 	}
-	l.Account = stored.Account
-	if o.from != "" && l.Account == "" {
-		l.Account = access.AccountOf(o.from, o.secret)
+	l := &access.Leave{Remote: name, Namespace: o.namespace, Secret: o.secret, Stored: access.Stored{Kubeconfigs: here.entries, Tokens: here.tokens}}
+	if err := l.Read(ctx, o.from); err != nil {
+		return nil, exitError{fmt.Errorf("nothing was changed: %w", err)}
 	}
 	if o.local {
-		return l, known, place{}, nil
+		return l, nil
 	}
-	there, err := o.wayTo(name, stored.Server)
-	if err != nil || there.config == nil {
-		return l, known, there, err
+	return l, o.reach(cmd, l)
+}
+
+// reach finds the operator's way to the remote, and makes sure which cluster it is.
+func (o *leaveOptions) reach(cmd *cobra.Command, l *access.Leave) error {
+	there, err := o.wayTo(l.Remote, l.Kubeconfig.Server)
+	if err != nil {
+		return err
+	}
+	if there.config == nil {
+		if !l.Known() {
+			return nil
+		}
+		return byHand(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context of it: name one with --remote-context"))
 	}
 	apis, err := o.apis(there.config)
 	if err != nil {
-		return nil, false, place{}, err
+		return err
 	}
-	defer apis.Close()
 	ca, _ := caOf(there.config) // a file that cannot be read tells nothing
-	if err := l.Identify(ctx, access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}); err != nil {
-		return nil, false, place{}, fmt.Errorf("nothing was changed: %w", err)
+	l.There = &access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}
+	err = l.Identify(cmd.Context())
+	var refusal access.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return fmt.Errorf("nothing was changed: %w", err)
+	case err != nil: // the context may be another cluster's
+		return byHand(l, l.Remote, fmt.Errorf("nothing was changed: %w", err))
 	}
-	return l, known, there, nil
+	return nil
 }
 
 // lines say what will be done.
-func (o *leaveOptions) lines(l *access.Leave, known bool, there place) (lines []string) {
-	if known {
-		lines = append(lines, fmt.Sprintf("%s is taken out of Secret %s/%s: nothing is pushed there any more", l.Remote, o.namespace, l.Entries.Name()))
-	}
+func (o *leaveOptions) lines(l *access.Leave) (lines []string) {
+	account := mirror.Printable(l.Account)
 	switch {
-	case o.local:
-	case there.config == nil:
-		lines = append(lines, fmt.Sprintf("your kubeconfig has no context of %s: what is there stays", l.Remote))
-	case l.Unidentified != nil:
-		lines = append(lines, fmt.Sprintf("what is there stays: %v", l.Unidentified))
+	case l.There == nil:
 	case l.UsedBy != "":
-		lines = append(lines, fmt.Sprintf("its account there, %s, stays: %s is the same cluster, and uses it", mirror.Printable(l.Account), l.UsedBy))
-	case !o.own(l.Account):
-		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", mirror.Printable(cmp.Or(l.Account, "which is not known"))))
+		lines = append(lines, fmt.Sprintf("its account there, %s, stays: %s is the same cluster, and uses it", account, l.UsedBy))
+	case !l.Mine:
+		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", cmp.Or(account, "which is not known")))
 	default:
-		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nobody else has it", there.context, there.cluster.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
+		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nobody else has it", l.There.Context, l.There.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
+	}
+	if l.Known() {
+		lines = append(lines, fmt.Sprintf("%s is taken out of Secret %s/%s: nothing is pushed there any more", l.Remote, o.namespace, l.Kubeconfigs.Name()))
 	}
 	return append(lines, "the keys there, the namespace and the policy stay")
-}
-
-// own says whether an account is this main's alone: one that join has made for it.
-func (o *leaveOptions) own(account string) bool {
-	if o.from != "" {
-		return account == access.AccountOf(o.from, o.secret)
-	}
-	return access.Own(account)
-}
-
-func (o *leaveOptions) withdraw(ctx context.Context, l *access.Leave, there place) ([]string, error) {
-	switch {
-	case o.local || !o.own(l.Account):
-		return nil, nil
-	case there.config == nil:
-		return nil, errors.New("your kubeconfig has no context of it: name one with --remote-context")
-	case l.Unidentified != nil || l.UsedBy != "":
-		return nil, l.Unidentified
-	}
-	apis, err := o.apis(there.config)
-	if err != nil {
-		return nil, err
-	}
-	defer apis.Close()
-	return l.Withdraw(ctx, apis)
 }

@@ -25,15 +25,12 @@ const markPause = time.Second
 type promoteOptions struct {
 	*options
 	promotion.Options
-	yes, dryRun bool
-	output      string
+	change
 }
 
 func (o *promoteOptions) register(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.BoolVar(&o.yes, "yes", false, "do not ask")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
-	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
+	o.change.register(cmd)
+	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text or json", "text", "json")
 	o.identityFlag(cmd)
 }
 

@@ -38,6 +38,7 @@ var documents = map[string]any{
 	"status":  mirror.Status{},
 	"check":   preflight.Report{},
 	"join":    joined{},
+	"leave":   left{},
 	"promote": promoted{}, "recover": promoted{},
 	"renew": struct {
 		Remotes []renewed `json:"remotes"`
@@ -186,7 +187,7 @@ func stateTable(names []string) factTable {
 func checkTable(t *testing.T) factTable {
 	t.Helper()
 	w := factTable{columns: []string{"ID", "passes if", "warns if", "fails if"}}
-	for _, c := range preflight.Examine(t.Context(), preflight.Remote{Name: "dfw", Refused: os.ErrInvalid, Timeout: time.Second}) {
+	for _, c := range preflight.Examine(t.Context(), preflight.Remote{Options: preflight.Options{Timeout: time.Second}, Name: "dfw", Refused: os.ErrInvalid}).Checks {
 		w.rows = append(w.rows, []string{quoted(c.ID)})
 	}
 	return w

@@ -90,11 +90,12 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	if err := o.check(names); err != nil {
 		return err
 	}
-	if _, err := o.session(cmd); err != nil { // the flags of all
+	s, err := o.session(cmd)
+	if err != nil {
 		return err
 	}
 	if o.self {
-		return o.renewSelf(cmd, names)
+		return o.renewSelf(cmd, s, names)
 	}
 	here, err := o.stored()
 	if err != nil {
@@ -105,57 +106,58 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return exitError{fmt.Errorf("nothing was changed: reading the stored kubeconfigs: %s", mirror.Explain(err))}
 	}
-	return o.renew(cmd, clusters.Files(stored), names, func(f clusters.File) store {
-		return func(ctx context.Context, now []byte, _ string) error {
-			if err := here.entries.Store(ctx, access.Change{Entry: kubeconfig.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
-				return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, here.entries.Name(), mirror.Explain(err))
-			}
-			return here.tokens.Remove(ctx, f.Name)
+	return o.renew(cmd, s, clusters.Files(stored), names, func(ctx context.Context, f clusters.File, now []byte, _ string) error {
+		if err := o.keep(ctx, here.entries, access.Change{Entry: kubeconfig.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
+			return err
 		}
+		return here.tokens.Remove(ctx, f.Name)
 	})
 }
 
-// renew renews the tokens of the remotes that were named, or of all, at once. keep says
-// how a new token is stored.
-func (o *renewOptions) renew(cmd *cobra.Command, files []clusters.File, names []string, keep func(clusters.File) store) error {
-	var known []string
-	for _, f := range files {
-		known = append(known, f.Name)
+// keep stores a change of one entry.
+func (o *options) keep(ctx context.Context, entries access.Entries, change access.Change) error {
+	if err := entries.Store(ctx, change); err != nil {
+		return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, entries.Name(), mirror.Explain(err))
 	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("there is no remote %q; there are: %s", name, strings.Join(known, ", "))
-		}
+	return nil
+}
+
+// store keeps a remote's new token: in its kubeconfig, or by itself.
+type store = func(ctx context.Context, f clusters.File, kubeconfig []byte, token string) error
+
+// renew renews the tokens of the remotes that were named, or of all, at once.
+func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.File, names []string, keep store) error {
+	s.set.Apply(files)
+	chosen, err := s.choose(names)
+	if err != nil {
+		return err
 	}
-	files = slices.DeleteFunc(files, func(f clusters.File) bool { return len(names) > 0 && !slices.Contains(names, f.Name) })
+	files = slices.DeleteFunc(files, func(f clusters.File) bool { return !slices.Contains(chosen, f.Name) })
 	results := make([]renewed, len(files))
 	var all sync.WaitGroup
 	for i, f := range files {
 		all.Go(func() {
-			results[i] = renewed{Name: f.Name, Action: "failed"}
-			if f.Err != nil {
-				results[i].Detail = f.Err.Error()
-				return
+			r, err := o.one(cmd.Context(), f, len(names) > 0 || o.all, keep)
+			if err != nil {
+				r = renewed{Action: "failed", Detail: err.Error()}
 			}
-			results[i] = o.one(cmd.Context(), f.Name, f.Data, len(names) > 0 || o.all, keep(f))
+			r.Name = f.Name
+			results[i] = r
 		})
 	}
 	all.Wait()
 	return printRenewed(cmd.OutOrStdout(), o.output, results)
 }
 
-// store keeps a new token.
-type store = func(ctx context.Context, kubeconfig []byte, token string) error
-
-// by is who asks for the new token, and how that is called.
-func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*setup.APIs, string, error) {
+// by returns who asks for the new token, and a description of that.
+func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, error) {
 	if o.self {
-		apis, _, err := o.reach(name, kubeconfig)
+		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
 		return apis, "by its present token", err
 	}
-	there, err := o.wayTo(name, server)
+	there, err := o.wayTo(f.Name, server)
 	if err == nil && there.config == nil {
-		err = errors.New("your kubeconfig has no context of it: fernetcast renew " + name + " --remote-context CONTEXT")
+		err = errors.New("your kubeconfig has no context of it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
 	if err != nil {
 		return nil, "", err
@@ -164,36 +166,47 @@ func (o *renewOptions) by(name string, kubeconfig []byte, server string) (*setup
 	return apis, "by context " + there.context, err
 }
 
-// one renews one remote's token, where it is due or was asked for.
-func (o *renewOptions) one(ctx context.Context, name string, data []byte, asked bool, keep store) renewed {
-	k, err := kubeconfig.Decode(data)
+// one renews one remote's token, if it is due or was asked for.
+func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, keep store) (renewed, error) {
+	if f.Err != nil {
+		return renewed{}, f.Err
+	}
+	if o.self { // as run takes it
+		if _, err := kubeconfig.Parse(f.Data, true); err != nil {
+			return renewed{}, err
+		}
+	}
+	k, err := kubeconfig.Decode(f.Data)
 	if err != nil {
-		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+		return renewed{}, err
 	}
 	if k.Keyless() {
-		return renewed{Name: name, Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}
+		return renewed{Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}, nil
 	}
-	token := kube.ReadToken(k.Token)
+	present := f.Bearer(k.Token)
+	token := kube.ReadToken(present)
 	if !asked && !access.Due(token, time.Now()) {
-		r := renewed{Name: name, Action: "kept", Detail: "its token does not tell when it expires"}
-		if left, ok := token.Left(time.Now()); ok {
-			r.Detail, r.Expires = fmt.Sprintf("%.0f %% of its life is left", 100*left), &token.Expires
+		left, ok := token.Left(time.Now())
+		if !ok {
+			return renewed{Action: "kept", Detail: "its token does not tell when it expires"}, nil
 		}
-		return r
+		return renewed{Action: "kept", Detail: fmt.Sprintf("%.0f %% of its life is left", 100*left), Expires: &token.Expires}, nil
 	}
-	by, how, err := o.by(name, data, k.Server)
+	by, how, err := o.by(f, k.Server)
 	if err != nil {
-		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+		return renewed{}, err
 	}
 	defer by.Close()
 	if o.dryRun {
-		return renewed{Name: name, Action: "renew", Detail: how}
+		return renewed{Action: "renew", Detail: how}, nil
 	}
-	expires, note, err := access.Renewal{Remote: name, Kubeconfig: data, Life: o.life, Open: o.reach, Self: o.self, Store: keep}.Run(ctx, by)
-	if err != nil {
-		return renewed{Name: name, Action: "failed", Detail: err.Error()}
+	now, given, err := access.Renewal{
+		Name: f.Name, Kubeconfig: f.Data, Token: present, Life: o.life, Self: o.self, Remote: o.examined(f.Name, mirror.Source{}),
+	}.Make(ctx, by)
+	if err == nil {
+		err = keep(ctx, f, now, given.Token)
 	}
-	return renewed{Name: name, Action: "renewed", Detail: note, Expires: &expires}
+	return renewed{Action: "renewed", Detail: given.Note, Expires: &given.Expires}, err
 }
 
 func printRenewed(out io.Writer, format string, results []renewed) error {

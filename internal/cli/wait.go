@@ -67,13 +67,16 @@ type waiting struct {
 	// redrawn, elsewhere when it is for others than before.
 	line  io.Writer
 	whose string
+	// What it saw last.
+	last    mirror.Status
+	lacking []lack
 }
 
-func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer) error {
-	var st mirror.Status
-	var lacking []lack
-	err := wait.PollUntilContextTimeout(ctx, watchEvery, timeout, true, func(context.Context) (bool, error) {
-		if lacking != nil {
+// poll looks until nobody is waited for.
+func (w *waiting) poll(ctx context.Context, timeout time.Duration) error {
+	defer w.say(nil)
+	return wait.PollUntilContextTimeout(ctx, watchEvery, timeout, true, func(context.Context) (bool, error) {
+		if w.lacking != nil {
 			w.reread(ctx)
 		}
 		names, err := w.choose(w.names)
@@ -84,23 +87,26 @@ func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer)
 		if ctx.Err() != nil { // it was cut short, and says nothing
 			return false, ctx.Err()
 		}
-		st, lacking = now, lacks
-		w.say(lacking)
-		return len(lacking) == 0, nil
+		w.last, w.lacking = now, lacks
+		w.say(lacks)
+		return len(lacks) == 0, nil
 	})
-	w.say(nil)
+}
+
+func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer) error {
+	err := w.poll(ctx, timeout)
 	switch {
 	case err == nil:
-		n := len(st.Remotes)
+		n := len(w.last.Remotes)
 		_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", n, n, w.settle)
 		return err
-	case ctx.Err() != nil && lacking == nil:
+	case ctx.Err() != nil && w.lacking == nil:
 		return exitError{errors.New("was interrupted")}
 	case ctx.Err() != nil:
-		return exitError{fmt.Errorf("was interrupted waiting for %s", text(lacking))}
+		return exitError{fmt.Errorf("was interrupted waiting for %s", text(w.lacking))}
 	case errors.Is(err, context.DeadlineExceeded):
-		_ = verdicts(out, show.Options{})(st) // the wait's own verdict counts
-		return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(lacking))}
+		_ = verdicts(out, show.Options{})(w.last) // the wait's own verdict counts
+		return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(w.lacking))}
 	}
 	return exitError{err}
 }

@@ -6,6 +6,7 @@ package preflight
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -13,7 +14,6 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 )
 
@@ -39,27 +39,70 @@ type Check struct {
 	blocked bool // left out because another has failed, or for want of time
 }
 
+// Error implements error: what is wrong, and the next step.
+func (c Check) Error() string {
+	if c.Next == "" {
+		return c.What
+	}
+	return c.What + "; " + c.Next
+}
+
+// Examined is what was found at one remote.
+type Examined struct {
+	Name string `json:"name"`
+	// Checks are in a fixed order.
+	Checks []Check `json:"checks"`
+	// Copy is the Secret there, or that there is none; zero if it couldn't be read.
+	Copy mirror.Copy `json:"-"`
+}
+
+// Of returns the check with an ID, which has to exist.
+func (e Examined) Of(id string) Check {
+	return e.Checks[slices.IndexFunc(e.Checks, func(c Check) bool { return c.ID == id })]
+}
+
+// Err returns nil if the remote answered the read of its Secret, even with a 404.
+// Otherwise it returns the first [Check] that failed.
+func (e Examined) Err() error {
+	if e.Copy.Read() {
+		return nil
+	}
+	for _, c := range e.Checks {
+		if c.Result == Fail {
+			return c
+		}
+	}
+	return errors.New("there was no time left to examine it")
+}
+
+// Options are the same for all remotes of an examination.
+type Options struct {
+	// Secret is the name of the Secret with the keys.
+	Secret string
+	// Source is the main's Secret, unread where it could not be read.
+	Source mirror.Source
+	// Timeout bounds each check.
+	Timeout   time.Duration
+	UserAgent string
+}
+
 // Remote is what is examined.
 type Remote struct {
+	Options
 	Name string
 	// Config is how to reach it, Refused why its kubeconfig is no good; one is nil.
 	Config  *rest.Config
 	Refused error
 	// TokenErr is why a token that is kept beside the kubeconfig is not used; nil if there is no such token.
 	TokenErr error
-	// Namespace and Secret are where its keys are.
-	Namespace, Secret string
+	// Namespace has its Secret.
+	Namespace string
 	// SignIn is for a kubeconfig without credentials; else zero.
 	SignIn kube.SignIn
-	// Expires is when its credentials do; nil where they do not tell, Issued likewise.
-	Expires, Issued *time.Time
+	// Expires is the end of its credentials; nil if they don't have one.
+	Expires *time.Time
 	// Operator says that it is a person's context, with that person's rights.
 	Operator bool
-	// Source is the main's Secret, unread where it could not be read.
-	Source mirror.Source
-	// Timeout bounds each check.
-	Timeout   time.Duration
-	UserAgent string
 }
 
 // step is one check. It is left out where the one that it needs has failed, or was left
@@ -93,16 +136,14 @@ var steps = []step{
 type probe struct {
 	Remote
 	apis    *setup.APIs
-	secrets *kube.Secrets
 	hello   hello // the first request
 	copy    mirror.Copy
-	there   *corev1.Secret
 	surplus []string // rights beyond what is needed
 }
 
 // Examine examines one remote. Each check ends within its timeout, and all of them
-// within three; what there was no time for is said. They are in a fixed order.
-func Examine(ctx context.Context, r Remote) []Check {
+// within three; a check that there was no time for is skipped.
+func Examine(ctx context.Context, r Remote) Examined {
 	ctx, cancel := context.WithTimeout(ctx, 3*r.Timeout)
 	defer cancel()
 	p := &probe{Remote: r}
@@ -115,11 +156,11 @@ func Examine(ctx context.Context, r Remote) []Check {
 	if p.apis != nil {
 		p.apis.Close()
 	}
-	checks := make([]Check, 0, len(steps))
+	found := Examined{Name: r.Name, Copy: p.copy}
 	for _, s := range steps {
-		checks = append(checks, done[s.id])
+		found.Checks = append(found.Checks, done[s.id])
 	}
-	return checks
+	return found
 }
 
 func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
@@ -134,16 +175,6 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 	c := s.run(p, ctx)
 	c.ID, c.What, c.Next = s.id, mirror.Printable(c.What), mirror.Printable(c.Next)
 	return c
-}
-
-// connect makes the clients, once.
-func (p *probe) connect() error {
-	apis, err := setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
-	if err != nil {
-		return err
-	}
-	p.apis, p.secrets = apis, apis.Secrets(p.Namespace)
-	return nil
 }
 
 // proxied says whether the way there goes by a proxy, and by which.

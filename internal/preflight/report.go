@@ -21,12 +21,6 @@ type Report struct {
 	Remotes []Examined `json:"remotes"`
 }
 
-// Examined is what was found at one remote, in the order of [Examine].
-type Examined struct {
-	Name   string  `json:"name"`
-	Checks []Check `json:"checks"`
-}
-
 const workstation = "this workstation"
 
 // ExamineAll examines all remotes at once. The report has them in the same order.
@@ -38,7 +32,7 @@ func ExamineAll(ctx context.Context, remotes []Remote) Report {
 	}
 	var all sync.WaitGroup
 	for i, remote := range remotes {
-		all.Go(func() { report.Remotes[i] = Examined{remote.Name, Examine(ctx, remote)} })
+		all.Go(func() { report.Remotes[i] = Examine(ctx, remote) })
 	}
 	all.Wait()
 	return report

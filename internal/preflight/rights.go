@@ -18,11 +18,15 @@ import (
 
 func (p *probe) identity(ctx context.Context) Check {
 	review, err := p.apis.Authentication.SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	next := "fernetcast renew " + p.Name + ", or " + p.again()
+	if p.Operator {
+		next = p.again()
+	}
 	switch {
 	case apierrors.IsUnauthorized(err) && p.SignIn.Tokens != nil:
 		return Check{Result: Fail, What: mirror.Explain(err), Next: p.SignIn.Advice}
 	case apierrors.IsUnauthorized(err):
-		return Check{Result: Fail, What: "its token or certificate is refused (401): expired, or its account was deleted", Next: "fernetcast renew " + p.Name + ", or let it in again: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: "its token or certificate is refused (401): expired, or its account was deleted", Next: next}
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
 		return Check{Result: Skip, What: "it does not tell who we are (Kubernetes 1.28 does)"}
 	case err != nil:
@@ -38,7 +42,7 @@ func (p *probe) expiry(context.Context) Check {
 	if p.Expires == nil {
 		return Check{Result: Pass, What: "the credentials do not say that they expire"}
 	}
-	left := time.Until(*p.Expires)
+	left, issued := time.Until(*p.Expires), kube.ReadToken(p.Config.BearerToken).Issued
 	what, next := fmt.Sprintf("the credentials expire at %s, in %s", p.Expires.Format(time.RFC3339), left.Round(time.Minute)), "fernetcast renew "+p.Name
 	if p.Operator {
 		next = ""
@@ -46,7 +50,7 @@ func (p *probe) expiry(context.Context) Check {
 	switch {
 	case left <= 0:
 		return Check{Result: Fail, What: "the credentials have expired at " + p.Expires.Format(time.RFC3339), Next: next}
-	case p.Issued != nil && left < p.Expires.Sub(*p.Issued)/3:
+	case !issued.IsZero() && left < p.Expires.Sub(issued)/3:
 		return Check{Result: Warn, What: what + ", with less than a third of their life left", Next: next}
 	}
 	return Check{Result: Pass, What: what}
@@ -58,18 +62,18 @@ func (p *probe) rights(ctx context.Context) Check {
 	}
 	rules, incomplete, err := p.apis.Rules(ctx, p.Namespace)
 	if err != nil {
-		return Check{Result: Fail, What: "asking for its rights: " + mirror.Explain(err), Next: "let it in again: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: "asking for its rights: " + mirror.Explain(err), Next: p.again()}
 	}
 	missing, excess := setup.Rights(rules, p.Secret, kube.ReadToken(p.Config.BearerToken).Account)
 	p.surplus = excess
 	where := fmt.Sprintf("Secret %s/%s", p.Namespace, p.Secret)
 	switch {
 	case len(missing) == 1 && missing[0] == "watch":
-		return Check{Result: Warn, What: "it may not watch " + where + ", which is read once a minute instead", Next: "let it in again: fernetcast join " + p.Name}
+		return Check{Result: Warn, What: "it may not watch " + where + ", which is read once a minute instead", Next: p.again()}
 	case len(missing) > 0 && incomplete:
 		return Check{Result: Warn, What: "its API server does not tell all rights; not seen: " + strings.Join(missing, ", ") + " of " + where}
 	case len(missing) > 0:
-		return Check{Result: Fail, What: "it may not " + strings.Join(missing, ", ") + " " + where, Next: "let it in again: fernetcast join " + p.Name + "; a missing namespace looks like this, too"}
+		return Check{Result: Fail, What: "it may not " + strings.Join(missing, ", ") + " " + where, Next: p.again() + "; a missing namespace looks like this, too"}
 	}
 	return Check{Result: Pass, What: "all that is needed on " + where}
 }
@@ -85,17 +89,22 @@ func (p *probe) excess(context.Context) Check {
 }
 
 func (p *probe) secret(ctx context.Context) Check {
-	secret, err := p.secrets.Get(ctx, p.Secret)
+	secret, err := p.apis.Secrets(p.Namespace).Get(ctx, p.Secret)
 	at := mirror.Place{Remote: p.Name, Namespace: p.Namespace, Secret: p.Secret}
 	switch {
+	case apierrors.IsNotFound(err) && p.Operator && p.lacksNamespace(ctx):
+		return Check{
+			Result: Fail, What: p.Name + " has no namespace " + p.Namespace,
+			Next: fmt.Sprintf("if Keystone will run there: kubectl --context %s create namespace %s", mirror.Quote(p.Name), p.Namespace),
+		}
 	case apierrors.IsNotFound(err):
 		p.copy = mirror.ReadCopy(at, nil)
 		return Check{Result: Pass, What: "there is none yet: it is created"}
 	case err != nil:
 		d := mirror.FailureOf(err)
-		return Check{Result: Fail, What: d.Detail, Next: "let it in again: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: d.Detail, Next: p.again()}
 	}
-	p.there, p.copy = secret, mirror.ReadCopy(at, secret)
+	p.copy = mirror.ReadCopy(at, secret)
 	remove := fmt.Sprintf("delete it there, and it is created again: kubectl --namespace %s delete secret %s", p.Namespace, p.Secret)
 	switch {
 	case ptr.Deref(secret.Immutable, false):
@@ -104,6 +113,21 @@ func (p *probe) secret(ctx context.Context) Check {
 		return Check{Result: Fail, What: "it is of type " + string(secret.Type) + ", and keys are of type Opaque", Next: remove}
 	}
 	return Check{Result: Pass, What: fmt.Sprintf("%d keys", len(secret.Data))}
+}
+
+// lacksNamespace reports whether the namespace is missing, which the read of a Secret
+// doesn't show. Only a person may look at it.
+func (p *probe) lacksNamespace(ctx context.Context) bool {
+	_, err := p.apis.Core.Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
+}
+
+// again returns the next step if these credentials are of no use.
+func (p *probe) again() string {
+	if p.Operator {
+		return "correct your context " + p.Name
+	}
+	return "let it in again: fernetcast join " + p.Name
 }
 
 // source says that nothing can be compared; the zero Check where it can.
@@ -127,7 +151,7 @@ func (p *probe) self(context.Context) Check {
 func (p *probe) keys(context.Context) Check {
 	primary := p.copy.Fingerprints().Primary()
 	switch {
-	case p.there == nil || primary == 0:
+	case primary == 0:
 		return Check{Result: Pass, What: "it has none yet"}
 	case p.copy.SameKeys(p.Source):
 		return Check{Result: Pass, What: fmt.Sprintf("they are the source's (primary %d)", primary)}
@@ -157,7 +181,7 @@ func (p *probe) stamp(context.Context) Check {
 	if c := p.source(); c.Result != "" {
 		return c
 	}
-	if p.there == nil {
+	if p.copy.UID() == "" {
 		return Check{Result: Pass, What: "nothing was pushed there yet"}
 	}
 	whose := p.copy.Whose(p.Source)

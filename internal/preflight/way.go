@@ -14,7 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/apimachinery/pkg/version"
 )
 
@@ -28,7 +30,6 @@ const (
 // hello is one request, and how far it came: the very transport that pushes is asked,
 // with its proxy and its CA.
 type hello struct {
-	mu        sync.Mutex
 	addresses []string
 	dnsErr    error
 	dialled   string // what was connected to
@@ -41,11 +42,13 @@ type hello struct {
 	err       error
 }
 
+// greet sends the request. The trace may continue after the answer, so p gets a copy.
 func (p *probe) greet(ctx context.Context) {
-	h := &p.hello
+	var mu sync.Mutex
+	var h hello
 	locked := func(set func()) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
+		mu.Lock()
+		defer mu.Unlock()
 		set()
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -67,17 +70,20 @@ func (p *probe) greet(ctx context.Context) {
 		TLSHandshakeStart: func() { locked(func() { h.tunnel = true }) },
 		TLSHandshakeDone:  func(state tls.ConnectionState, err error) { locked(func() { h.state, h.tlsErr = state, err }) },
 	})
-	info, err := p.apis.Version(ctx)
-	locked(func() { h.info, h.answered, h.err = info, time.Now(), err })
+	h.info, h.err = p.apis.Version(ctx)
+	h.answered = time.Now()
+	locked(func() { p.hello = h })
 }
 
 func (p *probe) kubeconfig(context.Context) Check {
 	if p.Refused != nil {
-		return Check{Result: Fail, What: p.Refused.Error(), Next: "let it in again: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: p.Refused.Error(), Next: p.again()}
 	}
-	if err := p.connect(); err != nil {
-		return Check{Result: Fail, What: mirror.Explain(err), Next: "let it in again: fernetcast join " + p.Name}
+	apis, err := setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
+	if err != nil {
+		return Check{Result: Fail, What: mirror.Explain(err), Next: p.again()}
 	}
+	p.apis = apis
 	what := p.Config.Host
 	if proxy := p.proxied(); proxy != "" {
 		what += ", by the proxy " + proxy
@@ -91,8 +97,6 @@ func (p *probe) kubeconfig(context.Context) Check {
 // dns sends the first request, of which the next checks tell, too.
 func (p *probe) dns(ctx context.Context) Check {
 	p.greet(ctx)
-	p.hello.mu.Lock()
-	defer p.hello.mu.Unlock()
 	host := hostOf(p.Config.Host)
 	if proxy := p.proxied(); proxy != "" {
 		if p.hello.dnsErr != nil {
@@ -110,8 +114,6 @@ func (p *probe) dns(ctx context.Context) Check {
 }
 
 func (p *probe) tcp(context.Context) Check {
-	p.hello.mu.Lock()
-	defer p.hello.mu.Unlock()
 	h := &p.hello
 	switch {
 	case h.tunnel && p.proxied() != "":
@@ -119,43 +121,45 @@ func (p *probe) tcp(context.Context) Check {
 	case h.tunnel:
 		return Check{Result: Pass, What: "connected to " + h.dialled}
 	case h.dialled != "":
-		return Check{Result: Fail, What: "the proxy " + p.proxied() + " opens no way there: " + reason(h.err), Next: "have the proxy allow " + p.Config.Host + ", or put proxy-url right in its kubeconfig"}
+		return Check{Result: Fail, What: "the proxy " + p.proxied() + " opens no way there: " + reason(p.hello.err), Next: "have the proxy allow " + p.Config.Host + ", or put proxy-url right in its kubeconfig"}
 	}
-	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, h.err)), Next: "see whether its API server is up, and whether a firewall lets the main's pods through to " + p.Config.Host}
+	var refusal *kube.Refusal
+	if h.dialErr == nil && errors.As(p.hello.err, &refusal) { // no token was made, so nothing was sent
+		return Check{Result: Fail, What: mirror.Explain(refusal)}
+	}
+	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, p.hello.err)), Next: "see whether its API server is up, and whether a firewall lets the main's pods through to " + p.Config.Host}
 }
 
 func (p *probe) tls(context.Context) Check {
-	p.hello.mu.Lock()
-	defer p.hello.mu.Unlock()
 	h := &p.hello
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	asked := hostOf(p.Config.Host)
+	if p.Config.ServerName != "" {
+		asked += " (tls-server-name " + p.Config.ServerName + ")"
+	}
 	next := "let it in again, which takes the CA and the name from your context: fernetcast join " + p.Name
+	if p.Operator {
+		next = p.again()
+	}
 	switch {
 	case errors.As(h.tlsErr, &unknown):
 		return Check{Result: Fail, What: "chain: its certificate is signed by nobody that its kubeconfig trusts", Next: next}
 	case errors.As(h.tlsErr, &name):
-		return Check{Result: Fail, What: "name: its certificate is not for " + hostOf(p.Config.Host) + serverName(p.Config.ServerName), Next: "use a name that the certificate has, by --server or tls-server-name: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: "name: its certificate is not for " + asked, Next: "use a name that the certificate has, by --server or tls-server-name: fernetcast join " + p.Name}
 	case errors.As(h.tlsErr, &invalid) && invalid.Reason == x509.Expired:
 		return Check{Result: Fail, What: "time: its certificate is expired, or not valid yet, by the clock here", Next: "have it renewed there, or put the clock right"}
 	case h.tlsErr != nil:
 		return Check{Result: Fail, What: reason(h.tlsErr), Next: next}
 	case h.state.PeerCertificates == nil:
-		return Check{Result: Fail, What: "the handshake has not ended: " + reason(h.err), Next: "see whether it is an API server that listens there"}
+		return Check{Result: Fail, What: "the handshake has not ended: " + reason(p.hello.err), Next: "see whether it is an API server that listens there"}
 	}
 	ends := h.state.PeerCertificates[0].NotAfter
 	if left := time.Until(ends); left < soonExpired {
 		return Check{Result: Warn, What: fmt.Sprintf("its certificate expires at %s, in %s", ends.UTC().Format(time.RFC3339), left.Round(time.Minute)), Next: "have it renewed there"}
 	}
 	return Check{Result: Pass, What: "its certificate is good until " + ends.UTC().Format(time.RFC3339)}
-}
-
-func serverName(name string) string {
-	if name == "" {
-		return ""
-	}
-	return " (tls-server-name " + name + ")"
 }
 
 // time compares the clocks, to the second that an answer tells.
@@ -176,8 +180,6 @@ func (p *probe) time(context.Context) Check {
 }
 
 func (p *probe) version(context.Context) Check {
-	p.hello.mu.Lock()
-	defer p.hello.mu.Unlock()
 	if p.hello.err == nil {
 		return Check{Result: Pass, What: p.hello.info.GitVersion}
 	}

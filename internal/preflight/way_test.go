@@ -19,9 +19,9 @@ func hostile(t *testing.T, handler http.HandlerFunc) map[string]Check {
 	t.Cleanup(server.CloseClientConnections)
 	found := map[string]Check{}
 	for _, c := range Examine(t.Context(), Remote{
-		Name: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys", Timeout: 2 * time.Second, UserAgent: "a-test",
+		Name: "dfw", Namespace: "openstack", Options: Options{Secret: "keystone-fernet-keys", Timeout: 2 * time.Second, UserAgent: "a-test"},
 		Config: &rest.Config{Host: server.URL, BearerToken: "x", TLSClientConfig: rest.TLSClientConfig{Insecure: true}},
-	}) {
+	}).Checks {
 		found[c.ID] = c
 	}
 	if len(found) != len(steps) {

@@ -1,0 +1,74 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/preflight"
+)
+
+// provePause is the wait between two examinations of a new kubeconfig.
+const provePause = 200 * time.Millisecond
+
+// Refusal is what the operator asked for and cannot have: bad usage.
+type Refusal struct{ error }
+
+// Unwrap is for the errors package.
+func (r Refusal) Unwrap() error { return r.error }
+
+// keys say what becomes of the keys there.
+func (j *Join) keys(c mirror.Copy) string {
+	src := j.Operator.Source
+	d := mirror.Decide(src, c, false)
+	primary := c.Fingerprints().Primary()
+	switch {
+	case c.UID() == "":
+		return "there are none yet: they are created"
+	case d.State == mirror.StateSynced, c.SameKeys(src):
+		return "they are the main's already"
+	case d.State == mirror.StateHeld && src.State() == mirror.SourceMain:
+		return "they are held: " + d.Detail
+	case primary == 0:
+		return "there are none yet: they are written"
+	case d.Reason == mirror.ReasonUnstamped || src.State() != mirror.SourceMain:
+		return fmt.Sprintf("it has its own (primary %d): they are replaced, and tokens that it has signed with them become invalid", primary)
+	}
+	return fmt.Sprintf("it has %s (primary %d): they follow the main's", c.Whose(src), primary)
+}
+
+// prove examines the remote by a new kubeconfig, as run uses it. RBAC takes a moment to
+// be seen everywhere, so prove retries until ctx ends.
+func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
+	remote := j.Remote(kubeconfig)
+	var why error
+	for {
+		err := proof(preflight.Examine(ctx, remote))
+		if err == nil {
+			return nil
+		}
+		if why == nil || ctx.Err() == nil { // an examination that was cut short says less
+			why = err
+		}
+		select {
+		case <-ctx.Done():
+			return why
+		case <-time.After(provePause):
+		}
+	}
+}
+
+// proof returns nil if a new kubeconfig works and its rights are just those of
+// manifests/remote.
+func proof(found preflight.Examined) error {
+	if err := found.Err(); err != nil {
+		return err
+	}
+	for _, id := range []string{"rights", "excess"} {
+		if c := found.Of(id); c.Result != preflight.Pass {
+			return c
+		}
+	}
+	return nil
+}

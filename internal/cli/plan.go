@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// change holds the flags of a command that changes something. Such a command shows its
+// plan, asks, and then applies it.
+type change struct {
+	output      string
+	dryRun, yes bool
+}
+
+func (c *change) register(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "print the plan and exit")
+	cmd.Flags().BoolVar(&c.yes, "yes", false, "do not ask")
+}
+
+// approved shows a plan and reports whether to apply it. If it isn't to be applied, the
+// error is the command's result: nil after --dry-run, which prints result with -o json.
+func (c *change) approved(cmd *cobra.Command, plan []string, result any) (bool, error) {
+	out := cmd.ErrOrStderr()
+	if c.dryRun && c.output != "json" {
+		out = cmd.OutOrStdout()
+	}
+	for _, line := range plan {
+		fmt.Fprintln(out, line)
+	}
+	switch {
+	case c.dryRun && c.output == "json":
+		return false, json.NewEncoder(cmd.OutOrStdout()).Encode(result)
+	case c.dryRun:
+		return false, nil
+	case c.yes || confirmed(cmd.Context(), cmd):
+		return true, nil
+	}
+	return false, exitError{errors.New("nothing was changed")}
+}
