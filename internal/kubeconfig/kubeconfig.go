@@ -83,6 +83,9 @@ var errForm = errors.New("it is not the YAML of a kubeconfig whose current-conte
 
 // load reads a kubeconfig and the current context's cluster and user.
 func load(kubeconfig []byte) (*clientcmdapi.Config, *clientcmdapi.Context, error) {
+	if aliased(kubeconfig) {
+		return nil, nil, errAliases
+	}
 	cfg, err := clientcmd.Load(kubeconfig)
 	if err != nil {
 		return nil, nil, errForm

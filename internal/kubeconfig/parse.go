@@ -35,6 +35,13 @@ type outline struct {
 	Contexts       []map[string]any `json:"contexts"`
 }
 
+var errAliases = errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+
+// aliased reports whether data may use YAML aliases, which expand half a MiB to gigabytes.
+func aliased(data []byte) bool {
+	return bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*')
+}
+
 // Parse reads the current context of a kubeconfig that someone else has written, for a
 // client. A field may run a program, read a file of ours, impersonate someone, or trust
 // anyone, so Parse rejects every field except those of the address and the credentials. It
@@ -44,9 +51,8 @@ func Parse(data []byte, keyless bool) (c Config, err error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return c, errors.New("it is empty")
 	}
-	// Half a MiB of them is gigabytes when they are written out.
-	if bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*') {
-		return c, errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+	if aliased(data) {
+		return c, errAliases
 	}
 	var all outline
 	// The names of fields as they are written, as kubectl reads them: the

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"slices"
 	"strings"
@@ -242,8 +243,12 @@ func refused(t *testing.T, kubeconfig []byte, text string) {
 }
 
 func TestKubeconfigRefusesFiles(t *testing.T) {
+	aliases := "a: &a " + strings.Repeat("y", 500<<10) + "\nb: [" + strings.Repeat("*a,", 2000) + "*a]\n" + string(kubeconfigOf(t, "", "", nil))
+	if _, err := Decode([]byte(aliases)); !errors.Is(err, errAliases) {
+		t.Errorf("Decode reads aliases: %v", err)
+	}
 	for text, data := range map[string]string{
-		"aliases": "a: &a " + strings.Repeat("y", 500<<10) + "\nb: [" + strings.Repeat("*a,", 2000) + "*a]\n" + string(kubeconfigOf(t, "", "", nil)),
+		"aliases": aliases,
 		"empty":   " \n", "YAML": "\t{", "YAML of": "[]", "current-context": "apiVersion: v1\nkind: Config\n",
 		"contexts has 0": "current-context: secret-word\n",
 		"contexts has 2": "current-context: x\ncontexts: [{name: x, context: {cluster: c}}, {name: x, context: {cluster: d}}]\n",
