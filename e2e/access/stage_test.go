@@ -19,7 +19,7 @@ import (
 
 const (
 	// testTime ends a test that hangs.
-	testTime = 5 * time.Minute
+	testTime = 10 * time.Minute
 	// clustersSecret is where join stores the remotes' kubeconfigs.
 	clustersSecret = "fernetcast-clusters"
 )
