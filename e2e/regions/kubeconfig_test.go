@@ -89,7 +89,7 @@ type replacement struct {
 }
 
 // cannotWork returns replacements by remote. The string secret is a value that must not be shown,
-// and ran is a file that an exec field would create. Package clusters has a table of all fields and
+// and ran is a file that an exec field would create. Package kubeconfig has a table of all fields and
 // values.
 func (w *world) cannotWork(secret, ran string) map[string]replacement {
 	w.Helper()
