@@ -9,7 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// step is a fenced block of a page, and the heading it stands under.
+// step is a fenced code block of a page and its heading.
 type step struct {
 	heading, language, text string
 }
@@ -63,7 +63,7 @@ func TestPageAndManifestsAreOfOneVersion(t *testing.T) {
 	}
 	for _, version := range versions {
 		if version != tag {
-			t.Errorf("docs/install.md says %s, the manifests say %s", version, tag)
+			t.Errorf("docs/install.md has %s, the manifests have %s", version, tag)
 		}
 	}
 }
