@@ -53,7 +53,7 @@ func TestLeave(t *testing.T) {
 	s.Must(err)
 	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 
-	// The stored kubeconfig is for another cluster than the context with that name.
+	// The stored kubeconfig and the context with that name are for different clusters.
 	dfw := s.entry("sjc", "dfw")
 	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
 		c.CertificateAuthorityData, c.Extensions, user.Token = s.cluster("iad").Config().CAData, nil, ""

@@ -95,7 +95,8 @@ func (s *stage) apply(region, text string) {
 	}
 }
 
-// A kubeconfig can't cause a token that is valid in the main region, and no request of it is sent.
+// A kubeconfig can't make fernetcast request a token that the main region itself would accept. No
+// request goes to its server.
 func TestMintsNoTokenForTheMain(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

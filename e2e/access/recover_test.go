@@ -86,8 +86,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// If recover would lose keys, or the keys belong to another main region, it is refused, and nothing
-// is written.
+// recover refuses to lose keys, or to use keys that belong to another main region. Then it writes
+// nothing.
 func TestRecoverRefuses(t *testing.T) {
 	s := newStage(t)
 	before := s.lost()

@@ -37,14 +37,15 @@ type stage struct {
 	fernetcast *testenv.Program
 }
 
-// newStage is for tests that run in parallel.
+// newStage returns the setup of a test that runs in parallel with others.
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	t.Parallel()
 	return newAlone(t)
 }
 
-// newAlone is for a test that restarts or reconfigures a server, so it must not run in parallel.
+// newAlone returns the setup of a test that restarts or reconfigures a server, so it must not run
+// in parallel with others.
 func newAlone(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{Stage: shared.Stage(t, "a", testTime), kubeconfig: filepath.Join(t.TempDir(), "config")}

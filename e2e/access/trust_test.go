@@ -92,8 +92,8 @@ func (s *stage) documents(dir string) (address, ca string) {
 
 // TestLongMainAway stops the main region. Pushes that need no new token continue. A remote that
 // restarts in the meantime accepts current tokens if it reads the public keys from a static copy.
-// If it reads them from the main region, it accepts them once the main region is back. A new
-// signing key takes effect immediately with a static copy, but must be announced first without.
+// If it reads them from the main region, it accepts them once the main region is back. With a
+// static copy, a new signing key takes effect immediately. Otherwise, it must be announced first.
 func TestLongMainAway(t *testing.T) {
 	testenv.Long(t)
 	s := newAlone(t)
@@ -171,8 +171,8 @@ func TestLongMainAway(t *testing.T) {
 	s.accepts("dfw", now, http.StatusOK)
 	s.accepts("dfw", before, http.StatusUnauthorized)
 	s.rotates("sjc", "dfw", "iad")
-	// If a key is announced an hour before it signs, no region is ever Denied. The restart replaces
-	// the hour.
+	// If a key is announced an hour before it signs, no region is ever Denied. In this test, a
+	// restart takes the place of the hour.
 	s.Must(s.cluster("sjc").Announce())
 	both()
 	s.Must(s.cluster("dfw").Restart(s.Ctx))

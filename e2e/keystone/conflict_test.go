@@ -11,8 +11,8 @@ import (
 )
 
 // A rotation job's PUT conflicts, and the job runs again in its dirty scratch folder, like a
-// restarted pod. The result is Keystone's and the same in every region. Every test checks that
-// fernetcast never causes this conflict: only the test writes the main region's Secret.
+// restarted pod. The result is up to Keystone, but it is the same in every region. Every test
+// checks that fernetcast never causes this conflict: only the test writes the main region's Secret.
 func TestJobThatLostItsPut(t *testing.T) {
 	const maxActive = 3
 	s := newStage(t, maxActive)

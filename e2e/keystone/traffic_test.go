@@ -25,7 +25,7 @@ func TestLongEveryTokenIsGoodEverywhere(t *testing.T) {
 }
 
 // Every region accepts the tokens of all regions until the main region drops the key that signed
-// them. It must work across many rotations, even if some pods see their keys later than others.
+// them. This must hold through many rotations, even if some pods see their keys later than others.
 func goodEverywhere(t *testing.T, rotations, maxActive int) {
 	s := newStage(t, maxActive)
 	s.regions["dfw"].Delay(300 * time.Millisecond)

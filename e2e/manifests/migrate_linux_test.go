@@ -20,8 +20,8 @@ import (
 
 const migratePage = repository + "/docs/migrate.md"
 
-// former is a tool that previously copied the keys, by the heading of its commands in
-// docs/migrate.md. install creates its objects in the clusters.
+// former is a tool that previously copied the keys. Its commands are under heading in
+// docs/migrate.md, and install creates its objects in the clusters.
 type former struct {
 	heading string
 	install func(m *migration)

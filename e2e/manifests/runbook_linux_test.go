@@ -92,7 +92,7 @@ func TestRunbookCommands(t *testing.T) {
 }
 
 // mirrored makes sjc the main region of dfw, and creates all objects that the page's commands need.
-// fernetcast runs as a process, and its log is the log of a Keystone pod.
+// fernetcast runs as a process, whose log appears as the log of a Keystone pod.
 func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, operator workstation, sjc, dfw *testenv.Cluster) {
 	t.Helper()
 	for _, region := range []*testenv.Cluster{sjc, dfw} {

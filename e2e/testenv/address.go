@@ -82,8 +82,7 @@ func (g *Env) Address() (string, error) {
 	return loopback(port), nil
 }
 
-// Get returns the body of url. It returns an error for any status except 200, and times out after 5
-// s.
+// Get returns the body of url. Any status except 200 is an error. It times out after 5 s.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -22,7 +22,8 @@ func isStopped(pid int) error {
 	if err != nil {
 		return fmt.Errorf("reading the state of pid %d: %w", pid, err)
 	}
-	// Format: pid (comm) state …. comm can contain anything and ends at the last parenthesis.
+	// The format is "pid (comm) state …". comm can contain anything and ends at the last
+	// parenthesis.
 	rest := bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if !bytes.HasPrefix(rest, []byte("T")) {
 		return fmt.Errorf("pid %d is not stopped: state %.1s", pid, rest)

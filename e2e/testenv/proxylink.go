@@ -29,7 +29,7 @@ func (l *link) close() {
 	})
 }
 
-// maxQueued is the number of pieces in transit, in each direction.
+// maxQueued is the maximum number of pieces in transit, in each direction.
 const maxQueued = 64
 
 // piece is the result of one read: data, or the end of the connection.
