@@ -42,7 +42,7 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 
-	const withoutBound = 8 * time.Second // a request has 10
+	const withoutBound = 8 * time.Second // an unbounded request would take 10 s
 	if err := proxy.Set(testenv.Hold); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func besideKeystone(t *testing.T, rotations int) {
 	}
 }
 
-// rotate rotates the Secret.
+// rotate rotates the Secret and records the new keys in l.
 func (p *place) rotate(l *loads) testenv.Rotation {
 	p.Helper()
 	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)

@@ -37,7 +37,7 @@ func steps(t *testing.T, path string) []step {
 	return steps
 }
 
-// yamlBlock is the one yaml block of the install page that holds text.
+// yamlBlock returns the only yaml block of the install page that contains text.
 func yamlBlock(t *testing.T, text string) string {
 	t.Helper()
 	var found []string

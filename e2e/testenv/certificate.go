@@ -15,15 +15,15 @@ import (
 // An API server has two certificates. Tests replace the default one. Clients that connect to
 // adminAddress (SNI) get the other, which stays valid.
 const (
-	toAll        = "tls"
-	toAdmin      = "admin"
-	adminAddress = "localhost"
+	defaultCertificate = "tls"
+	adminCertificate   = "admin"
+	adminAddress       = "localhost"
 )
 
 // Recertify gives the API server a certificate from its original CA that expires at end, and
 // restarts it. The admin client is not affected.
 func (c *Cluster) Recertify(ctx context.Context, end time.Time) error {
-	if err := c.certify(toAll, c.ca, end); err != nil {
+	if err := c.certify(defaultCertificate, c.ca, end); err != nil {
 		return err
 	}
 	c.trusted(c.ca)
@@ -38,7 +38,7 @@ func (c *Cluster) ReplaceCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.certify(toAll, ca, time.Now().Add(longLife)); err != nil {
+	if err := c.certify(defaultCertificate, ca, time.Now().Add(longLife)); err != nil {
 		return err
 	}
 	c.trusted(ca)

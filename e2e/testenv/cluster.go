@@ -17,10 +17,10 @@ import (
 
 const (
 	signingKey = "sa.key"
-	// nextKey and keyBefore are additional keys whose tokens are accepted.
-	nextKey   = "sa-next.key"
-	keyBefore = "sa-before.key"
-	trusts    = "authentication.yaml"
+	// nextKey and previousKey are additional keys whose tokens are accepted.
+	nextKey              = "sa-next.key"
+	previousKey          = "sa-before.key"
+	authenticationConfig = "authentication.yaml"
 )
 
 // Cluster is a kube-apiserver with its own CA, RBAC, ServiceAccount tokens, and Pod Security
@@ -80,7 +80,7 @@ func (c *Cluster) prepare() error {
 		return err
 	}
 	c.trusted(c.ca)
-	for _, files := range []string{toAll, toAdmin} {
+	for _, files := range []string{defaultCertificate, adminCertificate} {
 		if err := c.certify(files, c.ca, time.Now().Add(longLife)); err != nil {
 			return err
 		}
@@ -123,15 +123,15 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	}
 	in := func(name string) string { return filepath.Join(c.dir, name) }
 	var more []string
-	for name, flag := range map[string]string{nextKey: "--service-account-key-file=", keyBefore: "--service-account-key-file=", trusts: "--authentication-config="} {
+	for name, flag := range map[string]string{nextKey: "--service-account-key-file=", previousKey: "--service-account-key-file=", authenticationConfig: "--authentication-config="} {
 		if _, err := os.Stat(in(name)); err == nil {
 			more = append(more, flag+in(name))
 		}
 	}
 	p, err := startProcess(exec.Command(c.binary, append(more,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+address.Port(),
-		"--cert-dir="+c.dir, "--tls-cert-file="+in(toAll+".crt"), "--tls-private-key-file="+in(toAll+".key"),
-		"--tls-sni-cert-key="+in(toAdmin+".crt")+","+in(toAdmin+".key")+":"+adminAddress,
+		"--cert-dir="+c.dir, "--tls-cert-file="+in(defaultCertificate+".crt"), "--tls-private-key-file="+in(defaultCertificate+".key"),
+		"--tls-sni-cert-key="+in(adminCertificate+".crt")+","+in(adminCertificate+".key")+":"+adminAddress,
 		"--client-ca-file="+in("ca.crt"),
 		"--etcd-servers="+c.Etcd.url, "--etcd-prefix=/"+c.Name,
 		"--etcd-compaction-interval=0", // clusters on a shared etcd would compact each other's history

@@ -39,7 +39,7 @@ func (c *Cluster) Sign(keep bool) error {
 	}
 	before := os.Remove
 	if keep {
-		before = func(path string) error { return os.Rename(path, in(keyBefore)) }
+		before = func(path string) error { return os.Rename(path, in(previousKey)) }
 	}
 	if err := before(in(signingKey)); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (c *Cluster) newKey(name string) error {
 
 // Trust sets the API server's AuthenticationConfiguration (YAML). The first one takes effect at the
 // next Restart, later ones within a few seconds.
-func (c *Cluster) Trust(config []byte) error { return WriteFile(c.dir, trusts, config) }
+func (c *Cluster) Trust(config []byte) error { return WriteFile(c.dir, authenticationConfig, config) }
 
 // Request returns a token for an account from the API server, and creates the account if it is
 // missing. Without audiences, the token is for the API server itself.
