@@ -226,7 +226,7 @@ func TestClosedClientDialsNoMore(t *testing.T) {
 func TestReadsAreLimited(t *testing.T) {
 	t.Parallel()
 	var reads, writes atomic.Int32
-	client := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
+	client := serve(t, 10*time.Second, func(w http.ResponseWriter, r *http.Request) {
 		count := &reads
 		if r.Method != http.MethodGet {
 			count = &writes
