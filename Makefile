@@ -29,14 +29,20 @@ PUSH ?=
 # File with the minisign secret key that signs a release.
 SIGN ?=
 
-.PHONY: demo image release test test-all check fmt vet staticcheck tidy unit e2e long mutate soak bench clean
+.PHONY: demo recording image release test test-all check fmt vet staticcheck tidy unit e2e long mutate soak bench clean
 
 # Runs four regions on this machine, rotates the keys every few seconds, and shows the states. Stop
 # it with Ctrl-C, or set DEMO_SECONDS=30. With -m, the demo runs as a foreground job, so that Ctrl-C
 # does not stop make, too. Without the exit, bash would replace itself with the demo.
 demo:
-	@echo "Building: some minutes the first time, seconds later."
+	@echo "Building: this takes minutes the first time, and seconds later."
 	@cd e2e; mkdir -p .assets; go build -o .assets/demo ./demo; set -m; .assets/demo; exit
+
+# Records the demo as docs/demo.svg. It needs a terminal and termtosvg, a Debian package. With
+# only Go in the PATH, the demo starts no Keystone and no node, which would take minutes.
+recording:
+	@cd e2e; mkdir -p .assets; go build -o .assets/demo ./demo; \
+	DEMO_SECONDS=14 PATH="$$(go env GOROOT)/bin" "$$(command -v termtosvg)" ../docs/demo.svg -c .assets/demo -g 124x20 -m 200 -M 3000 -D 4000 -t gjm8
 
 # Builds the container image for linux/amd64 and linux/arm64 without a container engine: an OCI
 # layout (dist/image) and an archive of it. The same VERSION gives the same bytes.
