@@ -22,7 +22,7 @@ func TestJoin(t *testing.T) {
 	s.runs("sjc")
 	before := s.snapshot("sjc", "dfw")
 	dry := s.exits(0, s.joinArgs("sjc", "dfw", "--dry-run")...)
-	s.says(dry.Stdout, "fernetcast-sjc", "keys: it has its own (primary 3)", "2160h0m0s")
+	s.says(dry.Stdout, "fernetcast-sjc", "keys: it has its own (primary 3)", "valid for 90d")
 	var planned struct {
 		Plan    []string
 		Expires *time.Time

@@ -26,15 +26,16 @@ func newCheck(all *options) *cobra.Command {
 	o := &checkOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "check [REMOTE...]",
-		Short: "Examine the way to each remote, and say what to do",
-		Long: `Examines each remote, or those named, a step at a time: its kubeconfig, the way
-there, its certificate, clock and version, who we are there and until when, what
-we may do, and what its Secret is. It changes nothing, and works also before run
-was ever started.
+		Short: "Diagnose the connection to each remote",
+		Long: `Checks each remote, or only those named, step by step: its kubeconfig, network path,
+certificate, clock, version, credentials, permissions, and Secret. It changes
+nothing, and works before run has ever been started.
 
-What counts is the view of the main's pods; the first line says from where it
-looks. With --remote-context it examines a context of yours, before a join.
-Exit code 1: some check fails. A warning alone is exit code 0.`,
+The results depend on where it runs, which the first line shows. The main region's
+pods matter most. With --remote-context, it checks your own context, for example
+before join.
+
+The exit code is 1 if a check fails. Warnings do not affect it.`,
 		Example: `  fernetcast check
   fernetcast check dfw -o short
   fernetcast check --remote-context dfw`,
@@ -49,7 +50,7 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 
 func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
-		return errors.New("--remote-context is in place of a REMOTE")
+		return errors.New("--remote-context cannot be combined with REMOTE")
 	}
 	remotes, err := o.targets(cmd, names)
 	if err != nil {

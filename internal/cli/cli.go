@@ -98,7 +98,7 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var trouble exitError
 	switch {
 	case err == nil:
@@ -109,7 +109,7 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 		}
 		return exitTrouble
 	}
-	fmt.Fprintf(stderr, "fernetcast: %v\nTry: %s --help\n", err, c.name)
+	fmt.Fprintf(stderr, "fernetcast: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
 	return exitUsage
 }
 
@@ -119,15 +119,15 @@ func newRoot(name string) *cobra.Command {
 		Use: "fernetcast COMMAND",
 		// The usage and the examples show the name that the operator typed.
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
-		Short:       "Keeps Keystone's Fernet keys the same in every region",
-		Long: `fernetcast keeps Keystone's Fernet keys the same in every region.
+		Short:       "Keep Keystone's Fernet keys identical in every region",
+		Long: `fernetcast keeps Keystone's Fernet keys identical in every region.
 
-It runs beside Keystone in the main region, watches the Secret
-openstack/keystone-fernet-keys, and the moment a rotation changes it, writes the
-same keys into the Secret of the same name in every remote cluster.
+It runs next to Keystone in the main region and watches the Secret
+openstack/keystone-fernet-keys. After a rotation, it immediately writes the new
+keys to the Secret of the same name in every remote cluster.
 
-Exit codes: 0, all is well; 1, the source or some remote is not, or the command
-could not be carried out; 2, bad usage or configuration.`,
+Exit codes: 0, everything is healthy; 1, the source or a remote is unhealthy, or
+the command failed; 2, invalid usage or configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -135,7 +135,7 @@ could not be carried out; 2, bad usage or configuration.`,
 			if err := cmd.Usage(); err != nil {
 				return err
 			}
-			return errors.New("a command is needed")
+			return errors.New("a command is required")
 		},
 	}
 	o.register(root)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -18,9 +19,11 @@ import (
 // completionTime bounds how long a shell waits.
 const completionTime = 1500 * time.Millisecond
 
+const day = 24 * time.Hour
+
 func positive(flag string, d time.Duration) error {
 	if d <= 0 {
-		return fmt.Errorf("%s %s: it has to be above 0", flag, d)
+		return fmt.Errorf("%s %s: must be above 0", flag, readable(d))
 	}
 	return nil
 }
@@ -29,14 +32,14 @@ func positive(flag string, d time.Duration) error {
 func checkListen(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
-		return fmt.Errorf("--listen %q: it has to be host:port or :port, with a port up to 65535", address)
+		return fmt.Errorf("--listen %q: must be HOST:PORT or :PORT, with a port up to 65535", address)
 	}
 	return nil
 }
 
 func checkName(remote string) error {
 	if validation.IsDNS1123Label(remote) != nil {
-		return fmt.Errorf("%q cannot be a remote's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends", mirror.Printable(remote))
+		return fmt.Errorf("%q is not a valid remote name: use 1 to 63 lowercase letters, digits, and hyphens, with no hyphen at the start or end", mirror.Printable(remote))
 	}
 	return nil
 }
@@ -62,10 +65,55 @@ func (choice) Type() string { return "string" }
 // Set accepts one of the values.
 func (c choice) Set(value string) error {
 	if !slices.Contains(c.of, value) {
-		return fmt.Errorf("it has to be one of %s", strings.Join(c.of, ", "))
+		return fmt.Errorf("must be one of %s", strings.Join(c.of, ", "))
 	}
 	*c.to = value
 	return nil
+}
+
+// period is the value of a flag with a duration. It implements [pflag.Value].
+type period time.Duration
+
+// periodVar registers such a flag.
+func periodVar(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, help string) {
+	*to = value
+	flags.Var((*period)(to), name, help)
+}
+
+func (p *period) String() string { return readable(time.Duration(*p)) }
+
+// Type is what --help shows.
+func (*period) Type() string { return "duration" }
+
+// Set accepts whole days, such as 90d, and the durations of Go.
+func (p *period) Set(value string) error {
+	if text, ok := strings.CutSuffix(value, "d"); ok {
+		if days, err := strconv.ParseUint(text, 10, 16); err == nil {
+			*p = period(time.Duration(days) * day)
+			return nil
+		}
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return errors.New("must be a duration such as 90d, 36h, or 2m")
+	}
+	*p = period(d)
+	return nil
+}
+
+// readable returns a duration without units that are zero, such as 90d or 2m.
+func readable(d time.Duration) string {
+	if d >= 2*day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // complete sets the completion of a flag, which must exist.

@@ -42,34 +42,33 @@ type keylessOptions struct {
 	at, ca, static     string
 }
 
-const joinHelp = `Lets the remote NAME in, with an operator's rights in both clusters. It reads
-both, shows what it will make, and asks. In the remote it makes an account for
-this main alone, which may keep the one Secret and nothing else, and a token. It
-uses the kubeconfig that it has made, and stores it in the source's cluster only
-if that works. Then it waits until NAME holds the source's keys, which only run
-or push can have written: so the pods' own way there is proved, too.
+const joinHelp = `Adds a remote named NAME. You need administrator permissions in both clusters.
+join shows its plan and asks for confirmation. Then it does the following:
 
-The address in the kubeconfig is the context's, unless --server names the one
-that the main's pods reach. Given again it makes a new token. With --dry-run it
-ends before the question. With -o yaml it prints both halves for a repository,
-without a token, and writes nothing.
+1. It creates an account in the remote, for this main region only, and requests
+   a token. The account can access only the Secret that contains the keys.
+2. It tests the new kubeconfig and, if it works, stores it in the source's cluster.
+3. It waits until the remote has the source's keys. Only run or push writes them,
+   so this also proves that the pods can reach the remote.
 
-With --keyless, the remote needs no account and no token. Its API servers (Kubernetes
-1.34 or newer) accept this main's own one-hour tokens once they have the configuration
-that -o config prints, and the stored kubeconfig holds no credentials. run then needs
---identity. The remote reads the public keys of the main's issuer from the main's API
-server, or from a static copy at --at, which --static writes for any web server.
-docs/keyless.md has every step.
+The kubeconfig contains your context's address. If the main region's pods need a
+different address, set --server. To replace the token, run join again. -o yaml
+prints the objects for both clusters, without a token, and changes nothing.
 
-join refuses if the remote's API server would not start with that configuration: if
-the main's issuer is the remote's own, or https://kubernetes.default.svc, which every
-cluster has.`
+With --keyless, no credentials are stored. The remote's API servers (Kubernetes
+1.34 or newer) accept the main region's one-hour tokens if they use the
+configuration that -o config prints. run then needs --identity. The API servers
+read the issuer's public keys from the main region's API server, or from a static
+copy at --at. --static writes that copy. docs/keyless.md explains every step.
+
+join --keyless refuses an issuer that the remote's API server cannot accept: the
+remote's own issuer, or https://kubernetes.default.svc, which every cluster has.`
 
 func newJoin(all *options) *cobra.Command {
 	o := &joinOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "join NAME --remote-context CONTEXT",
-		Short: "Let a region in: an account there, a token, the kubeconfig",
+		Short: "Add a remote: create its account, token, and kubeconfig",
 		Long:  joinHelp,
 		Example: `  fernetcast join dfw --remote-context dfw --dry-run
   fernetcast join dfw --remote-context dfw --yes --wait 5m
@@ -77,7 +76,7 @@ func newJoin(all *options) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("join takes one NAME, which the remote is to have here")
+				return errors.New("join requires exactly one NAME, the remote's name")
 			}
 			return o.run(cmd, args[0])
 		},
@@ -89,19 +88,19 @@ func newJoin(all *options) *cobra.Command {
 func (o *joinOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
-	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
-	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts tokens of --identity (default: "+usualIdentity+")")
+	f.StringVar(&o.server, "server", "", "address of the remote's API server for the main region's pods (default: your context's)")
+	periodVar(f, &o.life, "ttl", usualLife, "lifetime of the token")
+	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts the tokens of --identity (default: "+usualIdentity+")")
 	o.identityFlag(cmd)
 	f.StringVar(&o.at, "at", "", "with --keyless: https URL of a static copy of the issuer's documents (default: the issuer's own)")
-	f.StringVar(&o.ca, "ca", "", "with --keyless: file with the CA of the server at --at, PEM (default: one that works)")
-	f.StringVar(&o.static, "static", "", "with -o config: write the issuer's documents into this directory, to be served at --at")
-	f.BoolVar(&o.kubespray, "kubespray", false, "with -o config or yaml: print the API servers' file as variables of a kubespray inventory (2.31 or newer)")
-	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token ask for the next one, for renew --self")
-	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
-	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
+	f.StringVar(&o.ca, "ca", "", "with --keyless: PEM file with the CA of the server at --at (default: detected)")
+	f.StringVar(&o.static, "static", "", "with -o config: write the issuer's documents to this directory, to serve at --at")
+	f.BoolVar(&o.kubespray, "kubespray", false, "with -o config or yaml: print the API servers' configuration as kubespray variables (2.31 or newer)")
+	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token request its successor, for renew --self")
+	f.StringVar(&o.from, "from", "", "name of this region (default: from the source's mark)")
+	periodVar(f, &o.wait, "wait", 2*time.Minute, "how long to wait until the remote has the source's keys (0: do not wait)")
 	o.change.register(cmd)
-	choose(cmd, f, &o.output, "output", "o", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless", "text", "json", "yaml", "config")
+	choose(cmd, f, &o.output, "output", "o", "text, json, yaml (objects for a Git repository, without a token), or config (API server configuration for --keyless)", "text", "json", "yaml", "config")
 }
 
 // check refuses flags that cannot be meant, before anything is read.
@@ -112,17 +111,17 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	prints := o.output == "config" || o.output == "yaml"
 	switch {
 	case o.life < shortestLife:
-		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
+		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(shortestLife))
 	case o.wait < 0:
-		return fmt.Errorf("--wait %s: it cannot be below 0", o.wait)
+		return fmt.Errorf("--wait %s: must not be negative", readable(o.wait))
 	case o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")):
-		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
+		return errors.New("--keyless stores no token: remove --ttl and --self-renew")
 	case !o.keyless && (o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != ""):
-		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
+		return errors.New("-o config, --kubespray, --at, --ca, and --static require --keyless")
 	case o.kubespray && !prints, o.static != "" && (o.output != "config" || o.dryRun):
-		return errors.New("--kubespray and --static are for what is printed: add -o config")
+		return errors.New("--kubespray and --static require -o config, and --static allows no --dry-run")
 	case o.at != "" && !strings.HasPrefix(o.at, "https://"):
-		return fmt.Errorf("--at %q does not begin with https://, which API servers insist on", mirror.Printable(o.at))
+		return fmt.Errorf("--at %q: must start with https://", mirror.Printable(o.at))
 	}
 	if o.from != "" {
 		if err := mirror.CheckRegion(o.from); err != nil {
@@ -142,7 +141,7 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	there, err := o.there()
 	switch {
 	case o.remoteContext == "":
-		return fmt.Errorf("--remote-context is needed, your context of %s: %w", name, err)
+		return fmt.Errorf("--remote-context, your kubectl context for %s, is required: %w", name, err)
 	case err != nil:
 		return fmt.Errorf("--remote-context: %w", err)
 	}

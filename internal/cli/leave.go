@@ -26,28 +26,27 @@ func newLeave(all *options) *cobra.Command {
 	o := &leaveOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "leave NAME",
-		Short: "Take a region out again: the account there, the kubeconfig here",
-		Long: `Takes back what join has made: first this main's account and rights in NAME, with
-an operator's rights there, then the kubeconfig that is stored here. It deletes
-neither the keys there nor a namespace, and another main keeps its access. If it
-was interrupted, run it again.
+		Short: "Remove a remote: delete its account and kubeconfig",
+		Long: `Removes a remote. You need administrator permissions in both clusters. leave first
+deletes this main region's account and permissions in the remote, then the
+kubeconfig that is stored here. It keeps the remote's keys and namespace, and the
+access of other main regions. If it is interrupted, run it again.
 
-Your context of NAME is --remote-context, else the one called NAME, else one that
-leads to the stored address. If it leads to a different cluster from the one
-stored, or NAME can't be reached, nothing is changed. With --local only the
-kubeconfig here is removed, and nothing is done there.`,
+leave uses --remote-context or, by default, the context that is named NAME or that
+has the stored address. If that is a different cluster, or the remote cannot be
+reached, nothing changes. With --local, leave removes only the kubeconfig here.`,
 		Example: `  fernetcast leave dfw --remote-context dfw --dry-run
   fernetcast leave dfw --yes`,
 		ValidArgsFunction: o.completeRemote,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("leave takes one NAME")
+				return errors.New("leave requires exactly one NAME")
 			}
 			if err := checkName(args[0]); err != nil {
 				return err
 			}
 			if o.local && o.remoteContext != "" {
-				return errors.New("--local and --remote-context contradict each other")
+				return errors.New("--local and --remote-context cannot be combined")
 			}
 			if err := asks(cmd, o.yes || o.dryRun); err != nil {
 				return err
@@ -57,8 +56,8 @@ kubeconfig here is removed, and nothing is done there.`,
 	}
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	f.StringVar(&o.from, "from", "", "region of this main, where nothing is stored of NAME any more (default: that of its mark)")
-	f.BoolVar(&o.local, "local", false, "take back what is here alone")
+	f.StringVar(&o.from, "from", "", "name of this region, if no kubeconfig is stored for NAME (default: from the source's mark)")
+	f.BoolVar(&o.local, "local", false, "remove only what is stored here")
 	o.change.register(cmd)
 	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	return cmd

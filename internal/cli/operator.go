@@ -28,8 +28,8 @@ type place struct {
 type remotePlace struct{ remoteContext, remoteKubeconfig string }
 
 func (r *remotePlace) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your context of the remote, in --remote-kubeconfig")
-	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig with that context (default: $KUBECONFIG, then ~/.kube/config)")
+	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your kubectl context for the remote")
+	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig that contains --remote-context (default: $KUBECONFIG, then ~/.kube/config)")
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 

@@ -63,21 +63,21 @@ type home struct {
 
 func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
-	f.StringVar(&o.context, "context", "", "context of that kubeconfig (default: its current one)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source's cluster (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
+	f.StringVar(&o.context, "context", "", "context in that kubeconfig (default: its current context)")
 	complete(root, "context", completeContexts(&o.kubeconfig))
-	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source and in each remote whose kubeconfig names none")
-	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret with the keys")
-	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or, but for run, secret/NAME in the source's namespace\n"+
-		"(default: "+defaultDirectory+" where it exists, and for run, else "+defaultSecret+")")
-	f.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second, "deadline of each request")
+	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source's cluster and in each remote whose kubeconfig sets no namespace")
+	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret that contains the keys")
+	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory or, except for run, secret/NAME in the source's namespace\n"+
+		"(default: "+defaultDirectory+" if it exists or for run, otherwise "+defaultSecret+")")
+	periodVar(f, &o.requestTimeout, "request-timeout", 10*time.Second, "timeout of each request")
 	choose(root, f, &o.logLevel, "log-level", "", "debug, info, warn, or error", "info", "debug", "warn", "error")
-	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto: text on a terminal, else json", "auto", "text", "json")
+	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto (text on a terminal, otherwise json)", "auto", "text", "json")
 }
 
 // identityFlag registers the flag of the commands that reach remotes.
 func (o *options) identityFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount of the source's namespace, of manifests/identity ("+usualIdentity+"), whose tokens of an hour\nsign in where a kubeconfig has no credentials (default: such a kubeconfig is refused)")
+	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount in the source's namespace whose one-hour tokens authenticate to remotes without stored credentials,\nsuch as "+usualIdentity+" from manifests/identity (default: kubeconfigs without credentials are rejected)")
 }
 
 // check rejects values that can never work.

@@ -47,14 +47,14 @@ func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
 // asks rejects a command that must ask if there is no terminal to ask on.
 func asks(cmd *cobra.Command, no bool) error {
 	if !no && !show.IsTerminal(cmd.InOrStdin()) {
-		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
+		return fmt.Errorf("%s asks for confirmation, but stdin is not a terminal: add --yes", cmd.Name())
 	}
 	return nil
 }
 
 // confirmed asks on stderr and waits for an answer or for the end of ctx.
 func confirmed(ctx context.Context, cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
+	fmt.Fprint(cmd.ErrOrStderr(), "Continue? [y/N] ")
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')

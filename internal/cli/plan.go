@@ -17,7 +17,7 @@ type change struct {
 
 func (c *change) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "print the plan and exit")
-	cmd.Flags().BoolVar(&c.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&c.yes, "yes", false, "do not ask for confirmation")
 }
 
 // approved shows a plan and reports whether to apply it. If it isn't to be applied, the

@@ -33,30 +33,31 @@ func newRenew(all *options) *cobra.Command {
 	o := &renewOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "renew [NAME...]",
-		Short: "Give remotes new tokens, before the old ones expire",
-		Long: `Gives each remote whose token has less than a third of its life left a new one,
-with an operator's rights there: by --remote-context, else by the context of the
-remote's name, else by one that leads to its address. NAME or --all: however much
-is left. A new token is used before it is stored; where anything fails the old
-one stays, and the exit code is 1. The program in the main takes a new token
+		Short: "Replace remotes' tokens before they expire",
+		Long: `Replaces tokens that have less than a third of their lifetime left. If you name
+remotes or add --all, it replaces their tokens in any case. It uses your
+credentials for the remote: --remote-context or, by default, the context that has
+the remote's name or address. It tests a new token before it stores it. If a step
+fails, the old token stays and the exit code is 1. run picks up a new token
 without a restart.
 
-With --self each token asks for the next one itself, which manifests/remote/
-self-renew allows: for the CronJob of manifests/renew. It reads the kubeconfigs
-from a directory, and writes only the Secret fernetcast-tokens.`,
+With --self, each token requests its own successor, which
+manifests/remote/self-renew permits. This is for the CronJob in manifests/renew.
+It reads the kubeconfigs from a directory and writes only the Secret
+fernetcast-tokens.`,
 		Example: `  fernetcast renew
-  fernetcast renew dfw --ttl 720h
+  fernetcast renew dfw --ttl 30d
   fernetcast renew --all --dry-run`,
 		ValidArgsFunction: o.completeRemotes,
 		RunE:              o.run,
 	}
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	f.DurationVar(&o.life, "ttl", usualLife, "how long the tokens are to live")
-	f.BoolVar(&o.all, "all", false, "all remotes, however much of their tokens' life is left")
-	f.BoolVar(&o.self, "self", false, "by the present tokens, into Secret fernetcast-tokens")
-	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory of the tokens that it has kept before")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
+	periodVar(f, &o.life, "ttl", usualLife, "lifetime of the tokens")
+	f.BoolVar(&o.all, "all", false, "renew all tokens, even if they expire later")
+	f.BoolVar(&o.self, "self", false, "use the current tokens, and store new ones in the Secret fernetcast-tokens")
+	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory where the Secret fernetcast-tokens is mounted")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
 	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	return cmd
 }
@@ -73,15 +74,15 @@ type renewed struct {
 func (o *renewOptions) check(names []string) error {
 	switch {
 	case o.life < shortestLife:
-		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
+		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(shortestLife))
 	case o.all && len(names) > 0:
-		return errors.New("--all is in place of NAMEs")
+		return errors.New("--all cannot be combined with NAME")
 	case o.self && (o.remoteContext != "" || o.remoteKubeconfig != ""):
-		return errors.New("--self asks by the present tokens, and takes no --remote-context")
+		return errors.New("--self cannot be combined with --remote-context or --remote-kubeconfig")
 	case o.self && strings.HasPrefix(o.clusters, secretPrefix):
-		return fmt.Errorf("--clusters %q: --self takes a directory; mount the Secret", o.clusters)
+		return fmt.Errorf("--clusters %q: --self requires a directory; mount the Secret", o.clusters)
 	case o.remoteContext != "" && len(names) != 1:
-		return errors.New("--remote-context is of one remote: name it")
+		return errors.New("--remote-context requires exactly one NAME")
 	}
 	return nil
 }

@@ -21,22 +21,21 @@ func newWait(o *options) *cobra.Command {
 	var timeout, settle time.Duration
 	cmd := &cobra.Command{
 		Use:   "wait [REMOTE...]",
-		Short: "Wait until every remote has held the source's keys for a while",
-		Long: `Blocks until all remotes, or those named, have held the source's key set for as
-long as --settle: the time that a kubelet, and whatever else copies the keys on
-to a region's Keystone, may take. It looks every 2 s, live as status does, and
-changes nothing. How long a remote has held the keys is told by its own API
-server's record and clock.
+		Short: "Wait until every remote has had the source's keys for a while",
+		Long: `Blocks until all remotes, or those named, have had the source's keys for at least
+--settle. This is the time in which the kubelet and other components copy the keys
+to a region's Keystone. wait reads the remotes every 2 s and changes nothing. Each
+remote's API server determines since when it has had the keys.
 
-It is the gate before a rotation: exit code 0 says that these remotes are ready
-for the next one. At --timeout it prints the table, and the exit code is 1. It
-waits also for a source that is not the main, where no rotation belongs, and
-where there are no remotes at all. --settle 0 asks for no record.`,
+Run it before a rotation: exit code 0 means that these remotes are ready. At
+--timeout, it prints the table and exits with code 1. It also waits while the
+source is not the main region's, where a rotation must not run, and while there
+are no remotes. --settle 0 requires only that the remotes have the keys.`,
 		Example:           "  fernetcast wait dfw --settle 0 --timeout 5m",
 		ValidArgsFunction: o.completeRemotes,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if settle < 0 {
-				return fmt.Errorf("--settle %s: it cannot be below 0", settle)
+				return fmt.Errorf("--settle %s: must not be negative", readable(settle))
 			}
 			if err := positive("--timeout", timeout); err != nil {
 				return err
@@ -52,8 +51,8 @@ where there are no remotes at all. --settle 0 asks for no record.`,
 			return w.run(cmd.Context(), timeout, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait at most")
-	cmd.Flags().DurationVar(&settle, "settle", 2*time.Minute, "how long each remote has to have held the keys")
+	periodVar(cmd.Flags(), &timeout, "timeout", 10*time.Minute, "maximum time to wait")
+	periodVar(cmd.Flags(), &settle, "settle", 2*time.Minute, "how long each remote must have had the keys")
 	o.identityFlag(cmd)
 	return cmd
 }
@@ -98,15 +97,15 @@ func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer)
 	switch {
 	case err == nil:
 		n := len(w.last.Remotes)
-		_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", n, n, w.settle)
+		_, err := fmt.Fprintf(out, "%d of %d remotes have had the source's keys for at least %s\n", n, n, readable(w.settle))
 		return err
 	case ctx.Err() != nil && w.lacking == nil:
-		return exitError{errors.New("was interrupted")}
+		return exitError{errors.New("interrupted")}
 	case ctx.Err() != nil:
-		return exitError{fmt.Errorf("was interrupted waiting for %s", text(w.lacking))}
+		return exitError{fmt.Errorf("interrupted while waiting for %s", text(w.lacking))}
 	case errors.Is(err, context.DeadlineExceeded):
 		_ = verdicts(out, show.Options{})(w.last) // the wait's own verdict counts
-		return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(w.lacking))}
+		return exitError{fmt.Errorf("timed out after %s waiting for %s", readable(timeout), text(w.lacking))}
 	}
 	return exitError{err}
 }
