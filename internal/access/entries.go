@@ -23,7 +23,7 @@ const (
 )
 
 // ErrChanged says that somebody else changed an entry since it was read.
-var ErrChanged = errors.New("somebody else has changed it meanwhile; nothing was written over it")
+var ErrChanged = errors.New("someone else changed it in the meantime; it was not overwritten")
 
 // Entries are the entries of one Secret, each a remote's: its kubeconfig, or its
 // token.
@@ -77,7 +77,7 @@ func (e Entries) Store(ctx context.Context, changes ...Change) error {
 			return err
 		}
 	}
-	return fmt.Errorf("other entries change all the time: %w", err)
+	return fmt.Errorf("other entries keep changing: %w", err)
 }
 
 func (e Entries) try(ctx context.Context, changes []Change) error {

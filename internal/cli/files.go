@@ -117,7 +117,7 @@ func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
 	stop()
 	parts.Wait()
 	if o.once && !done {
-		return exitError{fmt.Errorf("ended before %s had the keys", o.directory)}
+		return exitError{fmt.Errorf("stopped before %s had the keys", o.directory)}
 	}
 	return nil
 }

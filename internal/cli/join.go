@@ -170,7 +170,7 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 			return err
 		}
 		if err != nil {
-			j.Say(fmt.Sprintf("Warning: it is not known which cluster %s is, so its kubeconfig doesn't name it: %v", name, err))
+			j.Say(fmt.Sprintf("Warning: cannot identify the cluster of %s, so its kubeconfig does not contain the cluster's UID: %v", name, err))
 		}
 		return j.printHalves(cmd.OutOrStdout())
 	}
@@ -185,7 +185,7 @@ func (o *options) region(src mirror.Source, given string) (string, error) {
 	case src.State() == mirror.SourceMain:
 		return src.Owner().Region, nil
 	}
-	return "", fmt.Errorf("this region's name is not known, because Secret %s/%s is no main's: promote it first, or give the name that Keystone's catalogue has: --from REGION", o.namespace, o.secret)
+	return "", fmt.Errorf("cannot determine this region's name, because Secret %s/%s lacks the main region's mark: promote this region first, or specify its name in Keystone's catalog: --from REGION", o.namespace, o.secret)
 }
 
 // joining is one run of the command.
@@ -241,7 +241,7 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 	}
 	issuer, err := here.apis.Issuer(ctx)
 	if err != nil {
-		return nil, exitError{fmt.Errorf("nothing was changed: the main does not tell its issuer: %s", mirror.Explain(err))}
+		return nil, exitError{fmt.Errorf("nothing was changed: reading the main region's issuer: %s", mirror.Explain(err))}
 	}
 	t := &access.Trust{
 		Region: region, Remote: k.Remote, Issuer: issuer.URL, At: o.at, Audience: k.Server,
@@ -249,7 +249,7 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 	}
 	found, err := o.issuerOf(ctx, there)
 	if err != nil {
-		say(fmt.Sprintf("Whether %s's own issuer is another one is not known: %s", k.Remote, mirror.Explain(err)))
+		say(fmt.Sprintf("Warning: cannot verify that %s has a different issuer: %s", k.Remote, mirror.Explain(err)))
 	}
 	if err := t.Check(found.URL); err != nil {
 		return nil, err
@@ -258,7 +258,7 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 		if err := access.WriteStatic(o.static, at, issuer); err != nil {
 			return nil, exitError{fmt.Errorf("--static: %w", err)}
 		}
-		say(fmt.Sprintf("Written: what %s publishes, into %s, to be served at %s.", issuer.URL, o.static, at))
+		say(fmt.Sprintf("Wrote the documents of issuer %s to %s. Serve them at %s.", issuer.URL, o.static, at))
 	}
 	cas, err := o.cas(here.home)
 	if err != nil {

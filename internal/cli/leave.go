@@ -81,7 +81,7 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	result := left{Name: name, Plan: o.lines(l), Deleted: []string{}}
 	if !l.Known() && l.There == nil {
-		return o.print(out, result, fmt.Sprintf("Nothing is stored of %s, so there is nothing to take back here. If an account is left there: --remote-context.", name))
+		return o.print(out, result, fmt.Sprintf("Nothing is stored for %s, so there is nothing to remove here. To remove an account in the remote, add --remote-context.", name))
 	}
 	if l.There != nil {
 		defer l.There.Close()
@@ -91,10 +91,10 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	gone, err := l.Withdraw(ctx)
 	if err != nil {
-		return byHand(l, l.There.Context, fmt.Errorf("%s is stored here still, and not all of its account there was taken back: %w", name, err))
+		return byHand(l, l.There.Context, fmt.Errorf("%s is still stored here, because its account was not completely removed: %w", name, err))
 	}
 	if err := l.Forget(ctx); err != nil {
-		return exitError{fmt.Errorf("%s is not taken out of Secret %s/%s; run the command again: %s", name, o.namespace, l.Kubeconfigs.Name(), mirror.Explain(err))}
+		return exitError{fmt.Errorf("removing %s from Secret %s/%s: %s; run the command again", name, o.namespace, l.Kubeconfigs.Name(), mirror.Explain(err))}
 	}
 	result.Deleted, result.UsedBy = append(result.Deleted, gone...), l.UsedBy
 	return o.print(out, result, conclusion(l, gone))
@@ -105,8 +105,8 @@ func byHand(l *access.Leave, context string, err error) error {
 	if !l.Mine {
 		return exitError{fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", err, l.Remote)}
 	}
-	return exitError{fmt.Errorf("%w; run the command again, or, in %s:\n  %s\nand then: fernetcast leave %s --local",
-		err, l.Remote, strings.Join(l.Stays(context), "\n  "), l.Remote)}
+	return exitError{fmt.Errorf("%w; run the command again, or run:\n  %s\n  fernetcast leave %s --local",
+		err, strings.Join(l.Stays(context), "\n  "), l.Remote)}
 }
 
 func (o *leaveOptions) print(out io.Writer, result left, text string) error {
@@ -119,19 +119,19 @@ func (o *leaveOptions) print(out io.Writer, result left, text string) error {
 
 // conclusion says what was done.
 func conclusion(l *access.Leave, gone []string) string {
-	text := l.Remote + " is taken out."
+	text := "Removed " + l.Remote + "."
 	if len(gone) > 0 {
-		text += " Deleted there: " + strings.Join(gone, ", ") + "."
+		text += " Deleted in the remote: " + strings.Join(gone, ", ") + "."
 	}
 	switch {
 	case l.UsedBy != "":
-		text += fmt.Sprintf(" Its account there stays, because %s is the same cluster.", l.UsedBy)
+		text += fmt.Sprintf(" Its account stays, because %s is the same cluster.", l.UsedBy)
 	case l.Kubeconfig.Keyless():
-		text += " Its API servers still know this main's tokens, which may do nothing there now: take the entry out of their --authentication-config."
+		text += " Its API servers still accept this main region's tokens, which no longer have permissions: remove the entry from their --authentication-config."
 	case len(gone) > 0:
-		text += " A token of that account is refused within 10 s."
+		text += " Tokens of that account are rejected within 10 s."
 	}
-	return text + " The keys there stay as they are."
+	return text + " The remote keeps its keys."
 }
 
 // prepare finds what is stored and, without --local, the operator's way there, which has
@@ -170,7 +170,7 @@ func (o *leaveOptions) reach(cmd *cobra.Command, l *access.Leave) error {
 		if !l.Known() {
 			return nil
 		}
-		return byHand(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context of it: name one with --remote-context"))
+		return byHand(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context for it: specify one with --remote-context"))
 	}
 	apis, err := o.apis(there.config)
 	if err != nil {
@@ -195,14 +195,14 @@ func (o *leaveOptions) lines(l *access.Leave) (lines []string) {
 	switch {
 	case l.There == nil:
 	case l.UsedBy != "":
-		lines = append(lines, fmt.Sprintf("its account there, %s, stays: %s is the same cluster, and uses it", account, l.UsedBy))
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: %s is the same cluster and uses it", account, l.UsedBy))
 	case !l.Mine:
-		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", cmp.Or(account, "which is not known")))
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: it does not belong to this main region only", cmp.Or(account, "(unknown)")))
 	default:
-		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nobody else has it", l.There.Context, l.There.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
+		lines = append(lines, fmt.Sprintf("delete with context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nothing else uses it", l.There.Context, l.There.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
 	}
 	if l.Known() {
-		lines = append(lines, fmt.Sprintf("%s is taken out of Secret %s/%s: nothing is pushed there any more", l.Remote, o.namespace, l.Kubeconfigs.Name()))
+		lines = append(lines, fmt.Sprintf("remove %s from Secret %s/%s, so nothing is pushed to it", l.Remote, o.namespace, l.Kubeconfigs.Name()))
 	}
-	return append(lines, "the keys there, the namespace and the policy stay")
+	return append(lines, "keep the keys, the namespace, and the policy in the remote")
 }

@@ -89,10 +89,10 @@ func (o *options) check() error {
 		return fmt.Errorf("--secret %q: %s", o.secret, reasons[0])
 	}
 	if name, ok := strings.CutPrefix(o.clusters, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
-		return fmt.Errorf("--clusters %q: %q is not a Secret's name", o.clusters, name)
+		return fmt.Errorf("--clusters %q: %q is not a valid Secret name", o.clusters, name)
 	}
 	if o.identity != "" && validation.IsDNS1123Subdomain(o.identity) != nil {
-		return fmt.Errorf("--identity %q is no ServiceAccount's name", o.identity)
+		return fmt.Errorf("--identity %q is not a valid ServiceAccount name", o.identity)
 	}
 	return positive("--request-timeout", o.requestTimeout)
 }

@@ -136,8 +136,8 @@ func TestPromoteAndRecover(t *testing.T) {
 		}
 	}
 
-	run("promote sjc --dry-run", 0, 0, "sjc becomes the main, term 1, with primary 3", "")
-	result := run("promote sjc --dry-run -o json", 0, 0, `"status":null`, "sjc becomes the main, term 1")
+	run("promote sjc --dry-run", 0, 0, "sjc becomes the main region, term 1, with primary 3", "")
+	result := run("promote sjc --dry-run -o json", 0, 0, `"status":null`, "sjc becomes the main region, term 1")
 	planned(result, 1)
 	run("promote sjc", 2, 0, "", "add --yes")
 	synced(run("promote sjc --yes -o json", 0, 2, "", "Marked openstack/keystone-fernet-keys"), 1)
@@ -145,9 +145,9 @@ func TestPromoteAndRecover(t *testing.T) {
 	sjc.mu.Lock()
 	sjc.secret.Data = nil
 	sjc.mu.Unlock()
-	run("promote sjc --dry-run -o json", 1, 2, "", "cannot be a main's")
-	run("recover --from dfw --dry-run", 0, 2, "Good again: tokens signed with 3", "")
-	result = run("recover --from dfw --dry-run -o json", 0, 2, `"status":null`, "Good again: tokens signed with 3")
+	run("promote sjc --dry-run -o json", 1, 2, "", "cannot be the main region's")
+	run("recover --from dfw --dry-run", 0, 2, "Valid again: tokens signed with 3", "")
+	result = run("recover --from dfw --dry-run -o json", 0, 2, `"status":null`, "Valid again: tokens signed with 3")
 	planned(result, 2)
 	synced(run("recover --from dfw --yes -o json", 0, 4, "", "Marked openstack/keystone-fernet-keys"), 2)
 	run("recover --from dfw --dry-run", 1, 4, "Here now:", "there is nothing to recover")

@@ -130,11 +130,11 @@ func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 	}
 	for name, o := range p.outcomes {
 		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(p.promotion.Ignore, name) {
-			fmt.Fprintln(out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")
+			fmt.Fprintln(out, "\nAnother region is also marked as the main region. Neither overwrites the other. Promote again in the region that should be the main region.")
 			break
 		}
 	}
-	fmt.Fprintln(out, "\nThe rotation CronJob (keystone-fernet-rotate) belongs on here, and off in every other region.")
+	fmt.Fprintln(out, "\nEnable the rotation CronJob (keystone-fernet-rotate) here, and suspend it in every other region.")
 	return end
 }
 

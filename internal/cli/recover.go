@@ -74,12 +74,12 @@ func (p *promoting) idle(ctx context.Context) error {
 	job, err := here.Rotating(ctx, p.namespace)
 	switch {
 	case apierrors.IsForbidden(err):
-		p.say("Jobs may not be looked at here: make sure by yourself that no Job of " + setup.RotationJob + " is running.")
+		p.say("Warning: you may not list Jobs here. Make sure that no Job of " + setup.RotationJob + " is running.")
 		return nil
 	case err != nil:
-		return fmt.Errorf("looking for a rotation that is under way: %s", mirror.Explain(err))
+		return fmt.Errorf("checking for an active rotation Job: %s", mirror.Explain(err))
 	case job != "":
-		return fmt.Errorf("the rotation's Job %s is active: it would be run again without these keys; suspend CronJob %s, and wait until the Job has ended, or delete it: kubectl --namespace %s delete job %s",
+		return fmt.Errorf("rotation Job %s is active and would overwrite the restored keys; suspend CronJob %s, then wait until the Job ends, or delete it: kubectl --namespace %s delete job %s",
 			mirror.Printable(job), setup.RotationJob, p.namespace, mirror.Printable(job))
 	}
 	return nil

@@ -364,7 +364,7 @@ func constants(files []*ast.File, in, typed, prefix string) (values []string) {
 }
 
 // ofCommands are the messages that only commands which end by themselves log.
-var ofCommands = []string{"waiting", "the remotes are taken as they were"}
+var ofCommands = []string{"waiting", "reading failed; using the previous remotes"}
 
 // messageTable is the table of the log lines of run and files, sorted by message.
 func messageTable(t *testing.T, files []*ast.File) factTable {

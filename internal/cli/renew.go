@@ -154,17 +154,17 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, error) {
 	if o.self {
 		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
-		return apis, "by its present token", err
+		return apis, "with its current token", err
 	}
 	there, err := o.wayTo(f.Name, server)
 	if err == nil && there.config == nil {
-		err = errors.New("your kubeconfig has no context of it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
+		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	apis, err := o.apis(there.config)
-	return apis, "by context " + there.context, err
+	return apis, "with context " + there.context, err
 }
 
 // one renews one remote's token, if it is due or was asked for.
@@ -189,9 +189,9 @@ func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, kee
 	if !asked && !access.Due(token, time.Now()) {
 		left, ok := token.Left(time.Now())
 		if !ok {
-			return renewed{Action: "kept", Detail: "its token does not tell when it expires"}, nil
+			return renewed{Action: "kept", Detail: "its token has no known expiry"}, nil
 		}
-		return renewed{Action: "kept", Detail: fmt.Sprintf("%.0f %% of its life is left", 100*left), Expires: &token.Expires}, nil
+		return renewed{Action: "kept", Detail: fmt.Sprintf("%.0f%% of its lifetime is left", 100*left), Expires: &token.Expires}, nil
 	}
 	by, how, err := o.by(f, k.Server)
 	if err != nil {

@@ -76,7 +76,7 @@ func (s *session) read(ctx context.Context) error {
 // reread reads both again. If the kubeconfigs can't be read, the remotes stay as they are.
 func (s *session) reread(ctx context.Context) {
 	if err := s.read(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("the remotes are taken as they were", "error", err)
+		s.log.Warn("reading failed; using the previous remotes", "error", err)
 	}
 }
 
@@ -90,13 +90,13 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	name, isSecret := strings.CutPrefix(from, secretPrefix)
 	if !isSecret {
 		if absent {
-			s.warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
+			s.warn("there are no remotes: the kubeconfig directory does not exist", "clusters", from)
 		}
 		return clusters.Read(from, defaultTokens)
 	}
 	secret, err := s.secrets.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
-		s.warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
+		s.warn("there are no remotes: the Secret with the kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil
 	}
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *session) choose(names []string) ([]string, error) {
 	all := s.set.Names()
 	for _, name := range names {
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
+			return nil, fmt.Errorf("there is no remote %q; existing remotes: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
 		}
 	}
 	if len(names) == 0 {

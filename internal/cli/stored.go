@@ -42,7 +42,7 @@ func (o *options) entries() (string, error) {
 	o.clusters = cmp.Or(o.clusters, defaultSecret)
 	name, ok := strings.CutPrefix(o.clusters, secretPrefix)
 	if !ok {
-		return "", fmt.Errorf("--clusters %q: the kubeconfigs are stored in a Secret: name it as secret/NAME", o.clusters)
+		return "", fmt.Errorf("--clusters %q: this command requires secret/NAME", o.clusters)
 	}
 	return name, nil
 }
