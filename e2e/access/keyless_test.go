@@ -62,7 +62,7 @@ func (s *stage) keyless(region, remote string, flags ...string) []string {
 func (s *stage) rights(region, remote string, flags ...string) string {
 	s.Helper()
 	all := s.exits(0, s.keyless(region, remote, append(flags, "-o", "yaml")...)...).Stdout
-	_, all, _ = strings.Cut(all, "# For the cluster of ")
+	_, all, _ = strings.Cut(all, "# For the cluster ")
 	all, _, _ = strings.Cut(all, "# For the main region's cluster")
 	return "# " + all
 }
