@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// checkOptions are the flags of check alone.
+// checkOptions holds the flags of check.
 type checkOptions struct {
 	*options
 	remotePlace
@@ -66,7 +66,7 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	return nil
 }
 
-// targets returns the remotes to examine.
+// targets returns the remotes to check: the named ones, all, or --remote-context.
 func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.Remote, error) {
 	var there place
 	if o.remoteContext != "" {
@@ -79,7 +79,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	if err != nil {
 		return nil, err
 	}
-	source, _ := s.source.Get(cmd.Context()) // unread: checks that need it are skipped
+	source, _ := s.source.Get(cmd.Context()) // if it can't be read, checks that need it are skipped
 	if there.config != nil {
 		return []preflight.Remote{o.byOperator(o.remoteContext, there.config, source)}, nil
 	}
@@ -100,19 +100,19 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	return remotes, nil
 }
 
-// examination returns the options that all remotes share.
+// examination returns the options that are the same for all remotes.
 func (o *options) examination(source mirror.Source) preflight.Options {
 	return preflight.Options{Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
 }
 
-// byOperator returns a remote that is examined with an operator's own context.
+// byOperator returns a remote that is checked with the operator's credentials.
 func (o *options) byOperator(context string, cfg *rest.Config, source mirror.Source) preflight.Remote {
 	return preflight.Remote{
 		Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Expires: kubeconfig.Expiry(cfg), Operator: true,
 	}
 }
 
-// target returns the remote of a file, with the client that run would make.
+// target returns the remote for a kubeconfig file, with the same client config as in run.
 func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote {
 	r := preflight.Remote{Options: o.examination(source), Name: f.Name, Refused: f.Err}
 	if f.Err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What cannot be meant is refused before anything is done, with exit code 2, a word on
-// what is wrong, and nothing on stdout except the usage.
+// TestBadUsage checks that invalid arguments are rejected before the command does anything. The
+// exit code is 2, stderr explains the error, and stdout contains at most the usage.
 func TestBadUsage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"", "a command is required"},
@@ -83,7 +83,7 @@ func TestBadUsage(t *testing.T) {
 	} {
 		t.Setenv("KUBECONFIG", unreached(t))
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // what is taken to be good ends at once
+		cancel() // so that a command with accepted arguments exits immediately
 		args := strings.Split(c.args, " ")
 		if c.args == "" {
 			args = nil
@@ -99,7 +99,7 @@ func TestBadUsage(t *testing.T) {
 	}
 }
 
-// unreached is a kubeconfig of a cluster that nobody reaches.
+// unreached returns the path of a kubeconfig for a cluster that can't be reached.
 func unreached(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
@@ -111,7 +111,7 @@ func unreached(t *testing.T) string {
 	return path
 }
 
-// Help is on stdout, for each command.
+// TestHelp checks that help is printed on stdout.
 func TestHelp(t *testing.T) {
 	for args, says := range map[string]string{
 		"--help": "Exit codes", "run --help": "SIGTERM", "promote --help": "REGION", "help push": "--force", "status --help": "--watch", "version --help": "version",

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxPause bounds --pause: a change waits until the previous one ends.
+// maxPause limits --pause, because a change waits until the previous change is complete.
 const maxPause = time.Minute
 
-// filesOptions are the flags of files.
+// filesOptions holds the flags of files.
 type filesOptions struct {
 	*options
 	directory, from, listen string
@@ -84,7 +84,7 @@ func (o *filesOptions) check() error {
 	return checkListen(o.listen)
 }
 
-// nested reports whether one path is the other, or inside it.
+// nested reports whether the paths are equal or one contains the other.
 func nested(a, b string) bool {
 	a, b = filepath.Clean(a), filepath.Clean(b)
 	in := func(path, dir string) bool {
@@ -94,7 +94,7 @@ func nested(a, b string) bool {
 	return in(a, b) || in(b, a)
 }
 
-// run keeps the files, and returns when all goroutines have ended.
+// run maintains the files until ctx ends. It returns after all its goroutines have ended.
 func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
 	log.Info("keeping a key repository", "version", release(), "directory", o.directory)
 	defer log.Info("ended")

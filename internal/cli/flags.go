@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// completionTime bounds how long a shell waits.
+// completionTime limits how long shell completion can block the prompt.
 const completionTime = 1500 * time.Millisecond
 
 const day = 24 * time.Hour
@@ -28,7 +28,7 @@ func positive(flag string, d time.Duration) error {
 	return nil
 }
 
-// checkListen rejects an address that can't be listened on. "" is valid: listen nowhere.
+// checkListen rejects malformed addresses. "" is valid and means: don't listen.
 func checkListen(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
@@ -44,13 +44,13 @@ func checkName(remote string) error {
 	return nil
 }
 
-// choice is the value of a flag with a fixed set of values. It implements [pflag.Value].
+// A choice is a flag that accepts a fixed set of values. It implements [pflag.Value].
 type choice struct {
 	to *string
 	of []string
 }
 
-// choose registers such a flag and its completion. The first value is the default.
+// choose registers a [choice] and its completion. The first value is the default.
 func choose(cmd *cobra.Command, flags *pflag.FlagSet, to *string, name, short, help string, of ...string) {
 	*to = of[0]
 	flags.VarP(choice{to, of}, name, short, help)
@@ -59,10 +59,10 @@ func choose(cmd *cobra.Command, flags *pflag.FlagSet, to *string, name, short, h
 
 func (c choice) String() string { return *c.to }
 
-// Type is what --help shows.
+// Type returns the name that --help shows.
 func (choice) Type() string { return "string" }
 
-// Set accepts one of the values.
+// Set rejects all other values.
 func (c choice) Set(value string) error {
 	if !slices.Contains(c.of, value) {
 		return fmt.Errorf("must be one of %s", strings.Join(c.of, ", "))
@@ -71,10 +71,10 @@ func (c choice) Set(value string) error {
 	return nil
 }
 
-// period is the value of a flag with a duration. It implements [pflag.Value].
+// A period is a flag that accepts a duration. It implements [pflag.Value].
 type period time.Duration
 
-// periodVar registers such a flag.
+// periodVar registers a [period].
 func periodVar(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, help string) {
 	*to = value
 	flags.Var((*period)(to), name, help)
@@ -82,10 +82,10 @@ func periodVar(flags *pflag.FlagSet, to *time.Duration, name string, value time.
 
 func (p *period) String() string { return readable(time.Duration(*p)) }
 
-// Type is what --help shows.
+// Type returns the name that --help shows.
 func (*period) Type() string { return "duration" }
 
-// Set accepts whole days, such as 90d, and the durations of Go.
+// Set accepts whole days, such as 90d, and everything that [time.ParseDuration] does.
 func (p *period) Set(value string) error {
 	if text, ok := strings.CutSuffix(value, "d"); ok {
 		if days, err := strconv.ParseUint(text, 10, 16); err == nil {
@@ -101,7 +101,7 @@ func (p *period) Set(value string) error {
 	return nil
 }
 
-// readable returns a duration without units that are zero, such as 90d or 2m.
+// readable formats a duration without zero units, such as 90d or 2m.
 func readable(d time.Duration) string {
 	if d >= 2*day && d%day == 0 {
 		return fmt.Sprintf("%dd", d/day)
@@ -116,15 +116,15 @@ func readable(d time.Duration) string {
 	return text
 }
 
-// complete sets the completion of a flag, which must exist.
+// complete sets the completion for an existing flag.
 func complete(cmd *cobra.Command, flag string, with cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, with); err != nil {
-		panic(err) // no such flag: a bug
+		panic(err) // the flag doesn't exist, which is a bug
 	}
 }
 
-// completed returns the names to complete with; none if they can't be read in time.
-// The operator's credential plugin has no deadline, so its goroutine is abandoned.
+// completed returns the results of names, or nothing after an error or a timeout. names can
+// run a credential plugin that ignores ctx, so completed abandons its goroutine.
 func completed(ctx context.Context, names func(context.Context) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
@@ -132,7 +132,7 @@ func completed(ctx context.Context, names func(context.Context) ([]string, error
 	go func() {
 		list, err := names(ctx)
 		if err != nil {
-			list = nil // an error would disturb the shell's prompt
+			list = nil // printing the error would disturb the prompt
 		}
 		found <- list
 	}()

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// usualLife is how long a token is to live: 90 days.
-	usualLife = 90 * 24 * time.Hour
-	// shortestLife is the API server's own.
-	shortestLife = 10 * time.Minute
+	// defaultLife is the default lifetime of a token.
+	defaultLife = 90 * 24 * time.Hour
+	// minLife is the API server's minimum for a TokenRequest.
+	minLife = 10 * time.Minute
 )
 
-// joinOptions are the flags of join alone.
+// joinOptions holds the flags of join.
 type joinOptions struct {
 	*options
 	change
@@ -36,7 +36,7 @@ type joinOptions struct {
 	selfRenew    bool
 }
 
-// keylessOptions are the flags of --keyless.
+// keylessOptions holds --keyless and the flags that require it.
 type keylessOptions struct {
 	keyless, kubespray bool
 	at, ca, static     string
@@ -89,8 +89,8 @@ func (o *joinOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
 	f.StringVar(&o.server, "server", "", "address of the remote's API server for the main region's pods (default: your context's)")
-	periodVar(f, &o.life, "ttl", usualLife, "lifetime of the token")
-	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts the tokens of --identity (default: "+usualIdentity+")")
+	periodVar(f, &o.life, "ttl", defaultLife, "lifetime of the token")
+	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts the tokens of --identity (default: "+defaultIdentity+")")
 	o.identityFlag(cmd)
 	f.StringVar(&o.at, "at", "", "with --keyless: https URL of a static copy of the issuer's documents (default: the issuer's own)")
 	f.StringVar(&o.ca, "ca", "", "with --keyless: PEM file with the CA of the server at --at (default: detected)")
@@ -103,15 +103,15 @@ func (o *joinOptions) register(cmd *cobra.Command) {
 	choose(cmd, f, &o.output, "output", "o", "text, json, yaml (objects for a Git repository, without a token), or config (API server configuration for --keyless)", "text", "json", "yaml", "config")
 }
 
-// check refuses flags that cannot be meant, before anything is read.
+// check rejects invalid combinations of flags before join reads anything.
 func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
 	prints := o.output == "config" || o.output == "yaml"
 	switch {
-	case o.life < shortestLife:
-		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(shortestLife))
+	case o.life < minLife:
+		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(minLife))
 	case o.wait < 0:
 		return fmt.Errorf("--wait %s: must not be negative", readable(o.wait))
 	case o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")):
@@ -131,7 +131,7 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	if _, err := o.entries(); err != nil {
 		return err
 	}
-	return asks(cmd, o.yes || o.dryRun || prints)
+	return requireTerminal(cmd, o.yes || o.dryRun || prints)
 }
 
 func (o *joinOptions) run(cmd *cobra.Command, name string) error {
@@ -146,13 +146,13 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 		return fmt.Errorf("--remote-context: %w", err)
 	}
 	if o.keyless {
-		o.identity = cmp.Or(o.identity, usualIdentity)
+		o.identity = cmp.Or(o.identity, defaultIdentity)
 	}
 	s, err := o.session(cmd)
 	if err != nil {
 		return err
 	}
-	s.warned = true // that there are no remotes yet is no news
+	s.warned = true // the first join has no remotes yet
 	if err := s.read(cmd.Context()); err != nil {
 		return err
 	}
@@ -172,12 +172,12 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 		if err != nil {
 			j.Say(fmt.Sprintf("Warning: cannot identify the cluster of %s, so its kubeconfig does not contain the cluster's UID: %v", name, err))
 		}
-		return j.printHalves(cmd.OutOrStdout())
+		return j.printObjects(cmd.OutOrStdout())
 	}
 	return j.carryOut(cmd)
 }
 
-// region is the name of this region: the one that is given, else that of the mark.
+// region returns this region's name: given, or the name in the source's mark if given is "".
 func (o *options) region(src mirror.Source, given string) (string, error) {
 	switch {
 	case given != "":
@@ -188,14 +188,14 @@ func (o *options) region(src mirror.Source, given string) (string, error) {
 	return "", fmt.Errorf("cannot determine this region's name, because Secret %s/%s lacks the main region's mark: promote this region first, or specify its name in Keystone's catalog: --from REGION", o.namespace, o.secret)
 }
 
-// joining is one run of the command.
+// joining is one run of join.
 type joining struct {
 	*joinOptions
 	*session
 	access.Join
 }
 
-// prepare finds out whose account it will be, and at which address.
+// prepare determines the account, the address, and the clients for the join.
 func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there place) (*joining, error) {
 	ctx := cmd.Context()
 	src, _ := s.source.Seen()
@@ -234,7 +234,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	}}, nil
 }
 
-// trust is what the remote is to trust; nil without --keyless.
+// trust returns what the remote must trust, or nil without --keyless.
 func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region string, here stored, there *rest.Config, say func(string)) (*access.Trust, error) {
 	if !o.keyless {
 		return nil, nil
@@ -267,8 +267,8 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 	return t, t.FindCA(ctx, cas, issuer, o.requestTimeout, say)
 }
 
-// cas are the CAs by which the issuer's documents may be readable: that of --ca, else
-// the system's own and the main's.
+// cas returns the candidate CAs for the server with the issuer's documents: --ca, or the
+// system's CAs (nil) and the CA of the main region's API server.
 func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
 	if o.ca != "" {
 		given, err := os.ReadFile(o.ca)
@@ -284,7 +284,7 @@ func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
 	return [][]byte{nil, own}, nil
 }
 
-// examined returns a remote by a kubeconfig, as run takes it.
+// examined returns a function that parses a kubeconfig the way run does.
 func (o *options) examined(name string, source mirror.Source) func(encoded []byte) preflight.Remote {
 	return func(encoded []byte) preflight.Remote {
 		return o.target(clusters.File{Name: name, Data: encoded}, source)

@@ -20,8 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// address takes from the operator's context what is to be stored of where the remote
-// is, and is the operator's way to that very address.
+// address returns the address part of the new kubeconfig, from the operator's context and
+// --server. It also returns the operator's client config for the same address.
 func (o *joinOptions) address(ctx context.Context, name string, there place, say func(string)) (kubeconfig.Config, *rest.Config, error) {
 	k := kubeconfig.Config{
 		Remote: name, Namespace: o.namespace, Server: there.cluster.Server, ProxyURL: there.cluster.ProxyURL,
@@ -37,7 +37,7 @@ func (o *joinOptions) address(ctx context.Context, name string, there place, say
 	cfg := rest.CopyConfig(there.config)
 	err = access.CheckAddress(ctx, k.Server)
 	if o.server == "" && err != nil {
-		return k, nil, fmt.Errorf("context %s: %w; specify an address that the main region's pods can reach: --server https://HOST:PORT%s", there.context, err, o.own(ctx, cfg))
+		return k, nil, fmt.Errorf("context %s: %w; specify an address that the main region's pods can reach: --server https://HOST:PORT%s", there.context, err, o.addressHint(ctx, cfg))
 	}
 	if o.server != "" {
 		k.Server, cfg.Host = o.server, o.server
@@ -52,8 +52,8 @@ func (o *joinOptions) address(ctx context.Context, name string, there place, say
 	return k, cfg, nil
 }
 
-// own says which address the cluster itself tells.
-func (o *joinOptions) own(ctx context.Context, cfg *rest.Config) string {
+// addressHint returns a hint for an error message: the address in the cluster's cluster-info.
+func (o *joinOptions) addressHint(ctx context.Context, cfg *rest.Config) string {
 	apis, err := o.apis(cfg)
 	if err != nil {
 		return ""
@@ -66,22 +66,22 @@ func (o *joinOptions) own(ctx context.Context, cfg *rest.Config) string {
 	return " (the cluster's cluster-info contains " + address + ")"
 }
 
-// joined is the result, as -o json has it.
+// joined is the document that -o json prints.
 type joined struct {
 	Name      string `json:"name"`
 	Server    string `json:"server"`
 	Version   string `json:"version"`
 	Namespace string `json:"namespace"`
 	Account   string `json:"account"`
-	// Plan is what was shown before the question.
+	// Plan is the plan as shown before the question.
 	Plan []string `json:"plan"`
-	// Expires is when the stored token does; nil where none is stored.
+	// Expires is when the stored token expires, or nil if no token is stored.
 	Expires *time.Time `json:"expires"`
-	// State is the remote's at the end, as status has it; "" where it was not waited for.
+	// State is the remote's final state, or "" if join didn't wait.
 	State mirror.State `json:"state"`
 }
 
-// credentials say what is stored of them.
+// credentials describes the stored credentials for the operator.
 func (d joined) credentials() string {
 	if d.Expires == nil {
 		return "No credentials are stored."
@@ -89,7 +89,7 @@ func (d joined) credentials() string {
 	return "Its token expires at " + d.Expires.Format(time.RFC3339) + "."
 }
 
-// carryOut shows, asks, makes, stores and waits.
+// carryOut shows the plan, asks, creates the access, stores the kubeconfig, and waits.
 func (j *joining) carryOut(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	found, err := j.Plan(ctx)
@@ -129,7 +129,8 @@ func (j *joining) print(out io.Writer, done joined) error {
 	return err
 }
 
-// await waits until the remote holds the source's keys, and says why not.
+// await waits until the remote has the source's keys, and sets done.State. If the remote isn't
+// Synced in time, the error explains why.
 func (j *joining) await(cmd *cobra.Command, done *joined) error {
 	src, _ := j.source.Seen()
 	switch {
@@ -156,7 +157,7 @@ func (j *joining) await(cmd *cobra.Command, done *joined) error {
 	return nil
 }
 
-// refused is the exit code of what was asked for and cannot be had.
+// refused maps an error of Plan to an exit code: 2 for an [access.Refusal], otherwise 1.
 func refused(err error) error {
 	var bad access.Refusal
 	if errors.As(err, &bad) {
@@ -165,8 +166,8 @@ func refused(err error) error {
 	return exitError{fmt.Errorf("nothing was changed: %w", err)}
 }
 
-// printHalves prints what the remote's repository and the source's are to hold.
-func (j *joining) printHalves(out io.Writer) error {
+// printObjects prints the objects for the remote's cluster and for the source's cluster.
+func (j *joining) printObjects(out io.Writer) error {
 	objects, err := j.Objects()
 	if err != nil {
 		return err
@@ -198,7 +199,7 @@ func (j *joining) printHalves(out io.Writer) error {
 	})
 }
 
-// printConfig prints what the remote's API servers need to trust the main.
+// printConfig prints the configuration for the remote's API servers.
 func (j *joining) printConfig(out io.Writer) error {
 	text, err := j.Trust.Configuration()
 	head := fmt.Sprintf("# For --authentication-config of %s's API servers, not for kubectl. If they already use such a file, add the entry to its jwt list.\n# For Kubernetes 1.30 to 1.33, set apiVersion to apiserver.config.k8s.io/v1beta1.\n", j.Kubeconfig.Remote)
@@ -212,7 +213,7 @@ func (j *joining) printConfig(out io.Writer) error {
 	return err
 }
 
-// printDocument prints a document of a YAML stream, after a comment.
+// printDocument prints one document of a YAML stream, with a comment before it.
 func printDocument(out io.Writer, comment string, document any) error {
 	text, err := yaml.Marshal(document)
 	if err == nil {

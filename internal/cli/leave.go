@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// leaveOptions are the flags of leave alone.
+// leaveOptions holds the flags of leave.
 type leaveOptions struct {
 	*options
 	change
@@ -48,7 +48,7 @@ reached, nothing changes. With --local, leave removes only the kubeconfig here.`
 			if o.local && o.remoteContext != "" {
 				return errors.New("--local and --remote-context cannot be combined")
 			}
-			if err := asks(cmd, o.yes || o.dryRun); err != nil {
+			if err := requireTerminal(cmd, o.yes || o.dryRun); err != nil {
 				return err
 			}
 			return o.run(cmd, args[0])
@@ -63,13 +63,14 @@ reached, nothing changes. With --local, leave removes only the kubeconfig here.`
 	return cmd
 }
 
-// left is the result, as -o json has it.
+// left is the document that -o json prints.
 type left struct {
 	Name string   `json:"name"`
 	Plan []string `json:"plan"`
-	// Deleted are the objects that were deleted there, such as "ServiceAccount fernetcast-sjc".
+	// Deleted lists the objects that were deleted in the remote, such as "ServiceAccount fernetcast-sjc".
 	Deleted []string `json:"deleted"`
-	// UsedBy is another remote that needs the account there, which therefore stays; "" for none.
+	// UsedBy is another remote that needs the account, which therefore stays. It is "" if
+	// there is none.
 	UsedBy string `json:"usedBy"`
 }
 
@@ -91,7 +92,7 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	gone, err := l.Withdraw(ctx)
 	if err != nil {
-		return byHand(l, l.There.Context, fmt.Errorf("%s is still stored here, because its account was not completely removed: %w", name, err))
+		return withCommands(l, l.There.Context, fmt.Errorf("%s is still stored here, because its account was not completely removed: %w", name, err))
 	}
 	if err := l.Forget(ctx); err != nil {
 		return exitError{fmt.Errorf("removing %s from Secret %s/%s: %s; run the command again", name, o.namespace, l.Kubeconfigs.Name(), mirror.Explain(err))}
@@ -100,8 +101,8 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	return o.print(out, result, conclusion(l, gone))
 }
 
-// byHand says how to take back what is in a remote without this command.
-func byHand(l *access.Leave, context string, err error) error {
+// withCommands adds the commands to err that clean up the remote without leave.
+func withCommands(l *access.Leave, context string, err error) error {
 	if !l.Mine {
 		return exitError{fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", err, l.Remote)}
 	}
@@ -117,7 +118,7 @@ func (o *leaveOptions) print(out io.Writer, result left, text string) error {
 	return err
 }
 
-// conclusion says what was done.
+// conclusion describes the result for the operator.
 func conclusion(l *access.Leave, gone []string) string {
 	text := "Removed " + l.Remote + "."
 	if len(gone) > 0 {
@@ -134,8 +135,8 @@ func conclusion(l *access.Leave, gone []string) string {
 	return text + " The remote keeps its keys."
 }
 
-// prepare finds what is stored and, without --local, the operator's way there, which has
-// to lead to the stored cluster. If nothing is stored and there is no way, There is nil.
+// prepare reads what is stored. Without --local, it also connects to the remote, and fails if
+// that isn't the stored cluster. If nothing is stored and there is no context, There is nil.
 func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, error) {
 	ctx := cmd.Context()
 	s, err := o.session(cmd)
@@ -146,7 +147,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if err != nil {
 		return nil, err
 	}
-	// A source that cannot be read has no region.
+	// If the source can't be read, the region stays unknown.
 	if src, _ := s.source.Get(ctx); o.from == "" && src.State() == mirror.SourceMain {
 		o.from = src.Owner().Region
 	}
@@ -160,9 +161,9 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	return l, o.reach(cmd, l)
 }
 
-// reach finds the operator's way to the remote, and makes sure which cluster it is.
+// reach connects to the remote with the operator's context and verifies the cluster's identity.
 func (o *leaveOptions) reach(cmd *cobra.Command, l *access.Leave) error {
-	there, err := o.wayTo(l.Remote, l.Kubeconfig.Server)
+	there, err := o.contextFor(l.Remote, l.Kubeconfig.Server)
 	if err != nil {
 		return err
 	}
@@ -170,26 +171,26 @@ func (o *leaveOptions) reach(cmd *cobra.Command, l *access.Leave) error {
 		if !l.Known() {
 			return nil
 		}
-		return byHand(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context for it: specify one with --remote-context"))
+		return withCommands(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context for it: specify one with --remote-context"))
 	}
 	apis, err := o.apis(there.config)
 	if err != nil {
 		return err
 	}
-	ca, _ := caOf(there.config) // a file that cannot be read tells nothing
+	ca, _ := caOf(there.config) // without a CA, only the address is compared
 	l.There = &access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}
 	err = l.Identify(cmd.Context())
 	var refusal access.Refusal
 	switch {
 	case errors.As(err, &refusal):
 		return fmt.Errorf("nothing was changed: %w", err)
-	case err != nil: // the context may be another cluster's
-		return byHand(l, l.Remote, fmt.Errorf("nothing was changed: %w", err))
+	case err != nil: // the cluster could be a different one
+		return withCommands(l, l.Remote, fmt.Errorf("nothing was changed: %w", err))
 	}
 	return nil
 }
 
-// lines say what will be done.
+// lines returns the plan.
 func (o *leaveOptions) lines(l *access.Leave) (lines []string) {
 	account := mirror.Printable(l.Account)
 	switch {

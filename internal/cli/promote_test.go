@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// region is an API server with the one Secret, and no Jobs.
+// A region is an API server with one Secret and no Jobs.
 type region struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -73,14 +73,14 @@ func (r *region) ServeHTTP(answer http.ResponseWriter, req *http.Request) {
 	_, _ = answer.Write(encoded(r.secret))
 }
 
-// written returns how often the Secret was written.
+// written returns the number of writes.
 func (r *region) written() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.writes
 }
 
-// store writes a kubeconfig of the region to a file.
+// store writes a kubeconfig for the region to a file.
 func (r *region) store(t *testing.T, path string) {
 	t.Helper()
 	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}))
@@ -91,8 +91,8 @@ func (r *region) store(t *testing.T, path string) {
 	}
 }
 
-// TestPromoteAndRecover runs both commands as a dry run, which changes nothing, and for
-// real, each with text and JSON.
+// TestPromoteAndRecover runs both commands with and without --dry-run, and with and without
+// -o json. Dry runs write nothing.
 func TestPromoteAndRecover(t *testing.T) {
 	sjc, dfw, dir := newRegion(t, "sjc", 3), newRegion(t, "dfw", 7), t.TempDir()
 	remotes := filepath.Join(dir, "remotes")

@@ -65,7 +65,8 @@ func (o *promoteOptions) recover(cmd *cobra.Command, from string) error {
 	})
 }
 
-// idle fails while a Job of the rotation is active, because nothing may be written then.
+// idle returns an error while a rotation Job is active, because that Job would overwrite the
+// restored keys.
 func (p *promoting) idle(ctx context.Context) error {
 	_, here, err := p.connect()
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// renewOptions are the flags of renew alone.
+// renewOptions holds the flags of renew.
 type renewOptions struct {
 	*options
 	remotePlace
@@ -53,7 +53,7 @@ fernetcast-tokens.`,
 	}
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	periodVar(f, &o.life, "ttl", usualLife, "lifetime of the tokens")
+	periodVar(f, &o.life, "ttl", defaultLife, "lifetime of the tokens")
 	f.BoolVar(&o.all, "all", false, "renew all tokens, even if they expire later")
 	f.BoolVar(&o.self, "self", false, "use the current tokens, and store new ones in the Secret fernetcast-tokens")
 	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory where the Secret fernetcast-tokens is mounted")
@@ -62,10 +62,10 @@ fernetcast-tokens.`,
 	return cmd
 }
 
-// renewed is what became of one remote's token, as -o json has it.
+// renewed is the result for one remote, as in the document that -o json prints.
 type renewed struct {
 	Name string `json:"name"`
-	// Action is kept, renew (in a dry run), renewed or failed.
+	// Action is kept, renewed, failed, or renew (in a dry run).
 	Action  string     `json:"action"`
 	Detail  string     `json:"detail"`
 	Expires *time.Time `json:"expires"`
@@ -73,8 +73,8 @@ type renewed struct {
 
 func (o *renewOptions) check(names []string) error {
 	switch {
-	case o.life < shortestLife:
-		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(shortestLife))
+	case o.life < minLife:
+		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(minLife))
 	case o.all && len(names) > 0:
 		return errors.New("--all cannot be combined with NAME")
 	case o.self && (o.remoteContext != "" || o.remoteKubeconfig != ""):
@@ -115,7 +115,7 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	})
 }
 
-// keep stores a change of one entry.
+// keep stores a change of one entry, and adds the Secret's name to errors.
 func (o *options) keep(ctx context.Context, entries access.Entries, change access.Change) error {
 	if err := entries.Store(ctx, change); err != nil {
 		return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, entries.Name(), mirror.Explain(err))
@@ -123,10 +123,10 @@ func (o *options) keep(ctx context.Context, entries access.Entries, change acces
 	return nil
 }
 
-// store keeps a remote's new token: in its kubeconfig, or by itself.
+// A store stores a remote's new token, either in the kubeconfig or separately.
 type store = func(ctx context.Context, f clusters.File, kubeconfig []byte, token string) error
 
-// renew renews the tokens of the remotes that were named, or of all, at once.
+// renew renews the tokens of the named remotes, or of all, concurrently.
 func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.File, names []string, keep store) error {
 	s.set.Apply(files)
 	chosen, err := s.choose(names)
@@ -138,7 +138,7 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 	var all sync.WaitGroup
 	for i, f := range files {
 		all.Go(func() {
-			r, err := o.one(cmd.Context(), f, len(names) > 0 || o.all, keep)
+			r, err := o.renewOne(cmd.Context(), f, len(names) > 0 || o.all, keep)
 			if err != nil {
 				r = renewed{Action: "failed", Detail: err.Error()}
 			}
@@ -150,13 +150,13 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 	return printRenewed(cmd.OutOrStdout(), o.output, results)
 }
 
-// by returns who asks for the new token, and a description of that.
+// by returns the clients that request the new token, and describes them for the plan.
 func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, error) {
 	if o.self {
 		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
 		return apis, "with its current token", err
 	}
-	there, err := o.wayTo(f.Name, server)
+	there, err := o.contextFor(f.Name, server)
 	if err == nil && there.config == nil {
 		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
@@ -167,12 +167,12 @@ func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, 
 	return apis, "with context " + there.context, err
 }
 
-// one renews one remote's token, if it is due or was asked for.
-func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, keep store) (renewed, error) {
+// renewOne renews one remote's token if it is due or asked is set.
+func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool, keep store) (renewed, error) {
 	if f.Err != nil {
 		return renewed{}, f.Err
 	}
-	if o.self { // as run takes it
+	if o.self { // with the same rules as run
 		if _, err := kubeconfig.Parse(f.Data, true); err != nil {
 			return renewed{}, err
 		}

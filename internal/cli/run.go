@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// runOptions are the flags of run.
+// runOptions holds the flags of run.
 type runOptions struct {
 	*options
 	listen, tokens             string
@@ -77,7 +77,8 @@ func (o *runOptions) check() error {
 	return nil
 }
 
-// run wires everything together and returns when all goroutines have ended.
+// run connects all components and runs them until ctx ends. It returns after all its
+// goroutines have ended.
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
 	defer log.Info("ended")
@@ -111,7 +112,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("ending")
 }
 
-// observer forwards the pusher's events to the telemetry.
+// observer forwards the pusher's events to the metrics and the Kubernetes events.
 type observer struct {
 	metrics *telemetry.Metrics
 	*telemetry.Events
@@ -123,7 +124,7 @@ func (o observer) Pushed(remote string, p mirror.Push) {
 	o.Events.Pushed(remote, p)
 }
 
-// instance returns the name of this replica: the pod's name.
+// instance returns this replica's name. In a pod, the hostname is the pod's name.
 func instance() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {

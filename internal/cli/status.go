@@ -48,7 +48,7 @@ cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
 	return cmd
 }
 
-// watch writes a status every 2 s until ctx ends, and returns the last verdict.
+// watch writes the status every 2 s until ctx ends. It returns the last verdict.
 func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (verdict error) {
 	first := true
 	_ = wait.PollUntilContextCancel(ctx, watchEvery, true, func(context.Context) (bool, error) {
@@ -56,7 +56,7 @@ func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (v
 			s.reread(ctx)
 		}
 		first = false
-		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise it was interrupted
+		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise, the reads were interrupted
 			verdict = write(st)
 		}
 		return false, nil

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// clearLine puts the cursor at the line's begin and clears it.
+// clearLine moves the cursor to the start of the line and clears the line.
 const clearLine = "\r\x1b[K"
 
 func newWait(o *options) *cobra.Command {
@@ -57,21 +57,21 @@ are no remotes. --settle 0 requires only that the remotes have the keys.`,
 	return cmd
 }
 
-// waiting is one run of the command.
+// waiting is one run of wait. join uses it, too.
 type waiting struct {
 	*session
-	names  []string // empty: all there are
+	names  []string // if empty, all remotes
 	settle time.Duration
-	// line is where it is said for whom it waits: on a terminal in one line that is
-	// redrawn, elsewhere when it is for others than before.
+	// line shows which remotes lack the keys. On a terminal, the line is redrawn. Otherwise, it
+	// is logged when the set of remotes changes.
 	line  io.Writer
 	whose string
-	// What it saw last.
+	// The results of the last read.
 	last    mirror.Status
 	lacking []lack
 }
 
-// poll looks until nobody is waited for.
+// poll reads the remotes until none lacks the keys.
 func (w *waiting) poll(ctx context.Context, timeout time.Duration) error {
 	defer w.say(nil)
 	return wait.PollUntilContextTimeout(ctx, watchEvery, timeout, true, func(context.Context) (bool, error) {
@@ -83,7 +83,7 @@ func (w *waiting) poll(ctx context.Context, timeout time.Duration) error {
 			return false, err
 		}
 		now, lacks := w.compare(ctx, names)
-		if ctx.Err() != nil { // it was cut short, and says nothing
+		if ctx.Err() != nil { // the reads were interrupted
 			return false, ctx.Err()
 		}
 		w.last, w.lacking = now, lacks
@@ -104,20 +104,20 @@ func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer)
 	case ctx.Err() != nil:
 		return exitError{fmt.Errorf("interrupted while waiting for %s", text(w.lacking))}
 	case errors.Is(err, context.DeadlineExceeded):
-		_ = verdicts(out, show.Options{})(w.last) // the wait's own verdict counts
+		_ = verdicts(out, show.Options{})(w.last) // prints the table; the exit code is 1 anyway
 		return exitError{fmt.Errorf("timed out after %s waiting for %s", readable(timeout), text(w.lacking))}
 	}
 	return exitError{err}
 }
 
-// compare looks at the remotes, and returns their status and who is waited for.
+// compare reads the named remotes, and returns the status and what still lacks the keys.
 func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, []lack) {
 	outcomes := w.look(ctx, names)
 	st := w.status(outcomes)
 	if st.Source.Stale || st.Source.State != mirror.SourceMain {
 		return st, []lack{{"the source", string(st.Source.State)}}
 	}
-	if len(names) == 0 { // a gate that knows of none would let every rotation pass
+	if len(names) == 0 { // without this check, a missing Secret would let every rotation pass
 		return st, []lack{{"the remotes", "there are none"}}
 	}
 	var lacking []lack
@@ -134,10 +134,10 @@ func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, [
 	return st, lacking
 }
 
-// lack is who is waited for, and why.
+// A lack is something that wait waits for, and why.
 type lack struct{ who, why string }
 
-// say shows for whom it waits, and clears the line where that is nobody.
+// say shows what wait waits for. It clears the line if lacking is empty.
 func (w *waiting) say(lacking []lack) {
 	if show.ScreenOf(w.line).Redraws {
 		line := clearLine
@@ -157,7 +157,7 @@ func (w *waiting) say(lacking []lack) {
 	}
 }
 
-// text names the first few: it has to fit in a line.
+// text lists the first few lacks, so that they fit in one line.
 func text(lacking []lack) string {
 	const few = 3
 	var parts []string
