@@ -96,8 +96,8 @@ func nested(a, b string) bool {
 
 // run maintains the files until ctx ends. It returns after all its goroutines have ended.
 func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
-	log.Info("keeping a key repository", "version", release(), "directory", o.directory)
-	defer log.Info("ended")
+	log.Info("maintaining the key repository", "version", release(), "directory", o.directory)
+	defer log.Info("stopped")
 	ctx, stop := context.WithCancel(ctx)
 	source := o.watcher(lazy{o.options}, log, time.Minute)
 	var metrics *telemetry.FilesMetrics

@@ -18,10 +18,10 @@ func newRecover(all *options) *cobra.Command {
 		Use:   "recover --from REMOTE",
 		Short: "Restore the source's keys from a remote",
 		Long: `Restores the keys of this cluster's Secret from REMOTE, after the Secret was
-emptied, deleted, or recreated with other keys. recover shows both key sets, and
-which tokens become valid and invalid, and asks for confirmation. Then it writes
+emptied, deleted, or recreated with other keys. recover shows both key sets and
+which tokens become valid or invalid, and asks for confirmation. Then it writes
 the keys and the main region's mark in one request, with a term higher than any it
-has read, and pushes as promote does.
+has read, and pushes the keys like promote.
 
 It refuses keys that changed since they were pushed. It also refuses while a
 rotation Job is active here, because a retry of that Job would overwrite the keys.

@@ -81,7 +81,7 @@ func (o *runOptions) check() error {
 // goroutines have ended.
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
-	defer log.Info("ended")
+	defer log.Info("stopped")
 	cluster := lazy{o.options}
 	source := o.watcher(cluster, log, o.resync)
 	set := o.remotes(log)
@@ -109,7 +109,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		parts.Go(func() { server.Run(ctx) })
 	}
 	<-ctx.Done()
-	log.Info("ending")
+	log.Info("stopping")
 }
 
 // observer forwards the pusher's events to the metrics and the Kubernetes events.

@@ -24,8 +24,8 @@ func newWait(o *options) *cobra.Command {
 		Short: "Wait until every remote has had the source's keys for a while",
 		Long: `Blocks until all remotes, or those named, have had the source's keys for at least
 --settle. This is the time in which the kubelet and other components copy the keys
-to a region's Keystone. wait reads the remotes every 2 s and changes nothing. Each
-remote's API server determines since when it has had the keys.
+to a region's Keystone. wait reads the remotes every 2 s and changes nothing. The
+record and the clock of each remote's API server show how long it has had the keys.
 
 Run it before a rotation: exit code 0 means that these remotes are ready. At
 --timeout, it prints the table and exits with code 1. It also waits while the
