@@ -1,69 +1,66 @@
-# For everybody: make demo, make test, make image; make release. check and e2e are the parts of
-# test. make test-all adds what takes long. soak, bench, and clean stand apart.
+# Main targets: demo, test, image, and release. test consists of check and e2e. test-all adds the
+# long tests. mutate, soak, bench, and clean are separate.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
 
-# More flags for every go test, for example T=-v or T='-run Drift'.
+# Additional flags for every go test, for example T=-v or T='-run Drift'.
 T ?=
 
-# How long make soak lets the program soak, and each fuzz test run.
+# Duration of the soak test and of each fuzz test in make soak.
 SOAK ?= 10m
 FUZZ ?= 5m
 
-# The standard library without cgo is the one that make demo compiles, so that nothing
-# is compiled twice. The race detector needs cgo.
+# make demo also compiles the standard library without cgo, so nothing is compiled twice. Tests with
+# the race detector override this, because it needs cgo.
 export CGO_ENABLED := 0
 
-# Where the tests' results go, for the list of the slowest.
+# Directory of the test results, from which the slowest tests are listed.
 RESULTS := $(CURDIR)/e2e/.assets/results
 gotestsum = $$(cd $(CURDIR)/tools; go tool -n gotest.tools/gotestsum)
 slowest = cat $(RESULTS)/*.json | "$(gotestsum)" tool slowest --num 10
 
-# What make image makes: the program's version and the image's tag; and where to
-# push it to, if anywhere, as registry/name.
+# For make image and make release: the version of the program, which is also the image's tag. If
+# PUSH is set to registry/name, make image also pushes the image there.
 VERSION ?= dev
 PUSH ?=
 
-# A secret key of minisign to sign a release with.
+# File with the minisign secret key that signs a release.
 SIGN ?=
 
 .PHONY: demo image release test test-all check fmt vet staticcheck tidy unit e2e long mutate soak bench clean
 
-# Four regions on this machine, a rotation every few seconds, their states on
-# screen. Ctrl-C ends it; DEMO_SECONDS=30 has it end by itself. Under -m the demo
-# is a job that has the terminal to itself, so that Ctrl-C does not end make as
-# well; without the exit, bash would become the demo instead.
+# Runs four regions on this machine, rotates the keys every few seconds, and shows the states. Stop
+# it with Ctrl-C, or set DEMO_SECONDS=30. With -m, the demo runs as a foreground job, so that Ctrl-C
+# does not stop make, too. Without the exit, bash would replace itself with the demo.
 demo:
 	@echo "Building: some minutes the first time, seconds later."
 	@cd e2e; mkdir -p .assets; go build -o .assets/demo ./demo; set -m; .assets/demo; exit
 
-# The container image, without a container engine: an OCI layout, dist/image, and an
-# archive of it, for linux on amd64 and arm64. The same VERSION gives the same bytes.
+# Builds the container image for linux/amd64 and linux/arm64 without a container engine: an OCI
+# layout (dist/image) and an archive of it. The same VERSION gives the same bytes.
 image:
 	@mkdir -p dist; cd tools/image; go build -o ../../dist/.image .; cd ../..; dist/.image -version '$(VERSION)' -push '$(PUSH)'
 
-# What a release consists of, in dist/release: archives and SBOMs for linux and darwin on amd64
-# and arm64, the image, a krew manifest, the changelog's part, checksums, and, with SIGN=FILE,
-# their signature. The same VERSION gives the same bytes. It fails where a known vulnerability
-# concerns the program.
+# Builds a release in dist/release: archives and SBOMs for linux and darwin on amd64 and arm64, the
+# image, a krew manifest, release notes, and checksums. SIGN=FILE also signs the checksums. The same
+# VERSION gives the same bytes. It fails if a known vulnerability affects the program.
 release:
 	@[[ '$(VERSION)' == v[0-9]* ]] || { echo "make release VERSION=v1.2.3: a version is needed"; exit 1; }
 	@mkdir -p dist; cd tools/image; go build -o ../../dist/.release ./release; go build -o ../../dist/.image .; cd ../..; \
 	dist/.image -version '$(VERSION)'; dist/.release -version '$(VERSION)' -image 'dist/fernetcast-$(VERSION).oci.tar' -key '$(SIGN)'
 
-# What a change has to pass: the checks, and a short end-to-end run. Nothing is taken
-# from the test cache.
+# Required for every change: the checks and a short end-to-end run, without the test cache.
 test: COUNT := -count=1
 test: check e2e
 	@echo "== the slowest ten tests"; $(slowest)
 
-# The rest, too. In one call with test, as in .ci/run, nothing runs twice.
+# Adds the long tests. If test is in the same make call, as in .ci/run, nothing runs twice.
 test-all: test long
 	@echo "== the slowest ten tests of all"; $(slowest)
 
-# The part that needs no control planes. A package that did not change is not tested again.
+# The part that needs no control planes. Unchanged packages are not tested again.
 check: fmt vet staticcheck tidy unit
 
 fmt:
@@ -89,14 +86,14 @@ unit:
 	@mkdir -p $(RESULTS); rm -f $(RESULTS)/*.json
 	@CGO_ENABLED=1 "$(gotestsum)" --format pkgname --jsonfile $(RESULTS)/unit.json -- -race -short $(COUNT) -timeout 5m $(T) ./...
 
-# Control planes, manifests, and the real program on them. The tests mostly wait, so six run
-# at once. What measures delays runs first, with the other tests beside it at a lower priority;
-# then the rest: Keystone's, which use both cores. The manifests' tests have all of kubectl in
-# them, and little that runs concurrently: without the race detector kubectl is compiled only once.
+# Tests the program and the manifests on real control planes. The tests mostly wait, so six run at
+# once. Tests that measure delays run first, together with other tests at a lower priority. The rest
+# follows, because the Keystone tests use both cores. The manifest tests include all of kubectl and
+# run little concurrently. Without the race detector, kubectl is compiled only once.
 end_to_end = "$(gotestsum)" --format testname --jsonfile $(RESULTS)/$(1).json -- -count=1 -timeout 40m $(2)
 
-# Runs tests that measure delays, with those of the function beside at the same time, at
-# this niceness: a job of its own, which Ctrl-C ends too.
+# Runs the command $(2), which measures delays, and the shell function beside at the same time with
+# niceness $(1). beside runs as a separate job, which Ctrl-C also stops.
 with_beside = set -m; (renice -n $(1) -p $$BASHPID >/dev/null; beside) & job=$$!; set +m; trap 'kill -- -$$job 2>/dev/null || true' EXIT; \
 	failed=0; $(2) || failed=1; wait $$job || failed=1; [ $$failed = 0 ]
 
@@ -112,7 +109,7 @@ e2e:
 	$(call with_beside,5,CGO_ENABLED=1 $(call end_to_end,regions,-race -short -p 1 -parallel 6 $(T) ./regions ./prometheus ./soak)); \
 	CGO_ENABLED=1 $(call end_to_end,e2e,-race -short -p 2 -parallel 6 $(T) $$(go list ./... | grep -vE '/e2e/(access|bench|demo|files|manifests|monitoring|node|prometheus|regions|soak|testenv)'))
 
-# The tests that -short leaves out: those called TestLong. The node is one of them.
+# Runs the tests that -short skips, which are named TestLong*, including those in e2e/node.
 long:
 	@echo "== long tests"
 	@mkdir -p $(RESULTS); cd e2e; export KUBEBUILDER_ASSETS=$$(go run ./testenv/prepare node); \
@@ -124,16 +121,15 @@ long:
 	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); }); \
 	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 2 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak))
 
-# Changes one operator at a time in the pure code, and prints what no unit test notices: a
-# quarter of an hour. A part: make mutate T='-only internal/view'. Changes that make no difference
-# are in tools/mutate/equivalent.go.
+# Changes one operator at a time in the pure code, and prints the changes that no unit test detects.
+# Takes 15 minutes. To run a part: make mutate T='-only internal/view'. Equivalent changes are listed
+# in tools/mutate/equivalent.go.
 mutate:
 	@mkdir -p e2e/.assets; cd tools; go build -o ../e2e/.assets/mutate ./mutate; cd ..; e2e/.assets/mutate $(T)
 
-# What takes long, three quarters of an hour: every fuzz test, the model of the
-# world with many more stories, the soak. Of all three make test has a short
-# form: the fuzz tests' corpus, some stories, half a minute. What a fuzz run
-# finds is left in testdata/fuzz, for make test from then on.
+# Runs every fuzz test, many more cases of the model test, and the soak test. Takes 45 minutes. make
+# test has short forms: the corpus of the fuzz tests, fewer model cases, and 30 seconds of soak. Fuzz
+# findings are added to testdata/fuzz, which make test then checks.
 soak:
 	@for package in $$(go list ./...); do \
 	list=$$(go test -list '^Fuzz' $$package); for test in $$(grep '^Fuzz' <<<"$$list" || true); do (set -x; \
@@ -142,11 +138,11 @@ soak:
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; \
 	KUBEBUILDER_ASSETS=$$assets CGO_ENABLED=1 go test -race -count=1 -v -timeout 120m $(T) ./soak -length $(SOAK)
 
-# Measures performance with up to 1,000 remotes: about thirteen minutes on a quiet machine.
-# Updates the tables in docs/figures.md and the plot docs/performance.svg.
+# Measures performance with up to 1,000 remotes. Takes about 13 minutes on an idle machine. Updates
+# the tables in docs/figures.md and the plot docs/performance.svg.
 bench:
 	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
 
-# The Go build cache stays: `go clean -cache` empties it.
+# Keeps the Go build cache. `go clean -cache` clears it.
 clean:
 	rm -rf e2e/.assets dist

@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// While the clients of a thousand kubeconfigs are made, whoever asks for a
-// remote hardly waits: the clients are made outside the lock. A busy machine can
-// hold up either side, so one good run of some is enough.
+// While Apply creates a thousand clients, other calls hardly wait, because it creates them outside
+// the lock. A busy machine can delay either side, so one good attempt is enough.
 func TestApplyHoldsNobodyUp(t *testing.T) {
 	const tries, remotes = 5, 1000
 	set, _ := newSet()
 	for try := range tries {
 		var files []File
-		for n := range remotes { // all have new clients each time
+		for n := range remotes { // every attempt replaces all clients
 			files = append(files, File{Name: fmt.Sprintf("remote-%d", n), Data: kubeconfigOf(t, fmt.Sprintf("token-%d-%d", n, try))})
 		}
 		done := make(chan struct{})

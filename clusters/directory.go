@@ -1,7 +1,7 @@
-// Package clusters keeps the remotes: from a directory of kubeconfigs to live
-// clients, each with a watch of its own on the remote's copy.
+// Package clusters keeps the set of remotes. It turns a directory of kubeconfigs into live clients,
+// each with a watch on the remote's copy.
 //
-// It does not decide what is written, nor when.
+// It does not decide when or what to write.
 package clusters
 
 import (
@@ -21,25 +21,24 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// maxFile bounds a kubeconfig: to decode it can take a hundred times its size.
+// maxFile bounds a kubeconfig, in bytes, because decoding can take a hundred times as much memory.
 const maxFile = 512 << 10
 
-// File is a remote's kubeconfig, or why there is none to be had.
+// A File is a remote's kubeconfig, or the error from reading it.
 type File struct {
-	Name string // the remote's: a DNS label, or the quoted name of a file that makes none
+	Name string // the remote's name, or the quoted file name if it isn't a valid remote name
 	Data []byte
 	Err  error
-	// Token is one that is kept apart from the kubeconfig; "" for none. TokenErr says why
-	// a kept one can't be used.
+	// Token is a token stored separately from the kubeconfig, or "" if there is none. TokenErr is
+	// set if the stored token is unusable.
 	Token    string
 	TokenErr error
-	// shown is the file's own name, fit to be printed.
+	// shown is the file's name in a printable form.
 	shown string
 }
 
-// Files makes the remotes' files out of raw ones by file name. Names with a
-// leading dot are skipped (a mounted Secret's ..data). A name that cannot be a
-// remote's, or that two files have, is an error of that one alone.
+// Files returns the remotes' files for raw ones, by file name. It skips names with a leading dot,
+// such as a mounted Secret's ..data. An invalid or duplicate name affects only its own File.
 func Files(raw map[string][]byte) []File {
 	var files []File
 	for name, data := range raw {
@@ -52,9 +51,8 @@ func Files(raw map[string][]byte) []File {
 
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// newFile is the file of a name, with its bytes or the error of reading them.
-// A name that makes no remote's name is quoted: what it holds might be commands
-// to a terminal.
+// newFile returns the File for a name with its content, or with the error from reading it. It
+// quotes an invalid name, because that could contain terminal escape sequences.
 func newFile(name string, data []byte, err error) File {
 	f := File{Name: kubeconfig.RemoteOf(name), Data: data, shown: name}
 	if validation.IsDNS1123Label(f.Name) != nil {
@@ -76,8 +74,7 @@ func withoutPath(err error) error {
 	return err
 }
 
-// distinct sorts files by their remotes' names. Of those with the same one there
-// is an error in place of all.
+// distinct sorts files by remote. It replaces files with the same remote by one error.
 func distinct(files []File) []File {
 	slices.SortFunc(files, func(a, b File) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.shown, b.shown))
@@ -95,8 +92,8 @@ func distinct(files []File) []File {
 	return kept
 }
 
-// ReadDir reads the kubeconfigs in a directory. An absent one counts as empty. What
-// cannot be read, or is not a file, is an error for that name only.
+// ReadDir reads the kubeconfigs in a directory. A missing directory counts as empty. If an entry is
+// unreadable or is not a file, only its own File has the error.
 func ReadDir(dir string) ([]File, error) {
 	var files []File
 	err := readEach(dir, func(name string, data []byte, err error) { files = append(files, newFile(name, data, err)) })
@@ -106,8 +103,8 @@ func ReadDir(dir string) ([]File, error) {
 	return distinct(files), nil
 }
 
-// readEach reads the files in a directory, except hidden ones, and calls take with the
-// bytes of each, or with why it can't be read. An absent directory counts as empty.
+// readEach calls take for every file in a directory that isn't hidden, with its content or the
+// error from reading it. A missing directory counts as empty.
 func readEach(dir string, take func(name string, data []byte, err error)) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -126,10 +123,10 @@ func readEach(dir string, take func(name string, data []byte, err error)) error 
 	return nil
 }
 
-// readFile reads a regular file, or one that a link leads to. Its own errors go
-// on from the file's name.
+// readFile reads a regular file and follows links. Its own errors are phrased to follow the file's
+// name.
 func readFile(path string) ([]byte, error) {
-	// A pipe would be waited for.
+	// Without O_NONBLOCK, opening a pipe would block.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -151,20 +148,20 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// directory remembers what the files in one are, at the cost of a stat for each.
-// To read them all would cost five times as much.
+// A directory remembers the metadata of a directory's files. Comparing it costs a fifth of reading
+// the files.
 type directory struct {
 	path string
-	seen map[string]fs.FileInfo // nil: the files are to be read
+	seen map[string]fs.FileInfo // nil forces the next changed to return true
 }
 
-// changed says whether anything about the files is other than at the last call.
-// What cannot be told has changed.
+// changed reports whether any file may have changed since the last call. If it cannot read the
+// metadata, it returns true.
 func (d *directory) changed() bool {
 	last, now := d.seen, map[string]fs.FileInfo{}
 	d.seen = nil
 	entries, err := os.ReadDir(d.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // one that is absent is empty
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a missing directory counts as empty
 		return true
 	}
 	for _, e := range entries {

@@ -17,7 +17,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 )
 
-// outcome is what came of the files, by remote: "" or an error.
+// outcome returns the error text of each remote's file, or "" if there is none.
 func outcome(t *testing.T, files []File) map[string]string {
 	t.Helper()
 	if !slices.IsSortedFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) }) {
@@ -39,8 +39,8 @@ func outcome(t *testing.T, files []File) map[string]string {
 	return all
 }
 
-// expect fails the test unless just these came out, with these texts in their
-// errors, or with no error where that is "".
+// expect fails the test unless got has the remotes in want, each with an error that contains the
+// text. The text "" means no error.
 func expect(t *testing.T, got, want map[string]string) {
 	t.Helper()
 	for name, text := range want {
@@ -64,7 +64,7 @@ func TestFiles(t *testing.T) {
 	} {
 		raw[name] = []byte(name)
 	}
-	for range 10 { // whatever the order of the map
+	for range 10 { // with different map orders
 		expect(t, outcome(t, Files(raw)), map[string]string{
 			"dfw": "", "iad": "", "ord": "", "sjc": "", "a-b": "",
 			"hkg":                              "two files are of this name, hkg.yaml and hkg.yml",
@@ -90,7 +90,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// Two long names that are quoted alike, by one checksum, do not hide each other.
+// Two long names with the same quoted form and checksum don't hide each other.
 func TestFilesOfOneQuotedName(t *testing.T) {
 	long := strings.Repeat("x", 64)
 	files := outcome(t, Files(map[string][]byte{long + "plumless": nil, long + "buckeroo": nil}))
@@ -121,12 +121,12 @@ func TestReadDir(t *testing.T) {
 		must(t, os.Symlink(to, in(name)))
 	}
 	must(t, syscall.Mkfifo(in("pipe.yaml"), 0o600))
-	t.Chdir(dir) // a socket's path has to be short
+	t.Chdir(dir) // a socket's path must be short
 	socket, err := net.Listen("unix", "socket.yaml")
 	must(t, err)
 	defer socket.Close()
 	want := map[string]string{
-		"dfw": "", "link": "", "full": "", "empty": "", // which Parse refuses
+		"dfw": "", "link": "", "full": "", "empty": "", // Parse rejects an empty one
 		"large": "large.yaml is larger than 512 KiB", "twice": "two files are of this name, twice and twice.yaml",
 		"iad": "iad.yaml is a directory, not a file", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
 		`"\x1b[2J.yaml"`: "is a directory", "dangling": "dangling.yaml cannot be read: no such file",
@@ -151,7 +151,7 @@ func TestReadDir(t *testing.T) {
 	}
 }
 
-// Anything that can change what is read is a change; a look alone is none.
+// Every change that affects what is read counts as a change. Reading the directory does not.
 func TestDirectoryChanged(t *testing.T) {
 	dir := t.TempDir()
 	long := time.Unix(1e9, 0)
@@ -197,7 +197,7 @@ func TestDirectoryChanged(t *testing.T) {
 		{"one in place of the other, by a link", swap("..2"), true},
 		{"a file in place of a link", func() { must(t, os.Remove(in("dfw.yaml"))); write("dfw.yaml", "b")() }, true},
 		{"a link to nothing", func() { must(t, os.Symlink("nowhere", in("ord.yaml"))) }, true},
-		{"what cannot be told", func() {}, true},
+		{"still a link to nothing", func() {}, true},
 		{"the directory removed", func() { must(t, os.RemoveAll(dir)) }, true},
 		{"still none, which is an empty one", func() {}, false},
 		{"an empty one in its place", func() { must(t, os.Mkdir(dir, 0o700)) }, false},
@@ -210,8 +210,8 @@ func TestDirectoryChanged(t *testing.T) {
 	}
 }
 
-// While the directory cannot be read the remotes stay, and that is said once
-// each time.
+// While the directory cannot be read, the remotes stay unchanged, and this is logged once per
+// outage.
 func TestRunWithoutTheDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "clusters")
@@ -233,7 +233,7 @@ func TestRunWithoutTheDirectory(t *testing.T) {
 		synctest.Wait()
 		for round := 1; round <= 2; round++ {
 			must(t, os.RemoveAll(dir))
-			must(t, os.WriteFile(dir, nil, 0o600)) // a file is no directory
+			must(t, os.WriteFile(dir, nil, 0o600)) // a file in place of the directory
 			look(3)
 			if n := strings.Count(log.String(), "the remotes stay as they are"); n != round {
 				t.Errorf("said %d times, not %d:\n%s", n, round, log.String())

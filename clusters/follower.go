@@ -20,48 +20,47 @@ import (
 )
 
 const (
-	// A LIST or WATCH that failed is sent again between these two later: its answer
-	// is how we learn that a cluster is back.
+	// A failed LIST or WATCH is retried after a delay between these two. Its response is also the
+	// first sign that a cluster is reachable again.
 	watchRetryMin = 200 * time.Millisecond
 	watchRetryMax = 2 * time.Second
-	// A token that may not watch is tried again from time to time.
+	// A forbidden watch is retried with this backoff.
 	forbiddenRetryMin = time.Minute
 	forbiddenRetryMax = time.Hour
 )
 
-var errDeaf = errors.New("the watch brings nothing")
+var errStalled = errors.New("the watch brings nothing")
 
-// Secrets is what a follower asks of a remote.
+// Secrets is the access to a remote that a Follower needs.
 type Secrets interface {
 	kube.Watchable
 	Get(ctx context.Context, name string) (*corev1.Secret, error)
 }
 
-// Follower follows a remote's copy. It is a reflector, the half of an informer
-// that talks to the API server, on a view: a thousand informers would take 34
-// MiB and 5,000 goroutines more, and nobody else would share them. Its methods
-// may be called concurrently; Run only once.
+// A Follower follows a remote's copy. It uses a reflector (the half of an informer that talks to
+// the API server) on a view. A thousand informers would need 34 MiB and 5,000 goroutines more, for
+// one user each. Its methods are safe for concurrent use, but Run can be called only once.
 type Follower struct {
 	secrets Secrets
 	name    string
 	view    *view.View[mirror.Copy]
 	lists   *kube.ListWatch
 	log     *slog.Logger
-	rewatch chan struct{} // tells Run to try a forbidden watch again
+	rewatch chan struct{} // makes Run retry a forbidden watch
 
-	failed atomic.Bool // how the last GET ended
+	failed atomic.Bool // the last GET failed
 	calls  atomic.Pointer[calls]
 }
 
-// calls are what a follower calls: what Run is given, and what ends its watch.
-// Each is a no-op before Run.
+// calls holds the callbacks passed to Run, and the function that ends its current watch. All are
+// no-ops before Run.
 type calls struct {
 	changed, answered func()
 	restart           context.CancelCauseFunc
 }
 
-// NewFollower makes a follower that has seen nothing. Parse judges what is
-// seen; nil is an absent Secret.
+// NewFollower returns a Follower that has seen nothing. parse derives the Copy from the Secret,
+// which is nil if absent.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
 	f := &Follower{secrets: secrets, name: name, view: view.New(func(_ mirror.Copy, s *corev1.Secret) mirror.Copy { return parse(s) }), log: log, rewatch: make(chan struct{}, 1)}
 	f.calls.Store(&calls{changed: func() {}, answered: func() {}, restart: func(error) {}})
@@ -73,11 +72,12 @@ func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror
 	return f
 }
 
-// Copy is what was seen last, and whether that can be relied on without Look.
+// Copy returns the last known copy and reports whether it is fresh. If not, call Look before
+// relying on it.
 func (f *Follower) Copy() (mirror.Copy, bool) { return f.view.Get() }
 
-// Wrote takes the answer to a write of ours, and returns what is seen then. It
-// notifies nobody: the writer decides again by itself.
+// Wrote records the response to our own write and returns the new copy. It doesn't call changed,
+// because the writer decides again by itself.
 func (f *Follower) Wrote(secret *corev1.Secret) mirror.Copy {
 	f.view.Wrote(secret, time.Now())
 	seen, _ := f.view.Get()
@@ -96,15 +96,15 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 		seen, _ := f.view.Get()
 		return seen, fmt.Errorf("reading Secret %s: %w", f.name, err)
 	}
-	if failed { // and no more
+	if failed { // the first success after a failure
 		select {
 		case f.rewatch <- struct{}{}:
 		default:
 		}
 	}
-	seen, news, deaf := reading.Answered(secret, time.Now())
-	if deaf && !f.lists.Unsteady() { // one that is known to be broken begins again by itself
-		f.calls.Load().restart(errDeaf)
+	seen, news, stalled := reading.Answered(secret, time.Now())
+	if stalled && !f.lists.Unsteady() { // a watch known to be broken restarts by itself
+		f.calls.Load().restart(errStalled)
 	}
 	if news {
 		f.calls.Load().changed()
@@ -112,29 +112,29 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 	return seen, nil
 }
 
-// Run watches the remote until ctx is done. It calls changed after a change
-// that others made, and where the watch broke; and answered after each LIST and
-// WATCH that was answered. Neither may block.
+// Run watches the remote until ctx is done. It calls changed after a change by others, and when the
+// watch breaks. It calls answered after every successful LIST and WATCH. Neither may block.
 //
-// Where the token may not watch, Run says so once and leaves it to Look, until
-// one succeeds after a failure, or for a minute at first and an hour in the end.
+// If the token may not watch, Run logs this once and stops watching, so that only Look reads the
+// remote. It retries with backoff, from a minute to an hour, and when a Look succeeds after a
+// failure.
 func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(forbiddenRetryMin),
 		backoff.WithMaxInterval(forbiddenRetryMax), backoff.WithMaxElapsedTime(0))
-	for said := false; ; {
+	for logged := false; ; {
 		why := f.watch(ctx, changed, answered)
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(why, errDeaf) {
+		if errors.Is(why, errStalled) {
 			f.log.Warn("the watch of the remote brings nothing, so another begins: a connection that died, or an etcd that was restored?")
 			continue
 		}
-		if !said {
-			said = true
+		if !logged {
+			logged = true
 			f.log.Info("may not watch the Secret, so it is read with GET from time to time")
 		}
-		f.markStale() // what happened since the watch ended is not known
+		f.markStale() // changes since the watch ended are unknown
 		select {
 		case <-ctx.Done():
 			return
@@ -144,10 +144,10 @@ func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 	}
 }
 
-// watch watches until ctx is done, the watch is deaf, or watching is forbidden:
-// a reflector would list for ever then.
+// watch watches until ctx is done, the watch has stalled, or watching is forbidden. In the last
+// case, a reflector would list forever.
 func (f *Follower) watch(ctx context.Context, changed, answered func()) (why error) {
-	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // its own lines would repeat at each try
+	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // client-go would log the same error at every retry
 	defer stop(nil)
 	f.calls.Store(&calls{changed, answered, stop})
 	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, store{f}, cache.ReflectorOptions{
@@ -157,13 +157,13 @@ func (f *Follower) watch(ctx context.Context, changed, answered func()) (why err
 	return context.Cause(ctx)
 }
 
-// watchFailed marks the copy stale at the first failure: what changes from now on
-// may not be told. A token that may not watch ends the watching.
+// watchFailed marks the copy stale at the first failure, because later changes may go unnoticed. If
+// the token may not watch, it ends the watch.
 func (f *Follower) watchFailed(err error, first bool) {
 	if errors.Is(err, kube.ErrMayNotWatch) {
 		f.calls.Load().restart(err)
 	} else if first {
-		// A text of the remote's may hold a piece of a key, and not all keys are known here.
+		// The remote's text may contain part of a key, and not all keys are known here.
 		why := string(mirror.FailureOf(err).Reason)
 		if own := (*kube.Refusal)(nil); errors.As(err, &own) {
 			why = own.Error()
@@ -178,8 +178,8 @@ func (f *Follower) markStale() {
 	f.calls.Load().changed()
 }
 
-// store is where the reflector puts what it sees, all of it Secrets. It never
-// fails: the reflector would log the whole Secret.
+// A store receives what the reflector sees, which is only Secrets. It never returns an error,
+// because the reflector would log the whole Secret.
 type store struct{ f *Follower }
 
 func (s store) Add(obj any) error { return s.Update(obj) }
@@ -187,9 +187,9 @@ func (s store) Resync() error     { return nil }
 func (s store) Update(obj any) error {
 	return s.seen(obj.(*corev1.Secret), obj.(*corev1.Secret).ResourceVersion)
 }
-func (s store) Delete(obj any) error { return s.seen(nil, obj.(*corev1.Secret).ResourceVersion) } // of the deletion
+func (s store) Delete(obj any) error { return s.seen(nil, obj.(*corev1.Secret).ResourceVersion) } // the version of the deletion
 
-// Replace implements [cache.ReflectorStore]. A list holds the one Secret, or none.
+// Replace implements [cache.ReflectorStore]. A list contains the Secret or nothing.
 func (s store) Replace(list []any, version string) error {
 	if len(list) > 0 {
 		return s.Update(list[0])

@@ -25,11 +25,11 @@ var (
 	errNoRight = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, secretName, errors.New("no"))
 )
 
-// cluster is a server of one Secret, scripted.
+// A cluster is a scripted server with one Secret.
 type cluster struct {
 	mu                sync.Mutex
 	version           string
-	reading, watching error // why a GET and a LIST, and a WATCH, are not answered; nil where they are
+	reading, watching error // errors of GET and LIST, and of WATCH
 	stream            *watch.FakeWatcher
 
 	gets, lists, watches int
@@ -64,7 +64,7 @@ func (c *cluster) Watch(context.Context, string, metav1.ListOptions) (watch.Inte
 	return c.stream, nil
 }
 
-// set changes the cluster, and ends its watch where cut is set.
+// set changes the cluster. If cut is set, it also ends the watch.
 func (c *cluster) set(cut bool, change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +80,7 @@ func (c *cluster) counts() (gets, lists, watches int) {
 	return c.gets, c.lists, c.watches
 }
 
-// follow runs a follower in a bubble: a story is told of what it calls.
+// follow runs a Follower in a bubble, and counts the calls of its callbacks for story.
 func follow(t *testing.T, c *cluster, story func(f *Follower, changed, answered *atomic.Int32)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := NewFollower(c, secretName, func(s *corev1.Secret) mirror.Copy {
@@ -100,8 +100,8 @@ func follow(t *testing.T, c *cluster, story func(f *Follower, changed, answered 
 	})
 }
 
-// Where the token may read and not watch, the reflector ends, and does not list
-// for ever; the watch is tried again, ever more seldom.
+// If the token may read but not watch, the reflector ends instead of listing forever. The watch is
+// retried with backoff.
 func TestForbiddenWatch(t *testing.T) {
 	c := &cluster{version: "5", watching: errNoRight}
 	follow(t, c, func(f *Follower, _, _ *atomic.Int32) {
@@ -115,8 +115,7 @@ func TestForbiddenWatch(t *testing.T) {
 	})
 }
 
-// An API server that starts forbids everything for a moment. That is no reason
-// to stop watching.
+// While it starts, an API server briefly forbids everything. That doesn't end the watch.
 func TestForbiddenAtAStart(t *testing.T) {
 	c := &cluster{version: "5", reading: errNoRight, watching: errNoRight}
 	follow(t, c, func(_ *Follower, _, _ *atomic.Int32) {
@@ -128,7 +127,7 @@ func TestForbiddenAtAStart(t *testing.T) {
 	})
 }
 
-// Each LIST and WATCH that is answered is told, and none that is not.
+// answered is called for every successful LIST and WATCH, and for no others.
 func TestAnswered(t *testing.T) {
 	c := &cluster{version: "5"}
 	follow(t, c, func(_ *Follower, _, answered *atomic.Int32) {
@@ -147,7 +146,7 @@ func TestAnswered(t *testing.T) {
 	})
 }
 
-// A watch that breaks has what is seen read again, once.
+// A broken watch makes the copy stale once.
 func TestBrokenWatchIsStaleOnce(t *testing.T) {
 	c := &cluster{version: "5"}
 	follow(t, c, func(f *Follower, changed, _ *atomic.Int32) {
@@ -169,7 +168,7 @@ func TestBrokenWatchIsStaleOnce(t *testing.T) {
 	})
 }
 
-// A watch that stays open and brings nothing is replaced, once a GET has told.
+// If a watch stays open without delivering events, a GET detects it, and a new watch starts.
 func TestDeafWatch(t *testing.T) {
 	c := &cluster{version: "5"}
 	follow(t, c, func(f *Follower, _, _ *atomic.Int32) {

@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	// A token is minted again once between these two shares of its life have passed.
+	// A token is renewed at a random point between these fractions of its lifetime.
 	renewFrom, renewTo = 0.7, 0.8
-	// A remote that refuses each token has this many made at once, and then one in a while.
+	// If a remote rejects every token, this many are issued at once, and then one in each interval.
 	mintAtOnce, mintEvery = 2, time.Minute
 )
 
-// Mint makes a token for one audience. Package setup has the implementation.
+// A Mint requests a token for one audience from the main region. Package setup implements it.
 type Mint func(ctx context.Context, audience string) (token string, err error)
 
-// minted makes the tokens to sign in with at a remote whose kubeconfig has no credentials.
-// client-go's cache of tokens calls it, one call at a time.
+// A minted source issues the tokens for a remote whose kubeconfig has no credentials. client-go's
+// token cache calls it from one goroutine at a time.
 type minted struct {
-	audience string // the server, as the kubeconfig writes it
+	audience string // the server's address as written in the kubeconfig
 	mint     Mint
-	timeout  time.Duration // of one token
+	timeout  time.Duration // for one token
 	log      *slog.Logger
 
 	limit   *rate.Limiter
@@ -40,8 +40,8 @@ type minted struct {
 	trouble logonce.Text
 }
 
-// SignIn is how to sign in at the cluster of a kubeconfig without credentials; zero for
-// one with them. The timeout is a request's.
+// SignIn returns the tokens for a remote whose kubeconfig has no credentials. If the kubeconfig has
+// credentials, it returns the zero SignIn. timeout is that of a request.
 func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Duration, log *slog.Logger) kube.SignIn {
 	if !cfg.Keyless() {
 		return kube.SignIn{}
@@ -52,13 +52,13 @@ func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Durati
 	}
 }
 
-// cached keeps a remote's token. If there is no new one, client-go's cache would hide the
-// error, and keep using a token that has expired: so the error comes as an empty token.
+// A cached source keeps a remote's token. If renewal fails, client-go's cache would hide the error
+// and keep using an expired token. So an error is passed through the cache as an empty token.
 type cached struct {
 	transport.ResettableTokenSource
 }
 
-// failure is where an empty token has its error.
+// failure is the key under which an empty token holds its error.
 const failure = "error"
 
 // Token implements [oauth2.TokenSource].
@@ -73,9 +73,9 @@ func (c cached) Token() (*oauth2.Token, error) {
 	return token, nil
 }
 
-// Token implements [oauth2.TokenSource]. While the main makes none, the last one is used
-// as long as it lives: then an attempt takes half of a request's time, so that the request that
-// waits for it can still be sent.
+// Token implements [oauth2.TokenSource]. If no new token is available, it returns the last one
+// until that expires. In this case, an attempt takes at most half of a request's timeout, so that
+// there is time left to send the waiting request.
 func (m *minted) Token() (*oauth2.Token, error) {
 	now, timeout := time.Now(), m.timeout
 	present := &oauth2.Token{AccessToken: m.token, Expiry: now.Add(mintEvery)}
@@ -102,7 +102,7 @@ func (m *minted) Token() (*oauth2.Token, error) {
 		return new(oauth2.Token).WithExtra(map[string]any{failure: err}), nil
 	}
 	m.trouble = logonce.Text{}
-	// By our own clock alone: the main's may be another.
+	// Use only our own clock, because the main region's can differ.
 	life, read := kube.MintedLife, kube.ReadToken(token)
 	if granted := read.Expires.Sub(read.Issued); !read.Issued.IsZero() && granted > 0 && granted < life {
 		life = granted

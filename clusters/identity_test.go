@@ -16,7 +16,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 )
 
-// mint is a main that makes one-hour tokens, by the model's clock.
+// A mint is a main region that issues one-hour tokens, by the bubble's clock.
 type mint struct {
 	made atomic.Int32
 	down atomic.Bool
@@ -33,8 +33,8 @@ func (m *mint) token(_ context.Context, audience string) (string, error) {
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig", nil
 }
 
-// For a day, a request each minute has a good token, even if the main is down for ten
-// minutes now and then.
+// For a day, a request per minute gets a valid token, even during ten-minute outages of the main
+// region.
 func TestIdentityForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mint{took: 50 * time.Millisecond}
@@ -56,8 +56,8 @@ func TestIdentityForADay(t *testing.T) {
 			}
 			time.Sleep(time.Minute - time.Since(began))
 		}
-		// One lives for 42 to 48 minutes, longer if the main is down: then a request a
-		// minute tries, up to ten times.
+		// A token is used for 42 to 48 minutes, or longer if the main region is down. In that case,
+		// one request per minute tries to renew it, up to ten times.
 		if n := m.made.Load(); n < 24 || n > 36 || waits > int(n)+14*10 {
 			t.Errorf("%d tokens were made, and %d requests waited", n, waits)
 		}
@@ -89,7 +89,7 @@ func TestIdentityWithoutMain(t *testing.T) {
 	})
 }
 
-// A remote that refuses each token has one a minute made.
+// If a remote rejects every token, only one token is issued per minute.
 func TestIdentityRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mint{}
@@ -106,8 +106,8 @@ func TestIdentityRefused(t *testing.T) {
 	})
 }
 
-// A kubeconfig without credentials is taken where there is an identity, and only there;
-// a token that is kept for it counts for nothing.
+// A kubeconfig without credentials is accepted only with an identity. A separate token is ignored
+// for it.
 func TestKeylessKubeconfig(t *testing.T) {
 	file := File{Name: "dfw", Data: kubeconfigOf(t, ""), Token: "kept"}
 	set, _ := newSet()

@@ -10,26 +10,24 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Remote is a cluster that is to have a copy, and a live client of it. It may
-// be used concurrently.
+// A Remote is a live client for a cluster that receives a copy. It is safe for concurrent use.
 type Remote struct {
 	*Follower
-	// Server is the API server's address, and Namespace the namespace of the copy.
+	// Server is the API server's address. Namespace is the copy's namespace.
 	Server, Namespace string
-	// expires is the result of [Expiry] for its kubeconfig.
+	// expires is the [kubeconfig.Expiry] of its credentials.
 	expires *time.Time
 	client  *kube.Client
 	secrets *kube.Secrets
 }
 
-// Clock is the API server's time at its last answer, to the second; false where
-// it has told none.
+// Clock returns the time in the API server's last response, to the second, or false if it is
+// unknown.
 func (r *Remote) Clock() (time.Time, bool) { return r.client.Clock() }
 
-// Write sends the Secret of a decision to create or to update, in one request,
-// and returns what is seen then. It never overwrites what the decision did not
-// see: that is a conflict, as [apierrors.IsConflict] tells, or NotFound where
-// the Secret is gone meanwhile.
+// Write creates or updates the Secret of a decision in one request, and returns the new copy. It
+// never overwrites a version that the decision didn't see: the error is then a conflict
+// ([apierrors.IsConflict]), or NotFound if the Secret was deleted.
 func (r *Remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	var send func(context.Context, *corev1.Secret, string) (*corev1.Secret, error) = r.secrets.Update
 	if d.Action == mirror.ActionCreate {

@@ -19,75 +19,73 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// lookEvery is how often the directory is looked at. An inotify watch would not
-// see one that is not there yet, one that is replaced, nor what a link leads to.
+// lookEvery is how often the directory is checked. An inotify watch would miss a directory that is
+// created or replaced later, and changed targets of links.
 const lookEvery = 4 * time.Second
 
-// Options are a [Set]'s. All are needed but Mint.
+// Options configure a [Set]. All except Mint are required.
 type Options struct {
-	// Namespace is where the Secret is, unless a kubeconfig names another.
+	// Namespace is the Secret's namespace, unless a kubeconfig specifies another.
 	Namespace string
-	// Secret is its name.
+	// Secret is the Secret's name.
 	Secret string
-	// Timeout bounds a request.
+	// Timeout bounds each request.
 	Timeout time.Duration
-	// UserAgent is what we call ourselves.
+	// UserAgent is sent with each request.
 	UserAgent string
 	Log       *slog.Logger
-	// Mint makes the tokens for kubeconfigs without credentials; where it is nil, those
-	// are refused.
+	// Mint issues tokens for kubeconfigs without credentials. If it is nil, they are rejected.
 	Mint Mint
 }
 
-// Events is told of changes while a [Set] runs. Its methods must not block.
+// Events receives changes while a [Set] runs. Its methods must not block.
 type Events interface {
-	// ClientChanged: a remote came, went or got another client, or its kubeconfig
-	// was refused.
+	// ClientChanged is called when a remote is added or removed, gets another client, or has its
+	// kubeconfig rejected.
 	ClientChanged(remote string)
-	// RemoteChanged: others changed its Secret, or may have.
+	// RemoteChanged is called when others have changed the remote's Secret, or may have.
 	RemoteChanged(remote string)
-	// RemoteAnswered: it has answered a LIST or a WATCH.
+	// RemoteAnswered is called when the remote answers a LIST or WATCH.
 	RemoteAnswered(remote string)
 }
 
-// Set is the remotes there are. Its methods may be called concurrently.
+// A Set is the current set of remotes. Its methods are safe for concurrent use.
 type Set struct {
 	opts Options
 
-	// applying lets one Apply in at a time. Clients are made under it alone: those
-	// of a thousand kubeconfigs take a quarter of a second.
+	// applying serializes Apply. Clients are created while only this lock is held, because creating
+	// a thousand of them takes a quarter of a second.
 	applying sync.Mutex
 
-	mu        sync.Mutex // guards what follows; only Apply changes members
+	mu        sync.Mutex // guards the fields below; only Apply changes members
 	members   map[string]member
-	running   context.Context // Run's; nil before, when no remote is followed
+	running   context.Context // the context of Run; nil before Run, while no remote is followed
 	events    Events
 	followers sync.WaitGroup
 }
 
-// member is a remote, by the newest file and by the newest good one.
+// A member is a remote, with the state of its newest file and of its last good one.
 type member struct {
 	tried  [sha256.Size]byte
-	err    error // of the newest file; nil where that is the good one
+	err    error // of the newest file; nil if that is the good one
 	good   [sha256.Size]byte
-	remote *Remote           // of the newest good file; nil where there never was one
-	data   [sha256.Size]byte // the kubeconfig of remote
+	remote *Remote           // from the last good file; nil if there was none
+	data   [sha256.Size]byte // hash of remote's kubeconfig
 	stop   func()
 }
 
-// NewSet makes a set without remotes.
+// NewSet returns an empty Set.
 func NewSet(opts Options) *Set { return &Set{opts: opts, members: map[string]member{}} }
 
-// Names of all remotes, also of those without a usable kubeconfig, in order.
+// Names returns all remotes, sorted, including those without a usable kubeconfig.
 func (s *Set) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.members))
 }
 
-// Remote is the live remote of that name, made from its newest good
-// kubeconfig; nil where there is none. The error is why the newest kubeconfig
-// is refused.
+// Remote returns the live remote from the last good kubeconfig, or nil if there is none. The error
+// is set if the newest kubeconfig is rejected.
 func (s *Set) Remote(name string) (*Remote, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +93,8 @@ func (s *Set) Remote(name string) (*Remote, error) {
 	return m.remote, m.err
 }
 
-// Describe adds what the remotes' clients know to their statuses: address, namespace, end of
-// the credentials, and requests. It skips a remote that has no client.
+// Describe adds the data of the remotes' clients to statuses: address, namespace, expiry of the
+// credentials, and requests. It skips remotes without a client.
 func (s *Set) Describe(statuses []mirror.RemoteStatus) {
 	for i := range statuses {
 		st := &statuses[i]
@@ -107,8 +105,8 @@ func (s *Set) Describe(statuses []mirror.RemoteStatus) {
 	}
 }
 
-// Run keeps the set as the directory is, with the tokens in another, and follows its
-// remotes, until ctx is done. It returns when all it started has ended.
+// Run keeps the set in sync with a directory of kubeconfigs and a directory of tokens, and follows
+// the remotes, until ctx is done. It returns after its goroutines have ended.
 func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 	s.mu.Lock()
 	s.running, s.events = ctx, events
@@ -129,18 +127,17 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 			s.Apply(files)
 		}
 		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil || f.TokenErr != nil }) {
-			look.seen = nil // so that it is tried again
+			look.seen = nil // read again at the next check
 		}
 	}, lookEvery)
 }
 
-// Apply makes the set the remotes of files, whose names differ. A file of
-// equal bytes changes nothing; one that is refused leaves the last good client
-// in place. Nothing is asked of a remote.
+// Apply replaces the remotes by those of files, which must have distinct names. An unchanged file
+// has no effect. If a file is rejected, its last good client stays in use. Apply sends no requests.
 func (s *Set) Apply(files []File) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	changed := map[string]member{} // the zero member: its file is gone
+	changed := map[string]member{} // the zero member means that the file is gone
 	for name := range s.members {
 		changed[name] = member{}
 	}
@@ -161,7 +158,7 @@ func (s *Set) Apply(files []File) {
 	}
 }
 
-// take takes a remote's newest file and says whether that changed anything.
+// take updates a member from its newest file. It reports whether anything changed.
 func (s *Set) take(f File, m *member) bool {
 	text := f.Data
 	if f.Err != nil {
@@ -179,7 +176,7 @@ func (s *Set) take(f File, m *member) bool {
 		return true
 	}
 	remote, err := s.open(f)
-	// If only its kept token is bad, a client of the same kubeconfig stays in use.
+	// If only the separate token is bad, keep a client of the same kubeconfig.
 	if data := sha256.Sum256(f.Data); err == nil || remote != nil && (m.remote == nil || data != m.data) {
 		m.remote, m.data = remote, data
 	}
@@ -193,9 +190,8 @@ func (s *Set) take(f File, m *member) bool {
 	return true
 }
 
-// open makes the live remote of a file. With an error it returns a remote as well, if
-// the kubeconfig is good and only the token that is kept for it isn't: it then signs in
-// with the kubeconfig's own token.
+// open returns the live remote for a file. If only the separate token is unusable, it returns both
+// an error and a remote, which uses the kubeconfig's own token.
 func (s *Set) open(f File) (*Remote, error) {
 	if f.Err != nil {
 		return nil, f.Err
@@ -223,8 +219,8 @@ func (s *Set) open(f File) (*Remote, error) {
 	}, trouble
 }
 
-// exchange puts the changed members in the place of those before, takes out
-// those that are gone, and returns who is to be told; nil where nobody is.
+// exchange replaces the changed members, and removes those without a file. It returns the Events to
+// notify, or nil if the set isn't running.
 func (s *Set) exchange(changed map[string]member) Events {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +238,7 @@ func (s *Set) exchange(changed map[string]member) Events {
 	return s.events
 }
 
-// follow follows a remote, where the set runs, until the returned function is called.
+// follow follows a remote until stop is called. It does nothing if the set isn't running.
 func (s *Set) follow(name string, r *Remote) (stop func()) {
 	if s.running == nil || r == nil {
 		return func() {}
@@ -255,7 +251,7 @@ func (s *Set) follow(name string, r *Remote) (stop func()) {
 	return stop
 }
 
-// close ends all clients. It tells nobody, because no remote was removed.
+// close closes all clients. It sends no events, because no remote was removed.
 func (s *Set) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

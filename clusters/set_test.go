@@ -19,8 +19,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The second of apimachinery's handlers sleeps by the wall clock, which in
-	// a synctest bubble is years ahead.
+	// The second of apimachinery's error handlers sleeps until a wall-clock time, which is years
+	// away in a synctest bubble.
 	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
 	goleak.VerifyTestMain(m)
 }
@@ -32,7 +32,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// kubeconfigOf makes a kubeconfig with a token.
+// kubeconfigOf returns a kubeconfig with a token.
 func kubeconfigOf(t testing.TB, token string) []byte {
 	t.Helper()
 	data, err := kubeconfig.Config{Remote: "dfw", Account: "u", Namespace: "identity", Server: "https://127.0.0.1:1", Token: token}.Encode()
@@ -42,12 +42,12 @@ func kubeconfigOf(t testing.TB, token string) []byte {
 	return data
 }
 
-// jwt makes a token of a payload, which nobody has signed.
+// jwt returns a token with this payload and an invalid signature.
 func jwt(payload string) string {
 	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmVk"
 }
 
-// heard counts what a set tells.
+// heard counts a set's events.
 type heard struct {
 	mu      sync.Mutex
 	changed map[string]int
@@ -91,7 +91,7 @@ func TestApply(t *testing.T) {
 	apply([]byte("{}"), true, true, 1) // nil before and after
 	first := apply(good, false, false, 2)
 	apply(good, false, true, 2)
-	apply([]byte("{}"), true, true, 3) // the last good one stays
+	apply([]byte("{}"), true, true, 3) // the last good client stays
 	apply([]byte("{}"), true, true, 3)
 	apply(good, false, true, 4)
 	if apply(other, false, false, 5) == first {
@@ -107,8 +107,7 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// The directory is followed through what a mounted Secret does to it, and
-// every follower ends: goleak looks at what is left.
+// Run follows the updates of a mounted Secret, and all followers end (checked by goleak).
 func TestRun(t *testing.T) { synctest.Test(t, testRun) }
 
 func testRun(t *testing.T) {
@@ -149,7 +148,7 @@ func testRun(t *testing.T) {
 	until("a removed remote is still followed", there("iad", false))
 
 	path := filepath.Join(dir, "ord.yaml")
-	must(t, os.Symlink(path, path)) // it cannot be read, for now
+	must(t, os.Symlink(path, path)) // temporarily unreadable
 	until("a file that cannot be read is not reported", func() bool { _, err := set.Remote("ord"); return err != nil })
 	must(t, os.Remove(path))
 	must(t, os.WriteFile(path, kubeconfigOf(t, "a-token"), 0o600))
@@ -161,8 +160,8 @@ func testRun(t *testing.T) {
 	<-ended
 }
 
-// A renewed token is a new client, and a file that is refused leaves the time of
-// the client that stays in use.
+// A renewed token leads to a new client. If a file is rejected, the expiry of the current client
+// remains.
 func TestSetSaysWhenCredentialsExpire(t *testing.T) {
 	set, _ := newSet()
 	for _, c := range []struct {

@@ -8,8 +8,8 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 )
 
-// WithTokens gives files the tokens that are kept for them by their remotes' names,
-// which count before those in the kubeconfigs.
+// WithTokens adds separately stored tokens to files, by remote. They take precedence over the
+// kubeconfigs' own tokens.
 func WithTokens(files []File, tokens map[string][]byte) []File {
 	for i, f := range files {
 		files[i].keep(tokens[f.Name], nil)
@@ -17,9 +17,9 @@ func WithTokens(files []File, tokens map[string][]byte) []File {
 	return files
 }
 
-// Read is [ReadDir], with the tokens that are kept for the kubeconfigs in another
-// directory, by the remotes' names. An absent directory counts as empty. An
-// unreadable token affects its own remote only; an unreadable directory affects all.
+// Read reads a directory of kubeconfigs like [ReadDir], and a directory of separately stored
+// tokens, which are named after the remotes. A missing directory counts as empty. An unreadable
+// token affects only its own remote. An unreadable directory of tokens affects all remotes.
 func Read(dir, tokens string) ([]File, error) {
 	files, err := ReadDir(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func Read(dir, tokens string) ([]File, error) {
 	return files, nil
 }
 
-// keep gives a file the token that is kept for it, or why that can't be read.
+// keep sets a file's separate token, or the error from reading it.
 func (f *File) keep(token []byte, err error) {
 	f.Token = strings.TrimSpace(string(token))
 	if err == nil && f.Token != "" {
@@ -52,8 +52,8 @@ func (f *File) keep(token []byte, err error) {
 	}
 }
 
-// Bearer returns the token to sign in with: the kept one, or the kubeconfig's own if there
-// is none or it has expired.
+// Bearer returns the token to use: the separate one, or own if the separate one is missing or
+// expired.
 func (f File) Bearer(own string) string {
 	expires := kube.ReadToken(f.Token).Expires
 	if f.Token == "" || !expires.IsZero() && time.Now().After(expires) {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A token that is kept counts before the kubeconfig's own, unless it could not work.
+// A separate token takes precedence over the kubeconfig's own, unless it can never work.
 func TestKeptToken(t *testing.T) {
 	at := func(d time.Duration) string { return jwt(fmt.Sprintf(`{"exp":%d}`, time.Now().Add(d).Unix())) }
 	own, large := at(time.Hour), strings.Repeat("x", 546_361)
@@ -36,7 +36,7 @@ func TestKeptToken(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with one token in the directory, the other remotes have theirs.
+// A bad token in the directory affects only its own remote.
 func TestReadTokens(t *testing.T) {
 	kubeconfigs, tokens := t.TempDir(), t.TempDir()
 	none := filepath.Join(tokens, "none")
@@ -61,15 +61,15 @@ func TestReadTokens(t *testing.T) {
 			t.Errorf("%s: token %q, errors %v and %v", f.Name, f.Token, f.Err, f.TokenErr)
 		}
 	}
-	// A directory of tokens that is none: each remote has its kubeconfig's own.
+	// If the directory of tokens is unreadable, each remote uses its kubeconfig's own token.
 	files, err = Read(kubeconfigs, filepath.Join(tokens, "dfw"))
 	if err != nil || len(files) != 4 || files[1].TokenErr == nil || files[1].Err != nil {
 		t.Errorf("%v, %v", files, err)
 	}
 }
 
-// A remote whose kept token is bad is taken up with its own; one that is taken up
-// stays as it is. Both say so, and the other remotes do not notice.
+// If a separate token is bad, a new remote uses its kubeconfig's own token, and an existing remote
+// stays unchanged. Both report the error, and other remotes are not affected.
 func TestBadKeptToken(t *testing.T) {
 	set, h := newSet()
 	set.events = h

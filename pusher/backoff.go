@@ -11,8 +11,8 @@ import (
 
 var _ workqueue.TypedRateLimiter[string] = (*limiter)(nil)
 
-// limiter is the queue's rate limiter. Each remote has an exponential back-off
-// of its own, with jitter and without an end. No wait is longer than highest.
+// limiter is the queue's rate limiter. Each remote has its own exponential backoff, with
+// jitter and without a limit on the number of retries. No wait exceeds highest.
 type limiter struct {
 	initial, highest time.Duration
 
@@ -20,11 +20,11 @@ type limiter struct {
 	items map[string]*penalty
 }
 
-// penalty is a remote's back-off. limiter.mu guards it.
+// penalty is the backoff of one remote, guarded by limiter.mu.
 type penalty struct {
 	backoff *backoff.ExponentialBackOff
 	tries   int
-	// shortest is the least that the next wait takes.
+	// shortest is the minimum duration of the next wait.
 	shortest time.Duration
 	// next is when the last wait ends; nil before the first.
 	next *time.Time
@@ -34,7 +34,7 @@ func newLimiter(initial, highest time.Duration) *limiter {
 	return &limiter{initial: initial, highest: highest, items: map[string]*penalty{}}
 }
 
-// When counts one more failure of the remote, and returns how long it waits.
+// When counts another failure of the remote and returns how long to wait.
 func (l *limiter) When(remote string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,14 +46,15 @@ func (l *limiter) When(remote string) time.Duration {
 	return wait
 }
 
-// item returns the remote's back-off, and makes it where there is none. l.mu is held.
+// item returns the remote's backoff, creating it if necessary. The caller holds l.mu.
 func (l *limiter) item(remote string) *penalty {
 	p := l.items[remote]
 	if p == nil {
 		p = &penalty{backoff: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(l.initial),
 			backoff.WithMaxInterval(l.highest),
-			// After an end it would return -1, and the queue would not wait at all.
+			// After a maximum elapsed time, NextBackOff would return -1, and the queue would
+			// not wait at all.
 			backoff.WithMaxElapsedTime(0),
 		)}
 		l.items[remote] = p
@@ -61,29 +62,29 @@ func (l *limiter) item(remote string) *penalty {
 	return p
 }
 
-// waitAtLeast makes the remote's next wait as long as a server's Retry-After,
-// or as highest where that is shorter.
+// waitAtLeast makes the remote's next wait last at least retryAfter, but never longer than
+// highest.
 func (l *limiter) waitAtLeast(remote string, retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.item(remote).shortest = retryAfter
 }
 
-// Forget cancels the remote's back-off.
+// Forget cancels the remote's backoff.
 func (l *limiter) Forget(remote string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.items, remote)
 }
 
-// NumRequeues returns how often the remote has failed in a row.
+// NumRequeues returns the number of consecutive failures of the remote.
 func (l *limiter) NumRequeues(remote string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return ptr.Deref(l.items[remote], penalty{}).tries
 }
 
-// nextTry returns when a failed remote is tried again; nil where it has not failed.
+// nextTry returns when the remote is retried, or nil if it has not failed.
 func (l *limiter) nextTry(remote string) *time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

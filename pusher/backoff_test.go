@@ -10,8 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// A remote that is down is tried less and less often, without an end. It is tried
-// at once when it is reached again.
+// A remote that is down is retried with backoff, without a limit. When it can be reached
+// again, it is retried immediately.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -34,7 +34,7 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-// Without the live read nothing is written. It is tried again after a back-off.
+// If the live read fails, nothing is written, and the remote is retried with backoff.
 func TestNoLiveRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{fail: apierrors.NewServiceUnavailable("down")}, &remote{}

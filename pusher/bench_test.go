@@ -7,8 +7,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// BenchmarkPlainPush is what one remote costs at a rotation, beside
-// the request itself.
+// BenchmarkPlainPush measures our own cost per remote and rotation, without the request.
 func BenchmarkPlainPush(b *testing.B) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -32,7 +31,7 @@ func (c constant) Seen() (mirror.Source, bool) { return c.seen, true }
 
 func (c constant) Get(context.Context) (mirror.Source, error) { return c.seen, nil }
 
-// plain is a remote that has one copy until it is written to, and then the other.
+// plain is a remote whose copy changes from now to written at the first write.
 type plain struct{ now, written mirror.Copy }
 
 func (p *plain) Copy() (mirror.Copy, bool) { return p.now, true }

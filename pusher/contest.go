@@ -7,23 +7,24 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// contest tells a drift, which is repaired at once, from a rival: another
-// writer who undoes our writes again and again. It is a pure value: each method
-// takes the time and returns the contest that follows. quiet is how long a
-// contested remote has to be without drift until the contest is over.
+// contest distinguishes drift, which is repaired immediately, from a rival that keeps
+// undoing our writes. It is an immutable value: each method takes the current time and
+// returns the next contest. A contest ends when there has been no drift for the duration
+// quiet.
 type contest struct {
 	on       bool
-	drifted  time.Time // when another's write was last seen
-	repaired time.Time // when such a write was last undone
-	rival    string    // who made it; "" where the API server names nobody
+	drifted  time.Time // when another writer's change was last seen
+	repaired time.Time // when drift was last repaired
+	rival    string    // the other writer; "" if the API server does not name it
 }
 
-// drift records that another's write was seen at now, and says whether to undo
-// it at once. A second one within quiet of a repair begins a contest, and so
-// does one that undoes what this sync has written. A sync of a contested remote
-// is its turn after a back-off: it makes one repair.
+// drift records that another writer's change was seen at now. It reports whether to repair
+// the change immediately. A contest starts if drift follows a repair within quiet, or if
+// undone is set: the change undoes what this sync has written. During a contest, each sync
+// after a backoff makes one repair.
 func (c contest) drift(now time.Time, quiet time.Duration, rival string, undone bool) (contest, bool) {
-	c.drifted, c.rival = now, cmp.Or(rival, c.rival) // our own repair may take the rival's last field, and its name
+	// Keep the last known name: our repair can remove the rival from managedFields.
+	c.drifted, c.rival = now, cmp.Or(rival, c.rival)
 	if undone || !c.on && now.Sub(c.repaired) < quiet {
 		c.on = true
 		return c, false
@@ -31,11 +32,12 @@ func (c contest) drift(now time.Time, quiet time.Duration, rival string, undone 
 	return c, true
 }
 
-// after follows a sync that ended at now, and returns what is shown of it. A
-// write that another overtook at every try begins a contest too: each event
-// would be another try, at network speed. A contest ends when there was no drift
-// for as long as quiet, or when nothing is to be written any more. repaired says
-// whether the sync has undone a drift.
+// after records a sync that ended at now and returns the decision to show. repaired reports
+// whether the sync repaired drift.
+//
+// If other writers overtook every attempt, a contest starts as well: otherwise, each event
+// would cause another attempt, at network speed. A contest ends after quiet without drift,
+// or when the remote is held.
 func (c contest) after(now time.Time, quiet time.Duration, o *Outcome, repaired bool) (contest, mirror.Decision) {
 	if repaired {
 		c.repaired = now

@@ -13,8 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What the contest does about a drift, and what it shows after a sync, at so many
-// seconds.
+// Each row lists events at a time in seconds, and what the contest then does (repair,
+// leave) or shows (a state).
 func TestContestRules(t *testing.T) {
 	const quiet = 30 * time.Second
 	ends := map[string]Outcome{
@@ -33,7 +33,7 @@ func TestContestRules(t *testing.T) {
 	}
 	for name, steps := range map[string][]step{
 		"first drift":             {{0, "drift", "repair"}, {0, "repaired", "Synced"}},
-		"drift now and then":      {{0, "drift", "repair"}, {0, "repaired", "Synced"}, {30, "drift", "repair"}, {30, "repaired", "Synced"}, {60, "drift", "repair"}},
+		"occasional drift":        {{0, "drift", "repair"}, {0, "repaired", "Synced"}, {30, "drift", "repair"}, {30, "repaired", "Synced"}, {60, "drift", "repair"}},
 		"second drift too soon":   {{0, "drift", "repair"}, {0, "repaired", "Synced"}, {29, "drift", "leave"}, {29, "not written", "Contested"}},
 		"a repair that failed":    {{0, "drift", "repair"}, {0, "unreachable", "Unreachable"}, {1, "drift", "repair"}, {1, "repaired", "Synced"}},
 		"undone in the same sync": {{0, "undone", "leave"}, {0, "not written", "Contested"}},
@@ -72,7 +72,7 @@ func TestContestRules(t *testing.T) {
 	}
 }
 
-// The rival is named also where our own repair took its last field from it.
+// The rival is still named after our own repair has removed its last field.
 func TestContestNamesTheRival(t *testing.T) {
 	now, behind := time.Now(), &Outcome{Decision: mirror.Decision{State: mirror.StateBehind}}
 	c, _ := contest{}.drift(now, time.Minute, "", true)
@@ -87,8 +87,8 @@ func TestContestNamesTheRival(t *testing.T) {
 	}
 }
 
-// The first drift is repaired at once. A rival at network speed gets a handful of
-// writes and is named. Once it stops, the copy is right and the contest ends.
+// The first drift is repaired immediately. A rival at network speed causes only a few
+// writes and is named. When it stops, the copy is repaired and the contest ends.
 func TestContest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -97,7 +97,7 @@ func TestContest(t *testing.T) {
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateSynced)
 		_, before := dfw.counts()
-		for range 250 { // 5 s of 50 a second
+		for range 250 { // 50 per second for 5 s
 			dfw.spoil()
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -128,7 +128,7 @@ func TestContest(t *testing.T) {
 	})
 }
 
-// A webhook that changes each write is a rival too.
+// A webhook that modifies each write is also a rival.
 func TestMangledWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{mangle: true}
@@ -147,8 +147,8 @@ func TestMangledWrites(t *testing.T) {
 	})
 }
 
-// A contest is over when the Secret is not to be written any more: the next event
-// is acted upon within a second, so a flood of them costs one look a second.
+// A contest ends when the Secret is held. The next event then takes effect within a second,
+// so a flood of events costs one look per second.
 func TestContestEndsWhenHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -174,7 +174,7 @@ func TestContestEndsWhenHeld(t *testing.T) {
 	})
 }
 
-// A drift every 40 s is no contest.
+// Drift every 40 s does not start a contest.
 func TestSeldomDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}

@@ -13,29 +13,27 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// attended is a remote that records when it gets a request.
+// attended is a remote that records when it receives requests.
 type attended struct {
 	*remote
 	name string
-	// slack is how much later than others it may be read: a contested remote waits
-	// for its back-off first.
+	// slack is added to the deadline for reads, because a contested remote first waits for
+	// its backoff.
 	slack time.Duration
 
 	mu     sync.Mutex
 	turns  []time.Time
-	failed bool      // the last request
-	looked time.Time // the last read that succeeded
+	failed bool      // whether the last request failed
+	looked time.Time // time of the last successful read
 	late   []string
 }
 
-// Look implements [Remote].
 func (a *attended) Look(ctx context.Context) (mirror.Copy, error) {
 	c, err := a.remote.Look(ctx)
 	a.gotRequest(true, err)
 	return c, err
 }
 
-// Write implements [Remote].
 func (a *attended) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	c, err := a.remote.Write(ctx, d)
 	a.gotRequest(false, err)
@@ -53,9 +51,9 @@ func (a *attended) gotRequest(look bool, err error) {
 	}
 }
 
-// overdue records a request that comes too late, or has not come: a failed remote
-// is tried again within the back-off's maximum, any other is read within the
-// resync and its jitter. a.mu is held.
+// overdue records a late or missing request. A failed remote must be retried within the
+// maximum backoff. All other remotes must be read within the resync interval and its
+// jitter. The caller holds a.mu.
 func (a *attended) overdue() {
 	since, limit := a.looked, resync+resync/5+a.slack
 	if a.failed {
@@ -66,15 +64,14 @@ func (a *attended) overdue() {
 	}
 }
 
-// between returns when it got a request, from one moment to another.
+// between returns the times of the requests in an interval.
 func (a *attended) between(from, to time.Time) []time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(a.turns), func(at time.Time) bool { return at.Before(from) || at.After(to) })
 }
 
-// inStep returns how many of one remote's requests, out of a hundred, are sent
-// together with one of the other's.
+// inStep returns the percentage of one's requests that coincide with a request of other.
 func inStep(one, other []time.Time) int {
 	const together = 50 * time.Millisecond
 	n := 0
@@ -86,12 +83,12 @@ func inStep(one, other []time.Time) int {
 	return 100 * n / max(1, len(one))
 }
 
-// down makes it answer every request with an error.
+// down makes every request fail.
 func (a *attended) down() {
 	a.set(func() { a.fail = apierrors.NewServiceUnavailable("down") })
 }
 
-// up makes it answer again.
+// up makes requests succeed again.
 func (a *attended) up() { a.set(func() { a.fail = nil }) }
 
 func (a *attended) isUp() bool {
@@ -133,7 +130,7 @@ func (f *fleet) all() []*attended {
 	return slices.Collect(maps.Values(f.list))
 }
 
-// add adds a remote, as a new kubeconfig does.
+// add adds a remote, like a new kubeconfig.
 func (f *fleet) add(name string, like ...func(*attended)) *attended {
 	a := &attended{name: name, looked: time.Now(),
 		remote: &remote{changed: func() { f.push.RemoteChanged(name) }}}
@@ -154,7 +151,7 @@ func (f *fleet) remove(name string) {
 	f.push.ClientChanged(name)
 }
 
-// inTime fails the test where a remote has waited for too long.
+// inTime fails the test if a request to a remote is late.
 func (f *fleet) inTime(t *testing.T) {
 	t.Helper()
 	for _, a := range f.all() {

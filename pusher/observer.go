@@ -8,29 +8,29 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// Observer is told what a [Pusher] does. Its methods are called by the workers,
-// concurrently, and must not block.
+// Observer receives a [Pusher]'s events. Workers call its methods concurrently. The methods
+// must not block.
 type Observer interface {
-	// Pushed tells of a write that a remote has acknowledged.
+	// Pushed reports a write that a remote has acknowledged.
 	Pushed(remote string, p mirror.Push)
-	// StateChanged tells that a remote is in another state than before.
+	// StateChanged reports that a remote has entered another state.
 	StateChanged(remote string, d mirror.Decision)
 }
 
-// pushed counts, logs, and reports a decision that was carried out. before is what the
-// remote was settled with before its sync.
+// pushed counts, logs, and reports a completed write. before is the remote's Settled before
+// the sync.
 func (p *Pusher) pushed(name string, r *record, d mirror.Decision, before Settled, took time.Duration) {
 	push, stamp := mirror.Push{Decision: d, Took: took}, d.Secret.Annotations
 	switch d.Reason {
 	case mirror.ReasonRotated:
-		// A copy that was set back is a drift, though an older stamp of ours is on it.
+		// Restored older keys are drift, even though their stamp is ours.
 		if push.Repair = before.Keys == stamp[mirror.StampKeys]; !push.Repair {
 			push.Rotation, push.Lag = p.lag(stamp[mirror.StampKeys])
 		}
 	case mirror.ReasonDrifted:
 		push.Repair = true
 	case mirror.ReasonAbsent, mirror.ReasonUnstamped:
-		push.Repair = before != (Settled{}) // else the remote joins
+		push.Repair = before != (Settled{}) // otherwise, the remote has just joined
 	}
 	if push.Repair {
 		r.repaired()
@@ -44,8 +44,8 @@ func (p *Pusher) pushed(name string, r *record, d mirror.Decision, before Settle
 	p.opts.Observer.Pushed(name, push)
 }
 
-// sawKeys notes when new keys were seen in the source. Those that were there at the
-// start may have been rotated at any time before. An absent source has none.
+// sawKeys records when new keys are first seen in the source. Keys found at startup have no
+// such time: they may have been rotated at any time. An absent source has no keys.
 func (p *Pusher) sawKeys(keys string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,8 +58,8 @@ func (p *Pusher) sawKeys(keys string) {
 	p.newest = keys
 }
 
-// lag says whether the source's newest keys are these, and how long ago they were
-// first seen; 0 where they were there at the start.
+// lag reports whether keys are the source's newest, and how long ago they were first seen;
+// 0 if they were found at startup.
 func (p *Pusher) lag(keys string) (newest bool, since time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,16 +69,16 @@ func (p *Pusher) lag(keys string) (newest bool, since time.Duration) {
 	return true, time.Since(p.seen)
 }
 
-// setStatus stores what was decided for a remote, logs it if it is news, and reports
-// a new state. refused says why the remote's newest kubeconfig is refused.
+// setStatus stores the decision, logs it if it differs from the last one, and reports a new
+// state. refused explains why the remote's newest kubeconfig is rejected.
 func (p *Pusher) setStatus(name string, r *record, d mirror.Decision, refused error) {
-	d.Secret = nil // it holds keys
+	d.Secret = nil // contains keys
 	r.mu.Lock()
 	last := r.decision.State
 	same := d.State == last && d.Detail == r.decision.Detail && (refused == nil) == (r.refused == nil)
 	r.decision, r.refused = d, refused
 	r.mu.Unlock()
-	if same || d.State == mirror.StatePending { // Pending is every remote's first state
+	if same || d.State == mirror.StatePending { // Pending is the initial state
 		return
 	}
 	level := slog.LevelInfo

@@ -12,27 +12,27 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// told keeps what an observer is told.
-type told struct {
+// recorder is an Observer that records its calls.
+type recorder struct {
 	mu     sync.Mutex
 	pushes []mirror.Push
 	states []mirror.State
 }
 
-func (o *told) Pushed(_ string, p mirror.Push) {
+func (o *recorder) Pushed(_ string, p mirror.Push) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pushes = append(o.pushes, p)
 }
 
-func (o *told) StateChanged(_ string, d mirror.Decision) {
+func (o *recorder) StateChanged(_ string, d mirror.Decision) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.states = append(o.states, d.State)
 }
 
-// take returns the one push since the last call.
-func (o *told) take(t *testing.T) mirror.Push {
+// take returns the only push since the last call.
+func (o *recorder) take(t *testing.T) mirror.Push {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -44,10 +44,10 @@ func (o *told) take(t *testing.T) mirror.Push {
 	return p
 }
 
-// observed returns a pusher that has synced the remote, and what it tells.
-func observed(t *testing.T, src *source, dfw *remote) (*Pusher, *told) {
+// observed returns a pusher that has synced the remote, and its observer.
+func observed(t *testing.T, src *source, dfw *remote) (*Pusher, *recorder) {
 	t.Helper()
-	o := &told{}
+	o := &recorder{}
 	p := New(Options{Source: src, Remotes: members{"dfw": dfw}, Resync: time.Minute, BackoffInitial: 200 * time.Millisecond,
 		BackoffMax: backoffMax, Log: slog.New(slog.DiscardHandler), Observer: o})
 	dfw.changed = func() { p.RemoteChanged("dfw") }
@@ -59,21 +59,21 @@ func observed(t *testing.T, src *source, dfw *remote) (*Pusher, *told) {
 	return p, o
 }
 
-// A region that joins is no repair, and neither is a rotation: only what undoes
-// another writer's change of a copy is.
+// Only undoing another writer's change is a repair. A joining remote and a rotation are
+// not.
 func TestWhatIsARepair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
 		p, o := observed(t, src, dfw)
 		if joined := o.take(t); joined.Repair || joined.Lag != 0 || joined.Decision.Reason != mirror.ReasonAbsent {
-			t.Errorf("a region that joins is told of as %+v", joined)
+			t.Errorf("a region that joins is reported as %+v", joined)
 		}
 		older := dfw.secret
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
 		if rotated := o.take(t); rotated.Repair || rotated.Decision.Reason != mirror.ReasonRotated {
-			t.Errorf("a rotation is told of as %+v", rotated)
+			t.Errorf("a rotation is reported as %+v", rotated)
 		}
 		for what, change := range map[string]func(){
 			"emptied":                        dfw.spoil,
@@ -84,11 +84,11 @@ func TestWhatIsARepair(t *testing.T) {
 				p.RemoteChanged("dfw")
 			},
 		} {
-			time.Sleep(time.Hour) // else the second one is a contest
+			time.Sleep(time.Hour) // otherwise, the next change starts a contest
 			change()
 			synctest.Wait()
 			if repair := o.take(t); !repair.Repair || repair.Lag != 0 {
-				t.Errorf("a copy that was %s is told of as %+v", what, repair)
+				t.Errorf("a copy that was %s is reported as %+v", what, repair)
 			}
 		}
 		if n := state(t, p, "dfw").Counts.Repairs; n != 4 {
@@ -97,8 +97,8 @@ func TestWhatIsARepair(t *testing.T) {
 	})
 }
 
-// The lag of a rotation begins when the source's change was seen, and goes on
-// while the remote is down.
+// The lag starts when the change is seen in the source, and includes the time that the
+// remote is down.
 func TestLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -109,7 +109,7 @@ func TestLag(t *testing.T) {
 		p.SourceChanged()
 		time.Sleep(7 * time.Second)
 		src.edit()
-		p.SourceChanged() // the same keys once more
+		p.SourceChanged() // with the same keys
 		close(dfw.hang)
 		synctest.Wait()
 		if push := o.take(t); push.Lag != 7*time.Second || push.Took != 7*time.Second {
@@ -118,7 +118,7 @@ func TestLag(t *testing.T) {
 	})
 }
 
-// Keys that were there at the start have no lag: when they were rotated is not known.
+// Keys found at startup have no lag, because the time of their rotation is unknown.
 func TestNoLagAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -131,12 +131,12 @@ func TestNoLagAtTheStart(t *testing.T) {
 		close(dfw.hang)
 		synctest.Wait()
 		if push := o.take(t); push.Lag != 0 || !push.Rotation {
-			t.Errorf("the first push of a process is told of as %+v", push)
+			t.Errorf("the first push of a process is reported as %+v", push)
 		}
 	})
 }
 
-// Each write that is sent counts, by how it ended, and each state is told of once.
+// Each sent write is counted by result, and each state change is reported once.
 func TestResults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -174,13 +174,13 @@ func TestResults(t *testing.T) {
 		defer o.mu.Unlock()
 		for i, want := range []mirror.State{mirror.StateSynced, mirror.StateDenied, mirror.StateUnreachable, mirror.StateFailed, mirror.StateSynced} {
 			if i >= len(o.states) || o.states[i] != want {
-				t.Fatalf("the states %v are told of; want %s as number %d", o.states, want, i)
+				t.Fatalf("reported states %v, want %s at index %d", o.states, want, i)
 			}
 		}
 	})
 }
 
-// A standby does not know when a copy was last equal to the main's keys.
+// A standby does not know when a copy last had the main region's keys.
 func TestStandbyForgetsLastSynced(t *testing.T) {
 	r := &record{decision: mirror.Decision{State: mirror.StateStandby}, lastSynced: &time.Time{}}
 	if st := r.status(mirror.Source{}, mirror.Copy{}); st.LastSynced != nil {

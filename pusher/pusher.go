@@ -1,7 +1,8 @@
-// Package pusher brings the source's keys to every remote: a queue of names,
-// workers, a back-off, and the sync of one remote: look, decide, write.
+// Package pusher copies the source's keys to every remote. It queues remotes by name, runs
+// one worker per queued remote, and retries with backoff. A sync looks at a remote,
+// decides, and writes.
 //
-// It does not decide what to write: package mirror does. It opens no connection,
+// The package does not decide what to write (package mirror does), opens no connections,
 // keeps no keys, and never writes the source.
 package pusher
 
@@ -18,38 +19,42 @@ import (
 )
 
 const (
-	// resyncJitter spreads the reads of many remotes and replicas.
+	// resyncJitter spreads out the reads of many remotes and replicas.
 	resyncJitter = 0.2
-	// heldPause is how soon a remote that is held is looked at after an event there.
+	// heldPause delays the sync of a held remote after an event.
 	heldPause = time.Second
 )
 
-// Remotes are the clusters to push to. Its methods may be called concurrently.
+// Remotes provides the clusters to push to. Implementations must be safe for concurrent
+// use.
 type Remotes interface {
-	// Names returns the names of all, sorted, with those whose kubeconfig is refused.
+	// Names returns the names of all remotes, sorted, including those with a rejected
+	// kubeconfig.
 	Names() []string
-	// Remote returns the remote of that name; nil where there is none, or where no
-	// good kubeconfig of it was ever seen. The error says why its newest kubeconfig
-	// is refused.
+	// Remote returns the named remote, or nil if it doesn't exist or never had a valid
+	// kubeconfig. The error explains why its newest kubeconfig is rejected. Both results
+	// can be non-nil: the last valid kubeconfig stays in use.
 	Remote(name string) (Remote, error)
 }
 
-// Options are a [Pusher]'s. All but Metrics are needed.
+// Options configures a [Pusher]. All fields except Metrics are required.
 type Options struct {
 	Source  Source
 	Remotes Remotes
-	// Resync is how often each remote is read with GET, whatever its watch says.
+	// Resync is how often each remote is read with GET, even if its watch reports no
+	// change.
 	Resync time.Duration
-	// BackoffInitial and BackoffMax are the first and the longest wait of a remote
-	// that failed. BackoffMax is also how long a contested one has to be quiet.
+	// BackoffInitial and BackoffMax are the first and the longest wait after a failure. A
+	// contest ends after BackoffMax without drift.
 	BackoffInitial, BackoffMax time.Duration
 	Log                        *slog.Logger
 	Observer                   Observer
-	// Metrics makes the metrics of the queue.
+	// Metrics creates the metrics of the queue. It may be nil.
 	Metrics workqueue.MetricsProvider
 }
 
-// Pusher keeps every remote equal to the source. Its methods may be called concurrently.
+// Pusher keeps the copy in every remote equal to the source. Its methods are safe for
+// concurrent use.
 type Pusher struct {
 	opts    Options
 	limiter *limiter
@@ -57,11 +62,11 @@ type Pusher struct {
 
 	mu      sync.Mutex
 	records map[string]*record
-	newest  string    // the fingerprints of the last keys that SourceChanged has seen
-	seen    time.Time // when it has seen them first; zero for the first keys of all
+	newest  string    // fingerprints that the last SourceChanged saw
+	seen    time.Time // when it first saw them; zero for the keys found at startup
 }
 
-// New returns a pusher that does nothing before Run.
+// New returns a Pusher. Call Run to start pushing.
 func New(opts Options) *Pusher {
 	limiter := newLimiter(opts.BackoffInitial, opts.BackoffMax)
 	return &Pusher{
@@ -71,7 +76,7 @@ func New(opts Options) *Pusher {
 	}
 }
 
-// SourceChanged enqueues every remote and cancels its back-off.
+// SourceChanged enqueues every remote and cancels its backoff.
 func (p *Pusher) SourceChanged() {
 	src, _ := p.opts.Source.Seen()
 	p.sawKeys(src.Fingerprints())
@@ -80,8 +85,8 @@ func (p *Pusher) SourceChanged() {
 	}
 }
 
-// ClientChanged enqueues a remote and cancels its back-off. It is to be called
-// when a kubeconfig was added, removed or changed.
+// ClientChanged enqueues a remote and cancels its backoff. Call it when a kubeconfig is
+// added, removed, or changed.
 func (p *Pusher) ClientChanged(name string) { p.tryNow(name) }
 
 func (p *Pusher) tryNow(name string) {
@@ -89,10 +94,10 @@ func (p *Pusher) tryNow(name string) {
 	p.queue.Add(name)
 }
 
-// RemoteChanged enqueues a remote whose Secret has changed. Where the last sync
-// ended in a back-off, it does nothing: the change is seen at the next try, and a
-// remote cannot provoke writes at the speed of its events. One that is held is
-// enqueued once a second: it may need a read of the source each time.
+// RemoteChanged enqueues a remote whose Secret has changed. It does nothing if the remote
+// is backing off: the next retry sees the change, and a remote cannot provoke writes at the
+// rate of its events. A held remote is enqueued at most once per second, because each sync
+// can read the source.
 func (p *Pusher) RemoteChanged(name string) {
 	switch state := p.record(name).state(); {
 	case backsOff(state):
@@ -103,18 +108,18 @@ func (p *Pusher) RemoteChanged(name string) {
 	}
 }
 
-// RemoteAnswered tells that a remote has answered a LIST or a WATCH. It enqueues
-// the remote and cancels its back-off where the last sync got no answer to a read,
-// once in BackoffMax until a sync succeeds.
+// RemoteAnswered reports that a remote has responded to a LIST or WATCH. If the last sync
+// could not read the remote, RemoteAnswered enqueues it and cancels its backoff. Until a
+// sync succeeds, it does so at most once per BackoffMax.
 func (p *Pusher) RemoteAnswered(name string) {
 	if p.record(name).answered(p.opts.BackoffMax) {
 		p.tryNow(name)
 	}
 }
 
-// Run pushes until ctx is done, and returns when its workers have ended. Every
-// remote in the queue gets a worker of its own, so that none waits for another;
-// the queue itself hands a remote to one worker at a time.
+// Run pushes until ctx is done, and returns when its workers have ended. Each remote in the
+// queue gets its own worker, so no remote waits for another. The queue never hands a remote
+// to two workers.
 func (p *Pusher) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -132,18 +137,18 @@ func (p *Pusher) Run(ctx context.Context) {
 	}
 }
 
-// work syncs one remote, and puts it back in the queue.
+// work syncs one remote and requeues it.
 func (p *Pusher) work(ctx context.Context, name string) {
 	remote, refused := p.opts.Remotes.Remote(name)
 	r := p.record(name)
 	switch {
-	case remote == nil && refused == nil: // its kubeconfig was removed
+	case remote == nil && refused == nil: // the kubeconfig was removed
 		p.limiter.Forget(name)
 		p.mu.Lock()
 		delete(p.records, name)
 		p.mu.Unlock()
 		return
-	case remote == nil: // until its kubeconfig changes
+	case remote == nil: // nothing to do until the kubeconfig changes
 		p.limiter.Forget(name)
 		p.setStatus(name, r, mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: refused.Error()}, refused)
 		return
@@ -151,8 +156,8 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	started := time.Now()
 	r.forRemote(remote)
 	s := Sync{Source: p.opts.Source, Known: r.settled.UID, MayWrite: r.mayWrite(p.opts.BackoffMax)}
-	// After the first try that a contest or new keys are worth, more writes in a row
-	// would be overtaken as well, and a remote could provoke them.
+	// During a contest, another writer would overtake more writes in a row, and a remote
+	// could provoke them. Only the first sync after new keys may retry at once.
 	if r.contest.on && p.limiter.NumRequeues(name) > 0 {
 		s.Tries = 1
 	}
@@ -163,7 +168,7 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if o.Looked {
 		r.lookAt = time.Now().Add(wait.Jitter(p.opts.Resync, resyncJitter))
 	}
-	if o.Decision.State == mirror.StateUnreachable { // the write may have been done all the same
+	if o.Decision.State == mirror.StateUnreachable { // the API server may have stored the write anyway
 		r.lookAt = time.Time{}
 	}
 	before, waited := r.settled, backsOff(r.state())
@@ -172,13 +177,13 @@ func (p *Pusher) work(ctx context.Context, name string) {
 		p.pushed(name, r, d, before, time.Since(started))
 	}
 	p.setStatus(name, r, d, refused)
-	if waited && !backsOff(d.State) { // RemoteChanged did not enqueue it meanwhile
+	if waited && !backsOff(d.State) { // while the remote backed off, RemoteChanged ignored events
 		p.queue.Add(name)
 	}
 	p.requeue(name, r.lookAt, d.State, o.Err)
 }
 
-// requeue enqueues the remote again: after a back-off, or for its next read.
+// requeue enqueues the remote again, after its backoff or for its next read.
 func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err error) {
 	if backsOff(state) {
 		retryAfter, _ := apierrors.SuggestsClientDelay(err)
@@ -188,13 +193,13 @@ func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err 
 	}
 	p.limiter.Forget(name)
 	next := time.Until(lookAt)
-	if next <= 0 { // the source alone decided, so it was not read
+	if next <= 0 { // the decision needed no read of the remote
 		next = wait.Jitter(p.opts.Resync, resyncJitter)
 	}
 	p.queue.AddAfter(name, next)
 }
 
-// backsOff says whether a remote in this state is tried again after a back-off.
+// backsOff reports whether a remote in this state is retried with backoff.
 func backsOff(s mirror.State) bool {
 	switch s {
 	case mirror.StateBehind, mirror.StateContested, mirror.StateDenied, mirror.StateUnreachable, mirror.StateFailed:
@@ -203,7 +208,7 @@ func backsOff(s mirror.State) bool {
 	return false
 }
 
-// record returns the remote's record, and makes it where there is none.
+// record returns the remote's record, creating it if necessary.
 func (p *Pusher) record(name string) *record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -215,7 +220,8 @@ func (p *Pusher) record(name string) *record {
 	return r
 }
 
-// Status returns the status of each remote, by name, without what only its client knows.
+// Status returns the status of each remote, sorted by name. It lacks the fields that only
+// the remote's client knows.
 func (p *Pusher) Status() []mirror.RemoteStatus {
 	list := []mirror.RemoteStatus{}
 	src, _ := p.opts.Source.Seen()

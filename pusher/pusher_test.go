@@ -17,10 +17,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const backoffMax = 30 * time.Second
 
-// started returns a pusher that runs until the test's end.
+// started returns a pusher that runs until the test ends.
 func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *Pusher {
 	t.Helper()
-	p := New(Options{Source: src, Remotes: remotes, Resync: resync, Observer: &told{},
+	p := New(Options{Source: src, Remotes: remotes, Resync: resync, Observer: &recorder{},
 		BackoffInitial: 200 * time.Millisecond, BackoffMax: backoffMax, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
@@ -29,8 +29,7 @@ func started(t *testing.T, src *source, remotes Remotes, resync time.Duration) *
 	return p
 }
 
-// running returns one that has synced each of the remotes, and is told of what
-// changes there.
+// running returns a pusher that has synced the remotes and receives their events.
 func running(t *testing.T, src *source, m members) *Pusher {
 	t.Helper()
 	p := started(t, src, m, time.Minute)
@@ -80,12 +79,12 @@ func TestSyncsAndFollowsRotations(t *testing.T) {
 	})
 }
 
-// A remote that hangs delays no other one.
+// A hanging remote does not delay the others.
 func TestAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw, iad := &source{}, &remote{hang: make(chan struct{})}, &remote{}
 		p := running(t, src, members{"dfw": dfw, "iad": iad})
-		const missed = 2 // with three keys, dfw's set still continues
+		const missed = 2 // with three keys, the source still continues dfw's keys
 		for n := 1; n <= missed; n++ {
 			src.rotate()
 			p.SourceChanged()
@@ -105,8 +104,8 @@ func TestAlone(t *testing.T) {
 	})
 }
 
-// A write that is overtaken is decided and tried again at once, a few times, and
-// then it is a contest: the next tries come after a back-off, whatever events come.
+// An overtaken write is retried immediately a few times. After that, it is a contest:
+// retries are backed off, even if events arrive.
 func TestConflicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -127,7 +126,7 @@ func TestConflicts(t *testing.T) {
 			t.Errorf("%d tries at once, want %d", overtaken, conflicts)
 		}
 		expect(t, p, "dfw", mirror.StateContested)
-		for range 250 { // each event would be five more tries
+		for range 250 { // without backoff, each event would cause five more attempts
 			p.RemoteChanged("dfw")
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -144,8 +143,8 @@ func TestConflicts(t *testing.T) {
 	})
 }
 
-// A replica of the same main that overtakes each write, with ever newer keys, is
-// no rival.
+// A replica of the same main region that overtakes each write with newer keys is not a
+// rival.
 func TestOvertakenByOurselves(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -163,8 +162,8 @@ func TestOvertakenByOurselves(t *testing.T) {
 	}
 }
 
-// While a worker waits for a frozen remote, that remote is shown as Behind, not
-// as what it was before the rotation.
+// While a worker waits for a frozen remote, the remote is shown as Behind, not with its
+// state from before the rotation.
 func TestStatusOfABusyRemote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -183,7 +182,7 @@ func TestStatusOfABusyRemote(t *testing.T) {
 	})
 }
 
-// A day without an event takes one read a minute, and nothing else.
+// Without events, each remote is read about once per minute, and nothing is written.
 func TestResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -196,8 +195,8 @@ func TestResync(t *testing.T) {
 	})
 }
 
-// A write whose answer was lost may have been done: the remote is read before
-// anything is written again.
+// If the response to a write is lost, the remote is read before the next write, because it
+// may have stored the first one.
 func TestLostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -217,8 +216,8 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
-// A changed kubeconfig may be another cluster's: it begins without a contest, and
-// the back-off that was cancelled in vain before does not count.
+// A changed kubeconfig can lead to another cluster. It starts without a contest, and an
+// earlier canceled backoff does not count.
 func TestNewClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, before, after := &source{}, &remote{mangle: true}, &remote{}
@@ -236,7 +235,7 @@ func TestNewClient(t *testing.T) {
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
-		p.RemoteAnswered("dfw") // in vain
+		p.RemoteAnswered("dfw") // without success
 		m["dfw"] = before
 		p.ClientChanged("dfw")
 		time.Sleep(10 * time.Second)

@@ -10,12 +10,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Which answers cancel the back-off, after which syncs, at so many seconds.
+// Each row lists syncs and responses at a time in seconds, and whether a response cancels
+// the backoff.
 func TestReachabilityRules(t *testing.T) {
 	const every = 30 * time.Second
 	type step struct {
 		at int
-		// state of the sync that ended; "" where a read was answered instead.
+		// state after a sync; "" if a read was answered instead.
 		state mirror.State
 		read  bool
 		want  bool
@@ -23,20 +24,20 @@ func TestReachabilityRules(t *testing.T) {
 	ended := func(at int, s mirror.State) step { return step{at: at, state: s} }
 	answered := func(at int, want bool) step { return step{at: at, want: want} }
 	for name, steps := range map[string][]step{
-		"back again":                   {ended(2, mirror.StateUnreachable), answered(3, true)},
-		"no sync yet":                  {answered(3, false)},
-		"denied":                       {ended(2, mirror.StateDenied), answered(3, false)},
-		"failed":                       {ended(2, mirror.StateFailed), answered(3, false)},
-		"contested":                    {ended(2, mirror.StateContested), answered(3, false)},
-		"behind":                       {ended(2, mirror.StateBehind), answered(3, false)},
-		"synced":                       {ended(2, mirror.StateUnreachable), ended(3, mirror.StateSynced), answered(4, false)},
-		"denied after it was away":     {ended(2, mirror.StateUnreachable), ended(3, mirror.StateDenied), answered(4, false)},
-		"only the write failed":        {{at: 2, state: mirror.StateUnreachable, read: true}, answered(3, false)},
-		"in vain":                      {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateUnreachable), answered(32, false)},
-		"in vain, and much later":      {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateUnreachable), answered(33, true)},
-		"denied does not make it good": {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateDenied), ended(5, mirror.StateUnreachable), answered(6, false)},
-		"away twice":                   {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateSynced), ended(6, mirror.StateUnreachable), answered(7, true)},
-		"answered twice":               {ended(2, mirror.StateUnreachable), answered(3, true), answered(3, false)},
+		"back again":                       {ended(2, mirror.StateUnreachable), answered(3, true)},
+		"no sync yet":                      {answered(3, false)},
+		"denied":                           {ended(2, mirror.StateDenied), answered(3, false)},
+		"failed":                           {ended(2, mirror.StateFailed), answered(3, false)},
+		"contested":                        {ended(2, mirror.StateContested), answered(3, false)},
+		"behind":                           {ended(2, mirror.StateBehind), answered(3, false)},
+		"synced":                           {ended(2, mirror.StateUnreachable), ended(3, mirror.StateSynced), answered(4, false)},
+		"denied after it was away":         {ended(2, mirror.StateUnreachable), ended(3, mirror.StateDenied), answered(4, false)},
+		"only the write failed":            {{at: 2, state: mirror.StateUnreachable, read: true}, answered(3, false)},
+		"without success":                  {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateUnreachable), answered(32, false)},
+		"without success, then much later": {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateUnreachable), answered(33, true)},
+		"denied does not make it good":     {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateDenied), ended(5, mirror.StateUnreachable), answered(6, false)},
+		"away twice":                       {ended(2, mirror.StateUnreachable), answered(3, true), ended(4, mirror.StateSynced), ended(6, mirror.StateUnreachable), answered(7, true)},
+		"answered twice":                   {ended(2, mirror.StateUnreachable), answered(3, true), answered(3, false)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r reachability
@@ -48,17 +49,17 @@ func TestReachabilityRules(t *testing.T) {
 				}
 				var got bool
 				if r, got = r.answered(start.Add(time.Duration(s.at)*time.Second), every); got != s.want {
-					t.Errorf("at %d: cancels the back-off: %v, want %v", s.at, got, s.want)
+					t.Errorf("at %d: cancels the backoff: %v, want %v", s.at, got, s.want)
 				}
 			}
 		})
 	}
 }
 
-// Writes are refused while the watch is cut again and again, and brings a new
-// event each time: the back-off grows as if the watch were whole. Its waits are
-// half of 200 ms, 300 ms, 450 ms … at least, so a minute has 14 of them at most.
-// Where reads fail too, an answer may cancel it twice in a minute.
+// While writes fail, the watch is cut repeatedly and brings an event each time. The backoff
+// must grow as it does with a stable watch. Its waits are at least half of 200 ms, 300 ms,
+// 450 ms, and so on, so a minute has at most 14 of them. If reads fail too, a response can
+// cancel the backoff twice per minute.
 func TestWatchIsCutWhileWritesFail(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "keystone-fernet-keys", nil)
 	down := apierrors.NewServiceUnavailable("down")
@@ -111,8 +112,8 @@ func TestWatchIsCutWhileWritesFail(t *testing.T) {
 	}
 }
 
-// An event that comes during a retry is acted upon when that has ended the
-// back-off, for which RemoteChanged had ignored it.
+// RemoteChanged ignores an event during a retry. When the retry ends the backoff, the event
+// must take effect.
 func TestEventDuringARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}
@@ -122,20 +123,20 @@ func TestEventDuringARetry(t *testing.T) {
 		p.SourceChanged()
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateUnreachable)
-		spoilt := false
+		spoiled := false
 		dfw.set(func() {
 			dfw.fail = nil
 			dfw.written = func() {
-				if !spoilt {
-					spoilt = true
+				if !spoiled {
+					spoiled = true
 					dfw.spoil()
 				}
 			}
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !spoilt || !dfw.holds(1) {
-			t.Errorf("spoilt: %v; the drift is not repaired", spoilt)
+		if !spoiled || !dfw.holds(1) {
+			t.Errorf("spoiled: %v; the drift is not repaired", spoiled)
 		}
 	})
 }

@@ -10,28 +10,28 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// record is what is kept of a remote from one sync to the next. mu guards the
-// fields below it. Those above it belong to the remote's worker.
+// record is what the pusher keeps about a remote between syncs. mu guards the fields below
+// it. The remote's worker owns the fields above it.
 type record struct {
-	// remote is the client that the record is about.
+	// remote is the client that this record describes.
 	remote Remote
-	// lookAt is when the remote has to be read with GET again.
+	// lookAt is when the remote must be read with GET again.
 	lookAt time.Time
-	// settled is what the remote was last given, or found to have. A write that is
-	// due while the source still has just that repairs a drift.
+	// settled is what the remote was last given or found to have. If the source still has
+	// the same keys, a pending write repairs drift.
 	settled Settled
 	contest contest
 
 	mu         sync.Mutex
 	reach      reachability
 	decision   mirror.Decision // without its Secret
-	refused    error           // why the newest kubeconfig is refused; nil where it is not
+	refused    error           // why the newest kubeconfig is rejected, or nil
 	lastSynced *time.Time
 	counts     mirror.Counts // without the requests
 }
 
-// forRemote resets the record where the remote has a new client: it may be
-// another cluster.
+// forRemote resets the record if the remote has a new client, because it can be another
+// cluster.
 func (r *record) forRemote(remote Remote) {
 	if r.remote == remote {
 		return
@@ -42,12 +42,12 @@ func (r *record) forRemote(remote Remote) {
 	r.reach = reachability{}
 }
 
-// mayWrite returns what [Sync] asks before each write: new keys are always
-// written, and a drift is repaired as the contest says.
+// mayWrite returns a [Sync.MayWrite] function. It allows every write of new keys, and
+// repairs of drift as the contest permits.
 func (r *record) mayWrite(quiet time.Duration) func(*Outcome) bool {
 	return func(o *Outcome) (repair bool) {
 		undone := o.undone()
-		if !undone && !r.settled.is(o.Source) {
+		if !undone && !r.settled.matches(o.Source) {
 			return true
 		}
 		r.contest, repair = r.contest.drift(time.Now(), quiet, o.Copy.LastWriter(o.Source), undone)
@@ -55,11 +55,12 @@ func (r *record) mayWrite(quiet time.Duration) func(*Outcome) bool {
 	}
 }
 
-// ended records how a sync ended, and returns what is shown of it.
+// ended records the outcome of a sync and returns the decision to show.
 func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	now := time.Now()
-	// A drift that is gone when it is to be repaired counts: a watch can tell of any number.
-	repaired := (len(o.Writes) > 0 || o.Results[mirror.ResultConflict] > 0) && r.settled.is(o.Source)
+	// A conflict counts as a repair, because the remote could provoke any number of them
+	// with its watch.
+	repaired := (len(o.Writes) > 0 || o.Results[mirror.ResultConflict] > 0) && r.settled.matches(o.Source)
 	if o.Settled != (Settled{}) {
 		r.settled = o.Settled
 	}
@@ -79,8 +80,8 @@ func (r *record) ended(o *Outcome, quiet time.Duration) (d mirror.Decision) {
 	return d
 }
 
-// answered says whether a LIST or a WATCH that was answered now cancels the
-// remote's back-off.
+// answered reports whether a LIST or WATCH response received now cancels the remote's
+// backoff.
 func (r *record) answered(every time.Duration) (cancels bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,22 +89,22 @@ func (r *record) answered(every time.Duration) (cancels bool) {
 	return cancels
 }
 
-// state is how the last sync left the remote.
+// state returns the state after the last sync.
 func (r *record) state() mirror.State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.decision.State
 }
 
-// repaired counts a drift that was undone.
+// repaired counts a repaired drift.
 func (r *record) repaired() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts.Repairs++
 }
 
-// status is the remote's status. It compares with the source's keys of now: the
-// worker may still be busy with them, and a Synced of before them is out of date.
+// status returns the remote's status, compared with the source's current keys. A worker may
+// still be pushing them, so a Synced from before a rotation is outdated.
 func (r *record) status(src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,8 +122,9 @@ func (r *record) status(src mirror.Source, c mirror.Copy) mirror.RemoteStatus {
 	return st
 }
 
-// Misconfigured returns the decision as it is shown if the newest kubeconfig is refused:
-// with the last good one still in use, if there is one. A nil error changes nothing.
+// Misconfigured returns the decision to show when the newest kubeconfig is rejected. It
+// mentions that the last valid kubeconfig stays in use, if there is one. If refused is nil,
+// it returns d.
 func Misconfigured(d mirror.Decision, refused error) mirror.Decision {
 	if refused == nil {
 		return d

@@ -22,13 +22,13 @@ import (
 
 var resource = schema.GroupResource{Resource: "secrets"}
 
-// source is a main's Secret that is rotated by one key at a time.
+// source is a main region's Secret. Each rotation adds one key.
 type source struct {
 	mu       sync.Mutex
 	rotation int
-	edits    int // of all but the keys
+	edits    int // changes to anything except the keys
 	reads    int
-	fail     error // of each read
+	fail     error // result of each read
 }
 
 func (s *source) Seen() (mirror.Source, bool) {
@@ -56,14 +56,14 @@ func (s *source) rotate() {
 	s.rotation++
 }
 
-// edit changes an annotation, say.
+// edit changes metadata only.
 func (s *source) edit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.edits++
 }
 
-// repository returns the three keys that are there after so many rotations.
+// repository returns the three keys after the given number of rotations.
 func repository(rotation int) map[string][]byte {
 	key := func(n int) []byte {
 		return []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{byte(n + 1)}, 32)))
@@ -73,22 +73,22 @@ func repository(rotation int) map[string][]byte {
 	}
 }
 
-// remote is an API server with one Secret, that compares and swaps.
+// remote is an API server with one Secret that supports compare-and-swap.
 type remote struct {
 	mu      sync.Mutex
 	secret  *corev1.Secret
 	version int
-	fail    error         // of any request
-	refuse  error         // of any write
+	fail    error         // result of every request
+	refuse  error         // result of every write
 	written func()        // called after each write
-	rival   func(*remote) // writes before each of ours
+	rival   func(*remote) // writes before each of our writes
 	hang    chan struct{}
-	mangle  bool // it stores something else than was sent
-	lose    bool // the next write is done, but its answer and its event are lost
+	mangle  bool // stores something other than what was sent
+	lose    bool // stores the next write, but loses its response and event
 	lag     *corev1.Secret
 	changed func()
 	looks   int
-	sent    int // writes, also those that failed
+	sent    int // all attempted writes
 	writes  int
 }
 
@@ -127,7 +127,7 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 		rival(r)
 	}
 	if written != nil {
-		defer written() // after r.mu is unlocked
+		defer written() // runs after r.mu is unlocked
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,14 +154,14 @@ func (r *remote) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, err
 	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), nil
 }
 
-// put stores a Secret under a new version; r.mu is held.
+// put stores a Secret with a new resourceVersion. The caller holds r.mu.
 func (r *remote) put(s *corev1.Secret) {
 	r.version++
 	r.secret = s.DeepCopy()
 	r.secret.UID, r.secret.ResourceVersion = "far", strconv.Itoa(r.version)
 }
 
-// spoil empties the copy as a rival would, and sends the event.
+// spoil empties the copy like a rival and sends the event.
 func (r *remote) spoil() {
 	r.mu.Lock()
 	s := r.secret.DeepCopy()
@@ -180,7 +180,7 @@ func (r *remote) counts() (looks, writes int) {
 	return r.looks, r.writes
 }
 
-// set makes a change with r.mu held.
+// set calls change with r.mu held.
 func (r *remote) set(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

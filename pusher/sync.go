@@ -9,82 +9,81 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Source is where the keys come from. Its methods may be called concurrently.
+// Source provides the keys. Implementations must be safe for concurrent use.
 type Source interface {
-	// Seen returns what was seen last, and whether that is fresh.
+	// Seen returns the last known source and reports whether it is fresh.
 	Seen() (mirror.Source, bool)
-	// Get reads the source from etcd, by a request that begins after the call.
+	// Get reads the source from etcd. The request starts after the call.
 	Get(ctx context.Context) (mirror.Source, error)
 }
 
-// Remote is one cluster that is to have a copy. All but Look and Write may be
-// called concurrently with all else.
+// Remote is a cluster that holds a copy. Copy must be safe for concurrent use. Look and
+// Write are never called concurrently.
 type Remote interface {
-	// Copy returns what was seen of the copy last, and whether that is fresh.
+	// Copy returns the last known copy and reports whether it is fresh.
 	Copy() (mirror.Copy, bool)
 	// Look reads the copy with GET.
 	Look(ctx context.Context) (mirror.Copy, error)
-	// Write sends a decision's Secret, by compare-and-swap, and returns the copy as
-	// it is seen then.
+	// Write sends the Secret of a decision by compare-and-swap and returns the resulting
+	// copy.
 	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
 }
 
-// conflicts is how many writes a sync tries that another writer overtakes,
-// before the remote goes back to the queue.
+// conflicts is how many overtaken writes a sync attempts before it requeues the remote.
 const conflicts = 5
 
-// Sync brings one remote up to date: look, decide, write.
+// Sync updates one remote: look, decide, write.
 type Sync struct {
 	Source Source
-	// Known is the uid of the copy that was last written or found Synced; "" for
-	// none. Any other object is written only after the live read: where a
-	// kubeconfig points home, it may be the source itself, restored from a copy's
-	// manifest, which our watch has not seen yet.
+	// Known is the UID of the copy that was last written or found Synced, or "". Before any
+	// other object is written, the source is read live. That object could be the source
+	// itself: a kubeconfig may point to the main region, and the source may have been
+	// restored from a copy's manifest that our watch has not delivered yet.
 	Known types.UID
-	// Force pushes also where the source does not continue what was pushed.
+	// Force pushes even if the source does not continue the pushed keys.
 	Force bool
-	// Tries is how many writes another writer may overtake before the remote goes
-	// back to the queue; 0: conflicts.
+	// Tries limits the number of overtaken writes before the remote is requeued. If 0, the
+	// limit is conflicts.
 	Tries int
-	// MayWrite says whether the write that was just decided on may be sent, or the
-	// sync ends there; nil: always. It neither keeps nor changes the outcome.
+	// MayWrite reports whether to send the pending write. If it returns false, the sync
+	// ends. If nil, every write is sent. It must not retain or modify the Outcome.
 	MayWrite func(*Outcome) bool
 }
 
-// Outcome is how a sync ended.
+// Outcome is the result of a sync.
 type Outcome struct {
 	Source   mirror.Source
 	Copy     mirror.Copy
 	Decision mirror.Decision
-	// Looked says whether the remote was read with GET, and answered.
+	// Looked reports whether the remote responded to a GET.
 	Looked bool
-	// Writes are the decisions that were carried out, in order.
+	// Writes are the completed writes, in order.
 	Writes []mirror.Decision
-	// Results count the writes that were sent; nil where there were none.
+	// Results counts the sent writes by result; nil if there were none.
 	Results map[mirror.Result]int
-	// Settled is what the remote was last given, or else was found to have where
-	// that is Synced; the zero Settled where there was neither.
+	// Settled is what the remote was last given, or what it had if it was already Synced.
+	// It is zero if neither applies.
 	Settled Settled
-	// Overtaken says that at each of so many tries another writer wrote first, and
-	// that it was no replica of ours.
+	// Overtaken reports whether another writer, other than our own replicas, was faster at
+	// every attempt.
 	Overtaken bool
-	// Err is why the remote, or the source in the live read, did not answer
-	// as it should; nil where both did.
+	// Err is why the remote, or the source during a live read, did not respond as expected;
+	// nil if both did.
 	Err error
 
-	decisions int // how often mirror.Decide was called
+	decisions int // number of calls to mirror.Decide
 }
 
-// Settled says which keys a remote has of ours: their owner, their fingerprints,
-// and the uid of the object they are in.
+// Settled identifies the keys that fernetcast stored in a remote: their owner, their
+// fingerprints, and the UID of the Secret.
 type Settled struct {
 	Owner mirror.Owner
 	Keys  string
 	UID   types.UID
 }
 
-// is says whether the source still has the owner and the keys that are settled.
-func (s Settled) is(src mirror.Source) bool {
+// matches reports whether the source still has the same owner and keys.
+func (s Settled) matches(src mirror.Source) bool {
 	return s.Owner == src.Owner() && s.Keys == src.Fingerprints()
 }
 
@@ -92,10 +91,10 @@ func (o *Outcome) settledNow() Settled {
 	return Settled{o.Source.Owner(), o.Source.Fingerprints(), o.Copy.UID()}
 }
 
-// Run brings a remote up to date. It reads the remote first where look is set,
-// or where what is known of it is not fresh. It ends when nothing is left to
-// write, or with a failure, which is then the outcome's decision. A remote must
-// have one Run at a time.
+// Run updates the remote. It reads the remote first if look is set or if the last known
+// copy is not fresh. It returns when nothing is left to write or when a request fails; in
+// the latter case, the outcome's decision is the failure. Do not call Run concurrently for
+// the same remote.
 func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 	seen, fresh := remote.Copy()
 	o, before := &Outcome{Copy: seen}, seen.Fingerprints()
@@ -112,7 +111,7 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 				return o.failed(err)
 			}
 			o.Copy, o.Looked, look = seen, true, false
-			continue // with the newest source
+			continue // start over with the newest source
 		}
 		if s.decide(ctx, o); o.Decision.Action == mirror.ActionNone {
 			if o.Decision.State == mirror.StateSynced {
@@ -136,8 +135,8 @@ func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
 	}
 }
 
-// write carries out the decision. It reports whether another writer was first, so that
-// the remote has to be read again.
+// write sends the decision's Secret. It reports whether another writer was faster, so that
+// the remote must be read again.
 func (o *Outcome) write(ctx context.Context, remote Remote) (overtaken bool, err error) {
 	seen, err := remote.Write(ctx, o.Decision)
 	switch {
@@ -162,16 +161,16 @@ func (o *Outcome) count(r mirror.Result) {
 	o.Results[r]++
 }
 
-// undone says whether the last write was of the version that the source still
-// has. Where another write is due then, what came back is not what was sent.
+// undone reports whether the last write came from the source's current version. If another
+// write is then due, the remote stores something other than what was sent.
 func (o *Outcome) undone() bool {
 	n := len(o.Writes)
 	return n > 0 && o.Writes[n-1].Secret.Annotations[mirror.StampVersion] == o.Source.ResourceVersion()
 }
 
-// decide decides, and decides again after the live read where one is needed.
-// The copy was read before that, so whoever wrote since makes our write a
-// conflict. Where the live read fails, what to write is not known, and nothing is.
+// decide sets the decision. If it depends on a live read, decide reads the source and
+// decides again. The copy was read before that, so compare-and-swap turns any write since
+// then into a conflict. If the live read fails, nothing is written.
 func (s Sync) decide(ctx context.Context, o *Outcome) {
 	o.decideNow(s.Force)
 	if !o.Decision.LiveRead && (o.Decision.Action == mirror.ActionNone || o.Copy.UID() == s.Known) {
@@ -193,8 +192,8 @@ func (o *Outcome) decideNow(force bool) {
 	o.Decision = mirror.Decide(o.Source, o.Copy, force)
 }
 
-// Look reads a remote and decides, and changes nothing. A remote that does not
-// answer is a failure only where its copy is needed to decide.
+// Look reads the remote and decides, without changing anything. If the remote does not
+// respond, that is a failure only if the decision depends on the copy.
 func (s Sync) Look(ctx context.Context, remote Remote) *Outcome {
 	o := &Outcome{}
 	o.Source, _ = s.Source.Seen()

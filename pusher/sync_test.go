@@ -9,10 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A kubeconfig that points home is known by the uid, and the source may be another
-// object than was seen: restored from a remote's copy it looks like a copy that is
-// one rotation behind. An object that was never synced is written only after the
-// live read; one that was needs none.
+// The UID shows that a kubeconfig points to the main region. But the source can be a new
+// object that was not seen yet: restored from a remote's copy, it looks like a copy that is
+// one rotation behind. So an object that was never synced is written only after a live
+// read. A known object needs none.
 func TestUnknownObjectTakesTheLiveRead(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -31,7 +31,7 @@ func TestUnknownObjectTakesTheLiveRead(t *testing.T) {
 	}
 }
 
-// Where the last of the tries succeeds, the remote is Synced at once.
+// If the last attempt succeeds, the remote is immediately Synced.
 func TestLastTrySucceeds(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}
@@ -50,8 +50,8 @@ func TestLastTrySucceeds(t *testing.T) {
 	}
 }
 
-// How often a sync decides: once before its write and once after, and once more
-// for a live read. A remote whose copy is not needed is not read.
+// A sync decides once before its write, once after it, and once more after a live read. If
+// the decision does not depend on the copy, the remote is not read.
 func TestDecisions(t *testing.T) {
 	src, dfw, iad := &source{}, &remote{}, &remote{}
 	(Sync{Source: src}).Run(t.Context(), dfw, true)
@@ -79,7 +79,7 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// Where the source is rotated while the remote is read, the new keys are written.
+// If the source is rotated while the remote is read, the new keys are written.
 func TestRotationDuringALook(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src, Known: "far"}
@@ -101,8 +101,8 @@ func (r rotating) Look(ctx context.Context) (mirror.Copy, error) {
 	return r.remote.Look(ctx)
 }
 
-// A remote that does not answer is a failure, but not for a standby, which needs
-// no copy to decide. Both outcomes have the error.
+// If a remote does not respond, that is a failure, except in a standby region, which
+// decides without the copy. Both outcomes include the error.
 func TestLookWithoutAnAnswer(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	main := Sync{Source: src}

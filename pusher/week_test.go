@@ -17,7 +17,7 @@ import (
 const (
 	day  = 24 * time.Hour
 	week = 7 * day
-	// resync is longer than by default: each read costs real time.
+	// resync is longer than the default, because each read takes real time.
 	resync = 5 * time.Minute
 )
 
@@ -30,11 +30,13 @@ func TestLongWeek(t *testing.T) {
 	lives(t, week)
 }
 
-// lives is days in a synctest bubble: a rotation every 12 hours, two remotes that are
-// down for hours every day, one that flaps, one that drifts, some that are added
-// and removed. Each remote is read and retried in time, no two at the same
-// moments, every rotation reaches all that are up at once, the last day has as
-// many requests as the first, and nothing is kept of a removed remote.
+// lives simulates several days in a synctest bubble: a rotation every 12 hours, two remotes
+// that are down for hours every day, a flapping remote, a drifting remote, and some that
+// are added and removed.
+//
+// Each remote must be read and retried in time, and not in step with another. Each rotation
+// must immediately reach all remotes that are up. The number of requests must not grow, and
+// no state of removed remotes may remain.
 func lives(t *testing.T, long time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		src, f := &source{}, &fleet{list: map[string]*attended{}}
@@ -98,7 +100,7 @@ func lives(t *testing.T, long time.Duration) {
 			if n := inStep(one, other); n > 10 {
 				t.Errorf("two remotes that fail alike are tried together %d times of 100", n)
 			}
-			// At its longest the back-off waits 15 to 30 s.
+			// The longest backoff waits 15 to 30 s.
 			if hours := int(to.Sub(from) / time.Hour); len(one) < 120*hours || len(one) > 240*hours+20 {
 				t.Errorf("%d tries in %d hours", len(one), hours)
 			}
@@ -106,15 +108,15 @@ func lives(t *testing.T, long time.Duration) {
 	})
 }
 
-// goroutines returns how many there are in the bubble. The test before may have
-// left one that is just ending, which runtime.NumGoroutine counts.
+// goroutines returns the number of goroutines in the bubble. runtime.NumGoroutine would
+// also count a goroutine of the previous test that is about to end.
 func goroutines() int {
 	stacks := make([]byte, 1<<20)
 	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("synctest bubble"))
 }
 
-// rotates rotates the source, and fails the test unless each remote that is up
-// has the keys at once.
+// rotates rotates the source. It fails the test unless each remote that is up has the keys
+// immediately.
 func (f *fleet) rotates(t *testing.T, src *source) {
 	t.Helper()
 	src.rotate()
@@ -127,7 +129,7 @@ func (f *fleet) rotates(t *testing.T, src *source) {
 	}
 }
 
-// keepsNothingOfRemoved fails the test where more records are kept than there are remotes.
+// keepsNothingOfRemoved fails the test if there is more state than remotes.
 func (f *fleet) keepsNothingOfRemoved(t *testing.T) {
 	t.Helper()
 	p, there := f.push, len(f.Names())
@@ -136,13 +138,13 @@ func (f *fleet) keepsNothingOfRemoved(t *testing.T) {
 	p.limiter.mu.Lock()
 	defer p.limiter.mu.Unlock()
 	if len(p.records) > there || len(p.limiter.items) > there || p.queue.Len() > there {
-		t.Fatalf("%d remotes, and %d records, %d back-offs, %d in the queue",
+		t.Fatalf("%d remotes, and %d records, %d backoffs, %d in the queue",
 			there, len(p.records), len(p.limiter.items), p.queue.Len())
 	}
 }
 
-// evenDays fails the test unless each day has as many reads as a remote gets
-// where nothing happens: one a resync, or up to a fifth later.
+// evenDays fails the test unless each day has as many reads as an idle remote gets: one per
+// resync interval, or up to a fifth later.
 func evenDays(t *testing.T, a *attended, start time.Time, long time.Duration) {
 	t.Helper()
 	least, most := int(day/(resync+resync/5)), int(day/resync)
@@ -154,7 +156,8 @@ func evenDays(t *testing.T, a *attended, start time.Time, long time.Duration) {
 	}
 }
 
-// flap takes a remote down and up, and now and then its watch tells of that.
+// flap repeatedly takes a remote down and up. Half of the time, its watch reports that it
+// is up.
 func (f *fleet) flap(ctx context.Context, a *attended) {
 	for pause(ctx, time.Hour) {
 		a.down()
@@ -166,7 +169,7 @@ func (f *fleet) flap(ctx context.Context, a *attended) {
 	}
 }
 
-// drift spoils a copy now and then, sometimes twice.
+// drift occasionally changes a copy, sometimes twice in a row.
 func drift(ctx context.Context, a *attended) {
 	for pause(ctx, 6*time.Hour) {
 		a.spoil()
@@ -176,13 +179,13 @@ func drift(ctx context.Context, a *attended) {
 	}
 }
 
-// comeAndGo adds and removes remotes: some are Synced when they are removed, some
-// in a back-off, and some in a write that then fails.
+// comeAndGo adds and removes remotes. When removed, some are Synced, some are backing off,
+// and some have a pending write that then fails.
 func (f *fleet) comeAndGo(ctx context.Context) {
 	var guests sync.WaitGroup
 	defer guests.Wait()
 	well := func(*attended) {}
-	// No request has a deadline here, so one that hangs is never in time.
+	// Requests have no deadline here, so a hanging remote is never in time.
 	hung := func(a *attended) { a.hang, a.slack = make(chan struct{}), week }
 	for n := 0; pause(ctx, 3*time.Hour); n++ {
 		guests.Go(func() {
@@ -197,7 +200,7 @@ func (f *fleet) comeAndGo(ctx context.Context) {
 	}
 }
 
-// pause waits for a random time up to longest; false where ctx is done.
+// pause waits for a random time up to longest. It returns false if ctx is done.
 func pause(ctx context.Context, longest time.Duration) bool {
 	select {
 	case <-ctx.Done():

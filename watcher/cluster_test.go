@@ -18,8 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The second of apimachinery's handlers sleeps by the wall clock, which in
-	// a synctest bubble is years ahead.
+	// The second of apimachinery's error handlers sleeps until a wall-clock time, which is years
+	// away in a synctest bubble.
 	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
 	goleak.VerifyTestMain(m)
 }
@@ -31,13 +31,13 @@ var (
 	errGone = apierrors.NewResourceExpired("compacted")
 )
 
-// cluster is a server of one Secret, scripted: what only a real one can show is
-// in the end-to-end tests.
+// A cluster is a scripted server with one Secret. End-to-end tests cover the behavior of real
+// servers.
 type cluster struct {
 	mu             sync.Mutex
-	version        string // of the Secret; "" where it is absent
-	down, watching error  // why no request, and no WATCH, is answered; nil where they are
-	deaf           bool   // watches bring nothing
+	version        string // of the Secret; "" if it is absent
+	down, watching error  // errors of all requests, and of WATCH; nil for success
+	stalled        bool   // watches deliver no events
 	streams        []*watch.FakeWatcher
 
 	gets, lists, watches int
@@ -93,13 +93,13 @@ func (c *cluster) Watch(context.Context, string, metav1.ListOptions) (watch.Inte
 	return w, nil
 }
 
-// becomes gives the Secret another version, which watches bring.
+// becomes changes the Secret's version, which watches deliver.
 func (c *cluster) becomes(version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.version = version
 	s, err := c.secret()
-	if err != nil || c.deaf {
+	if err != nil || c.stalled {
 		return
 	}
 	for _, w := range c.streams {
@@ -109,7 +109,7 @@ func (c *cluster) becomes(version string) {
 	}
 }
 
-// bring has the watches bring one event.
+// bring makes the watches deliver one event.
 func (c *cluster) bring(kind watch.EventType, version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +120,7 @@ func (c *cluster) bring(kind watch.EventType, version string) {
 	}
 }
 
-// cut ends all watches, and has no request answered from now on, or all.
+// cut ends all watches. From then on, all requests fail with down, or succeed if it is nil.
 func (c *cluster) cut(down error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *cluster) set(change func(*cluster)) {
 	change(c)
 }
 
-// counts are the requests since the last call.
+// counts returns the number of requests since the last call.
 func (c *cluster) counts() (gets, lists, watches int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *cluster) counts() (gets, lists, watches int) {
 	return c.gets, c.lists, c.watches
 }
 
-// watching is a watcher of a cluster, whose source is known by its version.
+// watching returns a Watcher of a cluster.
 func watching(c Secrets, opts Options) *Watcher {
 	opts.Secrets, opts.Name, opts.Log, opts.Parse = c, name, slog.New(slog.DiscardHandler), mirror.Source.Then
 	return New(opts)

@@ -8,19 +8,19 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// coalesced lets callers share a GET, but none that began before their call: while one
-// is sent, any number of callers need one more.
+// coalesced shares a GET among callers, but only if it starts after their call. While one GET is
+// running, any number of callers need only one more.
 type coalesced struct {
-	turn  chan struct{} // whoever has it sends the request, and may use the fields after begun
-	begun atomic.Uint64 // the number of the newest request
+	turn  chan struct{} // its holder sends the request, and may use the fields after begun
+	begun atomic.Uint64 // number of the newest request
 
-	number uint64 // of the last request, which ended with source and err
+	number uint64 // of the last finished request, with the results source and err
 	source mirror.Source
 	err    error
 }
 
-// do returns the result of a request that began after the call did. If ctx is done
-// first, it returns ctx's error.
+// do returns the result of a request that started after the call. If ctx is done first, it returns
+// ctx's error.
 func (c *coalesced) do(ctx context.Context, request func(context.Context) (mirror.Source, error)) (mirror.Source, error) {
 	arrived := c.begun.Load()
 	select {

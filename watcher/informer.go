@@ -9,20 +9,20 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// inform runs a shared informer until ctx is done, or another is to begin: that
-// one lists at once, without the back-off that this one may be in. Its cache is
-// not asked, because it knows nothing of our GETs.
+// inform runs a shared informer until ctx is done or restartInformer is called. The next informer
+// lists immediately, without this one's backoff. The informer's cache isn't used, because it
+// doesn't include our GETs.
 func (w *Watcher) inform(ctx context.Context) {
 	ctx, restart := context.WithCancel(ctx)
 	defer restart()
 	w.mu.Lock()
 	w.watch.restart, w.watch.alive = restart, silent
 	w.mu.Unlock()
-	// Its own lines would tell of the same error at each try.
+	// client-go would log the same error at every retry.
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	informer := cache.NewTypedSharedIndexInformer[*corev1.Secret](
 		cache.NewSharedIndexInformerWithOptions(w.lists, &corev1.Secret{}, cache.SharedIndexInformerOptions{}))
-	// It is not started yet, so neither can fail.
+	// Neither call can fail before the informer starts.
 	_ = informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {})
 	handler, _ := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[*corev1.Secret]{
 		AddFunc:    func(s *corev1.Secret) { w.watched(s, s.ResourceVersion) },
@@ -30,7 +30,7 @@ func (w *Watcher) inform(ctx context.Context) {
 		DeleteFunc: func(d cache.DeletedObject[*corev1.Secret]) {
 			version := informer.GetStore().LastStoreSyncResourceVersion()
 			if d.FinalStateUnknown == nil {
-				version = d.OptionalObj.ResourceVersion // of the deletion
+				version = d.OptionalObj.ResourceVersion // the version of the deletion
 			}
 			w.watched(nil, version)
 		},
@@ -42,7 +42,7 @@ func (w *Watcher) inform(ctx context.Context) {
 			return
 		}
 		listed := informer.GetStore().LastStoreSyncResourceVersion()
-		if len(informer.GetStore().List()) == 0 { // a Secret that is absent at the start is no event
+		if len(informer.GetStore().List()) == 0 { // there is no event if the Secret is absent at the start
 			w.watched(nil, listed)
 		}
 		w.mu.Lock()
@@ -52,15 +52,15 @@ func (w *Watcher) inform(ctx context.Context) {
 	informer.RunWithContext(ctx)
 }
 
-// watched takes an event of the informer.
+// watched records an event of the informer.
 func (w *Watcher) watched(secret *corev1.Secret, version string) {
 	if w.view.Watched(secret, version) {
 		w.notify()
 	}
 }
 
-// watchFailed marks the source stale, because the watch may miss what changes now.
-// The source is read at once, and often until a watch is steady.
+// watchFailed marks the source stale, because the watch may miss changes. The source is then read
+// immediately, and frequently until a watch is steady.
 func (w *Watcher) watchFailed(err error, first bool) {
 	w.view.MarkStale()
 	if first {
@@ -69,19 +69,19 @@ func (w *Watcher) watchFailed(err error, first bool) {
 	}
 }
 
-// restartInformer ends the informer, so that Run begins another. After a deaf one,
-// the source is read often until a watch brings something, be it a bookmark.
-func (w *Watcher) restartInformer(deaf bool) {
+// restartInformer ends the informer, so that Run starts another. If the watch has stalled, the
+// source is then read frequently until a watch delivers something, such as a bookmark.
+func (w *Watcher) restartInformer(stalled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.watch.restart == nil || deaf && w.lists.Unsteady() { // one that is known to be broken begins again by itself
+	if w.watch.restart == nil || stalled && w.lists.Unsteady() { // a watch known to be broken restarts by itself
 		return
 	}
 	w.lists.Restart()
 	w.watch.restart()
-	w.watch.alive = silent // what it has brought says nothing of the next one
-	if deaf && !w.watch.deaf {
-		w.watch.deaf = true
+	w.watch.alive = silent // the old watch's events say nothing about the next one
+	if stalled && !w.watch.stalled {
+		w.watch.stalled = true
 		w.opts.Log.Warn("the watch of the source brings nothing, so another begins: a connection that died, or an etcd that was restored?")
 	}
 }

@@ -1,7 +1,7 @@
-// Package watcher watches the source Secret. A shared informer says when it
-// changed, and what was seen last can be asked for.
+// Package watcher watches the source Secret. A shared informer signals changes, and a Watcher
+// returns the last known state.
 //
-// It decides nothing and writes nothing.
+// It makes no decisions and writes nothing.
 package watcher
 
 import (
@@ -23,59 +23,60 @@ import (
 )
 
 const (
-	// After a GET that failed the next one comes between these two later.
+	// A failed GET is retried after a delay between these two.
 	retryMin = 200 * time.Millisecond
 	retryMax = 2 * time.Second
-	// unwatchedPoll is how often the source is read while the watch brings nothing.
+	// unwatchedPoll is how often the source is read while the watch delivers nothing.
 	unwatchedPoll = 500 * time.Millisecond
 	// resyncJitter spreads the GETs of many replicas.
 	resyncJitter = 0.2
 )
 
-// Secrets is what a watcher asks of the source's cluster.
+// Secrets is the access to the source's cluster that a Watcher needs.
 type Secrets interface {
 	kube.Watchable
 	Get(ctx context.Context, name string) (*corev1.Secret, error)
 }
 
-// Options are a [Watcher]'s. All but Resync are needed.
+// Options configure a [Watcher]. All except Resync are required.
 type Options struct {
 	Secrets Secrets
 	Name    string
-	// Parse judges what is seen after the last that was; nil is an absent Secret.
+	// Parse derives the next Source from the last one and the Secret, which is nil if absent.
 	Parse func(last mirror.Source, secret *corev1.Secret) mirror.Source
-	// Resync is how often Run reads the Secret with GET, whatever the informer
-	// says; jittered. 0: never, where nobody runs it or a test does it itself.
+	// Resync is how often Run reads the Secret with GET, with jitter, regardless of the informer. 0
+	// disables these reads.
 	Resync time.Duration
 	Log    *slog.Logger
 }
 
-// Watcher knows the source. Its methods may be called concurrently; Run only once.
+// A Watcher keeps the last known state of the source. Its methods are safe for concurrent use, but
+// Run can be called only once.
 type Watcher struct {
 	opts    Options
 	view    *view.View[mirror.Source]
 	gets    coalesced
-	trouble logonce.Text // why the last GET failed; only the GET on its way uses it
+	trouble logonce.Text // error of the last GET; used only by the running GET
 	lists   *kube.ListWatch
-	poke    chan struct{} // tells Run to read at once
+	poke    chan struct{} // makes Run read immediately
 
 	mu      sync.Mutex
-	changed func() // given to Run
+	changed func() // passed to Run
 	err     error  // of the last GET
 	watch   watchState
 }
 
-// watchState is what is known of the present informer. Watcher.mu guards it.
+// watchState is the state of the current informer. Watcher.mu guards it.
 type watchState struct {
-	restart func()      // ends the informer, so that the next one begins; nil before the first
-	alive   func() bool // reports whether the informer's watch has brought anything
-	deaf    bool        // a watch has missed what a GET has found, and none has brought anything since
+	restart func()      // ends the informer, so that the next one starts; nil before the first
+	alive   func() bool // reports whether the informer's watch has delivered anything
+	stalled bool        // a watch missed a change that a GET found, and nothing has been delivered since
 }
 
-// silent is the alive of an informer that has brought nothing yet.
+// silent is the initial value of alive.
 func silent() bool { return false }
 
-// New makes a watcher that has seen nothing.
+// New returns a Watcher that has seen nothing.
 func New(opts Options) *Watcher {
 	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: coalesced{turn: make(chan struct{}, 1)}, poke: make(chan struct{}, 1), changed: func() {}}
 	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
@@ -84,25 +85,26 @@ func New(opts Options) *Watcher {
 	return w
 }
 
-// Seen is the source as last seen, and whether that can be relied on without Get.
+// Seen returns the last known source and reports whether it is fresh. If not, call Get before
+// relying on it.
 func (w *Watcher) Seen() (mirror.Source, bool) { return w.view.Get() }
 
-// Read says whether the source, or its absence, was ever seen.
+// Read reports whether the source, or its absence, was ever seen.
 func (w *Watcher) Read() bool { return w.view.Read() }
 
-// Wrote takes the answer to a write of ours.
+// Wrote records the response to our own write.
 func (w *Watcher) Wrote(secret *corev1.Secret) { w.view.Wrote(secret, time.Now()) }
 
-// Err is why the source could not be read at the last try; nil if it could.
+// Err returns the error of the last GET, or nil if it succeeded.
 func (w *Watcher) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
-// Get reads the source from etcd, by a request that begins after the call does.
-// Callers that wait at the same time share one. It returns what is seen then,
-// also beside an error. An absent Secret is no error.
+// Get reads the source from etcd. Concurrent callers share a request, but never one that started
+// before their call. An absent Secret is not an error. If the read fails, Get returns the last
+// known source with the error.
 func (w *Watcher) Get(ctx context.Context) (mirror.Source, error) {
 	src, err := w.gets.do(ctx, w.get)
 	if err != nil {
@@ -122,22 +124,22 @@ func (w *Watcher) get(ctx context.Context) (mirror.Source, error) {
 		w.setErr(err)
 		return mirror.Source{}, err
 	}
-	src, changed, deaf := reading.Answered(secret, time.Now())
-	if w.setErr(nil) { // the informer may wait for up to half a minute
+	src, changed, stalled := reading.Answered(secret, time.Now())
+	if w.setErr(nil) { // the informer may be backing off for up to half a minute
 		w.restartInformer(false)
 	}
-	if deaf {
+	if stalled {
 		w.restartInformer(true)
 	}
 	if changed {
 		w.notify()
-		w.readSoon() // and then see whether the watch has brought it
+		w.readSoon() // then check whether the watch has delivered it
 	}
 	return src, nil
 }
 
-// setErr stores how the last GET ended, and logs each error once. It reports whether
-// this GET succeeded after a failure. Only one call runs at a time.
+// setErr records the result of the last GET, and logs each error once. It reports whether this GET
+// succeeded after a failure. Only one call runs at a time.
 func (w *Watcher) setErr(err error) (recovered bool) {
 	if errors.Is(err, context.Canceled) {
 		return false
@@ -156,8 +158,8 @@ func (w *Watcher) setErr(err error) (recovered bool) {
 	return err == nil
 }
 
-// Run watches and reads the source until ctx is done, and calls changed after
-// each change, which must not block.
+// Run watches and reads the source until ctx is done. It calls changed after every change. changed
+// must not block.
 func (w *Watcher) Run(ctx context.Context, changed func()) {
 	w.mu.Lock()
 	w.changed = changed
@@ -179,8 +181,8 @@ func (w *Watcher) notify() {
 	changed()
 }
 
-// resync reads the source every Resync, more often where the watch cannot be
-// relied on, and soon again after a failure.
+// resync reads the source at each Resync. It reads more often if the watch is unreliable, and
+// retries soon after a failure.
 func (w *Watcher) resync(ctx context.Context) {
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(retryMin), backoff.WithMaxInterval(retryMax), backoff.WithMaxElapsedTime(0))
@@ -201,16 +203,16 @@ func (w *Watcher) resync(ctx context.Context) {
 	}
 }
 
-// nextRead is how long the next GET can wait.
+// nextRead returns the delay before the next GET.
 func (w *Watcher) nextRead() time.Duration {
 	w.mu.Lock()
-	w.watch.deaf = w.watch.deaf && !w.watch.alive()
-	unwatched := w.watch.deaf || w.lists.Unsteady()
+	w.watch.stalled = w.watch.stalled && !w.watch.alive()
+	unwatched := w.watch.stalled || w.lists.Unsteady()
 	w.mu.Unlock()
 	switch {
 	case unwatched:
 		return unwatchedPoll
-	case w.view.Missed(): // the GET that tells whether the watch is deaf
+	case w.view.Missed(): // this GET determines whether the watch has stalled
 		return min(view.DeafAfter+retryMin, w.opts.Resync)
 	}
 	return wait.Jitter(w.opts.Resync, resyncJitter)

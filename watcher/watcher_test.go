@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// slow answers a GET only after a while, with what was there when it began.
+// A slow cluster delays each GET, and returns the version from before the delay.
 type slow struct {
 	*cluster
 	number atomic.Int64
@@ -26,8 +26,8 @@ func (s *slow) Get(ctx context.Context, name string) (*corev1.Secret, error) {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: v}}, nil
 }
 
-// Get never shares a request that began before it was called, and callers that
-// wait share the next: with one on its way, any number need one more.
+// Get never shares a request that started before the call. Waiting callers share the next one, so
+// any number of them need only one more.
 func TestGetIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &slow{cluster: &cluster{}}
@@ -35,7 +35,7 @@ func TestGetIsShared(t *testing.T) {
 		var callers sync.WaitGroup
 		callers.Go(func() { _, _ = w.Get(t.Context()) })
 		time.Sleep(10 * time.Millisecond)
-		c.number.Store(1) // the one on its way cannot see this
+		c.number.Store(1) // the running GET doesn't see this
 		for range 100 {
 			callers.Go(func() {
 				if seen, err := w.Get(t.Context()); seen.ResourceVersion() != "2" || err != nil {
@@ -50,7 +50,7 @@ func TestGetIsShared(t *testing.T) {
 	})
 }
 
-// A caller that gives up leaves the others their request.
+// If a caller gives up, the others still get their result.
 func TestGetGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &slow{cluster: &cluster{}}
@@ -67,7 +67,7 @@ func TestGetGivenUp(t *testing.T) {
 	})
 }
 
-// A GET that fails leaves what was seen, and says why.
+// A failed GET returns the last known source and an error.
 func TestGetFails(t *testing.T) {
 	c := &cluster{version: "5"}
 	w := watching(c, Options{})
@@ -85,7 +85,7 @@ func TestGetFails(t *testing.T) {
 	}
 }
 
-// run runs a watcher in a bubble, and counts its calls of changed.
+// run runs a Watcher in a bubble, and counts the calls of changed.
 func run(t *testing.T, c *cluster, story func(w *Watcher, changes *atomic.Int32)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watching(c, Options{Resync: time.Minute})
@@ -108,7 +108,7 @@ func (w *Watcher) sees(t *testing.T, version string) {
 	}
 }
 
-// The informer brings each change at once, and GETs come now and then beside it.
+// The informer delivers each change immediately. In addition, GETs run periodically.
 func TestRun(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, changes *atomic.Int32) {
@@ -130,7 +130,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// A source that is absent at the start is no event, and is known all the same.
+// If the source is absent at the start, there is no event, but the absence is known.
 func TestAbsentAtTheStart(t *testing.T) {
 	c := &cluster{}
 	run(t, c, func(w *Watcher, changes *atomic.Int32) {
@@ -146,8 +146,7 @@ func TestAbsentAtTheStart(t *testing.T) {
 	})
 }
 
-// A source that is back after an outage is watched again within 3 s, however
-// long the outage was.
+// After an outage of any length, the source is watched again within 3 s.
 func TestOutage(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
@@ -158,7 +157,7 @@ func TestOutage(t *testing.T) {
 		}
 		c.cut(nil)
 		c.becomes("6")
-		time.Sleep(3*time.Second + retryMax/2) // the last wait of the back-off has jitter
+		time.Sleep(3*time.Second + retryMax/2) // the last delay of the backoff has jitter
 		w.sees(t, "6")
 		if _, _, watches := c.counts(); watches == 0 {
 			t.Error("it is not watched again")
@@ -166,8 +165,8 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// While the watch is broken, whatever way, a rotation is seen within a second,
-// and client-go's requests are backed off. Once it is whole the GETs are few again.
+// While the watch is broken in any way, a rotation is seen within a second, and client-go's
+// requests back off. After the watch recovers, GETs become rare again.
 func TestBrokenWatch(t *testing.T) {
 	for what, spoil := range map[string]func(*cluster){
 		"refused": func(c *cluster) { c.watching = errGone },
@@ -189,7 +188,7 @@ func TestBrokenWatch(t *testing.T) {
 				c.counts()
 				c.set(func(c *cluster) { c.version = "6" })
 				time.Sleep(time.Second)
-				// Whether it is fresh depends on whether the watch has ended since the last GET.
+				// It is fresh only if the watch hasn't ended since the last GET.
 				if seen, _ := w.Seen(); seen.ResourceVersion() != "6" {
 					t.Errorf("a second after the rotation %q is seen, want \"6\"", seen.ResourceVersion())
 				}
@@ -210,24 +209,24 @@ func TestBrokenWatch(t *testing.T) {
 	}
 }
 
-// A watch that stays open and brings nothing costs one rotation a minute at
-// most: 5 s after a GET has found it another informer begins, and until a watch
-// has brought something a rotation is seen within a second.
+// A watch that stays open without delivering events delays at most one rotation, by up to a minute.
+// Another informer starts 5 s after a GET has found the change. Until a watch delivers something, a
+// rotation is seen within a second.
 func TestDeafWatch(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
-		c.set(func(c *cluster) { c.deaf = true })
+		c.set(func(c *cluster) { c.stalled = true })
 		c.becomes("6")
 		time.Sleep(90 * time.Second)
 		w.sees(t, "6")
 		if _, lists, _ := c.counts(); lists != 1 {
 			t.Errorf("%d informers have begun, want 1", lists)
 		}
-		c.becomes("7") // the new watch is deaf too
+		c.becomes("7") // the new watch stalls, too
 		time.Sleep(time.Second)
 		w.sees(t, "7")
-		c.set(func(c *cluster) { c.deaf = false })
-		time.Sleep(time.Minute) // another has begun, and this one hears
+		c.set(func(c *cluster) { c.stalled = false })
+		time.Sleep(time.Minute) // another watch has started, which works
 		c.becomes("8")
 		synctest.Wait()
 		w.sees(t, "8")
@@ -240,15 +239,15 @@ func TestDeafWatch(t *testing.T) {
 	})
 }
 
-// A watch that goes deaf after it has brought something counts as one that never
-// did: the source is read often until the next one brings something.
+// A watch that stalls later is handled like one that stalled from the start. The source is read
+// frequently until the next watch delivers something.
 func TestDeafAfterItHasHeard(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
 		c.becomes("6")
 		synctest.Wait()
 		w.sees(t, "6")
-		c.set(func(c *cluster) { c.deaf = true })
+		c.set(func(c *cluster) { c.stalled = true })
 		c.becomes("7")
 		time.Sleep(90 * time.Second)
 		w.sees(t, "7")
@@ -258,11 +257,11 @@ func TestDeafAfterItHasHeard(t *testing.T) {
 	})
 }
 
-// A bookmark, too, tells that a watch is not deaf.
+// A bookmark also shows that a watch works.
 func TestBookmarkAfterDeafness(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(_ *Watcher, _ *atomic.Int32) {
-		c.set(func(c *cluster) { c.deaf = true })
+		c.set(func(c *cluster) { c.stalled = true })
 		c.becomes("6")
 		time.Sleep(90 * time.Second)
 		c.bring(watch.Bookmark, "99")
@@ -275,8 +274,8 @@ func TestBookmarkAfterDeafness(t *testing.T) {
 	})
 }
 
-// An etcd that was restored gives versions a second time: another informer
-// begins at once, since the present one's watch waits for versions to come.
+// A restored etcd reuses versions. Another informer starts immediately, because the current watch
+// waits for versions that are still in the future.
 func TestRewound(t *testing.T) {
 	c := &cluster{version: "9"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {

@@ -16,13 +16,13 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// ids are those of check, in its order. They are never renamed.
+// ids are the IDs of check's checks, in order. They never change.
 var ids = []string{"kubeconfig", "self", "dns", "tcp", "tls", "clock", "version", "identity", "expiry", "rights", "excess", "secret", "keys", "rotation", "stamp"}
 
-// checked is what check says of one remote, by ID.
+// checked has the results of check for one remote, by ID.
 type checked map[string]struct{ ID, Result, What, Next string }
 
-// check examines one remote, or what the flags name.
+// check runs check for one remote, or for the cluster in the flags.
 func (s *stage) check(code int, args ...string) checked {
 	s.Helper()
 	r := s.exits(code, append([]string{"check", "-o", "json"}, args...)...)
@@ -35,7 +35,7 @@ func (s *stage) check(code int, args ...string) checked {
 	}
 	s.decode(r.Stdout, &document)
 	if len(document.Remotes) != 1 || document.From != "this workstation" {
-		s.Fatalf("it is not of one remote:\n%s", r.Stdout)
+		s.Fatalf("the output is not for one remote:\n%s", r.Stdout)
 	}
 	found := checked{}
 	var order []string
@@ -49,7 +49,7 @@ func (s *stage) check(code int, args ...string) checked {
 	return found
 }
 
-// ends fails the test where a check has not ended so, with these parts in it.
+// ends checks the result of one check and that its text contains these parts.
 func (s *stage) ends(c checked, id, result string, parts ...string) {
 	s.Helper()
 	if c[id].Result != result {
@@ -58,7 +58,7 @@ func (s *stage) ends(c checked, id, result string, parts ...string) {
 	s.says(c[id].What+" → "+c[id].Next, parts...)
 }
 
-// A remote that was let in passes, before run was ever started.
+// A remote passes all checks after join, even before run has started.
 func TestCheckWell(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -67,7 +67,7 @@ func TestCheckWell(t *testing.T) {
 	for _, id := range ids {
 		want := "pass"
 		if id == "rotation" {
-			want = "skip" // its account may not look at CronJobs
+			want = "skip" // its account has no permission for CronJobs
 		}
 		s.ends(c, id, want)
 	}
@@ -82,7 +82,7 @@ func TestCheckWell(t *testing.T) {
 	s.says(s.exits(2, "check", "nobody").Stderr, `no remote "nobody"; existing remotes: dfw`)
 }
 
-// store stores a kubeconfig as a person would by hand.
+// store stores a kubeconfig, like a person would by hand.
 func (s *stage) store(name string, kubeconfig []byte) {
 	s.Helper()
 	data, err := json.Marshal(map[string]any{"data": map[string][]byte{name + ".yaml": kubeconfig}})
@@ -91,7 +91,7 @@ func (s *stage) store(name string, kubeconfig []byte) {
 	s.Must(err)
 }
 
-// altered is the stored kubeconfig of a remote, changed.
+// altered returns a changed copy of a remote's stored kubeconfig.
 func (s *stage) altered(remote string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)) []byte {
 	s.Helper()
 	config, err := clientcmd.Load(s.entry("sjc", remote))
@@ -103,7 +103,7 @@ func (s *stage) altered(remote string, change func(*clientcmdapi.Cluster, *clien
 	return data
 }
 
-// Each check is made to end badly, one at a time, on a real API server.
+// TestCheckFinds makes each check fail, one at a time, on a real API server.
 func TestCheckFinds(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -189,7 +189,7 @@ func TestCheckFinds(t *testing.T) {
 	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "patch cronjob")
 }
 
-// All remotes black at once cost no more than three requests' time.
+// If many remotes time out at once, check takes at most as long as three requests.
 func TestCheckBlack(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -201,7 +201,7 @@ func TestCheckBlack(t *testing.T) {
 		s.store(fmt.Sprintf("black-%d", i), black)
 	}
 	s.Must(proxy.Set(testenv.Drop))
-	const timeout, slack = 2 * time.Second, 10 * time.Second // a slow machine's
+	const timeout, slack = 2 * time.Second, 10 * time.Second // slack is for a slow machine
 	begun := time.Now()
 	r := s.exits(1, "check", "-o", "short", "--request-timeout", timeout.String())
 	if took := time.Since(begun); took > 3*timeout+slack {

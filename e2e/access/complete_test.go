@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// The names of remotes complete from what the source's cluster has stored. Where it
-// does not answer, there are none, testenv.Soon and without a word.
+// Names of remotes are completed from the Secret in the main region. If its API server doesn't
+// answer, there are soon no completions and no messages.
 func TestCompletion(t *testing.T) {
 	s := newStage(t)
 	_, err := shared.Cluster("sjc").Client().CoreV1().Secrets(s.NS).Create(s.Ctx, &corev1.Secret{
@@ -42,13 +42,13 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 
-	const withoutBound = 8 * time.Second // a request has 10
+	const withoutBound = 8 * time.Second // an unbounded request would take 10 s
 	if err := proxy.Set(testenv.Hold); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
 	r := s.exits(0, "__complete", "--kubeconfig", slow, "push", "")
 	if took := time.Since(begun); r.Stdout != ":4\n" || strings.Contains(r.Stderr, "error") || took > withoutBound {
-		t.Errorf("with a source that does not answer: %q, %q after %s", r.Stdout, r.Stderr, took)
+		t.Errorf("if the main region doesn't answer: %q, %q after %s", r.Stdout, r.Stderr, took)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A rotation costs a remote without credentials no request more than one with them, and
-// the main no token.
+// After a rotation, a remote without stored credentials gets no more requests than one with them,
+// and the main region creates no tokens.
 func TestKeylessCostsNoRequest(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -48,11 +48,11 @@ func TestKeylessCostsNoRequest(t *testing.T) {
 		}
 	}
 	if more := s.tokensMade("sjc") - minted; more != 0 {
-		t.Errorf("%d tokens were made for %d rotations", more, rotations)
+		t.Errorf("%d tokens were created for %d rotations", more, rotations)
 	}
 }
 
-// count counts the requests that came to a gateway, by method.
+// count counts a gateway's requests by method.
 func count(g *testenv.Gateway) map[string]int {
 	counts := map[string]int{}
 	for _, r := range g.Requests() {
@@ -64,7 +64,7 @@ func count(g *testenv.Gateway) map[string]int {
 
 var tokenRequests = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource="serviceaccounts".*subresource="token".*\} (\d+)$`)
 
-// tokensMade is how many TokenRequests a cluster's API server has answered.
+// tokensMade returns the number of TokenRequests that a cluster's API server has answered.
 func (s *stage) tokensMade(region string) (n int) {
 	s.Helper()
 	text, err := s.cluster(region).Client().CoreV1().RESTClient().Get().AbsPath("/metrics").Do(s.Ctx).Raw()
@@ -75,7 +75,7 @@ func (s *stage) tokensMade(region string) (n int) {
 		n += one
 	}
 	if n == 0 {
-		s.Fatal("the API server counts no TokenRequest")
+		s.Fatal("the API server counted no TokenRequests")
 	}
 	return n
 }

@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// examples are those that a command's --help has.
+// examples returns the examples in a command's --help.
 func (s *stage) examples(command string) (all [][]string) {
 	s.Helper()
 	help := s.exits(0, command, "--help").Stdout
@@ -22,28 +22,28 @@ func (s *stage) examples(command string) (all [][]string) {
 		all = append(all, strings.Fields(words))
 	}
 	if len(all) == 0 {
-		s.Fatalf("%s --help has no example", command)
+		s.Fatalf("%s --help has no examples", command)
 	}
 	return all
 }
 
-// The examples of each --help work as they stand, for a person with contexts sjc and
-// dfw, in an order in which they make sense.
+// The examples in each --help work unchanged for a person with contexts sjc and dfw, in a sensible
+// order.
 func TestExamples(t *testing.T) {
 	s := newStage(t)
-	s.fernetcast = s.fernetcast.WithEnv("NO_PROXY=*") // but for loopback, a machine's own addresses go by its proxy
+	s.fernetcast = s.fernetcast.WithEnv("NO_PROXY=*") // otherwise, requests to this machine's own addresses, except loopback, use its proxy
 	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(8, 7))
 	s.Must(err)
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
 	s.Must(err)
-	for _, region := range []string{"sjc", "dfw"} { // join takes no loopback address
+	for _, region := range []string{"sjc", "dfw"} { // join rejects loopback addresses
 		outside, err := s.cluster(region).Outside()
 		s.Must(err)
 		config.Clusters[region].Server, config.Clusters[region].TLSServerName = outside.URL(), "127.0.0.1"
 	}
 	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 
-	done := map[string]bool{"run": true, "completion": true, "help": true, "files": true} // files has tests of its own, e2e/files
+	done := map[string]bool{"run": true, "completion": true, "help": true, "files": true} // e2e/files tests files
 	all := func(commands ...string) {
 		t.Helper()
 		for _, command := range commands {
@@ -54,7 +54,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	run := s.examples("run")[0]
-	for i, word := range run { // where this test may write, and listen
+	for i, word := range run { // use a directory and a port of this test
 		switch {
 		case strings.HasPrefix(word, "/"):
 			run[i] = t.TempDir()

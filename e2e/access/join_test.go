@@ -13,7 +13,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// The whole way: a region with keys of its own is let in, and ends equal by run alone.
+// TestJoin joins a region that has its own keys. After that, run alone makes it equal.
 func TestJoin(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
@@ -32,12 +32,12 @@ func TestJoin(t *testing.T) {
 		t.Errorf("the plan is %v", planned)
 	}
 	if after := s.snapshot("sjc", "dfw"); after != before {
-		t.Errorf("--dry-run has written: before\n%s\nafter\n%s", before, after)
+		t.Errorf("--dry-run changed something: before\n%s\nafter\n%s", before, after)
 	}
 	yaml := s.exits(0, s.joinArgs("sjc", "dfw", "-o", "yaml")...)
 	s.says(yaml.Stdout, "kind: ServiceAccount", "kind: ValidatingAdmissionPolicyBinding", "kind: Secret")
 	if after := s.snapshot("sjc", "dfw"); after != before || strings.Contains(yaml.Stdout, "token: e") {
-		t.Errorf("-o yaml has written, or shows a token")
+		t.Errorf("-o yaml changed something or printed a token")
 	}
 
 	r := s.join("sjc", "dfw", "-o", "json")
@@ -52,13 +52,13 @@ func TestJoin(t *testing.T) {
 	again := s.join("sjc", "dfw")
 	s.says(again.Stdout, "Joined dfw", "dfw is Synced")
 	if first == string(s.entry("sjc", "dfw")) {
-		t.Error("given again, it made no new token")
+		t.Error("the second join created no new token")
 	}
 	s.join("sjc", "iad")
 	s.says(s.exits(0, "--context", "sjc", "status").Stdout, "2 Synced")
 }
 
-// Nothing is pushed where nobody has said which region is the main.
+// Nothing is pushed before a region is promoted.
 func TestJoinBeforePromotion(t *testing.T) {
 	s := newStage(t)
 	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(3, 3))
@@ -72,7 +72,7 @@ func TestJoinBeforePromotion(t *testing.T) {
 	}
 }
 
-// What cannot be meant, or could never work, ends with exit code 2 and writes nothing.
+// Mistakes and configurations that can never work end with exit code 2 and write nothing.
 func TestJoinRefuses(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -94,11 +94,11 @@ func TestJoinRefuses(t *testing.T) {
 	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 	s.says(s.exits(2, s.joinArgs("sjc", "dfw")...).Stderr, "context dfw skips TLS verification")
 	if after := s.snapshot("sjc", "dfw"); after != before {
-		t.Errorf("a refusal has written: before\n%s\nafter\n%s", before, after)
+		t.Errorf("a refused join changed something: before\n%s\nafter\n%s", before, after)
 	}
 }
 
-// A region that does not answer is told so, testenv.Soon, and nothing is written anywhere.
+// If a region doesn't answer, join soon reports it and writes nothing anywhere.
 func TestJoinUnreachable(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -114,12 +114,12 @@ func TestJoinUnreachable(t *testing.T) {
 	r := s.exits(1, "--namespace", "nowhere", "join", "dfw", "--from", "sjc", "--remote-context", "dfw", "--server", proxy.URL(), "--yes")
 	s.says(r.Stderr, "dfw has no namespace nowhere", "kubectl --context dfw create namespace nowhere")
 	if after := s.snapshot("sjc", "dfw"); after != before {
-		t.Errorf("it has written: before\n%s\nafter\n%s", before, after)
+		t.Errorf("join changed something: before\n%s\nafter\n%s", before, after)
 	}
 }
 
-// Somebody with the rights of one namespace alone lets a region in, but for the
-// policy, and is told so.
+// A person with permissions in only one namespace can join a region, except for the policy, which
+// join reports.
 func TestJoinWithFewRights(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -149,8 +149,8 @@ func TestJoinWithFewRights(t *testing.T) {
 	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Removed iad")
 }
 
-// Two Secrets of one main, each mirrored by a process of its own, do not share rights
-// in a remote: to let one in and out again leaves the other as it is.
+// Two Secrets of one main region, each with its own process, don't share permissions in a remote.
+// Join and leave for one Secret don't affect the other.
 func TestJoinForTwoSecrets(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -170,8 +170,8 @@ func TestJoinForTwoSecrets(t *testing.T) {
 	s.says(s.exits(0, "status").Stdout, "1 Synced")
 }
 
-// A kubeconfig that somebody has stored by another file's name is replaced there: two
-// files of one remote would be Misconfigured.
+// If a kubeconfig is stored with another file extension, join replaces it there. Two files for one
+// remote would be Misconfigured.
 func TestJoinKeepsTheFilesName(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

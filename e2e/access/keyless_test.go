@@ -20,13 +20,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// identity is the account of manifests/identity.
+// identity is the account from manifests/identity.
 const identity = "fernetcast-identity"
 
 var byIdentity = []string{"--identity", identity}
 
-// identifies applies manifests/identity to a main, for the account that the test's run
-// has, and its discovery.
+// identifies applies manifests/identity and its discovery to a main region, for the account that
+// the test's run uses.
 func (s *stage) identifies(region string) {
 	s.Helper()
 	for _, dir := range []string{"../../manifests/identity", "../../manifests/identity/discovery"} {
@@ -47,18 +47,19 @@ func (s *stage) identifies(region string) {
 	}
 }
 
-// config is what join prints for the API servers of a remote.
+// config returns the API server configuration that join prints for a remote.
 func (s *stage) config(region, remote string, flags ...string) []byte {
 	s.Helper()
 	return []byte(s.exits(0, s.keyless(region, remote, append(flags, "-o", "config")...)...).Stdout)
 }
 
-// keyless is a join without credentials; flags may name another address.
+// keyless returns the arguments to join without stored credentials. The flags may override the
+// address.
 func (s *stage) keyless(region, remote string, flags ...string) []string {
 	return s.joinArgs(region, remote, append([]string{"--keyless"}, flags...)...)
 }
 
-// rights are what join prints for the cluster of a remote.
+// rights returns the objects that join prints for a remote's cluster.
 func (s *stage) rights(region, remote string, flags ...string) string {
 	s.Helper()
 	all := s.exits(0, s.keyless(region, remote, append(flags, "-o", "yaml")...)...).Stdout
@@ -67,7 +68,8 @@ func (s *stage) rights(region, remote string, flags ...string) string {
 	return "# " + all
 }
 
-// trusts has a remote's API server trust a main, as join prints it, and nobody else.
+// trusts makes a remote's API server trust only a main region, with the configuration that join
+// prints.
 func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Helper()
 	config := s.config(region, remote, flags...)
@@ -75,7 +77,7 @@ func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Must(s.cluster(remote).Restart(s.Ctx))
 }
 
-// minted is a token of the main, as a person with all rights there has one made.
+// minted returns a token from the main region, as an administrator could request it.
 func (s *stage) minted(region, of string, life time.Duration, audiences ...string) string {
 	s.Helper()
 	token, err := s.cluster(region).Request(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: of}, life, audiences...)
@@ -83,7 +85,7 @@ func (s *stage) minted(region, of string, life time.Duration, audiences ...strin
 	return token
 }
 
-// bearing is a client of a cluster that signs in with a token.
+// bearing returns a client of a cluster with a token.
 func (s *stage) bearing(region, token string) kubernetes.Interface {
 	s.Helper()
 	cfg := rest.AnonymousClientConfig(s.cluster(region).Config())
@@ -102,13 +104,13 @@ func (s *stage) read(client kubernetes.Interface) error {
 	return err
 }
 
-// accepts waits until a cluster accepts a token, or, with want, answers with that code.
+// accepts waits until a cluster answers a request with this token with the status code want.
 func (s *stage) accepts(region, token string, want int) {
 	s.Helper()
 	client := s.bearing(region, token)
 	s.Until(func(context.Context) error {
 		if got := codeOf(s.read(client)); got != want {
-			return fmt.Errorf("%s answers with %d, want %d", region, got, want)
+			return fmt.Errorf("%s returned %d, want %d", region, got, want)
 		}
 		return nil
 	})
@@ -142,7 +144,7 @@ func (s *stage) synced(address, remote string) {
 	})
 }
 
-// rotates rotates the main's keys and waits until the remotes hold them.
+// rotates rotates the main region's keys and waits until the remotes have them.
 func (s *stage) rotates(region string, remotes ...string) {
 	s.Helper()
 	r, err := s.cluster(region).Rotate(s.Ctx, s.NS, 7)
@@ -154,8 +156,8 @@ func (s *stage) rotates(region string, remotes ...string) {
 
 var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`)
 
-// opened says what a dump of every Secret of a main's namespace opens in a remote: each
-// kubeconfig in it, and each token, is tried.
+// opened returns the values in all Secrets of a main region's namespace that give access to a
+// remote. It tries each as a kubeconfig and as a token.
 func (s *stage) opened(region, remote string) (opened []string) {
 	s.Helper()
 	secrets, err := s.cluster(region).Client().CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
@@ -180,12 +182,12 @@ func (s *stage) opened(region, remote string) (opened []string) {
 	return opened
 }
 
-// The whole way: what a remote needs is printed and applied, the region let in without
-// a credential, and nothing that is stored or shown opens it.
+// TestKeyless prints and applies a remote's objects, and joins the remote without credentials.
+// Nothing that is stored or printed may give access to it.
 func TestKeyless(t *testing.T) {
 	s := newAlone(t)
 	keys := s.main("sjc")
-	s.main("ord") // sjc is its remote, too: what renews itself there is no hindrance
+	s.main("ord") // sjc is also a remote of ord: its self-renewal must not interfere
 	s.join("ord", "sjc", "--self-renew", "--wait", "0")
 	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
 	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.NS+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
@@ -193,7 +195,7 @@ func TestKeyless(t *testing.T) {
 	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
 	s.says(refused.Stderr, "dfw does not trust the main's tokens: fernetcast join dfw --remote-context CONTEXT --keyless --server "+s.cluster("dfw").URL+" -o config", "nothing was stored")
 	if s.entry("sjc", "dfw") != nil {
-		t.Error("a kubeconfig was stored that does not work")
+		t.Error("a kubeconfig that doesn't work was stored")
 	}
 	s.trusts("dfw", "sjc")
 	process, address := s.starts("sjc", append(byIdentity, "--log-level", "debug")...)
@@ -226,15 +228,15 @@ func TestKeyless(t *testing.T) {
 		t.Errorf("dfw is opened by %v", opened)
 	}
 	s.join("sjc", "iad")
-	if opened := s.opened("sjc", "iad"); len(opened) < 2 { // the search finds what there is
-		t.Errorf("iad, which was let in with a token, is opened by %v", opened)
+	if opened := s.opened("sjc", "iad"); len(opened) < 2 { // the search works
+		t.Errorf("iad, which was joined with a token, is opened by %v", opened)
 	}
 	metrics, err := testenv.Get(s.Ctx, "http://"+address+"/metrics")
 	s.Must(err)
 	statusz, err := testenv.Get(s.Ctx, "http://"+address+"/statusz")
 	s.Must(err)
 	if found := tokenForm.FindString(process.Stderr.String() + process.Stdout.String() + string(metrics) + string(statusz)); found != "" {
-		t.Errorf("a token is shown: %.20s…", found)
+		t.Errorf("the output contains a token: %.20s…", found)
 	}
 
 	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Removed dfw", "RoleBinding fernetcast-sjc-keyless", "remove the entry")

@@ -15,8 +15,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// gateways have the person's contexts of main and remote lead through gateways, which
-// see each request. A gateway ends TLS, so the person has tokens in place of certificates.
+// gateways redirects the person's contexts for these regions to gateways, which see each request. A
+// gateway terminates TLS, so the person uses tokens instead of certificates.
 func (s *stage) gateways(regions ...string) []*testenv.Gateway {
 	s.Helper()
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
@@ -33,10 +33,11 @@ func (s *stage) gateways(regions ...string) []*testenv.Gateway {
 	return all
 }
 
-// adminToken is one of an account that may do anything in a cluster.
+// adminToken returns a token of an account with all permissions in a cluster.
 func (s *stage) adminToken(region string) string {
 	s.Helper()
-	// Of no name that begins with fernetcast-: a region that was let in has policies for those.
+	// The name must not start with fernetcast-, because joined regions have policies for such
+	// accounts.
 	account := metav1.ObjectMeta{Namespace: s.NS, Name: "administrator"}
 	token, err := s.cluster(region).Request(s.Ctx, account, 24*time.Hour)
 	s.Must(err)
@@ -49,8 +50,8 @@ func (s *stage) adminToken(region string) string {
 	return token
 }
 
-// killer kills a process at one of its requests: before an API server has it, or once
-// it has been carried out and before the answer is back.
+// killer kills a process at one of its requests: before the API server gets it, or after it has
+// been carried out but before the response arrives.
 type killer struct {
 	mu      sync.Mutex
 	at, n   int
@@ -59,7 +60,7 @@ type killer struct {
 	started chan struct{}
 }
 
-// spoil is a gateway's handler.
+// spoil is a handler for Gateway.Spoil.
 func (k *killer) spoil(honest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		k.mu.Lock()
@@ -78,8 +79,8 @@ func (k *killer) spoil(honest http.Handler) http.Handler {
 	})
 }
 
-// killedEverywhere runs a command once for each of its requests, each time from the
-// beginning, kills it there, and gives it again: it has to end well.
+// killedEverywhere runs a command once for each of its requests, each time from the same state. It
+// kills the command at that request and runs it again, which must succeed.
 func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(), args ...string) {
 	s.Helper()
 	built := s.Shipped()
@@ -101,9 +102,9 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 			for _, gateway := range gateways {
 				gateway.Spoil(nil)
 			}
-			if k.n < at { // it has no more requests than that
+			if k.n < at { // it has no more requests
 				if code != 0 {
-					s.Fatalf("%v, left alone: exit %d\n%s", args, code, process.Stderr.Tail(5))
+					s.Fatalf("%v, not killed: exit %d\n%s", args, code, process.Stderr.Tail(5))
 				}
 				requests = k.n
 				break
@@ -111,7 +112,7 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 			again, err := person.Run(s.Ctx, args...)
 			s.Must(err)
 			if again.Code != 0 {
-				s.Fatalf("%v, killed at request %d (after it: %v) and given again: exit %d\n%s", args, at, after, again.Code, again.Stderr)
+				s.Fatalf("%v, killed at request %d (after it: %v) and run again: exit %d\n%s", args, at, after, again.Code, again.Stderr)
 			}
 			ended()
 		}
@@ -122,8 +123,7 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 	s.Logf("%s: killed at each of its %d requests, before and after it", strings.Join(args[:2], " "), requests)
 }
 
-// Killed at every request that they make, and given again, join, renew and leave end where
-// they would have.
+// If join, renew, and leave are killed at any request and run again, they reach the same result.
 func TestKilledAtEachRequest(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -159,13 +159,13 @@ func TestKilledAtEachRequest(t *testing.T) {
 	s.killedEverywhere(gateways, func() { s.exits(0, join...) }, nothing, "leave", "iad", "--yes")
 }
 
-// Of two operators who let one region in at the same time, one is told; two regions at
-// the same time are both let in.
+// If two operators join the same region at the same time, one gets an error. If they join different
+// regions, both succeed.
 func TestTwoOperators(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	gateways := s.gateways("sjc")
-	// Both have read what is stored before either stores.
+	// Both read the stored kubeconfigs before either writes them.
 	var both sync.WaitGroup
 	both.Add(2)
 	gateways[0].Spoil(func(honest http.Handler) http.Handler {

@@ -16,17 +16,18 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// revoked is how long a token may be good after its account is gone: the API server
-// knows a good token for 10 s.
+// revoked limits how long a token is valid after its account is deleted: the API server caches
+// valid tokens for 10 s.
 const revoked = 15 * time.Second
 
-// Two mains have let dfw in. One leaves: its token is refused, and the other goes on.
+// Two main regions have joined dfw. When one leaves, its token is rejected, and the other
+// continues.
 func TestLeave(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	s.runs("sjc")
 	s.join("sjc", "dfw")
-	// ord was the main before, and is one again later: until then it stands by.
+	// ord was the main region before and will be again later. In the meantime, it is a standby.
 	s.join("sjc", "ord")
 	s.join("ord", "dfw", "--from", "ord")
 	stolen := s.client(s.entry("ord", "dfw"))
@@ -41,18 +42,18 @@ func TestLeave(t *testing.T) {
 	s.Until(func(ctx context.Context) error {
 		_, err := stolen.CoreV1().Secrets(s.NS).Get(ctx, testenv.SecretName, metav1.GetOptions{})
 		if !apierrors.IsUnauthorized(err) {
-			return fmt.Errorf("its token is answered %v", err)
+			return fmt.Errorf("a request with its token returned %v", err)
 		}
 		return nil
 	})
 	if took := time.Since(left); took > revoked {
-		t.Errorf("its token was refused after %s, the bar is %s", took, revoked)
+		t.Errorf("its token was rejected after %s, want at most %s", took, revoked)
 	}
 	rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
 	s.Must(err)
 	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 
-	// What is stored is of another cluster than the context of that name.
+	// The stored kubeconfig and the context with that name are for different clusters.
 	dfw := s.entry("sjc", "dfw")
 	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
 		c.CertificateAuthorityData, c.Extensions, user.Token = s.cluster("iad").Config().CAData, nil, ""
@@ -65,7 +66,7 @@ func TestLeave(t *testing.T) {
 	s.says(s.exits(0, "--context", "sjc", "leave", "nobody", "--yes").Stdout, "Nothing is stored for nobody")
 }
 
-// client is one with what a kubeconfig holds.
+// client returns a client with the credentials of a kubeconfig.
 func (s *stage) client(kubeconfig []byte) kubernetes.Interface {
 	s.Helper()
 	cfg, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
@@ -133,7 +134,7 @@ func TestLeaveRefused(t *testing.T) {
 	}
 }
 
-// A name or an address does not tell which cluster it is: leave and join ask the cluster.
+// Names and addresses don't identify a cluster, so leave and join ask the cluster.
 func TestWhichCluster(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -164,7 +165,7 @@ func TestWhichCluster(t *testing.T) {
 		})
 	}
 
-	// One cluster has one name, whatever its address is.
+	// A cluster has one name, whatever its address.
 	before := s.snapshot("sjc", "dfw")
 	proxy, err := s.cluster("dfw").Proxy()
 	s.Must(err)
@@ -176,10 +177,10 @@ func TestWhichCluster(t *testing.T) {
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
-	// The same cluster may have another address by now.
+	// The address of a cluster may change.
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 
-	// Whoever stored it twice loses nothing by a leave of either.
+	// If a cluster is stored twice, leave for either name must not break the other.
 	s.store("dallas", s.entry("sjc", "dfw"))
 	r := s.exits(0, "leave", "dallas", "--remote-context", "dfw", "--yes")
 	s.says(r.Stdout, "Removed dallas. Its account stays, because dfw is the same cluster.")

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A token is good for one account, one cluster and an hour, and each other one is refused
-// as of nobody.
+// A token is valid for one account, one cluster, and one hour. All others are rejected as
+// unauthenticated.
 func TestMisusedTokens(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -50,11 +50,12 @@ func TestMisusedTokens(t *testing.T) {
 			t.Errorf("%s: %d, want 401", what, code)
 		}
 	}
-	// The same, made by hand, is good: what is refused above is refused for what it says.
+	// The same token with correct values is valid, so the others are rejected because of their
+	// values.
 	if code := codeOf(s.read(s.bearing("dfw", made(-time.Minute, 50*time.Minute)))); code != http.StatusOK {
-		t.Errorf("a token that is as it should be: %d", code)
+		t.Errorf("the correct token: %d", code)
 	}
-	// Nor does it open more there than the one Secret.
+	// It gives access only to the one Secret.
 	thief := s.bearing("dfw", s.minted("sjc", identity, time.Hour, dfw))
 	s.forbids("all Secrets", func() error {
 		_, err := thief.CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
@@ -72,7 +73,7 @@ func TestMisusedTokens(t *testing.T) {
 	})
 }
 
-// foreign is a token of another cluster, with an account of the same name.
+// foreign returns a token from another cluster, for an account with the same name.
 func (s *stage) foreign(region, audience string) string {
 	s.Helper()
 	s.identifies(region)
@@ -87,15 +88,15 @@ func (s *stage) apply(region, text string) {
 		s.Must(yaml.Unmarshal([]byte(document), &object.Object))
 		if len(object.Object) > 0 {
 			err := testenv.Apply(s.Ctx, s.cluster(region).Config(), s.NS, object)
-			if !apierrors.IsConflict(err) { // else a join has made the policy already
+			if !apierrors.IsConflict(err) { // conflict: a join has already created the policy
 				s.Must(err)
 			}
 		}
 	}
 }
 
-// A kubeconfig cannot have a token made that is good at the main, and no request of it
-// is sent anywhere.
+// A kubeconfig can't make fernetcast request a token that the main region itself would accept. No
+// request goes to its server.
 func TestMintsNoTokenForTheMain(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

@@ -16,7 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// lost is a main with two remotes, all equal, whose Secret is then lost.
+// lost sets up a main region with two equal remotes and then wipes its Secret.
 func (s *stage) lost() (before testenv.Repository) {
 	s.Helper()
 	before = s.main("sjc")
@@ -28,7 +28,7 @@ func (s *stage) lost() (before testenv.Repository) {
 	return before
 }
 
-// wipe deletes the main's Secret and creates it again, empty, as a GitOps tool does.
+// wipe deletes the main region's Secret and recreates it empty, like a GitOps tool.
 func (s *stage) wipe() {
 	s.Helper()
 	s.Must(s.cluster("sjc").Delete(s.Ctx, s.NS))
@@ -36,7 +36,7 @@ func (s *stage) wipe() {
 	s.Must(err)
 }
 
-// annotate sets an annotation of a cluster's Secret.
+// annotate sets an annotation on a cluster's Secret.
 func (s *stage) annotate(region, name, value string) {
 	s.Helper()
 	s.Must(s.cluster(region).Edit(s.Ctx, s.NS, "somebody", func(secret *corev1.Secret) {
@@ -44,7 +44,7 @@ func (s *stage) annotate(region, name, value string) {
 	}))
 }
 
-// all fails the test where a cluster holds other keys.
+// all checks that the clusters have exactly these keys.
 func (s *stage) all(keys testenv.Repository, regions ...string) {
 	s.Helper()
 	for _, region := range regions {
@@ -52,7 +52,7 @@ func (s *stage) all(keys testenv.Repository, regions ...string) {
 	}
 }
 
-// A Secret that was lost in any way gets its keys back, from whichever remote.
+// A Secret that was lost in any way gets its keys back from any remote.
 func TestRecover(t *testing.T) {
 	for name, lose := range map[string]func(*stage){
 		"emptied": func(s *stage) {
@@ -86,7 +86,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// What would lose keys, or is somebody else's, is refused, and nothing is written.
+// recover refuses to lose keys, or to use keys that belong to another main region. Then it writes
+// nothing.
 func TestRecoverRefuses(t *testing.T) {
 	s := newStage(t)
 	before := s.lost()
@@ -115,7 +116,7 @@ func TestRecoverRefuses(t *testing.T) {
 	_, err = jobs.UpdateStatus(s.Ctx, job, metav1.UpdateOptions{})
 	s.Must(err)
 
-	// dfw's data is not its stamp's: no --force helps.
+	// dfw's data doesn't match its stamp, and --force doesn't help.
 	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(9, 7))
 	s.Must(err)
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "somebody has changed them there")
@@ -128,7 +129,7 @@ func TestRecoverRefuses(t *testing.T) {
 	unchanged()
 	s.Must(s.cluster("sjc").Edit(s.Ctx, s.NS, "somebody", func(secret *corev1.Secret) { secret.Annotations = nil }))
 
-	// A higher term elsewhere, and this Secret another main's.
+	// Another remote has a higher term, and the Secret belongs to another main region.
 	s.annotate("iad", "fernetcast/term", "5")
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of dfw have term 1, but iad has term 5", "--force")
 	unchanged()
@@ -142,8 +143,8 @@ func TestRecoverRefuses(t *testing.T) {
 	s.all(before, "sjc", "dfw", "iad")
 }
 
-// A main whose staged key is empty, because a disk was full, keeps its newer keys: recover
-// says so and changes nothing, and the command that it prints repairs the one key.
+// A full disk left an empty staged key in the main region's Secret, but newer keys exist. recover
+// reports it and changes nothing, and the command that it prints repairs this key.
 func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -168,7 +169,7 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	}
 	_, command, _ := strings.Cut(r.Stderr, "To repair only this key: kubectl ")
 	command, _, _ = strings.Cut(command, "\n")
-	// The shell's part of the command is run as it is, kubectl's here.
+	// Run the shell part of the command unchanged, and replace only kubectl.
 	shell := exec.CommandContext(s.Ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)
 	text, err := shell.Output()
 	s.Must(err)
@@ -177,7 +178,7 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	s.says(s.exits(0, "status").Stdout, "1 Synced")
 }
 
-// A rotation that comes between what was shown and the write ends the recovery.
+// A rotation between the plan and the write stops the recovery.
 func TestRecoverOvertaken(t *testing.T) {
 	s := newStage(t)
 	s.lost()
@@ -200,7 +201,7 @@ func TestRecoverOvertaken(t *testing.T) {
 	s.all(setUp, "sjc")
 }
 
-// Killed at every request that it makes, and given again, it ends where it would have.
+// If recover is killed at any request and run again, it reaches the same result.
 func TestRecoverKilled(t *testing.T) {
 	s := newStage(t)
 	before := s.main("sjc")

@@ -11,8 +11,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A token that is due is renewed, one that is not is kept, one that cannot be is named
-// and stays.
+// A due token is renewed, and others are kept. A token that can't be renewed is named and stays.
 func TestRenew(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -22,7 +21,7 @@ func TestRenew(t *testing.T) {
 	dfw, iad := s.entry("sjc", "dfw"), s.entry("sjc", "iad")
 	s.says(s.exits(0, "renew").Stdout, "dfw: kept", "100% of its lifetime is left")
 
-	// The same account's, with hardly a third of its life left.
+	// A token of the same account with less than a third of its lifetime left.
 	s.store("dfw", s.aged("dfw"))
 	s.store("ord", s.aged("ord"))
 	ord := s.entry("sjc", "ord")
@@ -34,7 +33,7 @@ func TestRenew(t *testing.T) {
 	r := s.exits(1, "renew", "--ttl", "100h")
 	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: requesting a token for fernetcast-sjc: dial tcp")
 	if got := s.entry("sjc", "dfw"); string(got) == string(dfw) || string(s.entry("sjc", "iad")) != string(iad) || string(s.entry("sjc", "ord")) != string(ord) {
-		t.Error("other entries were written than dfw's")
+		t.Error("an entry other than dfw was written")
 	}
 	s.ends(s.check(0, "dfw"), "expiry", "pass")
 	s.says(s.exits(0, "renew", "iad", "--ttl", "20m", "-o", "json").Stdout, `"action":"renewed"`)
@@ -43,8 +42,7 @@ func TestRenew(t *testing.T) {
 	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is not from a ServiceAccount; to replace it: fernetcast join iad")
 }
 
-// aged is a remote's kubeconfig with a token that expires in a while, and was issued
-// long ago.
+// aged returns a remote's kubeconfig with a token that was issued long ago and expires soon.
 func (s *stage) aged(remote string) []byte {
 	s.Helper()
 	token, err := s.cluster(remote).Token(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: "fernetcast-sjc"}, time.Now().Add(-10*time.Hour), time.Now().Add(2*time.Hour))
@@ -52,8 +50,7 @@ func (s *stage) aged(remote string) []byte {
 	return s.altered(remote, func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = token })
 }
 
-// run takes a new token without a restart: the pushing goes on where the old one is
-// refused from the next moment on.
+// run loads a new token without a restart, and continues to push once the old token is rejected.
 func TestRunTakesRenewedToken(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -72,7 +69,7 @@ func TestRunTakesRenewedToken(t *testing.T) {
 	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 }
 
-// expires is when run's credentials for dfw do, as its metrics say.
+// expires returns when run's credentials for dfw expire, according to /statusz.
 func (s *stage) expires(address string) time.Time {
 	s.Helper()
 	status, err := testenv.Statusz(s.Ctx, address)

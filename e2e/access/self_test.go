@@ -23,7 +23,7 @@ const (
 	ninety  = 90 * 24 * time.Hour
 )
 
-// ask asks for a token of an account with these credentials.
+// ask requests a token of an account with this client.
 func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) error {
 	_, err := by.CoreV1().ServiceAccounts(s.NS).CreateToken(s.Ctx, of, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))},
@@ -31,8 +31,8 @@ func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) erro
 	return err
 }
 
-// forbids waits until an API server refuses a request: it enforces a new policy
-// within about a second, not at once.
+// forbids waits until an API server rejects a request: a new policy takes effect within about a
+// second.
 func (s *stage) forbids(what string, try func() error) {
 	s.Helper()
 	s.Until(func(context.Context) error {
@@ -43,13 +43,13 @@ func (s *stage) forbids(what string, try func() error) {
 	})
 }
 
-// patch tries to change an account with these credentials.
+// patch tries to change an account with this client.
 func (s *stage) patch(by kubernetes.Interface, of, change string) error {
 	_, err := by.CoreV1().ServiceAccounts(s.NS).Patch(s.Ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 	return err
 }
 
-// directory has the stored kubeconfigs and kept tokens mounted, as the CronJob's pod has.
+// directory mounts the stored kubeconfigs and kept tokens, as in the CronJob's pod.
 func (s *stage) directory() (clusters, tokens string) {
 	s.Helper()
 	clusters, tokens = s.TempDir(), s.TempDir()
@@ -58,8 +58,8 @@ func (s *stage) directory() (clusters, tokens string) {
 	return clusters, tokens
 }
 
-// A token asks for the next one, which run takes without a restart. Only the kept
-// tokens are written.
+// A token requests the next one, which run loads without a restart. Only the kept tokens are
+// written.
 func TestRenewSelf(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -68,7 +68,7 @@ func TestRenewSelf(t *testing.T) {
 	clusters, tokens := s.directory()
 	s.says(s.exits(0, "renew", "--self", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept")
 	entry, before := s.entry("sjc", "dfw"), s.expires(address)
-	for range 3 { // each token asks for the one after it
+	for range 3 { // each token requests the next
 		s.says(s.exits(0, "renew", "--self", "--all", "--ttl", "900h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: renewed, expires at "+time.Now().Add(900*time.Hour).UTC().Format("2006-01-02T"))
 	}
 	if string(s.entry("sjc", "dfw")) != string(entry) {
@@ -76,7 +76,7 @@ func TestRenewSelf(t *testing.T) {
 	}
 	s.Until(func(context.Context) error {
 		if s.expires(address).Equal(before) {
-			return errors.New("run still has the token of before")
+			return errors.New("run still has the old token")
 		}
 		return nil
 	})
@@ -86,17 +86,17 @@ func TestRenewSelf(t *testing.T) {
 	s.ends(s.check(0, "dfw"), "excess", "pass")
 	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not request its successor", "no longer life than join or renew has given")
 
-	// A kept token that counts no more goes with the next join, and so does all with leave.
+	// The next join deletes a kept token that is no longer used, and leave deletes everything.
 	s.join("sjc", "dfw")
 	kept, err := s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Get(s.Ctx, "fernetcast-tokens", metav1.GetOptions{})
 	s.Must(err)
 	if len(kept.Data) != 0 {
-		t.Error("the token that was kept is still there after another join")
+		t.Error("the kept token still exists after another join")
 	}
 	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Role fernetcast-sjc-renew")
 }
 
-// A remote without the right is named, with what to do, and its token stays.
+// If a remote lacks the permission, the output names it and the fix, and its token stays.
 func TestRenewSelfForbidden(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -116,7 +116,7 @@ func TestRenewSelfForbidden(t *testing.T) {
 	})
 }
 
-// Whoever steals a token of ten minutes gets no other one by it, and nothing else.
+// A stolen ten-minute token can't be used to get another token or anything else.
 func TestStolenTokenIsNotRenewed(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -151,7 +151,7 @@ func TestStolenTokenIsNotRenewed(t *testing.T) {
 		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Secret", APIVersion: "v1", Name: "keystone-fernet-keys"}},
 	}, metav1.CreateOptions{})
 	if err == nil {
-		t.Error("a bound token was given")
+		t.Error("a bound token was issued")
 	}
 	s.Must(s.ask(given, account, ninety))
 }

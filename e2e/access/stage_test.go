@@ -1,6 +1,6 @@
-// Package access proves the commands that let a region in, look after its access and
-// take it back, on real control planes with real RBAC: sjc and ord are mains, dfw and
-// iad are remotes. Each test has a namespace of its own in all of them.
+// Package access tests the commands that join a region, maintain its access, and remove it, on real
+// control planes with real RBAC. sjc and ord are main regions, and dfw and iad are remotes. Each
+// test has its own namespace in all of them.
 package access
 
 import (
@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// testTime ends a test that hangs.
-	testTime = 5 * time.Minute
-	// clustersSecret is where join stores the remotes' kubeconfigs.
+	// testTime is the timeout of a test.
+	testTime = 10 * time.Minute
+	// clustersSecret is the Secret in which join stores the remotes' kubeconfigs.
 	clustersSecret = "fernetcast-clusters"
 )
 
@@ -28,23 +28,24 @@ var shared *testenv.Env
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared, "sjc", "ord", "dfw", "iad")) }
 
-// stage is one test's: a namespace in every cluster, and a person with a context of
-// an administrator for each, whose main is sjc.
+// stage is the setup of one test: a namespace in every cluster, and a person with an
+// administrator's context for each, whose main region is sjc.
 type stage struct {
 	*testenv.Stage
-	// kubeconfig is the person's file. Its contexts are named after the clusters.
+	// kubeconfig is the person's kubeconfig. Its contexts are named after the clusters.
 	kubeconfig string
 	fernetcast *testenv.Program
 }
 
-// Tests that have one run beside each other.
+// newStage returns the setup of a test that runs in parallel with others.
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	t.Parallel()
 	return newAlone(t)
 }
 
-// newAlone is for a test that restarts or reconfigures a server, beside no other test.
+// newAlone returns the setup of a test that restarts or reconfigures a server, so it must not run
+// in parallel with others.
 func newAlone(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{Stage: shared.Stage(t, "a", testTime), kubeconfig: filepath.Join(t.TempDir(), "config")}
@@ -64,7 +65,7 @@ func newAlone(t *testing.T) *stage {
 	return s
 }
 
-// main puts keys in use into a cluster and makes it the main.
+// main creates keys in a cluster and promotes it.
 func (s *stage) main(region string) testenv.Repository {
 	s.Helper()
 	keys := s.Keys(region, 7)
@@ -72,13 +73,13 @@ func (s *stage) main(region string) testenv.Repository {
 	return keys
 }
 
-// exits runs a command that has to end with the code. No output may show a key.
+// exits runs a command, and checks its exit code and that its output contains no keys.
 func (s *stage) exits(code int, args ...string) testenv.Result {
 	s.Helper()
 	return s.Exits(code, s.fernetcast, args...)
 }
 
-// says fails the test where a text lacks one of these parts.
+// says checks that text contains all parts.
 func (s *stage) says(text string, parts ...string) {
 	s.Helper()
 	for _, part := range parts {
@@ -88,7 +89,7 @@ func (s *stage) says(text string, parts ...string) {
 	}
 }
 
-// entry is what a main has stored of a remote; nil where there is none.
+// entry returns the kubeconfig of a remote that a main region has stored, or nil if there is none.
 func (s *stage) entry(region, remote string) []byte {
 	s.Helper()
 	secret, err := shared.Cluster(region).Client().CoreV1().Secrets(s.NS).Get(s.Ctx, clustersSecret, metav1.GetOptions{})
@@ -98,7 +99,7 @@ func (s *stage) entry(region, remote string) []byte {
 	return secret.Data[remote+".yaml"]
 }
 
-// decode reads a command's JSON.
+// decode decodes a command's JSON.
 func (s *stage) decode(text string, into any) {
 	s.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -106,10 +107,10 @@ func (s *stage) decode(text string, into any) {
 	}
 }
 
-// cluster is one of the regions.
+// cluster returns the cluster of a region.
 func (s *stage) cluster(region string) *testenv.Cluster { return shared.Cluster(region) }
 
-// join lets a remote into a main, at its loopback address, which has to be named.
+// join joins a remote to a main region, at its loopback address, which requires --server.
 func (s *stage) join(region, remote string, flags ...string) testenv.Result {
 	s.Helper()
 	return s.exits(0, s.joinArgs(region, remote, flags...)...)
@@ -119,15 +120,15 @@ func (s *stage) joinArgs(region, remote string, flags ...string) []string {
 	return append([]string{"--context", region, "join", remote, "--remote-context", remote, "--server", s.cluster(remote).URL, "--yes"}, flags...)
 }
 
-// runs starts run in a region as its pod does: with the sidecar's rights, and with
-// the stored kubeconfigs and tokens mounted.
+// runs starts run in a region as in a pod: with the sidecar's permissions, and with the stored
+// kubeconfigs and tokens mounted.
 func (s *stage) runs(region string, flags ...string) (address string) {
 	s.Helper()
 	_, address = s.starts(region, flags...)
 	return address
 }
 
-// starts is runs, with the process.
+// starts is like runs and also returns the process.
 func (s *stage) starts(region string, flags ...string) (process *testenv.Process, address string) {
 	s.Helper()
 	site := s.At(s.Raced(), region)
@@ -137,7 +138,7 @@ func (s *stage) starts(region string, flags ...string) (process *testenv.Process
 	return site.StartRun(s.T, append([]string{"--tokens", tokens}, flags...)...)
 }
 
-// snapshot is all that a person's commands could change in a cluster, but for the
+// snapshot returns everything that a person's commands could change in the clusters, without
 // managedFields.
 func (s *stage) snapshot(regions ...string) string {
 	s.Helper()
@@ -168,7 +169,7 @@ func (s *stage) snapshot(regions ...string) string {
 	return strings.Join(all, "\n")
 }
 
-// reach has the person's context of a cluster lead to another address.
+// reach changes the address in the person's context for a cluster.
 func (s *stage) reach(region, server string) {
 	s.Helper()
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)

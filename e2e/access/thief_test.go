@@ -12,8 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Whoever has the token of a region that was let in can do nothing with it but keep
-// the one Secret a copy of keys.
+// A stolen token of a joined region can only be used to change the keys in the one Secret.
 func TestJoinedTokenIsOfNoOtherUse(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
@@ -68,12 +67,12 @@ func TestJoinedTokenIsOfNoOtherUse(t *testing.T) {
 				c.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "7"}}
 			})
 		},
-		"a finalizer":         func() error { return secret(func(c *corev1.Secret) { c.Finalizers = []string{"example.com/x"} }) },
-		"an immutable Secret": func() error { yes := true; return secret(func(c *corev1.Secret) { c.Immutable = &yes }) },
-		"a label":             func() error { return secret(func(c *corev1.Secret) { c.Labels = map[string]string{"x": "y"} }) },
-		"an annotation":       func() error { return secret(func(c *corev1.Secret) { c.Annotations["example.com/x"] = "y" }) },
-		"the mark of a main":  func() error { return secret(func(c *corev1.Secret) { c.Annotations["fernetcast/main"] = "dfw" }) },
-		"data that is no key": func() error { return secret(func(c *corev1.Secret) { c.Data["x"] = []byte("y") }) },
+		"a finalizer":            func() error { return secret(func(c *corev1.Secret) { c.Finalizers = []string{"example.com/x"} }) },
+		"an immutable Secret":    func() error { yes := true; return secret(func(c *corev1.Secret) { c.Immutable = &yes }) },
+		"a label":                func() error { return secret(func(c *corev1.Secret) { c.Labels = map[string]string{"x": "y"} }) },
+		"an annotation":          func() error { return secret(func(c *corev1.Secret) { c.Annotations["example.com/x"] = "y" }) },
+		"the mark of a main":     func() error { return secret(func(c *corev1.Secret) { c.Annotations["fernetcast/main"] = "dfw" }) },
+		"data that is not a key": func() error { return secret(func(c *corev1.Secret) { c.Data["x"] = []byte("y") }) },
 	} {
 		s.forbids(what, try)
 	}
@@ -82,6 +81,6 @@ func TestJoinedTokenIsOfNoOtherUse(t *testing.T) {
 	_, err = core.Secrets(s.NS).Patch(s.Ctx, testenv.SecretName, types.ApplyPatchType, []byte(`{"apiVersion":"v1","kind":"Secret","type":"kubernetes.io/service-account-token",
 		"metadata":{"name":"`+testenv.SecretName+`","annotations":{"kubernetes.io/service-account.name":"default"}}}`), metav1.PatchOptions{FieldManager: "thief"})
 	if !apierrors.IsForbidden(err) {
-		t.Errorf("a Secret that is filled with another account's token: %v", err)
+		t.Errorf("creating a Secret for another account's token: %v", err)
 	}
 }

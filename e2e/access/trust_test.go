@@ -18,14 +18,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// What no API server could take is refused, and nothing is printed of it.
+// A configuration that no API server would accept is refused, and nothing is printed.
 func TestTrustRefuses(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
 	r := s.exits(2, s.keyless("sjc", "dfw", "-o", "config", "--server", "https://kubernetes.default.svc")...)
 	s.says(r.Stderr, "a Service of that cluster")
 	if r.Stdout != "" {
-		t.Errorf("it prints %s", r.Stdout)
+		t.Errorf("join printed %s", r.Stdout)
 	}
 	r = s.exits(2, s.keyless("sjc", "sjc", "-o", "config")...)
 	s.says(r.Stderr, "is also sjc's own issuer", "would not start")
@@ -41,13 +41,13 @@ func TestTrustRefuses(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("%v was written, %v", entries, err)
 	}
-	s.config("sjc", "dfw", "--static", dir) // for the issuer's own address
+	s.config("sjc", "dfw", "--static", dir) // at the issuer's own address
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
 		t.Errorf("nothing was written, %v", err)
 	}
 }
 
-// The entry is the same in kubespray's variables, and an API server takes it as it is.
+// The entry is the same in kubespray's variables, and an API server accepts it unchanged.
 func TestTrustForKubespray(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -76,7 +76,7 @@ func TestTrustForKubespray(t *testing.T) {
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
 }
 
-// documents is a web server that serves a directory, and the file with its CA.
+// documents starts a web server for a directory, and returns its URL and the path of its CA.
 func (s *stage) documents(dir string) (address, ca string) {
 	s.Helper()
 	files := http.FileServer(http.Dir(dir))
@@ -90,10 +90,10 @@ func (s *stage) documents(dir string) (address, ca string) {
 	return server.URL, ca
 }
 
-// The main is away: a push that needs no new token goes on, and a remote that starts
-// meanwhile accepts the present one where the keys are read from a static copy; where
-// they are read from the main, it does once the main is back. A new signing key is known
-// at once by the copy, and has to be announced where the main itself is read.
+// TestLongMainAway stops the main region. Pushes that need no new token continue. A remote that
+// restarts in the meantime accepts current tokens if it reads the public keys from a static copy.
+// If it reads them from the main region, it accepts them once the main region is back. With a
+// static copy, a new signing key takes effect immediately. Otherwise, it must be announced first.
 func TestLongMainAway(t *testing.T) {
 	testenv.Long(t)
 	s := newAlone(t)
@@ -109,7 +109,7 @@ func TestLongMainAway(t *testing.T) {
 	for _, remote := range []string{"dfw", "iad"} {
 		s.join("sjc", remote, "--keyless", "--wait", "0", "--request-timeout", "1m")
 	}
-	// A person's certificate, because a new signing key ends the sidecar's own token.
+	// A person's certificate, because a new signing key invalidates the sidecar's own token.
 	clusters := t.TempDir()
 	s.cluster("sjc").Mount(t, s.NS, clustersSecret, clusters, 0o600)
 	address, err := shared.Address()
@@ -125,10 +125,10 @@ func TestLongMainAway(t *testing.T) {
 	s.synced(address, "dfw")
 	s.synced(address, "iad")
 
-	// No new token can be had: the ones there are do.
+	// No new tokens are available, so the current ones are used.
 	s.Must(s.cluster("sjc").Client().CoreV1().ServiceAccounts(s.NS).Delete(s.Ctx, identity, deleteNow))
 	s.rotates("sjc", "dfw", "iad")
-	s.identifies("sjc") // another account of that name: tokens of the one before stay good, for their hour
+	s.identifies("sjc") // another account with that name: old tokens stay valid for their hour
 	s.rotates("sjc", "dfw", "iad")
 
 	token := map[string]string{}
@@ -143,15 +143,15 @@ func TestLongMainAway(t *testing.T) {
 	}
 	s.accepts("iad", token["iad"], http.StatusOK)
 	if code := codeOf(s.read(s.bearing("dfw", token["dfw"]))); code != http.StatusUnauthorized {
-		t.Errorf("dfw, which cannot know the main's keys, answers with %d", code)
+		t.Errorf("dfw, which can't have the main region's public keys, returned %d", code)
 	}
 	s.Must(s.cluster("sjc").Restart(s.Ctx))
 	s.accepts("dfw", token["dfw"], http.StatusOK)
 	s.rotates("sjc", "dfw", "iad")
 
-	// A new signing key that nobody has announced: the copy, which no server keeps, tells it at
-	// once. What the main serves may be kept for an hour (Cache-Control: max-age=3600), but
-	// for a restart.
+	// A new signing key that was not announced takes effect immediately with a static copy, which
+	// API servers don't cache. They can cache the main region's documents for an hour
+	// (Cache-Control: max-age=3600), but not across a restart.
 	both := func() (now, before string) {
 		before = s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL)
 		s.Must(s.cluster("sjc").Restart(s.Ctx))
@@ -163,16 +163,16 @@ func TestLongMainAway(t *testing.T) {
 	now, before := both()
 	for token, want := range map[string]int{now: http.StatusUnauthorized, before: http.StatusOK} {
 		if code := codeOf(s.read(s.bearing("dfw", token))); code != want {
-			t.Errorf("dfw, which has kept the main's keys, answers with %d, want %d", code, want)
+			t.Errorf("dfw, which has cached the main region's public keys, returned %d, want %d", code, want)
 		}
 	}
-	s.rotates("sjc", "iad") // a token that is refused is made anew at once
+	s.rotates("sjc", "iad") // a rejected token is replaced immediately
 	s.Must(s.cluster("dfw").Restart(s.Ctx))
 	s.accepts("dfw", now, http.StatusOK)
 	s.accepts("dfw", before, http.StatusUnauthorized)
 	s.rotates("sjc", "dfw", "iad")
-	// One that was announced an hour before it signs, for which a restart stands here: no
-	// region is Denied at any time.
+	// If a key is announced an hour before it signs, no region is ever Denied. In this test, a
+	// restart takes the place of the hour.
 	s.Must(s.cluster("sjc").Announce())
 	both()
 	s.Must(s.cluster("dfw").Restart(s.Ctx))
@@ -183,26 +183,26 @@ func TestLongMainAway(t *testing.T) {
 	now, before = both()
 	for _, token := range []string{now, before} {
 		if code := codeOf(s.read(s.bearing("dfw", token))); code != http.StatusOK {
-			t.Errorf("after an announced change dfw answers with %d", code)
+			t.Errorf("after an announced change, dfw returned %d", code)
 		}
 	}
 	s.rotates("sjc", "dfw", "iad")
 	if n := strings.Count(run.Stderr.String(), `"state":"Denied"`); n != denied {
-		t.Errorf("a remote was Denied at an announced change")
+		t.Errorf("a remote was Denied after an announced change")
 	}
-	// A copy that nobody has written again is told, and refuses what it does not know.
+	// An outdated static copy is reported, and tokens of new keys are rejected.
 	s.Must(s.cluster("sjc").Sign(false))
 	s.Must(s.cluster("sjc").Restart(s.Ctx))
 	r := s.exits(0, s.keyless("sjc", "iad", append(static, "-o", "config")...)...)
 	s.says(r.Stderr, "differ from the main region's", "--static DIR")
 	if code := codeOf(s.read(s.bearing("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL)))); code != http.StatusUnauthorized {
-		t.Errorf("iad, whose copy is old, answers with %d", code)
+		t.Errorf("iad, whose static copy is outdated, returned %d", code)
 	}
 	write()
 	s.rotates("sjc", "iad")
 }
 
-// Two regions trust each other, and the main changes from one to the other.
+// Two regions trust each other, and they swap the roles of main region and remote.
 func TestKeylessFailover(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -223,7 +223,8 @@ func TestKeylessFailover(t *testing.T) {
 	s.rotates("dfw", "sjc")
 }
 
-// From tokens to none without a gap: the one before stays good until it is taken back.
+// A remote changes from a stored token to workload identity without an interruption. The old token
+// stays valid until it is revoked.
 func TestTokensToKeyless(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -238,12 +239,12 @@ func TestTokensToKeyless(t *testing.T) {
 	_, commands, _ := strings.Cut(again.Stderr, "revoke it:\n")
 	lines := strings.Split(strings.TrimSpace(commands), "\n")
 	if len(lines) != 3 || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(l, "delete serviceaccount fernetcast-sjc") }) {
-		t.Errorf("it says %s", again.Stderr)
+		t.Errorf("join printed %s", again.Stderr)
 	}
 	s.Must(s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.NS).Delete(s.Ctx, "fernetcast-sjc", deleteNow))
 	s.Until(func(context.Context) error {
 		if codeOf(s.read(before)) != http.StatusUnauthorized {
-			return errors.New("the token of before is good still")
+			return errors.New("the old token is still valid")
 		}
 		return nil
 	})

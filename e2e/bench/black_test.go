@@ -9,9 +9,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Half of 1,000 remotes goes black: bytes are lost, sockets stay open. The other
-// half is equal as soon as 500 healthy ones alone are: within 1.25 times, at
-// p99 of all of them in all rotations, from the moment of the fault on.
+// TestHalfBlack makes half of 1,000 remotes unreachable: packets are lost, and sockets stay open.
+// From then on, the other half's p99 delay must be within 1.25 times that of 500 healthy remotes
+// alone. The p99 covers all remotes and rotations.
 func TestHalfBlack(t *testing.T) {
 	const n, half, rotations = 1000, 500, 20
 	s := newStand(t)
@@ -50,7 +50,7 @@ func TestHalfBlack(t *testing.T) {
 	}
 }
 
-// proxies are one before each of the remotes' clusters.
+// proxies returns a proxy for each of the remotes' clusters.
 func (s *stand) proxies() map[*testenv.Cluster]*testenv.Proxy {
 	s.Helper()
 	all := map[*testenv.Cluster]*testenv.Proxy{}

@@ -7,8 +7,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Three remotes a round trip of 100 ms away are equal at most one such round
-// trip later than three that are near.
+// TestDistance checks three remotes that are a round trip of 100 ms away. They must match at most
+// that much later than three near ones.
 func TestDistance(t *testing.T) {
 	const n, rotations, roundTrip = 3, 30, 100 * time.Millisecond
 	s := newStand(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Remotes without the Secret have it within 1.5 times the least possible where
-// they are 1,000, and within 2 s of the process's start where they are 3.
+// TestFirstSync checks remotes without the Secret. 1,000 must have it within 1.5 times the
+// baseline, and 3 within 2 s of the process's start.
 func TestFirstSync(t *testing.T) {
 	table := [][]string{{"remotes", "starts", "fernetcast p50", "slowest", "baseline p50", "slowest", "ratio p50"}}
 	for _, size := range []struct{ remotes, starts int }{{3, 5}, {1000, 3}} {
@@ -36,8 +36,8 @@ func TestFirstSync(t *testing.T) {
 	publish(t, "First sync", table)
 }
 
-// firstSync is how long a program takes from its start with n remotes that
-// have no Secret, with no other program at work.
+// firstSync returns how long a program takes, from its start, to sync n remotes without the Secret.
+// No other program runs.
 func firstSync(t *testing.T, start func(*stand, *side, int, ...string) *runner, n int) (took time.Duration) {
 	t.Run("", func(t *testing.T) {
 		s := newStand(t)

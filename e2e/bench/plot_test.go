@@ -9,13 +9,13 @@ import (
 	"text/template"
 )
 
-// The drawing's measures, in pixels: a panel for each measure, side by side.
+// Sizes in pixels. There is one panel per measure, side by side.
 const (
 	panelWidth, panelHeight = 230, 180
 	panelGap, margin        = 60, 50
 )
 
-// panel is what the template draws of one measure.
+// panel is the template's data for one measure.
 type panel struct {
 	Left        int
 	Title, Most string
@@ -27,7 +27,7 @@ type point struct {
 	Remotes int
 }
 
-// Line is the points as a polyline takes them.
+// Line formats points for a polyline.
 func (p panel) Line(points []point) string {
 	var out strings.Builder
 	for _, at := range points {
@@ -62,7 +62,7 @@ var drawing = template.Must(template.New("").Parse(`<svg xmlns="http://www.w3.or
 </svg>
 `))
 
-// plot draws the costs of the plotted sizes to a file.
+// plot draws the costs of the plotted sizes into a file.
 func plot(path string, ours, baseline []cost) error {
 	titles := [][2]string{
 		{"milliseconds", "last remote, p50, ms"}, {"MiB", "resident memory, MiB"}, {"goroutines", "goroutines"},
@@ -103,7 +103,7 @@ func points(costs []cost, of func(cost) float64, most float64) []point {
 	return all
 }
 
-// roundUp makes an axis end at a number of few digits.
+// roundUp rounds up to a number with few digits, for the end of an axis.
 func roundUp(x float64) float64 {
 	step := math.Pow(10, math.Floor(math.Log10(x))) / 2
 	return math.Ceil(x/step) * step

@@ -13,8 +13,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A rotation is one request to each remote that is up, and none to the main,
-// by the API servers' own count.
+// TestRequests checks, by the API servers' own count, that a rotation takes one request to each
+// reachable remote and none to the main region.
 func TestRequests(t *testing.T) {
 	const counted = 20
 	for _, n := range []int{3, 300} {
@@ -22,8 +22,7 @@ func TestRequests(t *testing.T) {
 			table := [][]string{{fmt.Sprintf("%d rotations", counted), "remotes", "GET", "LIST", "POST", "PUT", "PATCH", "APPLY", "DELETE"}}
 			s := newStand(t)
 			a, _ := s.sides(n)
-			// No resync meanwhile: it is a GET a minute. Nor a time-out, after which
-			// a request is sent again.
+			// A resync is a GET per minute, and a timeout would repeat a request.
 			r := s.ours(a, n, "--resync", "1h", "--request-timeout", "5m")
 			s.synced(r)
 			s.settle(r)
@@ -42,7 +41,7 @@ func TestRequests(t *testing.T) {
 				for _, verb := range table[0][2:] {
 					want := 0
 					switch {
-					case region == mainRegion && (verb == "GET" || verb == "PUT"): // the rotation job reads and writes the main
+					case region == mainRegion && (verb == "GET" || verb == "PUT"): // the rotation job reads and writes the source
 						want = counted
 					case verb == "PUT":
 						want = counted * of
@@ -64,8 +63,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// requests are those for Secrets by cluster and verb. Watches are not among
-// them: they are counted when they end.
+// requests returns the number of requests for Secrets by cluster and verb, without watches. API
+// servers count those only when they end.
 func (s *stand) requests() map[string]map[string]int {
 	s.Helper()
 	all := map[string]map[string]int{}

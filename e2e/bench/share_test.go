@@ -8,10 +8,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The stamp on each copy and the watch on each remote cost something, whoever
-// does it: it is the API servers' work, and on this one machine that is delay.
-// Beside the least that does the same, the last of many remotes is equal within
-// 1.25 times.
+// TestShare measures what the stamp on each copy and the watch of each remote cost any program.
+// They are work for the API servers, which on one machine adds delay. The delay to the last of many
+// remotes must be within 1.25 times that of a baseline that stamps and watches.
 func TestShare(t *testing.T) {
 	for _, size := range shares {
 		t.Run(strconv.Itoa(size.remotes), func(t *testing.T) {

@@ -17,19 +17,19 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// side is a main's namespace, and places for copies of its Secret. There are
-// several, alike, for programs that take turns. They last for the whole run: a
-// test finds whatever the one before has left there.
+// side is a namespace of the main region, and places for copies of its Secret. Several identical
+// sides let programs take turns. They last for the whole run, so a test finds the previous test's
+// objects.
 type side struct {
 	name       string
 	namespace  string
-	kubeconfig string // of the source: a path
-	keys       int    // in the key set
+	kubeconfig string // path of the source's kubeconfig
+	keys       int    // number of keys in the key set
 	places     []place
 }
 
-// place is a namespace of one of the clusters. To a program it is a remote like
-// any other: it has a token, a client and connections of its own.
+// place is a namespace of a cluster. For a program, it is a remote like any other, with its own
+// token, client, and connections.
 type place struct {
 	name       string
 	cluster    *testenv.Cluster
@@ -37,7 +37,7 @@ type place struct {
 	kubeconfig []byte
 }
 
-// by is the side with some of its places, from first to end, by way of proxies.
+// by returns a copy of the side whose places from first to end use proxies.
 func (d *side) by(proxies map[*testenv.Cluster]*testenv.Proxy, first, end int) *side {
 	far := *d
 	far.places = slices.Clone(d.places)
@@ -48,7 +48,7 @@ func (d *side) by(proxies map[*testenv.Cluster]*testenv.Proxy, first, end int) *
 	return &far
 }
 
-// atOnce is how many requests prepare what is measured.
+// atOnce is the number of concurrent requests that set up a test.
 const atOnce = 32
 
 var sides = sync.OnceValues(func() (made [5]*side, err error) {
@@ -61,15 +61,15 @@ var sides = sync.OnceValues(func() (made [5]*side, err error) {
 	return made, nil
 })
 
-// sides are the first two.
+// sides returns the first two sides, as several does.
 func (s *stand) sides(n int) (a, b *side) {
 	s.Helper()
 	two := s.several(2, n)
 	return two[0], two[1]
 }
 
-// several are some of them, with n places each that have no Secret, and a key set
-// that no place has ever had.
+// several returns count sides. Each has n places without a Secret, and a key set that no place has
+// ever had.
 func (s *stand) several(count, n int) []*side {
 	s.Helper()
 	made, err := sides()
@@ -82,8 +82,7 @@ func (s *stand) several(count, n int) []*side {
 	return made[:count]
 }
 
-// newSide makes one whose source was promoted, with the rights that the program
-// has beside Keystone.
+// newSide returns a side whose source is promoted. The program has a sidecar's permissions.
 func newSide(ctx context.Context, name string) (*side, error) {
 	const keys = 7 // openstack-helm's max_active_keys
 	main := shared.Cluster(mainRegion)
@@ -119,7 +118,7 @@ func newSide(ctx context.Context, name string) (*side, error) {
 	return &side{name: name, namespace: namespace, kubeconfig: filepath.Join(dir, "sidecar"), keys: keys}, err
 }
 
-// clear takes every copy away, makes the places that are missing, and rotates.
+// clear deletes every copy, creates missing places, and rotates.
 func (d *side) clear(ctx context.Context, n int) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(atOnce)
@@ -143,7 +142,7 @@ func (d *side) clear(ctx context.Context, n int) error {
 	return errors.Join(err, all.Wait())
 }
 
-// place makes the i-th, with the rights that the design gives at a remote.
+// place creates place i, with the permissions of a remote's account.
 func (d *side) place(ctx context.Context, i int) (place, error) {
 	p := place{name: fmt.Sprintf("r%04d", i), cluster: shared.Cluster(regions[i%len(regions)])}
 	p.namespace = d.namespace + "-" + p.name

@@ -9,17 +9,17 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// cost is what a number of remotes costs one program.
+// cost is what a number of remotes costs a program.
 type cost struct {
 	remotes    int
 	latency    time.Duration // p50 of the last remote
-	memory     int64         // resident, at its highest
+	memory     int64         // peak, resident, in bytes
 	goroutines int
 }
 
-// The last of 3 remotes is equal within 1.25 times the least possible, that of up
-// to 1,000 within 1.75 times, in bounded memory, and a remote more costs no more
-// among many than among few.
+// TestSizes compares the delay to the last remote with the baseline's: it must be within 1.25 times
+// for 3 remotes, and 1.75 times for up to 1,000. Memory must be bounded, and one more remote must
+// not cost more among many than among few.
 func TestSizes(t *testing.T) {
 	latency := [][]string{{"remotes", "rotations", "fernetcast p50", "p99", "baseline p50", "p99", "ratio p50", "p99"}}
 	costs := [][]string{{"remotes", "fernetcast: memory", "goroutines", "baseline: memory", "goroutines"}}
@@ -54,7 +54,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// compare makes the row for ours and the least possible, and judges it.
+// compare returns a table row for both programs, and fails the test if their ratio exceeds most.
 func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	s.Helper()
 	n := len(ours.places)
@@ -65,7 +65,7 @@ func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	for _, p := range []float64{50, 99} {
 		x := ratio(testenv.Percentile(ours.last, p), testenv.Percentile(baseline.last, p))
 		row = append(row, fmt.Sprintf("%.2f", x))
-		// Of fewer rotations p99 is the slowest one, and no figure.
+		// With fewer rotations, p99 is only the slowest one.
 		if most > 0 && x > most && (p == 50 || n == 3) {
 			s.Errorf("p%.0f is %.2f times the least possible, the bar is %.2f", p, x, most)
 		}
@@ -73,12 +73,12 @@ func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	return row
 }
 
-// work is processor time for one remote in one rotation.
+// work formats the CPU time for one remote in one rotation.
 func (r *runner) work(used time.Duration) string {
 	return fmt.Sprintf("%.2f ms", ratio(used, time.Millisecond)/float64(len(r.each)))
 }
 
-// cost ends the program, and tells what it has cost.
+// cost ends the program and returns what it has cost.
 func (s *stand) cost(r *runner) cost {
 	s.Helper()
 	_, peak, err := r.Memory()
@@ -100,7 +100,7 @@ func (s *stand) judgeMemory(c cost) {
 	}
 }
 
-// judgeGrowth compares what a remote more costs among many and among few.
+// judgeGrowth compares what one more remote costs among many and among few.
 func judgeGrowth(t *testing.T, costs []cost) {
 	t.Helper()
 	at := map[int]cost{}
@@ -117,7 +117,7 @@ func judgeGrowth(t *testing.T, costs []cost) {
 	}
 }
 
-// measures are what is judged and plotted, by name and unit.
+// measures are the judged and plotted values, by unit.
 var measures = map[string]func(cost) float64{
 	"milliseconds": func(c cost) float64 { return float64(c.latency) / float64(time.Millisecond) },
 	"MiB":          func(c cost) float64 { return float64(c.memory) / (1 << 20) },

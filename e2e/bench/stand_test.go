@@ -1,6 +1,6 @@
-// Package bench measures the program as it ships, on a main and up to a thousand
-// remotes, beside the least that anybody could do. It is not run with the other
-// tests: its figures are those of a quiet machine.
+// Package bench measures the release build, with a main region and up to 1,000 remotes, next to a
+// baseline that does the least possible. It doesn't run with the other tests, because its results
+// require a quiet machine.
 package bench
 
 import (
@@ -18,13 +18,13 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// scrapeEvery is how often Prometheus reads the metrics of what is measured.
+	// scrapeEvery is how often a Prometheus would read the metrics.
 	scrapeEvery = 15 * time.Second
 )
 
 var (
 	shared *testenv.Env
-	// regions have the remotes, which are namespaces of these three clusters.
+	// regions are the clusters whose namespaces are the remotes.
 	regions = []string{"dfw", "iad", "ord"}
 )
 
@@ -32,8 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, regions...)...))
 }
 
-// stand is one test's eyes on all clusters. What it waits for ends when a
-// program that it started does.
+// stand is one test's view of all clusters. Its context ends when a program that it started exits.
 type stand struct {
 	*testenv.Stage
 	fail context.CancelCauseFunc
@@ -56,25 +55,26 @@ func newStand(t *testing.T) *stand {
 	return s
 }
 
-// runner is a program at work for a side.
+// runner is a running program with its side.
 type runner struct {
 	*testenv.Process
 	*side
-	// places are those whose copies are waited for.
+	// places are the places whose copies are measured.
 	places  []place
 	started time.Time
-	// over says that it may end now.
+	// over permits the program to exit.
 	over func()
-	// last has the slowest place of each rotation, each has all places of all.
+	// last contains the slowest place of each rotation, and each contains all places of all
+	// rotations.
 	last, each []time.Duration
-	// scrapes were answered, and took so many nanoseconds together.
+	// scrapes counts successful scrapes, and scraping is their total time in nanoseconds.
 	scrapes, scraping atomic.Int64
-	// used is the program's processor time in its turns, servers the API servers'.
+	// used is the program's CPU time in its turns, and servers is that of the API servers.
 	used, servers time.Duration
 }
 
-// ours starts the program as it ships, for a side's first n places. It is scraped
-// all the time, as beside a Prometheus.
+// ours starts the release build for a side's first n places. Its metrics are scraped, as next to a
+// Prometheus.
 func (s *stand) ours(side *side, n int, args ...string) *runner {
 	s.Helper()
 	program := s.Shipped()
@@ -92,7 +92,7 @@ func (s *stand) ours(side *side, n int, args ...string) *runner {
 	return r
 }
 
-// baseline starts the least possible in the same way.
+// baseline starts the baseline for a side's first n places.
 func (s *stand) baseline(side *side, n int, args ...string) *runner {
 	s.Helper()
 	program, err := shared.Companion(s.Ctx, "bench/baseline")
@@ -100,8 +100,8 @@ func (s *stand) baseline(side *side, n int, args ...string) *runner {
 	return s.start(program.With(args...), side, side.places[:n])
 }
 
-// both starts ours and then the least possible, for n places of a side each, and
-// waits until the copies are made.
+// both starts ours and then the baseline, each for n places of its side. It waits for the first
+// sync of each.
 func (s *stand) both(a, b *side, n int) (ours, baseline *runner) {
 	s.Helper()
 	ours = s.ours(a, n)

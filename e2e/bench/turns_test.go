@@ -11,19 +11,18 @@ import (
 )
 
 const (
-	// warmUp rotations are not counted.
+	// warmUp is the number of rotations that aren't counted.
 	warmUp = 3
-	// Between two rotations there is time for both programs and the clusters to
-	// come to rest: restEach for each remote, and some.
+	// Between two rotations, the programs and clusters get time to become idle: rest, and restEach
+	// per remote.
 	rest     = 40 * time.Millisecond
 	restEach = 400 * time.Microsecond
-	// atRest is what a program may use of a core that has nothing to do.
+	// atRest is the share of a core that an idle program may use.
 	atRest = 0.1
 )
 
-// turns has the sides rotate one after the other, each first once in a while, so
-// that whatever else the machine does, it does to all, and notes how long the
-// copies took.
+// turns rotates each side in turn, and records how long the copies took. Each side goes first
+// equally often, so that noise affects all alike.
 func (s *stand) turns(rotations int, runners ...*runner) {
 	s.Helper()
 	for _, r := range runners {
@@ -52,7 +51,7 @@ func (s *stand) cpu(r *runner) time.Duration {
 	return used
 }
 
-// serversCPU is what all API servers have used so far. It does not have etcd's.
+// serversCPU returns the CPU time that all API servers have used so far, without etcd's.
 func (s *stand) serversCPU() time.Duration {
 	s.Helper()
 	var all time.Duration
@@ -64,8 +63,8 @@ func (s *stand) serversCPU() time.Duration {
 	return all
 }
 
-// rotate rotates a side's keys, and tells for each place how long after the
-// main's commit the copy's was. Both are seen by the same kind of watch.
+// rotate rotates a side's keys, and returns how long after the source's commit each copy was
+// committed. The same kind of watch sees both.
 func (s *stand) rotate(r *runner) []time.Duration {
 	s.Helper()
 	rotation, err := s.main.Rotate(s.Ctx, r.namespace, r.keys)
@@ -77,8 +76,8 @@ func (s *stand) rotate(r *runner) []time.Duration {
 	return since(source.Seen, s.copied(r.places, rotation.Keys))
 }
 
-// synced waits for a program's first sync, and tells how long after its start
-// each copy was committed.
+// synced waits for a program's first sync, and returns how long after its start each copy was
+// committed.
 func (s *stand) synced(r *runner) []time.Duration {
 	s.Helper()
 	source, err := s.main.Secret(s.Ctx, r.namespace)
@@ -86,8 +85,7 @@ func (s *stand) synced(r *runner) []time.Duration {
 	return since(r.started, s.copied(r.places, source.Data))
 }
 
-// copied waits until every place has the keys, and tells when each committed
-// them.
+// copied waits until every place has the keys, and returns when each was committed.
 func (s *stand) copied(places []place, keys testenv.Repository) []time.Time {
 	s.Helper()
 	waiting := map[string]map[string]bool{} // namespaces by cluster
@@ -125,7 +123,7 @@ func since(began time.Time, all []time.Time) []time.Duration {
 	return took
 }
 
-// settle waits until a program is at rest: what follows its first sync is done.
+// settle waits until a program is idle after its first sync.
 func (s *stand) settle(r *runner) {
 	s.Helper()
 	const every = time.Second

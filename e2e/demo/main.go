@@ -1,6 +1,6 @@
-// Command demo shows fernetcast at work on this machine: a main region, three
-// others, and a rotation every few seconds. It also judges what it shows: its
-// exit code is 1 when a region was late.
+// Command demo shows fernetcast on this machine: a main region, three remotes, and a rotation every
+// few seconds. It also checks the result: its exit code is 1 if a remote was late or rejected a
+// token.
 package main
 
 import (
@@ -41,28 +41,28 @@ func run() int {
 	return 0
 }
 
-// lengthFrom is how long rotations go on; 0: until somebody ends it.
+// lengthFrom returns how long to rotate. 0 means until interrupted.
 func lengthFrom(seconds string) (time.Duration, error) {
 	if seconds == "" {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(seconds)
 	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("DEMO_SECONDS=%q: it has to be a number of seconds above 0", seconds)
+		return 0, fmt.Errorf("DEMO_SECONDS=%q must be a positive integer", seconds)
 	}
 	return time.Duration(n) * time.Second, nil
 }
 
-// show sets the stage, has the keys rotate, and takes everything down again.
+// show starts everything, rotates the keys until ctx ends, and stops everything again.
 func show(ctx context.Context, view *screen, length time.Duration) (*record, error) {
 	record := &record{}
 	s, err := setStage(ctx, view)
 	if s != nil {
 		defer func() {
-			view.say("Stopping everything and removing its data.")
+			view.say("Stopping everything and deleting its data.")
 			s.tokens.stop()
 			if err := errors.Join(s.pods.close(), s.env.Close()); err != nil {
-				view.say("Not everything could be removed: %v", err)
+				view.say("Cleanup failed: %v", err)
 			}
 		}()
 	}
@@ -79,7 +79,7 @@ func show(ctx context.Context, view *screen, length time.Duration) (*record, err
 		defer cancel()
 	}
 	if err := s.rotateUntil(ctx, view, record); err != nil {
-		return record, fmt.Errorf("%w\nthe last lines of %s:\n%s", err, s.log, s.syncer.Stderr.Tail(10))
+		return record, fmt.Errorf("%w\nlast lines of %s:\n%s", err, s.log, s.syncer.Stderr.Tail(10))
 	}
 	return record, nil
 }

@@ -20,35 +20,35 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
-// podRegion is one more remote, where this machine can have a node: a real one, with
-// Keystones in pods of the chart's shape.
+// podRegion is an additional remote with a real node and Keystone pods, if this machine can run a
+// node.
 const podRegion = "phx"
 
-// pods are the Keystones of podRegion; nil where there is no node.
+// pods are the Keystones in podRegion. It is nil if there is no node.
 type pods struct {
 	node *node.Node
 	http *http.Client
 	open []chart.Door
 }
 
-// byKubelet is the Deployment of a Keystone without fernetcast files.
+// byKubelet is the name of a Keystone Deployment without fernetcast files.
 const byKubelet = "keystone-kubelet"
 
-// openPods starts a node, lets the main into its region, and has two Keystones there, of
-// which one has its keys from fernetcast files and the other from the kubelet.
+// openPods starts a node, joins its region, and starts two Keystones there. One gets its keys from
+// fernetcast files, the other from the kubelet.
 func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Cloud) error {
 	err := node.Possible()
-	if err == nil && !s.env.Built(node.Tools...) { // minutes more, which a first demo does without
-		err = errors.New("the programs of a node are not built yet: cd e2e && go run ./testenv/prepare node")
+	if err == nil && !s.env.Built(node.Tools...) { // building takes minutes, so skip it in a first demo
+		err = errors.New("the programs of a node are not built yet; to build them: cd e2e && go run ./testenv/prepare node")
 	}
-	if err == nil { // made once, of packages from Debian's mirror
+	if err == nil { // built once from packages of a Debian mirror
 		_, err = node.Keystone(ctx, os.Stderr)
 	}
 	if err != nil {
-		view.say("No pods are shown. %v", err)
+		view.say("Skipping the pods: %v", err)
 		return nil
 	}
-	view.say("Starting a node in a region of its own, %s, with two Keystones in pods: one has its keys from fernetcast files, one from the kubelet alone, which takes up to a minute and a half.", podRegion)
+	view.say("Starting a node in another region, %s, with two Keystone pods. One gets its keys from fernetcast files, the other from the kubelet, which takes up to 90 seconds.", podRegion)
 	n, err := node.Start(ctx, s.env, podRegion)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Clou
 	if err := chart.MakeNamespace(ctx, client, s.env.Keys, namespace, "restricted"); err != nil {
 		return err
 	}
-	if err := s.letIn(ctx, client); err != nil {
+	if err := s.joinRegion(ctx, client); err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
@@ -82,8 +82,8 @@ func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Clou
 	return err
 }
 
-// letIn gives the main a kubeconfig of the region, which it takes up by itself.
-func (s *stage) letIn(ctx context.Context, client kubernetes.Interface) error {
+// joinRegion adds a kubeconfig of the region, which the running fernetcast loads.
+func (s *stage) joinRegion(ctx context.Context, client kubernetes.Interface) error {
 	if err := chart.LetIn(ctx, client, namespace); err != nil {
 		return err
 	}
@@ -99,14 +99,14 @@ func (s *stage) letIn(ctx context.Context, client kubernetes.Interface) error {
 	return testenv.WriteFile(filepath.Join(s.dir, "clusters"), podRegion+".kubeconfig", kubeconfig)
 }
 
-// deploy has both Keystones run.
+// deploy deploys both Keystones.
 func (s *stage) deploy(ctx context.Context, client kubernetes.Interface, version string) error {
 	openstack, err := chart.Open(s.env)
 	if err != nil {
 		return err
 	}
 	dir := filepath.Join(s.dir, "kustomization")
-	// As long as the other regions' pause, because rotations come fast here.
+	// The same pause as in the other regions, because rotations are frequent here.
 	const patch = `patches:
   - target: {kind: Deployment, name: keystone-api}
     patch: |
@@ -129,14 +129,14 @@ func (s *stage) deploy(ctx context.Context, client kubernetes.Interface, version
 			return err
 		}
 		if err := testenv.Apply(ctx, config, namespace, &unstructured.Unstructured{Object: fields}); err != nil {
-			return fmt.Errorf("making %s %s: %w", object.GetKind(), object.GetName(), err)
+			return fmt.Errorf("creating %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	_, err = client.AppsV1().Deployments(namespace).Create(ctx, openstack.Plain(namespace, byKubelet), metav1.CreateOptions{})
 	return err
 }
 
-// witnesses are the pods.
+// witnesses returns a witness for each pod.
 func (p *pods) witnesses() (all []witness) {
 	if p == nil {
 		return nil
@@ -161,7 +161,7 @@ func (p *pods) witnesses() (all []witness) {
 	return all
 }
 
-// close ends the node.
+// close stops the node.
 func (p *pods) close() error {
 	if p == nil {
 		return nil

@@ -15,30 +15,29 @@ import (
 
 const rotateEvery = 3 * time.Second
 
-// record is what became of every rotation.
+// record collects the results of all rotations.
 type record struct {
-	slowest  []time.Duration // of each rotation, until the last region was equal
+	slowest  []time.Duration // per rotation, until the last remote was equal
 	failures []string
 }
 
 func (r *record) summary() string {
 	if len(r.slowest)+len(r.failures) == 0 {
-		return "There was no rotation yet."
+		return "No rotations yet."
 	}
 	if len(r.slowest) == 0 {
-		return fmt.Sprintf("No rotation reached every region; %d did not in time.", len(r.failures))
+		return fmt.Sprintf("No rotation reached all remotes in time. %d late.", len(r.failures))
 	}
 	sorted := slices.Sorted(slices.Values(r.slowest))
-	return fmt.Sprintf("%d rotations. The last region was equal after %s (median), %s (slowest). %d late.",
+	return fmt.Sprintf("%d rotations. Time until the last remote was equal: %s (median), %s (slowest). %d late.",
 		len(r.slowest)+len(r.failures), milliseconds(sorted[len(sorted)/2]), milliseconds(sorted[len(sorted)-1]), len(r.failures))
 }
 
-// rotateUntil rotates in the main region until ctx ends, and looks at every
-// region after each rotation. An error is one of the stage's own; a region that
-// is late goes on record.
+// rotateUntil rotates in the main region until ctx ends, and checks all remotes after each
+// rotation. It records late remotes and returns only the demo's own errors.
 func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) error {
 	histories := map[string]*testenv.History{}
-	// A rotation that has begun is looked at to its end.
+	// Finish checking a rotation that has started, even if ctx ends.
 	looking := context.WithoutCancel(ctx)
 	for _, c := range s.env.Clusters() {
 		h, err := c.Follow(looking, namespace)
@@ -55,9 +54,9 @@ func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) e
 		case <-ctx.Done():
 			return nil
 		case <-s.syncer.Done():
-			return errors.New("fernetcast run has ended by itself")
+			return errors.New("fernetcast run exited unexpectedly")
 		case <-s.watch.Done():
-			return errors.New("fernetcast status --watch has ended by itself")
+			return errors.New("fernetcast status --watch exited unexpectedly")
 		case <-tick.C:
 		}
 		if err := s.rotate(looking, view, record, histories); err != nil {
@@ -71,7 +70,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	if err != nil {
 		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
 	}
-	s.showToken(ctx, view, record, rotation) // first: its time is told
+	s.showToken(ctx, view, record, rotation) // first, because it measures a time
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	delays, err := arrivals(soon, rotation.Keys, histories)
@@ -80,7 +79,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	}
 	primary := rotation.Keys.Primary()
 	if err != nil {
-		late := fmt.Sprintf("primary %d was not everywhere, and shown so, within %s: %v", primary, limit, err)
+		late := fmt.Sprintf("primary %d did not reach all remotes and /statusz within %s: %v", primary, limit, err)
 		record.failures = append(record.failures, late)
 		view.event("%s", late)
 		return nil
@@ -95,7 +94,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	return nil
 }
 
-// rotateMain has keystone-manage rotate, where it is installed.
+// rotateMain rotates with keystone-manage if it is installed.
 func (s *stage) rotateMain(ctx context.Context) (testenv.Rotation, error) {
 	if s.tokens == nil {
 		return s.env.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
@@ -103,20 +102,20 @@ func (s *stage) rotateMain(ctx context.Context) (testenv.Rotation, error) {
 	return s.tokens[0].Rotate(ctx, maxActive)
 }
 
-// showToken shows a token of the new key. One that is refused goes on record.
+// showToken validates a token that is signed with the new key, and records a failure.
 func (s *stage) showToken(ctx context.Context, view *screen, record *record, rotation testenv.Rotation) {
 	if s.tokens == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone takes its time
+	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone is slow
 	defer cancel()
 	if err := s.show(ctx, view, rotation); err != nil {
 		record.failures = append(record.failures, err.Error())
 	}
 }
 
-// arrivals is how long after the main each region had exactly these keys, as
-// seen in their etcds.
+// arrivals returns how long after the main region each remote had exactly these keys, as seen in
+// etcd.
 func arrivals(ctx context.Context, keys testenv.Repository, histories map[string]*testenv.History) (map[string]time.Duration, error) {
 	seen := map[string]*testenv.Version{}
 	waits, ctx := errgroup.WithContext(ctx)

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/term"
 )
 
-// eventsShown is how many of the last events stay on screen.
+// eventsShown is the number of events that stay on screen.
 const eventsShown = 8
 
-// screen shows the tables that `status --watch` prints, with what happens and
-// the directions below. On a terminal it redraws, elsewhere it appends.
+// screen shows the tables of `status --watch`, with events and directions below. On a terminal it
+// redraws the screen. Otherwise, it appends.
 type screen struct {
 	out      io.Writer
 	terminal bool
@@ -32,7 +32,7 @@ func newScreen(out *os.File) *screen {
 	return &screen{out: out, terminal: term.IsTerminal(int(out.Fd()))}
 }
 
-// say prints a line before there is a table, and after the last one.
+// say prints a line before the first table or after the last one.
 func (s *screen) say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *screen) say(format string, args ...any) {
 	s.print(strings.TrimRight(fmt.Sprintf(format, args...), "\n") + "\n")
 }
 
-// tell gives the directions, to stay on screen.
+// tell displays the directions and keeps them on screen.
 func (s *screen) tell(directions []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *screen) tell(directions []string) {
 	s.draw(strings.Join(directions, "\n") + "\n\n")
 }
 
-// event is something that happened just now.
+// event displays an event with the current time.
 func (s *screen) event(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *screen) event(format string, args ...any) {
 	s.draw(line + "\n\n")
 }
 
-// end leaves what is on screen.
+// end keeps the current screen and stops redrawing.
 func (s *screen) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,8 +71,7 @@ func (s *screen) end() {
 	s.terminal = false
 }
 
-// draw shows everything anew on a terminal, and elsewhere only what is new.
-// s.mu is held.
+// draw redraws the screen on a terminal. Otherwise, it prints only news. The caller must hold s.mu.
 func (s *screen) draw(news string) {
 	if !s.terminal {
 		s.print(news)
@@ -80,7 +79,7 @@ func (s *screen) draw(news string) {
 	}
 	lines := strings.Split(s.table, "\n")
 	lines = append(append(append(lines, s.events...), ""), s.directions...)
-	// Home, each line over the old one, then clear the rest: it does not flicker.
+	// Overwrite line by line and then clear the rest, to avoid flicker.
 	const home, clearLine, clearRest = "\x1b[H", "\x1b[K\n", "\x1b[J"
 	if !s.drawn {
 		s.print("\x1b[2J")
@@ -89,10 +88,11 @@ func (s *screen) draw(news string) {
 	s.print(home + strings.Join(lines, clearLine) + clearLine + clearRest)
 }
 
-// print is the demo's whole purpose: where nobody reads it any more, nothing is lost.
+// print ignores errors: if the output can't be written, nobody sees the demo anyway.
 func (s *screen) print(text string) { _, _ = io.WriteString(s.out, text) }
 
-// tables takes the output of `status --watch`: tables with an empty line after each.
+// tables returns a writer for the output of `status --watch`: tables, each followed by an empty
+// line.
 func (s *screen) tables() io.Writer { return &tables{screen: s} }
 
 type tables struct {

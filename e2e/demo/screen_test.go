@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pieces writes text in pieces that respect no line.
+// pieces writes text in pieces that don't end at line breaks.
 func pieces(t *testing.T, w io.Writer, text string) {
 	t.Helper()
 	for _, piece := range strings.SplitAfter(text, "e") {
@@ -53,16 +53,16 @@ func TestLengthFrom(t *testing.T) {
 	}
 	for _, seconds := range []string{"0", "-1", "soon", "1.5"} {
 		if _, err := lengthFrom(seconds); err == nil {
-			t.Errorf("%q is taken as a number of seconds", seconds)
+			t.Errorf("%q was accepted as a number of seconds", seconds)
 		}
 	}
 }
 
 func TestSummaryCountsWhatWasLate(t *testing.T) {
 	for want, r := range map[string]record{
-		"There was no rotation yet.":                                                            {},
-		"No rotation reached every region; 1 did not in time.":                                  {failures: []string{"x"}},
-		"4 rotations. The last region was equal after 20 ms (median), 30 ms (slowest). 1 late.": {slowest: []time.Duration{3e7, 1e7, 2e7}, failures: []string{"x"}},
+		"No rotations yet.": {},
+		"No rotation reached all remotes in time. 1 late.":                                            {failures: []string{"x"}},
+		"4 rotations. Time until the last remote was equal: 20 ms (median), 30 ms (slowest). 1 late.": {slowest: []time.Duration{3e7, 1e7, 2e7}, failures: []string{"x"}},
 	} {
 		if got := r.summary(); got != want {
 			t.Errorf("got %q, wanted %q", got, want)

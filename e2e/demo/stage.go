@@ -21,10 +21,10 @@ const (
 	limit      = 5 * time.Second
 )
 
-// remoteRegions are the regions that follow the main, on control planes without nodes.
+// remoteRegions returns the remotes on control planes without nodes.
 func remoteRegions() []string { return []string{"dfw", "iad", "ord"} }
 
-// stage is everything that runs, and where it is.
+// stage is the running demo: its processes, clients, and paths.
 type stage struct {
 	env     *testenv.Env
 	program *testenv.Program
@@ -33,15 +33,15 @@ type stage struct {
 	tokens  identity
 	pods    *pods
 	listen  string
-	remotes []string // all of them
+	remotes []string // including podRegion
 
 	dir, log string
 }
 
-// setStage starts all of it, up to the moment when every remote is Synced. A
-// stage comes back with an error, too, when there is something to close.
+// setStage starts everything and waits until all remotes are Synced. If it returns a stage with an
+// error, the caller must still close it.
 func setStage(ctx context.Context, view *screen) (*stage, error) {
-	view.say("Starting four control planes: the main region %s, and %s.", mainRegion, strings.Join(remoteRegions(), ", "))
+	view.say("Starting four control planes: main region %s, and remotes %s.", mainRegion, strings.Join(remoteRegions(), ", "))
 	g, err := testenv.Open(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	if err := s.furnish(ctx); err != nil {
 		return s, err
 	}
-	view.say("%s has keys like a Keystone's that has been up for a while; the others have none yet.", mainRegion)
+	view.say("%s has the keys of a Keystone in use. The remotes have no keys yet.", mainRegion)
 	view.say("fernetcast promote %s --yes", mainRegion)
 	promoted, err := s.program.Run(ctx, s.operating("promote", mainRegion, "--yes")...)
 	if err != nil {
@@ -72,7 +72,7 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := testenv.Until(waiting, 50*time.Millisecond, s.allSynced); err != nil {
-		return s, fmt.Errorf("waiting for the first time that all are Synced: %w\n%s", err, s.syncer.Stderr.Tail(10))
+		return s, fmt.Errorf("waiting for all remotes to be Synced: %w\n%s", err, s.syncer.Stderr.Tail(10))
 	}
 	if err := s.openIdentity(ctx, view); err != nil {
 		return s, err
@@ -81,13 +81,13 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	return s, nil
 }
 
-// furnish makes the keys, and every kubeconfig.
+// furnish creates the keys and all kubeconfigs.
 func (s *stage) furnish(ctx context.Context) (err error) {
 	if s.dir, err = s.env.Directory("demo-"); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(s.dir, "clusters"), 0o700); err != nil {
-		return fmt.Errorf("making a place for kubeconfigs: %w", err)
+		return fmt.Errorf("creating the directory of kubeconfigs: %w", err)
 	}
 	for _, c := range s.env.Clusters() {
 		place := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
@@ -104,7 +104,7 @@ func (s *stage) furnish(ctx context.Context) (err error) {
 	}
 	home := s.env.Cluster(mainRegion)
 	if _, err := home.Put(ctx, namespace, s.env.Keys.NewRepository(8, maxActive)); err != nil {
-		return fmt.Errorf("putting keys into %s: %w", mainRegion, err)
+		return fmt.Errorf("writing keys to %s: %w", mainRegion, err)
 	}
 	for _, name := range remoteRegions() {
 		if err := s.kubeconfig(ctx, s.env.Cluster(name), testenv.RemoteRole, filepath.Join("clusters", name)); err != nil {
@@ -118,7 +118,7 @@ func (s *stage) furnish(ctx context.Context) (err error) {
 }
 
 func (s *stage) kubeconfig(ctx context.Context, c *testenv.Cluster, role testenv.Role, path string) error {
-	// Credentials that expire within 30 days would be named in each row of the table.
+	// The table would mention credentials that expire within 30 days in every row.
 	access := testenv.Access{Namespace: namespace, Role: role, Expires: time.Now().AddDate(1, 0, 0)}
 	data, err := c.Kubeconfig(ctx, access)
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *stage) kubeconfig(ctx context.Context, c *testenv.Cluster, role testenv
 	return testenv.WriteFile(filepath.Dir(full), filepath.Base(full), data)
 }
 
-// startSyncer starts what the sidecar runs, with the sidecar's own rights.
+// startSyncer starts `run` with the permissions of the sidecar.
 func (s *stage) startSyncer() (err error) {
 	if s.listen, err = s.env.Address(); err != nil {
 		return err
@@ -136,16 +136,17 @@ func (s *stage) startSyncer() (err error) {
 	s.log = filepath.Join(s.dir, "run.log")
 	log, err := os.Create(s.log)
 	if err != nil {
-		return fmt.Errorf("making a log: %w", err)
+		return fmt.Errorf("creating the log file: %w", err)
 	}
 	s.syncer, err = s.program.StartOn(log, log, s.reading("run", "--listen", s.listen)...)
 	return err
 }
 
-// path is of a kubeconfig by the name it was written under.
+// path returns the path of a kubeconfig by its name.
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name+".kubeconfig") }
 
-// reading is a command with the sidecar's rights at home, operating one with an operator's.
+// reading adds flags with the sidecar's permissions in the main region, operating with an
+// operator's.
 func (s *stage) reading(args ...string) []string   { return s.as("sidecar", args) }
 func (s *stage) operating(args ...string) []string { return s.as("operator", args) }
 
@@ -153,7 +154,7 @@ func (s *stage) as(who string, args []string) []string {
 	return append(args, "--kubeconfig", s.path(who), "--clusters", filepath.Join(s.dir, "clusters"))
 }
 
-// allSynced is nil when /statusz shows every remote Synced with the main's primary.
+// allSynced returns nil if /statusz shows all remotes as Synced with the main region's primary.
 func (s *stage) allSynced(ctx context.Context) error {
 	status, err := testenv.Statusz(ctx, s.listen)
 	if err != nil {

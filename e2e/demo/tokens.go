@@ -15,24 +15,24 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// identity is a Keystone in each region, the main's first; nil where none is installed.
+// identity has a Keystone for each region, the main region first. It is nil if Keystone is not
+// installed.
 type identity []*keystone.Region
 
-// witness is a Keystone that is shown a token.
+// witness is a Keystone that validates tokens.
 type witness struct {
 	name     string
-	validate func(context.Context, keystone.Token) (int, error) // the status
-	ours     bool                                               // it has its keys from fernetcast files, so every token is to be good
+	validate func(context.Context, keystone.Token) (int, error) // returns the HTTP status
+	ours     bool                                               // its keys come from fernetcast files, so it must accept every token
 }
 
-// openIdentity starts the Keystones on the keys that the regions have. The
-// stage's env removes them.
+// openIdentity starts the Keystones with their regions' keys. Closing the stage's Env removes them.
 func (s *stage) openIdentity(ctx context.Context, view *screen) error {
 	if err := keystone.Installed(); err != nil {
-		view.say("No tokens are shown. %v", err)
+		view.say("Skipping the tokens: %v", err)
 		return nil
 	}
-	view.say("Starting a Keystone in each region, over one database, and fernetcast files beside each.")
+	view.say("Starting a Keystone with fernetcast files in each region. All share one database.")
 	cloud, err := keystone.Open(ctx, s.env)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *stage) openIdentity(ctx context.Context, view *screen) error {
 	return s.openPods(ctx, view, cloud)
 }
 
-// stop ends the Keystones.
+// stop stops the Keystones.
 func (all identity) stop() {
 	for _, region := range all {
 		if region != nil {
@@ -66,7 +66,7 @@ func (all identity) stop() {
 	}
 }
 
-// witnesses are the Keystones.
+// witnesses returns a witness for each Keystone.
 func (all identity) witnesses() (each []witness) {
 	for _, region := range all {
 		each = append(each, witness{region.Name, func(ctx context.Context, token keystone.Token) (int, error) {
@@ -77,9 +77,9 @@ func (all identity) witnesses() (each []witness) {
 	return each
 }
 
-// show waits until the main signs with the new primary, has every Keystone say what that
-// token is worth there, and tells how long after keystone-manage's end all of that was. The
-// error is that it is refused where fernetcast has brought the key.
+// show waits until the main region signs with the new primary, and validates such a token with
+// every Keystone. It prints the results and the time since keystone-manage ended. It returns an
+// error if a Keystone with fernetcast files rejects the token.
 func (s *stage) show(ctx context.Context, view *screen, rotation testenv.Rotation) error {
 	index := rotation.Keys.Primary()
 	primary := string(rotation.Keys[strconv.Itoa(index)])
@@ -107,9 +107,9 @@ func (s *stage) show(ctx context.Context, view *screen, rotation testenv.Rotatio
 		if w.ours {
 			refused++
 		}
-		said = append(said, fmt.Sprintf("%s REFUSED (%d)", w.name, status))
+		said = append(said, fmt.Sprintf("%s REJECTED (%d)", w.name, status))
 	}
-	view.event("%s after keystone-manage's end, a token signed with key %d: %s", milliseconds(time.Since(rotation.Sent)), index, strings.Join(said, ", "))
+	view.event("%s after keystone-manage ended, a token signed with key %d: %s", milliseconds(time.Since(rotation.Sent)), index, strings.Join(said, ", "))
 	if refused > 0 {
 		return fmt.Errorf("a token of %s was refused by %d Keystones with fernetcast files", token.Region, refused)
 	}

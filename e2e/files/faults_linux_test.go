@@ -14,24 +14,24 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// ready asks /readyz.
+// ready reports whether /readyz returns 200.
 func (p *place) ready() bool {
 	_, err := testenv.Get(p.Ctx, "http://"+p.address+"/readyz")
 	return err == nil
 }
 
-// said waits until the program has logged a text.
+// said waits until the program has logged text.
 func (p *place) said(text string) {
 	p.Helper()
 	p.Until(func(context.Context) error {
 		if !strings.Contains(p.process.Stderr.String(), text) {
-			return fmt.Errorf("it has not said %q", text)
+			return fmt.Errorf("it has not logged %q", text)
 		}
 		return nil
 	})
 }
 
-// A full file system changes no file; once there is room, all goes on.
+// A full file system leaves the files unchanged. Once there is space, files continues.
 func TestFullFileSystem(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("to mount a file system takes root")
@@ -64,7 +64,7 @@ func TestFullFileSystem(t *testing.T) {
 	p.said("can be written again")
 }
 
-// An absent or unusable Secret changes nothing; SIGTERM leaves the files.
+// A missing or invalid Secret changes nothing, and SIGTERM leaves the files in place.
 func TestUnusableSecret(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)
@@ -90,7 +90,7 @@ func TestUnusableSecret(t *testing.T) {
 		p.holds(first.Data)
 	}
 	if age := now() - p.metric("fernetcast_files_last_match_timestamp_seconds"); age < 0 || age > testenv.Soon.Seconds() {
-		t.Errorf("the last match is %v s old", age)
+		t.Errorf("the last match was %v s ago", age)
 	}
 	if primary := p.metric("fernetcast_files_primary_index"); primary != 8 {
 		t.Errorf("primary %v", primary)
@@ -98,18 +98,18 @@ func TestUnusableSecret(t *testing.T) {
 	p.Must(p.process.Terminate())
 	code, err := p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
-		t.Errorf("it ended with %d, %v", code, err)
+		t.Errorf("it exited with %d, %v", code, err)
 	}
 	p.holds(first.Data)
 	info, err := os.Stat(p.dir)
 	p.Must(err)
 	if owner := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)); info.Mode().Perm() != 0o700 || os.Geteuid() == 0 && owner != keystoneUser {
-		t.Errorf("the repository is of mode %v and user %s", info.Mode(), owner)
+		t.Errorf("the repository has mode %v and user %s", info.Mode(), owner)
 	}
 }
 
-// An init container fills the repository and ends; where the API cannot be had, from
-// the mounted Secret.
+// An init container fills the repository and exits. If the API server is unreachable, it uses the
+// mounted Secret.
 func TestOnce(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)
@@ -117,7 +117,7 @@ func TestOnce(t *testing.T) {
 	p.start("--once")
 	code, err := p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
-		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
+		t.Fatalf("it exited with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
 	p.holds(first.Data)
 
@@ -130,7 +130,7 @@ func TestOnce(t *testing.T) {
 	p.start("--once", "--from", mounted, "--kubeconfig", filepath.Join(mounted, "none"))
 	code, err = p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
-		t.Fatalf("it ended with %d, %v:\n%s", code, err, p.process.Stderr)
+		t.Fatalf("it exited with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
 	p.holds(first.Data)
 }

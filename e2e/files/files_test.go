@@ -10,7 +10,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// pause is far above what one load takes, and short enough for this many rotations.
+// pause is much longer than one load, but short enough for this many rotations.
 const pause = 100 * time.Millisecond
 
 func TestRotationsBesideKeystone(t *testing.T) { besideKeystone(t, 40) }
@@ -20,10 +20,10 @@ func TestLongRotationsBesideKeystone(t *testing.T) {
 	besideKeystone(t, 120)
 }
 
-// Keystone's own loader beside rotations, two at once every tenth time, the
-// program killed after one of its steps every fourth: no load lacks a key that the
-// sets before and after have, none is refused a file, and a file that is removed
-// between list and open is no more often missed than by the kubelet's swap.
+// besideKeystone runs Keystone's own loader during rotations. Every tenth time, it rotates twice in
+// a row. Every fourth time, it kills the program after one of its steps. No load may miss a key
+// that is in both the old and the new key set, or lack permission to read a file. If a file is
+// removed between list and open, a load may fail, but not more often than during a kubelet's swap.
 func besideKeystone(t *testing.T, rotations int) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)
@@ -57,18 +57,18 @@ func besideKeystone(t *testing.T, rotations int) {
 	theirs := p.swapped(rotations)
 	t.Logf("from the rotation's PUT to its primary in the repository: p50 %v, p99 %v",
 		testenv.Percentile(primed, 50).Round(100*time.Microsecond), testenv.Percentile(primed, 99).Round(100*time.Microsecond))
-	t.Logf("files: %d loads, %d lacking, %v; all steps, two pauses of %v among them: p50 %v, p99 %v", mine.loads, mine.lacking, mine.errors, pause,
+	t.Logf("files: %d loads, %d lacking, %v; all steps, including two pauses of %v: p50 %v, p99 %v", mine.loads, mine.lacking, mine.errors, pause,
 		testenv.Percentile(took, 50).Round(time.Millisecond), testenv.Percentile(took, 99).Round(time.Millisecond))
-	t.Logf("the kubelet's swap: %d loads, %d lacking, %v", theirs.loads, theirs.lacking, theirs.errors)
+	t.Logf("the kubelet's swaps: %d loads, %d lacking, %v", theirs.loads, theirs.lacking, theirs.errors)
 	if mine.loads < 10*rotations {
 		t.Errorf("only %d loads for %d rotations", mine.loads, rotations)
 	}
 	if mine.lacking > 0 || mine.errors["PermissionError"] > 0 {
 		t.Errorf("%d loads lacked a key, errors %v", mine.lacking, mine.errors)
 	}
-	// Removals are rare beside loads, so both counts are small.
+	// Few loads coincide with a removal, so both counts are small.
 	if n := mine.errors["FileNotFoundError"]; n > theirs.errors["FileNotFoundError"]+5 {
-		t.Errorf("%d loads missed a file, by the kubelet's swap %d", n, theirs.errors["FileNotFoundError"])
+		t.Errorf("%d loads missed a file, during the kubelet's swaps %d", n, theirs.errors["FileNotFoundError"])
 	}
 	delete(mine.errors, "FileNotFoundError")
 	if len(mine.errors) > 0 {
@@ -76,7 +76,7 @@ func besideKeystone(t *testing.T, rotations int) {
 	}
 }
 
-// rotate rotates the Secret.
+// rotate rotates the Secret and records the new keys in l.
 func (p *place) rotate(l *loads) testenv.Rotation {
 	p.Helper()
 	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)
@@ -85,8 +85,8 @@ func (p *place) rotate(l *loads) testenv.Rotation {
 	return rotated
 }
 
-// reaches waits until files has come to a step with the keys: 0, files are written
-// or in place; 1, the new primary is; 2, the staged one is; 3, all is done.
+// reaches waits until the program has reached a step. 0: it is writing files. 1: the new primary is
+// in place. 2: the new staged key is in place. 3: it is done.
 func (p *place) reaches(keys testenv.Repository, step int) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
@@ -104,13 +104,13 @@ func (p *place) reaches(keys testenv.Repository, step int) {
 	}))
 }
 
-// asOurselves is a program that runs as the test's own user, whose files a volume
-// that the test writes has.
+// asOurselves returns a program that runs as the current user, who owns the volumes that the test
+// writes.
 func asOurselves(path string, args ...string) *testenv.Program {
 	return &testenv.Program{Path: path, Args: args}
 }
 
-// swapped is the same loader beside as many swaps of a kubelet's volume.
+// swapped runs the same loader during the same number of kubelet volume swaps.
 func (p *place) swapped(rotations int) figures {
 	p.Helper()
 	volume := filepath.Join(p.TempDir(), "volume")
@@ -125,7 +125,7 @@ func (p *place) swapped(rotations int) figures {
 		l.sent(time.Now(), keys)
 		p.Must(testenv.WriteVolume(volume, keys, 0o600))
 		l.done()
-		time.Sleep(2 * pause) // as often as the other way
+		time.Sleep(2 * pause) // the same interval as in besideKeystone
 	}
 	return l.judge()
 }

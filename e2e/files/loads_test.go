@@ -18,13 +18,13 @@ import (
 //go:embed loader.py
 var loader string
 
-// epoch is a set of keys: when it was sent, and when the repository was seen to have it.
+// epoch is a key set, when it was sent, and when the repository contained it.
 type epoch struct {
 	prints     map[string]bool
 	sent, done float64
 }
 
-// loads are what Keystone's loader found, beside the sets that it could find.
+// loads are the results of Keystone's loader, and the key sets that it could find.
 type loads struct {
 	p       *place
 	process *testenv.Process
@@ -32,12 +32,12 @@ type loads struct {
 	epochs  []epoch
 }
 
-// load begins to load the repository in a directory, as the user that as says.
+// load starts to load the repository in dir repeatedly, as the user that as selects.
 func (p *place) load(dir string, as func(path string, args ...string) *testenv.Program) *loads {
 	p.Helper()
 	script := filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "loader.py")
 	p.Must(os.WriteFile(script, []byte(loader), 0o644))
-	// A pipe that nobody writes into: the loader ends when it is closed.
+	// Nothing is written to this pipe. The loader ends when it is closed.
 	read, write, err := os.Pipe()
 	p.Must(err)
 	program := as("/usr/bin/python3", script, dir)
@@ -51,7 +51,7 @@ func (p *place) load(dir string, as func(path string, args ...string) *testenv.P
 
 func now() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
 
-// sent notes that a set is about to be put.
+// sent records a key set that is about to be written.
 func (l *loads) sent(at time.Time, keys testenv.Repository) {
 	prints := map[string]bool{}
 	for _, key := range keys {
@@ -61,17 +61,17 @@ func (l *loads) sent(at time.Time, keys testenv.Repository) {
 	l.epochs = append(l.epochs, epoch{prints, float64(at.UnixMicro()) / 1e6, math.Inf(1)})
 }
 
-// done notes that the repository has the last set.
+// done records that the repository contains the last key set.
 func (l *loads) done() { l.epochs[len(l.epochs)-1].done = now() }
 
-// figures are what came out.
+// figures are the measured results.
 type figures struct {
 	loads, lacking int
 	errors         map[string]int
 }
 
-// judge ends the loader, and compares each load with what it had to find: the keys
-// that all the sets have that could be there between its begin and its end.
+// judge stops the loader and checks each load. A load must find the keys that are in all key sets
+// that the repository could contain while it ran.
 func (l *loads) judge() figures {
 	p := l.p
 	p.Helper()
@@ -86,7 +86,7 @@ func (l *loads) judge() figures {
 		var began, ended float64
 		var outcome string
 		if n, _ := fmt.Sscan(line, &began, &ended, &outcome); n < 3 {
-			continue // its first line
+			continue // the loader's first line
 		}
 		f.loads++
 		if strings.HasSuffix(outcome, "Error") {

@@ -1,5 +1,5 @@
-// Package files_test proves `fernetcast files` on a real API server, with Keystone's
-// own loader reading the key repository all the while.
+// Package files_test tests `fernetcast files` with a real API server, while Keystone's own loader
+// reads the key repository.
 package files_test
 
 import (

@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	// keystoneUser is Keystone's in openstack-helm's images.
+	// keystoneUser is the UID of Keystone in openstack-helm's images.
 	keystoneUser = "42424"
 	maxActive    = 4
 )
 
-// place is one cluster's Secret, and a key repository that files keeps.
+// place is a Secret in a cluster and a key repository that files keeps up to date.
 type place struct {
 	*testenv.Stage
-	dir     string // the key repository
+	dir     string // key repository
 	program *testenv.Program
 	process *testenv.Process
 	address string
-	log     bytes.Buffer // of the processes that have ended
+	log     bytes.Buffer // of previous processes
 }
 
-// newPlace has a Secret with keys in use. Where we are root, all runs as Keystone's
-// user, so everything lies in a directory that all can reach.
+// newPlace creates a Secret with keys. As root, it runs the program as Keystone's user, so
+// everything is in a directory that this user can access.
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	p := &place{Stage: shared.Stage(t, "f", 15*time.Minute)}
@@ -45,7 +45,7 @@ func newPlace(t *testing.T) *place {
 	p.Must(os.Chmod(filepath.Dir(open), 0o755))
 	own := filepath.Join(open, "own")
 	p.Must(os.Mkdir(own, 0o755))
-	kubeconfig := site.Runner.Args[1] // after --kubeconfig
+	kubeconfig := site.Runner.Args[1] // the value of --kubeconfig
 	p.copyTo(filepath.Join(open, "fernetcast"), program.Path, 0o755)
 	p.copyTo(filepath.Join(open, "kubeconfig"), kubeconfig, 0o644)
 	p.dir = filepath.Join(own, "keys")
@@ -63,7 +63,7 @@ func newPlace(t *testing.T) *place {
 		shared.Keys.NoLeaks(t, p.log.String())
 		if t.Failed() {
 			lines := bytes.Split(p.log.Bytes(), []byte("\n"))
-			t.Logf("the last of the log:\n%s", bytes.Join(lines[max(0, len(lines)-30):], []byte("\n")))
+			t.Logf("the last log lines:\n%s", bytes.Join(lines[max(0, len(lines)-30):], []byte("\n")))
 		}
 	})
 	return p
@@ -78,7 +78,7 @@ func (p *place) copyTo(path, from string, mode fs.FileMode) {
 	p.Must(os.WriteFile(path, data, mode))
 }
 
-// asKeystone is a program that runs as Keystone's user, where we may choose.
+// asKeystone returns a program that runs as Keystone's user if the test runs as root.
 func (p *place) asKeystone(path string, args ...string) *testenv.Program {
 	if os.Geteuid() != 0 {
 		return &testenv.Program{Path: path, Args: args}
@@ -95,7 +95,7 @@ func (p *place) start(args ...string) {
 	p.Must(err)
 }
 
-// kill ends the program at once.
+// kill kills the program if it runs.
 func (p *place) kill() {
 	if p.process != nil {
 		p.process.Kill()
@@ -103,14 +103,14 @@ func (p *place) kill() {
 	}
 }
 
-// restart kills the program and starts it again.
+// restart kills and restarts the program.
 func (p *place) restart() {
 	p.Helper()
 	p.kill()
 	p.start()
 }
 
-// holds waits until the repository holds just these keys and nothing else.
+// holds waits until the repository contains exactly these keys and no temporary files.
 func (p *place) holds(keys testenv.Repository) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
@@ -124,7 +124,7 @@ func (p *place) holds(keys testenv.Repository) {
 	}))
 }
 
-// look reads the repository, and says whether files are being written.
+// look reads the repository and reports whether files are being written.
 func (p *place) look() (there testenv.Repository, staging bool, err error) {
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
@@ -144,7 +144,7 @@ func (p *place) look() (there testenv.Repository, staging bool, err error) {
 	return there, staging, nil
 }
 
-// metric is a metric's value.
+// metric returns the value of a metric.
 func (p *place) metric(name string) float64 {
 	p.Helper()
 	text, err := testenv.Get(p.Ctx, "http://"+p.address+"/metrics")

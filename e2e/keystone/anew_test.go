@@ -9,9 +9,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// What GitOps did to this very Secret: emptied, or deleted, and keys set up anew
-// by the setup job. The remotes hold, and the tokens of before stay good there,
-// until the operator says that the new keys are meant.
+// The main region's Secret is emptied, or deleted and recreated by GitOps, and the setup job
+// creates new keys. The remotes hold and continue to accept older tokens until the operator
+// confirms the new keys.
 func TestSetUpAnew(t *testing.T) {
 	s := newStage(t, 3)
 	s.emptied()
@@ -20,7 +20,7 @@ func TestSetUpAnew(t *testing.T) {
 	s.setUpAnew("SourceRefused", "NotPromoted", func() { s.promote(s.site, "--force") })
 }
 
-// emptied takes the keys out of the main's Secret.
+// emptied removes the keys from the main region's Secret.
 func (s *stage) emptied() {
 	s.Helper()
 	_, err := s.site.Home.Put(s.Ctx, s.NS, testenv.Repository{})
@@ -28,7 +28,7 @@ func (s *stage) emptied() {
 	s.writes++
 }
 
-// recreated deletes the main's Secret, and makes it as helm does.
+// recreated deletes the main region's Secret and recreates it empty, like helm.
 func (s *stage) recreated() {
 	s.Helper()
 	s.Must(s.site.Home.Delete(s.Ctx, s.NS))
@@ -38,8 +38,8 @@ func (s *stage) recreated() {
 	s.writes += 2
 }
 
-// setUpAnew has the setup job make keys in the empty Secret, sees the remotes
-// hold before and after that, and then the way out.
+// setUpAnew runs the setup job on the empty Secret, and checks that the remotes hold before and
+// after it. Then it runs wayOut, which pushes the new keys.
 func (s *stage) setUpAnew(empty, anew string, wayOut func()) {
 	s.Helper()
 	before := s.keys
@@ -68,7 +68,7 @@ func (s *stage) setUpAnew(empty, anew string, wayOut func()) {
 	s.is(refused, token, all...)
 }
 
-// held waits until every remote is shown as held for the reason.
+// held waits until every remote is Held for this reason.
 func (s *stage) held(reason string) {
 	s.Helper()
 	for _, name := range remotes {

@@ -15,9 +15,9 @@ import (
 
 const arrivals = 10
 
-// From the end of keystone-manage to the first token of the new staged key that
-// a remote's Keystone takes, with pods that see their Secret at once. It logs the
-// figures of docs/figures.md, and fails only where a region takes no such token.
+// TestArrival measures the time from the end of keystone-manage until each remote's Keystone
+// accepts a token of the new staged key. The pods see their Secret immediately. It logs the figures
+// for docs/figures.md, and fails only if a region never accepts such a token.
 func TestArrival(t *testing.T) {
 	s := newStage(t, 7)
 	steps := []string{"the job's PUT", "watch and push", "kubelet's stand-in", "first 200", "all"}
@@ -65,8 +65,8 @@ func TestArrival(t *testing.T) {
 	t.Logf("%d rotations: region, step, p50, p99%s", arrivals, table.String())
 }
 
-// resealed is a token with the same content, signed with another key: what a
-// region that has rotated once more would issue.
+// resealed returns the same token signed with another key, as a region would issue it after the
+// next rotation.
 func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 	s.Helper()
 	sealed, err := keystone.Reseal(token.Text, token.Key, string(key))
@@ -75,8 +75,8 @@ func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 	return token
 }
 
-// arrive is when a remote's cluster had the keys, when its pod saw them, and when
-// its Keystone took a token of the staged one.
+// arrive returns when the keys arrived in a remote's cluster and in its pod, and when its Keystone
+// accepted a token of the staged key.
 func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository, token keystone.Token) ([]time.Time, error) {
 	v, err := h.Await(s.Ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
 	if err != nil {
@@ -89,14 +89,14 @@ func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository,
 	err = testenv.Until(s.Ctx, time.Millisecond, func(ctx context.Context) error {
 		answer, err := s.regions[name].Validate(ctx, token)
 		if err == nil && answer.Status != good {
-			err = fmt.Errorf("%s says %d to a token of the key that is staged", name, answer.Status)
+			err = fmt.Errorf("%s returns %d for a token of the staged key", name, answer.Status)
 		}
 		return err
 	})
 	return []time.Time{v.Seen, mounted, time.Now()}, err
 }
 
-// committed is when a cluster had the keys.
+// committed returns when the cluster had the keys.
 func (s *stage) committed(h *testenv.History, keys testenv.Repository) time.Time {
 	s.Helper()
 	v, err := h.Await(s.Ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })

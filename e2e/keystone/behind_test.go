@@ -9,8 +9,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Without fernetcast, the first token is lost at two generations behind: not
-// before, and no later. It shows that the other tests can fail.
+// Without fernetcast, a remote rejects the first token when it is exactly two generations behind.
+// This shows that the other tests can fail.
 func TestWithoutFernetcast(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
@@ -26,7 +26,7 @@ func TestWithoutFernetcast(t *testing.T) {
 		s.is(good, token, mainRegion)
 		s.is(want, token, remotes...)
 		if said := s.exits(min(behind, 1), s.site, "status"); behind > 0 && !strings.Contains(said, plural(behind)) {
-			t.Errorf("%d behind, and status says\n%s", behind, said)
+			t.Errorf("%d generations behind: status prints\n%s", behind, said)
 		}
 	}
 	s.exits(0, s.site, "push")
@@ -43,9 +43,9 @@ func plural(behind int) string {
 	return fmt.Sprintf("%d generations behind", behind)
 }
 
-// A remote that is cut off loses just the tokens that the generations say, and
-// none any more once it is equal, however long it was. Where no key is left to
-// prove that it is kin, a run that has not seen all rotations leaves it to a person.
+// A disconnected remote rejects only the tokens that its generations imply. Once it is equal again,
+// it accepts all of them, however long it was disconnected. If no common key is left and `run` has
+// restarted since, it leaves the remote to a person.
 func TestCutOff(t *testing.T) {
 	const maxActive = 4
 	s := newStage(t, maxActive)
@@ -64,7 +64,7 @@ func TestCutOff(t *testing.T) {
 				s.is(s.byGeneration(token, s.keys.Primary()), token, but("dfw")...)
 			}
 		}
-		if missed > maxActive { // no key is left to prove that they are kin, and another run has not seen it
+		if missed > maxActive { // no common key is left, and a new process has not seen the rotations
 			s.run.Kill()
 			s.run, s.listen = s.site.StartRun(s)
 		}
@@ -90,9 +90,9 @@ func (s *stage) issueAll() []keystone.Token {
 	return tokens
 }
 
-// byGeneration is what the design says of a token in a region whose primary is
-// known: it has the keys of the last max_active_keys - 1 primaries, and the
-// next one's, staged.
+// byGeneration returns the status that the design predicts for a token in a region with this
+// primary. The region has the keys of the last max_active_keys - 1 primaries and the next primary,
+// which is staged.
 func (s *stage) byGeneration(token keystone.Token, primary int) int {
 	if token.Index <= primary+1 && token.Index > primary-(s.maxActive-1) {
 		return good
@@ -100,15 +100,15 @@ func (s *stage) byGeneration(token keystone.Token, primary int) int {
 	return refused
 }
 
-// Gated by wait, a rotation waits for a remote that is cut off, and no token is lost.
+// The gate (wait) delays a rotation while a remote is disconnected, so all tokens stay valid.
 func TestGatedRotation(t *testing.T) {
-	s := newStage(t, 4) // a remote that lags signs longer with the primary of before
+	s := newStage(t, 4) // a remote that is behind signs with the previous primary for longer
 	s.Must(s.paths["iad"].Set(testenv.Refuse))
 	s.sees(s.rotate(), but("iad")...)
 	tokens := s.issueAll()
 	gate := []string{"wait", "--settle", "2s", "--timeout"}
 	if said := s.exits(1, s.site, append(gate, "4s")...); !strings.Contains(said, "iad (Unreachable)") {
-		t.Errorf("the gate does not say for whom it waits:\n%s", said)
+		t.Errorf("the gate does not name the remote that it waits for:\n%s", said)
 	}
 	for _, token := range append(tokens, s.issueAll()...) {
 		s.is(good, token, all...)

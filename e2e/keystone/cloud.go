@@ -1,7 +1,6 @@
-// Package keystone is an OpenStack identity that several regions share: a real
-// Keystone for each, over one database, with a key repository of its own that
-// follows its cluster's Secret as a mounted volume does. Tests and the demo
-// issue tokens in one region and show them in another.
+// Package keystone runs an OpenStack identity service that several regions share. Each region has a
+// real Keystone on one database, with its own key repository that follows its cluster's Secret like
+// a mounted volume. Tests and the demo issue tokens in one region and validate them in another.
 package keystone
 
 import (
@@ -16,20 +15,21 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The programs of Debian's package keystone.
+// Programs from Debian's package keystone.
 const (
 	manage = "keystone-manage"
 	server = "uwsgi_python3"
 	wsgi   = "keystone-wsgi-public"
 )
 
-// The user that tokens are issued for.
+// User that tokens are issued for.
 const (
 	admin    = "admin"
 	password = "not-a-secret"
 )
 
-// Installed is nil where Keystone's programs are; the error says how to get them.
+// Installed returns nil if Keystone's programs are installed. The error explains how to install
+// them.
 func Installed() error {
 	for _, name := range []string{manage, server, wsgi} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -39,17 +39,17 @@ func Installed() error {
 	return nil
 }
 
-// Cloud is one identity. Its methods may be called concurrently.
+// Cloud is an identity service that several regions share. Its methods are safe for concurrent use.
 type Cloud struct {
 	env *testenv.Env
 	dir string
-	// user and group own the key files: keystone-manage wants to be told.
+	// user and group own the key files: keystone-manage requires them as arguments.
 	user, group string
 	manager     manager
 }
 
-// Open makes the database, with one user in it: about ten seconds. It is gone
-// with the env.
+// Open creates the database with one user, which takes about ten seconds. Closing the Env removes
+// it.
 func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	if err := Installed(); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Keystone does not start without keys, whatever for.
+	// Keystone requires keys to start, even for commands that don't use them.
 	if err := writeKeys(conf.repository, g.Keys.NewRepository(1, 2)); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	return c, c.manage(ctx, conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password)
 }
 
-// Database is the path of the identity's SQLite file.
+// Database returns the path of the SQLite database.
 func (c *Cloud) Database() string { return filepath.Join(c.dir, "keystone.db") }
 
 func whoAmI() (string, string, error) {
@@ -91,12 +91,12 @@ func whoAmI() (string, string, error) {
 	return me.Username, group.Name, nil
 }
 
-// config is one keystone.conf, and the key repository that it names.
+// config is a keystone.conf and the key repository that it refers to.
 type config struct{ path, repository string }
 
-// keystoneConf has no validation of a token cached: one that was valid once would
-// hide a missing key. Users and the like are, or Keystone would take five times
-// as long. Receipts are not used, but Keystone wants to see their keys.
+// keystoneConf disables the cache for token validation: a cached result would hide a missing key.
+// Users and other objects are cached, because Keystone would be five times slower otherwise.
+// Receipts are not used, but Keystone requires their keys.
 var keystoneConf = template.Must(template.New("keystone.conf").Parse(`
 [database]
 connection = sqlite:///{{.Database}}
@@ -121,15 +121,15 @@ key_repository = {{.Repository}}
 policy_dirs = {{.Repository}}/none
 `))
 
-// configure makes a directory with a keystone.conf and an empty key repository.
+// configure creates a directory with a keystone.conf and an empty key repository.
 func (c *Cloud) configure(name string, maxActive int) (config, error) {
 	dir, err := os.MkdirTemp(c.dir, name+"-")
 	if err != nil {
-		return config{}, fmt.Errorf("making a directory for %s: %w", name, err)
+		return config{}, fmt.Errorf("creating a directory for %s: %w", name, err)
 	}
 	conf := config{path: filepath.Join(dir, "keystone.conf"), repository: filepath.Join(dir, "keys")}
 	if err := os.Mkdir(conf.repository, 0o700); err != nil {
-		return config{}, fmt.Errorf("making a key repository for %s: %w", name, err)
+		return config{}, fmt.Errorf("creating a key repository for %s: %w", name, err)
 	}
 	file, err := os.Create(conf.path)
 	if err != nil {

@@ -10,10 +10,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A rotation job whose PUT is overtaken is run again on its dirty scratch folder,
-// as a pod's restart does. What comes out is Keystone's affair, and the same in
-// every region. That we never cause it is seen in every test: the main's Secret
-// is written by nobody but the test.
+// A rotation job's PUT conflicts, and the job runs again in its dirty scratch folder, like a
+// restarted pod. The result is up to Keystone, but it is the same in every region. Every test
+// checks that fernetcast never causes this conflict: only the test writes the main region's Secret.
 func TestJobThatLostItsPut(t *testing.T) {
 	const maxActive = 3
 	s := newStage(t, maxActive)
@@ -27,7 +26,7 @@ func TestJobThatLostItsPut(t *testing.T) {
 		return err
 	}
 	if _, err := job.Rotate(s.Ctx); !apierrors.IsConflict(err) {
-		t.Fatalf("the overtaken PUT: %v, want a conflict", err)
+		t.Fatalf("the conflicting PUT returned %v, want a conflict", err)
 	}
 	s.sees(s.keys, all...)
 	s.is(good, token, all...)
@@ -36,13 +35,13 @@ func TestJobThatLostItsPut(t *testing.T) {
 	s.writes++
 	s.keys = done.Keys
 	if s.keys.Primary() != token.Index+2 {
-		t.Errorf("run again it made primary %d of %d: the folder was clean", s.keys.Primary(), token.Index)
+		t.Errorf("the second run made primary %d; the token has %d: the folder was clean", s.keys.Primary(), token.Index)
 	}
 	s.sees(s.keys, all...)
 	for _, region := range all {
 		s.is(good, s.issue(region), all...)
 	}
-	// Of three keys two are the same one now, and the primary of before is gone.
+	// Two of the three keys are now the same, and the previous primary is gone.
 	s.is(refused, token, all...)
 	s.sees(s.rotate(), all...)
 	for _, region := range all {

@@ -6,10 +6,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The main is lost and another region takes over; the old main rotates on in
-// its isolation, and when it is back it harms nothing, although its rotation
-// job is still on. Lost are just the tokens that it signed with keys which the
-// new main never had.
+// The main region is lost, and another region takes over. The old main region keeps rotating in
+// isolation. When it returns, it does no harm, although its rotation job is still active. The only
+// lost tokens are those signed with keys that the new main region never had.
 func TestMainLost(t *testing.T) {
 	s := newStage(t, 3)
 	paths := map[string]*testenv.Proxy{}
@@ -31,7 +30,7 @@ func TestMainLost(t *testing.T) {
 	s.is(good, early, all...)
 	s.is(good, s.issue("dfw"), "dfw", "iad")
 
-	// The old main's first rotation brings up the key that was staged for all.
+	// The old main region's first rotation promotes the key that was staged everywhere.
 	s.rotate()
 	s.sees(s.keys, mainRegion)
 	known := s.issue(mainRegion)
@@ -51,7 +50,7 @@ func TestMainLost(t *testing.T) {
 	s.listen = heirListens
 	s.shows(mainRegion, func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 
-	// Its rotation job is still on: what it puts is undone.
+	// Its rotation job is still active, and fernetcast undoes its rotation.
 	own, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
 	s.Must(err)
 	undone := false
@@ -66,11 +65,11 @@ func TestMainLost(t *testing.T) {
 		s.is(good, s.issue(region), all...)
 	}
 	s.Must(s.source.CatchUp(s.Ctx))
-	// Whatever was written there since is the new main's, and the job's.
+	// The new main region and the job wrote all later versions.
 	s.writes += len(s.source.Versions()) - source
 }
 
-// rotateAt runs another region's rotation job.
+// rotateAt runs the rotation job of another region.
 func (s *stage) rotateAt(region string) testenv.Repository {
 	s.Helper()
 	done, err := s.regions[region].Rotate(s.Ctx, s.maxActive)
@@ -78,7 +77,7 @@ func (s *stage) rotateAt(region string) testenv.Repository {
 	return done.Keys
 }
 
-// isolate cuts the main off from everybody, or ends that.
+// isolate sets a fault on all connections of the main region. Pass ends the isolation.
 func (s *stage) isolate(fault testenv.Fault, fromHeir *testenv.Proxy) {
 	s.Helper()
 	s.Must(fromHeir.Set(fault))

@@ -8,36 +8,35 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The commands of keystone-manage that a job runs.
+// Commands of keystone-manage that a job runs.
 const (
 	rotate = "fernet_rotate"
 	setUp  = "fernet_setup"
 )
 
-// Job is one pod of openstack-helm's rotation CronJob, by its script
-// fernet-manage.py: it reads the Secret, writes the files, runs keystone-manage
-// and PUTs the whole Secret with the resourceVersion that it read. Its scratch
-// folder outlives a run that failed, as an emptyDir does, and nothing cleans it.
+// Job is a pod of openstack-helm's rotation CronJob. Like its script fernet-manage.py, it reads the
+// Secret, writes the files, runs keystone-manage, and replaces the whole Secret with a PUT that
+// includes the resourceVersion. As with an emptyDir, its scratch folder outlives a failed run and
+// is never cleaned.
 type Job struct {
 	region  *Region
 	scratch config
-	// Overtaken, where set, is called once, before the next PUT.
+	// Overtaken, if not nil, is called once, before the next PUT.
 	Overtaken func() error
 }
 
-// Job makes a pod with an empty scratch folder.
+// Job creates a pod with an empty scratch folder.
 func (r *Region) Job(maxActive int) (*Job, error) {
 	scratch, err := r.cloud.configure(r.Name+"-job", maxActive)
 	return &Job{region: r, scratch: scratch}, err
 }
 
-// Rotate runs fernet_rotate. The error is the API server's where the PUT was
-// refused: IsConflict when anything else wrote meanwhile.
+// Rotate runs fernet_rotate. If another client wrote in between, the error satisfies IsConflict.
 func (j *Job) Rotate(ctx context.Context) (testenv.Rotation, error) {
 	return j.run(ctx, rotate)
 }
 
-// Setup runs fernet_setup, which makes new keys where there are none.
+// Setup runs fernet_setup, which creates keys if there are none.
 func (j *Job) Setup(ctx context.Context) (testenv.Rotation, error) { return j.run(ctx, setUp) }
 
 func (j *Job) run(ctx context.Context, command string) (testenv.Rotation, error) {
@@ -66,7 +65,7 @@ func (j *Job) run(ctx context.Context, command string) (testenv.Rotation, error)
 	})
 }
 
-// Rotate is one whole CronJob: a new pod that rotates, and is gone.
+// Rotate runs a complete CronJob: it creates a pod, rotates, and removes the pod's files.
 func (r *Region) Rotate(ctx context.Context, maxActive int) (testenv.Rotation, error) {
 	job, err := r.Job(maxActive)
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 	"sync"
 )
 
-// python is what Debian's keystone is installed for.
+// python is the interpreter that Debian's keystone is installed for.
 const python = "/usr/bin/python3"
 
-// manager runs the commands of keystone-manage. Importing Keystone takes a few seconds of a
-// core and a command itself a tenth of one, so a process imports it once, and forks for
-// each command. It ends with ours, because then its stdin does.
+// manager runs keystone-manage commands. Importing Keystone takes a few CPU seconds, a command only
+// a tenth of a second. So one process imports it once and forks for each command. It ends with the
+// test, because its stdin does.
 type manager struct {
 	dir string
 
-	mu      sync.Mutex // one command at a time
-	process *exec.Cmd  // nil: none is there
+	mu      sync.Mutex // held during a command
+	process *exec.Cmd  // nil if not started
 	in      io.Writer
 	out     *bufio.Reader
 	stderr  bytes.Buffer
@@ -68,7 +68,7 @@ func (m *manager) start() error {
 	return nil
 }
 
-// run runs one command. At the end of ctx it is killed, with the process.
+// run runs one command. If ctx ends, it kills the process.
 func (m *manager) run(ctx context.Context, args ...string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,7 +81,7 @@ func (m *manager) run(ctx context.Context, args ...string) error {
 		}
 	}
 	code, output, err := m.ask(ctx, args)
-	if err != nil { // it is of no use anymore
+	if err != nil { // the process is not usable anymore
 		_ = m.process.Process.Kill()
 		_ = m.process.Wait()
 		m.process, output = nil, m.stderr.String()

@@ -4,10 +4,10 @@ import (
 	"testing"
 )
 
-// A GitOps tool wipes and re-creates the main's Secret, and the setup job makes new
-// keys. The remotes hold the keys of before, and recover brings them back: a token from
-// before the wipe is good again everywhere, those that the remotes have issued since
-// stay good, and only those that the main has signed with the new keys are lost.
+// A GitOps tool wipes and recreates the main region's Secret, and the setup job creates new keys.
+// The remotes keep the old keys, and recover restores them. Tokens from before the wipe become
+// valid again everywhere, and those that remotes have issued since then stay valid. Only tokens
+// signed with the new keys are lost.
 func TestRecovered(t *testing.T) {
 	s := newStage(t, 3)
 	before := s.keys

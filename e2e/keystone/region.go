@@ -10,8 +10,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Region is one region's Keystone, on the keys of its cluster's Secret as its
-// pod sees them. Its methods may be called concurrently.
+// Region is the Keystone of one region. It reads its keys from a volume that follows the cluster's
+// Secret. Its methods are safe for concurrent use.
 type Region struct {
 	Name    string
 	Cluster *testenv.Cluster
@@ -22,24 +22,23 @@ type Region struct {
 	url       string
 	process   *testenv.Process
 	history   *testenv.History
-	files     *testenv.Process // keeps the repository in place of the stand-in for a kubelet; nil without
+	files     *testenv.Process // updates the repository instead of the simulated kubelet, or nil
 
-	// swap keeps requests and the volume's swap apart. Keystone lists its keys
-	// and then opens them one by one, so a request at that very moment may see
-	// half of each set: that is between Keystone and the kubelet.
+	// swap prevents requests during a volume swap. Keystone lists its keys and then opens each
+	// file, so a request during a swap could see half of each set. That is an issue of Keystone and
+	// the kubelet, not of fernetcast.
 	swap sync.RWMutex
 
 	mu      sync.Mutex
 	delay   time.Duration
 	mounted testenv.Repository
-	at      time.Time     // when they were
-	changed chan struct{} // closed and replaced when they change
-	err     error         // why nothing is mounted any more
+	at      time.Time     // when mounted was written
+	changed chan struct{} // closed and replaced when mounted changes
+	err     error         // why updates have stopped
 }
 
-// Region starts a Keystone for a cluster, whose Secret in the namespace must be
-// there, and its volume, which follows the Secret until ctx ends. It returns
-// when Keystone answers. The caller owes a Stop.
+// Region starts a Keystone for a cluster whose Secret must already exist in namespace. A volume
+// follows the Secret until ctx ends. It returns when Keystone is ready. The caller must call Stop.
 func (c *Cloud) Region(ctx context.Context, cluster *testenv.Cluster, namespace string, maxActive int) (*Region, error) {
 	conf, err := c.configure(cluster.Name, maxActive)
 	if err != nil {
@@ -63,8 +62,8 @@ func (c *Cloud) Region(ctx context.Context, cluster *testenv.Cluster, namespace 
 	return r, nil
 }
 
-// RegionWithFiles is Region, with `fernetcast files` keeping the key repository: the
-// program has the flags that lead it to the Secret.
+// RegionWithFiles is like Region with `fernetcast files` instead of a volume. The program must
+// include the flags to access the Secret.
 func (c *Cloud) RegionWithFiles(ctx context.Context, cluster *testenv.Cluster, namespace string, maxActive int, program *testenv.Program) (*Region, error) {
 	conf, err := c.configure(cluster.Name, maxActive)
 	if err != nil {
@@ -91,7 +90,7 @@ func (c *Cloud) RegionWithFiles(ctx context.Context, cluster *testenv.Cluster, n
 	return r, nil
 }
 
-// start starts Keystone, and returns when it answers.
+// start starts Keystone and returns when it is ready.
 func (r *Region) start(ctx context.Context) error {
 	address, err := r.cloud.env.Address()
 	if err != nil {
@@ -101,7 +100,7 @@ func (r *Region) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// One thread: Debian's SQLAlchemy does not share SQLite among several.
+	// Use one thread, because Debian's SQLAlchemy doesn't share SQLite between threads.
 	program := &testenv.Program{Path: server, Env: []string{"OS_KEYSTONE_CONFIG_FILES=" + r.conf.path}}
 	r.url = "http://" + address
 	r.process, err = program.Start("--http-socket", address, "--wsgi-file", app,
@@ -122,7 +121,7 @@ func (r *Region) start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the Keystone.
+// Stop stops the Keystone.
 func (r *Region) Stop() {
 	r.process.Kill()
 	if r.files != nil {
@@ -132,16 +131,15 @@ func (r *Region) Stop() {
 	r.history.Stop()
 }
 
-// Delay has the pod see a changed Secret this much later from now on.
+// Delay sets the delay after which the pod sees a change of the Secret.
 func (r *Region) Delay(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.delay = d
 }
 
-// follow brings each version of the Secret to the volume, after the delay. What
-// comes meanwhile is skipped, as by a kubelet. A Secret that is gone changes
-// nothing: a kubelet keeps the last.
+// follow writes each version of the Secret to the volume after the delay. Like a kubelet, it skips
+// intermediate versions, and keeps the last version if the Secret is deleted.
 func (r *Region) follow(ctx context.Context, from int) {
 	for {
 		n := 0
@@ -168,7 +166,7 @@ func (r *Region) follow(ctx context.Context, from int) {
 	}
 }
 
-// mount writes the volume as the Secret was at a version.
+// mount writes a version of the Secret to the volume.
 func (r *Region) mount(ctx context.Context, version int) error {
 	v, err := r.version(ctx, version)
 	if err != nil || v.Deleted {
@@ -192,7 +190,7 @@ func (r *Region) version(ctx context.Context, n int) (testenv.Version, error) {
 	return r.history.Await(ctx, func(testenv.Version) bool { i++; return i >= n })
 }
 
-// Await blocks until the pod sees just these keys, and tells since when.
+// Await blocks until the pod sees exactly these keys, and returns when it first saw them.
 func (r *Region) Await(ctx context.Context, keys testenv.Repository) (time.Time, error) {
 	for {
 		r.mu.Lock()

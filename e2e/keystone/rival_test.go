@@ -14,13 +14,13 @@ import (
 const (
 	ownRotations = 8
 	ownPace      = time.Second
-	// rightAgain is how soon a remote is put right after its first rotation.
-	rightAgain = 5 * time.Second
+	// repairedWithin limits the time until fernetcast undoes a remote's first rotation.
+	repairedWithin = 5 * time.Second
 )
 
-// A remote that rotates on its own signs with keys that nobody else has: just
-// the tokens of those are lost, the first one is undone at once, the rest is
-// reported, and when it ends all is well by itself.
+// A remote rotates on its own and signs with keys that no other region has. Only those tokens are
+// lost. fernetcast undoes the first rotation immediately, reports later ones, and recovers when
+// they end.
 func TestRemoteThatRotates(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
@@ -31,8 +31,8 @@ func TestRemoteThatRotates(t *testing.T) {
 	tick := time.NewTicker(ownPace)
 	defer tick.Stop()
 	for n := range ownRotations {
-		// As its CronJob would, but faster than keystone-manage starts; it loses
-		// its PUT where it races a repair, as the CronJob does.
+		// Rotate like its CronJob, but faster than keystone-manage can start. Like the CronJob, it
+		// loses its PUT if it races with a repair.
 		own, err := dfw.Cluster.Rotate(s.Ctx, s.NS, s.maxActive)
 		if n == 0 {
 			s.Must(err)
@@ -41,21 +41,21 @@ func TestRemoteThatRotates(t *testing.T) {
 		tokens = append(tokens, s.issue("dfw"))
 		<-tick.C
 	}
-	// Undone before the next, a rotation has signed with the key that all have staged. Two
-	// at once have not, if Keystone sees both before they are undone.
+	// If a rotation is undone before the next, it has signed with the key that all regions have
+	// staged. If Keystone sees two rotations in a row, it has not.
 	s.Until(func(ctx context.Context) error {
 		if slices.ContainsFunc(tokens, func(token keystone.Token) bool { return !token.OpenedBy(s.keys) }) {
 			return nil
 		}
 		for range 2 {
-			// It may lose its PUT.
+			// The PUT may conflict.
 			_, _ = dfw.Cluster.Rotate(ctx, s.NS, s.maxActive)
 		}
 		tokens = append(tokens, s.issue("dfw"))
 		return errors.New("each of its tokens is good everywhere")
 	})
 	contested := s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Contested" })
-	t.Logf("while it goes on: %s", contested.Detail)
+	t.Logf("during the rotations: %s", contested.Detail)
 	s.sees(s.keys, all...)
 	s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 	lost := 0
@@ -69,18 +69,18 @@ func TestRemoteThatRotates(t *testing.T) {
 		s.is(want, token, all...)
 	}
 	if lost == 0 || lost == len(tokens) {
-		t.Errorf("%d of %d of its tokens are lost: it shows nothing", lost, len(tokens))
+		t.Errorf("%d of %d tokens of dfw are lost, so this test proves nothing", lost, len(tokens))
 	}
 	for _, region := range all {
 		s.is(good, s.issue(region), all...)
 	}
 }
 
-// undone waits until a remote's own rotation is undone.
+// undone waits until fernetcast has undone a remote's rotation.
 func (s *stage) undone(own testenv.Rotation) {
 	s.Helper()
-	s.Within(rightAgain, func(ctx context.Context) error {
+	s.Within(repairedWithin, func(ctx context.Context) error {
 		return shared.Cluster("dfw").Holds(ctx, s.NS, s.keys)
 	})
-	s.Logf("the first own rotation was put right in %v", time.Since(own.Committed).Round(time.Millisecond))
+	s.Logf("the remote's first rotation was undone after %v", time.Since(own.Committed).Round(time.Millisecond))
 }

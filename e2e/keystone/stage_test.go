@@ -15,7 +15,7 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// testTime ends a test that hangs.
+	// testTime is the timeout of a test.
 	testTime = 8 * time.Minute
 	good     = 200
 	refused  = 401
@@ -43,24 +43,24 @@ var identity = sync.OnceValues(func() (*keystone.Cloud, error) {
 	return keystone.Open(context.Background(), shared)
 })
 
-// stage is one test's: a Keystone in each region, on one identity, and the
-// program in the main.
+// stage is the setup of one test: a Keystone in each region on one identity, and fernetcast in the
+// main region.
 type stage struct {
 	*testenv.Stage
 	maxActive int
 	keys      testenv.Repository
 	site      *testenv.Site
-	// paths are the ways from the main to each remote; an operator has others.
+	// paths are the proxies from the main region to each remote. The operator uses others.
 	paths   map[string]*testenv.Proxy
 	regions map[string]*keystone.Region
 	source  *testenv.History
-	// writes are those that the main's Secret has had: the test's own.
+	// writes counts the test's own writes to the main region's Secret.
 	writes int
 	run    *testenv.Process
 	listen string
 }
 
-// newStage has keys in use in the main, equal in all regions.
+// newStage creates keys in the main region, and waits until all regions are equal.
 func newStage(t *testing.T, maxActive int) *stage {
 	t.Helper()
 	t.Parallel()
@@ -113,7 +113,7 @@ func (s *stage) open() {
 	}
 }
 
-// exits runs a command that has to end with the code, and returns its output.
+// exits runs a command, checks its exit code, and returns its output.
 func (s *stage) exits(code int, site *testenv.Site, args ...string) string {
 	s.Helper()
 	r := s.Exits(code, site.Operator, args...)
@@ -128,8 +128,8 @@ func (s *stage) promote(site *testenv.Site, args ...string) {
 	}
 }
 
-// sourceUntouched: the main's Secret was never written but by the test itself,
-// so no rotation job can ever have lost its PUT to us.
+// sourceUntouched checks that only the test has written the main region's Secret. So no rotation
+// job can have lost its PUT to fernetcast.
 func (s *stage) sourceUntouched() {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
@@ -139,11 +139,11 @@ func (s *stage) sourceUntouched() {
 		return
 	}
 	if n := len(s.source.Versions()) - 1; n != s.writes {
-		s.Errorf("the main's Secret was written %d times, %d of them by the test", n, s.writes)
+		s.Errorf("the main region's Secret was written %d times, but by the test only %d times", n, s.writes)
 	}
 }
 
-// rotate runs the main's rotation job, and returns when it has put its keys.
+// rotate runs the main region's rotation job and returns when it has written the keys.
 func (s *stage) rotate() testenv.Repository {
 	s.Helper()
 	done, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
@@ -153,7 +153,7 @@ func (s *stage) rotate() testenv.Repository {
 	return done.Keys
 }
 
-// sees waits until the named regions' pods see just these keys.
+// sees waits until the pods in the named regions see exactly these keys.
 func (s *stage) sees(keys testenv.Repository, names ...string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)
@@ -164,7 +164,7 @@ func (s *stage) sees(keys testenv.Repository, names ...string) {
 	}
 }
 
-// issue has a region sign a token.
+// issue returns a token that the region has signed.
 func (s *stage) issue(region string) keystone.Token {
 	s.Helper()
 	token, err := s.regions[region].Issue(s.Ctx)
@@ -172,7 +172,7 @@ func (s *stage) issue(region string) keystone.Token {
 	return token
 }
 
-// is shows a token to the named regions, each of which has to answer so.
+// is validates a token in the named regions, which must all return this status.
 func (s *stage) is(status int, token keystone.Token, names ...string) {
 	s.Helper()
 	for _, name := range names {
@@ -185,7 +185,7 @@ func (s *stage) is(status int, token keystone.Token, names ...string) {
 	}
 }
 
-// shows waits until /statusz of the main's run shows a remote so.
+// shows waits until the main region's /statusz shows a remote as wanted.
 func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *testenv.RemoteStatus {
 	s.Helper()
 	var remote *testenv.RemoteStatus
@@ -202,7 +202,7 @@ func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *tes
 	return remote
 }
 
-// but are all regions without some.
+// but returns all regions except some.
 func but(some ...string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(some, name) })
 }

@@ -17,16 +17,16 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Token is one that a region's Keystone has signed.
+// Token is a token signed by a region's Keystone.
 type Token struct {
 	Text string
-	// Region is who signed it, Index and Key what with: its primary of the moment.
+	// Region issued the token. Index and Key are its primary at that time.
 	Region string
 	Index  int
 	Key    string
 }
 
-// OpenedBy says whether a region that sees these keys can open it.
+// OpenedBy reports whether a region with these keys can decrypt the token.
 func (t Token) OpenedBy(keys testenv.Repository) bool {
 	for _, key := range keys {
 		if string(key) == t.Key {
@@ -36,14 +36,14 @@ func (t Token) OpenedBy(keys testenv.Repository) bool {
 	return false
 }
 
-// Reseal is a token with the same content, signed with another key: what a region would
-// issue whose primary that is.
+// Reseal returns the same token signed with another key, as a region with that primary would issue
+// it.
 func Reseal(token, from, to string) (string, error) {
 	keys, err := fernet.DecodeKeys(from, to)
 	if err != nil {
 		return "", fmt.Errorf("sealing a token: %w", err)
 	}
-	// Keystone leaves the padding out.
+	// Keystone omits the padding.
 	padded := token + strings.Repeat("=", (4-len(token)%4)%4)
 	content := fernet.VerifyAndDecrypt([]byte(padded), 0, keys[:1])
 	if content == nil {
@@ -56,15 +56,15 @@ func Reseal(token, from, to string) (string, error) {
 	return strings.TrimRight(string(sealed), "="), nil
 }
 
-// Answer is what a region's Keystone said to a token, and the keys that it saw.
+// Answer is the response of a region's Keystone, and the keys that it saw.
 type Answer struct {
-	// Status is 200 for a good token, 401 for one that no key opens.
+	// Status is 200 for a valid token and 401 if no key can decrypt it.
 	Status int
 	Keys   testenv.Repository
 }
 
-// IssueRequest asks a Keystone at a URL to sign a token of the cloud's user, which is
-// the answer's header X-Subject-Token. The connection is not used again: see Send.
+// IssueRequest returns a request for a token of the cloud's user. The token is in the response
+// header X-Subject-Token. Send it with Send, because Keystone closes the connection.
 func IssueRequest(ctx context.Context, url string) (*http.Request, error) {
 	type named map[string]any
 	body, err := json.Marshal(named{"auth": named{"scope": "unscoped", "identity": named{
@@ -83,7 +83,7 @@ func IssueRequest(ctx context.Context, url string) (*http.Request, error) {
 	return request, nil
 }
 
-// ValidateRequest shows a token to a Keystone at a URL.
+// ValidateRequest returns a request that validates a token.
 func ValidateRequest(ctx context.Context, url, token string) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v3/auth/tokens", nil)
 	if err != nil {
@@ -95,7 +95,7 @@ func ValidateRequest(ctx context.Context, url, token string) (*http.Request, err
 	return request, nil
 }
 
-// Issue has the region's Keystone sign a token.
+// Issue returns a token that the region's Keystone has signed.
 func (r *Region) Issue(ctx context.Context) (Token, error) {
 	request, err := IssueRequest(ctx, r.url)
 	if err != nil {
@@ -115,7 +115,7 @@ func (r *Region) Issue(ctx context.Context) (Token, error) {
 	}, nil
 }
 
-// Validate shows a token to the region's Keystone.
+// Validate validates a token with the region's Keystone.
 func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 	request, err := ValidateRequest(ctx, r.url, token.Text)
 	if err != nil {
@@ -128,25 +128,25 @@ func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 	return Answer{Status: response.StatusCode, Keys: keys}, nil
 }
 
-// do sends a request, never at the same time with the volume's swap, and
-// returns the keys that were there throughout.
+// do sends a request and returns the keys that were mounted during it. It never overlaps with a
+// volume swap.
 func (r *Region) do(request *http.Request) (*http.Response, testenv.Repository, error) {
 	r.swap.RLock()
 	defer r.swap.RUnlock()
 	response, err := Send(http.DefaultClient, request)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking Keystone in %s: %w", r.Name, err)
+		return nil, nil, fmt.Errorf("sending a request to Keystone in %s: %w", r.Name, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return response, r.mounted, nil
 }
 
-// repeats is how often a request is sent again that had no answer.
+// repeats is the maximum number of retries without a response.
 const repeats = 2
 
-// Send sends one of the requests above, again where it had no answer, and returns the
-// answer with its body read to the end.
+// Send sends a request from IssueRequest or ValidateRequest, and retries if there is no response.
+// It reads and closes the response body.
 func Send(client *http.Client, request *http.Request) (*http.Response, error) {
 	response, err := send(client, request)
 	for again := 0; unanswered(err) && again < repeats; again++ {
@@ -156,11 +156,11 @@ func Send(client *http.Client, request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	_, err = io.Copy(io.Discard, response.Body)
-	_ = response.Body.Close() // it has been read
+	_ = response.Body.Close() // already read
 	return response, err
 }
 
-// send sends a request once; it may be sent again.
+// send sends a copy of the request, so that it can be sent again.
 func send(client *http.Client, request *http.Request) (*http.Response, error) {
 	again := request.Clone(request.Context())
 	if request.GetBody != nil {
@@ -169,14 +169,13 @@ func send(client *http.Client, request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	// uWSGI closes each connection after an answer, without saying so before: the
-	// requests have Close set.
+	// uWSGI closes each connection after the response without announcing it, so the requests set
+	// Close.
 	return client.Do(again)
 }
 
-// unanswered says whether the connection was closed before the answer. uWSGI
-// does that to a POST now and then, without a word in its log; both kinds of
-// request that are made here may be repeated.
+// unanswered reports whether the connection was closed before the response. uWSGI occasionally does
+// this to a POST without logging it. Both kinds of requests can be repeated safely.
 func unanswered(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// pace is the time between two tokens of a region. Keystone takes some 15 ms of
-// a core to issue one, and the same for each region that it is shown to: more
-// would leave nothing for the rest on a small machine.
+// pace is the interval between two tokens of a region. Keystone takes about 15 ms of CPU time to
+// issue a token, and again for each region that validates it. A faster pace would starve everything
+// else on a small machine.
 const pace = 500 * time.Millisecond
 
 func TestEveryTokenIsGoodEverywhere(t *testing.T) { goodEverywhere(t, 6, 3) }
@@ -24,16 +24,15 @@ func TestLongEveryTokenIsGoodEverywhere(t *testing.T) {
 	goodEverywhere(t, 12, 7)
 }
 
-// A token of any region is good in every region for its time, which is until
-// the main drops the key that signed it, through rotation after rotation, with
-// pods that see their keys later than others.
+// Every region accepts the tokens of all regions until the main region drops the key that signed
+// them. This must hold through many rotations, even if some pods see their keys later than others.
 func goodEverywhere(t *testing.T, rotations, maxActive int) {
 	s := newStage(t, maxActive)
 	s.regions["dfw"].Delay(300 * time.Millisecond)
 	s.regions["iad"].Delay(time.Second)
 	traffic := s.traffic()
 	for range rotations {
-		// The last moment of the oldest key: the next rotation drops it.
+		// The oldest key is about to expire: the next rotation drops it.
 		oldest := s.keys.Primary() - (maxActive - 2)
 		ending := traffic.of(oldest)
 		for _, token := range ending {
@@ -45,11 +44,11 @@ func goodEverywhere(t *testing.T, rotations, maxActive int) {
 		}
 	}
 	issued := traffic.end()
-	t.Logf("%d tokens, each good in %d regions at once", issued, len(all))
+	t.Logf("%d tokens, each immediately valid in %d regions", issued, len(all))
 }
 
-// traffic issues tokens in every region, as fast as pace and the machine allow,
-// and shows each to all regions at once.
+// traffic issues tokens in every region, as fast as pace and the machine allow, and validates each
+// immediately in all regions.
 type traffic struct {
 	s    *stage
 	stop context.CancelFunc
@@ -57,7 +56,7 @@ type traffic struct {
 
 	mu     sync.Mutex
 	issued int
-	// kept is the last token of each key and region.
+	// kept is the last token for each key and region.
 	kept map[int]map[string]keystone.Token
 }
 
@@ -86,7 +85,7 @@ func (f *traffic) issue(ctx context.Context, region string) {
 				f.s.Error(err)
 				return
 			}
-			// A region that has dropped the key by then is not behind: the check was late.
+			// If the region has already dropped the key, it is not behind: the check was late.
 			late := answer.Keys.Primary() >= token.Index+f.s.maxActive-1
 			if answer.Status != good && !(late && answer.Status == refused) {
 				f.s.Errorf("a token of %s, key %d: %d in %s, which has primary %d", region, token.Index, answer.Status, name, answer.Keys.Primary())
@@ -110,14 +109,14 @@ func (f *traffic) keep(token keystone.Token) {
 	f.kept[token.Index][token.Region] = token
 }
 
-// of are the kept tokens of a key.
+// of returns the kept tokens of a key.
 func (f *traffic) of(index int) []keystone.Token {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Collect(maps.Values(f.kept[index]))
 }
 
-// end ends it, and tells how many tokens there were.
+// end stops the traffic and returns the number of issued tokens.
 func (f *traffic) end() int {
 	f.stop()
 	f.busy.Wait()

@@ -8,7 +8,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// writeKeys writes a file for each key, and leaves what else there is.
+// writeKeys writes a file for each key and keeps all other files.
 func writeKeys(dir string, keys testenv.Repository) error {
 	for name, key := range keys {
 		if err := os.WriteFile(filepath.Join(dir, name), key, 0o600); err != nil {
@@ -18,7 +18,7 @@ func writeKeys(dir string, keys testenv.Repository) error {
 	return nil
 }
 
-// readKeys reads the files whose names are digits, as openstack-helm's job does.
+// readKeys reads the files whose names start with a digit, like openstack-helm's job.
 func readKeys(dir string) (testenv.Repository, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "[0-9]*"))
 	if err != nil {

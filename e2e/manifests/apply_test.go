@@ -15,7 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// within is a deadline for one test on real API servers, on slow machines.
+// within returns a context with a timeout for one test.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -23,15 +23,14 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// until waits for what takes a moment on a machine that is not busy.
+// until waits for a condition that is normally met within moments.
 func until(ctx context.Context, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return testenv.Until(ctx, 20*time.Millisecond, check)
 }
 
-// makeNamespace makes the manifests' namespace, where only pods that keep to
-// the level `restricted` may be.
+// makeNamespace creates the namespace of the manifests, with the Pod Security level restricted.
 func makeNamespace(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	_, err := cluster.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
@@ -43,8 +42,8 @@ func makeNamespace(ctx context.Context, t *testing.T, cluster *testenv.Cluster) 
 	}
 }
 
-// apply applies objects as `kubectl apply --server-side --validate=strict`
-// does: a field that the API server does not know is an error.
+// apply applies objects like `kubectl apply --server-side --validate=strict`: an unknown field is
+// an error.
 func apply(ctx context.Context, t *testing.T, cluster *testenv.Cluster, objects ...*unstructured.Unstructured) {
 	t.Helper()
 	makeNamespace(ctx, t, cluster)
@@ -55,7 +54,7 @@ func apply(ctx context.Context, t *testing.T, cluster *testenv.Cluster, objects 
 	}
 }
 
-// applyOne applies one, as helm does: what has no namespace goes into the release's.
+// applyOne applies one object. Like helm, it uses the release's namespace if the object has none.
 func applyOne(ctx context.Context, cluster *testenv.Cluster, object *unstructured.Unstructured) error {
 	return testenv.Apply(ctx, cluster.Config(), namespace, object)
 }
@@ -66,7 +65,7 @@ func TestManifestsApply(t *testing.T) {
 	for _, dir := range []string{remoteDir, sidecarDir, filesDir, deploymentDir} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
-	// It stands apart, for `kubectl apply -f`.
+	// Not part of the kustomization: it is for `kubectl apply -f`.
 	text, err := os.ReadFile(remoteDir + "/token.yaml")
 	testenv.Must(t, err)
 	var token unstructured.Unstructured
@@ -77,7 +76,7 @@ func TestManifestsApply(t *testing.T) {
 	for _, name := range []string{"keystone-api", "fernetcast"} {
 		deployment, err := lab.Client().AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		testenv.Must(t, err)
-		// As the API server has understood it.
+		// Check the object as the API server decoded it.
 		container(t, &deployment.Spec.Template.Spec)
 		if mode := volume(t, &deployment.Spec.Template.Spec).Secret.DefaultMode; mode == nil || *mode != 0o444 {
 			t.Errorf("%s: the kubeconfigs' mode is not 0444", name)
@@ -87,6 +86,6 @@ func TestManifestsApply(t *testing.T) {
 	wrong := render(t, remoteDir)[0]
 	wrong.Object["automountToken"] = false
 	if err := applyOne(ctx, lab, wrong); err == nil {
-		t.Error("an unknown field was applied: this test cannot see a misspelt one")
+		t.Error("an unknown field was applied: this test can't detect a misspelled one")
 	}
 }

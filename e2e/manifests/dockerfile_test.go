@@ -21,20 +21,20 @@ import (
 
 const stamp = "v9.8.7-stamped"
 
-// image is what the Dockerfile makes.
+// image describes the image that the Dockerfile builds.
 type image struct {
-	base       string   // of the stage that builds
-	command    string   // its `go build`, for a shell
-	binary     string   // where that puts the binary, from the context
-	program    string   // where the binary stands in the final image
-	roots      string   // where the CA roots do
-	user       string   // who it runs as
-	entrypoint []string // what it runs
-	arguments  []string // with what, unless told otherwise
+	base       string   // base image of the build stage
+	command    string   // its `go build` command, for a shell
+	binary     string   // path of the binary in the build context
+	program    string   // path of the binary in the final image
+	roots      string   // path of the CA roots
+	user       string   // user it runs as
+	entrypoint []string // the program
+	arguments  []string // default arguments
 }
 
-// readDockerfile takes the Dockerfile apart, and refuses what the tests here
-// would not prove: a final image that holds more than two files.
+// readDockerfile parses the Dockerfile. It rejects a final image with more than two files, which
+// the tests don't cover.
 func readDockerfile(t *testing.T) image {
 	t.Helper()
 	file, err := os.Open(repository + "/Dockerfile")
@@ -82,14 +82,13 @@ func readDockerfile(t *testing.T) image {
 		case *instructions.CmdCommand:
 			found.arguments = command.CmdLine
 		default:
-			t.Fatalf("the final image has an instruction that is not tested: %s", command.Name())
+			t.Fatalf("the final image has an untested instruction: %s", command.Name())
 		}
 	}
 	return found
 }
 
-// buildContext copies what `docker build` would send: all but what
-// .dockerignore names.
+// buildContext copies the files that `docker build` would send: all except those in .dockerignore.
 func buildContext(t *testing.T, to string) {
 	t.Helper()
 	file, err := os.Open(repository + "/.dockerignore")
@@ -113,7 +112,7 @@ func buildContext(t *testing.T, to string) {
 		}
 		if entry.IsDir() {
 			if name == ".git" || name == "e2e" {
-				return fs.SkipDir // large, and none of the program
+				return fs.SkipDir // large and not part of the program
 			}
 			return nil
 		}
@@ -134,15 +133,14 @@ func buildContext(t *testing.T, to string) {
 	}
 }
 
-// buildBinary runs the Dockerfile's own build command in a copy of the tree in
-// dir, and returns the path of what it made. Without TARGETARCH it builds for
-// this machine's.
+// buildBinary runs the Dockerfile's build command in a copy of the tree in dir and returns the path
+// of the binary. Without TARGETARCH, it builds for this machine's architecture.
 func buildBinary(ctx context.Context, t *testing.T, docker image, dir string) string {
 	t.Helper()
 	buildContext(t, dir)
 	build := exec.CommandContext(ctx, "/bin/sh", "-c", docker.command)
 	build.Dir = dir
-	// GOFLAGS and GOWORK of this machine are not in the image.
+	// The image has none of this machine's GOFLAGS or GOWORK.
 	build.Env = append(os.Environ(), "VERSION="+stamp, "TARGETOS=linux", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", docker.command, err, output)
@@ -150,7 +148,7 @@ func buildBinary(ctx context.Context, t *testing.T, docker image, dir string) st
 	return filepath.Join(dir, docker.binary)
 }
 
-// shippedBinary is built at its first use; the tests here run one after another.
+// shippedBinary is built on first use. These tests don't run in parallel.
 var shippedBinary string
 
 func shipped(ctx context.Context, t *testing.T, docker image) string {
@@ -173,10 +171,10 @@ func TestBaseIsPinned(t *testing.T) {
 	list.Dir = repository
 	output, err := list.Output()
 	if err != nil {
-		t.Fatalf("asking for the Go version of go.mod: %v", err)
+		t.Fatalf("reading the Go version in go.mod: %v", err)
 	}
 	if wanted := strings.TrimSpace(string(output)); version.Compare("go"+pinned[1], "go"+wanted) < 0 {
-		t.Errorf("go.mod wants Go %s, the base has %s", wanted, pinned[1])
+		t.Errorf("go.mod requires Go %s, but the base image has %s", wanted, pinned[1])
 	}
 }
 
@@ -191,6 +189,6 @@ func TestImageRunsAsNobody(t *testing.T) {
 		t.Errorf("the entrypoint is %q, the binary is %s", docker.entrypoint, docker.program)
 	}
 	if len(docker.arguments) != 1 || docker.arguments[0] != "run" {
-		t.Errorf("the image does %q by itself, want run", docker.arguments)
+		t.Errorf("the image runs %q by default, want run", docker.arguments)
 	}
 }

@@ -14,9 +14,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// kubectl shows the events that the program makes with the rights that
-// manifests/sidecar gives it, and no others. `kubectl describe secret` would not:
-// it shows no events of any Secret.
+// kubectl shows the events that fernetcast creates with the permissions from manifests/sidecar.
+// `kubectl describe secret` would not: it never shows events of Secrets.
 func TestKubectlShowsEvents(t *testing.T) {
 	ctx := within(t, shortBuild)
 	lab := shared.Cluster("lab")
@@ -56,7 +55,7 @@ func TestKubectlShowsEvents(t *testing.T) {
 			t.Fatalf("%v\n%s", err, run.Stderr.Tail(20))
 		}
 	}
-	// It knows the remote by then.
+	// Wait until fernetcast knows the remote.
 	if err := until(ctx, func(context.Context) error {
 		if !strings.Contains(run.Stderr.String(), "remote is Synced") {
 			return errors.New("the remote is not synced")

@@ -11,19 +11,19 @@ import (
 
 const filesName = "fernetcast-files"
 
-// What manifests/files changes of a pod with the sidecar: one container more, two
-// volumes, and where Keystone has its keys from.
+// manifests/files adds one container and two volumes to a pod with the sidecar, and changes the
+// source of Keystone's keys.
 func TestFilesChangeOneMountOfKeystone(t *testing.T) {
 	before, after := template(t, sidecarDir).Spec, template(t, filesDir).Spec
 	files := after.InitContainers[0]
 	if files.Name != filesName {
-		t.Fatalf("%s starts first, not the keys' own container", files.Name)
+		t.Fatalf("%s starts first, not the container of the keys", files.Name)
 	}
 	if files.RestartPolicy == nil || *files.RestartPolicy != corev1.ContainerRestartPolicyAlways {
 		t.Error("the container is not a native sidecar: its init container would never end")
 	}
 	if files.StartupProbe == nil || files.ReadinessProbe != nil || files.LivenessProbe != nil {
-		t.Error("Keystone has to wait for its first keys, and nothing else may take it out of service")
+		t.Error("Keystone must wait for its first keys, and nothing else may take it out of service")
 	}
 	sidecar := container(t, &after)
 	if files.Image != sidecar.Image {
@@ -61,11 +61,11 @@ func TestFilesChangeOneMountOfKeystone(t *testing.T) {
 		t.Errorf("Keystone's keys (-want +got):\n%s", diff)
 	}
 	*keys = *mount(&before.Containers[0])
-	// A patch moves the mount to the front, which means nothing.
+	// A patch moves the mount to the front, which has no effect.
 	byPath := func(a, b corev1.VolumeMount) int { return strings.Compare(a.MountPath, b.MountPath) }
 	slices.SortFunc(before.Containers[0].VolumeMounts, byPath)
 	slices.SortFunc(after.Containers[0].VolumeMounts, byPath)
 	if diff := cmp.Diff(before, after); diff != "" {
-		t.Errorf("more was changed (-before +after):\n%s", diff)
+		t.Errorf("other changes (-before +after):\n%s", diff)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 const gateDir = "testdata/gate"
 
-// rotation is the pod of the rotation CronJob in a kustomization.
+// rotation returns the pod of the rotation CronJob in a kustomization.
 func rotation(t *testing.T, dir string) corev1.PodSpec {
 	t.Helper()
 	for _, object := range render(t, dir) {
@@ -36,8 +36,8 @@ func rotation(t *testing.T, dir string) corev1.PodSpec {
 	return corev1.PodSpec{}
 }
 
-// The gate is one init container before the rotation, which has to end well, and
-// nothing else of the job is another.
+// The gate is one init container that must succeed before the rotation. Nothing else in the job
+// changes.
 func TestGateStandsBeforeTheRotation(t *testing.T) {
 	plain, gated := rotation(t, "testdata/rotation"), rotation(t, gateDir)
 	isGate := func(c corev1.Container) bool { return c.Name == "fernetcast-wait" }
@@ -47,26 +47,26 @@ func TestGateStandsBeforeTheRotation(t *testing.T) {
 	}
 	gate := gated.InitContainers[at]
 	if gate.RestartPolicy != nil || !slices.Equal(gate.Args, []string{"wait", "--clusters=/etc/fernetcast/clusters", "--identity=fernetcast-identity"}) {
-		t.Errorf("the rotation does not wait for it to end: %v, restart policy %v", gate.Args, gate.RestartPolicy)
+		t.Errorf("the rotation does not wait for the gate: %v, restart policy %v", gate.Args, gate.RestartPolicy)
 	}
 	sidecar := template(t, sidecarDir).Spec
 	beside := *container(t, &sidecar)
 	if diff := cmp.Diff(beside.VolumeMounts, gate.VolumeMounts); diff != "" || gate.Image != beside.Image {
-		t.Errorf("the gate has another image than %s, or other mounts:\n%s", beside.Image, diff)
+		t.Errorf("the gate's image differs from %s, or its mounts differ:\n%s", beside.Image, diff)
 	}
 	secret := volume(t, &gated).Secret
 	if secret == nil || secret.SecretName != "fernetcast-clusters" || secret.Optional != nil || secret.DefaultMode == nil || *secret.DefaultMode != 0o444 {
-		t.Errorf("without the remotes' kubeconfigs every rotation would pass: %+v", secret)
+		t.Errorf("without the remotes' kubeconfigs, every rotation would pass: %+v", secret)
 	}
 	gated.InitContainers = slices.Delete(gated.InitContainers, at, at+1)
 	gated.Volumes = slices.DeleteFunc(gated.Volumes, ours)
 	if diff := cmp.Diff(plain, gated); diff != "" {
-		t.Errorf("more than a container and its volume was changed (-before +after):\n%s", diff)
+		t.Errorf("changes other than a container and its volume (-before +after):\n%s", diff)
 	}
 }
 
-// It applies to a real API server, and its rights are one GET and one account's tokens:
-// the job's own are taken away here, to see the gate's alone.
+// The gate applies to a real API server. Its permissions are one GET and the tokens of one account.
+// The test removes the job's own permissions to see only the gate's.
 func TestGateApplies(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
@@ -74,7 +74,7 @@ func TestGateApplies(t *testing.T) {
 	job, err := lab.Client().BatchV1().CronJobs(namespace).Get(ctx, "keystone-fernet-rotate", metav1.GetOptions{})
 	testenv.Must(t, err)
 	if n := len(job.Spec.JobTemplate.Spec.Template.Spec.InitContainers); n != 2 {
-		t.Errorf("the API server has understood %d init containers, not 2", n)
+		t.Errorf("the API server decoded %d init containers, want 2", n)
 	}
 	testenv.Must(t, lab.Client().RbacV1().RoleBindings(namespace).Delete(ctx, "keystone-fernet-rotate", metav1.DeleteOptions{}))
 	nobody := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}
@@ -85,9 +85,9 @@ func TestGateApplies(t *testing.T) {
 	anybody := rules(ctx, t, signedIn(ctx, t, lab, "nobody"), namespace)
 	want := slices.Sorted(slices.Values(append(anybody, secretRule(t, "get"), identityRule(t))))
 	gate := signedIn(ctx, t, lab, "keystone-fernet-rotate")
-	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC hears of the deletion a moment later
+	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC notices the deletion with a delay
 		if diff := cmp.Diff(want, rules(ctx, t, gate, namespace)); diff != "" {
-			return fmt.Errorf("the gate's rights (-want +may):\n%s", diff)
+			return fmt.Errorf("the gate's rights (-want +got):\n%s", diff)
 		}
 		return nil
 	})

@@ -20,8 +20,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// workstation is an operator's: a shell with kubectl, fernetcast and a context
-// for each region, by its name there.
+// workstation is an operator's shell with kubectl, fernetcast, and a context for each region, by
+// name.
 type workstation struct {
 	env []string
 	tmp string
@@ -42,7 +42,7 @@ func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv
 		config, err := clientcmd.Load(kubeconfig)
 		testenv.Must(t, err)
 		current := config.Contexts[config.CurrentContext]
-		outside, err := cluster.Outside() // join takes no loopback address
+		outside, err := cluster.Outside() // join rejects loopback addresses
 		testenv.Must(t, err)
 		contexts.Clusters[region] = config.Clusters[current.Cluster]
 		contexts.Clusters[region].Server = outside.URL()
@@ -57,8 +57,8 @@ func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv
 	}}
 }
 
-// shell runs a script in the repository, as an operator would line by line:
-// the first command that fails ends it.
+// shell runs a script in the repository, like an operator who types each line. It stops at the
+// first command that fails.
 func (w workstation) shell(ctx context.Context, t *testing.T, script string) (output string) {
 	t.Helper()
 	sh := exec.CommandContext(ctx, "/bin/sh", "-eu")
@@ -70,10 +70,10 @@ func (w workstation) shell(ctx context.Context, t *testing.T, script string) (ou
 	return string(said)
 }
 
-// asking are the commands that ask, of which there is no terminal here.
+// asking matches commands that ask for confirmation, which requires a terminal.
 var asking = regexp.MustCompile(`(?m)^(fernetcast .*\b(promote|join|leave|recover)\b.*)$`)
 
-// scripts are a page's shell blocks under headings that keep lets in, in its order.
+// scripts returns the shell blocks of a page under the headings that keep accepts, in order.
 func scripts(t *testing.T, page string, keep func(heading string) bool) (script string) {
 	t.Helper()
 	for _, step := range steps(t, page) {
@@ -87,8 +87,8 @@ func scripts(t *testing.T, page string, keep func(heading string) bool) (script 
 	return script
 }
 
-// TestInstallPage does what docs/install.md says, to the letter, in regions
-// where Keystone has keys of its own, and then rotates.
+// TestInstallPage follows docs/install.md exactly, in regions where Keystone already has its own
+// keys, and then rotates.
 func TestInstallPage(t *testing.T) {
 	ctx := within(t, shortBuild)
 	docker := readDockerfile(t)
@@ -99,7 +99,7 @@ func TestInstallPage(t *testing.T) {
 		makeRotation(ctx, t, region)
 		t.Cleanup(func() { forget(t, region) })
 	}
-	own := shared.Keys.NewRepository(3, 3) // dfw's; iad has none
+	own := shared.Keys.NewRepository(3, 3) // dfw's keys; iad has none
 	if _, err := dfw.Put(ctx, namespace, own); err != nil {
 		t.Fatal(err)
 	}
@@ -127,18 +127,18 @@ func TestInstallPage(t *testing.T) {
 			t.Errorf("after a rotation: %v", err)
 		}
 		if !suspended(ctx, t, remote) {
-			t.Errorf("%s still rotates by itself", remote.Name)
+			t.Errorf("%s still rotates on its own", remote.Name)
 		}
 	}
 	if suspended(ctx, t, sjc) {
-		t.Error("the main does not rotate any more")
+		t.Error("the main region's rotation is suspended")
 	}
 	sidecar.terminate(ctx, t)
 	shared.Keys.NoLeaks(t, said, sidecar.stdout.String(), sidecar.stderr.String())
 }
 
-// startSidecar runs the sidecar's container as a pod of Keystone's has it, with the
-// Secret of the remotes' kubeconfigs for a volume, as it is at each moment.
+// startSidecar runs the sidecar container as in a Keystone pod. The Secret of the remotes'
+// kubeconfigs is mounted and kept up to date.
 func startSidecar(ctx context.Context, t *testing.T, cluster *testenv.Cluster, docker image, binary string) *contained {
 	t.Helper()
 	pod := template(t, sidecarDir).Spec
@@ -150,7 +150,7 @@ func startSidecar(ctx context.Context, t *testing.T, cluster *testenv.Cluster, d
 	return sidecar
 }
 
-// rotationJob is openstack-helm's.
+// rotationJob is the name of openstack-helm's rotation CronJob.
 const rotationJob = "keystone-fernet-rotate"
 
 func makeRotation(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
@@ -164,18 +164,17 @@ func makeRotation(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// suspend switches the rotation off.
+// suspend suspends the rotation CronJob.
 func suspend(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	_, err := cluster.Client().BatchV1().CronJobs(namespace).Patch(ctx, rotationJob, types.MergePatchType, []byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
 	testenv.Must(t, err)
 }
 
-// forget takes the keys, the rotation and the remotes' kubeconfigs away, for the next
-// test.
+// forget deletes the keys, the rotation CronJob, and the remotes' kubeconfigs for the next test.
 func forget(t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
-	ctx := context.Background() // the test's own is over
+	ctx := context.Background() // the context of the test has ended
 	err := cluster.Client().CoreV1().Secrets(namespace).Delete(ctx, "fernetcast-clusters", metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		t.Error(err)

@@ -1,7 +1,6 @@
-// Package manifests proves what ships: that the manifests build, apply and keep
-// to the rights that they claim, that the Dockerfile's binary runs in an image
-// that holds nothing else, and that docs/install.md works as it is written. It
-// does not judge how the keys travel: the package above does.
+// Package manifests tests what we ship: the manifests build, apply, and grant no more permissions
+// than documented, the Dockerfile's binary runs in an otherwise empty image, and docs/install.md
+// works exactly as written. Other packages test how keys are pushed.
 package manifests
 
 import (
@@ -15,11 +14,11 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The repository's root, and what stands in it, seen from this directory.
+// Paths relative to this directory.
 const (
 	repository    = "../.."
 	manifestsDir  = repository + "/manifests"
-	sidecarDir    = "testdata/overlay" // the component needs a Keystone to go into
+	sidecarDir    = "testdata/overlay" // the component needs a Keystone to patch
 	remoteDir     = manifestsDir + "/remote"
 	filesDir      = "testdata/files"
 	deploymentDir = manifestsDir + "/deployment"
@@ -28,18 +27,18 @@ const (
 	installPage   = repository + "/docs/install.md"
 )
 
-// namespace is the one that the manifests name.
+// namespace is the namespace in the manifests.
 const namespace = "openstack"
 
 var shared *testenv.Env
 
 func TestMain(m *testing.M) {
-	// The install page calls kubectl. A link of that name to this binary is one,
-	// of the version that go.mod says.
+	// The install page calls kubectl. If this binary is run through a link named kubectl, it acts
+	// as kubectl, in the version from go.mod.
 	if filepath.Base(os.Args[0]) == "kubectl" {
 		os.Exit(cli.Run(cmd.NewDefaultKubectlCommand()))
 	}
-	// The install page has three regions to itself, so that nothing an earlier
-	// test has applied can stand in for a step that it lacks.
+	// Only the install page uses sjc, dfw, and iad, so objects from earlier tests can't replace a
+	// missing step.
 	os.Exit(testenv.Main(m, &shared, "lab", "sjc", "dfw", "iad"))
 }

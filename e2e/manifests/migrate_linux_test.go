@@ -20,12 +20,12 @@ import (
 
 const migratePage = repository + "/docs/migrate.md"
 
-// former is a tool that kept the keys equal before: what it has in the clusters, by
-// the heading of its commands in docs/migrate.md.
+// former is a tool that previously copied the keys. Its commands are under heading in
+// docs/migrate.md, and install creates its objects in the clusters.
 type former struct {
 	heading string
 	install func(m *migration)
-	// cleaned says that the last chapter's commands are for it.
+	// cleaned means that the commands in the last section are for this tool.
 	cleaned bool
 }
 
@@ -36,7 +36,7 @@ var formers = []former{
 	{"Ansible, cron, or a script", (*migration).schedule, false},
 }
 
-// migration is one move to fernetcast, of three regions with equal keys.
+// migration is a migration of three regions with equal keys to fernetcast.
 type migration struct {
 	*testenv.Stage
 	sjc, dfw, iad *testenv.Cluster
@@ -46,8 +46,8 @@ func (m *migration) regions() []*testenv.Cluster {
 	return []*testenv.Cluster{m.sjc, m.dfw, m.iad}
 }
 
-// TestMigratePage does what docs/migrate.md says, to the letter, once for each tool
-// that it names. No key of any region changes until the first rotation afterwards.
+// TestMigratePage follows docs/migrate.md exactly, once for each tool that it names. No region's
+// keys may change until the first rotation afterward.
 func TestMigratePage(t *testing.T) {
 	ctx := within(t, shortBuild)
 	docker := readDockerfile(t)
@@ -73,7 +73,7 @@ func (m *migration) move(f former, docker image, binary string) {
 	for _, region := range m.regions() {
 		makeNamespace(m.Ctx, m.T, region)
 		makeRotation(m.Ctx, m.T, region)
-		if region != m.sjc { // it would sign with keys of its own
+		if region != m.sjc { // a remote that rotates would sign with its own keys
 			suspend(m.Ctx, m.T, region)
 		}
 		m.Cleanup(func() { forget(m.T, region) })
@@ -98,7 +98,7 @@ func (m *migration) move(f former, docker image, binary string) {
 		history.Stop()
 	}
 	if suspended(m.Ctx, m.T, m.sjc) {
-		m.Error("the main does not rotate any more")
+		m.Error("the main region's rotation is suspended")
 	}
 	rotation, err := m.sjc.Rotate(m.Ctx, namespace, 7)
 	m.Must(err)
@@ -110,7 +110,7 @@ func (m *migration) move(f former, docker image, binary string) {
 	shared.Keys.NoLeaks(m.T, said, sidecar.stdout.String(), sidecar.stderr.String())
 }
 
-// made fails the test where an object could not be made; one of an earlier run will do.
+// made fails the test if an object could not be created. It may exist from an earlier run.
 func (m *migration) made(err error) {
 	m.Helper()
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -118,7 +118,7 @@ func (m *migration) made(err error) {
 	}
 }
 
-// deployment makes one in the main, of which there are no pods: nothing makes them.
+// deployment creates a Deployment in the main region. It has no pods, because no controller runs.
 func (m *migration) deployment(in, name string) {
 	labels := map[string]string{"app": name}
 	pod := template(m.T, "testdata/keystone")
@@ -130,7 +130,7 @@ func (m *migration) deployment(in, name string) {
 	m.made(err)
 }
 
-// fernetSync is rackerlabs', as Genestack's documentation sets it up.
+// fernetSync sets up rackerlabs' fernet-sync as in Genestack's documentation.
 func (m *migration) fernetSync() {
 	m.deployment(namespace, "fernet-sync")
 	const account = "keystone-sync-external"
@@ -150,7 +150,7 @@ func (m *migration) fernetSync() {
 	}
 }
 
-// pushSecret is one of External Secrets, which would delete what it has pushed.
+// pushSecret creates a PushSecret of External Secrets that deletes the copies when it is deleted.
 func (m *migration) pushSecret() {
 	group := schema.GroupVersion{Group: "external-secrets.io", Version: "v1alpha1"}
 	makeKind(m.Ctx, m.T, m.sjc, group, "PushSecret")
@@ -163,7 +163,7 @@ func (m *migration) pushSecret() {
 	apply(m.Ctx, m.T, m.sjc, pushed)
 }
 
-// configSyncer is AppsCode's, in a namespace of its own.
+// configSyncer sets up AppsCode's config-syncer in its own namespace.
 func (m *migration) configSyncer() {
 	_, err := m.sjc.Client().CoreV1().Namespaces().Create(m.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kubeops"}}, metav1.CreateOptions{})
 	m.made(err)
@@ -173,7 +173,7 @@ func (m *migration) configSyncer() {
 	}))
 }
 
-// schedule is a CronJob that distributes the keys by a script.
+// schedule creates a CronJob whose script distributes the keys.
 func (m *migration) schedule() {
 	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "fernet-distribute"}}
 	job.Spec.Schedule = "*/5 * * * *"

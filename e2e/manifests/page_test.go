@@ -9,7 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// step is a fenced block of a page, and the heading it stands under.
+// step is a fenced code block of a page and its heading.
 type step struct {
 	heading, language, text string
 }
@@ -37,7 +37,7 @@ func steps(t *testing.T, path string) []step {
 	return steps
 }
 
-// yamlBlock is the one yaml block of the install page that holds text.
+// yamlBlock returns the only yaml block of the install page that contains text.
 func yamlBlock(t *testing.T, text string) string {
 	t.Helper()
 	var found []string
@@ -63,7 +63,7 @@ func TestPageAndManifestsAreOfOneVersion(t *testing.T) {
 	}
 	for _, version := range versions {
 		if version != tag {
-			t.Errorf("docs/install.md says %s, the manifests say %s", version, tag)
+			t.Errorf("docs/install.md has %s, the manifests have %s", version, tag)
 		}
 	}
 }

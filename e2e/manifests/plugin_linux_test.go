@@ -9,8 +9,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A link named kubectl-fernetcast makes the program kubectl's, one named
-// kubectl_complete-fernetcast completes its commands there.
+// A link named kubectl-fernetcast makes the program a kubectl plugin. A link named
+// kubectl_complete-fernetcast completes the plugin's commands.
 func TestPlugin(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)

@@ -16,14 +16,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// shortBuild is enough for one build of the binary, and what comes after it.
+// shortBuild is enough time to build the binary once and use it.
 const shortBuild = 6 * time.Minute
 
-// serviceAccount is where the kubelet puts a pod's token.
+// serviceAccount is the directory in which the kubelet mounts a pod's token.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
-// inCluster makes r a container of a pod in cluster that runs as account, and
-// returns the environment that the kubelet gives it.
+// inCluster makes r look like a container in a pod of cluster that runs as account. It returns the
+// environment that the kubelet would set.
 func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) []string {
 	t.Helper()
 	r.mount(t, serviceAccount+"token", 0o644, []byte(token(ctx, t, cluster, account)))
@@ -34,8 +34,8 @@ func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Clus
 	return []string{"KUBERNETES_SERVICE_HOST=" + address.Hostname(), "KUBERNETES_SERVICE_PORT=" + address.Port()}
 }
 
-// run starts the container as a manifest has it, but for the address, of which
-// this machine has only one. It returns when the program answers /livez.
+// run starts the container as in the manifest, except for the listen address, because all processes
+// share this machine. It returns when /livez returns 200.
 func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []string) (p *contained, address string) {
 	t.Helper()
 	address, err := shared.Address()
@@ -45,7 +45,7 @@ func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []
 	return p, address
 }
 
-// answers waits for a 200, and wants p to live until then.
+// answers waits until url returns 200. It fails if p ends first.
 func answers(ctx context.Context, t *testing.T, p *contained, url string) {
 	t.Helper()
 	err := until(ctx, func(ctx context.Context) error {
@@ -76,7 +76,7 @@ func TestManifestsStartTheProgram(t *testing.T) {
 			}
 			c := container(t, &pod)
 
-			// With nothing to talk to at all it must stay, or its pod would go.
+			// It must keep running without any API server. Otherwise, the pod would fail.
 			nowhere := newRoot(t, docker, binary, nil)
 			p, _ := nowhere.run(ctx, t, c, nil)
 			p.terminate(ctx, t)
@@ -104,7 +104,7 @@ func TestPortIsTheProgramsOwn(t *testing.T) {
 	}
 }
 
-// withoutAuthority takes the CA out of a kubeconfig.
+// withoutAuthority removes the CA from a kubeconfig.
 func withoutAuthority(t *testing.T, kubeconfig []byte) []byte {
 	t.Helper()
 	config, err := clientcmd.Load(kubeconfig)

@@ -12,11 +12,11 @@ import (
 type attempt struct {
 	what   string
 	change func(*corev1.Secret)
-	// says is in the policy's reason.
+	// says is a part of the policy's reason.
 	says string
 }
 
-// additions put something on the Secret, whether it is there or not.
+// additions add something to the Secret, whether it exists or not.
 func additions() []attempt {
 	return []attempt{
 		{"an owner that does not exist", ownedByNothing, "owner references"},
@@ -40,7 +40,7 @@ func additions() []attempt {
 	}
 }
 
-// changes are of what putShared has put there. A server-side apply can take nothing away.
+// changes modify what putShared has set. A server-side apply can't remove fields.
 func changes() []attempt {
 	return []attempt{
 		{"another owner", func(s *corev1.Secret) { s.OwnerReferences[0].UID = nothing }, "owner references"},
@@ -57,7 +57,7 @@ func changes() []attempt {
 	}
 }
 
-// typed are attempts to create the Secret as something else. A type never changes.
+// typed are attempts to create the Secret with another type. A type never changes.
 func typed() []attempt {
 	var all []attempt
 	for kind, data := range map[corev1.SecretType]map[string][]byte{

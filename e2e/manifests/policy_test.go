@@ -25,13 +25,13 @@ import (
 const (
 	policyDir  = remoteDir + "/policy"
 	policyName = "fernetcast-remote"
-	// victim is a ServiceAccount that the account of manifests/remote has no right to.
+	// victim is a ServiceAccount that the account in manifests/remote has no permissions for.
 	victim = "victim"
 )
 
-// TestTokenOfARemoteBecomesNoOther shows first that, without the policy, the
-// token of manifests/remote can be turned into one of another ServiceAccount, and
-// that every change that the policy is to refuse is one the API server takes.
+// TestTokenOfARemoteBecomesNoOther first shows that without the policy, the token from
+// manifests/remote can be turned into a token of another ServiceAccount. It also shows that the API
+// server then accepts every change that the policy must reject.
 func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	remote := startRegions(ctx, t, "dfw").Cluster("dfw")
@@ -53,7 +53,7 @@ func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 		t.Fatalf("without the policy: %v\n%s", err, controllers.Stderr.Tail(20))
 	}
 	if who := whoHas(ctx, t, remote, victims); who != "system:serviceaccount:"+namespace+":"+victim {
-		t.Fatalf("without the policy the token is of %s", who)
+		t.Fatalf("without the policy, the token belongs to %s", who)
 	}
 	tryAll(ctx, t, remote, holder, false)
 
@@ -64,12 +64,12 @@ func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := escalate(ctx, holder); !refused(err, "owner references") {
-		t.Errorf("becoming the victim: %v, want the policy to refuse its first step", err)
+		t.Errorf("becoming the victim: %v, want the policy to reject its first step", err)
 	}
-	// Somebody else's accident must not help.
+	// A deletion by someone else must not help the attacker.
 	testenv.Must(t, remote.Delete(ctx, namespace))
 	if _, err := escalate(ctx, holder); !refused(err, "type Opaque") {
-		t.Errorf("becoming the victim where the Secret is absent: %v, want the policy to refuse it", err)
+		t.Errorf("becoming the victim without a Secret: %v, want the policy to reject it", err)
 	}
 	checkTypes(ctx, t, remote)
 }
@@ -92,8 +92,8 @@ func TestPolicyIsOfNoNamespace(t *testing.T) {
 	}
 }
 
-// startRegions starts clusters of the test's own: the policy is cluster-scoped,
-// and under it the account fernetcast-operator of other tests may not promote.
+// startRegions starts separate clusters for a test. The policy is cluster-scoped and would prevent
+// the account fernetcast-operator in other tests from promoting.
 func startRegions(ctx context.Context, t *testing.T, names ...string) *testenv.Env {
 	t.Helper()
 	env, err := testenv.Open(ctx, os.Stderr)
@@ -110,7 +110,7 @@ func startRegions(ctx context.Context, t *testing.T, names ...string) *testenv.E
 	return env
 }
 
-// withoutPolicy is manifests/remote, but for the policy.
+// withoutPolicy returns manifests/remote without the policy.
 func withoutPolicy(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
 	policy := map[string]bool{}
@@ -130,7 +130,7 @@ func withoutPolicy(t *testing.T) []*unstructured.Unstructured {
 	return rest
 }
 
-// enforcePolicy applies the policy and waits until the API server follows it.
+// enforcePolicy applies the policy and waits until the API server enforces it.
 func enforcePolicy(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	apply(ctx, t, cluster, render(t, policyDir)...)
@@ -140,15 +140,15 @@ func enforcePolicy(ctx context.Context, t *testing.T, cluster *testenv.Cluster) 
 		probe.Finalizers = []string{"example.com/probe"}
 		_, err := secrets(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if !refused(err, "finalizers") {
-			return fmt.Errorf("the policy refuses nothing yet: %v", err)
+			return fmt.Errorf("the policy rejects nothing yet: %v", err)
 		}
 		return nil
 	})
 	testenv.Must(t, err)
 }
 
-// as is an administrator who has another name, so that nothing but the policy
-// can refuse what that one does.
+// as returns clients of an administrator with another name, so that only the policy can reject a
+// request.
 func as(t *testing.T, cluster *testenv.Cluster, name string) func(namespace string) typedcorev1.SecretInterface {
 	t.Helper()
 	config := cluster.Config()
@@ -158,14 +158,14 @@ func as(t *testing.T, cluster *testenv.Cluster, name string) func(namespace stri
 	return client.CoreV1().Secrets
 }
 
-// refused says whether it was the policy that refused, and for a reason with these words.
+// refused reports whether the policy rejected the request with these words in its reason.
 func refused(err error, words string) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "manifests/remote/policy") &&
 		strings.Contains(err.Error(), words)
 }
 
-// escalate makes the one Secret a token of the victim's, with what the account of
-// manifests/remote may do, and returns it.
+// escalate turns the Secret into a token of the victim, with only the permissions of the account in
+// manifests/remote, and returns the token.
 func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token string, err error) {
 	present, err := secrets.Get(ctx, testenv.SecretName, metav1.GetOptions{})
 	switch {
@@ -181,7 +181,7 @@ func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token s
 	made.Type, made.Data, made.ResourceVersion = corev1.SecretTypeServiceAccountToken, nil, "1"
 	tokenOfVictim(made)
 	var answer error
-	err = until(ctx, func(ctx context.Context) error { // the garbage collector takes a moment
+	err = until(ctx, func(ctx context.Context) error { // the garbage collector needs a moment
 		if _, answer = applySecret(ctx, secrets, made); apierrors.IsConflict(answer) {
 			return answer
 		}
@@ -203,7 +203,7 @@ func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token s
 	return token, err
 }
 
-// whoHas is whom the API server takes the holder of a token for.
+// whoHas returns the user that the API server identifies by a token.
 func whoHas(ctx context.Context, t *testing.T, cluster *testenv.Cluster, token string) string {
 	t.Helper()
 	config := rest.AnonymousClientConfig(cluster.Config())
@@ -213,13 +213,13 @@ func whoHas(ctx context.Context, t *testing.T, cluster *testenv.Cluster, token s
 	review, err := client.AuthenticationV1().SelfSubjectReviews().
 		Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
-		t.Fatalf("asking who has the token: %v", err)
+		t.Fatalf("identifying the token's user: %v", err)
 	}
 	return review.Status.UserInfo.Username
 }
 
-// checkTypes reads what the API server's own check of the expressions, against
-// the schema of a Secret, has found.
+// checkTypes reports warnings from the API server's own type check of the policy's expressions
+// against the schema of Secrets.
 func checkTypes(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	err := until(ctx, func(ctx context.Context) error {

@@ -17,10 +17,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// tryAll makes every attempt in every way, as dry runs, which the API server
-// admits or refuses just as others: where the Secret is absent, where it bears
-// nothing, and where others have put something of each kind on it. It leaves
-// the Secret absent.
+// tryAll makes every attempt in every way, when the Secret doesn't exist, when it is bare, and when
+// others have added something of each kind to it. It uses dry runs, which pass through the same
+// admission checks. Finally, it deletes the Secret.
 func tryAll(ctx context.Context, t *testing.T, cluster *testenv.Cluster, holder typedcorev1.SecretInterface, enforced bool) {
 	t.Helper()
 	check := func(state, way string, a attempt, err error) {
@@ -28,7 +27,7 @@ func tryAll(ctx context.Context, t *testing.T, cluster *testenv.Cluster, holder 
 			t.Errorf("%s, %s, without the policy: %s: %v; this test proves nothing by it", state, way, a.what, err)
 		}
 		if enforced && !refused(err, a.says) {
-			t.Errorf("%s, %s: %s: %v, want the policy to refuse it because of %q", state, way, a.what, err, a.says)
+			t.Errorf("%s, %s: %s: %v, want the policy to reject it because of %q", state, way, a.what, err, a.says)
 		}
 	}
 	ways := map[string]func(context.Context, typedcorev1.SecretInterface, *corev1.Secret, *corev1.Secret) error{
@@ -103,7 +102,7 @@ func dryPatch(ctx context.Context, secrets typedcorev1.SecretInterface, kind typ
 	return err
 }
 
-// dryApply is a server-side apply of all that s has, by force.
+// dryApply applies all of s with a forced server-side apply, as a dry run.
 func dryApply(ctx context.Context, secrets typedcorev1.SecretInterface, s *corev1.Secret) error {
 	applied := s.DeepCopy()
 	applied.TypeMeta, applied.ManagedFields = secret("").TypeMeta, nil
@@ -123,7 +122,7 @@ func putBare(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// putShared is a Secret on which others have put something of each kind.
+// putShared creates a Secret to which others have added something of each kind.
 func putShared(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	s := secret(testenv.SecretName)
@@ -133,8 +132,8 @@ func putShared(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// shareWith puts something of each kind on a Secret, as others do: an owner that
-// exists, a finalizer, a label, an annotation and another object's mark of a main.
+// shareWith adds something of each kind to a Secret, like other clients: an existing owner, a
+// finalizer, a label, an annotation, and a main region's mark from another object.
 func shareWith(ctx context.Context, t *testing.T, cluster *testenv.Cluster, s *corev1.Secret) {
 	t.Helper()
 	owners := cluster.Client().CoreV1().ConfigMaps(namespace)
@@ -152,7 +151,7 @@ func shareWith(ctx context.Context, t *testing.T, cluster *testenv.Cluster, s *c
 	}
 }
 
-// remove takes the Secret away, whoever holds on to it.
+// remove deletes the Secret in spite of finalizers.
 func remove(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	secrets := cluster.Client().CoreV1().Secrets(namespace)
@@ -165,8 +164,8 @@ func remove(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// tryAccounts makes an attempt by the name of accounts that the policy is for,
-// and of others, whom it leaves alone.
+// tryAccounts makes an attempt with the names of accounts that the policy limits, and of others,
+// which it ignores.
 func tryAccounts(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "keystone"}}

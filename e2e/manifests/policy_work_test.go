@@ -17,8 +17,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestPolicyLetsFernetcastWork has the real program do all that it does with the
-// account of manifests/remote, whatever others have put on the copy.
+// TestPolicyLetsFernetcastWork runs fernetcast's operations with the account from manifests/remote,
+// whatever others have added to the copy.
 func TestPolicyLetsFernetcastWork(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	env := startRegions(ctx, t, "sjc", "dfw")
@@ -51,7 +51,7 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 				maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return strings.HasPrefix(name, "fernetcast/") })
 			})
 		}},
-		{"a file that is no key", func() {
+		{"a file that is not a key", func() {
 			change(ctx, t, remote, func(s *corev1.Secret) { setData(s, "keystone.conf") })
 		}},
 		{"a higher term", promote},
@@ -76,18 +76,18 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 			t.Errorf("%s: %v", step.name, err)
 		}
 		if diff := cmp.Diff(before, others(ctx, t, remote)); diff != "" {
-			t.Errorf("%s: what others have put there has changed (-before +after):\n%s", step.name, diff)
+			t.Errorf("%s: others' metadata has changed (-before +after):\n%s", step.name, diff)
 		}
 		if copied, err := remote.Secret(ctx, namespace); err != nil || copied.Annotations["fernetcast/main"] != "" {
-			t.Errorf("%s: the mark of a main is left on the copy (%v)", step.name, err)
+			t.Errorf("%s: the copy still has the mark of a main region (%v)", step.name, err)
 		}
 	}
 	runs(ctx, t, site, remote)
 	saysWhoRefused(ctx, t, site, remote)
 }
 
-// shippedKubeconfig returns a kubeconfig for the account in manifests/remote, as
-// docs/install.md describes it under "Without join".
+// shippedKubeconfig returns a kubeconfig for the account in manifests/remote, as docs/install.md
+// describes it under "Without join".
 func shippedKubeconfig(ctx context.Context, t *testing.T, remote *testenv.Cluster) []byte {
 	t.Helper()
 	kubeconfig, err := remote.AdminKubeconfig(namespace)
@@ -101,7 +101,7 @@ func shippedKubeconfig(ctx context.Context, t *testing.T, remote *testenv.Cluste
 	return kubeconfig
 }
 
-// succeed runs a command that ends with 0.
+// succeed runs a command and checks that its exit code is 0.
 func succeed(ctx context.Context, t *testing.T, program *testenv.Program, args ...string) {
 	t.Helper()
 	result, err := program.Run(ctx, args...)
@@ -110,13 +110,13 @@ func succeed(ctx context.Context, t *testing.T, program *testenv.Program, args .
 	}
 }
 
-// change is somebody's who is not fernetcast.
+// change edits the Secret as a client other than fernetcast.
 func change(ctx context.Context, t *testing.T, cluster *testenv.Cluster, edit func(*corev1.Secret)) {
 	t.Helper()
 	testenv.Must(t, cluster.Edit(ctx, namespace, "somebody", edit))
 }
 
-// others is the metadata that is not fernetcast's; nothing where there is no Secret.
+// others returns the metadata that doesn't belong to fernetcast, or nothing if there is no Secret.
 func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.ObjectMeta {
 	t.Helper()
 	secrets, err := cluster.Client().CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
@@ -135,7 +135,7 @@ func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.
 	return kept
 }
 
-// runs has `run` mend what others do to the copy, and follow a rotation.
+// runs checks that `run` repairs changes to the copy and pushes a rotation.
 func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
 	t.Helper()
 	running, err := site.Runner.Start("run", "--listen=")
@@ -157,8 +157,7 @@ func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv
 	held("a deletion", rotation.Keys)
 }
 
-// saysWhoRefused has the policy refuse fernetcast itself, which creates a copy
-// with the type of the source.
+// saysWhoRefused makes the policy reject fernetcast, which creates a copy with the source's type.
 func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
 	t.Helper()
 	remove(ctx, t, remote)
@@ -171,6 +170,6 @@ func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remot
 	result, err := site.Operator.Run(ctx, "promote", "sjc", "--yes")
 	testenv.Must(t, err)
 	if result.Code != 1 || !strings.Contains(result.Stdout, "Denied") || !strings.Contains(result.Stdout, "manifests/remote/policy allows the type Opaque alone") {
-		t.Errorf("exit %d: it does not say that manifests/remote/policy refused the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
+		t.Errorf("exit %d: it does not report that manifests/remote/policy rejected the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
 	}
 }

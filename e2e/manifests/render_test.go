@@ -14,7 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
-// render builds a kustomization as `kubectl kustomize` does.
+// render builds a kustomization like `kubectl kustomize`.
 func render(t *testing.T, dir string) []*unstructured.Unstructured {
 	t.Helper()
 	resources, err := kustomize.Build(dir)
@@ -23,7 +23,7 @@ func render(t *testing.T, dir string) []*unstructured.Unstructured {
 	}
 	var objects []*unstructured.Unstructured
 	for _, resource := range resources.Resources() {
-		// By way of YAML, as kubectl: 0444 is an octal number there.
+		// Use YAML, like kubectl, so that 0444 is an octal number.
 		text, err := resource.AsYAML()
 		if err != nil {
 			t.Fatalf("writing %s of %s: %v", resource.CurId(), dir, err)
@@ -37,7 +37,7 @@ func render(t *testing.T, dir string) []*unstructured.Unstructured {
 	return objects
 }
 
-// template is the pod template of the only Deployment in a kustomization.
+// template returns the pod template of the only Deployment in a kustomization.
 func template(t *testing.T, dir string) corev1.PodTemplateSpec {
 	t.Helper()
 	var found []appsv1.Deployment
@@ -57,7 +57,7 @@ func template(t *testing.T, dir string) corev1.PodTemplateSpec {
 	return found[0].Spec.Template
 }
 
-// container is the program's container in a pod, wherever it stands.
+// container returns fernetcast's container or init container in a pod.
 func container(t *testing.T, pod *corev1.PodSpec) *corev1.Container {
 	t.Helper()
 	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
@@ -71,11 +71,10 @@ func container(t *testing.T, pod *corev1.PodSpec) *corev1.Container {
 	return nil
 }
 
-// volume is the one that holds the clusters' kubeconfigs.
-// ours says whether a volume is fernetcast's: of kubeconfigs, or of kept tokens.
+// ours reports whether a volume belongs to fernetcast: kubeconfigs or stored tokens.
 func ours(v corev1.Volume) bool { return strings.HasPrefix(v.Name, "fernetcast-") }
 
-// volumes are fernetcast's, in the order of their names.
+// volumes returns fernetcast's volumes, sorted by name.
 func volumes(pod *corev1.PodSpec) (all []corev1.Volume) {
 	for _, v := range pod.Volumes {
 		if ours(v) {
@@ -86,6 +85,7 @@ func volumes(pod *corev1.PodSpec) (all []corev1.Volume) {
 	return all
 }
 
+// volume returns the volume with the remotes' kubeconfigs.
 func volume(t *testing.T, pod *corev1.PodSpec) corev1.Volume {
 	t.Helper()
 	for _, volume := range pod.Volumes {

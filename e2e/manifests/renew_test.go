@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The weekly CronJob runs what manifests/deployment runs, as tightly, with another
-// command and no port.
+// The weekly CronJob uses the same container as manifests/deployment, with the same restrictions,
+// but with another command and no port.
 func TestRenewIsTheSameContainer(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")

@@ -14,8 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// admit creates a Pod of a template and takes it away again. The error is what
-// the API server says to it.
+// admit creates a pod from a template and deletes it again. It returns the API server's error.
 func admit(ctx context.Context, cluster *testenv.Cluster, template corev1.PodTemplateSpec) error {
 	pods := cluster.Client().CoreV1().Pods(namespace)
 	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
@@ -32,7 +31,8 @@ func TestPodsAreRestricted(t *testing.T) {
 	lab := shared.Cluster("lab")
 	makeNamespace(ctx, t, lab)
 
-	// Each of these alone must be refused, so that the pass above them means something.
+	// Each of these changes must be rejected. Otherwise, admitting the original would prove
+	// nothing.
 	loosened := map[string]func(*corev1.SecurityContext){
 		"allowPrivilegeEscalation": func(c *corev1.SecurityContext) { c.AllowPrivilegeEscalation = ptr.To(true) },
 		"capabilities":             func(c *corev1.SecurityContext) { c.Capabilities = nil },
@@ -47,14 +47,14 @@ func TestPodsAreRestricted(t *testing.T) {
 				t.Fatalf("the pod is not admitted: %v", err)
 			}
 			if c := container(t, &whole.Spec).SecurityContext; c.ReadOnlyRootFilesystem == nil || !*c.ReadOnlyRootFilesystem {
-				t.Error("the root file system is not read-only, which `restricted` does not ask for")
+				t.Error("the root file system is not read-only, which `restricted` does not require")
 			}
 			for field, loosen := range loosened {
 				pod := *whole.DeepCopy()
 				loosen(container(t, &pod.Spec).SecurityContext)
 				err := admit(ctx, lab, pod)
 				if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), field) {
-					t.Errorf("a pod with %s loosened: %v, want it refused for that", field, err)
+					t.Errorf("a pod with %s loosened: %v, want it rejected for that", field, err)
 				}
 			}
 		})

@@ -21,18 +21,18 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// token asks for a token of a ServiceAccount, as `kubectl create token` does.
+// token requests a token of a ServiceAccount, like `kubectl create token`.
 func token(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) string {
 	t.Helper()
 	request, err := cluster.Client().CoreV1().ServiceAccounts(namespace).
 		CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
-		t.Fatalf("making a token of %s: %v", account, err)
+		t.Fatalf("creating a token of %s: %v", account, err)
 	}
 	return request.Status.Token
 }
 
-// signedIn is a client with nothing but a ServiceAccount's token.
+// signedIn returns a client that has only a ServiceAccount's token.
 func signedIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) kubernetes.Interface {
 	t.Helper()
 	config := rest.AnonymousClientConfig(cluster.Config())
@@ -42,15 +42,15 @@ func signedIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster, accou
 	return client
 }
 
-// rules are what the API server says that an account may do in a namespace,
-// as JSON so that they can be compared, sorted.
+// rules returns the permissions of an account in a namespace according to the API server, as sorted
+// JSON.
 func rules(ctx context.Context, t *testing.T, client kubernetes.Interface, in string) []string {
 	t.Helper()
 	review, err := client.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
 		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: in},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		t.Fatalf("asking for the rules: %v", err)
+		t.Fatalf("requesting the rules: %v", err)
 	}
 	if review.Status.Incomplete {
 		t.Fatalf("the rules are incomplete: %s", review.Status.EvaluationError)
@@ -80,7 +80,7 @@ func secretRule(t *testing.T, verbs ...string) string {
 	})
 }
 
-// identityRule is the right to tokens of manifests/identity's account.
+// identityRule is the permission to request tokens of the account from manifests/identity.
 func identityRule(t *testing.T) string {
 	t.Helper()
 	return asJSON(t, authorizationv1.ResourceRule{
@@ -91,7 +91,7 @@ func identityRule(t *testing.T) string {
 func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
-	// All in one cluster, as in a region that has been a remote and is the main.
+	// All in one cluster, as in a main region that was a remote before.
 	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir, renewDir, identityDir, identityDir + "/discovery"} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
@@ -105,7 +105,7 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	events := asJSON(t, authorizationv1.ResourceRule{
 		Verbs: []string{"create"}, APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"},
 	})
-	keystones := asJSON(t, authorizationv1.ResourceRule{ // what openstack-helm gives it, in testdata/keystone
+	keystones := asJSON(t, authorizationv1.ResourceRule{ // from openstack-helm, in testdata/keystone
 		Verbs: []string{"get", "list"}, APIGroups: []string{"", "extensions", "batch", "apps"},
 		Resources: []string{"services", "endpoints", "jobs", "pods"},
 	})
@@ -124,13 +124,13 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 			anybody := rules(ctx, t, signedIn(ctx, t, lab, "nobody"), in)
 			want := slices.Sorted(slices.Values(slices.Concat(anybody, more)))
 			if diff := cmp.Diff(want, rules(ctx, t, client, in)); diff != "" {
-				t.Errorf("%s in %s (-want +may):\n%s", account, in, diff)
+				t.Errorf("%s in %s (-want +got):\n%s", account, in, diff)
 			}
 		}
 	}
 }
 
-// RBAC's answer depends on the request where it goes by name, so these are made.
+// If a rule limits names, RBAC's answer depends on the request, so this test makes real requests.
 func TestRightsInUse(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
@@ -148,7 +148,7 @@ func TestRightsInUse(t *testing.T) {
 			}
 			secrets := signedIn(ctx, t, lab, account).CoreV1().Secrets(namespace)
 			absent := secret(testenv.SecretName)
-			absent.ResourceVersion = "1" // is created, and never written over one that exists
+			absent.ResourceVersion = "1" // create only, and never overwrite an existing Secret
 			_, err := applySecret(ctx, secrets, absent)
 			expect(t, "create by server-side apply", err, writes)
 			if _, err := lab.Put(ctx, namespace, shared.Keys.NewRepository(3, 3)); err != nil {
@@ -182,7 +182,7 @@ func TestRightsInUse(t *testing.T) {
 	}
 }
 
-// expect tells whether a request was allowed. Any other error than 403 is one.
+// expect checks whether a request was allowed or got 403.
 func expect(t *testing.T, what string, err error, allowed bool) {
 	t.Helper()
 	switch {
@@ -193,7 +193,7 @@ func expect(t *testing.T, what string, err error, allowed bool) {
 	}
 }
 
-// secret is a Secret to be written, with keys of its own.
+// secret returns a Secret with its own keys.
 func secret(name string) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
@@ -202,7 +202,7 @@ func secret(name string) *corev1.Secret {
 	}
 }
 
-// applySecret is a server-side apply, a PATCH.
+// applySecret sends a server-side apply (PATCH).
 func applySecret(ctx context.Context, secrets typedcorev1.SecretInterface, s *corev1.Secret) (*corev1.Secret, error) {
 	body, err := json.Marshal(s)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// root is the file system of a container of the image: the binary, CA roots,
-// and what is mounted into it. Processes in it cannot write to it.
+// root is the file system of a container: the binary, CA roots, and mounted files. Its processes
+// can't write to it.
 type root struct {
 	dir     string
 	program string
 }
 
-// newRoot makes one that holds what the final image holds and nothing else.
+// newRoot creates a root with the same files as the final image.
 func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
 	t.Helper()
 	r := root{dir: t.TempDir(), program: docker.program}
@@ -33,7 +33,7 @@ func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
 	return r
 }
 
-// mount puts a file where a volume would.
+// mount creates a file, like a volume.
 func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
 	t.Helper()
 	path = filepath.Join(r.dir, path)
@@ -41,15 +41,15 @@ func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
 	testenv.Must(t, errors.Join(os.WriteFile(path, data, mode), os.Chmod(path, mode)))
 }
 
-// contained is a process in a root, as uid and gid 65532.
+// contained is a process in a root, with UID and GID 65532.
 type contained struct {
 	stdout, stderr testenv.Output
 	cmd            *exec.Cmd
 	done           chan struct{}
 }
 
-// start starts the program in the root, with env alone for its environment. It
-// is killed at the end of the test at the latest.
+// start starts the program in the root with only env as its environment. The end of the test kills
+// it.
 func (r root) start(t *testing.T, env []string, args ...string) *contained {
 	t.Helper()
 	p := &contained{cmd: exec.Command(r.program, args...), done: make(chan struct{})}
@@ -61,7 +61,7 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if os.Geteuid() != 0 {
-		// Only root may chroot and change its uid, or who is it in a namespace of its own.
+		// Only root can chroot and change its UID, so create a user namespace.
 		p.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
 		p.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getuid(), Size: 1}}
 		p.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getgid(), Size: 1}}
@@ -69,17 +69,17 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 	}
 	started := make(chan error, 1)
 	go func() {
-		// The child dies with the thread that forked it, so that one is kept.
+		// The child dies with the thread that forked it, so keep that thread.
 		runtime.LockOSThread()
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // ProcessState has it
+			_ = p.cmd.Wait() // ProcessState has the result
 			close(p.done)
 		}
 	}()
 	if err := <-started; err != nil {
-		t.Fatalf("entering an empty root, for which this test must be root or be allowed user namespaces: %v", err)
+		t.Fatalf("entering an empty root, which requires root or user namespaces: %v", err)
 	}
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it may have ended
@@ -103,7 +103,7 @@ func (p *contained) wait(ctx context.Context, t *testing.T) int {
 	}
 }
 
-// alive is an error once the process has ended.
+// alive returns an error if the process has ended.
 func (p *contained) alive() error {
 	select {
 	case <-p.done:
@@ -113,7 +113,7 @@ func (p *contained) alive() error {
 	}
 }
 
-// terminate ends the process as the kubelet does, and wants it to end well.
+// terminate ends the process like the kubelet, and checks that its exit code is 0.
 func (p *contained) terminate(ctx context.Context, t *testing.T) {
 	t.Helper()
 	testenv.Must(t, p.cmd.Process.Signal(syscall.SIGTERM))
@@ -136,7 +136,7 @@ func TestBinaryRunsInAnEmptyRoot(t *testing.T) {
 	admin, err := lab.AdminKubeconfig(own)
 	testenv.Must(t, err)
 
-	// The image's CA roots are all that can vouch for the API server here.
+	// Only the image's CA roots can verify the API server here.
 	other := shared.Cluster("sjc").Config().CAData
 	for want, roots := range map[string][]byte{"Unpromoted": authority, "Unread": other} {
 		r := newRoot(t, docker, binary, roots)

@@ -39,8 +39,8 @@ func runbookCommands(t *testing.T) []string {
 	return commands
 }
 
-// TestRunbookCommands runs every command of docs/runbooks.md as it is written, in a main
-// region and a remote where the program runs.
+// TestRunbookCommands runs every command of docs/runbooks.md as written, in a main region with a
+// remote, while fernetcast runs.
 func TestRunbookCommands(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)
@@ -52,7 +52,7 @@ func TestRunbookCommands(t *testing.T) {
 
 	said := map[string]string{}
 	for _, command := range runbookCommands(t) {
-		// There is no terminal here that it could ask on.
+		// There is no terminal to ask for confirmation.
 		sh := exec.CommandContext(ctx, "/bin/sh", "-c", strings.Replace(command, "promote sjc", "promote sjc --yes", 1))
 		sh.Dir, sh.Env = repository, operator.env
 		output, err := sh.CombinedOutput()
@@ -70,7 +70,7 @@ func TestRunbookCommands(t *testing.T) {
 			if strings.Contains(command, part) {
 				asked = true
 				if !strings.Contains(output, says) {
-					t.Errorf("%s: it does not say %q:\n%s", command, says, output)
+					t.Errorf("%s: %q is not in the output:\n%s", command, says, output)
 				}
 			}
 		}
@@ -79,10 +79,10 @@ func TestRunbookCommands(t *testing.T) {
 		}
 	}
 	if !suspended(ctx, t, dfw) {
-		t.Error("dfw still rotates by itself")
+		t.Error("dfw still rotates on its own")
 	}
 	if suspended(ctx, t, sjc) {
-		t.Error("the main does not rotate any more")
+		t.Error("the main region's rotation is suspended")
 	}
 	for _, region := range []*testenv.Cluster{sjc, dfw} {
 		if got := rulesIn(ctx, t, region); strings.Join(got, " ") != "fernetcast" {
@@ -91,8 +91,8 @@ func TestRunbookCommands(t *testing.T) {
 	}
 }
 
-// mirrored makes sjc the main of dfw, with all that the page's commands ask for: the program
-// runs beside it, and its log is that of a pod of Keystone's.
+// mirrored makes sjc the main region of dfw, and creates all objects that the page's commands need.
+// fernetcast runs as a process, whose log appears as the log of a Keystone pod.
 func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, operator workstation, sjc, dfw *testenv.Cluster) {
 	t.Helper()
 	for _, region := range []*testenv.Cluster{sjc, dfw} {
@@ -129,11 +129,11 @@ fernetcast --context sjc promote sjc --yes`)
 	testenv.Must(t, err)
 }
 
-// monitoringGroup is the operator of Prometheus's.
+// monitoringGroup is the API group of the Prometheus Operator.
 var monitoringGroup = schema.GroupVersion{Group: "monitoring.coreos.com", Version: "v1"}
 
-// makeKind makes the API server know a kind of an operator, whatever its fields. Those of
-// Prometheus's operator e2e/monitoring holds to the operator's types.
+// makeKind defines a kind with arbitrary fields in the API server. For the Prometheus Operator,
+// e2e/monitoring checks the fields against the operator's types.
 func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, in schema.GroupVersion, kind string) {
 	t.Helper()
 	singular := strings.ToLower(kind)
@@ -161,7 +161,7 @@ func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, in sc
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is not known", kind)
+		return fmt.Errorf("%s is unknown", kind)
 	})
 	testenv.Must(t, err)
 }
@@ -178,8 +178,8 @@ func rulesIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster) (names
 	return names
 }
 
-// startKubelet gives the cluster a node with one pod of Keystone's on it. The logs of its
-// containers are those of processes; the node runs nothing.
+// startKubelet adds a node with one Keystone pod to the cluster. The logs of its containers come
+// from processes. The node runs nothing.
 func startKubelet(ctx context.Context, t *testing.T, cluster *testenv.Cluster, containers map[string]*testenv.Process) {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: template(t, filesDir).ObjectMeta, Spec: template(t, filesDir).Spec}

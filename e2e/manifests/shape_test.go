@@ -20,7 +20,7 @@ func TestSidecarCannotHoldKeystoneBack(t *testing.T) {
 		t.Error("the container is not a native sidecar: its init container would never end")
 	}
 	if pod.InitContainers[0].Name != "fernetcast" {
-		t.Errorf("%s starts first: without a database the keys would not be pushed", pod.InitContainers[0].Name)
+		t.Errorf("%s starts first: without a database, the keys would not be pushed", pod.InitContainers[0].Name)
 	}
 	if c.ReadinessProbe != nil || c.LivenessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil {
 		t.Error("a probe or a hook of the sidecar can take Keystone out of service")
@@ -29,14 +29,14 @@ func TestSidecarCannotHoldKeystoneBack(t *testing.T) {
 		t.Error("a CPU limit delays rotations")
 	}
 	if limit := c.Resources.Limits.Memory().Value(); limit < 96<<20 {
-		t.Errorf("the memory limit of %d MiB is too near to what the program takes", limit>>20)
+		t.Errorf("the memory limit of %d MiB is too close to what the program uses", limit>>20)
 	}
 	secret := volume(t, &pod).Secret
 	if secret == nil || secret.SecretName != "fernetcast-clusters" || secret.Optional == nil || !*secret.Optional {
 		t.Fatalf("a missing Secret fernetcast-clusters would keep Keystone from starting: %+v", secret)
 	}
 	if secret.DefaultMode == nil || *secret.DefaultMode != 0o444 {
-		t.Error("uid 65532 cannot read the kubeconfigs, which are root's: their mode is not 0444")
+		t.Error("uid 65532 cannot read the kubeconfigs, which root owns, because their mode is not 0444")
 	}
 }
 
@@ -45,17 +45,17 @@ func TestSidecarLeavesKeystoneAlone(t *testing.T) {
 	with.Spec.InitContainers = slices.DeleteFunc(with.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "fernetcast" })
 	with.Spec.Volumes = slices.DeleteFunc(with.Spec.Volumes, ours)
 	if diff := cmp.Diff(plain, with); diff != "" {
-		t.Errorf("more than a container and its volumes was changed (-before +after):\n%s", diff)
+		t.Errorf("changes other than a container and its volumes (-before +after):\n%s", diff)
 	}
 }
 
-// All the ways to deploy the program must be the same container.
+// All ways to deploy fernetcast must use the same container.
 func TestOneContainerEverywhere(t *testing.T) {
 	sidecar := template(t, sidecarDir).Spec
 	want := *container(t, &sidecar)
 	want.RestartPolicy = nil
 	if matched, err := regexp.MatchString(`^ghcr\.io/fernetcast/fernetcast:v\d+\.\d+\.\d+$`, want.Image); err != nil || !matched {
-		t.Errorf("image %q has no version for a tag", want.Image)
+		t.Errorf("image %q has no version tag", want.Image)
 	}
 
 	apart := template(t, deploymentDir).Spec
@@ -114,6 +114,6 @@ func TestGenestackOverlay(t *testing.T) {
 	testenv.Must(t, os.Mkdir(overlay, 0o755))
 	testenv.Must(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(yamlBlock(t, "../base")), 0o644))
 	if diff := cmp.Diff(render(t, sidecarDir), render(t, overlay)); diff != "" {
-		t.Errorf("the overlay in docs/install.md builds something else (-want +got):\n%s", diff)
+		t.Errorf("the overlay in docs/install.md gives a different result (-want +got):\n%s", diff)
 	}
 }

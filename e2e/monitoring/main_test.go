@@ -1,7 +1,6 @@
-// Package monitoring proves manifests/monitoring: that Prometheus's own promtool
-// and operator take it, that each alert fires when it should and is silent in
-// its near miss, and that the runbook has an answer to each. It starts no
-// control plane; the runbook's commands are run by e2e/manifests.
+// Package monitoring tests manifests/monitoring. promtool and the Prometheus operator's types must
+// accept it. Each alert must fire when it should, stay silent otherwise, and have an answer in the
+// runbook. The package starts no control plane. Package manifests runs the runbook's commands.
 package monitoring
 
 import (
@@ -11,7 +10,7 @@ import (
 	"testing"
 )
 
-// The repository's root, and what stands in it, seen from this directory.
+// These paths are relative to this directory.
 const (
 	repository    = "../.."
 	monitoringDir = repository + "/manifests/monitoring"
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// promtool runs it, and skips the test where there is none.
+// promtool runs promtool, or skips the test if it isn't installed.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")

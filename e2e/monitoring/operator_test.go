@@ -19,8 +19,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
-// rendered are the objects of one kind that `kubectl apply -k` applies. A field that
-// the type does not have is an error.
+// rendered returns the objects of one kind that `kubectl apply -k` applies. A field that the type
+// doesn't have fails the test.
 func rendered[T any](t *testing.T, dir, kind string) []T {
 	t.Helper()
 	resources, err := kustomize.Build(dir)
@@ -55,7 +55,8 @@ func podMonitors(t *testing.T, dir string) []monitoringv1.PodMonitor {
 	return rendered[monitoringv1.PodMonitor](t, dir, monitoringv1.PodMonitorsKind)
 }
 
-// Every pod that the program runs in is selected by just one PodMonitor, and has its port.
+// TestPodMonitorsSelectThePods checks that exactly one PodMonitor selects each pod of fernetcast
+// and has its port.
 func TestPodMonitorsSelectThePods(t *testing.T) {
 	monitors := podMonitors(t, monitoringDir)
 	for dir, want := range map[string][]string{
@@ -91,7 +92,7 @@ func TestPodMonitorsSelectThePods(t *testing.T) {
 	}
 }
 
-// scraped are the containers with a port that the PodMonitor names.
+// scraped returns the containers that have a port of the PodMonitor.
 func scraped(pod corev1.PodSpec, monitor monitoringv1.PodMonitor) (names []string) {
 	for _, container := range slices.Concat(pod.InitContainers, pod.Containers) {
 		for _, port := range container.Ports {
@@ -105,7 +106,8 @@ func scraped(pod corev1.PodSpec, monitor monitoringv1.PodMonitor) (names []strin
 	return names
 }
 
-// A standby's Prometheus gets all but the one alert that would fire there for ever.
+// TestStandbyIsAllButOneAlert checks that a standby's Prometheus gets everything except the alert
+// that would always fire there.
 func TestStandbyIsAllButOneAlert(t *testing.T) {
 	standby := monitoringDir + "-standby"
 	var want []monitoringv1.PrometheusRule
@@ -122,8 +124,8 @@ func TestStandbyIsAllButOneAlert(t *testing.T) {
 	}
 }
 
-// What the comment in kustomization.yaml shows changes the label and the interval, and
-// nothing else.
+// TestLabelAndIntervalCanBeChanged checks that the overlay in the comment of kustomization.yaml
+// changes the label and the interval, and nothing else.
 func TestLabelAndIntervalCanBeChanged(t *testing.T) {
 	text, err := os.ReadFile(monitoringDir + "/kustomization.yaml")
 	if err != nil {
@@ -142,7 +144,7 @@ func TestLabelAndIntervalCanBeChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Both kinds have the label, and only for metadata: selectors stay as they are.
+	// Both kinds have the label, but only in metadata. Selectors must not change.
 	changed := func(text string) string {
 		text = strings.ReplaceAll(text, "release: kube-prometheus-stack", "release: my-prometheus")
 		return strings.ReplaceAll(text, `expr: "43200"`, `expr: "86400"`)

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// readRules reads the plain rules, in the operator's types: a field that those do not
-// have is an error.
+// readRules reads the plain rules into the operator's types. A field that the types don't have
+// fails the test.
 func readRules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	t.Helper()
 	text, err := os.ReadFile(plainRules)
@@ -26,7 +26,7 @@ func readRules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	return rules
 }
 
-// alerts are the rules without the recording ones.
+// alerts returns the rules without the recording rules.
 func alerts(t *testing.T) []monitoringv1.Rule {
 	t.Helper()
 	var found []monitoringv1.Rule
@@ -47,7 +47,8 @@ func TestPromtoolTakesTheRules(t *testing.T) {
 	promtool(t, "check", "rules", plainRules)
 }
 
-// What each alert does minute by minute stands in testdata.
+// TestAlertsFireAndStaySilent runs the files in testdata, which define what each alert does minute
+// by minute.
 func TestAlertsFireAndStaySilent(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -73,7 +74,8 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 	}
 }
 
-// Each alert has the severity that was agreed, and the annotations that an operator reads.
+// TestAlertsAreWhole checks that each alert has the expected severity and the annotations that an
+// operator reads.
 func TestAlertsAreWhole(t *testing.T) {
 	severities := map[string]string{}
 	for _, alert := range alerts(t) {
@@ -99,7 +101,8 @@ func TestAlertsAreWhole(t *testing.T) {
 	}
 }
 
-// The operator's rules are the plain ones, comments and all.
+// TestOperatorHasThePlainRules checks that prometheusrule.yaml has the same rules and comments as
+// rules.yaml.
 func TestOperatorHasThePlainRules(t *testing.T) {
 	var groups monitoringv1.PrometheusRuleSpec
 	for _, rule := range prometheusRules(t, monitoringDir) {

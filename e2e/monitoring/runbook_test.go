@@ -14,8 +14,8 @@ import (
 
 const runbook = "docs/runbooks.md"
 
-// chapters are the runbook's headings of one level, as the anchors that GitHub makes of
-// them, with the text below each.
+// chapters returns the text below each of the runbook's headings of one level, by the anchor that
+// GitHub creates.
 func chapters(t *testing.T, level string) map[string]string {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join(repository, runbook))
@@ -43,7 +43,8 @@ func chapters(t *testing.T, level string) map[string]string {
 	return found
 }
 
-// Each alert leads to an answer, and no answer is left of an alert that is gone.
+// TestRunbookAnswersEachAlert checks that each alert links to its section, and that no section
+// remains of an alert that is gone.
 func TestRunbookAnswersEachAlert(t *testing.T) {
 	answers := chapters(t, "###")
 	for _, alert := range alerts(t) {
@@ -59,7 +60,7 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 		if diff := cmp.Diff([]string{"Meaning", "Impact", "Diagnosis", "Mitigation"}, names); diff != "" {
 			t.Errorf("%s has other parts than it should (-want +have):\n%s", anchor, diff)
 		}
-		// Commands stand in blocks, where a test of the manifests finds and runs them.
+		// Commands must be in code blocks, so that a test of the manifests finds and runs them.
 		if loose := regexp.MustCompile("`(?:kubectl|fernetcast) [^`]*`").FindAllString(answers[anchor], -1); loose != nil {
 			t.Errorf("#%s has commands that no test runs: %q", anchor, loose)
 		}
@@ -72,9 +73,9 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 	}
 }
 
-// Prometheus takes the configuration for one without an operator, which finds the
-// containers by the port that the PodMonitors name. Debian's Prometheus cannot discover pods,
-// so that part is compared, and the rest is given to promtool.
+// TestPrometheusTakesTheScrapeConfig checks the configuration for a Prometheus without an operator.
+// It must find the containers by the PodMonitors' ports. Debian's Prometheus can't discover pods,
+// so the test compares that part and passes the rest to promtool.
 func TestPrometheusTakesTheScrapeConfig(t *testing.T) {
 	chapter := chapters(t, "##")["set-up-monitoring"]
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(chapter, -1)

@@ -21,14 +21,15 @@ import (
 
 const (
 	arrivals = 20
-	// between two rotations: time for the five steps of files. The kubelet takes longer, and
-	// brings several at once, so that twenty of its arrivals take no quarter of an hour.
+	// between is the time between two rotations. It is long enough for the five steps of files. The
+	// kubelet takes longer and delivers several rotations at once, so twenty of them take less than
+	// 15 minutes.
 	between = 4500 * time.Millisecond
-	// manyKeys are enough for the kubelet to miss twenty rotations and still bring each key.
+	// manyKeys lets the kubelet miss twenty rotations and still deliver each key.
 	manyKeys = 32
 )
 
-// pods are Keystone's with fernetcast in the main.
+// pods returns the Keystone pods with fernetcast in the main region.
 func (s *stage) pods() []corev1.Pod {
 	s.Helper()
 	list, err := s.main.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: "application=keystone"})
@@ -36,14 +37,14 @@ func (s *stage) pods() []corev1.Pod {
 	return list.Items
 }
 
-// arrived is one rotation, as one Keystone shows it: how long after keystone-manage's end
-// it signs with the new primary, and how long until it takes a token of the new staged key,
-// with which the next rotation signs.
+// arrived has the delays of all rotations in one Keystone, measured from the end of
+// keystone-manage: until it signs with the new primary, and until it accepts a token of the new
+// staged key, which is the next primary.
 type arrived struct{ signs, takes []time.Duration }
 
-// From keystone-manage's end to the first 200, in each region, with the kubelet's way and
-// with files side by side; then tokens under traffic, while the kubelet still has its
-// last arrivals to come.
+// rotations measures the time from the end of keystone-manage to the first 200 in each region, with
+// the kubelet and with files side by side. Then it validates tokens under traffic while the kubelet
+// is still delivering the last rotations.
 func (s *stage) rotations() {
 	open := s.doors()
 	told := s.arrival(open)
@@ -51,8 +52,8 @@ func (s *stage) rotations() {
 	told()
 }
 
-// arrival has twenty rotations arrive. What it returns waits for the kubelet's, and tells
-// and judges all.
+// arrival rotates twenty times. The returned function waits for the kubelet's deliveries, then logs
+// and checks all results.
 func (s *stage) arrival(open []door) (told func()) {
 	base, err := s.issue(s.Ctx, one(open, mainRegion, "files"))
 	s.Must(err)
@@ -139,20 +140,20 @@ func (s *stage) judge(figures map[string]*arrived) {
 	}
 }
 
-// waiting is a token that is not good yet, and when its key was put.
+// waiting is a token that is not valid yet, and when its key was written.
 type waiting struct {
 	token string
 	sent  time.Time
 }
 
-// await waits until a Keystone takes a token.
+// await waits until a Keystone accepts a token.
 func (s *stage) await(d door, w waiting, interval time.Duration) {
 	ctx, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
 	err := testenv.Until(ctx, interval, func(ctx context.Context) error {
 		status, err := s.validate(ctx, d, w.token)
 		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("%s says %d to a token of the new key", d, status)
+			err = fmt.Errorf("%s returned %d for a token of the new key", d, status)
 		}
 		return err
 	})
@@ -177,7 +178,7 @@ func (s *stage) signs(d door, key string) {
 	}
 }
 
-// one is the first Keystone of a region and a way.
+// one returns the first Keystone of a region whose keys come this way.
 func one(open []door, region, way string) door {
 	i := slices.IndexFunc(open, func(d door) bool { return d.Region == region && d.way == way })
 	return open[i]

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// serviceAddress is that of the Service kubernetes. It is the node's own, so that it
-	// takes no proxy.
+	// serviceAddress is the address of the Service kubernetes. It is also the node's address, so no
+	// proxy is needed.
 	serviceAddress = "10.0.0.1"
 	services       = "10.0.0.0/24"
 	pods           = "10.244.0.0/24"
@@ -31,16 +31,16 @@ type region struct {
 	port    int
 	dir     string
 	ca      *testenv.Authority
-	outside net.Listener // nil before the node runs
+	outside net.Listener // nil until the node runs
 }
 
-// address is the API server's, for pods as well.
+// address returns the API server's address, which also works in pods.
 func (r *region) address() string { return net.JoinHostPort(serviceAddress, strconv.Itoa(r.port)) }
 
 func newRegion(dir, name string, port int) (*region, error) {
 	r := &region{name: name, port: port, dir: filepath.Join(dir, name)}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making %s: %w", name, err)
+		return nil, fmt.Errorf("creating %s: %w", name, err)
 	}
 	var err error
 	if r.ca, err = testenv.NewAuthority(name); err != nil {
@@ -90,12 +90,12 @@ func (r *region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) e
 	return testenv.WriteFile(r.dir, file+".key", key)
 }
 
-// userKubeconfig is that of who has a certificate of the region.
+// userKubeconfig returns a kubeconfig with a client certificate of the region.
 func (r *region) userKubeconfig(user string) clientcmdapi.Config {
 	return r.kubeconfig(r.address(), "", r.name+"-"+user, clientcmdapi.AuthInfo{ClientCertificate: r.file(user + ".crt"), ClientKey: r.file(user + ".key")})
 }
 
-// tokenKubeconfig is that of who has a token of the region.
+// tokenKubeconfig returns a kubeconfig with a token of the region.
 func (r *region) tokenKubeconfig(address, namespace, token string) ([]byte, error) {
 	return clientcmd.Write(r.kubeconfig(address, namespace, r.name, clientcmdapi.AuthInfo{Token: token}))
 }
@@ -109,8 +109,8 @@ func (r *region) kubeconfig(address, namespace, user string, credentials clientc
 	}
 }
 
-// apiserver is the program of a region. All are on one etcd. Only the first has accounts
-// made for it by a controller.
+// apiserver returns the API server program of a region. All regions share one etcd. Only the first
+// has a controller that creates ServiceAccounts.
 func (r *region) apiserver(path string, withNode bool) program {
 	args := []string{
 		path, "--bind-address=0.0.0.0", "--advertise-address=" + serviceAddress, "--secure-port=" + strconv.Itoa(r.port), "--cert-dir=" + r.dir,

@@ -14,16 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Crash kills the kubelet, the container runtime and every container at once, as a machine
-// that loses its power does. The node's first process starts the first two again; what
-// a pod had in memory stays.
+// Crash kills the kubelet, the container runtime, and all containers, like a power failure. The
+// node's first process restarts the kubelet and the runtime. In-memory volumes of pods remain.
 func (n *Node) Crash() error {
 	all, err := n.Processes()
 	if err != nil {
 		return fmt.Errorf("crashing the node: %w", err)
 	}
 	var killed int
-	// In this order: nobody is left to start the next one again.
+	// In this order, no process is left to restart the next.
 	for _, doomed := range []func(p Process, name string) bool{
 		func(p Process, name string) bool {
 			return p.Container == "" && (strings.HasPrefix(name, "kubelet") || name == "containerd")
@@ -45,17 +44,17 @@ func (n *Node) Crash() error {
 	return nil
 }
 
-// Freeze stops a region's API server as a hung machine would: connections stay open and
-// nothing answers. Thaw lets it go on.
+// Freeze stops a region's API server like a hung machine: connections stay open and nothing
+// answers. Thaw resumes it.
 func (n *Node) Freeze(region string) error { return n.signal(region, syscall.SIGSTOP) }
 
-// Thaw lets a frozen API server go on.
+// Thaw resumes a frozen API server.
 func (n *Node) Thaw(region string) error { return n.signal(region, syscall.SIGCONT) }
 
 func (n *Node) signal(region string, sig syscall.Signal) error {
 	all, err := n.Processes()
 	if err != nil {
-		return fmt.Errorf("signalling the API server of %s: %w", region, err)
+		return fmt.Errorf("signaling the API server of %s: %w", region, err)
 	}
 	for _, p := range all {
 		if p.Container == "" && slices.Contains(p.Args, "--cert-dir="+filepath.Join(n.dir, region)) &&
@@ -63,16 +62,16 @@ func (n *Node) signal(region string, sig syscall.Signal) error {
 			return syscall.Kill(p.Pid, sig)
 		}
 	}
-	return fmt.Errorf("signalling the API server of %s: there is none", region)
+	return fmt.Errorf("signaling the API server of %s: there is none", region)
 }
 
-// starving takes memory in the cgroup $0 until it is killed for it.
+// starving allocates memory in the cgroup $0 until the kernel kills it.
 const starving = `echo $$ >"$0/cgroup.procs"
 exec head --bytes 1G /dev/zero >&3`
 
-// Starve takes all the memory that a process's container may have, so that the kernel
-// kills it, and gives it back. The kernel kills the largest first, and what is taken here
-// is counted to nobody.
+// Starve uses up all memory of a process's container, so that the kernel kills the process, and
+// then frees the memory. The kernel kills the largest process first, and the memory that Starve
+// takes doesn't count toward any process.
 func (n *Node) Starve(ctx context.Context, p Process) error {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.Pid))
 	if err != nil {
@@ -80,7 +79,7 @@ func (n *Node) Starve(ctx context.Context, p Process) error {
 	}
 	_, after, ok := strings.Cut(string(groups), ":memory:")
 	if !ok {
-		return fmt.Errorf("starving a container: it is in no cgroup for memory: %q", groups)
+		return fmt.Errorf("starving a container: it is not in a memory cgroup: %q", groups)
 	}
 	path, _, _ := strings.Cut(after, "\n")
 	fd, err := unix.MemfdCreate("ballast", unix.MFD_CLOEXEC)
@@ -96,5 +95,5 @@ func (n *Node) Starve(ctx context.Context, p Process) error {
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
 		return nil
 	}
-	return fmt.Errorf("starving a container: the kernel killed nobody: %w\n%s", err, out)
+	return fmt.Errorf("starving a container: the kernel killed no process: %w\n%s", err, out)
 }

@@ -20,15 +20,15 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The containers of Keystone's pods in the main.
+// Containers of the Keystone pods in the main region.
 const (
 	keystoneContainer = "keystone-api"
 	sidecar           = "fernetcast"
 	filesSidecar      = "fernetcast-files"
 )
 
-// What befalls a sidecar is no rotation's end: the next one reaches every region and every
-// Keystone. How long the pod is not Ready meanwhile is told.
+// faults strikes each sidecar and checks that the next rotation still reaches every region and
+// every Keystone. It logs how long the pod is not Ready.
 func (s *stage) faults() {
 	signal := func(sig syscall.Signal) func(node.Process) error {
 		return func(p node.Process) error { return syscall.Kill(p.Pid, sig) }
@@ -38,7 +38,7 @@ func (s *stage) faults() {
 	for i, fault := range []struct {
 		what, container string
 		strike          func(node.Process) error
-		ends, oom       bool // the container, which the kubelet starts again
+		ends, oom       bool // whether the container ends and the kubelet restarts it
 	}{
 		{"the sidecar killed", sidecar, killed, true, false},
 		{"files killed", filesSidecar, killed, true, false},
@@ -48,7 +48,7 @@ func (s *stage) faults() {
 		{"files stopped", filesSidecar, stopped, false, false},
 	} {
 		open := s.doors()
-		// What ends for the second time is started again after a pause only.
+		// The kubelet delays the second restart of a container, so alternate between the pods.
 		pod := s.pods()[i/2%2]
 		struck := s.process(&pod, fault.container)
 		ready := s.watchReady()
@@ -73,7 +73,7 @@ func (s *stage) faults() {
 					return err
 				}
 				if end := status(now, fault.container).LastTerminationState.Terminated; end == nil || end.Reason != "OOMKilled" {
-					return fmt.Errorf("%s: the pod says %+v", fault.what, end)
+					return fmt.Errorf("%s: the pod's status is %+v", fault.what, end)
 				}
 				return nil
 			})
@@ -85,8 +85,8 @@ func (s *stage) faults() {
 	s.endInOrder()
 }
 
-// endInOrder: a pod that is deleted ends its Keystone first, then the sidecar and then
-// files, which a Keystone needs to its end. Both end by themselves when they are told to.
+// endInOrder deletes a pod. Keystone must end first, then the sidecar, and then files, which
+// Keystone needs until it ends. Both end on SIGTERM.
 func (s *stage) endInOrder() {
 	pod := s.pods()[0]
 	order := []string{keystoneContainer, sidecar, filesSidecar}
@@ -101,7 +101,8 @@ func (s *stage) endInOrder() {
 	ending, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
 	var ended []string
-	// Often, and the last one first: of two that end between two looks the order is wrong.
+	// Poll frequently, and check the last container first. If two end between two polls, the order
+	// counts as wrong.
 	s.Must(testenv.Until(ending, 2*time.Millisecond, func(context.Context) error {
 		for i, pid := range slices.Backward(pids) {
 			if !slices.Contains(ended, order[i]) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
@@ -109,7 +110,7 @@ func (s *stage) endInOrder() {
 			}
 		}
 		if len(ended) < len(order) {
-			return fmt.Errorf("of %q only %q have ended", order, ended)
+			return fmt.Errorf("only %[2]q of %[1]q have ended", order, ended)
 		}
 		return nil
 	}))
@@ -132,7 +133,7 @@ func (s *stage) endInOrder() {
 	s.doors()
 }
 
-// A rollout, a drain and a node that restarts lose no rotation.
+// restartsLoseNothing checks that a rollout, a drain, and a node restart don't lose a rotation.
 func (s *stage) restartsLoseNothing() {
 	for _, disturbance := range []struct {
 		what   string
@@ -151,7 +152,7 @@ func (s *stage) restartsLoseNothing() {
 			s.sh(disturbance.repair)
 		}
 		s.everywhere(keys)
-		s.Logf("%s: a rotation meanwhile was in every region after %v", disturbance.what, time.Since(sent).Round(time.Millisecond))
+		s.Logf("%s: a concurrent rotation was in every region after %v", disturbance.what, time.Since(sent).Round(time.Millisecond))
 		s.Within(soon, func(ctx context.Context) error {
 			open, err := doors(ctx)
 			if err != nil {
@@ -160,13 +161,13 @@ func (s *stage) restartsLoseNothing() {
 			if err := s.filesHaveAll(ctx, open, keys); err != nil {
 				return err
 			}
-			// The others have the keys when the kubelet brings them.
+			// The others have the keys when the kubelet delivers them.
 			return s.allGood(slices.DeleteFunc(open, func(d door) bool { return d.way != "files" }))
 		})
 	}
 }
 
-// everywhere waits until every region's Secret has the keys.
+// everywhere waits until the Secret in every region has the keys.
 func (s *stage) everywhere(keys testenv.Repository) {
 	s.Helper()
 	for _, region := range remotes {
@@ -176,7 +177,8 @@ func (s *stage) everywhere(keys testenv.Repository) {
 	s.Within(soon, func(ctx context.Context) error { return holds(ctx, s.main, phx, keys) })
 }
 
-// watchReady watches Keystone's pods, and returns how long any of them was not Ready.
+// watchReady watches the Keystone pods. The returned function returns how long any of them was not
+// Ready.
 func (s *stage) watchReady() (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(s.Ctx)
 	unready := make(chan time.Duration, 1)
@@ -203,11 +205,11 @@ func (s *stage) watchReady() (stop func() time.Duration) {
 	return func() time.Duration { cancel(); return (<-unready).Round(10 * time.Millisecond) }
 }
 
-// process is the first of a container of a pod.
+// process returns the first process of a container.
 func (s *stage) process(pod *corev1.Pod, container string) node.Process {
 	s.Helper()
 	var found node.Process
-	s.Within(soon, func(ctx context.Context) error { // a container that ended has no process for a while
+	s.Within(soon, func(ctx context.Context) error { // a restarting container temporarily has no process
 		now, err := s.main.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -227,7 +229,7 @@ func (s *stage) process(pod *corev1.Pod, container string) node.Process {
 	return found
 }
 
-// status is that of a container of a pod.
+// status returns the status of a container in a pod.
 func status(pod *corev1.Pod, container string) corev1.ContainerStatus {
 	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 	i := slices.IndexFunc(all, func(c corev1.ContainerStatus) bool { return c.Name == container })

@@ -16,18 +16,19 @@ import (
 
 const (
 	namespace = "openstack"
-	// version is what make image is told, and so the image's tag.
+	// version is the version that make image gets, and therefore the image's tag.
 	version = "v0.0.0-node"
 )
 
-// workstation is where an operator's commands run: in the node's network, with kubectl,
-// fernetcast and a kubeconfig with a context for each region.
+// workstation runs an operator's commands in the node's network. It has kubectl, fernetcast, and a
+// kubeconfig with a context for each region.
 var workstation struct {
 	dir string
 	env []string
 }
 
-// furnish gives the node its images, and each cluster what it has before fernetcast comes.
+// furnish gives the node its images, and each cluster the objects that exist before fernetcast is
+// installed.
 func furnish(ctx context.Context) error {
 	n, env := shared.node, shared.env
 	cloud, err := keystone.Open(ctx, env)
@@ -52,19 +53,19 @@ func furnish(ctx context.Context) error {
 		if err := chart.MakeNamespace(ctx, client, env.Keys, namespace, "restricted"); err != nil {
 			return err
 		}
-		if region == mainRegion { // the loop is root's
+		if region == mainRegion { // the loop runs as root
 			if err := chart.MakeNamespace(ctx, client, env.Keys, phx, "privileged"); err != nil {
 				return err
 			}
 		}
 	}
-	if err := letIn(ctx); err != nil { // before the pods, which else would see it after the kubelet's swap
+	if err := joinPhx(ctx); err != nil { // before the pods, which would otherwise see it only after the kubelet's next sync
 		return err
 	}
 	return install(ctx, openstack)
 }
 
-// equip makes the workstation.
+// equip creates the workstation.
 func equip(ctx context.Context) error {
 	var err error
 	if workstation.dir, err = shared.env.Directory("workstation-"); err != nil {
@@ -95,8 +96,8 @@ func equip(ctx context.Context) error {
 	return nil
 }
 
-// shell runs a script in the repository, as an operator would line by line: the first
-// command that fails ends it.
+// shell runs a script in the repository, like an operator who types each line. It stops at the
+// first command that fails.
 func shell(ctx context.Context, script string) (string, error) {
 	sh := shared.node.Command(ctx, "/bin/sh", "-eu")
 	sh.Dir, sh.Env, sh.Stdin = shared.env.Repository(), workstation.env, strings.NewReader(script)

@@ -27,9 +27,9 @@ var fernetManage string
 
 const rotationJob = "keystone-fernet-rotate"
 
-// The chart's CronJob behind the gate, run by the real controller every minute, while a
-// region is cut off: the gate waits, gives up and says why, and the Job ends as failed; the
-// next one goes on by itself once the region is back.
+// gate runs the chart's CronJob with the gate every minute, with the real controller, while a
+// region is unreachable. The gate waits, times out, and reports the reason, and the Job fails. When
+// the region is back, the next Job rotates without help.
 func (s *stage) gate() {
 	before := testenv.Repository(s.secret(s.main, namespace).Data)
 	s.Must(shared.node.Freeze("dfw"))
@@ -39,7 +39,7 @@ func (s *stage) gate() {
 	s.Within(soon, func(ctx context.Context) error {
 		said, err := s.gateSays(ctx)
 		if err == nil && (!strings.Contains(said, "dfw") || !strings.Contains(said, "Unreachable")) {
-			err = fmt.Errorf("the pod's status says of the gate: %q", said)
+			err = fmt.Errorf("the gate's message in the pod's status: %q", said)
 		}
 		return err
 	})
@@ -88,8 +88,8 @@ func (s *stage) gate() {
 	s.Within(soon, func(context.Context) error { return s.allGood(open) })
 }
 
-// gateSays is what the status of the rotation's pods says of how the gate ended, as
-// kubectl describe shows it.
+// gateSays returns the gate's termination messages from the status of the rotation pods, as kubectl
+// describe shows them.
 func (s *stage) gateSays(ctx context.Context) (string, error) {
 	pods, err := s.main.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel})
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *stage) gateSays(ctx context.Context) (string, error) {
 	return strings.Join(said, "\n"), nil
 }
 
-// makeCronJob makes the chart's CronJob with the gate, with a real image and script.
+// makeCronJob creates the chart's CronJob with the gate, a real image, and the real script.
 func (s *stage) makeCronJob() {
 	s.Helper()
 	_, err := s.main.CoreV1().ConfigMaps(namespace).Create(s.Ctx, &corev1.ConfigMap{
@@ -133,8 +133,8 @@ func (s *stage) makeCronJob() {
 	s.sh("kubectl --context sjc --namespace openstack apply --filename " + filepath.Join(workstation.dir, "rotation.yaml"))
 }
 
-// everyMinute has the CronJob run what is real, as often as a CronJob can, with a gate
-// that waits for no pod to see its keys, and gives up soon.
+// everyMinute gives the CronJob real images and its shortest interval, and a gate with a short
+// timeout that doesn't wait for pods.
 func everyMinute(job *batchv1.CronJob) {
 	job.Spec.Schedule = "* * * * *"
 	job.Spec.JobTemplate.Spec.BackoffLimit = ptr.To(int32(1))

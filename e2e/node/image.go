@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// layered is an image with files more, by their paths.
+// layered returns an image with additional files, by path.
 func layered(base v1.Image, files map[string][]byte, mode int64) (v1.Image, error) {
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)
@@ -45,11 +45,11 @@ func layered(base v1.Image, files map[string][]byte, mode int64) (v1.Image, erro
 	return mutate.AppendLayers(base, layer)
 }
 
-// static is an image of one static program.
+// static returns an image with one statically linked program.
 func static(binary []byte, path string) (v1.Image, error) {
 	image, err := layered(empty.Image, map[string][]byte{path: binary}, 0o755)
 	if err != nil {
-		return nil, fmt.Errorf("making the image of %s: %w", path, err)
+		return nil, fmt.Errorf("creating the image of %s: %w", path, err)
 	}
 	return configured(image, v1.Config{Entrypoint: []string{path}})
 }
@@ -64,17 +64,17 @@ func configured(image v1.Image, config v1.Config) (v1.Image, error) {
 	return mutate.ConfigFile(image, file)
 }
 
-// bootstrap makes a Debian with Keystone in it. Its text names the cached image: another
-// one makes another.
+// bootstrap has the arguments that install Debian with Keystone. Their hash is in the name of the
+// cached image.
 var bootstrap = []string{
 	"--mode=root", "--variant=apt", "--include=keystone,python3,uwsgi-plugin-python3",
 	"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 	"bookworm",
 }
 
-// Keystone is an image with Debian's Keystone. It is made once, which takes some minutes,
-// and cached; what takes long is told on say.
-func Keystone(ctx context.Context, say io.Writer) (v1.Image, error) {
+// Keystone returns an image with Debian's Keystone. The first call builds and caches it, which
+// takes a few minutes. It writes progress to w.
+func Keystone(ctx context.Context, w io.Writer) (v1.Image, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("finding the cache: %w", err)
@@ -83,15 +83,15 @@ func Keystone(ctx context.Context, say io.Writer) (v1.Image, error) {
 	path := filepath.Join(cache, "fernetcast", "keystone-"+hex.EncodeToString(sum[:])[:12]+".tar")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		began := time.Now()
-		fmt.Fprintln(say, "Making an image with Debian's Keystone: a few minutes the first time.")
+		fmt.Fprintln(w, "Building an image with Debian's Keystone, which takes a few minutes the first time.")
 		if err := makeKeystone(ctx, path); err != nil {
-			return nil, fmt.Errorf("making an image with Keystone: %w", err)
+			return nil, fmt.Errorf("creating an image with Keystone: %w", err)
 		}
-		fmt.Fprintf(say, "Made it in %.0f s: %s\n", time.Since(began).Seconds(), path)
+		fmt.Fprintf(w, "Built it in %.0f s: %s\n", time.Since(began).Seconds(), path)
 	}
 	image, err := tarball.ImageFromPath(path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s (remove it, and it is made again): %w", path, err)
+		return nil, fmt.Errorf("reading %s (delete it to rebuild it): %w", path, err)
 	}
 	return image, nil
 }

@@ -18,15 +18,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// pageScript are the commands of one chapter of docs/install.md, with the answer yes to
-// those that ask.
+// pageScript returns the commands in a section of docs/install.md, with --yes for those that ask
+// for confirmation.
 func (s *stage) pageScript(heading string) string {
 	s.Helper()
 	page, err := os.ReadFile(filepath.Join(shared.env.Repository(), "docs/install.md"))
 	s.Must(err)
 	_, after, found := strings.Cut(string(page), "\n## "+heading)
 	if !found {
-		s.Fatalf("docs/install.md has no chapter %s", heading)
+		s.Fatalf("docs/install.md has no section %s", heading)
 	}
 	chapter, _, _ := strings.Cut(after, "\n## ")
 	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(chapter)
@@ -36,15 +36,15 @@ func (s *stage) pageScript(heading string) string {
 	return regexp.MustCompile(`(?m)^(fernetcast .*\b(promote|join)\b.*)$`).ReplaceAllString(block[1], "$1 --yes")
 }
 
-// docs/install.md word by word, with sidecar and files, under Pod Security restricted:
-// the pods are Ready, a region is taken up after the kubelet's swap without a restart,
-// as is a renewed token, and every token is good everywhere.
+// install follows docs/install.md exactly, with the sidecar and files, under the Pod Security level
+// restricted. All pods become Ready. A new region and a renewed token take effect after the
+// kubelet's sync, without a restart. Every token is valid everywhere.
 func (s *stage) install() {
 	open := s.doors()
 	s.Logf("%d Keystones are Ready", len(open))
 	before := s.restarts()
 	s.sh(s.pageScript("2. Promote the main region"))
-	// phx has a new token in the same minute: the kubelet brings both.
+	// phx gets a new token in the same minute: the kubelet delivers both.
 	began := time.Now()
 	kubeconfig, err := mint(s.Ctx, s.main)
 	s.Must(err)
@@ -55,7 +55,7 @@ func (s *stage) install() {
 	said := s.sh(s.pageScript("3. Join the remotes"))
 	s.Logf("both regions joined and Synced after %.0f s", time.Since(began).Seconds())
 	if strings.Count(said, "Joined ") < 2 {
-		s.Errorf("join said:\n%s", said)
+		s.Errorf("join printed:\n%s", said)
 	}
 	if out, err := shell(s.Ctx, "fernetcast --context sjc status"); err != nil {
 		s.Errorf("status: %v\n%s", err, out)
@@ -71,12 +71,12 @@ func (s *stage) install() {
 			}
 			lines := takenUp.FindAllString(out, -1)
 			if n := strings.Count(strings.Join(lines, "\n"), `"remote":"phx"`); n < 2 {
-				return fmt.Errorf("%s has taken phx up %d times:\n%s", pod.Name, n, out)
+				return fmt.Errorf("%s has loaded phx %d times:\n%s", pod.Name, n, out)
 			}
 			return nil
 		})
 	}
-	s.Logf("a new token of phx was taken up by both pods after %.0f s", time.Since(began).Seconds())
+	s.Logf("both pods loaded a new token of phx after %.0f s", time.Since(began).Seconds())
 	s.Within(soon, func(ctx context.Context) error {
 		for _, d := range open {
 			if _, err := s.issue(ctx, d); err != nil {
@@ -85,7 +85,7 @@ func (s *stage) install() {
 		}
 		return nil
 	})
-	// The Keystones without fernetcast see the rotation when the kubelet does.
+	// The Keystones without fernetcast see the rotation when the kubelet delivers it.
 	s.Within(soon, func(context.Context) error { return s.allGood(open) })
 	s.good(open)
 	if after := s.restarts(); after != before {
@@ -93,7 +93,7 @@ func (s *stage) install() {
 	}
 }
 
-// allGood is nil once each Keystone takes the newest token of the main.
+// allGood returns nil if each Keystone accepts the newest token of the main region.
 func (s *stage) allGood(open []door) error {
 	for _, from := range open {
 		if from.Region != mainRegion || from.way != "files" {
@@ -105,15 +105,15 @@ func (s *stage) allGood(open []door) error {
 		}
 		for _, at := range open {
 			if status, err := s.validate(s.Ctx, at, token); err != nil || status != 200 {
-				return errors.Join(err, fmt.Errorf("%s says %d", at, status))
+				return errors.Join(err, fmt.Errorf("%s returned %d", at, status))
 			}
 		}
 		return nil
 	}
-	return errors.New("there is no Keystone in the main")
+	return errors.New("there is no Keystone in the main region")
 }
 
-// restarts are those of all containers of Keystone's pods with fernetcast.
+// restarts returns the number of container restarts in the Keystone pods with fernetcast.
 func (s *stage) restarts() (n int32) {
 	s.Helper()
 	for _, pod := range s.pods() {

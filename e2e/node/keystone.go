@@ -9,19 +9,19 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// DatabasePath is where the image keystone has the identity, for a pod to copy.
+// DatabasePath is the path of the identity database in the Keystone image. Pods copy it.
 const DatabasePath = "/srv/keystone.db"
 
-// Images are the names of the images that pods on the node can have.
+// Names of the images that are available to pods on the node.
 const (
 	KeystoneImage   = registryAddress + "/keystone:1"
 	FernetcastImage = registryAddress + "/fernetcast"
 )
 
-// PushKeystone gives the node's registry Debian's Keystone, with an identity's database in
-// it that every region shares.
-func (n *Node) PushKeystone(ctx context.Context, database string, say io.Writer) error {
-	base, err := Keystone(ctx, say)
+// PushKeystone pushes an image with Debian's Keystone to the node's registry. It contains a
+// database that all regions share.
+func (n *Node) PushKeystone(ctx context.Context, database string, w io.Writer) error {
+	base, err := Keystone(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,6 @@ func (n *Node) PushKeystone(ctx context.Context, database string, say io.Writer)
 	return n.images.push(ctx, "keystone:1", image)
 }
 
-// Registry is the address of the node's registry in this process's network, for whoever
-// pushes. The node pulls the same images from FernetcastImage and the like.
+// Registry returns the address of the node's registry in this process's network, for pushing. The
+// node pulls the same images from names such as FernetcastImage.
 func (n *Node) Registry() string { return n.images.local }

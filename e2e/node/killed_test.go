@@ -19,7 +19,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// childVariable has this binary start a node, say where it is, and wait to be killed.
+// childVariable makes this binary start a node, print its directory, and wait to be killed.
 const childVariable = "FERNETCAST_NODE_CHILD"
 
 func child() int {
@@ -36,7 +36,7 @@ func child() int {
 	return 1
 }
 
-// A test that is killed leaves no process, mount, cgroup, interface or file of its node.
+// If a test is killed, no process, mount, cgroup, interface, or file of its node remains.
 func TestLongNodeKilled(t *testing.T) {
 	testenv.Long(t)
 	self, err := os.Executable()
@@ -53,7 +53,7 @@ func TestLongNodeKilled(t *testing.T) {
 	}
 	dir := strings.TrimSpace(line)
 	if left := traces(dir); len(left) == 0 {
-		t.Fatal("a running node has no traces: this test cannot see any")
+		t.Fatal("a running node has no traces: this test can't detect any")
 	}
 	testenv.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait() // it was killed
@@ -70,8 +70,8 @@ func TestLongNodeKilled(t *testing.T) {
 	}
 }
 
-// traces are what a node leaves on the machine: its directory, processes that name it,
-// cgroups of its name, mounts and interfaces.
+// traces returns what a node has on this machine: its directory, processes whose arguments contain
+// it, and cgroups, mounts, and interfaces with its name.
 func traces(dir string) (found []string) {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		found = append(found, dir)

@@ -20,7 +20,7 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// startTime is enough to make what was never made on this machine.
+	// startTime is enough to build everything for the first time.
 	startTime = 25 * time.Minute
 )
 
@@ -32,7 +32,8 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	// A link of that name to this binary is one, of the version that go.mod says.
+	// If this binary is run through a link named kubectl, it acts as kubectl, in the version from
+	// go.mod.
 	if filepath.Base(os.Args[0]) == "kubectl" {
 		os.Exit(cli.Run(cmd.NewDefaultKubectlCommand()))
 	}

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// within calls do on a thread in the node's network. What do opens stays there; do must
-// open it itself, not by another goroutine. The thread ends with it.
+// within calls do on a thread in the node's network. Sockets that do opens stay in that network,
+// but do must open them on its own goroutine. The thread ends afterward.
 func (n *Node) within(do func() error) error {
 	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() { // the first thread never ends, and would stay there
+		if unix.Gettid() == os.Getpid() { // the first thread never ends, so it would stay in the node's network
 			defer runtime.UnlockOSThread()
-			ended <- n.within(do) // by another one, because this one is taken
+			ended <- n.within(do) // on another thread, because this goroutine is locked to the first
 			return
 		}
 		ended <- func() error {
@@ -36,7 +36,7 @@ func (n *Node) within(do func() error) error {
 	return <-ended
 }
 
-// Dial connects to an address (an IP and a port) in the node's network.
+// Dial connects to an address (IP and port) in the node's network.
 func (n *Node) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
 	err = n.within(func() (err error) {
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)

@@ -25,22 +25,22 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// directoryPrefix is of the directories of all nodes, and of their cgroups.
+// directoryPrefix is the name prefix of nodes' directories and cgroups.
 const directoryPrefix = "fernetcast-node-"
 
-// Node is a running node. Its methods may be called concurrently.
+// Node is a running node. Its methods are safe for concurrent use.
 type Node struct {
 	dir     string
 	pid     int // of its first process
 	regions []*region
 	guard   *exec.Cmd
-	leash   io.Closer // the guard's stdin: the node ends with it
+	leash   io.Closer // the guard's stdin: closing it ends the node
 	images  *registry
 }
 
-// Start starts a node and the control planes of the named regions, of which the first has
-// the node. It returns when the node is ready for pods. The caller owes a Close; should
-// its process be killed instead, all of it ends and goes all the same.
+// Start starts the control planes of the named regions, and a node that belongs to the first. It
+// returns when the node can run pods. The caller must call Close. If the process is killed instead,
+// the node also ends and is removed.
 func Start(ctx context.Context, env *testenv.Env, names ...string) (n *Node, err error) {
 	inside, err := env.Companion(ctx, "node/inside")
 	if err != nil {
@@ -48,7 +48,7 @@ func Start(ctx context.Context, env *testenv.Env, names ...string) (n *Node, err
 	}
 	dir, err := os.MkdirTemp("", directoryPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("making the node's directory: %w", err)
+		return nil, fmt.Errorf("creating the node's directory: %w", err)
 	}
 	n = &Node{dir: dir}
 	if err := n.start(ctx, env, inside.Path, names); err != nil {
@@ -104,7 +104,7 @@ func (n *Node) start(ctx context.Context, env *testenv.Env, inside string, names
 // unleash starts the guard, which starts the node.
 func (n *Node) unleash(inside string) error {
 	n.guard = exec.Command(inside, "guard", n.dir)
-	// A session of its own: what kills the test's processes is not to kill the guard.
+	// A separate session protects the guard when the test's processes are killed.
 	n.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	n.guard.Stderr = os.Stderr
 	leash, err := n.guard.StdinPipe()
@@ -124,12 +124,12 @@ func (n *Node) unleash(inside string) error {
 		n.pid, err = strconv.Atoi(strings.TrimSpace(line))
 	}
 	if err != nil {
-		return fmt.Errorf("starting the node: the guard said %q: %w", line, err)
+		return fmt.Errorf("starting the node: the guard printed %q: %w", line, err)
 	}
 	return nil
 }
 
-// awaitReady waits until the node is Ready, and an account is there for pods.
+// awaitReady waits until the node is Ready and pods have a ServiceAccount.
 func (n *Node) awaitReady(ctx context.Context) error {
 	client, err := n.Client(n.regions[0].name)
 	if err != nil {
@@ -153,7 +153,7 @@ func (n *Node) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the node, and returns when nothing is left of it.
+// Close stops the node and returns when it is removed completely.
 func (n *Node) Close() error {
 	if n.images != nil {
 		n.images.close()
@@ -173,7 +173,7 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// Log is the end of a program's log.
+// Log returns the last lines of a program's log.
 func (n *Node) Log(name string) string {
 	text, err := os.ReadFile(filepath.Join(n.dir, name+".log"))
 	if err != nil {
@@ -183,17 +183,17 @@ func (n *Node) Log(name string) string {
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
-// Config is an admin's of a region.
+// Config returns an admin configuration for a region.
 func (n *Node) Config(region string) (*rest.Config, error) {
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(n.merged(), region, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("making a client of %s: %w", region, err)
+		return nil, fmt.Errorf("creating a client of %s: %w", region, err)
 	}
 	cfg.Dial, cfg.QPS = n.Dial, -1
 	return cfg, nil
 }
 
-// Client is an admin's of a region.
+// Client returns an admin client for a region.
 func (n *Node) Client(region string) (*kubernetes.Clientset, error) {
 	cfg, err := n.Config(region)
 	if err != nil {
@@ -202,7 +202,7 @@ func (n *Node) Client(region string) (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(cfg)
 }
 
-// merged is the admin's kubeconfig, with a context for each region.
+// merged returns an admin kubeconfig with a context for each region.
 func (n *Node) merged() clientcmdapi.Config {
 	all := clientcmdapi.NewConfig()
 	for _, r := range n.regions {
@@ -215,7 +215,7 @@ func (n *Node) merged() clientcmdapi.Config {
 	return *all
 }
 
-// Kubeconfig writes the admin's kubeconfig to a file, and returns its path.
+// Kubeconfig writes the admin kubeconfig to a file and returns its path.
 func (n *Node) Kubeconfig() (string, error) {
 	path := filepath.Join(n.dir, "kubeconfig")
 	if err := clientcmd.WriteToFile(n.merged(), path); err != nil {
@@ -224,8 +224,8 @@ func (n *Node) Kubeconfig() (string, error) {
 	return path, nil
 }
 
-// TokenKubeconfig is for who has a token of a region, in a namespace there, and is in the
-// node's network.
+// TokenKubeconfig returns a kubeconfig for clients in the node's network, with a token for a region
+// and a namespace.
 func (n *Node) TokenKubeconfig(region, namespace, token string) ([]byte, error) {
 	r, err := n.region(region)
 	if err != nil {
@@ -234,7 +234,7 @@ func (n *Node) TokenKubeconfig(region, namespace, token string) ([]byte, error) 
 	return r.tokenKubeconfig(r.address(), namespace, token)
 }
 
-// OutsideKubeconfig is TokenKubeconfig for who is in this process's network.
+// OutsideKubeconfig is like TokenKubeconfig for clients in this process's network.
 func (n *Node) OutsideKubeconfig(region, namespace, token string) ([]byte, error) {
 	r, err := n.region(region)
 	if err != nil {
@@ -252,15 +252,15 @@ func (n *Node) region(name string) (*region, error) {
 	return nil, fmt.Errorf("there is no region %s", name)
 }
 
-// HTTP is a client in the node's network.
+// HTTP returns a client in the node's network.
 func (n *Node) HTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: n.Dial, MaxIdleConnsPerHost: 20}, Timeout: 20 * time.Second}
 }
 
-// Command is a program in the node's network, with the machine's files.
+// Command returns a command that runs in the node's network, with this machine's file system.
 func (n *Node) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(n.pid), "--net", "--", path}, args...)...)
 }
 
-// Dir is the directory that all of the node's files are in, which goes with it.
+// Dir returns the directory of all of the node's files. Close removes it.
 func (n *Node) Dir() string { return n.dir }

@@ -11,7 +11,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// One node, and what is shown on it, in the order in which an operator would see it.
+// TestLongNode runs all parts on one node, in the order in which an operator would see them.
 func TestLongNode(t *testing.T) {
 	testenv.Long(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)

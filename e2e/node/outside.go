@@ -7,10 +7,10 @@ import (
 	"net"
 )
 
-// openOutside opens a way to a region's API server from this process's network.
+// openOutside forwards a port in this process's network to a region's API server.
 func (n *Node) openOutside(r *region) (err error) {
 	if r.outside, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
-		return fmt.Errorf("opening a way to %s: %w", r.name, err)
+		return fmt.Errorf("forwarding a port to %s: %w", r.name, err)
 	}
 	go func() {
 		for {
@@ -26,16 +26,16 @@ func (n *Node) openOutside(r *region) (err error) {
 
 func (r *region) closeOutside() {
 	if r.outside != nil {
-		_ = r.outside.Close() // nobody is to reach a region that ends
+		_ = r.outside.Close() // no new connections to a region that ends
 	}
 }
 
-// forward joins a connection to one inside, until one of them ends.
+// forward copies data between a connection and one in the node's network until either ends.
 func (n *Node) forward(near net.Conn, address string) {
 	defer near.Close()
 	far, err := n.Dial(context.Background(), "tcp", address)
 	if err != nil {
-		return // whoever connected sees the end
+		return // the client sees the closed connection
 	}
 	defer far.Close()
 	ended := make(chan error, 2)

@@ -1,8 +1,7 @@
-// Package node is a real Kubernetes node on this machine, with a control plane of its
-// own and those of two remotes: kubelet, containerd, runc and CNI, in namespaces of
-// their own, with no trace left when it ends.
+// Package node runs a real Kubernetes node on this machine, with its control plane and those of two
+// remotes. kubelet, containerd, runc, and CNI run in their own namespaces and leave nothing behind.
 //
-// It judges nothing: tests do.
+// It leaves assertions to the tests.
 package node
 
 import (
@@ -15,18 +14,18 @@ import (
 	"strings"
 )
 
-// packages are Debian's that a node needs.
+// packages are the Debian packages that a node needs.
 const packages = "containerd runc containernetworking-plugins iproute2 mmdebstrap util-linux"
 
-// Tools are the programs of Kubernetes that a node needs, beside the servers of a control
+// Tools are the Kubernetes programs that a node needs, in addition to the servers of a control
 // plane.
 var Tools = []string{"kube-controller-manager", "kube-scheduler", "kubelet"}
 
-// cniPlugins are where Debian and others have them.
+// cniPlugins are the usual directories of CNI plugins.
 var cniPlugins = []string{"/usr/lib/cni", "/opt/cni/bin"}
 
-// Possible is nil where this machine can have a node; the error says why it cannot, and
-// what to do.
+// Possible returns nil if this machine can run a node. The error explains what is missing and how
+// to fix it.
 func Possible() error {
 	if runtime.GOOS != "linux" {
 		return errors.New("a node needs Linux")
@@ -50,12 +49,12 @@ func Possible() error {
 		return errors.New("a node needs the file system overlay")
 	}
 	if out, err := exec.Command("unshare", "--mount", "--net", "--pid", "--ipc", "--cgroup", "--fork", "true").CombinedOutput(); err != nil {
-		return fmt.Errorf("a node needs namespaces of its own: %w: %s", err, out)
+		return fmt.Errorf("a node needs its own namespaces: %w: %s", err, out)
 	}
 	return nil
 }
 
-// plugins is the directory of CNI's plugins; "" where there is none.
+// plugins returns the directory of CNI plugins, or "" if there is none.
 func plugins() string {
 	for _, dir := range cniPlugins {
 		if _, err := os.Stat(filepath.Join(dir, "bridge")); err == nil {

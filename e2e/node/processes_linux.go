@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Process is one of the node's.
+// Process is a process on the node.
 type Process struct {
 	Pid  int // on this machine
 	Args []string
-	// Container is the ID of the container that it is in; "" for the node's own.
+	// Container is the ID of its container, or "" for the node's own processes.
 	Container string
 }
 
-// Processes are all that run on the node, its own and those of its containers, by pid.
+// Processes returns all processes on the node, including those in containers, by PID.
 func (n *Node) Processes() ([]Process, error) {
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", n.pid))
 	if err != nil {
@@ -30,7 +30,7 @@ func (n *Node) Processes() ([]Process, error) {
 	pods := "/" + filepath.Base(n.dir) + "/kubepods/"
 	var found []Process
 	for _, dir := range dirs {
-		// A process may end while it is looked at: it is none of the node's then.
+		// Skip a process that ends in the meantime.
 		namespace, gone := os.Readlink(filepath.Join(dir, "ns/pid"))
 		text, goneToo := os.ReadFile(filepath.Join(dir, "cmdline"))
 		groups, err := os.ReadFile(filepath.Join(dir, "cgroup"))

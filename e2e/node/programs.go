@@ -12,8 +12,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// program is one that the node starts, and starts again when it ends, as the file
-// programs.json has it for the command inside.
+// program is a program that the node starts and restarts. This is its format in programs.json for
+// the command inside.
 type program struct {
 	Name string   `json:"name"`
 	Args []string `json:"args"`
@@ -46,8 +46,8 @@ const networkConfig = `{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"typ
  "ipam": {"type": "host-local", "dataDir": "DIR/ipam", "ranges": [[{"subnet": "PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 `
 
-// kubeletConfig has Kubernetes's defaults where a pod can notice, above all in how long a
-// changed Secret takes.
+// kubeletConfig uses Kubernetes defaults for everything that pods can notice, especially the delay
+// of Secret changes.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://DIR/containerd.sock
@@ -68,7 +68,7 @@ evictionHard: {memory.available: 50Mi, nodefs.available: "0%", nodefs.inodesFree
 imageGCHighThresholdPercent: 100
 `
 
-// configure writes the files of the programs, and the list of them.
+// configure writes the programs' files and programs.json.
 func (n *Node) configure(ctx context.Context, env *testenv.Env) error {
 	paths := map[string]string{}
 	for _, name := range append([]string{"etcd", "kube-apiserver"}, Tools...) {
@@ -110,7 +110,7 @@ func (n *Node) configure(ctx context.Context, env *testenv.Env) error {
 	)
 	text, err := json.Marshal(programs)
 	if err != nil {
-		return fmt.Errorf("writing what to start: %w", err)
+		return fmt.Errorf("writing programs.json: %w", err)
 	}
 	return testenv.WriteFile(n.dir, "programs.json", text)
 }

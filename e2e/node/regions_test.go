@@ -18,19 +18,19 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/node/chart"
 )
 
-// A region of its own beside the main's, on the same node: a namespace that a kubeconfig
-// leads to. The kubelet knows one API server, so a remote with pods has to be there.
+// phx is another region on the main region's node: a separate namespace with its own kubeconfig. A
+// kubelet has only one API server, so a remote with pods must be there.
 const phx = "phx"
 
-// remotesSecret has the remotes' kubeconfigs.
+// remotesSecret contains the kubeconfigs of the remotes.
 const remotesSecret = "fernetcast-clusters"
 
-// soon is how long anything may take that no promise sets a time for, on a slow machine.
+// soon is the timeout for anything without a promised time, on a slow machine.
 const soon = 3 * time.Minute
 
-// install puts Keystone with fernetcast into both regions on the node, and beside each
-// of them what it is compared with: in the main one that has its keys from the kubelet
-// alone, in phx that and one with a loop like Genestack's.
+// install deploys Keystone with fernetcast in both regions on the node, and others to compare: in
+// both regions one that gets its keys from the kubelet, and in phx one with a loop like
+// Genestack's.
 func install(ctx context.Context, openstack *chart.Chart) error {
 	for _, region := range []struct {
 		name, namespace, more string
@@ -60,14 +60,14 @@ func install(ctx context.Context, openstack *chart.Chart) error {
 	}
 	for _, deployment := range []*appsv1.Deployment{openstack.Plain(namespace, kubeletWay), openstack.Plain(phx, kubeletWay), looping(openstack)} {
 		if _, err := client.AppsV1().Deployments(deployment.Namespace).Create(ctx, deployment, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("making Deployment %s: %w", deployment.Name, err)
+			return fmt.Errorf("creating Deployment %s: %w", deployment.Name, err)
 		}
 	}
 	return nil
 }
 
-// loop copies as Genestack's does: each file by way of a temporary one in the
-// repository, root's until the end of the round; then what is gone is removed.
+// loop copies files like Genestack's loop. It writes each file to a temporary file in the
+// repository, which root owns until the end of the round. Then it removes deleted files.
 const loop = `while :; do
 	for file in /source/*; do
 		name=${file##*/}
@@ -79,7 +79,7 @@ const loop = `while :; do
 	sleep 30
 done`
 
-// looping is a Keystone of phx that has its keys from such a loop.
+// looping returns a Keystone in phx that gets its keys from loop.
 func looping(openstack *chart.Chart) *appsv1.Deployment {
 	deployment := openstack.Plain(phx, loopWay)
 	pod := &deployment.Spec.Template.Spec
@@ -101,8 +101,8 @@ func looping(openstack *chart.Chart) *appsv1.Deployment {
 	return deployment
 }
 
-// letIn gives the main a kubeconfig of phx.
-func letIn(ctx context.Context) error {
+// joinPhx adds a kubeconfig for phx to the main region.
+func joinPhx(ctx context.Context) error {
 	client, err := shared.node.Client(mainRegion)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func letIn(ctx context.Context) error {
 	return err
 }
 
-// mint makes a kubeconfig of phx with a new token.
+// mint returns a kubeconfig for phx with a new token.
 func mint(ctx context.Context, client kubernetes.Interface) ([]byte, error) {
 	token, err := chart.Token(ctx, client, phx)
 	if err != nil {
@@ -129,7 +129,7 @@ func mint(ctx context.Context, client kubernetes.Interface) ([]byte, error) {
 	return shared.node.TokenKubeconfig(mainRegion, phx, token)
 }
 
-// door is one Keystone's, and how its keys come to it.
+// door is a Keystone pod and how it gets its keys.
 type door struct {
 	chart.Door
 	way string
@@ -137,7 +137,7 @@ type door struct {
 
 func (d door) String() string { return d.Region + " " + d.way }
 
-// The Deployments beside the chart's own, and all of them by how their keys come.
+// Deployments in addition to the chart's, and how each Deployment gets its keys.
 const kubeletWay, loopWay = "keystone-kubelet", "keystone-loop"
 
 var ways = map[string]string{"keystone-api": "files", kubeletWay: "kubelet", loopWay: "loop"}

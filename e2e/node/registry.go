@@ -19,17 +19,17 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// registryAddress is where the node's containerd pulls all images from.
+// registryAddress is the registry from which the node's containerd pulls all images.
 const registryAddress = serviceAddress + ":5000"
 
-// registry is one in this process. The node reaches it in its own network, and whoever
-// pushes, in ours.
+// registry is an image registry in this process. The node reaches it in its own network, and
+// clients push to it in this process's network.
 type registry struct {
 	server *http.Server
 	local  string // host:port in this process's network
 }
 
-// openRegistry serves a registry that has the image of a pod's sandbox.
+// openRegistry starts a registry that contains the image of the pod sandbox.
 func (n *Node) openRegistry(ctx context.Context, env *testenv.Env) (*registry, error) {
 	blobs := filepath.Join(n.dir, "blobs")
 	if err := os.Mkdir(blobs, 0o755); err != nil {
@@ -66,7 +66,7 @@ func (n *Node) openRegistry(ctx context.Context, env *testenv.Env) (*registry, e
 
 func (r *registry) close() { _ = r.server.Close() }
 
-// push gives the registry an image by name:tag.
+// push adds an image to the registry as name:tag.
 func (r *registry) push(ctx context.Context, as string, image v1.Image) error {
 	ref, err := name.ParseReference(r.local + "/" + as)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// stage is what one part of the test works with.
+// stage is the setup of one part of the test.
 type stage struct {
 	*testenv.Stage
 	main *kubernetes.Clientset
@@ -43,7 +43,7 @@ func (s *stage) client(region string) *kubernetes.Clientset {
 	return client
 }
 
-// sh runs a script on the workstation, and fails where it does.
+// sh runs a script on the workstation and ends the test if it fails.
 func (s *stage) sh(script string) string {
 	s.Helper()
 	out, err := shell(s.Ctx, script)
@@ -52,7 +52,7 @@ func (s *stage) sh(script string) string {
 	return out
 }
 
-// doors are the Keystones, once all are Ready.
+// doors returns the Keystones when all are Ready.
 func (s *stage) doors() []door {
 	s.Helper()
 	open, err := doors(s.Ctx)
@@ -60,7 +60,7 @@ func (s *stage) doors() []door {
 	return open
 }
 
-// secret is a region's.
+// secret returns the Secret of a region.
 func (s *stage) secret(client kubernetes.Interface, namespace string) *corev1.Secret {
 	s.Helper()
 	secret, err := client.CoreV1().Secrets(namespace).Get(s.Ctx, testenv.SecretName, metav1.GetOptions{})
@@ -68,7 +68,7 @@ func (s *stage) secret(client kubernetes.Interface, namespace string) *corev1.Se
 	return secret
 }
 
-// holds is nil once a region's Secret has just these keys.
+// holds returns nil if a region's Secret has exactly these keys.
 func holds(ctx context.Context, client kubernetes.Interface, namespace string, keys testenv.Repository) error {
 	secret, err := client.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
 	if err == nil && !keys.Equal(secret.Data) {
@@ -77,7 +77,7 @@ func holds(ctx context.Context, client kubernetes.Interface, namespace string, k
 	return err
 }
 
-// rotate puts the keys of one rotation on, and returns them and when they were put.
+// rotate rotates the keys and writes them. It returns the keys and when it sent them.
 func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 	s.Helper()
 	secret := s.secret(s.main, namespace)
@@ -89,10 +89,10 @@ func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 	return keys, sent
 }
 
-// primary is the key that a set is signed with.
+// primary returns the primary key of a key set.
 func primary(keys testenv.Repository) string { return string(keys[strconv.Itoa(keys.Primary())]) }
 
-// issue has a Keystone sign a token.
+// issue returns a token that a Keystone has signed.
 func (s *stage) issue(ctx context.Context, d door) (string, error) {
 	request, err := keystone.IssueRequest(ctx, d.URL)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *stage) issue(ctx context.Context, d door) (string, error) {
 	return response.Header.Get("X-Subject-Token"), nil
 }
 
-// validate shows a token to a Keystone, and returns the status.
+// validate validates a token with a Keystone and returns the HTTP status.
 func (s *stage) validate(ctx context.Context, d door, token string) (int, error) {
 	request, err := keystone.ValidateRequest(ctx, d.URL, token)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *stage) validate(ctx context.Context, d door, token string) (int, error)
 	return response.StatusCode, nil
 }
 
-// good wants a token of each Keystone to be good at all of them.
+// good checks that every Keystone accepts the tokens of every Keystone.
 func (s *stage) good(open []door) {
 	s.Helper()
 	for _, from := range open {
@@ -135,7 +135,7 @@ func (s *stage) good(open []door) {
 	}
 }
 
-// metrics are the values of those without labels.
+// metrics returns the values of metrics without labels.
 func metrics(text io.Reader) (map[string]float64, error) {
 	values := map[string]float64{}
 	lines := bufio.NewScanner(text)

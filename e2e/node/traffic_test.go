@@ -19,20 +19,19 @@ import (
 
 const (
 	trafficRotations = 25
-	// rate is how many tokens a second are shown in a region that has its keys from
-	// files, and slowRate where they come another way, which is beside it.
+	// rate is the number of tokens per second for a Keystone with files. slowRate is for all
+	// others, which only serve as a comparison.
 	rate, slowRate = 100, 10
-	// oldKey is, of manyKeys, one that is in every set that any pod can have, counted from
-	// the newest.
+	// oldKey is the age of a key, in rotations, that every pod's key set still contains.
 	oldKey = 22
 )
 
-// counted is what became of the tokens that one way was shown.
+// counted has the results of validations in one Keystone.
 type counted struct {
 	mu       sync.Mutex
 	statuses map[int]int
 	failed   map[string]int
-	late     int // not sent, because all requests before were still out
+	late     int // skipped because all earlier requests were still pending
 }
 
 func (c *counted) add(status int, err error) {
@@ -51,13 +50,12 @@ func (c *counted) String() string {
 	return fmt.Sprintf("%v, no answer %d, not sent in time %d", c.statuses, len(c.failed), c.late)
 }
 
-// traffic shows tokens to every Keystone through rotation after rotation, of a key that
-// is in the set before and after. With files every one is good; for the others it is
-// told how many are not.
+// traffic validates tokens in every Keystone during many rotations. Their key is in both the old
+// and the new key set. With files, all must be valid. For the others, it logs how many are not.
 func (s *stage) traffic(open []door) {
 	base, err := s.issue(s.Ctx, one(open, mainRegion, "files"))
 	s.Must(err)
-	keys := testenv.Repository(s.secret(s.main, namespace).Data) // arrival has left so many that oldKey is there
+	keys := testenv.Repository(s.secret(s.main, namespace).Data) // arrival has left enough keys for oldKey
 	signed := primary(keys)
 	var mu sync.Mutex
 	var old, fresh string
@@ -114,14 +112,14 @@ func (s *stage) traffic(open []door) {
 	s.Logf("%d rotations in %.0f s%s", trafficRotations, took.Seconds(), table.String())
 }
 
-// filesHold waits until the pods that files serves have come to the end of their steps:
-// their metrics say that the repository equals the Secret since it was last changed.
+// filesHold waits until files has finished all steps in each pod: its metrics show that the
+// repository has equaled the Secret since the last change.
 func (s *stage) filesHold(open []door, keys testenv.Repository) {
 	s.Helper()
 	s.Within(soon, func(ctx context.Context) error { return s.filesHaveAll(ctx, open, keys) })
 }
 
-// filesHaveAll is nil once filesHave is, for each Keystone that files serves.
+// filesHaveAll returns nil if filesHave does for each Keystone with files.
 func (s *stage) filesHaveAll(ctx context.Context, open []door, keys testenv.Repository) error {
 	for _, d := range open {
 		if d.way != "files" {
@@ -134,7 +132,7 @@ func (s *stage) filesHaveAll(ctx context.Context, open []door, keys testenv.Repo
 	return nil
 }
 
-// show shows tokens at a rate, with few requests out at once, until ctx ends.
+// show validates tokens at a fixed rate, with few concurrent requests, until ctx ends.
 func (s *stage) show(ctx context.Context, d door, c *counted, token func(n int) string) {
 	perSecond, out := rate, 4
 	if d.way != "files" {
@@ -167,8 +165,8 @@ func (s *stage) show(ctx context.Context, d door, c *counted, token func(n int) 
 	}
 }
 
-// filesHave is nil once the container beside a Keystone says that the repository has the
-// keys of the newest Secret.
+// filesHave returns nil if the metrics of files show that a Keystone's repository has the keys of
+// the current Secret.
 func (s *stage) filesHave(ctx context.Context, d door, keys testenv.Repository) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.URL, ":5000", ":9466", 1)+"/metrics", nil)
 	if err != nil {
@@ -188,7 +186,7 @@ func (s *stage) filesHave(ctx context.Context, d door, keys testenv.Repository) 
 		return fmt.Errorf("%s has primary %v, not %d", d, have["fernetcast_files_primary_index"], keys.Primary())
 	}
 	if age := float64(time.Now().UnixMilli())/1000 - have["fernetcast_files_last_match_timestamp_seconds"]; age > 1.5 {
-		return fmt.Errorf("%s has last had the Secret's keys %.1f s ago", d, age)
+		return fmt.Errorf("%s last matched the Secret %.1f s ago", d, age)
 	}
 	return nil
 }

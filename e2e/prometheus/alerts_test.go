@@ -20,9 +20,9 @@ import (
 
 var picture = flag.String("picture", "", "draw what Prometheus has recorded of TestLagUntilResolved into this file")
 
-// From the first lag to a firing alert and back: of two regions one is cut off for
-// two rotations. Both of its alerts become pending, fire, and end when it is back;
-// those of the other one never fire.
+// TestLagUntilResolved follows alerts from the first lag to their end. One of two regions is cut
+// off for two rotations. Both of its alerts must become pending, fire, and end when it returns.
+// Those of the other region must never fire.
 func TestLagUntilResolved(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -37,7 +37,7 @@ func TestLagUntilResolved(t *testing.T) {
 		_, address := s.StartRun(s, "--resync", "1s", "--backoff-max", "2s")
 		replicas = append(replicas, address)
 	}
-	// A minute is a second or two here.
+	// A minute in the rules becomes a second or two.
 	p := s.prometheus(s.rules(
 		change{`(?m)^ *interval: .*\n`, ""}, change{`time\(\) - 600\b`, "time() - 20"}, change{`\[10m\]`, "[20s]"},
 		change{`for: 5m`, "for: 5s"}, change{`for: 1m`, "for: 2s"},
@@ -69,7 +69,7 @@ func TestLagUntilResolved(t *testing.T) {
 	for _, alert := range alerts {
 		p.wasPendingFirst(alert, "lagging")
 	}
-	// The tokens of this test are good for a day.
+	// The tokens of this test are valid for a day.
 	p.fires("FernetcastCredentialsExpire", "well", "expire in 2")
 	ever, err := p.since(s.Ctx, `ALERTS{alertstate="firing"}`)
 	s.Must(err)
@@ -93,21 +93,21 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 }
 
-// pause leaves time between two events where they are to be told apart in the picture.
+// pause separates two events in the picture.
 func (s *stage) pause() {
 	if *picture != "" {
 		time.Sleep(12 * time.Second)
 	}
 }
 
-// arrives waits until a copy has just these keys.
+// arrives waits until a copy has exactly these keys.
 func (s *stage) arrives(ns string, keys testenv.Repository) {
 	s.Helper()
 	s.Until(func(ctx context.Context) error { return shared.Cluster(elsewhere).Holds(ctx, ns, keys) })
 }
 
-// fires waits until an alert fires for a remote, which its summary names, and its
-// description, which asks Prometheus, says so.
+// fires waits until an alert fires for a remote. The summary must name the remote, and the
+// description, which queries Prometheus, must contain says.
 func (p *server) fires(name, remote, says string) {
 	p.s.Helper()
 	p.s.Until(func(ctx context.Context) error {
@@ -128,7 +128,8 @@ func (p *server) fires(name, remote, says string) {
 	})
 }
 
-// wasPendingFirst: what fires at once wakes somebody for a flicker.
+// wasPendingFirst checks that an alert was pending before it fired. Otherwise, it could page
+// someone for a brief fault.
 func (p *server) wasPendingFirst(name, remote string) {
 	p.s.Helper()
 	first := map[model.LabelValue]model.Time{}

@@ -26,7 +26,7 @@ const (
 	dashboardFile = dashboardDir + "/fernetcast.json"
 )
 
-// dashboard is what of Grafana's JSON has to do with queries.
+// dashboard is the part of Grafana's JSON that concerns queries.
 type dashboard struct {
 	ID            *int
 	UID, Title    string
@@ -64,12 +64,13 @@ func readDashboard(t testing.TB) dashboard {
 	return d
 }
 
-// filled is a query with Grafana's variables replaced.
+// filled returns a query with Grafana's variables replaced.
 func filled(query, cluster string) string {
 	return strings.NewReplacer("$cluster", cluster, "$remote", ".*", "$__rate_interval", "1m").Replace(query)
 }
 
-// The dashboard is one that a Grafana can load, and the ConfigMap holds it.
+// TestDashboardCanBeLoaded checks that Grafana can load the dashboard, and that the ConfigMap
+// contains it.
 func TestDashboardCanBeLoaded(t *testing.T) {
 	d := readDashboard(t)
 	if d.ID != nil || d.UID == "" || d.Title == "" || d.FolderTitle == "" || d.SchemaVersion < 39 {
@@ -110,8 +111,8 @@ func TestDashboardCanBeLoaded(t *testing.T) {
 	}
 }
 
-// dashboardReturnsData runs each query of the dashboard: for all clusters, for
-// one, and as where the label cluster does not exist.
+// dashboardReturnsData runs each query of the dashboard: for all clusters, for one, and for a
+// Prometheus without the label cluster.
 func (p *server) dashboardReturnsData() {
 	p.s.Helper()
 	d := readDashboard(p.s)
@@ -157,7 +158,8 @@ func (p *server) returnsNow(name, query string) {
 	}
 }
 
-// hasReturned: some queries have data only for some time after an event.
+// hasReturned checks all results since the start, because some queries have data only for a while
+// after an event.
 func (p *server) hasReturned(name, query string) {
 	p.s.Helper()
 	matrix, err := p.since(p.s.Ctx, query)
@@ -166,7 +168,7 @@ func (p *server) hasReturned(name, query string) {
 	}
 }
 
-// annotation finds the query of one by its name.
+// annotation returns the query of an annotation by its name.
 func (d dashboard) annotation(name string) string {
 	for _, a := range d.Annotations.List {
 		if a.Name == name {
@@ -176,7 +178,7 @@ func (d dashboard) annotation(name string) string {
 	panic("the dashboard has no annotation " + name)
 }
 
-// panel finds one by its title.
+// panel returns a panel by its title.
 func (d dashboard) panel(title string) panel {
 	i := slices.IndexFunc(d.Panels, func(p panel) bool { return p.Title == title })
 	if i < 0 {
@@ -185,7 +187,7 @@ func (d dashboard) panel(title string) panel {
 	return d.Panels[i]
 }
 
-// query finds one of a panel's.
+// query returns one of the panel's queries.
 func (p panel) query(ref string) string {
 	for _, target := range p.Targets {
 		if target.RefID == ref {
@@ -195,12 +197,12 @@ func (p panel) query(ref string) string {
 	panic(p.Title + " has no query " + ref)
 }
 
-// worst are the remotes that are not well, the worst first: one whose keys are not
-// related to the main's, two that are 2 generations behind, and the others.
+// worst lists the unhealthy remotes in the table's order: first the one with unrelated keys, then
+// two that are 2 generations behind, and then the others.
 var worst = []string{"held", "failed", "behind", "misconfigured", "denied", "unreachable", "contested"}
 
-// eachRegionOnce: however many replicas report, the table has a row for each
-// region of the main, in the state that the region is in, and the worst is first.
+// eachRegionOnce waits until the table has one row for each of the main region's remotes, however
+// many replicas report it. Each row must show the remote's state, and the worst must come first.
 func (p *server) eachRegionOnce(states map[string]string) {
 	table := readDashboard(p.s).panel("Is a token about to fail?")
 	p.s.Until(func(ctx context.Context) error {

@@ -15,9 +15,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Remotes in every state, two replicas, a standby, and a Prometheus: what is shown
-// in each place is the same, and every query of the dashboard and of the alerts
-// finds what it asks for.
+// TestFleet runs remotes in every state, two replicas, a standby, and a Prometheus. All outputs
+// must agree, and every query of the dashboard and the alerts must find its data.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -26,7 +25,7 @@ func TestFleet(t *testing.T) {
 	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.NS})
 	_, standing := standby.StartRun(t)
 	_, keeping := s.StartFiles(t)
-	// What is evaluated seldom is not waited for.
+	// The shipped intervals are too long for a test.
 	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
 	p := f.prometheus(rules,
 		job{name: "fernetcast", targets: f.addresses(), cluster: mainRegion},
@@ -36,7 +35,7 @@ func TestFleet(t *testing.T) {
 	for _, r := range f.replicas {
 		f.show(r.address, r.states)
 	}
-	// For a query over time to see a change, it has to come between two scrapes.
+	// A query over time sees a change only if it comes between two scrapes.
 	p.returns("fernetcast_source_primary_index")
 	f.rotate()
 	p.returns(`changes(fernetcast_source_primary_index{cluster="` + mainRegion + `"}[1m]) > 0`)
@@ -66,7 +65,7 @@ func (f *fleet) promtoolIsSilent(address string) {
 	}
 }
 
-// noKeyInSeries: nothing that Prometheus has stored shows a key, nor do the pages.
+// noKeyInSeries checks that neither Prometheus nor /metrics contains a key.
 func (p *server) noKeyInSeries(addresses []string) {
 	p.s.Helper()
 	series, _, _, err := p.Series(p.s.Ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
@@ -81,7 +80,7 @@ func (p *server) noKeyInSeries(addresses []string) {
 	}
 }
 
-// goesAway: a remote's series end when its kubeconfig is taken away.
+// goesAway checks that a remote's series end when its kubeconfig is removed.
 func (f *fleet) goesAway(p *server, name string) {
 	f.Helper()
 	for _, r := range f.replicas {
@@ -99,7 +98,7 @@ func (f *fleet) goesAway(p *server, name string) {
 		}
 		return nil
 	})
-	// A page may have been made a second before.
+	// A page is served from a cache for up to a second.
 	time.Sleep(time.Second)
 	for _, address := range f.addresses() {
 		_, text, err := metrics(f.Ctx, address)

@@ -17,17 +17,17 @@ import (
 
 const (
 	many = 1000
-	// mostSeries are those of a remote, beside fernetcast_requests_total.
+	// mostSeries limits the series of a remote, without fernetcast_requests_total.
 	mostSeries = 12
 	mostScrape = 100 * time.Millisecond
-	// mostWait is how long the fastest one may take on a machine that others use.
+	// mostWait limits the fastest response on a machine that other programs use.
 	mostWait = 5 * mostScrape
-	// scrapes are those that the fastest is of: the garbage collector and other
-	// programs slow some of them.
+	// scrapes is the number of scrapes. Only the fastest counts, because the garbage collector and
+	// other programs slow down some of them.
 	scrapes = 11
 )
 
-// Of a thousand remotes a scrape is made fast, and has few series of each.
+// TestThousandRemotes checks that a scrape of 1,000 remotes is fast and has few series for each.
 func TestThousandRemotes(t *testing.T) {
 	s := newStage(t)
 	var places errgroup.Group
@@ -69,7 +69,7 @@ func TestThousandRemotes(t *testing.T) {
 	var took, waited []time.Duration
 	text := ""
 	for range scrapes {
-		// A page is served again for a second, and another one is wanted.
+		// A page is cached for a second, and each scrape must generate one.
 		time.Sleep(1100 * time.Millisecond)
 		before, err := process.CPU()
 		s.Must(err)
@@ -79,7 +79,7 @@ func TestThousandRemotes(t *testing.T) {
 		passed := time.Since(began)
 		after, err := process.CPU()
 		s.Must(err)
-		// Where others have the processors meanwhile, it is not the scrape that takes long.
+		// If other programs use the CPUs, the scrape's CPU time is the better measure.
 		took, waited, text = append(took, min(passed, after-before)), append(waited, passed), string(page)
 	}
 	slices.Sort(took)

@@ -15,8 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// page is what /metrics shows: the values of all series but histograms, by name
-// and labels.
+// page contains the values of all series in /metrics except histograms, by name and labels.
 type page map[string]float64
 
 func metrics(ctx context.Context, address string) (page, string, error) {
@@ -47,7 +46,7 @@ func metrics(ctx context.Context, address string) (page, string, error) {
 	return p, string(text), nil
 }
 
-// of is a metric of a remote: nil where there is no such series.
+// of returns a remote's metric, or nil if there is no such series.
 func (p page) of(name, remote string) *float64 {
 	if value, ok := p[fmt.Sprintf("%s{remote=%q}", name, remote)]; ok {
 		return &value
@@ -55,7 +54,7 @@ func (p page) of(name, remote string) *float64 {
 	return nil
 }
 
-// state is the only one that a remote has, "" where it has none or several.
+// state returns a remote's only state, or "" if it has none or several.
 func (p page) state(remote string) (state string) {
 	for series, value := range p {
 		rest, ok := strings.CutPrefix(series, fmt.Sprintf("fernetcast_remote_state{remote=%q, state=\"", remote))
@@ -70,8 +69,8 @@ func (p page) state(remote string) (state string) {
 	return state
 }
 
-// agrees waits until a replica's /metrics and /statusz, and the live status, say
-// the same of each remote, as they do while nothing changes.
+// agrees waits until a replica's /metrics and /statusz and a live status show the same for each
+// remote. While nothing changes, they must.
 func (f *fleet) agrees(r replica) {
 	f.Helper()
 	f.Until(func(ctx context.Context) error {
@@ -87,7 +86,7 @@ func (f *fleet) agrees(r replica) {
 		if err != nil {
 			return err
 		}
-		// Both are a second old at most: this one was made later than shown was.
+		// Both are cached for up to a second. After this, /statusz is newer than /metrics.
 		time.Sleep(time.Second)
 		after, err := testenv.Statusz(ctx, r.address)
 		if err != nil {
@@ -110,7 +109,7 @@ func (f *fleet) agrees(r replica) {
 				sameTime(name+" expires", b.CredentialsExpire, a.CredentialsExpire, shown.of("fernetcast_remote_credentials_expiry_timestamp_seconds", name)),
 				sameTime(name+" expires live", l.CredentialsExpire, l.CredentialsExpire, shown.of("fernetcast_remote_credentials_expiry_timestamp_seconds", name)),
 				sameTime(name+" was synced", b.LastSynced, a.LastSynced, shown.of("fernetcast_remote_last_synced_timestamp_seconds", name)))
-			// A command that cannot read a remote knows nothing of its keys.
+			// A command that can't read a remote doesn't know its keys.
 			if l.Behind != nil {
 				errs = append(errs, sameNumber(name+" is behind live", l.Behind, l.Behind, shown.of("fernetcast_remote_generations_behind", name)))
 			}
@@ -119,7 +118,8 @@ func (f *fleet) agrees(r replica) {
 	})
 }
 
-// sameLive: only run knows of a contest, which is Behind or Synced at any one moment.
+// sameLive reports whether a live status agrees with run's. Only run detects a contest, during
+// which a remote is Behind or Synced at any one moment.
 func sameLive(state, live string) bool {
 	return live == state || state == "Contested" && (live == "Behind" || live == "Synced")
 }
@@ -143,7 +143,7 @@ func sameNumber(what string, before, after *int, shown *float64) error {
 	return nil
 }
 
-// sameTime: what is shown lies between before and after, to a millisecond.
+// sameTime returns an error unless the shown time is between before and after, to the millisecond.
 func sameTime(what string, before, after *time.Time, shown *float64) error {
 	switch {
 	case before == nil && after == nil && shown == nil:

@@ -24,12 +24,12 @@ import (
 type drawing struct {
 	panel string
 	refs  []string
-	// title is the panel's own, where there is none, and label that of the y axis.
+	// title replaces the panel's own title unless empty, and label describes the y axis.
 	title, label string
 	points       bool
 }
 
-// drawn are the dashboard's panels that change over time, as the picture has them.
+// drawn lists the dashboard panels in the picture, which change over time.
 var drawn = [][]drawing{
 	{
 		{panel: "Is a token about to fail?", refs: []string{"Behind"}, title: "Is a token about to fail? Behind", label: "generations"},
@@ -43,8 +43,7 @@ var drawn = [][]drawing{
 	},
 }
 
-// draw plots what the dashboard's queries return of all that was recorded, with
-// a line for each rotation.
+// draw plots all recorded results of the dashboard's queries, with a line for each rotation.
 func (p *server) draw(path string) error {
 	d := readDashboard(p.s)
 	rotations, err := p.recorded(d.annotation("Rotations"), "2s")
@@ -75,11 +74,11 @@ func (p *server) draw(path string) error {
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// Few who look at it have the font.
+	// Most readers don't have the font.
 	return os.WriteFile(path, bytes.ReplaceAll(svg.Bytes(), []byte("Liberation Sans"), []byte("Liberation Sans, sans-serif")), 0o644)
 }
 
-// plot makes one of them.
+// plot draws one panel.
 func (p *server) plot(d dashboard, at drawing, rotations model.Matrix) (*plot.Plot, error) {
 	one := plot.New()
 	one.Title.Text, one.X.Label.Text, one.Y.Label.Text = cmp.Or(at.title, at.panel), "seconds", at.label
@@ -106,17 +105,17 @@ func (p *server) plot(d dashboard, at drawing, rotations model.Matrix) (*plot.Pl
 	if n == 0 {
 		return nil, fmt.Errorf("nothing was recorded for %s", at.panel)
 	}
-	// Room for the legend.
+	// Leave room for the legend.
 	one.X.Min, one.X.Max, one.Y.Max = 0, time.Since(p.started).Seconds(), one.Y.Max*1.5
 	return one, p.mark(one, rotations)
 }
 
-// recorded is what a query of the dashboard has returned, its window so long.
+// recorded returns the results of a dashboard query since the start, with the given rate window.
 func (p *server) recorded(query, window string) (model.Matrix, error) {
 	return p.since(p.s.Ctx, filled(strings.ReplaceAll(query, "$__rate_interval", window), mainRegion))
 }
 
-// name is what tells a series from the others of its query.
+// name returns the label that distinguishes a series from others of its query.
 func name(labels model.Metric) string {
 	for _, label := range []model.LabelName{"remote", "result", "code"} {
 		if value := labels[label]; value != "" {
@@ -126,7 +125,7 @@ func name(labels model.Metric) string {
 	return ""
 }
 
-// add draws a series. A gap in it stays a gap.
+// add draws a series. Gaps stay gaps.
 func (p *server) add(to *plot.Plot, stream *model.SampleStream, name string, n int, points bool) error {
 	var all plotter.XYs
 	for _, pair := range stream.Values {
@@ -156,7 +155,7 @@ func (p *server) add(to *plot.Plot, stream *model.SampleStream, name string, n i
 	return nil
 }
 
-// unbroken cuts a series where a second lacks.
+// unbroken splits a series where a sample is missing.
 func unbroken(all plotter.XYs) (parts []plotter.XYs) {
 	from := 0
 	for i := 1; i <= len(all); i++ {

@@ -12,7 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// place makes a namespace for a remote's copy.
+// place creates a namespace for a remote's copy.
 func (s *stage) place() string {
 	s.Helper()
 	ns, err := shared.Namespace(s.Ctx, "r")
@@ -20,7 +20,7 @@ func (s *stage) place() string {
 	return ns
 }
 
-// join makes a remote of a namespace.
+// join adds a namespace as a remote.
 func (s *stage) join(name, cluster string, access testenv.Access) {
 	s.Helper()
 	if access.Role == "" {
@@ -31,22 +31,22 @@ func (s *stage) join(name, cluster string, access testenv.Access) {
 	s.Must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
 }
 
-// fleet is a main whose remotes are in every state that lasts.
+// fleet is a main region whose remotes are in every state that lasts.
 type fleet struct {
 	*stage
 	replicas [2]replica
-	// states are those of the remotes by name, as the fleet's.
+	// states are the remotes' states by name, across all replicas.
 	states map[string]string
 }
 
-// replica is a run of the program, with remotes and their states as it sees them.
+// replica is a run of the program, with its remotes' states as it sees them.
 type replica struct {
 	*testenv.Site
 	address string
 	states  map[string]string
 }
 
-// addresses are where they serve.
+// addresses returns the replicas' listen addresses.
 func (f *fleet) addresses() (all []string) {
 	for _, r := range f.replicas {
 		all = append(all, r.address)
@@ -54,10 +54,10 @@ func (f *fleet) addresses() (all []string) {
 	return all
 }
 
-// halfSeen is a remote that only the first replica reaches.
+// halfSeen is a remote that only the first replica can reach.
 const halfSeen = "half-seen"
 
-// newFleet has them all, with two replicas.
+// newFleet creates all remotes and starts two replicas.
 func newFleet(s *stage) *fleet {
 	s.Helper()
 	f := &fleet{stage: s, states: map[string]string{
@@ -75,7 +75,7 @@ func newFleet(s *stage) *fleet {
 	s.join("gone", elsewhere, testenv.Access{Namespace: s.place()})
 	s.join(elsewhere, elsewhere, testenv.Access{Namespace: s.NS})
 
-	// Somebody else's copy, of a higher term.
+	// The copy has another owner with a higher term.
 	held := s.place()
 	s.join("held", elsewhere, testenv.Access{Namespace: held})
 	_, err = remote.Put(s.Ctx, held, shared.Keys.NewRepository(3, 3))
@@ -98,7 +98,7 @@ func newFleet(s *stage) *fleet {
 	s.Must(os.CopyFS(blind.Clusters, os.DirFS(s.Clusters)))
 	(&stage{Stage: s.Stage, Site: blind}).join(halfSeen, elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
 	for i, site := range []*testenv.Site{s.Site, blind} {
-		// Only a long request leaves a remote Behind for as long as a test takes.
+		// A remote stays Behind only during a request, so requests must last as long as the test.
 		_, address := site.StartRun(s, "--request-timeout", "5m", "--backoff-max", "5m")
 		f.replicas[i] = replica{site, address, maps.Clone(f.states)}
 	}
@@ -128,7 +128,7 @@ func newFleet(s *stage) *fleet {
 
 const rival = "argocd-controller"
 
-// contests changes a copy's keys every second, until the test ends.
+// contests changes a copy's keys every second until the test ends.
 func (s *stage) contests(c *testenv.Cluster, ns string) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(s.Ctx)
@@ -136,7 +136,7 @@ func (s *stage) contests(c *testenv.Cluster, ns string) {
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			// It loses against the repair now and then, and tries again.
+			// An edit that conflicts with a repair fails. The next one tries again.
 			_ = c.Edit(ctx, ns, rival, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) })
 			select {
 			case <-ctx.Done():

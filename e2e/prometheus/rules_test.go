@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ruleFile is what Prometheus reads.
+// ruleFile is a Prometheus rule file.
 type ruleFile struct {
 	Groups []struct {
 		Name  string
@@ -25,11 +25,11 @@ type ruleFile struct {
 	}
 }
 
-// change is what a test replaces in the rules: a pattern, and what comes in its place.
+// change is a pattern in the rules, and its replacement.
 type change struct{ pattern, with string }
 
-// rules are those that ship, changed. A change that finds nothing to change fails
-// the test: the rules are not as it takes them to be.
+// rules returns the shipped rules with the changes. A change that matches nothing fails the test,
+// because the rules are not as it assumes.
 func (s *stage) rules(changes ...change) []byte {
 	s.Helper()
 	text, err := os.ReadFile("../../manifests/monitoring/rules.yaml")
@@ -45,15 +45,15 @@ func (s *stage) rules(changes ...change) []byte {
 }
 
 var (
-	// selector is a metric of ours, or a recorded one, with its matchers.
+	// selector matches one of our metrics, or a recorded one, with its matchers.
 	selector = regexp.MustCompile(`\b(fernetcast[_:][a-z_:]+|workqueue_[a-z_]+|process_[a-z_]+)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*(?:"([^"]*)"|%q)`)
 	grouping = regexp.MustCompile(`\b(?:by|on|ignoring|without|group_left|group_right) ?\(([^)]*)\)`)
 )
 
-// rulesKnowTheMetrics: Prometheus evaluates each rule, and each metric, label and
-// state that an expression or an annotation names exists. A wrong name makes an
-// alert silent for ever, and Prometheus takes it for right.
+// rulesKnowTheMetrics checks that Prometheus evaluates each rule, and that each metric, label, and
+// state in an expression or annotation exists. A wrong name makes an alert silent forever, and
+// Prometheus accepts it.
 func (p *server) rulesKnowTheMetrics(text []byte) {
 	p.s.Helper()
 	var file ruleFile
@@ -101,7 +101,8 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 	p.evaluatesAll(file)
 }
 
-// labels are those that Prometheus has seen of each metric, and of any, by "".
+// labels returns the labels that Prometheus has seen of each metric. The key "" has the labels of
+// all metrics.
 func (p *server) labels() map[string]map[string]bool {
 	p.s.Helper()
 	series, _, _, err := p.Series(p.s.Ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
@@ -119,7 +120,7 @@ func (p *server) labels() map[string]map[string]bool {
 	return known
 }
 
-// states are those of docs/reference.md, of remotes and of the source.
+// states are the states of remotes and of the source in docs/reference.md.
 var states = map[string]bool{
 	"Synced": true, "Standby": true, "Self": true, "Pending": true, "Behind": true, "Held": true, "Contested": true, "Denied": true,
 	"Unreachable": true, "Failed": true, "Misconfigured": true,

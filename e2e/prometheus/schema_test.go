@@ -14,8 +14,8 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// Grafana's own schema knows each field of the dashboard, but folderTitle, which is
-// Genestack's.
+// TestDashboardIsOneOfGrafana checks that Grafana's own schema has each field of the dashboard,
+// except folderTitle, which is Genestack's.
 func TestDashboardIsOneOfGrafana(t *testing.T) {
 	known := cog.NewRuntime()
 	known.RegisterPanelcfgVariant(stat.VariantConfig())
@@ -29,9 +29,9 @@ func TestDashboardIsOneOfGrafana(t *testing.T) {
 	delete(fields, "folderTitle")
 	text, err = json.Marshal(fields)
 	testenv.Must(t, err)
-	//lint:ignore SA1019 It is of the classic schema, which every Grafana takes.
+	//lint:ignore SA1019 The dashboard uses the classic schema, which every Grafana accepts.
 	var d grafana.Dashboard
-	// It returns an error without a text where all is well.
+	// On success, it returns an error without text.
 	if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
 		t.Error(err)
 	}

@@ -16,23 +16,23 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// job is what a Prometheus scrapes under one name.
+// job is a scrape job of Prometheus.
 type job struct {
 	name    string
 	targets []string
-	// cluster is the label of that name, which not every Prometheus has.
+	// cluster is the value of the label cluster, which not every Prometheus sets.
 	cluster string
 }
 
-// server is a Prometheus at work.
+// server is a running Prometheus.
 type server struct {
 	promv1.API
 	s       *stage
 	started time.Time
 }
 
-// prometheus starts one that scrapes every second and has these rules. It
-// returns when every target was scraped.
+// prometheus starts a Prometheus that scrapes every second and has these rules. It returns when
+// every target has been scraped.
 func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 	s.Helper()
 	dir := s.TempDir()
@@ -74,7 +74,7 @@ func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 	return p
 }
 
-// instant is what a query returns now, without what is not a number.
+// instant returns a query's current result without NaN.
 func (p *server) instant(ctx context.Context, query string) (model.Vector, error) {
 	value, warnings, _, err := p.Query(ctx, query, time.Now())
 	if err != nil {
@@ -96,8 +96,7 @@ func (p *server) instant(ctx context.Context, query string) (model.Vector, error
 	return numbers, nil
 }
 
-// since is what a query has returned from the start until now, every second,
-// without what is not a number.
+// since returns a query's results for every second since the start, without NaN.
 func (p *server) since(ctx context.Context, query string) (model.Matrix, error) {
 	value, warnings, _, err := p.QueryRange(ctx, query, promv1.Range{Start: p.started, End: time.Now(), Step: time.Second})
 	if err != nil {
@@ -121,7 +120,7 @@ func (p *server) since(ctx context.Context, query string) (model.Matrix, error) 
 	return numbers, nil
 }
 
-// returns waits until a query returns something, and returns that.
+// returns waits until a query returns data, and returns that.
 func (p *server) returns(query string) model.Vector {
 	p.s.Helper()
 	var vector model.Vector

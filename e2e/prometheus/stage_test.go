@@ -1,7 +1,6 @@
-// Package prometheus proves what an operator sees of the program by Debian's own
-// Prometheus, which scrapes it: the metrics, each query of the dashboard, and an
-// alert from the first lag to its end. It does not judge when an alert has to be
-// silent: e2e/monitoring does.
+// Package prometheus tests what an operator sees of fernetcast through Debian's Prometheus: the
+// metrics, each query of the dashboard, and an alert from the first lag to its end. It doesn't test
+// when alerts must stay silent. Package monitoring does.
 package prometheus
 
 import (
@@ -19,7 +18,7 @@ import (
 const (
 	mainRegion = "sjc"
 	elsewhere  = "dfw"
-	// testTime ends a test that hangs.
+	// testTime is the timeout of a test.
 	testTime = 5 * time.Minute
 )
 
@@ -39,13 +38,13 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, mainRegion, elsewhere))
 }
 
-// stage is one test's: a main, and remotes that are namespaces of both clusters.
+// stage is one test's environment: a main region, and remotes in namespaces of both clusters.
 type stage struct {
 	*testenv.Stage
 	*testenv.Site
 }
 
-// newStage has keys in use in a main that was promoted and has no remotes.
+// newStage returns a promoted main region that has keys but no remotes.
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{Stage: shared.Stage(t, "p", testTime)}
@@ -55,10 +54,10 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// at is the program in a region, without remotes.
+// at returns the program in a region, without remotes.
 func (s *stage) at(region string) *testenv.Site { return s.At(s.Shipped(), region) }
 
-// rotate rotates the main's keys as openstack-helm's job does.
+// rotate rotates the main region's keys, as openstack-helm's job does.
 func (s *stage) rotate() testenv.Repository {
 	s.Helper()
 	rotation, err := s.Home.Rotate(s.Ctx, s.NS, 7)
@@ -66,7 +65,7 @@ func (s *stage) rotate() testenv.Repository {
 	return rotation.Keys
 }
 
-// show waits until a replica shows each remote in a state.
+// show waits until a replica shows each remote in its state.
 func (s *stage) show(address string, states map[string]string) {
 	s.Helper()
 	s.Until(func(ctx context.Context) error {

@@ -10,13 +10,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// apartMain and apartRemote have an etcd of their own each, for what is done to one.
+// apartMain and apartRemote are clusters with their own etcd, for tests that stop or restore one of
+// them.
 const (
 	apartMain   = "syd"
 	apartRemote = "hkg"
 )
 
-// apart starts the two, once for all tests.
+// apart starts both clusters, once for all tests.
 var apart = sync.OnceValue(func() error {
 	var started sync.WaitGroup
 	errs := make([]error, 2)
@@ -27,11 +28,11 @@ var apart = sync.OnceValue(func() error {
 	return errors.Join(errs...)
 })
 
-// apartTurn is held by the test that may take the two down.
+// apartTurn is held by the test that may stop these clusters.
 var apartTurn sync.Mutex
 
-// newApart is a world whose main has an etcd of its own, as one of the remotes
-// has that come with it. A test that fails leaves both running for those after it.
+// newApart returns a world whose main region and first remote have their own etcd, and the names of
+// the remotes. After a failed test, both clusters are restarted for later tests.
 func newApart(t *testing.T) (*world, []string) {
 	t.Helper()
 	t.Parallel()
@@ -49,7 +50,7 @@ func newApart(t *testing.T) (*world, []string) {
 	return w, []string{apartRemote, "dfw"}
 }
 
-// revive starts all of a cluster anew.
+// revive restarts a cluster's etcd and API server.
 func (w *world) revive(c *testenv.Cluster) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -61,7 +62,7 @@ func (w *world) revive(c *testenv.Cluster) {
 	}
 }
 
-// back waits until a cluster serves what it has.
+// back waits until a cluster serves its Secret again.
 func (w *world) back(c *testenv.Cluster) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {

@@ -10,24 +10,24 @@ import (
 )
 
 const (
-	// wrongTime is how long wrong answers go on, and wrongWrites and wrongReads how
-	// many requests come meanwhile at most: a back-off from 200 ms has ten tries in
-	// it, and the reflector's, whose waits are up to 2 s, as many.
+	// wrongTime is how long the wrong responses last. wrongWrites and wrongReads limit the requests
+	// to each remote in that time. Backoff from 200 ms makes about 10 attempts, and the reflector,
+	// which waits up to 2 s, makes about as many.
 	wrongTime   = 10 * time.Second
 	wrongWrites = 20
 	wrongReads  = 50
 )
 
-// wrong is a kind of answer that is not to be believed.
+// wrong is a response that fernetcast must not trust.
 type wrong struct {
 	kind
-	// state and says are what is shown of it.
+	// state and says are the state and the text that /statusz must show.
 	state, says string
 }
 
-// Answers that no API server gave, and of another thing than the Secret: each
-// is shown as what it is, nothing is concluded from it, and no advice follows
-// that would harm, whether reads are answered so, or a create, or an update.
+// TestNotBelieved checks responses that don't come from an API server or that contain another
+// object. They answer reads, creates, or updates. fernetcast must report each accurately, draw no
+// conclusions from it, and give no harmful advice.
 func TestNotBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -46,7 +46,7 @@ func TestNotBelieved(t *testing.T) {
 				reads = append(reads, o)
 			case "update":
 				updates = append(updates, o)
-				continue // when it has a Secret
+				continue // spoiled below, once it has a Secret
 			}
 			o.spoil(answer.kind)
 		}
@@ -61,10 +61,10 @@ func TestNotBelieved(t *testing.T) {
 	began := time.Now()
 	rotation := w.rotate()
 	w.within(atOnce, seen["iad"], rotation)
-	w.pass(began.Add(wrongTime))
+	w.sleepUntil(began.Add(wrongTime))
 	for o, answer := range remotes {
 		run.shows(o.region, answer.state, answer.says)
-		o.seldom(began)
+		o.backedOff(began)
 		if !slices.Contains(updates, o) {
 			o.untouched()
 		}
@@ -84,7 +84,7 @@ func TestNotBelieved(t *testing.T) {
 			t.Errorf("promote does not say %q:\n%s", want, plan.Stdout)
 		}
 	}
-	// A write that no API server has refused is done once one takes it.
+	// A write that no API server rejected must succeed once the real API server responds.
 	for o := range remotes {
 		o.Spoil(nil)
 	}
@@ -95,8 +95,8 @@ func TestNotBelieved(t *testing.T) {
 	}
 }
 
-// seldom fails the test where a remote was sent more requests from then on.
-func (o *outpost) seldom(since time.Time) {
+// backedOff fails the test if the remote received too many requests in the wrongTime after since.
+func (o *outpost) backedOff(since time.Time) {
 	o.w.Helper()
 	reads, writes := 0, 0
 	for _, r := range o.Requests() {
@@ -114,7 +114,7 @@ func (o *outpost) seldom(since time.Time) {
 	}
 }
 
-// harmless fails the test where a text advises to do away with keys, or blames a writer.
+// harmless fails the test if a text advises deleting keys or blames another writer.
 func harmless(t *testing.T, where, text string) {
 	t.Helper()
 	for _, bad := range []string{"delete", "made anew", "other writer", "immutable"} {

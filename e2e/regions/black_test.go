@@ -7,14 +7,15 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// blackTime is how soon keys arrive where a connection went black, with the
-// flags as they are by default: nothing on it tells of that.
+// blackTime limits how long keys take, with default flags, after a connection starts to drop
+// packets silently. Nothing on the connection reveals that.
 const blackTime = 15 * time.Second
 
-// A remote's connection goes black, as when a firewall forgets it. New ones
-// work: the remote is equal in time, the others at once.
+// TestBlackRemote checks a remote whose open connections silently drop all packets, as after a
+// firewall loses their state. New connections work. The remote must get new keys within blackTime,
+// and the others immediately.
 func TestBlackRemote(t *testing.T) {
-	w, run, keys, wall := walled(t, "dfw")
+	w, run, keys, wall := proxied(t, "dfw")
 	seen := w.follow(remotes...)
 	wall.Lose()
 	rotation := w.rotate()
@@ -28,11 +29,11 @@ func TestBlackRemote(t *testing.T) {
 	}
 }
 
-// The same of the connection to the main, which the watch alone uses: it hears
-// nothing, and no request of ours finds out.
+// TestBlackSource checks the same for the connection to the main region. Only the watch uses it, so
+// no request of fernetcast fails.
 func TestBlackSource(t *testing.T) {
 	t.Parallel()
-	w, run, keys, wall := walled(t, mainRegion)
+	w, run, keys, wall := proxied(t, mainRegion)
 	seen := w.follow(remotes...)
 	wall.Lose()
 	rotation := w.rotate()
@@ -46,14 +47,13 @@ func TestBlackSource(t *testing.T) {
 	}
 }
 
-// walled is a world as everywhere makes it, with the program's connections to
-// one region through a proxy.
-func walled(t *testing.T, region string) (*world, *replica, testenv.Repository, *testenv.Proxy) {
+// proxied is like newSynced, except that fernetcast reaches one region through a proxy.
+func proxied(t *testing.T, region string) (*world, *replica, testenv.Repository, *testenv.Proxy) {
 	t.Helper()
 	wall, err := shared.Cluster(region).Proxy()
 	testenv.Must(t, err)
 	t.Cleanup(wall.Close)
-	w, run, keys := everywhere(t, func(w *world) *replica {
+	w, run, keys := newSynced(t, func(w *world) *replica {
 		built := w.Shipped()
 		flags := w.Runner.Args
 		if region == mainRegion {

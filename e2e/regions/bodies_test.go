@@ -22,7 +22,7 @@ const (
 	html       = "<!doctype html><html><body>Sign in, or go away</body></html>"
 )
 
-// code answers with an API server's Status of that code.
+// code returns a handler that responds with an API server's Status of that code.
 func code(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { status(w, code, metav1.Status{Message: "no"}) }
 }
@@ -34,12 +34,12 @@ func retryLater(code int, after string) http.HandlerFunc {
 	}
 }
 
-// page answers with any text at all.
+// page returns a handler that responds with arbitrary text.
 func page(code int, contentType, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Content-Type"] = []string{contentType} // "" is sent as that
+		w.Header()["Content-Type"] = []string{contentType} // even an empty value prevents content sniffing
 		w.WriteHeader(code)
-		_, _ = io.WriteString(w, text) // whoever has had enough goes away
+		_, _ = io.WriteString(w, text) // the client may close the connection early
 	}
 }
 
@@ -53,15 +53,15 @@ func anotherSecret() *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "another", Namespace: "kube-system", UID: "theirs", ResourceVersion: "1"}}
 }
 
-// namespaceOf is the one that a request is for.
+// namespaceOf returns the namespace in a request's path.
 func namespaceOf(r *http.Request) string {
 	_, rest, _ := strings.Cut(r.URL.Path, "/namespaces/")
 	namespace, _, _ := strings.Cut(rest, "/")
 	return namespace
 }
 
-// it is the Secret that is asked for, as it is, or else as it could be.
-func it(r *http.Request) *corev1.Secret {
+// requestedSecret returns the Secret that a request names, or a plausible one if it doesn't exist.
+func requestedSecret(r *http.Request) *corev1.Secret {
 	secret, err := shared.Cluster(hostileCluster).Secret(r.Context(), namespaceOf(r))
 	if err != nil {
 		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
@@ -70,7 +70,7 @@ func it(r *http.Request) *corev1.Secret {
 	return secret
 }
 
-// unknown is an encoded object of any content (apimachinery's runtime.Unknown).
+// unknown encodes an object with arbitrary content (apimachinery's runtime.Unknown).
 func unknown(kind string, raw []byte) []byte {
 	data, err := (&runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "v1", Kind: kind}, Raw: raw}).Marshal()
 	if err != nil {
@@ -79,19 +79,19 @@ func unknown(kind string, raw []byte) []byte {
 	return append([]byte("k8s\x00"), data...)
 }
 
-// emptyList is a list of so many items, in two bytes each.
+// emptyList encodes a list of empty items, each of which takes two bytes.
 func emptyList(items int) []byte {
 	return unknown("SecretList", bytes.Repeat([]byte("\x12\x00"), items))
 }
 
-// statusOfAMillion is a Status with so many causes.
+// statusOfAMillion encodes a Status with a million causes.
 func statusOfAMillion() []byte {
 	const causes = 1_000_000
 	raw := append([]byte{0x2a}, binary.AppendUvarint(nil, 2*causes)...) // details
 	return unknown("Status", append(raw, bytes.Repeat([]byte("\x22\x00"), causes)...))
 }
 
-// ownedByMany is the Secret with a million owners, which fit into 2 MB.
+// ownedByMany encodes the Secret with a million owner references, which fit into 2 MB.
 func ownedByMany(s *corev1.Secret) []byte {
 	meta, err := (&metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, UID: s.UID, ResourceVersion: s.ResourceVersion}).Marshal()
 	if err != nil {
@@ -102,7 +102,7 @@ func ownedByMany(s *corev1.Secret) []byte {
 }
 
 func owned(w http.ResponseWriter, r *http.Request) {
-	protobuf(http.StatusOK, ownedByMany(it(r)))(w, r)
+	protobuf(http.StatusOK, ownedByMany(requestedSecret(r)))(w, r)
 }
 
 func millionOwnersInJSON() string {
@@ -114,17 +114,17 @@ func millionCausesInJSON() string {
 	return `{"kind":"Status","apiVersion":"v1","code":422,"details":{"causes":[` + strings.Repeat("{},", 999_999) + "{}]}}"
 }
 
-// pages is a list that always has another page.
+// pages responds with a list that always has another page.
 func pages(w http.ResponseWriter, r *http.Request) {
-	list := &corev1.SecretList{Items: []corev1.Secret{*it(r)}}
+	list := &corev1.SecretList{Items: []corev1.Secret{*requestedSecret(r)}}
 	list.ResourceVersion, list.Continue = list.Items[0].ResourceVersion, strconv.FormatInt(time.Now().UnixNano(), 36)
 	testenv.Answer(w, http.StatusOK, list)
 }
 
-// manyOfIt is a list that has the Secret a thousand times.
+// manyOfIt responds with a list that contains the Secret a thousand times.
 func manyOfIt(w http.ResponseWriter, r *http.Request) {
 	list := &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
-	for one := it(r); len(list.Items) < 1000; {
+	for one := requestedSecret(r); len(list.Items) < 1000; {
 		list.Items = append(list.Items, *one)
 	}
 	testenv.Answer(w, http.StatusOK, list)
@@ -133,7 +133,7 @@ func manyOfIt(w http.ResponseWriter, r *http.Request) {
 func gzipped(contentType string, body []byte) http.HandlerFunc {
 	var packed bytes.Buffer
 	pack := gzip.NewWriter(&packed)
-	_, _ = pack.Write(body) // into memory
+	_, _ = pack.Write(body) // writing to memory can't fail
 	_ = pack.Close()
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -141,7 +141,7 @@ func gzipped(contentType string, body []byte) http.HandlerFunc {
 	}
 }
 
-// endless is an answer that begins well and never ends.
+// endless returns a handler whose response starts correctly and never ends.
 func endless(contentType string, begin, goOn []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -158,18 +158,18 @@ func endlessError(w http.ResponseWriter, _ *http.Request) {
 func pour(w io.Writer, begin, goOn []byte) {
 	for more := begin; ; more = goOn {
 		if _, err := w.Write(more); err != nil {
-			return // the other side has had enough
+			return // the client closed the connection
 		}
 	}
 }
 
-// onTheWire takes the connection, and writes to it as it likes.
+// onTheWire returns a handler that hijacks the connection and writes raw bytes to it.
 func onTheWire(begin, goOn string) http.HandlerFunc {
 	goOn = strings.Repeat(goOn, 1+8<<10/len(goOn))
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			panic(err) // of HTTP/2
+			panic(err) // HTTP/2 doesn't allow hijacking
 		}
 		pour(conn, []byte(begin), []byte(goOn))
 		_ = conn.Close()
@@ -183,14 +183,14 @@ func longHeaders(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// hints are answers before the answer, which never comes.
+// hints sends informational responses until the client disconnects.
 func hints(w http.ResponseWriter, r *http.Request) {
 	for w.Header().Set("Link", strings.Repeat("x", 1<<10)); r.Context().Err() == nil; {
 		w.WriteHeader(http.StatusEarlyHints)
 	}
 }
 
-// drip is an answer that begins well and goes on with a byte at a time.
+// drip returns a handler that sends the text again and again, one byte per dripEvery.
 func drip(contentType, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -212,7 +212,8 @@ func mute(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func cutOff(_ http.ResponseWriter, r *http.Request) { testenv.Sever(r) }
 
-// redirect sends every request to the same path elsewhere, with its body.
+// redirect returns a handler that redirects each request, with its body, to the same path on
+// another server.
 func redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", to+r.URL.RequestURI())

@@ -16,12 +16,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// showable is how many characters of a key in a row may be shown.
+// showable is the length of the longest piece of a key that output may contain.
 const showable = 5
 
-// Whoever may write a copy's annotations, type or managers can name it after a
-// key, whole or in pieces: the source's, which it has, or its own. No output
-// shows more than five characters of it in a row, in any case.
+// TestNamedAfterKeys checks copies whose annotations, type, or manager contain a key of the source
+// or of the copy, or a part of it. Anyone who can write to a remote can set these. No output may
+// contain more than five consecutive characters of a key, in any letter case.
 func TestNamedAfterKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -65,7 +65,7 @@ func TestNamedAfterKeys(t *testing.T) {
 	run.shows("words", "Unreachable", "busy with")
 	for _, b := range borrowers {
 		w.arrived(b.history, keys)
-		// A lower term: it is written over, and said whose it was.
+		// fernetcast overwrites a copy with a lower term and logs its owner.
 		b.relabel("5", typed.text)
 	}
 	run.logs("which this main outranks")
@@ -83,9 +83,9 @@ func TestNamedAfterKeys(t *testing.T) {
 	}
 	w.showNone(run, secrets, "term 99")
 
-	// The source is such a copy itself.
+	// Make the source a copy with the same annotations.
 	for _, b := range borrowers {
-		if b.own { // the source has no such key
+		if b.own { // the source doesn't contain the copy's own keys
 			continue
 		}
 		w.edit(w.Home, typed.text, func(s *corev1.Secret) { s.Annotations = b.owner("200") })
@@ -95,8 +95,8 @@ func TestNamedAfterKeys(t *testing.T) {
 	w.hides(secrets, run.Stdout.String(), run.Stderr.String())
 }
 
-// showNone runs every command that tells of the copies, and asks run. Its table
-// has to have the text.
+// showNone runs every command that reports on the copies, and reads /statusz. The status table must
+// contain the text.
 func (w *world) showNone(run *replica, secrets []string, text string) {
 	w.Helper()
 	table := w.command("status").Stdout
@@ -107,7 +107,7 @@ func (w *world) showNone(run *replica, secrets []string, text string) {
 	for _, args := range [][]string{
 		{"status", "-o", "json"}, {"push"}, {"push", "--force"}, {"wait", "--settle", "0", "--timeout", "1s"}, {"promote", "elsewhere", "--yes", "--log-level", "debug"},
 	} {
-		if args[0] == "promote" && text != "term 99" { // it would end the standby
+		if args[0] == "promote" && text != "term 99" { // promoting would end the standby
 			continue
 		}
 		r := w.command(args...)
@@ -118,8 +118,8 @@ func (w *world) showNone(run *replica, secrets []string, text string) {
 	w.hides(secrets, string(body))
 }
 
-// hides fails the test where an output shares more characters in a row with a
-// secret than may be shown, in any case.
+// hides fails the test if an output shares more than showable consecutive characters with a secret,
+// in any letter case.
 func (w *world) hides(secrets []string, outputs ...string) {
 	w.Helper()
 	for i, output := range outputs {
@@ -142,7 +142,7 @@ type borrower struct {
 	*outpost
 	name, text string
 	keys       testenv.Repository
-	own        bool // text is of its own keys
+	own        bool // whether text comes from its own keys
 }
 
 func (b *borrower) owner(term string) map[string]string {
@@ -157,8 +157,7 @@ func (b *borrower) put(keys testenv.Repository, kind corev1.SecretType, annotati
 	b.w.Must(err)
 }
 
-// relabel gives the copy its own keys and its other owner again, by a writer of
-// that name.
+// relabel restores the copy's own keys and owner annotations, as the given writer.
 func (b *borrower) relabel(term, writer string) {
 	b.w.Helper()
 	b.w.Until(func(ctx context.Context) error {
@@ -168,8 +167,8 @@ func (b *borrower) relabel(term, writer string) {
 
 var letters = regexp.MustCompile(`[a-z]{6}`)
 
-// plainKey is the same key each time, so that no test fails by chance: of
-// letters and digits alone, for a region's name, with six letters in a row.
+// plainKey derives a key from seed, so that no test fails by chance. It contains only letters and
+// digits, which a region's name may contain, and six consecutive letters.
 func plainKey(seed string) string {
 	for n := 0; ; n++ {
 		raw := sha256.Sum256(fmt.Appendf(nil, "%s, %d", seed, n))
@@ -183,9 +182,9 @@ func plainKey(seed string) string {
 
 func bare(key string) string { return strings.TrimRight(key, "=") }
 
-// hexOf is what a key encodes, in hex.
+// hexOf returns the hex encoding of the bytes that a key encodes.
 func hexOf(key string) string {
-	// plainKey has made it.
+	// Keys from plainKey always decode.
 	raw, _ := base64.URLEncoding.DecodeString(key)
 	return hex.EncodeToString(raw)
 }

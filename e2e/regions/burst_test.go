@@ -8,19 +8,18 @@ import (
 )
 
 const (
-	// burst is so many rotations, all in burstTime where the machine can.
+	// burst is the number of rotations. They take burstTime if the machine is fast enough.
 	burst     = 500
 	burstTime = 5 * time.Second
-	// burstKeys are kept active, which is two seconds of such rotations: a remote
-	// that had missed all that it knew would rightly be held.
+	// burstKeys is max_active_keys, which covers two seconds of these rotations. A remote that
+	// shares no key with the source would rightly be Held.
 	burstKeys = 200
-	// farAway is how much longer a request to the far remote takes.
+	// farAway is the additional latency of the far remote.
 	farAway = 200 * time.Millisecond
 )
 
-// Five hundred rotations in five seconds: the last one is everywhere, no remote
-// goes back on the way there, and one that is far away is not pushed what is
-// old by then.
+// TestBurst rotates 500 times in five seconds. Every remote must end with the last key set, and
+// none may go back to an older one. The far remote must not receive outdated key sets.
 func TestBurst(t *testing.T) {
 	w := newWorld(t)
 	line := []testenv.Repository{w.keys()}
@@ -37,7 +36,7 @@ func TestBurst(t *testing.T) {
 
 	began := time.Now()
 	for n := range burst {
-		w.pass(began.Add(burstTime * time.Duration(n) / burst))
+		w.sleepUntil(began.Add(burstTime * time.Duration(n) / burst))
 		rotation, err := w.Home.Rotate(w.Ctx, w.NS, burstKeys)
 		w.Must(err)
 		line = append(line, rotation.Keys)
@@ -49,7 +48,8 @@ func TestBurst(t *testing.T) {
 		h.neverBack(line...)
 		t.Logf("%d rotations in %v: %s has had %d versions", burst, took, name, len(h.since()))
 	}
-	// One push at a time, each of the newest: so many find room.
+	// Pushes to a remote don't overlap, and each contains the newest key set. That limits their
+	// number.
 	if n, most := len(far.since()), int(took/farAway)+3; n > most {
 		t.Errorf("the far remote was pushed %d of %d rotations, wanted %d at most", n, burst, most)
 	}

@@ -8,18 +8,18 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A remote's token runs out, and another's client certificate: both are Denied,
-// say what to renew, and get nothing, and the others go on. With the kubeconfig
-// renewed they are equal, without a restart.
+// TestCredentialsExpire checks an expired token and an expired client certificate. Both remotes
+// must be Denied, name what to renew, and get no keys, while the others continue. Once the
+// kubeconfigs are renewed, both must catch up without a restart.
 func TestCredentialsExpire(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()
 	w.join("dfw")
-	// Longer than a start takes on a slow machine.
+	// Starting on a slow machine takes less than this.
 	end := time.Now().Add(20 * time.Second)
-	const allowed = time.Minute // for clocks that differ
+	const allowed = time.Minute // tolerated clock skew
 	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, Expires: end.Add(-allowed)})
 	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.NS, end)
 	w.Must(err)
@@ -29,7 +29,7 @@ func TestCredentialsExpire(t *testing.T) {
 	run.allShow("Synced", "", remotes...)
 	seen := w.follow(remotes...)
 
-	w.pass(end)
+	w.sleepUntil(end)
 	run.allShow("Denied", "renew the token or the certificate in its kubeconfig", "iad", "ord")
 	last := w.rotate().Keys
 	w.equal(testenv.Soon, last, "dfw")
@@ -49,9 +49,9 @@ func TestCredentialsExpire(t *testing.T) {
 	}
 }
 
-// A remote's API server serves a certificate that has expired, or one of a new
-// CA: it is Unreachable, and says why. It gets no keys meanwhile. With the
-// certificate or the kubeconfig renewed it is equal, without a restart.
+// TestServingCertificate checks an API server whose certificate has expired or comes from a new CA.
+// The remote must be Unreachable, show the reason, and get no keys. Once the certificate or the
+// kubeconfig is renewed, it must catch up without a restart.
 func TestServingCertificate(t *testing.T) {
 	w, names := newApart(t)
 	line := []testenv.Repository{w.keys()}
@@ -85,7 +85,7 @@ func TestServingCertificate(t *testing.T) {
 		run.shows(apartRemote, "Unreachable", change.says)
 		w.says(1, []string{"Unreachable", change.says}, "status")
 		if now := seen[apartRemote].since(); len(now) != before {
-			t.Errorf("%s was written to behind a bad certificate: %v", apartRemote, tell(now))
+			t.Errorf("%s was written to behind a bad certificate: %v", apartRemote, describe(now))
 		}
 		change.renew()
 		w.equal(testenv.Soon, next, names...)

@@ -10,9 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The process's clock is an hour off, ahead or behind. Whatever it does, it
-// does when and as it should: the first sync, rotations, repairs by watch and
-// by GET, a contest and its end. Another clock compiles every package again.
+// TestLongClockOff runs fernetcast with a clock that is an hour ahead or behind. The first sync,
+// rotations, repairs by watch and by GET, and a contest must work as usual. It is a long test
+// because a shifted clock recompiles every package.
 func TestLongClockOff(t *testing.T) {
 	testenv.Long(t)
 	t.Parallel()
@@ -39,7 +39,8 @@ func TestLongClockOff(t *testing.T) {
 			w.edit(shared.Cluster("iad"), rival, drift)
 			w.equal(testenv.Soon, rotation.Keys, remotes...)
 
-			// The first drift is repaired, the second is a contest until it is quiet.
+			// The first drift is repaired. The second starts a contest, which ends after a quiet
+			// period.
 			w.edit(shared.Cluster("dfw"), rival, drift)
 			w.equal(testenv.Soon, rotation.Keys, "dfw")
 			run.shows("dfw", "Synced", "")
@@ -59,7 +60,7 @@ func TestLongClockOff(t *testing.T) {
 	}
 }
 
-// clockIsOff fails the test unless the program's log is dated so far off.
+// clockIsOff fails the test unless the log's timestamps are off by that duration.
 func (r *replica) clockIsOff(off time.Duration) {
 	r.w.Helper()
 	first, _, _ := strings.Cut(r.Stderr.String(), "\n")

@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// On a workstation the kubeconfigs come out of a Secret beside the source,
-// fernetcast-clusters if no other is named.
+// TestClustersFromSecret checks kubeconfigs in a Secret next to the source, as on a workstation.
+// The Secret is named fernetcast-clusters by default.
 func TestClustersFromSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,18 +41,19 @@ func TestClustersFromSecret(t *testing.T) {
 	w.says(1, []string{"dfw", "iad", "Misconfigured"}, append(from, "status")...)
 	w.says(2, []string{`"ord"`}, append(from, "push", "ord")...)
 	w.says(1, []string{"Marked"}, append(from, "promote", "sjc", "--yes")...)
-	w.equal(time.Second, keys, "dfw", "iad") // it has been pushed when promote ends
+	w.equal(time.Second, keys, "dfw", "iad") // promote has already pushed
 	rotation := w.rotate()
 	w.says(0, []string{"dfw"}, append(from, "push", "dfw")...)
 	w.says(0, []string{"iad"}, "push", "iad") // the default
 	w.equal(time.Second, rotation.Keys, "dfw", "iad")
 
-	// The operator's Role is for that one name.
+	// The operator's Role allows only that name.
 	w.says(1, []string{"forbidden"}, "--clusters", "secret/other", "status")
 	w.says(0, []string{"no remotes"}, "--clusters", filepath.Join(t.TempDir(), "missing"), "status")
 }
 
-// The names in the JSON are what others build on: all of them, and no others.
+// TestStatusFields checks that the JSON output has exactly the documented fields, because other
+// tools depend on them.
 func TestStatusFields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -83,8 +84,8 @@ func TestStatusFields(t *testing.T) {
 	}
 }
 
-// Each output and --only-unwell, which every output knows, and which hides nothing
-// from the last line and the exit code.
+// TestStatusOutputs checks every output format with --only-unwell, which must not change the last
+// line or the exit code.
 func TestStatusOutputs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -105,9 +106,9 @@ func TestStatusOutputs(t *testing.T) {
 	}
 }
 
-// documents are what `status -o json` (which must exit with the code) and
-// /statusz show, in this order, with the source's part under source and a
-// remote's under its name.
+// documents returns the output of `status -o json` and of /statusz, in this order. In each, the key
+// "source" has the source's fields, and a remote's name has the remote's fields. The command must
+// exit with the code.
 func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 	w.Helper()
 	r := w.command("status", "-o", "json")
@@ -143,7 +144,7 @@ func (w *world) fields(part map[string]any, names []string) {
 	}
 }
 
-// wantNull fails the test unless these fields, and no others but keys, are null.
+// wantNull fails the test unless exactly these fields are null. It ignores keys.
 func wantNull(t *testing.T, document map[string]map[string]any, part string, names ...string) {
 	t.Helper()
 	var null []string

@@ -12,9 +12,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// While an API server is down, etcd forgets all that the program's watch has
-// not seen, so that the watch is answered 410 Gone: the source's, and a
-// remote's. The next rotation is everywhere, by the watches alone.
+// TestCompacted compacts etcd while an API server is down, so that the restarted watch gets 410
+// Gone. This happens to the source's watch and to a remote's. Watches alone must deliver the next
+// rotation.
 func TestCompacted(t *testing.T) {
 	w, names := newApart(t)
 	line := []testenv.Repository{w.keys()}
@@ -30,15 +30,15 @@ func TestCompacted(t *testing.T) {
 	for _, e := range []*expiring{source, remote} {
 		line = append(line, w.rotate().Keys)
 		w.equal(testenv.Soon, line[len(line)-1], names...)
-		// A reflector whose watch ends in its first second begins all anew.
-		w.pass(time.Now().Add(2 * time.Second))
+		// If a watch ends within a second, the reflector lists again and never gets the 410.
+		w.sleepUntil(time.Now().Add(2 * time.Second))
 		e.expire()
 		line = append(line, w.rotate().Keys)
 		w.equal(testenv.Soon, line[len(line)-1], names...)
 		run.allShow("Synced", "", names...)
 		run.stays()
 	}
-	// What is undone is mended, by the watch that came after.
+	// The new watch must report a deletion.
 	w.Must(remote.cluster.Delete(w.Ctx, w.NS))
 	w.equal(testenv.Soon, line[len(line)-1], names...)
 	for _, h := range seen {
@@ -46,12 +46,12 @@ func TestCompacted(t *testing.T) {
 	}
 }
 
-// expiring is a cluster whose watches can be had answered 410.
+// expiring is a cluster whose watches can be made to fail with 410.
 type expiring struct {
 	*testenv.Gateway
 	w       *world
 	cluster *testenv.Cluster
-	// gone says that a watch was answered so.
+	// gone reports whether a watch has failed with 410.
 	gone atomic.Bool
 }
 
@@ -65,8 +65,8 @@ func (w *world) expiring(name string) *expiring {
 	return e
 }
 
-// expire has the program's watch, when it is asked for again, find that all it
-// has not seen is forgotten. It returns when the program was told so.
+// expire makes fernetcast's watch resume from a version that etcd no longer has. It returns when
+// fernetcast has received the error.
 func (e *expiring) expire() {
 	e.w.Helper()
 	there := make(chan struct{})
@@ -93,16 +93,16 @@ func (e *expiring) expire() {
 	e.Spoil(nil)
 }
 
-// answer is one of the API server's, which is looked at as it passes.
+// answer passes on an API server's response and inspects it.
 type answer struct {
 	http.ResponseWriter
 	e *expiring
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap lets [http.ResponseController] reach the underlying writer.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// Write notes the event that ends a watch: its status is 200 by then.
+// Write records the error event that ends a watch. The response's status is already 200 by then.
 func (a *answer) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte("too old resource version")) {
 		a.e.gone.Store(true)

@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// deafResync is how often all is read with GET where watches are dead: that
-	// long, and a fifth, a change can take to be found.
+	// deafResync is the resync interval while watches are dead. It takes that long, plus a fifth,
+	// to find a change.
 	deafResync = 10 * time.Second
 	deafLate   = deafResync + deafResync/5 + 5*time.Second
-	// deafRewatch is how soon after a GET has found news another watch begins: 5 s,
-	// and some for a slow machine.
+	// deafRewatch limits how soon a new watch starts after a GET finds a change: 5 s, and more on a
+	// slow machine.
 	deafRewatch = 9 * time.Second
-	// heard is how soon a change is seen that does not wait for a resync.
+	// heard limits how soon a change is found without a resync.
 	heard = 3 * time.Second
 )
 
-// A load balancer keeps a watch of the source open that is dead, or every
-// watch, with good connections: no ping tells. The first rotation waits for the
-// resync, and no other one does.
+// TestDeafSource checks source watches that a load balancer keeps open although they deliver
+// nothing: one watch, or every watch. The connections work, so pings don't reveal that. Only the
+// first rotation may wait for the resync.
 func TestDeafSource(t *testing.T) {
 	t.Parallel()
 	for name, every := range map[string]bool{"one watch": false, "every watch": true} {
@@ -71,8 +71,8 @@ func TestDeafSource(t *testing.T) {
 	}
 }
 
-// The same of a remote: drift that its dead watch does not tell of is found by
-// the resync, and what comes later by the watch that begins then.
+// TestDeafRemote checks the same for a remote. The resync must find drift that the dead watch
+// doesn't report, and the new watch must report later drift.
 func TestDeafRemote(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -90,7 +90,7 @@ func TestDeafRemote(t *testing.T) {
 		began = time.Now()
 		w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
 		w.Within(limit, func(ctx context.Context) error { return o.cluster.Holds(ctx, o.ns, keys) })
-		w.pass(time.Now().Add(2 * time.Second)) // the next one is no contest
+		w.sleepUntil(time.Now().Add(2 * time.Second)) // otherwise, the next drift would be a contest
 		return began
 	}
 	drifts(heard)
@@ -103,7 +103,7 @@ func TestDeafRemote(t *testing.T) {
 	}
 }
 
-// rewatched waits for a WATCH that came after a moment, and returns when it did.
+// rewatched waits for a WATCH request after the given time, and returns when it came.
 func (w *world) rewatched(g *testenv.Gateway, after time.Time) (came time.Time) {
 	w.Helper()
 	w.Until(func(context.Context) error {
@@ -118,15 +118,14 @@ func (w *world) rewatched(g *testenv.Gateway, after time.Time) (came time.Time) 
 	return came
 }
 
-// watches are those that go through a gateway.
+// watches tracks the watches through a gateway.
 type watches struct {
 	mu   sync.Mutex
 	open []*atomic.Bool // whether each is dead
-	dead bool           // new ones are, too
+	dead bool           // whether new ones are dead
 }
 
-// die makes those that are open dead, and with every new ones as well: they
-// stay open, and bring nothing.
+// die makes the open watches, and also new ones if every is set, drop all events and stay open.
 func (s *watches) die(every bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +149,7 @@ func (s *watches) through(honest http.Handler) http.Handler {
 	})
 }
 
-// mayDie is an answer that goes on until it is dead.
+// mayDie is a response that continues until dead is set.
 type mayDie struct {
 	http.ResponseWriter
 	dead *atomic.Bool
@@ -158,7 +157,7 @@ type mayDie struct {
 
 func (m *mayDie) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
-// Write loses what it gets where the watch is dead.
+// Write drops p if the watch is dead.
 func (m *mayDie) Write(p []byte) (int, error) {
 	if m.dead.Load() {
 		return len(p), nil

@@ -12,21 +12,21 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// directory is a world in which kubeconfigs come and go, while dfw and ord are
-// good all the time.
+// directory is a world in which kubeconfigs are added and removed. Those of dfw and ord are always
+// valid.
 type directory struct {
 	*world
 	run  *replica
 	good map[string]*history
-	// sets are the key sets since the good ones are followed.
+	// sets are the key sets that the good remotes have received.
 	sets []testenv.Repository
 }
 
-// Kubeconfigs come, change, break and go while it runs. Each counts by itself:
-// the good remotes have every rotation meanwhile.
+// TestDirectory adds, changes, breaks, and removes kubeconfigs while fernetcast runs. Each change
+// affects only its own remote. The good remotes get every rotation.
 func TestDirectory(t *testing.T) {
 	t.Parallel()
-	d := beforeDirectory(t)
+	d := newDirectory(t)
 	d.Must(os.Mkdir(d.Clusters, 0o700))
 	d.join("dfw", "ord")
 	d.run.allShow("Synced", "", "dfw", "ord")
@@ -42,8 +42,8 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-// beforeDirectory runs the program where the directory does not exist: it has no remotes.
-func beforeDirectory(t *testing.T) *directory {
+// newDirectory starts fernetcast before the directory exists, so it has no remotes.
+func newDirectory(t *testing.T) *directory {
 	t.Helper()
 	w := newWorld(t)
 	w.Must(os.Remove(w.Clusters))
@@ -59,7 +59,7 @@ func beforeDirectory(t *testing.T) *directory {
 	return d
 }
 
-// rotates rotates, and waits for the good remotes and for those named.
+// rotates rotates the keys, and waits until the good remotes and the named ones have them.
 func (d *directory) rotates(names ...string) {
 	d.Helper()
 	keys := d.rotate().Keys
@@ -74,7 +74,7 @@ func (d *directory) added(name string) {
 	d.rotates(name)
 }
 
-// renewed has a token end, and another one take its place.
+// renewed revokes a remote's token, and replaces it once the remote is Denied.
 func (d *directory) renewed(name string) {
 	d.Helper()
 	d.Must(shared.Cluster(name).Revoke(d.Ctx, d.NS, testenv.RemoteRole))
@@ -89,7 +89,7 @@ func (d *directory) renewed(name string) {
 	d.added(name)
 }
 
-// broken has half a file take a good one's place: the last good one goes on.
+// broken replaces a valid file with a truncated one. The last good version must stay in use.
 func (d *directory) broken(name string) {
 	d.Helper()
 	d.Must(testenv.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
@@ -98,7 +98,7 @@ func (d *directory) broken(name string) {
 	d.added(name)
 }
 
-// removed has a file go: nothing is deleted there, and nothing written any more.
+// removed removes a kubeconfig. fernetcast must not delete or write that remote's Secret.
 func (d *directory) removed(name string) {
 	d.Helper()
 	seen := d.follow(name)
@@ -108,7 +108,7 @@ func (d *directory) removed(name string) {
 	seen[name].untouched()
 }
 
-// forgets waits until /statusz does not have the remote any more.
+// forgets waits until /statusz no longer lists the remote.
 func (r *replica) forgets(remote string) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -120,9 +120,9 @@ func (r *replica) forgets(remote string) {
 	})
 }
 
-// A directory where a kubeconfig should be is what a bind mount of a missing
-// file makes. Like all else that is no file it is a remote that is not well: no
-// rotation passes the gate because of it.
+// TestDirectoryForAFile checks a directory in place of a kubeconfig, which a bind mount of a
+// missing file creates. Like anything else that isn't a file, it must count as an unhealthy remote,
+// so that wait stops rotations.
 func TestDirectoryForAFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -146,7 +146,7 @@ func TestDirectoryForAFile(t *testing.T) {
 		}
 	}
 
-	// In place of a good one it changes nothing of what that does.
+	// If a directory replaces a valid file, pushes must continue.
 	w.equal(testenv.Soon, keys, "dfw")
 	w.Must(os.Symlink("iad.yaml", filepath.Join(w.Clusters, ".new")))
 	w.Must(os.Rename(filepath.Join(w.Clusters, ".new"), filepath.Join(w.Clusters, "dfw.yaml")))

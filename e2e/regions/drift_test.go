@@ -14,14 +14,14 @@ import (
 
 const rival = "argocd-controller"
 
-// What somebody did to a remote's Secret is undone, by its watch alone.
+// TestDrift checks that the watch alone repairs any change to a remote's Secret.
 func TestDrift(t *testing.T) {
 	t.Parallel()
 	for _, drift := range []struct {
 		name string
-		// change is what is done to the Secret; nil deletes it.
+		// change edits the Secret, or deletes it if nil.
 		change func(*corev1.Secret)
-		// made is what the Secret is made anew with; nil where it is not.
+		// made is the key set of the recreated Secret, or nil if it isn't recreated.
 		made testenv.Repository
 	}{
 		{"key edited", func(s *corev1.Secret) { s.Data["8"] = []byte(shared.Keys.New()) }, nil},
@@ -49,7 +49,7 @@ func TestDrift(t *testing.T) {
 			case drift.made == nil:
 				w.Must(remote.Delete(w.Ctx, w.NS))
 			default:
-				// Frozen, or it would have made the Secret again before we do.
+				// Without freezing, fernetcast would recreate the Secret first.
 				w.Must(run.Freeze())
 				w.Must(remote.Delete(w.Ctx, w.NS))
 				_, err := remote.Put(w.Ctx, w.NS, drift.made)
@@ -57,14 +57,14 @@ func TestDrift(t *testing.T) {
 				w.Must(run.Thaw())
 			}
 			w.repaired(remote, keys, before.Annotations)
-			// And all goes on from there.
+			// Later rotations must still arrive.
 			w.equal(testenv.Soon, w.rotate().Keys, "dfw")
 			run.shows("dfw", "Synced", "")
 		})
 	}
 }
 
-// repaired waits until the Secret has these keys and the whole stamp.
+// repaired waits until the Secret has these keys and the complete stamp.
 func (w *world) repaired(c *testenv.Cluster, keys testenv.Repository, stamp map[string]string) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {
@@ -79,10 +79,10 @@ func (w *world) repaired(c *testenv.Cluster, keys testenv.Repository, stamp map[
 	})
 }
 
-// What drifted while no run was up is repaired when it is up again.
+// TestDriftWhileAway checks that fernetcast repairs drift from before its start.
 func TestDriftWhileAway(t *testing.T) {
 	t.Parallel()
-	w, run, keys := everywhere(t, func(w *world) *replica { return w.run() })
+	w, run, keys := newSynced(t, func(w *world) *replica { return w.run() })
 	run.Kill()
 	w.edit(shared.Cluster("dfw"), rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
 	w.Must(shared.Cluster("iad").Delete(w.Ctx, w.NS))
@@ -92,12 +92,12 @@ func TestDriftWhileAway(t *testing.T) {
 	w.exits(0, "status")
 }
 
-// Two writers who undo each other are no war at network speed: it is said who
-// the other is, and repaired now and then. New keys go out all the same, and
-// with the other gone all is as it was.
+// TestContest checks a remote with a second writer that undoes every repair. fernetcast must name
+// that writer, repair with backoff, and still push new keys immediately. After the other writer
+// stops, drift must be repaired as usual.
 func TestContest(t *testing.T) {
 	const initial, quiet = time.Second, 4 * time.Second
-	w, run, keys := everywhere(t, func(w *world) *replica {
+	w, run, keys := newSynced(t, func(w *world) *replica {
 		return w.run("--resync", "1h", "--backoff-initial", initial.String(), "--backoff-max", quiet.String())
 	})
 	remote := shared.Cluster("dfw")
@@ -105,8 +105,8 @@ func TestContest(t *testing.T) {
 	stop := w.fight(remote, shared.Keys.NewRepository(5, 3))
 	run.shows("dfw", "Contested", rival)
 	w.exits(1, "status")
-	// The back-off's waits are half of the interval at least, and the fourth
-	// interval is 3.4 s: what comes within a second did not wait for its turn.
+	// Jitter at most halves the intervals, and the fourth is 3.4 s. So a push within a second
+	// didn't wait for its turn.
 	w.repairs(seen["dfw"], keys, 4)
 	rotation := w.rotate()
 	if late := w.arrived(seen["dfw"], rotation.Keys).Sub(rotation.Committed); late > time.Second {
@@ -114,7 +114,7 @@ func TestContest(t *testing.T) {
 	}
 	w.equal(testenv.Soon, rotation.Keys, "iad", "ord")
 	seen["iad"].only(rotation.Keys)
-	w.apart(seen["dfw"], keys, initial/2)
+	w.spaced(seen["dfw"], keys, initial/2)
 
 	stop()
 	run.shows("dfw", "Synced", "")
@@ -124,13 +124,14 @@ func TestContest(t *testing.T) {
 	run.shows("dfw", "Synced", "")
 }
 
-// fight has a rival put keys back as soon as others are there, until stop or the test's end.
+// fight makes a rival restore its own keys after each change, until stop is called or the test
+// ends.
 func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func()) {
 	ctx, cancel := context.WithCancel(w.Ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		// It ends with ctx alone.
+		// Until returns only when ctx ends.
 		_ = testenv.Until(ctx, testenv.Often, func(ctx context.Context) error {
 			if c.Holds(ctx, w.NS, keys) == nil {
 				return errors.New("nothing to undo")
@@ -143,7 +144,7 @@ func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func())
 	return stop
 }
 
-// repairs waits until keys that were there before were put back so many times.
+// repairs waits until keys have been restored that many times.
 func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Ctx, 2*testenv.Soon)
@@ -158,9 +159,9 @@ func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 	w.Must(err)
 }
 
-// apart fails unless all repairs but the first, which is done at once, came so
-// long after the one before.
-func (w *world) apart(h *history, keys testenv.Repository, least time.Duration) {
+// spaced fails the test unless each repair, except the immediate first one, came at least that long
+// after the previous one.
+func (w *world) spaced(h *history, keys testenv.Repository, least time.Duration) {
 	w.Helper()
 	var repairs []time.Time
 	for _, v := range h.since() {

@@ -18,27 +18,27 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// echo is a server that takes itself for a remote's API server, and answers
-// writes, and then reads as well, with errors that quote what it was sent.
+// echo is a server that poses as a remote's API server. It responds to writes, and in some styles
+// also to reads, with errors that quote the last write.
 type echo struct {
 	*httptest.Server
-	// keys is what it decodes the keys of a request to.
+	// keys are the decoded keys that it quotes.
 	keys []string
-	// has is the Secret that it shows; nil for none.
+	// has is the Secret that it serves, or nil for none.
 	has *corev1.Secret
 
 	mu     sync.Mutex
 	style  style
-	sent   []byte // the last write's body
+	sent   []byte // body of the last write
 	writes int
 	reads  int
 }
 
-// style is a way to answer, given what was sent and as which keys it was read.
+// style is a way to respond, given the body of the last write and the keys in it.
 type style struct {
 	name   string
 	answer func(w http.ResponseWriter, sent string, keys []string)
-	// reads says that reads are answered so too.
+	// reads reports whether reads get this response, too.
 	reads bool
 }
 
@@ -55,14 +55,14 @@ func newEcho(t *testing.T, keys testenv.Repository, has *corev1.Secret) *echo {
 	return e
 }
 
-// set switches to a style and forgets what was counted.
+// set switches to a style and resets the counts.
 func (e *echo) set(s style) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.style, e.writes, e.reads = s, 0, 0
 }
 
-// counts says how many writes and reads were answered in this style.
+// counts returns how many writes and reads have been answered in this style.
 func (e *echo) counts() (writes, reads int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -96,12 +96,12 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// status answers with an API server's Status.
+// status responds with an API server's Status.
 func status(w http.ResponseWriter, code int, st metav1.Status) {
 	testenv.Answer(w, code, testenv.Failure(code, st))
 }
 
-// plain is a style of a plain text with that code.
+// plain returns a style that responds with plain text and that code.
 func plain(code int, text func(sent string, keys []string) string) style {
 	return style{name: fmt.Sprintf("plain %d", code), answer: func(w http.ResponseWriter, sent string, keys []string) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -110,19 +110,20 @@ func plain(code int, text func(sent string, keys []string) string) style {
 	}}
 }
 
-// spoken is a style of an API server's Status with that code.
+// spoken returns a style that responds with an API server's Status of that code.
 func spoken(name string, code int, text func(sent string, keys []string) string) style {
 	return style{name: fmt.Sprintf("%s %d", name, code), answer: func(w http.ResponseWriter, sent string, keys []string) {
 		status(w, code, metav1.Status{Message: text(sent, keys)})
 	}}
 }
 
-// spokenInJSON is a style of a Status in JSON, as of what stands before an API server.
+// spokenInJSON returns a style that responds with a Status in JSON, as a proxy in front of an API
+// server does.
 func spokenInJSON(name string, code int, text func(sent string, keys []string) string) style {
 	return style{name: fmt.Sprintf("%s %d in JSON", name, code), answer: func(w http.ResponseWriter, sent string, keys []string) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		// A client that went away is no matter.
+		// An error only means that the client has disconnected.
 		_ = json.NewEncoder(w).Encode(testenv.Failure(code, metav1.Status{Message: text(sent, keys)}))
 	}}
 }
@@ -133,7 +134,7 @@ func inDecimals(_ string, keys []string) string {
 	return fmt.Sprintf("cannot take %v", []byte(keys[0]))
 }
 
-// cut is how a server quotes that limits what it says.
+// cut quotes keys like a server that truncates its messages.
 func cut(_ string, keys []string) string {
 	var list []string
 	for _, key := range keys {
@@ -154,7 +155,7 @@ func cutBytes(_ string, keys []string) string {
 	return base64.StdEncoding.EncodeToString([]byte(keys[0]))[:36] + "…"
 }
 
-// styles has each text and each encoding once.
+// styles returns every text and every encoding once.
 func styles() []style {
 	raw := style{name: "no HTTP", answer: func(w http.ResponseWriter, sent string, keys []string) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -192,7 +193,7 @@ func styles() []style {
 	return onReads(list)
 }
 
-// onReads adds each style once more, as an answer to reads as well.
+// onReads adds a variant of each style that also responds to reads.
 func onReads(list []style) []style {
 	for _, s := range list {
 		s.name, s.reads = s.name+" on reads", true

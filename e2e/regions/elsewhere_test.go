@@ -11,8 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// A kubeconfig whose context names another namespace is pushed to there, and
-// that is shown wherever the remote is.
+// TestNamespaceElsewhere checks a kubeconfig whose context names another namespace. fernetcast must
+// push to that namespace, and show it in every output.
 func TestNamespaceElsewhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,13 +13,13 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// inTime is how soon the program ends when it is told to: a pod that takes
-// longer holds up its node's drain, and in the end is killed.
-const inTime = 5 * time.Second
+// shutdownTime limits how long fernetcast takes to exit. A slower pod delays the drain of its node,
+// and is eventually killed.
+const shutdownTime = 5 * time.Second
 
-// SIGTERM comes in the middle of a push: while a write is on its way, and
-// while its answer is. The program ends in time, the write is whole or was not
-// made, and the next run goes on from there.
+// TestEndsInAPush sends SIGTERM during a push, before and after the API server executes the write.
+// fernetcast must exit in time, the write must be complete or not made, and the next run must
+// continue from there.
 func TestEndsInAPush(t *testing.T) {
 	w := newWorld(t)
 	line := []testenv.Repository{w.keys()}
@@ -44,7 +44,7 @@ func TestEndsInAPush(t *testing.T) {
 		}
 		run.endsInTime()
 		close(h.ended)
-		// What was sent arrives, though nobody waits for the answer any more.
+		// The write arrives although nothing waits for its response.
 		w.equal(testenv.Soon, line[len(line)-1], "ord")
 		gateway.Spoil(nil)
 		run = w.runShipped("--resync", "1h", "--request-timeout", "1m")
@@ -57,16 +57,16 @@ func TestEndsInAPush(t *testing.T) {
 	}
 }
 
-// held is a write that is under way when the program ends.
+// held is a write that is in progress when fernetcast exits.
 type held struct {
 	t     *testing.T
 	came  chan struct{}
 	ended chan struct{}
-	// answered says that the API server has had it, and the answer is held.
+	// answered reports whether the API server executes the write and only the response is held.
 	answered bool
 }
 
-// hold is for [testenv.Gateway.Spoil].
+// hold is passed to [testenv.Gateway.Spoil].
 func (h *held) hold(honest http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodGet {
@@ -92,8 +92,8 @@ func (h *held) hold(honest http.Handler) http.Handler {
 	})
 }
 
-// Remotes that have refused connections for a while are asked ever more
-// seldom. The program does not wait for that when it is told to end.
+// TestEndsWhileRefused checks that fernetcast exits without waiting for the backoff of remotes that
+// refuse connections.
 func TestEndsWhileRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -104,18 +104,18 @@ func TestEndsWhileRefused(t *testing.T) {
 	w.Must(err)
 	dead, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole, Server: "https://" + nobody})
 	w.Must(err)
-	// Each waits at random: with many, one has just begun to.
+	// Backoff has jitter. Among many remotes, one has just started to wait.
 	for i := range 40 {
 		w.Must(testenv.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
 	}
 	run := w.runShipped()
 	w.equal(testenv.Soon, keys, "dfw")
 	run.shows("dead-0", "Unreachable", "refused")
-	w.pass(time.Now().Add(12 * time.Second)) // until the waits are at their longest
+	w.sleepUntil(time.Now().Add(12 * time.Second)) // until backoff reaches its maximum
 	run.endsInTime()
 }
 
-// endsInTime tells the program to end, and fails the test unless it does so well, and soon.
+// endsInTime sends SIGTERM, and fails the test unless fernetcast exits with 0 within shutdownTime.
 func (r *replica) endsInTime() {
 	r.w.Helper()
 	began := time.Now()
@@ -126,7 +126,7 @@ func (r *replica) endsInTime() {
 	r.w.Must(err)
 	took := time.Since(began)
 	r.w.Logf("it ended after %v", took)
-	if code != 0 || took > inTime {
-		r.w.Errorf("it ended with exit code %d after %v, want 0 within %v", code, took, inTime)
+	if code != 0 || took > shutdownTime {
+		r.w.Errorf("it ended with exit code %d after %v, want 0 within %v", code, took, shutdownTime)
 	}
 }

@@ -25,9 +25,9 @@ import (
 // screen clears a terminal and draws a green table.
 const screen = "\x1b[2J\x1b[H\x1b[32mREMOTE  STATE\nhostile  Synced\r\n\x07\x7f"
 
-// Neither a server, from its certificate to its Secret, nor the name of a kubeconfig's file
-// draws anything on the operator's terminal: each character of all output is printable, and
-// each line is ours.
+// TestNothingForTerminals checks that neither a server, from its certificate to its Secret, nor the
+// name of a kubeconfig file can draw on the operator's terminal. Every character of all output must
+// be printable, and servers must not add lines.
 func TestNothingForTerminals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,14 +41,14 @@ func TestNothingForTerminals(t *testing.T) {
 	w.Must(err)
 	limited, err := certify(w.NS, screen+".example", pkix.Name{CommonName: "a server"}, []string{"elsewhere.example"})
 	w.Must(err)
-	// Signed by one CA, to be checked by another of the same name.
+	// The leaf comes from one CA, but is verified with another CA of the same name.
 	issued.Certificate[1] = other.Certificate[1]
 
 	servers := map[string]struct {
 		serverName  string
 		certificate *tls.Certificate
 		answers     *impostor
-		says        string // in the detail
+		says        string // text in the detail
 	}{
 		"names":   {"kubernetes", named, &impostor{}, "x509"},
 		"issuer":  {"kubernetes", issued, &impostor{}, "x509"},
@@ -106,7 +106,8 @@ func TestNothingForTerminals(t *testing.T) {
 	}
 }
 
-// detail waits until /statusz shows a remote with text in its detail, whatever its state.
+// detail waits until /statusz shows the remote with text in its detail, whatever its state, and
+// returns the detail.
 func (r *replica) detail(remote, text string) (shown string) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -124,7 +125,7 @@ func (r *replica) detail(remote, text string) (shown string) {
 	return shown
 }
 
-// printable fails the test where an output has a character that does not print.
+// printable fails the test if an output contains an unprintable character.
 func (w *world) printable(what, output string) {
 	w.Helper()
 	for _, escaped := range []string{`\u001b`, `\u202e`, `\u009b`, `\u0007`, `\u007f`} {
@@ -144,7 +145,7 @@ func all(answer func(http.ResponseWriter)) func(http.ResponseWriter, *http.Reque
 	return func(w http.ResponseWriter, _ *http.Request) bool { answer(w); return true }
 }
 
-// raw answers with these bytes, and ends the connection.
+// raw returns a handler that writes these bytes and closes the connection.
 func raw(text string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -157,8 +158,8 @@ func raw(text string) func(http.ResponseWriter, *http.Request) bool {
 	}
 }
 
-// certify makes a server's certificate for a DNS name, by a CA of its own, which
-// comes second. A CA with permitted names may sign for no others.
+// certify creates a server certificate for a DNS name, followed by the certificate of a new CA that
+// signed it. If permitted isn't nil, the CA may sign only for those names.
 func certify(serial, name string, ca pkix.Name, permitted []string) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

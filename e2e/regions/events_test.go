@@ -12,25 +12,25 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// event makes an event of a watch, from the Secret that is watched.
+// event encodes a watch event about the watched Secret.
 type event func(it *corev1.Secret) []byte
 
-// events answers a watch with these, and ends it.
+// events returns a handler that responds to a watch with these events and ends it.
 func events(list ...event) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", inProtobuf+";stream=watch")
-		secret := it(r)
+		secret := requestedSecret(r)
 		for _, one := range list {
-			_, _ = w.Write(one(secret)) // whoever has had enough goes away
+			_, _ = w.Write(one(secret)) // the client may close the connection early
 		}
 	}
 }
 
-// flood answers a watch with events without end, each of a later version.
+// flood returns a handler that sends endless events, each with a later resourceVersion.
 func flood(one event) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", inProtobuf+";stream=watch")
-		secret := it(r)
+		secret := requestedSecret(r)
 		for version, _ := strconv.Atoi(secret.ResourceVersion); ; version++ {
 			secret.ResourceVersion = strconv.Itoa(version)
 			if _, err := w.Write(one(secret)); err != nil {
@@ -40,11 +40,11 @@ func flood(one event) http.HandlerFunc {
 	}
 }
 
-// ahead answers a watch with an event of a version that will be long after, and
-// stays open.
+// ahead returns a handler that sends an event with a resourceVersion far in the future, and keeps
+// the watch open.
 func ahead(one event) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		secret := it(r)
+		secret := requestedSecret(r)
 		secret.ResourceVersion += "000000"
 		events(func(*corev1.Secret) []byte { return one(secret) })(w, r)
 		_ = http.NewResponseController(w).Flush()
@@ -60,7 +60,7 @@ func bookmark(s *corev1.Secret) []byte {
 	return testenv.Event(watch.Bookmark, testenv.Encoded(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: s.ResourceVersion}}))
 }
 
-// drifted says that somebody took a key away.
+// drifted encodes an event in which another writer removed a key.
 func drifted(s *corev1.Secret) []byte {
 	s = s.DeepCopy()
 	delete(s.Data, "0")
@@ -81,22 +81,22 @@ func millionCauses(*corev1.Secret) []byte { return testenv.Event(watch.Error, st
 
 func ownedEvent(s *corev1.Secret) []byte { return testenv.Event(watch.Modified, ownedByMany(s)) }
 
-// large is an event that is almost as large as one may be.
+// large encodes an event of almost the maximum size.
 func large(s *corev1.Secret) []byte {
 	s = s.DeepCopy()
 	s.Annotations = map[string]string{"note": strings.Repeat("x", 2<<20-8<<10)}
 	return same(watch.Modified)(s)
 }
 
-// withoutBookmarks is what a proxy hands on that takes a watch's bookmarks away.
+// withoutBookmarks passes on a watch like a proxy that drops bookmarks.
 type withoutBookmarks struct {
 	http.ResponseWriter
-	rest bytes.Buffer // of an event, what has come of it
-	// dropped counts them.
+	rest bytes.Buffer // the incomplete last event
+	// dropped is called for each dropped bookmark.
 	dropped func()
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap lets [http.ResponseController] reach the underlying writer.
 func (w *withoutBookmarks) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write implements [http.ResponseWriter].

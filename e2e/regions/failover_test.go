@@ -8,9 +8,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A whole failover, and back: the first region goes down, the second is
-// promoted and rotates, the first comes back with its own rotation still on,
-// and a third region that was out of reach throughout follows by itself.
+// TestFailover tests a complete failover and failback. sjc goes down, dfw is promoted and rotates,
+// and sjc returns with its rotation still enabled. ord, which was unreachable throughout, catches
+// up by itself.
 func TestFailover(t *testing.T) {
 	sjc := newWorld(t)
 	dfw := newMain(sjc.Stage, "dfw")
@@ -38,8 +38,8 @@ func TestFailover(t *testing.T) {
 	b.shows("sjc", "Unreachable", "")
 	b.shows("ord", "Unreachable", "")
 
-	// The first comes back while the second's fernetcast happens to be away: it
-	// takes itself for the main, and finds that it is not.
+	// sjc returns while dfw's fernetcast is frozen. It still considers itself the main region, and
+	// must find that the remotes have a newer owner.
 	sjc.Must(b.Freeze())
 	sjc.Must(sjc.Home.Restart(sjc.Ctx))
 	rogue := sjc.rotate()
@@ -52,7 +52,7 @@ func TestFailover(t *testing.T) {
 	dfw.equal(testenv.Soon, fourth.Keys, "sjc")
 	a.source("Standby", "copy of dfw")
 
-	// Its CronJob goes on for as long as nobody switches it off.
+	// sjc's CronJob rotates until someone suspends it.
 	sjc.rotate()
 	dfw.equal(testenv.Soon, fourth.Keys, "sjc")
 	fifth := dfw.rotate()
@@ -64,7 +64,7 @@ func TestFailover(t *testing.T) {
 	others["iad"].neverBack(second.Keys, third.Keys, fourth.Keys, fifth.Keys)
 	others["ord"].only(fifth.Keys)
 
-	// And back.
+	// Fail back.
 	sjc.says(0, []string{"Marked", "term 3"}, "promote", "sjc", "--yes")
 	b.source("Standby", "copy of sjc")
 	sixth := sjc.rotate()
@@ -79,7 +79,7 @@ func TestFailover(t *testing.T) {
 	dfw.exits(0, "status")
 }
 
-// down kills the main's API server, which is back at the latest at the test's end.
+// down kills the main region's API server. At the end of the test, it is restarted if necessary.
 func (w *world) down() {
 	w.Home.Kill()
 	w.Cleanup(func() {

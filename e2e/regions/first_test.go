@@ -8,9 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A remote without the Secret, one with an empty one as Helm renders it first,
-// and one with keys of its own: all get the main's, exactly, and keep what
-// else is on theirs.
+// TestFirstSync checks remotes without the Secret, with an empty one as Helm first renders it, and
+// with their own keys. All must get exactly the main region's keys and keep their other metadata.
 func TestFirstSync(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
@@ -24,7 +23,7 @@ func TestFirstSync(t *testing.T) {
 	_, err = other.Client().CoreV1().Secrets(w.NS).Update(w.Ctx, secret, metav1.UpdateOptions{})
 	w.Must(err)
 
-	w.promote() // before it knows of a remote: the first sync is run's
+	w.promote() // before join, so that run does the first sync
 	w.join(remotes...)
 	run := w.run()
 	w.equal(testenv.Soon, keys, remotes...)

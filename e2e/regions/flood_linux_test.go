@@ -19,30 +19,28 @@ import (
 )
 
 const (
-	// flooders are the clients of a flood, each with a connection.
+	// flooders is the number of clients in a flood. Each has one connection at a time.
 	flooders = 300
-	// roomInFlood is the memory that the program may have in any flood: without
-	// one it has 27 MiB.
+	// roomInFlood limits memory in any flood. Without one, fernetcast uses 27 MiB.
 	roomInFlood = 60 << 20
-	// shareInFlood is the share of a core that it may use, its rotations included:
-	// a tenth on a quiet machine.
+	// shareInFlood limits CPU use in a flood, as a share of one core and including rotations. On a
+	// quiet machine, it is a tenth.
 	shareInFlood = 0.25
-	// probeTime is how long /livez may take in a flood on a busy machine: the
-	// Deployment's probe waits 5 s, and gives up after six such failures.
+	// probeTime limits how long /livez takes in a flood on a busy machine. The Deployment's probe
+	// waits 5 s, and gives up after six failures.
 	probeTime = 15 * time.Second
-	// inFlood are the rotations of a flood, and floodPause is the time between two.
+	// inFlood is the number of rotations in a flood, and floodPause is the time between two.
 	inFlood, floodPause = 8, 500 * time.Millisecond
 )
 
-// floods are what one client does with its connection. They return when the
-// connection has ended.
+// floods returns the behaviors of a client by name. Each returns when its connection has ended.
 //
-// The short test has one that sends, one that waits, and one that asks.
+// The short test has one client that sends, one that waits, and one that makes requests.
 func floods() (short, long map[string]func(net.Conn)) {
 	const head = "GET /livez HTTP/1.1\r\nHost: pod\r\n"
 	var lines strings.Builder
 	for i := 0; lines.Len() < 32<<10; i++ {
-		lines.WriteString(strconv.FormatInt(int64(i), 36) + ":\n") // each a header of its own
+		lines.WriteString(strconv.FormatInt(int64(i), 36) + ":\n") // each line is another header
 	}
 	endless := func(begin, goOn string, pause time.Duration) func(net.Conn) {
 		return func(conn net.Conn) {
@@ -61,7 +59,7 @@ func floods() (short, long map[string]func(net.Conn)) {
 	}
 	return map[string]func(net.Conn){
 			"header lines without end":   endless(head, lines.String(), 50*time.Millisecond),
-			"header lines, then nothing": held(head + lines.String()[:4900]), // just less than is refused
+			"header lines, then nothing": held(head + lines.String()[:4900]), // just below the limit
 			"the metrics, all the time":  func(conn net.Conn) { askFor(conn, "/metrics") },
 		}, map[string]func(net.Conn){
 			"a header without end":     endless(head+"X: ", strings.Repeat("x", 32<<10), 50*time.Millisecond),
@@ -71,7 +69,7 @@ func floods() (short, long map[string]func(net.Conn)) {
 		}
 }
 
-// askFor asks as fast as it is answered, over one connection where that stays open.
+// askFor makes requests in a loop, over one connection, until it closes.
 func askFor(conn net.Conn, path string) {
 	answers := bufio.NewReader(conn)
 	for {
@@ -86,12 +84,12 @@ func askFor(conn net.Conn, path string) {
 		if errors.Join(err, answer.Body.Close()) != nil || answer.Close {
 			return
 		}
-		time.Sleep(10 * time.Millisecond) // the machine is the program's as well
+		time.Sleep(10 * time.Millisecond) // leave CPU time for fernetcast
 	}
 }
 
-// Whoever reaches the pod can flood --listen. Rotations arrive as they do
-// without that, memory and processor time stay bounded, and probes are answered.
+// TestFlood floods --listen, as anyone who can reach the pod can do. Rotations must arrive as
+// usual, memory and CPU use must stay bounded, and probes must succeed.
 func TestFlood(t *testing.T) {
 	short, _ := floods()
 	flooded(t, short)
@@ -104,7 +102,7 @@ func TestLongFlood(t *testing.T) {
 }
 
 func flooded(t *testing.T, floods map[string]func(net.Conn)) {
-	w, run, _ := everywhere(t, func(w *world) *replica { return w.runShipped("--resync", "1h") })
+	w, run, _ := newSynced(t, func(w *world) *replica { return w.runShipped("--resync", "1h") })
 	seen := w.follow(remotes...)
 	quiet := w.rotations(seen)
 	now, _, err := run.Memory()
@@ -139,13 +137,13 @@ func flooded(t *testing.T, floods map[string]func(net.Conn)) {
 	}
 }
 
-// rotations rotates some times, and returns the median of the times until the
-// last remote had the keys.
+// rotations rotates inFlood times, and returns the median of the delays until the last remote had
+// the keys.
 func (w *world) rotations(seen map[string]*history) time.Duration {
 	w.Helper()
 	var all []time.Duration
 	for range inFlood {
-		w.pass(time.Now().Add(floodPause))
+		w.sleepUntil(time.Now().Add(floodPause))
 		rotation := w.rotate()
 		var last time.Duration
 		for _, h := range seen {
@@ -156,8 +154,8 @@ func (w *world) rotations(seen map[string]*history) time.Duration {
 	return testenv.Percentile(all, 50)
 }
 
-// flood has all clients at it, each with one connection after the other, until
-// stop, which returns how many connections there were.
+// flood starts all clients, each of which opens one connection after another. stop ends the flood
+// and returns the number of connections.
 func (w *world) flood(address string, client func(net.Conn)) (stop func() int64) {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Ctx)
@@ -176,7 +174,7 @@ func (w *world) flood(address string, client func(net.Conn)) (stop func() int64)
 					closed()
 					_ = conn.Close()
 				}
-				time.Sleep(50 * time.Millisecond) // the machine is the program's as well
+				time.Sleep(50 * time.Millisecond) // leave CPU time for fernetcast
 			}
 		})
 	}
@@ -193,8 +191,8 @@ func (w *world) flood(address string, client func(net.Conn)) (stop func() int64)
 	}
 }
 
-// probe asks for /livez until done, which returns the longest time that it
-// took. Each answer has to come in probeTime.
+// probe requests /livez until done is called, which returns the longest time that a request took.
+// Each must succeed within probeTime.
 func (r *replica) probe() (done func() time.Duration) {
 	var longest time.Duration
 	var probing sync.WaitGroup
@@ -203,7 +201,7 @@ func (r *replica) probe() (done func() time.Duration) {
 		for {
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(r.w.Ctx, probeTime)
-			// More than once: on a busy machine a client, too, can miss a deadline.
+			// Retry, because on a busy machine the client can miss a deadline, too.
 			if err := testenv.Until(ctx, testenv.Often, r.lives); err != nil {
 				r.w.Errorf("/livez in a flood: %v", err)
 			}

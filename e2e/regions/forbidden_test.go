@@ -22,12 +22,12 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// rightsAdvice is what is told where rights are lacking, and nowhere else.
+// rightsAdvice must appear only if RBAC permissions are missing.
 const rightsAdvice = "fernetcast join"
 
-// A 403 has many causes. Only where RBAC was it, rights are advised; for the
-// others it is their own words that are shown. With the cause gone, the remote
-// follows by itself.
+// TestForbiddenBy checks that only a 403 from RBAC leads to advice about permissions. For other
+// causes, the status must show the API server's own message. Once the cause is gone, the remote
+// must catch up by itself.
 func TestForbiddenBy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -36,14 +36,14 @@ func TestForbiddenBy(t *testing.T) {
 	var all []*forbidder
 	for _, f := range []*forbidder{
 		{name: "quota", forbid: (*forbidder).byQuota, state: "Denied", words: "is forbidden: exceeded quota:"},
-		{name: "terminating", forbid: (*forbidder).byEnd, state: "Denied", words: "because it is being terminated"},
+		{name: "terminating", forbid: (*forbidder).byTermination, state: "Denied", words: "because it is being terminated"},
 		{name: "policy", forbid: byPolicy(metav1.StatusReasonForbidden), state: "Denied", words: "denied request: whoever is no operator cannot change this resource"},
 		{name: "policy-invalid", forbid: byPolicy(metav1.StatusReasonInvalid), state: "Failed", words: "denied request: whoever is no operator cannot change this resource"},
 		{name: "webhook", forbid: (*forbidder).byWebhook, state: "Denied", words: "denied the request: whoever is no operator cannot change this resource"},
 	} {
 		f.outpost = w.outpost(f.name, "dfw")
 		f.lift = f.forbid(f)
-		f.bites()
+		f.waitRejected()
 		all = append(all, f)
 	}
 	w.joinAs("iad", testenv.Access{Role: testenv.NoRole})
@@ -64,7 +64,7 @@ func TestForbiddenBy(t *testing.T) {
 	check("iad", "Denied", "cannot get resource", true)
 	check("ord", "Denied", "cannot update resource", true)
 	for _, command := range []string{"push", "status"} {
-		// What a write would answer, status does not know.
+		// status doesn't write, so it can't know that writes are rejected.
 		if table, most := w.exits(1, command), map[string]int{"push": 2, "status": 1}[command]; strings.Count(table, rightsAdvice) != most {
 			t.Errorf("%s gives the advice on rights %d times, not %d:\n%s", command, strings.Count(table, rightsAdvice), most, table)
 		}
@@ -79,17 +79,17 @@ func TestForbiddenBy(t *testing.T) {
 	}
 }
 
-// forbidder is a remote whose API server refuses the Secret, other than by RBAC.
+// forbidder is a remote whose API server rejects the Secret for a reason other than RBAC.
 type forbidder struct {
 	*outpost
 	name, state, words string
-	// forbid begins it, and returns what ends it; nil where nothing can.
+	// forbid starts to reject writes. It returns a function that stops that, or nil if nothing can.
 	forbid func(*forbidder) (lift func() error)
 	lift   func() error
 }
 
-// bites waits until an administrator is refused as well.
-func (f *forbidder) bites() {
+// waitRejected waits until even an administrator's write is rejected.
+func (f *forbidder) waitRejected() {
 	f.w.Helper()
 	f.w.Until(func(ctx context.Context) error {
 		_, err := f.cluster.Client().CoreV1().Secrets(f.ns).Create(ctx,
@@ -101,7 +101,7 @@ func (f *forbidder) bites() {
 	})
 }
 
-// byQuota sets the quota's status by hand, as no controller runs.
+// byQuota sets the quota's status itself, because no controller runs.
 func (f *forbidder) byQuota() func() error {
 	f.w.Helper()
 	none := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}
@@ -116,14 +116,15 @@ func (f *forbidder) byQuota() func() error {
 	return func() error { return quotas.Delete(f.w.Ctx, "no-secrets", metav1.DeleteOptions{}) }
 }
 
-// byEnd begins the namespace's end, which without controllers never comes.
-func (f *forbidder) byEnd() func() error {
+// byTermination deletes the namespace, which never completes without controllers.
+func (f *forbidder) byTermination() func() error {
 	f.w.Helper()
 	f.w.Must(f.cluster.Client().CoreV1().Namespaces().Delete(f.w.Ctx, f.ns, metav1.DeleteOptions{}))
 	return nil
 }
 
-// secretsOf are a namespace's, for a policy or a webhook.
+// secretsOf returns the selector and the rule that match the namespace's Secrets, for a policy or a
+// webhook.
 func (f *forbidder) secretsOf() (*metav1.LabelSelector, admissionregistrationv1.RuleWithOperations) {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: f.ns}},
 		admissionregistrationv1.RuleWithOperations{
@@ -132,7 +133,7 @@ func (f *forbidder) secretsOf() (*metav1.LabelSelector, admissionregistrationv1.
 		}
 }
 
-// refusal is worded as RBAC's.
+// refusal resembles RBAC's message.
 const refusal = "whoever is no operator cannot change this resource"
 
 func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {
@@ -164,7 +165,7 @@ func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {
 	}
 }
 
-// byWebhook has a server of its own refuse.
+// byWebhook starts a webhook server that rejects all writes.
 func (f *forbidder) byWebhook() func() error {
 	f.w.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -175,7 +176,7 @@ func (f *forbidder) byWebhook() func() error {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Code: http.StatusForbidden, Message: refusal}}
-		// A client that went away is no matter.
+		// An error only means that the client has disconnected.
 		_ = json.NewEncoder(w).Encode(review)
 	}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)

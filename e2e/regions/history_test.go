@@ -9,16 +9,16 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// history is every version of one region's Secret since some moment.
+// history records the versions of one region's Secret.
 type history struct {
 	*testenv.History
 	w      *world
 	region string
-	// there is how many versions were there when it began.
-	there int
+	// initial is the number of versions when it started. since skips them.
+	initial int
 }
 
-// follow begins the histories of the regions, by name.
+// follow starts the histories of the regions, and returns them by region.
 func (w *world) follow(regions ...string) map[string]*history {
 	w.Helper()
 	all := map[string]*history{}
@@ -31,22 +31,22 @@ func (w *world) follow(regions ...string) map[string]*history {
 	return all
 }
 
-// since is all that happened since it began.
+// since returns the versions that were added after the history started.
 func (h *history) since() []testenv.Version {
 	h.w.Helper()
 	h.w.Must(h.CatchUp(h.w.Ctx))
-	return h.Versions()[h.there:]
+	return h.Versions()[h.initial:]
 }
 
-// untouched fails the test where anything at all happened.
+// untouched fails the test if the Secret has changed.
 func (h *history) untouched() {
 	h.w.Helper()
 	if versions := h.since(); len(versions) > 0 {
-		h.w.Fatalf("%s was changed %d times: %v", h.region, len(versions), tell(versions))
+		h.w.Fatalf("%s was changed %d times: %v", h.region, len(versions), describe(versions))
 	}
 }
 
-// untouched fails the test where anything happened in any of the regions.
+// untouched fails the test if any region's Secret has changed.
 func (w *world) untouched(all map[string]*history) {
 	w.Helper()
 	for _, h := range all {
@@ -54,8 +54,7 @@ func (w *world) untouched(all map[string]*history) {
 	}
 }
 
-// only fails the test unless each version since has just these keys, one after
-// the other, and there is no other version.
+// only fails the test unless the versions since the start have exactly these keys, in this order.
 func (h *history) only(keys ...testenv.Repository) {
 	h.w.Helper()
 	versions := h.since()
@@ -63,13 +62,12 @@ func (h *history) only(keys ...testenv.Repository) {
 		return !v.Deleted && r.Equal(v.Secret.Data)
 	})
 	if !same {
-		h.w.Fatalf("%s has %d versions, wanted %d: %v", h.region, len(versions), len(keys), tell(versions))
+		h.w.Fatalf("%s has %d versions, wanted %d: %v", h.region, len(versions), len(keys), describe(versions))
 	}
 }
 
-// neverBack fails the test where a version has keys that are not of the line,
-// or of an earlier place in it than those of a version before. A deletion does
-// not make an older key set a newer one.
+// neverBack fails the test if a version's keys are not in line, or come earlier in line than those
+// of a previous version. A deletion doesn't reset that order.
 func (h *history) neverBack(line ...testenv.Repository) {
 	h.w.Helper()
 	h.w.Must(h.CatchUp(h.w.Ctx))
@@ -80,16 +78,16 @@ func (h *history) neverBack(line ...testenv.Repository) {
 		}
 		at := slices.IndexFunc(line, func(r testenv.Repository) bool { return r.Equal(v.Secret.Data) })
 		if at < 0 {
-			h.w.Fatalf("%s had keys that nobody gave it: %v", h.region, tell([]testenv.Version{v}))
+			h.w.Fatalf("%s had keys that nobody gave it: %v", h.region, describe([]testenv.Version{v}))
 		}
 		if at < newest {
-			h.w.Fatalf("%s went back from key set %d to %d: %v", h.region, newest, at, tell(h.Versions()))
+			h.w.Fatalf("%s went back from key set %d to %d: %v", h.region, newest, at, describe(h.Versions()))
 		}
 		newest = at
 	}
 }
 
-// fenced fails the test where a term went down, or had two owners.
+// fenced fails the test if a term decreased or had two owners.
 func (h *history) fenced() {
 	h.w.Helper()
 	h.w.Must(h.CatchUp(h.w.Ctx))
@@ -100,17 +98,18 @@ func (h *history) fenced() {
 			continue
 		}
 		if n < term || n == term && by != owner {
-			h.w.Fatalf("%s went from %s, term %d, to %s, term %d: %v", h.region, owner, term, by, n, tell(h.Versions()))
+			h.w.Fatalf("%s went from %s, term %d, to %s, term %d: %v", h.region, owner, term, by, n, describe(h.Versions()))
 		}
 		term, owner = n, by
 	}
 }
 
-// ownerOf is whose copy a version is, or as which main it is marked.
+// ownerOf returns the term and the region of a version's owner, or of its mark if that has a higher
+// term.
 func ownerOf(v testenv.Version) (term int, region string) {
 	for _, prefix := range []string{"fernetcast/", "fernetcast/main-"} {
 		var n int
-		// 0 where there is none.
+		// n stays 0 if the annotation is missing.
 		_, _ = fmt.Sscan(v.Secret.Annotations[prefix+"term"], &n)
 		if n > term {
 			term, region = n, v.Secret.Annotations[prefix+"region"]
@@ -122,8 +121,8 @@ func ownerOf(v testenv.Version) (term int, region string) {
 	return term, region
 }
 
-// tell says of each version what may be shown.
-func tell(versions []testenv.Version) []string {
+// describe lists the versions without key material.
+func describe(versions []testenv.Version) []string {
 	var lines []string
 	for _, v := range versions {
 		term, owner := ownerOf(v)
@@ -151,7 +150,7 @@ func (r *replica) source(state, text string) {
 	})
 }
 
-// sees waits until the program has seen that version of the source.
+// sees waits until fernetcast has seen that version of the source.
 func (r *replica) sees(resourceVersion string) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -163,7 +162,7 @@ func (r *replica) sees(resourceVersion string) {
 	})
 }
 
-// allShow waits until /statusz shows each remote in the state.
+// allShow waits until /statusz shows each remote in the state, with text in its reason or detail.
 func (r *replica) allShow(state, text string, remotes ...string) {
 	r.w.Helper()
 	for _, remote := range remotes {
@@ -171,7 +170,7 @@ func (r *replica) allShow(state, text string, remotes ...string) {
 	}
 }
 
-// stays fails the test unless the process runs and answers.
+// stays fails the test unless the process runs and responds.
 func (r *replica) stays() {
 	r.w.Helper()
 	if !r.Running() {

@@ -13,38 +13,36 @@ import (
 )
 
 const (
-	// hostileCluster is where the hostile remotes are.
+	// hostileCluster contains the hostile remotes.
 	hostileCluster = "dfw"
-	// atATime is how many remotes are hostile, beside three that are not.
+	// atATime is the number of hostile remotes. Three others are honest.
 	atATime = 3
-	// roomForHostiles is the memory that the program may have then, and
-	// timeForHostiles the share of a core: a tenth, and half as much again because the
-	// test's own servers flood the same two cores.
+	// roomForHostiles limits memory, and timeForHostiles limits CPU use, as a share of one core: a
+	// tenth, plus half of that because the test's servers flood the same two cores.
 	roomForHostiles = 100 << 20
 	timeForHostiles = 0.15
-	// hostileTime is how long they are, with so many rotations, each of which ends
-	// all back-offs: more would leave no key in common with what they had. Where all
-	// three are of a kind, it is costlyTime: the reads that they can provoke at once
-	// are most of what comes in the first seconds.
+	// hostileTime is how long the remotes stay hostile, during hostileTurns rotations. Each
+	// rotation resets backoff, and more of them would leave no key in common with the copies. If
+	// all three are of one kind, they stay hostile for costlyTime. Most of the reads that they can
+	// trigger come in the first seconds.
 	hostileTime  = 8 * time.Second
 	costlyTime   = 20 * time.Second
 	hostileTurns = 4
-	// readsAtOnce and readsPerSecond are the reads that a remote can provoke. Each
-	// write but a rotation's first comes after one.
+	// readsAtOnce and readsPerSecond limit the reads that a remote can trigger. Each write, except
+	// the first after a rotation, follows a read.
 	readsAtOnce, readsPerSecond = 50, 5
-	// asFast is how much slower a rotation may be beside hostile remotes: so many
-	// times, and by this.
+	// asFast and asFastPlus limit the delay of a rotation next to hostile remotes: asFast times the
+	// usual delay, plus asFastPlus.
 	asFast     = 3
 	asFastPlus = 100 * time.Millisecond
 )
 
-// Remotes that have fallen into other hands, each in its own way, three at a
-// time: they cost neither memory nor processor time, get few requests, whoever
-// they redirect to gets neither key nor token, and the other remotes have new
-// keys as fast as ever. In good hands again, they are as all others are.
+// TestHostileRemotes checks hostile remotes, three at a time. They must not cost memory or CPU
+// time, or get many requests, and their redirects must not leak keys or tokens. Other remotes must
+// get new keys as fast as usual. A remote that becomes honest again must recover.
 //
-// The kinds here are one for each mechanism. TestLongHostileRemotes has the others, and
-// internal/kube a table of responses and events. TestContest and TestStorm have the rivals.
+// This test covers one kind per mechanism. TestLongHostileRemotes covers the others, and
+// internal/kube has a table of responses and events. TestContest and TestStorm cover rivals.
 func TestHostileRemotes(t *testing.T) {
 	allHostile(t, func(k kind) bool { return k.first })
 }
@@ -54,13 +52,13 @@ func TestLongHostileRemotes(t *testing.T) {
 	allHostile(t, func(k kind) bool { return !k.first })
 }
 
-// allHostile tries the kinds that which chooses, three at a time.
-func allHostile(t *testing.T, which func(kind) bool) {
+// allHostile tests the kinds for which include returns true, three at a time.
+func allHostile(t *testing.T, include func(kind) bool) {
 	trap := newTrap(newWorld(t))
 	var kinds, others []kind
 	for _, k := range slices.Concat(costlyWatches(), costlyAnswers(trap)) {
 		switch {
-		case !which(k):
+		case !include(k):
 		case k.thrice:
 			kinds = append(kinds, slices.Repeat([]kind{k}, atATime)...)
 		default:
@@ -79,7 +77,7 @@ func allHostile(t *testing.T, which func(kind) bool) {
 	}
 }
 
-// hostile has remotes of these kinds beside three honest ones.
+// hostile tests remotes of these kinds next to three honest ones.
 func hostile(t *testing.T, kinds []kind, trap *trap) {
 	w := newWorld(t)
 	line := []testenv.Repository{w.keys()}
@@ -139,7 +137,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	w.equal(testenv.Soon, last, remotes...)
 	for _, o := range others {
 		w.arrived(o.history, last)
-		run.shown(3*testenv.Soon, o.region, kind{}) // a contest goes on until it was quiet for 30 s
+		run.shown(3*testenv.Soon, o.region, kind{}) // a contest ends after 30 s without drift
 		o.neverBack(line...)
 	}
 	for _, h := range seen {
@@ -147,7 +145,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	}
 }
 
-// spoil has the remote be of that kind, for all requests and watches from now on.
+// spoil makes the remote behave like the kind, for all later requests and watches.
 func (o *outpost) spoil(k kind) {
 	o.Age(k.old)
 	o.honest = len(o.Requests())
@@ -155,7 +153,7 @@ func (o *outpost) spoil(k kind) {
 	o.Cut()
 }
 
-// requests are those since it was spoilt.
+// requests returns the number of reads and writes since spoil.
 func (o *outpost) requests() (reads, writes int) {
 	for _, r := range o.Requests()[o.honest:] {
 		if r.Method == http.MethodGet {
@@ -167,7 +165,7 @@ func (o *outpost) requests() (reads, writes int) {
 	return reads, writes
 }
 
-// limited fails the test where the remote was sent more requests than any can provoke.
+// limited fails the test if the remote got more requests than a remote can trigger.
 func (o *outpost) limited(k kind, since time.Time) {
 	o.w.Helper()
 	reads, writes := o.requests()
@@ -181,8 +179,8 @@ func (o *outpost) limited(k kind, since time.Time) {
 	}
 }
 
-// turns rotates so often, and says after how long the remotes had the new keys:
-// the median. None may take longer than a second.
+// turns rotates the keys repeatedly, and returns the median delay until a remote had them. It fails
+// the test if a delay exceeds atOnce.
 func (w *world) turns(seen map[string]*history, line *[]testenv.Repository, times int, beat time.Duration) time.Duration {
 	w.Helper()
 	var took []time.Duration
@@ -193,7 +191,7 @@ func (w *world) turns(seen map[string]*history, line *[]testenv.Repository, time
 			w.within(atOnce, h, rotation)
 			took = append(took, w.arrived(h, rotation.Keys).Sub(rotation.Committed))
 		}
-		w.pass(rotation.Committed.Add(beat))
+		w.sleepUntil(rotation.Committed.Add(beat))
 	}
 	return testenv.Percentile(took, 50)
 }
@@ -205,14 +203,14 @@ func (w *world) cpu(run *replica) time.Duration {
 	return used
 }
 
-// shown waits until /statusz shows a remote as is right for its kind.
+// shown waits until /statusz shows the remote in a state that is correct for its kind.
 func (r *replica) shown(limit time.Duration, remote string, k kind) {
 	r.w.Helper()
 	want := []string{"Unreachable", "Failed"}
 	switch {
 	case k.rival:
 		want = []string{"Contested", "Synced"}
-	case k.on&aWrite == 0: // what LIST and WATCH tell is not needed to write
+	case k.on&aWrite == 0: // writing needs no LIST or WATCH
 		want = []string{"Synced"}
 	}
 	r.w.Within(limit, func(ctx context.Context) error {

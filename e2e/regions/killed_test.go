@@ -14,18 +14,18 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// kills is how often the program is killed.
+// kills is how many times fernetcast is killed.
 const kills = 100
 
-// The program is killed at any moment of a push, of its start, and of a first
-// sync, while rotations go on. Started again it has all equal; no copy ever had
-// an older set, nor keys without the stamp that belongs to them.
+// TestKilledAtAnyMoment kills fernetcast at random moments of a push, a start, and a first sync,
+// while keys rotate. After each restart, all copies must match. No copy may ever have an older key
+// set or an incorrect stamp.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	k := beforeKills(t)
+	k := newKilling(t)
 	partly := 0
 	for round := range kills {
-		// Every other one is killed in its start, with a rotation, or a copy, missing.
+		// Every other round kills fernetcast while it starts, with a rotation or a copy missing.
 		starting := round%2 == 1
 		if starting {
 			k.run.Kill()
@@ -40,7 +40,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			window = &k.starting
 			k.run = k.start()
 		}
-		k.pass(time.Now().Add(time.Duration(k.random.Float64() * 1.2 * float64(*window))))
+		k.sleepUntil(time.Now().Add(time.Duration(k.random.Float64() * 1.2 * float64(*window))))
 		k.run.Kill()
 		if n := k.having(k.line[len(k.line)-1]); n > 0 && n < len(remotes) {
 			partly++
@@ -60,20 +60,20 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// killing is a world in which the program is killed again and again.
+// killing is a world in which fernetcast is killed repeatedly.
 type killing struct {
 	*world
 	random *rand.Rand
 	run    *replica
 	seen   map[string]*history
 	line   []testenv.Repository
-	// pushing and starting are how long a push takes, and a start with one.
+	// pushing is the duration of a push, and starting is that of a start with a push.
 	pushing, starting time.Duration
 }
 
-// beforeKills measures a push. The remotes are not equally near, so that it is
-// at another step in each.
-func beforeKills(t *testing.T) *killing {
+// newKilling starts fernetcast and measures a push and a start. The remotes have different
+// latencies, so a kill finds each at a different step.
+func newKilling(t *testing.T) *killing {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -111,7 +111,7 @@ func (k *killing) start() *replica {
 	return k.runShipped("--resync", "1h")
 }
 
-// equals waits until every remote has the newest keys, and tells when the last one had.
+// equals waits until every remote has the newest keys, and returns when the last one got them.
 func (k *killing) equals() (last time.Time) {
 	k.Helper()
 	k.equal(testenv.Soon, k.line[len(k.line)-1], remotes...)
@@ -123,7 +123,7 @@ func (k *killing) equals() (last time.Time) {
 	return last
 }
 
-// having is how many remotes have the keys now.
+// having returns the number of remotes that have the keys now.
 func (k *killing) having(keys testenv.Repository) int {
 	k.Helper()
 	n := 0
@@ -135,17 +135,17 @@ func (k *killing) having(keys testenv.Repository) int {
 	return n
 }
 
-// stamped fails the test unless each version has the stamp of just its keys.
+// stamped fails the test unless each version's stamp matches its keys.
 func (h *history) stamped() {
 	h.w.Helper()
 	for _, v := range h.since() {
 		if want := stampOf(v.Keys()); !v.Deleted && v.Secret.Annotations["fernetcast/keys"] != want {
-			h.w.Fatalf("%s had keys without their stamp: %v: %q, wanted %q", h.region, tell([]testenv.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
+			h.w.Fatalf("%s had keys without their stamp: %v: %q, wanted %q", h.region, describe([]testenv.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
 		}
 	}
 }
 
-// stampOf is what the design has in a stamp for the keys.
+// stampOf returns the fernetcast/keys annotation for the keys, as docs/design.md defines it.
 func stampOf(keys testenv.Repository) string {
 	var parts []string
 	for _, index := range slices.SortedFunc(maps.Keys(keys), func(a, b string) int { return number(a) - number(b) }) {
@@ -155,6 +155,6 @@ func stampOf(keys testenv.Repository) string {
 }
 
 func number(index string) int {
-	n, _ := strconv.Atoi(index) // the test's own
+	n, _ := strconv.Atoi(index) // the test's own index is always a number
 	return n
 }

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// request says which requests a hostile remote answers in its own way.
+// request is a set of request types that a hostile remote answers itself.
 type request int
 
 const (
@@ -32,23 +32,23 @@ func requestOf(r *http.Request) request {
 	return aGet
 }
 
-// kind is a way to be hostile, or broken.
+// kind is a way to be hostile or broken.
 type kind struct {
 	name   string
 	on     request
 	answer http.HandlerFunc
-	// old has the remote speak HTTP/1.1, for what no HTTP/2 server of Go's would send.
+	// old makes the remote use HTTP/1.1, for responses that Go's HTTP/2 server can't send.
 	old bool
-	// rival says that it looks as if somebody else wrote the Secret.
+	// rival reports whether it looks as if another writer changes the Secret.
 	rival bool
-	// thrice has three of it be hostile at a time: they cost the most.
+	// thrice reports whether three remotes of this kind run at a time. Those kinds cost the most.
 	thrice bool
-	// first says that it stands for its mechanism in the short test.
+	// first reports whether the short test includes this kind, as the only one of its mechanism.
 	first bool
 }
 
-// spoil is for [testenv.Gateway.Spoil]. One that spoils LISTs alone has its
-// watches expire, because a LIST comes only then.
+// spoil is passed to [testenv.Gateway.Spoil]. If a kind spoils only LISTs, watches expire, because
+// nothing else triggers a LIST.
 func (k kind) spoil(honest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch is := requestOf(r); {
@@ -62,7 +62,7 @@ func (k kind) spoil(honest http.Handler) http.Handler {
 	})
 }
 
-// brokenWatches answer a WATCH so that it is of no use, and all else as it is.
+// brokenWatches returns kinds that make only WATCH unusable.
 func brokenWatches() []kind {
 	return []kind{
 		{name: "410", on: aWatch, answer: code(http.StatusGone)},
@@ -75,7 +75,7 @@ func brokenWatches() []kind {
 	}
 }
 
-// costlyWatches are for whoever believes them to pay.
+// costlyWatches returns kinds whose watches are expensive for a client that trusts them.
 func costlyWatches() []kind {
 	return []kind{
 		{name: "blank-lines", on: aWatch, answer: endless(inJSON+";stream=watch", nil, bytes.Repeat([]byte("\n"), 32<<10))},
@@ -100,7 +100,7 @@ func costlyWatches() []kind {
 	}
 }
 
-// costlyAnswers are those to all other requests.
+// costlyAnswers returns kinds whose responses to all other requests are expensive.
 func costlyAnswers(trap *trap) []kind {
 	return []kind{
 		{name: "list-of-two-million", on: aList, answer: protobuf(http.StatusOK, emptyList(2_000_000)), first: true},
@@ -137,8 +137,8 @@ func costlyAnswers(trap *trap) []kind {
 	}
 }
 
-// wrongAnswers are those of something that is no API server, or of one that is
-// mistaken. What is said of each, and how it is shown, stands beside it.
+// wrongAnswers returns responses from a server that isn't an API server or that returns another
+// object. Each has the state and the text that fernetcast must show.
 func wrongAnswers() []wrong {
 	return []wrong{
 		{kind{name: "p404", answer: page(http.StatusNotFound, "text/html", html)}, "Unreachable", "404, with an HTML page"},
@@ -148,5 +148,5 @@ func wrongAnswers() []wrong {
 	}
 }
 
-// dripEvery is how long a slow server takes for a byte.
+// dripEvery is how often a slow server sends a byte.
 const dripEvery = time.Second

@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A good kubeconfig is replaced by one that can never work, or that asks for more than
-// access: the last good one stays in use, the status names the field, no value is shown,
-// and no program is run.
+// TestReplacedByWhatCannotWork replaces a valid kubeconfig with one that can never work or that
+// requests more than access. The last good one must stay in use, the status must name the field, no
+// value may be shown, and no program may run.
 func TestReplacedByWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -76,20 +76,21 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 		w.arrived(o.history, third)
 		o.only(first, second, third)
 		if name != "newline" {
-			run.takesUp(name, 1) // the client of before was never let go
+			run.takesUp(name, 1) // the previous client stayed in use
 		}
 	}
 }
 
-// replacement is what a good kubeconfig gets in one of its parts, and the field
-// that is to be named then.
+// replacement is a set of fields in one part of a kubeconfig, and the field that the status must
+// name.
 type replacement struct {
 	list, names string
 	fields      map[string]any
 }
 
-// cannotWork returns replacements by remote. The secret is a value that must not be shown,
-// and an exec field makes the file ran. Package clusters has a table of all fields and values.
+// cannotWork returns replacements by remote. The string secret is a value that must not be shown,
+// and ran is a file that an exec field would create. Package kubeconfig has a table of all fields and
+// values.
 func (w *world) cannotWork(secret, ran string) map[string]replacement {
 	w.Helper()
 	cert, _ := w.pair()
@@ -105,7 +106,7 @@ func (w *world) cannotWork(secret, ran string) map[string]replacement {
 	}
 }
 
-// pair is a client certificate of dfw's, and its key.
+// pair returns a client certificate for dfw and its key.
 func (w *world) pair() (cert, key []byte) {
 	w.Helper()
 	kubeconfig, err := shared.Cluster("dfw").CertificateKubeconfig(w.NS, time.Now().Add(time.Hour))
@@ -115,7 +116,7 @@ func (w *world) pair() (cert, key []byte) {
 	return config.AuthInfos["admin"].ClientCertificateData, config.AuthInfos["admin"].ClientKeyData
 }
 
-// takesUp waits until a remote was taken up so often, and fails where it was more.
+// takesUp waits until the remote has been taken up exactly that many times.
 func (r *replica) takesUp(remote string, times int) {
 	r.w.Helper()
 	r.w.Until(func(context.Context) error {
@@ -126,13 +127,14 @@ func (r *replica) takesUp(remote string, times int) {
 	})
 }
 
-// with is a good kubeconfig of a cluster with one field set in its cluster, user or context.
+// with returns a valid kubeconfig of a cluster, with one field set in its cluster, user, or
+// context.
 func (w *world) with(name, list, field string, value any) []byte {
 	w.Helper()
 	return w.having(w.kubeconfig(name), list, map[string]any{field: value})
 }
 
-// having is a kubeconfig with some fields set in its cluster, user or context.
+// having returns a kubeconfig with some fields set in its cluster, user, or context.
 func (w *world) having(kubeconfig []byte, list string, fields map[string]any) []byte {
 	w.Helper()
 	var config map[string]any
@@ -148,7 +150,7 @@ func (w *world) written(config map[string]any) []byte {
 	return data
 }
 
-// lineOf is a table's line that begins with a word.
+// lineOf returns the line of a table that starts with a word.
 func lineOf(table, word string) string {
 	for line := range strings.Lines(table) {
 		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == word {

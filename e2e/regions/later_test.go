@@ -11,9 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// API servers that ask for time, a second or an hour, for all or for writes
-// alone: each is left alone for as long as it asks, but for no longer than the
-// back-off allows. None of the others waits.
+// TestRetryAfter checks API servers that send Retry-After, a second or an hour, for all requests or
+// only for writes. fernetcast must wait that long, but no longer than the maximum backoff. Other
+// remotes must not wait.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	const highest, fault = 5 * time.Second, 8 * time.Second
@@ -24,7 +24,7 @@ func TestRetryAfter(t *testing.T) {
 	type late struct {
 		*outpost
 		code, seconds int
-		// reads says that they are refused too.
+		// reads reports whether reads are rejected, too.
 		reads bool
 	}
 	var all []late
@@ -54,7 +54,7 @@ func TestRetryAfter(t *testing.T) {
 	for _, l := range all {
 		run.shows(l.region, "Unreachable", strconv.Itoa(l.code))
 	}
-	w.pass(began.Add(fault))
+	w.sleepUntil(began.Add(fault))
 	for _, l := range all {
 		requests, writes := l.Requests()[before[l.region]:], 0
 		for _, r := range requests {
@@ -64,7 +64,7 @@ func TestRetryAfter(t *testing.T) {
 		}
 		lasted := time.Since(began)
 		pause := min(time.Duration(l.seconds)*time.Second, highest)
-		// A cluster that answers the watch again is asked again at once.
+		// When the watch works again, the remote is retried immediately.
 		if most := int(lasted/pause) + 3; writes > most {
 			t.Errorf("%s got %d writes in %v, wanted %d at most", l.region, writes, lasted, most)
 		}
@@ -86,8 +86,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// busy answers every write, and with reads every request, with a code and a
-// Retry-After.
+// busy responds to every write with a code and Retry-After. If reads is set, it does so for every
+// request.
 func busy(honest http.Handler, code, seconds int, reads bool) http.Handler {
 	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && !reads {

@@ -15,12 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A remote that quotes the keys which it was sent, in every way that an answer
-// has, gets them into no log, no status and no error.
+// TestEcho checks a remote that quotes the keys that it received, in any part of a response. No key
+// may reach a log, a status, or an error.
 func TestEcho(t *testing.T) { inGroups(t, styles(), echoing) }
 
-// echoing tries these styles, one after the other, on a remote that writes create and on
-// one that they update.
+// echoing runs these styles one after another. In one remote, writes create the Secret. In the
+// other, they update it.
 func echoing(w *world, list []style) {
 	t := w.T
 	keys := w.keys()
@@ -58,7 +58,7 @@ func echoing(w *world, list []style) {
 		shown := map[string]string{"/statusz": statusz, "the log": log[logged:]}
 		logged = len(log)
 		commands := []string{"push"}
-		if s.reads { // else they have nothing to say
+		if s.reads { // only reads affect the other commands
 			commands = []string{"status", "status -o json", "promote sjc --yes"}
 		}
 		for _, command := range commands {
@@ -77,13 +77,13 @@ func echoing(w *world, list []style) {
 	}
 }
 
-// Whatever goes wrong, and whichever command tells of it, at its most
-// talkative: no key.
+// TestNothingShown checks that no command shows a key, in any error state and at its most verbose
+// level.
 func TestNothingShown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	built := w.Shipped()
-	w.Operator = built.With(w.Operator.Args...) // it is called often
+	w.Operator = built.With(w.Operator.Args...) // runs often, and the race detector is slow
 	keys := w.keys()
 	w.join("dfw", "iad")
 	nobody, err := shared.Address()
@@ -99,7 +99,7 @@ func TestNothingShown(t *testing.T) {
 	w.Must(err)
 	for name, data := range map[string][]byte{
 		"dead": dead, "denied": denied,
-		// Somebody has mistaken the keys for a kubeconfig.
+		// These files contain keys that someone mistook for a kubeconfig.
 		"mistaken":    keys["8"],
 		"misplaced":   fmt.Appendf(nil, "current-context: %s\ncontexts: %s\n", keys["8"], keys["7"]),
 		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),
@@ -139,7 +139,7 @@ func TestNothingShown(t *testing.T) {
 	run.shows("iad", "Held", "Discontinuous")
 	everything()
 
-	// Not even a crash shows one, or leaves one on the disk.
+	// Even a crash must not print a key or write it to disk.
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", run.Pid()))
 	w.Must(err)
 	for line := range strings.Lines(string(limits)) {

@@ -6,9 +6,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A remote misses so many rotations that none of its keys is left. A run that has seen
-// all of them goes on when the remote is back; one that was started meanwhile cannot
-// know, and leaves it to a person.
+// TestOutageOfManyRotations checks a remote that misses so many rotations that none of its keys is
+// left. A run that has seen all of them must update the remote when it returns. A run that started
+// in between can't know the relation, and must leave the decision to a person.
 func TestOutageOfManyRotations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

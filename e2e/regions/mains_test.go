@@ -11,8 +11,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A cluster that nobody has promoted touches nothing, whatever the remotes
-// have, and says what to do.
+// TestUnpromoted checks that a cluster that was never promoted changes nothing, whatever the
+// remotes have, and suggests what to do.
 func TestUnpromoted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -36,14 +36,13 @@ func TestUnpromoted(t *testing.T) {
 	for _, h := range histories {
 		for _, v := range h.since() {
 			if term, owner := ownerOf(v); term != 1 || owner != mainRegion || !rotation.Keys.Equal(v.Secret.Data) {
-				t.Errorf("%s was changed before the promotion, or to other keys: %v", h.region, tell(h.since()))
+				t.Errorf("%s was changed before the promotion, or to other keys: %v", h.region, describe(h.since()))
 			}
 		}
 	}
 }
 
-// twoMains are two regions with the same manifests: each lists the others, and
-// itself.
+// twoMains returns two regions with the same manifests. Each lists the given remotes.
 func twoMains(t *testing.T, lists ...string) (sjc, dfw *world) {
 	t.Helper()
 	sjc = newWorld(t)
@@ -53,8 +52,8 @@ func twoMains(t *testing.T, lists ...string) (sjc, dfw *world) {
 	return sjc, dfw
 }
 
-// Of two regions that list each other the one that is promoted acts, and the
-// other stands by.
+// TestStandby checks two regions that list each other. The promoted one must push, and the other
+// must stand by.
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	sjc, dfw := twoMains(t, "sjc", "dfw", "iad")
@@ -84,19 +83,19 @@ func TestStandby(t *testing.T) {
 		h.neverBack(keys, first.Keys, second.Keys)
 		h.fenced()
 	}
-	// A standby repairs nothing either: it leaves that to the main.
+	// A standby must not repair copies either. Only the main region does.
 	sjc.Must(a.Freeze())
 	sjc.Must(shared.Cluster("iad").Delete(sjc.Ctx, sjc.NS))
 	dfw.exits(0, "push", "--force")
 	b.shows("iad", "Standby", "")
 	if versions := others["iad"].since(); !versions[len(versions)-1].Deleted {
-		t.Errorf("the standby wrote to iad: %v", tell(versions))
+		t.Errorf("the standby wrote to iad: %v", describe(versions))
 	}
 	sjc.Must(a.Thaw())
 	sjc.equal(testenv.Soon, second.Keys, "iad")
 }
 
-// A kubeconfig that points at the source itself does no harm.
+// TestSelf checks that a kubeconfig that points at the source itself does no harm.
 func TestSelf(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -114,7 +113,7 @@ func TestSelf(t *testing.T) {
 	w.exits(0, "push", "--force")
 	w.exits(0, "push", "sjc", "--force")
 	w.says(0, []string{"Self"}, "status")
-	// Twice repaired since, so that each has been looked at again meanwhile.
+	// By the second repair, each remote has been checked again.
 	for range 2 {
 		w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
 		w.equal(testenv.Soon, rotation.Keys, "dfw")
@@ -127,8 +126,8 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-// Two regions are promoted at the same moment. Whoever wins, if any: no copy
-// is fought over, and one more promotion ends it.
+// TestTwoPromotionsAtOnce promotes two regions at the same time. Whichever wins, if any, they must
+// not overwrite each other's copies, and one more promotion must resolve the conflict.
 func TestTwoPromotionsAtOnce(t *testing.T) {
 	t.Parallel()
 	sjc, dfw := twoMains(t, "sjc", "dfw", "iad", "ord")
@@ -157,7 +156,7 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 	}
 }
 
-// tryPromote promotes where another may be faster.
+// tryPromote runs promote when another promotion might be faster.
 func (w *world) tryPromote() {
 	r, err := w.Operator.Run(w.Ctx, "promote", w.Home.Name, "--yes", "--force")
 	if err != nil || r.Code > 1 {
@@ -166,8 +165,8 @@ func (w *world) tryPromote() {
 	w.noLeaks(r.Stdout, r.Stderr)
 }
 
-// Both regions were promoted while neither saw the other. Each holds what is
-// not its own and says so, until one is promoted once more.
+// TestTwoMains promotes two regions while neither can reach the other. Each must hold copies of the
+// other and report that, until one is promoted again.
 func TestTwoMains(t *testing.T) {
 	t.Parallel()
 	sjc := newWorld(t)
@@ -211,7 +210,7 @@ func TestTwoMains(t *testing.T) {
 		histories[region].only(keys.Keys)
 	}
 
-	// Their keys are not kin, so one of the two loses its tokens: not without a word.
+	// The key sets are unrelated, so one region's tokens become invalid. That requires --force.
 	sjc.says(1, []string{"dfw", "nothing was changed", "--force"}, "promote", "sjc", "--yes")
 	histories["sjc"].only(mineNext.Keys)
 	sjc.promote("--force")
@@ -224,8 +223,8 @@ func TestTwoMains(t *testing.T) {
 	sjc.exits(0, "status")
 }
 
-// settled waits until the newest source is known and nothing is left to be
-// done: all is well, or held for an owner whom this main does not outrank.
+// settled waits until fernetcast knows the newest source and has nothing left to do. Every remote
+// must be healthy, or Held for an owner that this main region doesn't outrank.
 func (r *replica) settled() {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {

@@ -7,7 +7,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A mounted Secret: the kubelet changes all files at once by a link that it swaps.
+// TestMountedSecret checks a mounted Secret, whose files the kubelet replaces all at once by
+// swapping a link.
 func TestMountedSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -22,7 +23,7 @@ func TestMountedSecret(t *testing.T) {
 	first := w.rotate().Keys
 	w.equal(testenv.Soon, first, "dfw", "iad")
 
-	// iad's token is another, ord is new, dfw's bytes are the same.
+	// iad has a new token, ord is new, and dfw's file is unchanged.
 	w.Must(shared.Cluster("iad").Revoke(w.Ctx, w.NS, testenv.RemoteRole))
 	swap(map[string][]byte{"dfw.yaml": dfw, "iad.yaml": w.kubeconfig("iad"), "ord.yaml": w.kubeconfig("ord")})
 	w.equal(testenv.Soon, first, remotes...)

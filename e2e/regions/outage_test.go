@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// atOnce is how soon the other remotes have new keys, whatever one does.
+	// atOnce limits how late other remotes get new keys, whatever one remote does.
 	atOnce = time.Second
-	// onReturn is how soon a remote that was stopped has them.
+	// onReturn limits how late a remote gets them after it resumes.
 	onReturn = 5 * time.Second
-	// unpunished is how soon one that was away longer is looked at again, where
-	// its back-off alone would take 30 s at least.
+	// unpunished limits how late a remote is retried after a longer outage, when its backoff alone
+	// would take at least 30 s.
 	unpunished = 10 * time.Second
 )
 
-// A remote whose machine hangs costs the others nothing, and is equal soon
-// after it goes on. It is the first in every order, for the others to wait
-// behind it if they ever do.
+// TestFrozenRemote checks a remote whose machine hangs. It must not delay the others, and must
+// match soon after it resumes. It comes first in every order, so that a queue would block the
+// others.
 func TestFrozenRemote(t *testing.T) {
-	w, run, keys := everywhere(t, func(w *world) *replica { return w.runShipped() })
+	w, run, keys := newSynced(t, func(w *world) *replica { return w.runShipped() })
 	frozen := shared.Cluster("dfw")
 	w.Cleanup(func() { _ = frozen.Thaw() })
 	seen := w.follow(remotes...)
@@ -30,7 +30,7 @@ func TestFrozenRemote(t *testing.T) {
 	since := time.Now()
 	first := w.rotateAtOnce(seen, "iad", "ord")
 	second := w.rotateAtOnce(seen, "iad", "ord")
-	w.pass(since.Add(20 * time.Second))
+	w.sleepUntil(since.Add(20 * time.Second))
 	run.shows("dfw", "Unreachable", "")
 	w.Must(frozen.Thaw())
 	w.returned(seen["dfw"], onReturn, second)
@@ -40,9 +40,10 @@ func TestFrozenRemote(t *testing.T) {
 	seen["dfw"].neverBack(keys, first, second)
 }
 
-// The same of one that is killed, and started again: nobody waits out an old penalty.
+// TestKilledRemote checks the same for a remote that is killed and restarted. Its old backoff must
+// not delay it.
 func TestKilledRemote(t *testing.T) {
-	w, run, _ := everywhere(t, func(w *world) *replica {
+	w, run, _ := newSynced(t, func(w *world) *replica {
 		return w.runShipped("--backoff-initial", "1m", "--backoff-max", "1m")
 	})
 	killed := shared.Cluster("ord")
@@ -57,13 +58,12 @@ func TestKilledRemote(t *testing.T) {
 	run.shows("ord", "Synced", "")
 	seen["dfw"].only(first, second)
 	seen["iad"].only(first, second)
-	// Many rotations while it was down are one push.
+	// The rotations during the outage need only one push.
 	seen["ord"].only(second)
 }
 
-// A partition in which packets are lost: connections are open and dead for
-// ever, so new ones have to be made, and sooner than HTTP/2's pings tell of it,
-// which is after 35 s.
+// TestLostConnections checks a partition that drops packets. Connections stay open but are dead, so
+// fernetcast must open new ones, and sooner than HTTP/2's pings fail, which takes 35 s.
 func TestLostConnections(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
@@ -88,7 +88,8 @@ func TestLostConnections(t *testing.T) {
 	seen["ord"].neverBack(keys, first, second)
 }
 
-// rotateAtOnce rotates, and fails unless the named remotes have the new keys at once.
+// rotateAtOnce rotates, and fails the test unless the named remotes have the new keys within
+// atOnce.
 func (w *world) rotateAtOnce(seen map[string]*history, names ...string) testenv.Repository {
 	w.Helper()
 	rotation := w.rotate()
@@ -98,7 +99,7 @@ func (w *world) rotateAtOnce(seen map[string]*history, names ...string) testenv.
 	return rotation.Keys
 }
 
-// within fails unless a region had the rotation's keys so soon after it.
+// within fails the test unless a region had the rotation's keys within the limit.
 func (w *world) within(limit time.Duration, h *history, rotation testenv.Rotation) {
 	w.Helper()
 	took := w.arrived(h, rotation.Keys).Sub(rotation.Committed)
@@ -107,7 +108,7 @@ func (w *world) within(limit time.Duration, h *history, rotation testenv.Rotatio
 	}
 }
 
-// returned fails unless a remote that is back since now has the keys in time.
+// returned fails the test unless a remote that has just come back gets the keys within the limit.
 func (w *world) returned(h *history, limit time.Duration, keys testenv.Repository) {
 	w.Helper()
 	now := time.Now()
@@ -116,8 +117,8 @@ func (w *world) returned(h *history, limit time.Duration, keys testenv.Repositor
 	}
 }
 
-// pass lets time pass: an outage is as long as it is.
-func (w *world) pass(until time.Time) {
+// sleepUntil waits for a point in time, because an outage must last that long.
+func (w *world) sleepUntil(until time.Time) {
 	w.Helper()
 	select {
 	case <-time.After(time.Until(until)):
@@ -126,7 +127,7 @@ func (w *world) pass(until time.Time) {
 	}
 }
 
-// serving has a cluster that was killed serve the tests that come after.
+// serving restarts a killed cluster for later tests.
 func (w *world) serving(c *testenv.Cluster) {
 	if c.Process().Running() {
 		return

@@ -2,20 +2,19 @@ package regions
 
 import "github.com/fernetcast/fernetcast/e2e/testenv"
 
-// outpost is one more remote: a namespace of its own in a cluster that has
-// others, behind a gateway of its own. Many of them, each with a trouble of its
-// own, cost no more control planes.
+// outpost is an additional remote: a namespace in a shared cluster, behind its own gateway. Many of
+// them, each with its own fault, need no more control planes.
 type outpost struct {
 	*testenv.Gateway
 	*history
 	cluster *testenv.Cluster
 	ns      string
-	// honest is how many requests had come when it was spoilt.
+	// honest is the number of requests before the remote was spoiled.
 	honest int
 }
 
-// outpost gives the program a kubeconfig for one in the named cluster. Its
-// history begins before the program knows of it.
+// outpost gives fernetcast a kubeconfig for an outpost in the named cluster. Its history starts
+// before fernetcast knows the remote.
 func (w *world) outpost(name, cluster string) *outpost {
 	w.Helper()
 	o := &outpost{cluster: shared.Cluster(cluster)}

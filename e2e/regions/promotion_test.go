@@ -13,12 +13,12 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// claimed are a stamp's annotations as whoever may write a remote can set them.
+// claimed returns a patch that sets a stamp, as anyone who can write to a remote can do.
 func claimed(term int) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{"fernetcast/region":"hkg","fernetcast/term":"%d","fernetcast/source-uid":"hkg"}}}`, term)
 }
 
-// terms waits until each region's Secret is of sjc, with the term.
+// terms waits until each region's Secret is owned by sjc with the term.
 func (w *world) terms(term int, regions ...string) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {
@@ -35,8 +35,8 @@ func (w *world) terms(term int, regions ...string) {
 	})
 }
 
-// guarded is a main and its remotes, promoted once, and a gateway that the
-// operator's requests to the main go through.
+// guarded returns a promoted main region with remotes, and a gateway for the operator's requests to
+// the main region.
 func guarded(t *testing.T) (*world, *testenv.Gateway) {
 	t.Helper()
 	w := newWorld(t)
@@ -54,8 +54,9 @@ func guarded(t *testing.T) (*world, *testenv.Gateway) {
 	return w, gateway
 }
 
-// A term that one cluster alone has, far above all others, is not followed, but
-// named: whoever may write one remote would else use up all the terms there are.
+// TestTermOfOneRemote checks a term that only one cluster has and that is far above all others.
+// promote must refuse to follow it and name the cluster. Otherwise, anyone who can write to one
+// remote could use up all terms.
 func TestTermOfOneRemote(t *testing.T) {
 	t.Parallel()
 	w, _ := guarded(t)
@@ -82,8 +83,9 @@ func TestTermOfOneRemote(t *testing.T) {
 	w.says(1, []string{"term 999999, the highest that is possible", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 }
 
-// If an answer doesn't show whether the mark is set, promote reads the Secret, and tries
-// again if it isn't. TestMark in internal/promotion has a table of all answers.
+// TestMarkAnswers checks responses that don't show whether the mark is set. promote must read the
+// Secret, and retry if the mark isn't set. TestMark in internal/promotion has a table of all
+// responses.
 func TestMarkAnswers(t *testing.T) {
 	t.Parallel()
 	w, gateway := guarded(t)
@@ -91,7 +93,7 @@ func TestMarkAnswers(t *testing.T) {
 	gatewayTimeout := page(http.StatusGatewayTimeout, "text/html", html)
 	for i, tc := range []struct {
 		name   string
-		done   bool // whether the first PUT is done
+		done   bool // whether the first PUT takes effect
 		answer http.HandlerFunc
 	}{
 		{"504, not done", false, gatewayTimeout},
@@ -121,8 +123,8 @@ func TestMarkAnswers(t *testing.T) {
 	w.terms(4, all...)
 }
 
-// Whoever interrupts promote between the mark and the push is told that the
-// mark is set, and how to go on.
+// TestPromoteInterrupted interrupts promote between the mark and the push. promote must report that
+// the mark is set, and how to continue.
 func TestPromoteInterrupted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -12,19 +12,17 @@ import (
 )
 
 const (
-	// cutEvery is how long a watch is let live.
+	// cutEvery is how long a watch lasts.
 	cutEvery = time.Second
-	// refusedFor is how long writes are refused: eleven or twelve tries, with the
-	// flags as they are by default.
+	// refusedFor is how long writes are rejected: 11 or 12 attempts with default flags.
 	refusedFor = 40 * time.Second
-	// atOnceAgain is how soon a new key set comes where the back-off's own wait is
-	// 17 s and more by then.
+	// atOnceAgain limits how late a new key set arrives, when backoff alone would take at least 17
+	// s.
 	atOnceAgain = 5 * time.Second
 )
 
-// While writes are refused, watches that are cut, and lists that fail now and
-// then, are no reason to try more often: the back-off grows as if the watch were
-// whole. New keys end it, and so does a remote that was down and is back.
+// TestRefusedWrites checks that broken watches and failed lists don't reset the backoff of rejected
+// writes. New keys must reset it. So must the return of a remote that was down.
 func TestRefusedWrites(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -77,7 +75,7 @@ func TestRefusedWrites(t *testing.T) {
 			go r.sever(ctx)
 		}
 	}
-	w.pass(began.Add(refusedFor))
+	w.sleepUntil(began.Add(refusedFor))
 	stop()
 	for _, r := range all {
 		writes, normal := r.writes(began), whole[r.code].writes(began)
@@ -86,7 +84,7 @@ func TestRefusedWrites(t *testing.T) {
 			t.Errorf("%s was written %d times, which is nothing to compare with", whole[r.code].name, normal)
 		}
 		most := normal + normal/2 + 1
-		if r.severed { // reads are cut as well now and then, and the remote is reached again: once in 30 s that ends the back-off
+		if r.severed { // reads sometimes fail, too, and reaching the remote again resets backoff once in 30 s
 			most = 2*normal + 1
 		}
 		if writes > most {
@@ -106,13 +104,13 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
-// refuser is a remote that refuses all writes.
+// refuser is a remote that rejects all writes.
 type refuser struct {
 	*outpost
 	name string
 	code int
-	// cut ends each watch after a second; severed breaks all connections each
-	// second; lists fails one list in three.
+	// cut ends each watch after cutEvery, severed closes all connections every cutEvery, and lists
+	// fails every third list.
 	cut, severed, lists bool
 	listed              atomic.Int32
 }
@@ -149,7 +147,7 @@ func (r *refuser) sever(ctx context.Context) {
 	}
 }
 
-// writes is how many came since then.
+// writes returns the number of PUT requests since then.
 func (r *refuser) writes(since time.Time) (n int) {
 	for _, request := range r.Requests() {
 		if request.Method == http.MethodPut && request.Came.After(since) {

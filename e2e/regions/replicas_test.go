@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// noStamp takes all of a stamp away, noKeys what it says was pushed.
+// noStamp removes the whole stamp, and noKeys removes the list of pushed keys from it.
 const (
 	noStamp = `{"metadata":{"annotations":{"fernetcast/region":null,"fernetcast/term":null,"fernetcast/source-uid":null,` +
 		`"fernetcast/source-resource-version":null,"fernetcast/keys":null}}}`
 	noKeys = `{"metadata":{"annotations":{"fernetcast/keys":null}}}`
 )
 
-// patch changes a remote's copy as somebody there would.
+// patch changes a remote's copy, as a local user would.
 func (w *world) patch(region, patch string) {
 	w.Helper()
 	_, err := shared.Cluster(region).Client().CoreV1().Secrets(w.NS).
@@ -25,7 +25,7 @@ func (w *world) patch(region, patch string) {
 	w.Must(err)
 }
 
-// breakCopies deletes a copy, and strips two others of what they know about themselves.
+// breakCopies deletes one copy, and removes all or part of the stamps of two others.
 func (w *world) breakCopies() {
 	w.Helper()
 	w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
@@ -33,7 +33,7 @@ func (w *world) breakCopies() {
 	w.patch("ord", noKeys)
 }
 
-// mended waits until every copy has the keys and a whole stamp that says so.
+// mended waits until every copy has the keys and a stamp.
 func (w *world) mended(keys testenv.Repository) {
 	w.Helper()
 	w.equal(testenv.Soon, keys, remotes...)
@@ -51,9 +51,9 @@ func (w *world) mended(keys testenv.Repository) {
 	})
 }
 
-// A replica that is stopped across two rotations, and goes on with what it
-// knew then, never puts it back: not where the copy is gone, nor where nothing
-// on it tells how new it is, nor beside another replica that mends the same.
+// TestReplicas freezes a replica during two rotations. When it resumes with an outdated key set, it
+// must never write that: not if the copy is deleted, not if the copy has no stamp, and not while
+// another replica makes the same repairs.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,7 +72,7 @@ func TestReplicas(t *testing.T) {
 			w.equal(testenv.Soon, line[len(line)-1], remotes...)
 		}
 		alone := round%2 == 0
-		if alone { // nobody else can mend what is broken now
+		if alone { // let the outdated replica make the repairs
 			w.Must(other.Freeze())
 		}
 		w.breakCopies()
@@ -81,7 +81,7 @@ func TestReplicas(t *testing.T) {
 		if alone {
 			w.Must(other.Thaw())
 		}
-		// Once both are through with it, both agree.
+		// Both must agree once they have finished.
 		for _, run := range []*replica{stopped, other} {
 			run.allShow("Synced", "", remotes...)
 		}
@@ -93,8 +93,8 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// A replica whose view of the source stands still, while all else goes on, writes
-// nothing that it has not read afresh.
+// TestStaleSource checks a replica whose view of the source is outdated while everything else
+// works. It must write nothing before it reads the source again.
 func TestStaleSource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -131,7 +131,7 @@ func TestStaleSource(t *testing.T) {
 	}
 }
 
-// flagsVia are the sidecar's flags, with another way to the source.
+// flagsVia returns the sidecar's flags with another address of the source's API server.
 func (w *world) flagsVia(server string) []string {
 	w.Helper()
 	flags, err := w.Flags(w.Ctx, testenv.Access{Role: testenv.SidecarRole, Server: server})

@@ -6,9 +6,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The API server or the etcd of the source, of a remote, or of both is killed
-// and started again: whoever else can be reached does not notice, and all are
-// equal afterwards, by their watches alone and without a restart of the program.
+// TestRestarts kills and restarts the API server or etcd of the source, of a remote, or of both.
+// The other remotes must not be affected. All copies must match afterward, by the watches alone and
+// without a restart of fernetcast.
 func TestRestarts(t *testing.T) {
 	w, names := newApart(t)
 	line := []testenv.Repository{w.keys()}
@@ -23,7 +23,7 @@ func TestRestarts(t *testing.T) {
 		name  string
 		kill  func(*testenv.Cluster)
 		start func(*testenv.Cluster) error
-		// noticed says that it ends the watch.
+		// noticed reports whether the fault ends the watch.
 		noticed bool
 	}{
 		{"API server", func(c *testenv.Cluster) { c.Kill() }, func(c *testenv.Cluster) error { return c.Restart(w.Ctx) }, true},

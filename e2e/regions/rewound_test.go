@@ -9,17 +9,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
-// The main's etcd is restored to an older state without --bump-revision, so
-// that its resourceVersions come a second time. With the keys that the remotes
-// have nothing is to be done. The next rotation goes out without a resync, though its
-// resourceVersion is lower than those in the stamps, and than the watch's own.
+// TestRewoundSameKeys restores the main region's etcd to an older state without --bump-revision, so
+// resourceVersions repeat. The remotes have the same keys, so nothing must be written. The next
+// rotation must go out without a resync, although its resourceVersion is lower than that of the
+// stamps and of the watch.
 func TestRewoundSameKeys(t *testing.T) {
-	r := beforeRewind(t)
+	r := newRewound(t)
 	then := r.snapshot()
 	for i := range 20 {
 		r.edit(r.Home, "somebody", func(s *corev1.Secret) { s.Labels = map[string]string{"note": fmt.Sprint(i)} })
 	}
-	// The stamps get the version that will not have been.
+	// Recreate the copies, so that their stamps have a version that the restore removes.
 	for _, name := range r.names {
 		r.Must(shared.Cluster(name).Delete(r.Ctx, r.NS))
 	}
@@ -41,10 +41,10 @@ func TestRewoundSameKeys(t *testing.T) {
 	}
 }
 
-// With one rotation lost, the main holds until its job has rotated again: the
-// staged key that was lost has signed nothing, and the primary is the same.
+// TestRewoundByOneRotation loses one rotation. The remotes must be Held until the main region
+// rotates again. After that, the primary is the same, and the lost staged key has signed nothing.
 func TestRewoundByOneRotation(t *testing.T) {
-	r := beforeRewind(t)
+	r := newRewound(t)
 	seen := r.follow(r.names...)
 	then := r.snapshot()
 	lost := r.rotate().Keys
@@ -64,10 +64,11 @@ func TestRewoundByOneRotation(t *testing.T) {
 	}
 }
 
-// With two lost, another key comes to stand where the remotes have one that
-// signs: whatever is rotated on, they keep theirs until a person decides.
+// TestRewoundByTwoRotations loses two rotations. Now the main region's new keys differ from keys
+// that sign in the remotes. However often it rotates, the remotes must keep their keys until
+// someone decides.
 func TestRewoundByTwoRotations(t *testing.T) {
-	r := beforeRewind(t)
+	r := newRewound(t)
 	then := r.snapshot()
 	r.rotate()
 	r.everywhere(r.rotate().Keys)
@@ -75,7 +76,7 @@ func TestRewoundByTwoRotations(t *testing.T) {
 	r.restore(then)
 	r.run.allShow("Held", "(primary 10, now 8)", r.names...)
 	var last testenv.Rotation
-	for primary := 9; primary <= 18; primary++ { // until no index is in both
+	for primary := 9; primary <= 18; primary++ { // until the key sets have no index in common
 		last = r.rotate()
 		r.run.sees(last.ResourceVersion)
 		r.run.allShow("Held", fmt.Sprintf("(primary 10, now %d)", primary), r.names...)
@@ -96,17 +97,17 @@ func TestRewoundByTwoRotations(t *testing.T) {
 	}
 }
 
-// rewound is a world whose main's etcd is to be restored, with keys that are everywhere.
+// rewound is a world whose main region's etcd will be restored, and whose remotes have the keys.
 type rewound struct {
 	*world
 	names []string
 	run   *replica
 	first testenv.Repository
-	// wall is what the program reaches the main through.
+	// wall is the proxy between fernetcast and the main region.
 	wall *testenv.Proxy
 }
 
-func beforeRewind(t *testing.T) *rewound {
+func newRewound(t *testing.T) *rewound {
 	t.Helper()
 	w, names := newApart(t)
 	r := &rewound{world: w, names: names, first: w.keys()}
@@ -121,7 +122,7 @@ func beforeRewind(t *testing.T) *rewound {
 	return r
 }
 
-// everywhere waits until all remotes have the keys.
+// everywhere waits until all remotes have the keys and are Synced.
 func (r *rewound) everywhere(keys testenv.Repository) {
 	r.Helper()
 	r.equal(testenv.Soon, keys, r.names...)
@@ -136,9 +137,9 @@ func (r *rewound) snapshot() testenv.Snapshot {
 	return s
 }
 
-// restore puts the main's etcd back, with the API server down, as Kubernetes
-// wants it. Nobody reaches it before all is up, so that the program's watch
-// is asked for as it was, from a resourceVersion that never was.
+// restore restores the main region's etcd while the API server is down, as Kubernetes requires.
+// fernetcast can't connect until both run, so its watch resumes from a resourceVersion that no
+// longer exists.
 func (r *rewound) restore(s testenv.Snapshot) {
 	r.Helper()
 	r.Must(r.wall.Set(testenv.Refuse))

@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// The design's own Role and the one that Genestack documents are enough, where
-// the Secret is there and where it is not.
+// TestRoles checks that fernetcast's own Role and the Role in Genestack's documentation are
+// sufficient, with and without an existing Secret.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	for _, role := range []testenv.Role{testenv.RemoteRole, testenv.GenestackRole} {
@@ -35,7 +35,7 @@ func TestRoles(t *testing.T) {
 			}
 			last := w.rotate().Keys
 			w.equal(testenv.Soon, last, remotes...)
-			// Without a watch these are found by GET.
+			// Without a watch, only a GET finds these changes.
 			w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
 			w.edit(shared.Cluster("iad"), rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) })
 			w.equal(testenv.Soon, last, remotes...)
@@ -45,8 +45,8 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// A new key set does not wait for the GETs of a remote that may not be watched,
-// and that it may not be is said once.
+// TestWithoutWatch checks a remote without permission to watch. New key sets must not wait for its
+// GETs, and the missing permission must be logged once.
 func TestWithoutWatch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,7 +72,7 @@ func TestWithoutWatch(t *testing.T) {
 	}
 }
 
-// mayUpdate adds to the Role without update what it lacks.
+// mayUpdate adds the missing verb to the Role without update.
 func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Helper()
 	roles := c.Client().RbacV1().Roles(w.NS)
@@ -83,7 +83,8 @@ func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Must(err)
 }
 
-// Without update an absent Secret can be made, and not be changed then.
+// TestRoleWithoutUpdateCreates checks that without update, an absent Secret can be created but not
+// changed.
 func TestRoleWithoutUpdateCreates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -99,8 +100,8 @@ func TestRoleWithoutUpdateCreates(t *testing.T) {
 	w.equal(testenv.Soon, last, "iad")
 }
 
-// A token that may nothing, and a namespace that is missing: both are Denied,
-// and said to be either.
+// TestDenied checks a token without permissions and a missing namespace. Both must be Denied, with
+// a detail that mentions both causes.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -121,7 +122,7 @@ func TestDenied(t *testing.T) {
 	run.allShow("Denied", "namespace", "dfw", "iad")
 	w.equal(testenv.Soon, w.rotate().Keys, "ord")
 
-	// A Role that is taken away and given back while it runs.
+	// Take the Role away while fernetcast runs, and restore it.
 	w.Must(shared.Cluster("ord").Forbid(w.Ctx, w.NS, testenv.RemoteRole))
 	last := w.rotate().Keys
 	run.shows("ord", "Denied", "")

@@ -9,11 +9,11 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Each rotation purges the lowest key: it goes from the remotes as well, each
-// of which is written once a rotation, and the main not at all.
+// TestTenRotations checks that the lowest key, which each rotation purges, also disappears from the
+// remotes. A rotation must write each remote once, and the main region never.
 func TestTenRotations(t *testing.T) {
 	t.Parallel()
-	w, run, keys := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
+	w, run, keys := newSynced(t, func(w *world) *replica { return w.run("--resync", "1h") })
 	seen := w.follow(append([]string{mainRegion}, remotes...)...)
 	var sets []testenv.Repository
 	var last testenv.Rotation
@@ -43,10 +43,10 @@ func TestTenRotations(t *testing.T) {
 	w.exits(0, "status")
 }
 
-// With max_active_keys lowered, one rotation purges many at once.
+// TestFewerActiveKeys lowers max_active_keys, so that one rotation purges several keys.
 func TestFewerActiveKeys(t *testing.T) {
 	t.Parallel()
-	w, _, _ := everywhere(t, func(w *world) *replica { return w.run("--resync", "1h") })
+	w, _, _ := newSynced(t, func(w *world) *replica { return w.run("--resync", "1h") })
 	seen := w.follow(remotes...)
 	rotation, err := w.Home.Rotate(w.Ctx, w.NS, 3)
 	w.Must(err)
@@ -59,10 +59,10 @@ func TestFewerActiveKeys(t *testing.T) {
 	}
 }
 
-// Rotations while no run was up are one write when it is up again.
+// TestRotationsWhileAway checks that rotations before a start need only one write.
 func TestRotationsWhileAway(t *testing.T) {
 	t.Parallel()
-	w, run, _ := everywhere(t, func(w *world) *replica { return w.run() })
+	w, run, _ := newSynced(t, func(w *world) *replica { return w.run() })
 	run.Kill()
 	seen := w.follow(remotes...)
 	var last testenv.Rotation

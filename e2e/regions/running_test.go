@@ -14,7 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// answers waits until a path answers with the code.
+// answers waits until a path responds with the code.
 func (r *replica) answers(path string, code int) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -34,7 +34,7 @@ func (r *replica) answers(path string, code int) {
 	})
 }
 
-// logs waits until the program's log has the text.
+// logs waits until the log contains the text.
 func (r *replica) logs(text string) {
 	r.w.Helper()
 	r.w.Until(func(context.Context) error {
@@ -45,8 +45,9 @@ func (r *replica) logs(text string) {
 	})
 }
 
-// A sidecar that ends takes its Keystone out of service. Without anything that
-// it needs it stays, says so, and goes on when it is there.
+// TestRunStays checks that run keeps running if something that it needs is missing, because a
+// sidecar that exits takes its Keystone out of service. It must log the problem, and continue when
+// the missing part is there.
 func TestRunStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -82,14 +83,14 @@ func TestRunStays(t *testing.T) {
 		}
 	}
 
-	// The kubeconfig comes, and then all else.
+	// Provide the kubeconfig first, and then the rest.
 	w.Must(os.Mkdir(late, 0o700))
 	w.Must(testenv.WriteFile(late, "config", good))
 	w.Must(testenv.WriteFile(dir, "absent", good))
 	w.Must(testenv.WriteFile(dir, "broken", good))
 	delete(runs, "dead")
 	for _, run := range runs {
-		run.answers("/readyz", http.StatusOK) // it knows that there is no Secret
+		run.answers("/readyz", http.StatusOK) // it has seen that there is no Secret
 		run.source("Absent", "")
 	}
 	keys := w.keys()
@@ -103,7 +104,7 @@ func TestRunStays(t *testing.T) {
 	}
 }
 
-// The port belongs to somebody else, and then does not. The keys do not wait for it.
+// TestPortTaken checks a port that another process has at first. Pushes must not wait for it.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -128,8 +129,8 @@ func TestPortTaken(t *testing.T) {
 	run.shows("dfw", "Synced", "")
 }
 
-// watches runs status --watch until its output has the text n times, ends it,
-// and returns the output. What it was worth last has to be its exit code.
+// watches runs status --watch until its output contains the text n times, stops it, and returns the
+// output. The exit code must be worth, which is the code of the last status.
 func (w *world) watches(worth, n int, text string, args ...string) string {
 	w.Helper()
 	process, err := w.Operator.Start(append([]string{"status", "--watch"}, args...)...)

@@ -15,34 +15,34 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// No key leaves by any output, in any form (see testenv's Keys.Leaks: text or a
-// part of it, base64, hex, Go's bytes; protobuf holds keys as plain text). Each
-// test of this package has all output of its commands and runs searched, so
-// whatever they provoke is covered. What has keys at hand and could show them:
+// TestSilentAtEveryLevel checks that no output contains a key in any form. Keys.Leaks in testenv
+// finds a key's text or a part of it, base64, hex, and Go byte slices. Protobuf contains keys as
+// plain text. Every test of this package searches all output of its commands and runs, and so
+// covers whatever it triggers. These outputs could contain keys:
 //
-//	what speaks                          | when                                     | test
+//	output                               | when                                     | test
 //	run: log                             | each level, text and JSON, good and bad  | TestSilentAtEveryLevel
 //	                                     | every state of a remote, mistaken files  | TestNothingShown
-//	                                     | servers that quote what they are sent    | TestEcho, TestEchoingSource
-//	                                     | outages, wars, restarts, failovers       | all others, at level debug
+//	                                     | servers that quote requests              | TestEcho, TestEchoingSource
+//	                                     | outages, contests, restarts, failovers   | all others, at level debug
 //	run: /statusz, /readyz, /livez, 404  | good and bad keys                        | TestSilentAtEveryLevel
-//	run: stacks, as of a panic; core     | SIGQUIT with keys in memory              | TestNothingShown
+//	run: stack traces, core dumps        | SIGQUIT with keys in memory              | TestNothingShown
 //	version, help, bad usage             |                                          | TestSilentAtEveryLevel, TestBadUsage, TestHelp
 //	status: table, JSON, --watch         | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
 //	push, push --force                   | each state, good and bad keys            | TestSilentAtEveryLevel, TestNothingShown
 //	promote                              | done, refused, forced, not answered      | TestSilentAtEveryLevel, TestEchoingSource
-//	errors that carry keys               | message, details, reason, warning,       | TestEcho for a remote, TestEchoingSource
-//	                                     | redirect, Retry-After, no HTTP at all    | for the main itself
-//	malformed keys, an index that is one | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestSourceMalformed
+//	errors that contain keys             | message, details, reason, warning,       | TestEcho for a remote, TestEchoingSource
+//	                                     | redirect, Retry-After, invalid HTTP      | for the main region
+//	malformed keys, keys as indices      | source                                   | TestNothingShown, TestSilentAtEveryLevel, TestSourceMalformed
 //	                                     | kubeconfigs and annotations              | TestNothingShown
-//	Keys' types in any of Go's formats   |                                          | keyset: TestSetShowsNoKey, FuzzParse
+//	types with keys, in all Go formats   |                                          | keyset: TestSetShowsNoKey, FuzzParse
 func TestSilentAtEveryLevel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	built := w.Shipped()
 	w.Operator, w.Runner = built.With(w.Operator.Args...), built.With(w.Runner.Args...)
 	w.join("dfw", "iad")
-	// dfw has a copy of somebody else's, with keys that are not kin.
+	// dfw has another owner's copy, with unrelated keys.
 	keys := w.keys()
 	_, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
 	w.Must(err)
@@ -75,8 +75,8 @@ func TestSilentAtEveryLevel(t *testing.T) {
 	}
 }
 
-// everyCommand runs every command, and asks run for all that it serves. worth
-// is the exit code of status.
+// everyCommand runs every command and requests every path that run serves. worth is the exit code
+// of status.
 func (w *world) everyCommand(run *replica, worth int, says []string) {
 	w.Helper()
 	for _, command := range []string{
@@ -97,11 +97,12 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 	}
 }
 
-// The main's own API server, or a webhook of it, quotes keys in the same ways:
-// when promote writes the mark, and when the source is read.
+// TestEchoingSource checks a main region whose API server, or a webhook of it, quotes keys in the
+// same ways. It does so when promote writes the mark and when the source is read.
 func TestEchoingSource(t *testing.T) { inGroups(t, styles(), echoingSource) }
 
-// inGroups tries the styles in six groups at once: each mostly waits for the next attempt.
+// inGroups runs the styles in six groups in parallel, because each mostly waits for the next
+// attempt.
 func inGroups(t *testing.T, list []style, try func(*world, []style)) {
 	t.Parallel()
 	const groups = 6
@@ -113,7 +114,7 @@ func inGroups(t *testing.T, list []style, try func(*world, []style)) {
 	}
 }
 
-// echoingSource tries these styles, one after the other.
+// echoingSource runs these styles one after another.
 func echoingSource(w *world, list []style) {
 	t := w.T
 	keys := shared.Keys.NewRepository(8, 7)
@@ -141,7 +142,7 @@ func echoingSource(w *world, list []style) {
 			continue
 		}
 		w.command("status", "-o", "json")
-		// The run's own reads, beside those of the commands.
+		// Count run's own reads without those of the commands.
 		e.set(s)
 		w.Until(func(context.Context) error {
 			if _, reads := e.counts(); reads < 2 {

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// synced is a world with keys that are everywhere, and a run.
+// synced returns a world whose remotes all have the keys, and a run.
 func synced(t *testing.T) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)
@@ -23,7 +23,7 @@ func synced(t *testing.T) (*world, *replica, testenv.Repository) {
 	return w, run, keys
 }
 
-// says fails the test unless a command ended with the code and its output has every text.
+// says fails the test unless a command exits with the code and its output contains every text.
 func (w *world) says(code int, texts []string, args ...string) {
 	w.Helper()
 	output := w.exits(code, args...)
@@ -34,9 +34,9 @@ func (w *world) says(code int, texts []string, args ...string) {
 	}
 }
 
-// A key set that Keystone could not use isn't pushed, and the status says what is wrong with
-// it. When the source is correct again, pushing continues. TestParseRefuses in
-// internal/keyset has a table of all flaws.
+// TestSourceMalformed checks that fernetcast doesn't push a key set that Keystone can't use, and
+// that the status shows what is wrong with it. When the source is correct again, pushes must
+// continue. TestParseRefuses in internal/keyset has a table of all flaws.
 func TestSourceMalformed(t *testing.T) {
 	t.Parallel()
 	w, run, keys := synced(t)
@@ -57,7 +57,7 @@ func TestSourceMalformed(t *testing.T) {
 	w.says(1, []string{"no primary key", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 	w.untouched(histories)
 
-	// What is deleted meanwhile is not made anew from a bad source.
+	// A copy that is deleted now must not be recreated from a malformed source.
 	w.Must(shared.Cluster("ord").Delete(w.Ctx, w.NS))
 	run.refuses(testenv.Repository{"0": keys["0"], "x": keys["8"]}, `"x"`)
 	run.stays()
@@ -70,12 +70,13 @@ func TestSourceMalformed(t *testing.T) {
 	histories["dfw"].only(good)
 	histories["iad"].only(good)
 	if versions := histories["ord"].since(); len(versions) != 2 || !versions[0].Deleted {
-		t.Errorf("ord: %v, wanted the deletion and the good keys", tell(versions))
+		t.Errorf("ord: %v, wanted the deletion and the good keys", describe(versions))
 	}
 	w.exits(0, "status")
 }
 
-// refuses puts a bad key set into the source, and waits until all is held for it.
+// refuses puts a malformed key set into the source, and waits until all remotes are Held because of
+// it.
 func (r *replica) refuses(bad testenv.Repository, why string) {
 	r.w.Helper()
 	secret, err := r.w.Home.Put(r.w.Ctx, r.w.NS, bad)
@@ -86,8 +87,8 @@ func (r *replica) refuses(bad testenv.Repository, why string) {
 	r.allShow("Held", "SourceRefused", remotes...)
 }
 
-// The Secret is deleted, rendered anew empty, set up with new keys that rotate
-// beyond the old ones: the remotes keep theirs, until a person decides.
+// TestSourceRecreated deletes the Secret, renders it empty again, and fills it with new keys that
+// rotate past the old ones. The remotes must keep their keys until someone decides.
 func TestSourceRecreated(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
@@ -103,7 +104,7 @@ func TestSourceRecreated(t *testing.T) {
 	run.source("Unpromoted", "fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
 	var last testenv.Rotation
-	for range 12 { // beyond the primary that the remotes have
+	for range 12 { // past the primary of the remotes
 		last = w.rotate()
 	}
 	run.sees(last.ResourceVersion)
@@ -128,8 +129,8 @@ func TestSourceRecreated(t *testing.T) {
 	}
 }
 
-// A Secret that is restored from a backup with its mark is not the object that
-// was marked. Its keys are kin, so that no force is needed to promote it.
+// TestSourceRestored restores the Secret from a backup that includes its mark. The mark belongs to
+// another object and doesn't count. The keys are related, so promote doesn't need --force.
 func TestSourceRestored(t *testing.T) {
 	t.Parallel()
 	w, run, keys := synced(t)
@@ -161,8 +162,8 @@ func TestSourceRestored(t *testing.T) {
 	}
 }
 
-// New keys in the same object, rotated beyond the old ones or not, do not
-// continue what the remotes have. A person who means it says so.
+// TestRekey puts new keys into the same object. Whether they are rotated past the old ones or not,
+// they don't continue the copies. Only --force pushes them.
 func TestRekey(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)

@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// stormTime is how long a rival rewrites a remote, every stormBeat.
+	// stormTime is how long a rival rewrites a remote, once every stormBeat.
 	stormTime = 5 * time.Second
 	stormBeat = 20 * time.Millisecond
-	// afterStorm is how soon the remote is equal then, with the flags as they are by default.
+	// afterStorm limits how late the remote matches afterward, with default flags.
 	afterStorm = 10 * time.Second
-	// handful is how many writes a storm gets of us: the first sync's, one at
-	// once, and one at each turn. A back-off from 200 ms has nine in 5 s at most.
+	// handful limits our writes during a storm: the first sync's, an immediate repair, and one per
+	// turn. Backoff from 200 ms has at most nine turns in 5 s.
 	handful = 12
 )
 
-// A rival rewrites a remote fifty times a second: many a write of ours is a
-// conflict, and over a slow line each one is. It is no war: we write a few
-// times, say who the rival is, and when it rests the remote is equal soon.
+// TestStorm checks a rival that rewrites a remote fifty times a second. Many of our writes
+// conflict, and over a slow connection all do. fernetcast must write only a few times and name the
+// rival. The remote must match soon after the rival stops.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -79,7 +79,7 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// storm rewrites the outpost's Secret for stormTime, whatever anybody else does.
+// storm rewrites the outpost's Secret for stormTime, whatever other writers do.
 func (o *outpost) storm(keys testenv.Repository) {
 	ctx, cancel := context.WithTimeout(o.w.Ctx, stormTime)
 	defer cancel()
@@ -104,7 +104,7 @@ func (o *outpost) storm(keys testenv.Repository) {
 	}
 }
 
-// slow has every request take so long to reach the API server.
+// slow returns a function that delays every request to the API server by d.
 func slow(d time.Duration) func(http.Handler) http.Handler {
 	return func(honest http.Handler) http.Handler {
 		return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is the other end of one that a program runs on.
+// terminal is the controlling side of a terminal that a program runs on.
 type terminal struct {
 	*world
 	master *os.File
@@ -49,7 +49,7 @@ func (w *world) onTerminal(columns, rows uint16, env []string, args ...string) *
 	w.Must(t.cmd.Start())
 	go func() {
 		defer close(t.done)
-		_, _ = io.Copy(t.output, master) // an error when the program has ended
+		_, _ = io.Copy(t.output, master) // fails when the program has exited
 	}()
 	w.Cleanup(func() { _ = t.cmd.Process.Kill(); <-t.done })
 	return t
@@ -60,7 +60,7 @@ func (t *terminal) resize(columns, rows uint16) {
 	t.Must(unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}))
 }
 
-// ends waits for the end with that exit code, and returns all that was printed.
+// ends waits until the program exits with that code, and returns everything that it printed.
 func (t *terminal) ends(code int) string {
 	t.Helper()
 	err := t.cmd.Wait()
@@ -72,7 +72,7 @@ func (t *terminal) ends(code int) string {
 	return strings.ReplaceAll(t.output.String(), "\r\n", "\n")
 }
 
-// longest is the length of the longest line, in characters.
+// longest returns the length of the longest line, in characters.
 func longest(text string) (n int) {
 	for line := range strings.Lines(text) {
 		n = max(n, len([]rune(strings.TrimSuffix(line, "\n"))))
@@ -82,7 +82,7 @@ func longest(text string) (n int) {
 
 var sgr = regexp.MustCompile(`\x1b\[\d+m`)
 
-// crowd lets that many remotes in whose kubeconfigs are refused, beside dfw.
+// crowd sets up dfw and n remotes whose kubeconfigs are invalid.
 func (w *world) crowd(n int) {
 	w.Helper()
 	w.keys()
@@ -93,8 +93,8 @@ func (w *world) crowd(n int) {
 	}
 }
 
-// On a terminal status has colours and keeps to the width; where they are not
-// wanted, or nobody looks, it has none, and into a pipe nothing is cut.
+// TestStatusOnATerminal checks that status on a terminal uses colors and fits the width. Without a
+// capable terminal, or if colors are off, it uses no colors. Through a pipe, it truncates nothing.
 func TestStatusOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -107,7 +107,7 @@ func TestStatusOnATerminal(t *testing.T) {
 	for _, c := range []struct {
 		columns uint16
 		env     string
-		colours bool
+		colors  bool
 	}{{80, "", true}, {60, "", true}, {80, "NO_COLOR=1", false}, {80, "TERM=dumb", false}, {400, "", true}} {
 		got := w.onTerminal(c.columns, 24, []string{c.env}, "status").ends(1)
 		w.noLeaks(got)
@@ -118,12 +118,12 @@ func TestStatusOnATerminal(t *testing.T) {
 		if whole := strings.Contains(bare, "client-key-data\n"); whole != (c.columns == 400) || whole == strings.Contains(bare, "…") {
 			t.Errorf("%d columns: it is not cut where it has to be, and only there:\n%s\n%s", c.columns, bare, piped)
 		}
-		coloured := strings.Contains(got, "\x1b[32mSynced\x1b[0m") && strings.Contains(got, "\x1b[31mMisconfigured\x1b[0m")
-		if coloured != c.colours || (got != bare) != c.colours {
-			t.Errorf("%d columns, %s: coloured is %v:\n%q", c.columns, c.env, coloured, got)
+		colored := strings.Contains(got, "\x1b[32mSynced\x1b[0m") && strings.Contains(got, "\x1b[31mMisconfigured\x1b[0m")
+		if colored != c.colors || (got != bare) != c.colors {
+			t.Errorf("%d columns, %s: coloured is %v:\n%q", c.columns, c.env, colored, got)
 		}
 	}
-	// Where the cursor cannot be moved, tables are appended.
+	// If the cursor can't move, tables are appended.
 	dumb := w.onTerminal(80, 24, []string{"TERM=dumb"}, "status", "--watch")
 	dumb.prints("REMOTE ", 2)
 	dumb.interrupt()
@@ -132,7 +132,7 @@ func TestStatusOnATerminal(t *testing.T) {
 	}
 }
 
-// prints waits until the text was printed n times.
+// prints waits until the text has been printed n times.
 func (t *terminal) prints(text string, n int) {
 	t.Helper()
 	t.Until(func(context.Context) error {
@@ -143,15 +143,15 @@ func (t *terminal) prints(text string, n int) {
 	})
 }
 
-// interrupt is Ctrl-C.
+// interrupt presses Ctrl-C.
 func (t *terminal) interrupt() {
 	t.Helper()
 	_, err := t.master.WriteString("\x03")
 	t.Must(err)
 }
 
-// A watch draws each table over the one before, in as many rows as the screen has
-// by then, and leaves the cursor below the last one.
+// TestWatchOnATerminal checks that status --watch draws each table over the previous one and fits
+// the screen's current number of rows. The cursor must end up below the last table.
 func TestWatchOnATerminal(t *testing.T) {
 	t.Parallel()
 	const home, below = "\x1b[H", "\x1b[J"
@@ -172,7 +172,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	}
 	for i, frame := range frames[1:] {
 		lines := strings.Split(strings.TrimSuffix(sgr.ReplaceAllString(frame, ""), "^C"), "\n")
-		rows := len(lines) - 1 // clearing what is below is no line
+		rows := len(lines) - 1 // the last part only clears the rest of the screen
 		if rows != 11 && (rows != 19 || i < 2) {
 			t.Errorf("frame %d has %d rows:\n%q", i, rows, frame)
 		}

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// events lists the events about the main's Secret.
+// events returns the events about the main region's Secret.
 func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
 	list, err := w.Home.Client().EventsV1().Events(w.NS).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -24,8 +24,8 @@ func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
 	return list.Items, nil
 }
 
-// tells waits until an event of a reason holds a text. Within its 10 minutes there
-// must be no other one.
+// tells waits until an event of the reason contains the text. There must be at most one in each
+// 10-minute window.
 func (w *world) tells(reason, text string) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {
@@ -48,8 +48,8 @@ func (w *world) tells(reason, text string) {
 	})
 }
 
-// noLeaksElsewhere looks for keys in a run's metrics, and in the events about the
-// main's Secret. Whoever does not answer any more shows none.
+// noLeaksElsewhere searches a run's metrics, and the events about the main region's Secret, for
+// keys. It skips a server that no longer responds.
 func (r *replica) noLeaksElsewhere() {
 	ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
 	defer cancel()
@@ -66,9 +66,9 @@ func (r *replica) noLeaksElsewhere() {
 	}
 }
 
-// What happens is told in events about the main's Secret, by the sidecar's own
-// rights: by the replica that wrote, once where all see it, and of a rotation in
-// one event for all remotes.
+// TestEvents checks the events about the main region's Secret, which the sidecar creates with its
+// own permissions. The replica that wrote reports it. If all replicas see the same thing, there
+// must be one event. A rotation must be one event for all remotes.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -78,7 +78,7 @@ func TestEvents(t *testing.T) {
 	}
 	w.join("dfw", "iad")
 	w.joinAs("ord", testenv.Access{Role: testenv.NoRole})
-	w.promote() // pushes to dfw and iad as a command does, which makes no events
+	w.promote() // a command pushes to dfw and iad without events
 	first, second := w.run(), w.run()
 	first.shows("ord", "Denied", "")
 	w.tells("Denied", "ord: 403")

@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// trap is where redirects lead: it takes whatever it is sent. A client that
-// trusts the cluster trusts it as well.
+// trap is the target of redirects. It accepts whatever it receives. A client that trusts the
+// cluster also trusts the trap.
 type trap struct {
 	w      *world
 	secure *testenv.Gateway
@@ -49,8 +49,7 @@ func (t *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status(w, http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound})
 }
 
-// empty fails the test where anything went to the trap, and says what of it
-// must not have.
+// empty fails the test if the trap received anything, and reports keys and tokens in it.
 func (t *trap) empty(tokens ...string) {
 	t.w.Helper()
 	t.mu.Lock()
@@ -65,7 +64,7 @@ func (t *trap) empty(tokens ...string) {
 	}
 }
 
-// token is the one in a remote's kubeconfig.
+// token returns the token in a remote's kubeconfig.
 func (w *world) token(remote string) string {
 	w.Helper()
 	file, err := clientcmd.LoadFromFile(filepath.Join(w.Clusters, remote+".yaml"))

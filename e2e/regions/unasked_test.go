@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A remote without HTTP/2 answers each write as it should, and soon after it sends the
-// newest staged key unasked, on the idle connection. It is Synced, and nothing that the
-// program prints holds the key.
+// TestUnasked checks a remote without HTTP/2 that answers each write correctly, and then sends the
+// newest staged key, unsolicited, on the idle connection. The remote must be Synced, and no output
+// may contain the key.
 func TestUnasked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -40,7 +40,7 @@ func TestUnasked(t *testing.T) {
 				return
 			}
 			_, _ = conn.Write(answer)
-			time.Sleep(20 * time.Millisecond) // it is idle by then
+			time.Sleep(20 * time.Millisecond) // until the connection is idle
 			source, err := w.Home.Secret(w.Ctx, w.NS)
 			if err != nil {
 				t.Error(err)

@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// unwatchedTime is how long a watch is broken, and unwatchedReads how many
-	// reads come meanwhile, of which a fifth are the resync's.
+	// unwatchedTime is how long watches are broken, and unwatchedReads limits the reads in that
+	// time. A fifth of the reads come from the resync.
 	unwatchedTime  = 20 * time.Second
 	unwatchedReads = 75
-	// unwatchedResync is how often remotes are read all the same.
+	// unwatchedResync is how often remotes are read in any case.
 	unwatchedResync = 2 * time.Second
-	// anyway is how soon a rotation is out, on a slow machine, though the watch of
-	// the source brings nothing: it is a second at most.
-	anyway = 3 * time.Second
+	// brokenWatchDelay limits how late a rotation goes out on a slow machine if the source's watch
+	// delivers nothing. Usually, it takes at most a second.
+	brokenWatchDelay = 3 * time.Second
 )
 
-// A remote whose watch is of no use, in each way there is: it is asked ever
-// more seldom, what is shown stays true, drift is repaired, and it is said once.
+// TestBrokenWatches checks remotes whose watch is unusable in each possible way. fernetcast must
+// retry with backoff, show the actual state, repair drift, and log the problem once.
 func TestBrokenWatches(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -44,7 +44,7 @@ func TestBrokenWatches(t *testing.T) {
 		run.shows(o.region, "Synced", "")
 		o.spoil(kinds[i])
 	}
-	w.pass(time.Now().Add(unwatchedTime))
+	w.sleepUntil(time.Now().Add(unwatchedTime))
 	for _, o := range all {
 		if reads, _ := o.requests(); reads > unwatchedReads {
 			t.Errorf("%s: it was read %d times in %v, wanted %d at most", o.region, reads, unwatchedTime, unwatchedReads)
@@ -68,8 +68,8 @@ func TestBrokenWatches(t *testing.T) {
 	}
 }
 
-// saidOnce fails the test unless the log says one of these of a remote, each
-// once at most, and no more of its watch.
+// saidOnce fails the test unless the log has at least one of these texts for a remote, each at most
+// once. It must contain nothing else about the remote's watch.
 func (r *replica) saidOnce(remote string, texts ...string) {
 	r.w.Helper()
 	said := map[string]int{}
@@ -91,12 +91,13 @@ func (r *replica) saidOnce(remote string, texts ...string) {
 	}
 }
 
-// holds is nil when the remote's Secret has exactly these keys.
+// holds returns nil if the remote's Secret has exactly these keys.
 func (o *outpost) holds(ctx context.Context, keys testenv.Repository) error {
 	return o.cluster.Holds(ctx, o.ns, keys)
 }
 
-// The same of the source's own watch: rotations are out in a second all the same.
+// TestBrokenSourceWatch checks the same for the source's watch. Rotations must go out within a
+// second in any case.
 func TestBrokenSourceWatch(t *testing.T) {
 	t.Parallel()
 	for _, k := range append(brokenWatches(), kind{name: "403", on: aWatch, answer: code(http.StatusForbidden)}) {
@@ -106,13 +107,13 @@ func TestBrokenSourceWatch(t *testing.T) {
 			seen := w.follow(remotes...)
 			gateway.Spoil(k.spoil)
 			gateway.Cut()
-			w.pass(time.Now().Add(2 * time.Second))
+			w.sleepUntil(time.Now().Add(2 * time.Second))
 			var sets []testenv.Repository
 			for range 3 {
 				rotation := w.rotate()
 				sets = append(sets, rotation.Keys)
 				for _, h := range seen {
-					w.within(anyway, h, rotation)
+					w.within(brokenWatchDelay, h, rotation)
 				}
 			}
 			run.allShow("Synced", "", remotes...)
@@ -127,22 +128,21 @@ func TestBrokenSourceWatch(t *testing.T) {
 	}
 }
 
-// gatedSource is a world as everywhere makes it, with the program's requests to
-// the main going through a gateway.
+// gatedSource is like newSynced, except that fernetcast reaches the main region through a gateway.
 func gatedSource(t *testing.T) (*world, *replica, testenv.Repository, *testenv.Gateway) {
 	t.Helper()
 	gateway, err := shared.Cluster(mainRegion).Gateway()
 	testenv.Must(t, err)
 	t.Cleanup(gateway.Close)
-	w, run, keys := everywhere(t, func(w *world) *replica {
+	w, run, keys := newSynced(t, func(w *world) *replica {
 		built := w.Shipped()
 		return w.runProgram(built.With(w.flagsVia(gateway.URL())...), "--resync", "1h")
 	})
 	return w, run, keys, gateway
 }
 
-// A proxy that takes bookmarks away changes nothing, at the source or at a
-// remote: a watch is believed without the one that ends a streaming list.
+// TestWithoutBookmarks checks that a proxy that drops bookmarks changes nothing, for the source or
+// for a remote. fernetcast must trust a watch without the bookmark that ends a streaming list.
 func TestWithoutBookmarks(t *testing.T) {
 	t.Parallel()
 	var dropped atomic.Int32
@@ -170,12 +170,12 @@ func TestWithoutBookmarks(t *testing.T) {
 		run.shows(o.region, "Synced", "")
 		began := time.Now()
 		w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { delete(s.Data, "0") }))
-		w.Within(anyway-time.Since(began), func(ctx context.Context) error { return o.holds(ctx, keys) })
+		w.Within(brokenWatchDelay-time.Since(began), func(ctx context.Context) error { return o.holds(ctx, keys) })
 		rotation := w.rotate()
-		w.within(anyway, o.history, rotation)
+		w.within(brokenWatchDelay, o.history, rotation)
 		keys = rotation.Keys
-		w.pass(time.Now().Add(2 * time.Second)) // more drift before would be a contest
-		if dropped.Load() == 0 {                // an API server sends one a minute
+		w.sleepUntil(time.Now().Add(2 * time.Second)) // earlier drift would be a contest
+		if dropped.Load() == 0 {                      // an API server sends one per minute
 			w.Within(2*time.Minute, func(context.Context) error {
 				if dropped.Load() == 0 {
 					return errors.New("no bookmark was dropped")

@@ -11,12 +11,12 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// settle is how long the remotes have to have held the keys here. An API server
-// records and tells the time to the second, so it may be one less.
+// settle is how long the remotes must have had the keys. API servers record times in whole seconds,
+// so it can be one second less.
 const settle = 10 * time.Second
 
-// wait ends when every remote has held the keys for as long as --settle by its
-// own API server's record, not by the time that the command itself has seen.
+// TestWaitSettles checks that wait ends when every remote has had the keys for --settle. That
+// depends on the API servers' records, not on how long the command itself has seen them.
 func TestWaitSettles(t *testing.T) {
 	t.Parallel()
 	w := pushed(t)
@@ -41,7 +41,7 @@ func TestWaitSettles(t *testing.T) {
 	}
 }
 
-// lastWrite is when the last remote had its keys, by its API server's record.
+// lastWrite returns when the last remote got its keys, according to its API server.
 func (w *world) lastWrite() time.Time {
 	w.Helper()
 	var last time.Time
@@ -57,7 +57,7 @@ func (w *world) lastWrite() time.Time {
 	return last
 }
 
-// pushed is a world in which every remote has the main's keys, and nobody runs.
+// pushed returns a world whose remotes have the main region's keys, without a run.
 func pushed(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -68,15 +68,15 @@ func pushed(t *testing.T) *world {
 	return w
 }
 
-// drift has another writer change a remote's keys.
+// drift changes a remote's keys, as another writer does.
 func (w *world) drift(remote string) {
 	w.Helper()
 	_, err := shared.Cluster(remote).Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
 	w.Must(err)
 }
 
-// It waits for those that lack the keys, in vain where nobody pushes, and says
-// how they stand. It changes nothing.
+// TestWaitInVain checks that wait times out if nothing pushes the keys, and shows the states of the
+// remotes that lack them. It must change nothing.
 func TestWaitInVain(t *testing.T) {
 	t.Parallel()
 	w := pushed(t)
@@ -99,7 +99,8 @@ func TestWaitInVain(t *testing.T) {
 	run.shows("ord", "Synced", "")
 }
 
-// No rotation belongs where the keys are a copy.
+// TestWaitOnStandby checks that wait fails if the source is a copy, because its keys must not
+// rotate.
 func TestWaitOnStandby(t *testing.T) {
 	t.Parallel()
 	w := pushed(t)

@@ -1,5 +1,5 @@
-// Package regions proves the program on real control planes: a main, sjc, and
-// three remotes. Each test has a namespace of its own in all of them.
+// Package regions tests fernetcast on real control planes: a main region, sjc, and three remotes.
+// Each test has its own namespace in all of them.
 package regions
 
 import (
@@ -17,7 +17,7 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// testTime ends a test that hangs.
+	// testTime is the timeout of a test.
 	testTime = 5 * time.Minute
 )
 
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, remotes...)...))
 }
 
-// world is one test's: a namespace in every cluster, and the program on a main.
+// world is one test's environment: a namespace in every cluster, and fernetcast in a main region.
 type world struct {
 	*testenv.Stage
 	*testenv.Site
@@ -41,14 +41,14 @@ func newWorld(t *testing.T) *world {
 	return newMain(shared.Stage(t, "t", testTime), mainRegion)
 }
 
-// newMain is the world as it looks from one region: several on one stage make a
-// world with several mains.
+// newMain returns the world as one region sees it. Several on one stage share a world with several
+// main regions.
 func newMain(s *testenv.Stage, region string) *world {
 	s.Helper()
 	return &world{Stage: s, Site: s.At(s.Raced(), region)}
 }
 
-// join gives the program a kubeconfig of the design's own Role for each remote.
+// join gives fernetcast a kubeconfig with its own Role for each remote.
 func (w *world) join(names ...string) {
 	w.Helper()
 	for _, name := range names {
@@ -56,31 +56,31 @@ func (w *world) join(names ...string) {
 	}
 }
 
-// joinAs gives it a kubeconfig of other rights, or another address.
+// joinAs gives fernetcast a kubeconfig with other permissions or another address.
 func (w *world) joinAs(name string, access testenv.Access) {
 	w.Helper()
 	w.Must(w.Join(w.Ctx, shared.Cluster(name), access))
 }
 
-// keys puts a key set in use into the main, and returns it.
+// keys puts a key set that looks used into the main region, and returns it.
 func (w *world) keys() testenv.Repository {
 	w.Helper()
 	return w.Keys(w.Home.Name, 7)
 }
 
-// promote makes the main the main.
+// promote promotes the main region.
 func (w *world) promote(args ...string) {
 	w.Helper()
 	w.Promote(w.Site, args...)
 }
 
-// command runs one command with an operator's rights. No output may show a key.
+// command runs a command with an operator's permissions. No output may contain a key.
 func (w *world) command(args ...string) testenv.Result {
 	w.Helper()
 	return w.Ends(w.Operator, args...)
 }
 
-// exits runs a command that has to end with the code, and returns all its output.
+// exits runs a command that must exit with the code, and returns all its output.
 func (w *world) exits(code int, args ...string) string {
 	w.Helper()
 	r := w.Exits(code, w.Operator, args...)
@@ -92,15 +92,15 @@ func (w *world) noLeaks(outputs ...string) {
 	shared.Keys.NoLeaks(w, outputs...)
 }
 
-// replica is a run of the program.
+// replica is a running `fernetcast run`.
 type replica struct {
 	*testenv.Process
 	w       *world
 	address string
 }
 
-// run starts the program. At the test's end it has to stop at SIGTERM with
-// exit code 0, unless it is gone by then, and no line of it may show a key.
+// run starts fernetcast. At the end of the test, unless it has already exited, it must exit with 0
+// after SIGTERM. Its output must not contain a key.
 func (w *world) run(args ...string) *replica {
 	w.Helper()
 	return w.runProgram(w.Runner, args...)
@@ -136,7 +136,7 @@ func (r *replica) end() {
 	}
 }
 
-// status is /statusz, which must not show a key.
+// status returns /statusz, which must not contain a key.
 func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
 	body, err := testenv.Get(ctx, "http://"+r.address+"/statusz")
 	if err != nil {
@@ -146,7 +146,8 @@ func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
 	return testenv.Statusz(ctx, r.address)
 }
 
-// fresh is /statusz as made from now on: what was made within a second is served again.
+// fresh returns a /statusz that was generated after the call. fernetcast serves a cached one for up
+// to a second.
 func (r *replica) fresh() string {
 	r.w.Helper()
 	began, first, text := time.Now(), "", ""
@@ -197,7 +198,7 @@ func (w *world) equal(limit time.Duration, keys testenv.Repository, names ...str
 	})
 }
 
-// rotate rotates the main's keys as openstack-helm's job does.
+// rotate rotates the main region's keys, as openstack-helm's job does.
 func (w *world) rotate() testenv.Rotation {
 	w.Helper()
 	rotation, err := w.Home.Rotate(w.Ctx, w.NS, 7)

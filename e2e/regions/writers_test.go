@@ -9,12 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// everywhere is a world whose remotes all have the main's keys, from a run that start began.
-func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, testenv.Repository) {
+// newSynced returns a world whose remotes all have the main region's keys, pushed by the run that
+// start returned.
+func newSynced(t *testing.T, start func(*world) *replica) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)
 	keys := w.keys()
-	w.promote() // It pushes, too: what run does has to be left to do.
+	w.promote() // Before join, because promote pushes, and the run must push.
 	w.join(remotes...)
 	run := start(w)
 	w.equal(testenv.Soon, keys, remotes...)
@@ -22,14 +23,14 @@ func everywhere(t *testing.T, start func(*world) *replica) (*world, *replica, te
 	return w, run, keys
 }
 
-// runShipped starts the program as it ships, for what is timed.
+// runShipped starts the release build, for timed tests.
 func (w *world) runShipped(args ...string) *replica {
 	w.Helper()
 	built := w.Shipped()
 	return w.runProgram(built.With(w.Runner.Args...), args...)
 }
 
-// arrived waits for the version that has exactly these keys, and tells when it was written.
+// arrived waits for a version that has exactly these keys, and returns when it was written.
 func (w *world) arrived(h *history, keys testenv.Repository) time.Time {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Ctx, testenv.Soon)
@@ -39,7 +40,7 @@ func (w *world) arrived(h *history, keys testenv.Repository) time.Time {
 	return v.Seen
 }
 
-// edit changes a cluster's Secret as a writer of that name would.
+// edit changes a cluster's Secret, as a writer of that name.
 func (w *world) edit(c *testenv.Cluster, writer string, change func(*corev1.Secret)) {
 	w.Helper()
 	w.Must(c.Edit(w.Ctx, w.NS, writer, change))

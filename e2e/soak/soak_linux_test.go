@@ -13,17 +13,17 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// sample is what the program costs at a moment.
+// sample is the program's resource use at one moment.
 type sample struct {
 	files  int
 	memory int64 // resident, in bytes
 }
 
-// With a rotation a second, a remote that flaps in every way, and another whose
-// kubeconfig goes and comes back with a new token, the program costs the same
-// from the first third of the time on: file descriptors and memory. In the end
-// all is equal, and it has as many goroutines and file descriptors as a fresh
-// process. The goroutines are counted from outside, in the traces of SIGQUIT.
+// TestLongSoak rotates once a second, while one remote keeps failing and another remote's
+// kubeconfig is removed and returns with a new token. File descriptors and memory must not grow
+// after the first third of the time. In the end, all copies must match, and the program must have
+// as many goroutines and file descriptors as a new process. Goroutines are counted in the stack
+// traces of SIGQUIT.
 func TestLongSoak(t *testing.T) {
 	testenv.Long(t)
 	s := newStand(t)
@@ -50,11 +50,11 @@ func TestLongSoak(t *testing.T) {
 
 	fresh := s.run()
 	s.settled(fresh, last.Keys)
-	s.asFew(r, fresh)
+	s.compare(r, fresh)
 }
 
-// disturb does the next thing in a round of four: iad refuses, is back, drops,
-// is back; ord goes, and comes.
+// disturb does step n in a cycle of four: iad refuses connections, returns, drops packets, and
+// returns. In the meantime, ord is removed and added.
 func (s *stand) disturb(n int) {
 	s.Helper()
 	switch n % 4 {
@@ -78,9 +78,9 @@ func (s *stand) sample(r *run) sample {
 	return sample{files, memory}
 }
 
-// flat compares the last third of the samples with the second; the first is
-// the warming up. Connections come and go, and so do garbage collections: of
-// the files the most counts, of the memory the middle.
+// flat compares the last third of the samples with the second. The first is for warming up.
+// Connections and garbage collections come and go, so it compares the maximum of the files and the
+// median of the memory.
 func (s *stand) flat(samples []sample) {
 	s.Helper()
 	third := len(samples) / 3
@@ -107,11 +107,10 @@ func (s *stand) flat(samples []sample) {
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// asFew ends both, and fails unless the one that has soaked has no more
-// goroutines and file descriptors than the fresh one, but for two
-// connections' worth. One that was left behind would end by itself when it has
-// been idle for 90 s, so there is less time than that.
-func (s *stand) asFew(soaked, fresh *run) {
+// compare ends both runs. It fails the test if the old run has more goroutines and file descriptors
+// than the new one, except for two connections' worth. A leaked connection would close after 90
+// idle seconds, so the comparison must take less time than that.
+func (s *stand) compare(soaked, fresh *run) {
 	s.Helper()
 	const files, goroutines = 2, 6
 	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon/2)
@@ -130,14 +129,14 @@ func (s *stand) asFew(soaked, fresh *run) {
 	old, young := s.goroutines(soaked), s.goroutines(fresh)
 	s.Logf("%d goroutines after the soak, %d in a fresh process", old, young)
 	if old > young+goroutines {
-		s.Errorf("%d goroutines after the soak, %d in a fresh process; begun by\n%s\nand\n%s", old, young, begun(soaked), begun(fresh))
+		s.Errorf("%d goroutines after the soak, %d in a fresh process; begun by\n%s\nand\n%s", old, young, goroutineOrigins(soaked), goroutineOrigins(fresh))
 	}
 }
 
 var origin = regexp.MustCompile(`(?m)^created by (\S+)`)
 
-// begun tells what the goroutines of a run that left its stacks were begun by.
-func begun(r *run) string {
+// goroutineOrigins counts the goroutines in a run's stack traces by the function that started them.
+func goroutineOrigins(r *run) string {
 	counts := map[string]int{}
 	for _, match := range origin.FindAllStringSubmatch(r.Stderr.String(), -1) {
 		counts[match[1]]++
@@ -149,7 +148,7 @@ func begun(r *run) string {
 	return strings.Join(lines, "\n")
 }
 
-// goroutines ends the program and counts what it had.
+// goroutines ends the program and returns how many goroutines it had.
 func (s *stand) goroutines(r *run) int {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)

@@ -1,5 +1,5 @@
-// Package soak has the program as it ships at work for long, and looks at what
-// it costs: it has to cost the same at the end as at the start.
+// Package soak runs the release build for a long time and checks that its resource use doesn't
+// grow. It doesn't compare the use with a limit.
 package soak
 
 import (
@@ -17,13 +17,14 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// keysKept lets a remote miss that many rotations and be kin still.
+	// keysKept is max_active_keys. A remote can miss that many rotations and still have related
+	// keys.
 	keysKept = 60
 )
 
 var (
 	shared *testenv.Env
-	// length is the short form's; make soak has 10m.
+	// length defaults to the short form. make soak sets 10m.
 	length = flag.Duration("length", 30*time.Second, "how long the soak goes on")
 )
 
@@ -32,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, mainRegion, "dfw", "iad", "ord"))
 }
 
-// stand is a main and three remotes: dfw is well, iad behind a proxy, and
-// ord's kubeconfig comes and goes.
+// stand is a main region and three remotes. dfw is healthy, iad is behind a proxy, and ord's
+// kubeconfig is added and removed.
 type stand struct {
 	*testenv.Stage
 	proxy *testenv.Proxy
@@ -62,7 +63,7 @@ func newStand(t *testing.T) *stand {
 	return s
 }
 
-// addOrd puts ord's kubeconfig in place, with another token than the last time.
+// addOrd adds ord's kubeconfig, with a different token than the last time.
 func (s *stand) addOrd() {
 	s.Helper()
 	s.added++
@@ -74,7 +75,7 @@ func (s *stand) removeOrd() {
 	s.Must(os.Remove(filepath.Join(s.site.Clusters, "ord.yaml")))
 }
 
-// run is one run of the program, and where it listens.
+// run is a run of the program and its listen address.
 type run struct {
 	*testenv.Process
 	address string
@@ -86,7 +87,7 @@ func (s *stand) run() *run {
 	return &run{process, address}
 }
 
-// settled waits until every remote has the keys, and the program knows it.
+// settled waits until every remote has the keys and /statusz shows it.
 func (s *stand) settled(r *run, keys testenv.Repository) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)

@@ -16,27 +16,27 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Access says what a kubeconfig is for.
+// Access describes the kubeconfig that Kubeconfig creates.
 type Access struct {
-	// Namespace is where the ServiceAccount is made and may do what Role says.
+	// Namespace is the namespace of the ServiceAccount and the only one that Role applies to.
 	Namespace string
 	Role      Role
-	// Server stands in for the cluster's own address: a Proxy's URL, for example.
+	// Server replaces the cluster's own address, for example with the URL of a Proxy.
 	Server string
-	// Expires is when the token does; zero: in a day. An API server allows for a
-	// minute of its clock being ahead, and knows a good token for 10 s.
+	// Expires is when the token expires. Zero means in a day. An API server tolerates a minute of
+	// clock skew and caches a valid token for 10 s.
 	Expires time.Time
-	// NoNamespace leaves the namespace out of the kubeconfig's context.
+	// NoNamespace omits the namespace from the kubeconfig's context.
 	NoNamespace bool
 }
 
-// Kubeconfig makes a ServiceAccount, a Role and a RoleBinding, all named after
-// the role, where they are absent, and a new token, valid for a day. An older
-// token stays valid: Revoke ends it.
+// Kubeconfig returns a kubeconfig with a new token, by default valid for a day. It creates a
+// ServiceAccount, Role, and RoleBinding, all named after the role, if they are missing. Older
+// tokens stay valid until Revoke.
 func (c *Cluster) Kubeconfig(ctx context.Context, access Access) ([]byte, error) {
 	token, err := c.token(ctx, access)
 	if err != nil {
-		return nil, fmt.Errorf("making a token in %s for the role %s: %w", c.Name, access.Role, err)
+		return nil, fmt.Errorf("creating a token in %s for the role %s: %w", c.Name, access.Role, err)
 	}
 	namespace := access.Namespace
 	if access.NoNamespace {
@@ -45,17 +45,18 @@ func (c *Cluster) Kubeconfig(ctx context.Context, access Access) ([]byte, error)
 	return c.kubeconfig(cmp.Or(access.Server, c.URL), namespace, string(access.Role), &clientcmdapi.AuthInfo{Token: token})
 }
 
-// KeylessKubeconfig has no credentials; server stands in for the cluster's own address.
+// KeylessKubeconfig returns a kubeconfig without credentials. Server replaces the cluster's own
+// address.
 func (c *Cluster) KeylessKubeconfig(namespace, server string) ([]byte, error) {
 	return c.kubeconfig(server, namespace, "fernetcast", &clientcmdapi.AuthInfo{})
 }
 
-// TokenKubeconfig is for whoever a token is of.
+// TokenKubeconfig returns a kubeconfig with the given token.
 func (c *Cluster) TokenKubeconfig(namespace, user, token string) ([]byte, error) {
 	return c.kubeconfig(c.URL, namespace, user, &clientcmdapi.AuthInfo{Token: token})
 }
 
-// AdminKubeconfig is for an admin by client certificate.
+// AdminKubeconfig returns a kubeconfig with the admin's client certificate.
 func (c *Cluster) AdminKubeconfig(namespace string) ([]byte, error) {
 	return c.kubeconfig(c.URL, namespace, "admin",
 		&clientcmdapi.AuthInfo{ClientCertificateData: c.cert, ClientKeyData: c.key})
@@ -70,15 +71,14 @@ func (c *Cluster) kubeconfig(server, namespace, user string, auth *clientcmdapi.
 	})
 }
 
-// Revoke deletes the ServiceAccount of a role: its tokens become 401, once the
-// API server's cache of good tokens lets go of them (10 s). A later Kubeconfig
-// makes it anew.
+// Revoke deletes the ServiceAccount of a role. Its tokens get 401 once the API server's token cache
+// expires (10 s). A later call to Kubeconfig recreates the ServiceAccount.
 func (c *Cluster) Revoke(ctx context.Context, namespace string, role Role) error {
 	return c.client.CoreV1().ServiceAccounts(namespace).Delete(ctx, accountName(role), metav1.DeleteOptions{})
 }
 
-// Forbid deletes the RoleBinding of a role: its tokens get 403 at once. A later
-// Kubeconfig makes it anew.
+// Forbid deletes the RoleBinding of a role. Its tokens get 403 immediately. A later call to
+// Kubeconfig recreates the RoleBinding.
 func (c *Cluster) Forbid(ctx context.Context, namespace string, role Role) error {
 	return c.client.RbacV1().RoleBindings(namespace).Delete(ctx, accountName(role), metav1.DeleteOptions{})
 }
@@ -112,8 +112,8 @@ func (c *Cluster) token(ctx context.Context, access Access) (string, error) {
 	return c.Request(ctx, meta, 24*time.Hour)
 }
 
-// WriteFile puts data under name into dir at once: who watches the directory
-// never sees half of it.
+// WriteFile writes a file in dir atomically, so a process that watches dir never reads a partial
+// file.
 func WriteFile(dir, name string, data []byte) error {
 	half, err := os.CreateTemp(dir, ".half-")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// client is what a kubeconfig of the given access can do.
+// client returns a client with the given access, and the namespace in its kubeconfig.
 func client(t *testing.T, cluster *testenv.Cluster, access testenv.Access) (kubernetes.Interface, string) {
 	t.Helper()
 	data, err := cluster.Kubeconfig(t.Context(), access)
@@ -26,7 +26,7 @@ func client(t *testing.T, cluster *testenv.Cluster, access testenv.Access) (kube
 	config, err := clientcmd.NewDefaultClientConfig(*loaded, nil).ClientConfig()
 	testenv.Must(t, err)
 	config.QPS = -1
-	config.Dial = (&net.Dialer{}).DialContext // with one of its own, it shares no connection with other clients
+	config.Dial = (&net.Dialer{}).DialContext // a custom dialer keeps client-go from sharing connections between clients
 	client, err := kubernetes.NewForConfig(config)
 	testenv.Must(t, err)
 	return client, loaded.Contexts[loaded.CurrentContext].Namespace
@@ -137,25 +137,25 @@ func TestProxyFaults(t *testing.T) {
 	held := make(chan error, 1)
 	go func() { held <- read(long) }()
 	if err := read(short); err == nil {
-		t.Error("an answer came through Hold")
+		t.Error("got a response through Hold")
 	}
 	testenv.Must(t, proxy.Set(testenv.Pass))
 	testenv.Must(t, <-held)
 
 	testenv.Must(t, proxy.Set(testenv.Drop))
 	if err := read(short); err == nil {
-		t.Error("an answer came through Drop")
+		t.Error("got a response through Drop")
 	}
 	testenv.Must(t, proxy.Set(testenv.Pass))
 	if err := read(short); err == nil {
-		t.Error("a connection that lost bytes came back")
+		t.Error("a connection that lost data worked again")
 	}
 	c, _ = client(t, cluster, access)
 	testenv.Must(t, read(long))
 
 	testenv.Must(t, proxy.Set(testenv.Refuse))
 	if err := read(long); err == nil {
-		t.Error("an answer came through Refuse")
+		t.Error("got a response through Refuse")
 	}
 	testenv.Must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
 		if proxy.Connections() > 0 {
@@ -168,16 +168,16 @@ func TestProxyFaults(t *testing.T) {
 
 	proxy.Lose()
 	if err := read(short); err == nil {
-		t.Error("an answer came through a connection that was lost")
+		t.Error("got a response through a lost connection")
 	}
 	if n := proxy.Connections(); n != 1 {
-		t.Errorf("%d connections are open, wanted the one that was lost", n)
+		t.Errorf("%d connections are open, wanted only the lost one", n)
 	}
 	c, _ = client(t, cluster, access)
 	testenv.Must(t, read(long))
 }
 
-// A delay is a distance: what is sent one after the other is on its way at once.
+// A delay adds latency without reducing throughput: requests sent one after the other overlap.
 func TestProxyDelay(t *testing.T) {
 	cluster, namespace, _ := place(t, "dfw")
 	proxy, err := cluster.Proxy()
@@ -202,7 +202,7 @@ func TestProxyDelay(t *testing.T) {
 		requests.Go(func() error {
 			took, err := read()
 			if took < 2*way || took > 2*way+way/2 {
-				t.Errorf("a request took %v over a round trip of %v", took, 2*way)
+				t.Errorf("a request took %v with a round trip of %v", took, 2*way)
 			}
 			return err
 		})

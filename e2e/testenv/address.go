@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// The ports lie below the range that the kernel takes outgoing connections' ports from: a
-// server that is killed can then have its port back, whatever was dialed meanwhile.
+// The ports are below the kernel's range for outgoing connections. So a killed server can listen on
+// its port again, whatever other programs dialed in the meantime.
 const firstPort, blockSize, blocks = 20_000, 1000, 12
 
-// ports hands out loopback ports, each once. Several runs may share a machine, so each has
-// a block of ports to itself for as long as it holds the block's lock.
+// ports hands out each loopback port once. Several runs can share a machine: each run locks its own
+// block of ports.
 type ports struct {
 	first int
 	lock  *os.File
@@ -46,7 +46,7 @@ func claimPorts() (*ports, error) {
 	return nil, fmt.Errorf("all blocks of ports are in use by other runs: %w", last)
 }
 
-// take returns a port that nobody listens on.
+// take returns a port that is not in use.
 func (p *ports) take() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,8 +72,8 @@ func (p *ports) take() (int, error) {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Address returns a loopback host:port that nobody listens on and that no
-// other call returns: for --listen, or for a server that refuses connections.
+// Address returns an unused loopback host:port, and never the same one twice. Use it for --listen,
+// or as the address of a server that refuses connections.
 func (g *Env) Address() (string, error) {
 	port, err := g.ports.take()
 	if err != nil {
@@ -82,13 +82,13 @@ func (g *Env) Address() (string, error) {
 	return loopback(port), nil
 }
 
-// Get returns the body of url; any answer but 200 is an error. It waits 5 s at most.
+// Get returns the body of url. Any status except 200 is an error. It times out after 5 s.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", url, err)
+		return nil, fmt.Errorf("requesting %s: %w", url, err)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {

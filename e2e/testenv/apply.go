@@ -15,9 +15,8 @@ import (
 	"k8s.io/client-go/restmapper"
 )
 
-// Apply applies an object as `kubectl apply --server-side --validate=strict` does: a field
-// that the API server does not know is an error. What names no namespace goes to the
-// given one.
+// Apply applies an object like `kubectl apply --server-side --validate=strict`: an unknown field is
+// an error. The namespace is used if a namespaced object doesn't set its own.
 func Apply(ctx context.Context, config *rest.Config, namespace string, object *unstructured.Unstructured) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {

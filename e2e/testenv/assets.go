@@ -22,10 +22,10 @@ const (
 // servers are the programs that every control plane needs.
 var servers = []string{apiserver, etcd}
 
-// Prepare downloads or builds the servers of a control plane, and builds more programs of
-// Kubernetes by their names. It returns a directory that holds them, for
-// KUBEBUILDER_ASSETS. Progress goes to say.
-func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error) {
+// Prepare downloads or builds the servers of a control plane, and builds the given additional
+// Kubernetes programs. It returns a directory with all of them, for KUBEBUILDER_ASSETS. It writes
+// progress to w.
+func Prepare(ctx context.Context, w io.Writer, more ...string) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir, nil
 	}
@@ -33,7 +33,7 @@ func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	paths, err := findPrograms(ctx, module, say, append(more, servers...)...)
+	paths, err := findPrograms(ctx, module, w, append(more, servers...)...)
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +42,7 @@ func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error)
 		return "", fmt.Errorf("linking the control plane: %w", err)
 	}
 	for name, target := range paths {
-		// Renamed into place: another run may be using the old link.
+		// Rename replaces the link atomically: another run may be using the old one.
 		half := filepath.Join(dir, fmt.Sprintf(".%s-%d", name, os.Getpid()))
 		if err := os.Symlink(target, half); err != nil {
 			return "", fmt.Errorf("linking the control plane: %w", err)
@@ -54,7 +54,7 @@ func Prepare(ctx context.Context, say io.Writer, more ...string) (string, error)
 	return dir, nil
 }
 
-// moduleDir is where this Go module is, whichever folder of it we are in.
+// moduleDir returns the directory of this Go module. The working directory must be inside it.
 func moduleDir(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath).Output()
 	if err != nil {
@@ -63,10 +63,9 @@ func moduleDir(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// findPrograms returns the paths of programs by their names: those in
-// $KUBEBUILDER_ASSETS, otherwise those in the user's cache, otherwise the servers from
-// envtest's release, otherwise new builds.
-func findPrograms(ctx context.Context, module string, say io.Writer, names ...string) (map[string]string, error) {
+// findPrograms returns the paths of programs by name. It looks in $KUBEBUILDER_ASSETS and in the
+// user's cache. It downloads missing servers from envtest's release and builds the rest.
+func findPrograms(ctx context.Context, module string, w io.Writer, names ...string) (map[string]string, error) {
 	key, err := controlplaneKey(module)
 	if err != nil {
 		return nil, err
@@ -83,25 +82,25 @@ func findPrograms(ctx context.Context, module string, say io.Writer, names ...st
 		return paths, nil
 	}
 	if missing[apiserver] && released != "" {
-		if err := releasedServers.download(ctx, released, say); err == nil {
+		if err := releasedServers.download(ctx, released, w); err == nil {
 			paths, missing = lookUp(names, os.Getenv("KUBEBUILDER_ASSETS"), built, released)
-		} else if _, err := fmt.Fprintf(say, "envtest's release can't be used (%v); building kube-apiserver and etcd instead.\n", err); err != nil {
+		} else if _, err := fmt.Fprintf(w, "envtest's release can't be used (%v); building kube-apiserver and etcd instead.\n", err); err != nil {
 			return nil, fmt.Errorf("writing progress: %w", err)
 		}
 	}
 	if len(missing) > 0 {
-		if err := buildPrograms(ctx, filepath.Join(module, "controlplane"), built, missing, say); err != nil {
+		if err := buildPrograms(ctx, filepath.Join(module, "controlplane"), built, missing, w); err != nil {
 			return nil, err
 		}
 		paths, missing = lookUp(names, os.Getenv("KUBEBUILDER_ASSETS"), built, released)
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("finding the control plane: %v are missing", missing)
+		return nil, fmt.Errorf("finding the control plane: missing %v", missing)
 	}
 	return paths, nil
 }
 
-// lookUp finds each program in the first directory that has it.
+// lookUp finds each program in the first directory that contains it.
 func lookUp(names []string, dirs ...string) (paths map[string]string, missing map[string]bool) {
 	paths, missing = map[string]string{}, map[string]bool{}
 	for _, name := range names {
@@ -117,7 +116,7 @@ func lookUp(names []string, dirs ...string) (paths map[string]string, missing ma
 	return paths, missing
 }
 
-// controlplaneKey is different for builds that differ.
+// controlplaneKey returns a key that differs if the build would.
 func controlplaneKey(module string) (string, error) {
 	sum := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -131,7 +130,7 @@ func controlplaneKey(module string) (string, error) {
 	return fmt.Sprintf("%.6x", sum.Sum(nil)), nil
 }
 
-// cacheDirs are where the user's cache keeps envtest's release, and what was built.
+// cacheDirs returns the directories in the user's cache for envtest's release and for our builds.
 func cacheDirs(key string) (released, built string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -141,15 +140,15 @@ func cacheDirs(key string) (released, built string, err error) {
 	return filepath.Join(cache, "envtest-"+envtestVersion), filepath.Join(cache, "controlplane-"+key), nil
 }
 
-// buildPrograms builds programs into dir by one go command: two at once would compile
-// what they share twice.
-func buildPrograms(ctx context.Context, module, dir string, names map[string]bool, say io.Writer) error {
+// buildPrograms builds all programs with one go command. Two parallel commands would compile the
+// shared packages twice.
+func buildPrograms(ctx context.Context, module, dir string, names map[string]bool, w io.Writer) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("making the cache: %w", err)
+		return fmt.Errorf("creating the cache: %w", err)
 	}
 	half, err := os.MkdirTemp(filepath.Dir(dir), ".half-")
 	if err != nil {
-		return fmt.Errorf("making the cache: %w", err)
+		return fmt.Errorf("creating the cache: %w", err)
 	}
 	defer os.RemoveAll(half)
 	var list []string
@@ -160,14 +159,14 @@ func buildPrograms(ctx context.Context, module, dir string, names map[string]boo
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = module
-	// A workspace of the caller's own must not change what is built. Without cgo the
-	// standard library is the one that make demo compiles.
+	// A Go workspace of the caller must not change the build. Without cgo, the build reuses the
+	// standard library that make demo compiles.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
-	if _, err := runWithProgress(cmd, "building "+strings.Join(list, ", "), say); err != nil {
+	if _, err := runWithProgress(cmd, "building "+strings.Join(list, ", "), w); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the cache: %w", err)
+		return fmt.Errorf("creating the cache: %w", err)
 	}
 	for name := range names {
 		if err := os.Rename(filepath.Join(half, executable(name)), filepath.Join(dir, name)); err != nil {
@@ -184,8 +183,8 @@ func packageOf(name string) string {
 	return "k8s.io/kubernetes/cmd/" + name
 }
 
-// executable is what go build calls a program: the package's last path element that isn't
-// a version.
+// executable returns the name that go build gives a program: the last element of the package path
+// that isn't a version.
 func executable(name string) string {
 	if name == etcd {
 		return "server"
@@ -193,12 +192,12 @@ func executable(name string) string {
 	return name
 }
 
-// progressEvery is how often a command that runs says so: one that prints nothing for
-// minutes looks hung.
+// progressEvery is the interval between progress lines. A command that prints nothing for minutes
+// looks hung.
 const progressEvery = 5 * time.Second
 
-// runWithProgress runs cmd and returns its stdout. Progress goes to say.
-func runWithProgress(cmd *exec.Cmd, what string, say io.Writer) (string, error) {
+// runWithProgress runs cmd and returns its stdout. It writes progress to w.
+func runWithProgress(cmd *exec.Cmd, what string, w io.Writer) (string, error) {
 	began := time.Now()
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
@@ -212,10 +211,10 @@ func runWithProgress(cmd *exec.Cmd, what string, say io.Writer) (string, error) 
 		case <-tick.C:
 			note := ""
 			if !slow {
-				note = " (minutes the first time; then it is cached)"
+				note = " (takes minutes the first time, then it is cached)"
 			}
 			slow = true
-			if _, err := fmt.Fprintf(say, "%s: %.0f s%s\n", what, time.Since(began).Seconds(), note); err != nil {
+			if _, err := fmt.Fprintf(w, "%s: %.0f s%s\n", what, time.Since(began).Seconds(), note); err != nil {
 				p.Kill()
 				return "", fmt.Errorf("writing progress: %w", err)
 			}
@@ -224,7 +223,7 @@ func runWithProgress(cmd *exec.Cmd, what string, say io.Writer) (string, error) 
 				return "", fmt.Errorf("%s: %v: %s", what, cmd.ProcessState, p.Stderr.Tail(20))
 			}
 			if slow {
-				_, err = fmt.Fprintf(say, "%s: done after %.0f s\n", what, time.Since(began).Seconds())
+				_, err = fmt.Fprintf(w, "%s: done after %.0f s\n", what, time.Since(began).Seconds())
 			}
 			return p.Stdout.String(), err
 		}

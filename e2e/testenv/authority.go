@@ -18,52 +18,51 @@ import (
 )
 
 const (
-	// longLife is how long a certificate is good where nothing else is said.
+	// longLife is the default lifetime of a certificate.
 	longLife = 30 * 24 * time.Hour
-	// validBefore is since when a certificate is valid: for programs whose clock is
-	// behind as well.
+	// validBefore backdates certificates, for programs whose clock is slow.
 	validBefore = 24 * time.Hour
 )
 
-// Authority is one cluster's certificate authority.
+// Authority is the certificate authority of one cluster.
 type Authority struct {
-	// Addresses are those of its servers, beside the loopback one.
+	// Addresses are the addresses of its servers, in addition to the loopback address.
 	Addresses []net.IP
 	key       crypto.Signer
 	cert      *x509.Certificate
 }
 
-// NewAuthority makes one with a key of its own.
+// NewAuthority returns an authority with a new key.
 func NewAuthority(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a CA key: %w", err)
+		return nil, fmt.Errorf("creating a CA key: %w", err)
 	}
 	cert, err := certutil.NewSelfSignedCACert(certutil.Config{CommonName: name, NotBefore: time.Now().Add(-validBefore)}, key)
 	if err != nil {
-		return nil, fmt.Errorf("making a CA certificate: %w", err)
+		return nil, fmt.Errorf("creating a CA certificate: %w", err)
 	}
 	return &Authority{key: key, cert: cert}, nil
 }
 
-// PEM is the CA's certificate.
+// PEM returns the CA certificate.
 func (a *Authority) PEM() []byte { return certificatePEM(a.cert.Raw) }
 
-// Issue makes a key and a certificate for a server on its addresses, or
-// for a client that is subject.
+// Issue creates a key and a certificate, either for a server at the authority's addresses or for a
+// client named subject.
 func (a *Authority) Issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
 	return a.issueUntil(time.Now().Add(longLife), subject, usage)
 }
 
-// issueUntil is Issue with an end, perhaps in the past.
+// issueUntil is like Issue with an expiry, which can be in the past.
 func (a *Authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a key for %s: %w", subject.CommonName, err)
+		return nil, nil, fmt.Errorf("creating a key for %s: %w", subject.CommonName, err)
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100))
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a serial number for %s: %w", subject.CommonName, err)
+		return nil, nil, fmt.Errorf("creating a serial number for %s: %w", subject.CommonName, err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
@@ -79,7 +78,7 @@ func (a *Authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtK
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a certificate for %s: %w", subject.CommonName, err)
+		return nil, nil, fmt.Errorf("creating a certificate for %s: %w", subject.CommonName, err)
 	}
 	key, err = keyutil.MarshalPrivateKeyToPEM(private)
 	if err != nil {

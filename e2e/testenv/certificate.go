@@ -12,40 +12,40 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// An API server has two certificates: one for all, and one, for those who ask
-// for it by name, that stays good whatever is done to the first.
+// An API server has two certificates. Tests replace the default one. Clients that connect to
+// adminAddress (SNI) get the other, which stays valid.
 const (
-	toAll        = "tls"
-	toAdmin      = "admin"
-	adminAddress = "localhost"
+	defaultCertificate = "tls"
+	adminCertificate   = "admin"
+	adminAddress       = "localhost"
 )
 
-// Recertify has the API server serve a certificate of its own CA that is good
-// until end, and restarts it. The admin's client does not notice.
+// Recertify gives the API server a certificate from its original CA that expires at end, and
+// restarts it. The admin client is not affected.
 func (c *Cluster) Recertify(ctx context.Context, end time.Time) error {
-	if err := c.certify(toAll, c.ca, end); err != nil {
+	if err := c.certify(defaultCertificate, c.ca, end); err != nil {
 		return err
 	}
 	c.trusted(c.ca)
 	return c.Restart(ctx)
 }
 
-// ReplaceCA has the API server serve a certificate of a new CA, and restarts
-// it. Kubeconfigs from now on trust that one, those from before do not.
-// Recertify goes back. The admin's client does not notice.
+// ReplaceCA gives the API server a certificate from a new CA, and restarts it. New kubeconfigs
+// trust the new CA, and older ones stop working. Recertify undoes this. The admin client is not
+// affected.
 func (c *Cluster) ReplaceCA(ctx context.Context) error {
 	ca, err := NewAuthority(c.Name + " anew")
 	if err != nil {
 		return err
 	}
-	if err := c.certify(toAll, ca, time.Now().Add(longLife)); err != nil {
+	if err := c.certify(defaultCertificate, ca, time.Now().Add(longLife)); err != nil {
 		return err
 	}
 	c.trusted(ca)
 	return c.Restart(ctx)
 }
 
-// CertificateKubeconfig is for an admin by a client certificate that is good until end.
+// CertificateKubeconfig returns an admin kubeconfig with a client certificate that expires at end.
 func (c *Cluster) CertificateKubeconfig(namespace string, end time.Time) ([]byte, error) {
 	cert, key, err := c.ca.issueUntil(end, admin(), x509.ExtKeyUsageClientAuth)
 	if err != nil {
@@ -58,7 +58,7 @@ func admin() pkix.Name {
 	return pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}
 }
 
-// certify writes the files of a serving certificate.
+// certify writes a serving certificate and its key to files.crt and files.key.
 func (c *Cluster) certify(files string, by *Authority, end time.Time) error {
 	cert, key, err := by.issueUntil(end, pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
@@ -78,7 +78,7 @@ func (c *Cluster) trusted(ca *Authority) {
 	c.serving = ca
 }
 
-// servingCA is what a kubeconfig has to trust.
+// servingCA returns the CA that a kubeconfig must trust.
 func (c *Cluster) servingCA() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,34 +17,33 @@ import (
 
 const (
 	signingKey = "sa.key"
-	// nextKey and keyBefore are more whose tokens are accepted.
-	nextKey   = "sa-next.key"
-	keyBefore = "sa-before.key"
-	trusts    = "authentication.yaml"
+	// nextKey and previousKey are additional keys whose tokens are accepted.
+	nextKey              = "sa-next.key"
+	previousKey          = "sa-before.key"
+	authenticationConfig = "authentication.yaml"
 )
 
-// Cluster is one kube-apiserver over an etcd, with a CA, RBAC, ServiceAccount
-// tokens and Pod Security admission of its own. Controllers are only those that
-// StartControllers starts: without them a deleted namespace stays Terminating,
-// and no owner reference is followed.
+// Cluster is a kube-apiserver with its own CA, RBAC, ServiceAccount tokens, and Pod Security
+// admission. It can share its etcd. Only the controllers started by StartControllers run: without
+// them, a deleted namespace stays Terminating, and owner references have no effect.
 type Cluster struct {
-	// Name is the region's.
+	// Name is the name of the region.
 	Name string
-	// URL is the API server's address; it stays through Restart.
+	// URL is the API server's address. Restart keeps it.
 	URL string
-	// Etcd holds the data, maybe of other clusters too.
+	// Etcd stores the data. Several clusters can share it.
 	Etcd *Etcd
 
 	env         *Env
 	ca          *Authority
-	cert, key   []byte // the admin's
+	cert, key   []byte // of the admin
 	dir, binary string
 	config      *rest.Config
 	client      *kubernetes.Clientset
 	issuer      string
 
 	mu      sync.Mutex
-	serving *Authority // whose certificate all but the admin see
+	serving *Authority // CA of the default serving certificate
 	process *Process
 }
 
@@ -60,13 +59,13 @@ func (g *Env) startCluster(ctx context.Context, name string, etcd *Etcd) (*Clust
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.clusters[name] != nil {
-		return nil, fmt.Errorf("starting cluster %s: there is one of that name", name)
+		return nil, fmt.Errorf("starting cluster %s: the name is already in use", name)
 	}
 	g.clusters[name] = c
 	return c, nil
 }
 
-// prepare makes the address, the certificates and the admin's client.
+// prepare creates the address, the certificates, and the admin client.
 func (c *Cluster) prepare() error {
 	address, err := c.env.Address()
 	if err != nil {
@@ -81,7 +80,7 @@ func (c *Cluster) prepare() error {
 		return err
 	}
 	c.trusted(c.ca)
-	for _, files := range []string{toAll, toAdmin} {
+	for _, files := range []string{defaultCertificate, adminCertificate} {
 		if err := c.certify(files, c.ca, time.Now().Add(longLife)); err != nil {
 			return err
 		}
@@ -101,21 +100,21 @@ func (c *Cluster) prepare() error {
 		QPS:             -1,
 	}
 	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {
-		return fmt.Errorf("making the admin's client: %w", err)
+		return fmt.Errorf("creating the admin's client: %w", err)
 	}
 	return nil
 }
 
-// Kill ends the API server as a crash would, and returns when it is gone.
+// Kill kills the API server, like a crash, and waits until it has exited.
 func (c *Cluster) Kill() {
 	if p := c.Process(); p != nil {
 		p.Kill()
 	}
 }
 
-// Restart kills the API server, if it runs, and starts it on the same address
-// and data. It returns when the API server is ready. Watches that went on from
-// before may be answered 410: its cache starts anew.
+// Restart starts the API server on the same address and data, after killing it if it runs. It
+// returns when the API server is ready. The API server may answer older watches with 410, because
+// its cache is new.
 func (c *Cluster) Restart(ctx context.Context) error {
 	c.Kill()
 	address, err := url.Parse(c.URL)
@@ -124,22 +123,22 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	}
 	in := func(name string) string { return filepath.Join(c.dir, name) }
 	var more []string
-	for name, flag := range map[string]string{nextKey: "--service-account-key-file=", keyBefore: "--service-account-key-file=", trusts: "--authentication-config="} {
+	for name, flag := range map[string]string{nextKey: "--service-account-key-file=", previousKey: "--service-account-key-file=", authenticationConfig: "--authentication-config="} {
 		if _, err := os.Stat(in(name)); err == nil {
 			more = append(more, flag+in(name))
 		}
 	}
 	p, err := startProcess(exec.Command(c.binary, append(more,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+address.Port(),
-		"--cert-dir="+c.dir, "--tls-cert-file="+in(toAll+".crt"), "--tls-private-key-file="+in(toAll+".key"),
-		"--tls-sni-cert-key="+in(toAdmin+".crt")+","+in(toAdmin+".key")+":"+adminAddress,
+		"--cert-dir="+c.dir, "--tls-cert-file="+in(defaultCertificate+".crt"), "--tls-private-key-file="+in(defaultCertificate+".key"),
+		"--tls-sni-cert-key="+in(adminCertificate+".crt")+","+in(adminCertificate+".key")+":"+adminAddress,
 		"--client-ca-file="+in("ca.crt"),
 		"--etcd-servers="+c.Etcd.url, "--etcd-prefix=/"+c.Name,
-		"--etcd-compaction-interval=0", // clusters on one etcd would compact one another's history
+		"--etcd-compaction-interval=0", // clusters on a shared etcd would compact each other's history
 		"--authorization-mode=RBAC",
 		"--service-account-issuer="+c.issuer,
 		"--service-account-key-file="+in(signingKey), "--service-account-signing-key-file="+in(signingKey),
-		"--disable-admission-plugins=ServiceAccount", // nobody makes the default ServiceAccounts here
+		"--disable-admission-plugins=ServiceAccount", // no controller creates the default ServiceAccounts
 		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
 		"--allow-privileged=true", "--profiling=false",
 	)...), nil, nil)
@@ -154,22 +153,22 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	})
 }
 
-// Freeze stops the API server as a hung machine would: connections stay open
-// and nothing answers. Thaw lets it go on.
+// Freeze stops the API server like a hung machine: connections stay open and nothing answers. Thaw
+// resumes it.
 func (c *Cluster) Freeze() error { return c.Process().Freeze() }
 
-// Thaw lets a frozen API server go on.
+// Thaw resumes a frozen API server.
 func (c *Cluster) Thaw() error { return c.Process().Thaw() }
 
-// Process is the API server's present process.
+// Process returns the current process of the API server.
 func (c *Cluster) Process() *Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.process
 }
 
-// Client is the admin's: it may do anything and is not rate limited.
+// Client returns the admin client. It has all permissions and no rate limit.
 func (c *Cluster) Client() kubernetes.Interface { return c.client }
 
-// Config returns a copy of the admin's configuration.
+// Config returns a copy of the admin client's configuration.
 func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }

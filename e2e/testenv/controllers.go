@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// StartControllers runs kube-controller-manager on the cluster, with the named
-// controllers and no others, until the env is closed. It builds the program, if
-// need be. It returns before the controllers have begun: what they do is there
-// some seconds later.
+// StartControllers runs kube-controller-manager with only the named controllers until the Env is
+// closed. It builds the program if necessary. It returns before the controllers have started, which
+// takes a few seconds.
 func (c *Cluster) StartControllers(ctx context.Context, names ...string) (*Process, error) {
 	binary, err := c.env.Tool(ctx, controllerManager)
 	if err != nil {
@@ -49,9 +48,9 @@ func (g *Env) Built(names ...string) bool {
 	return err == nil && len(missing) == 0
 }
 
-// Tool is the path of a program of Kubernetes, by its name. It is built if there is none,
-// neither in $KUBEBUILDER_ASSETS, as envtest's has none, nor in the cache.
+// Tool returns the path of a Kubernetes program. It builds the program if it is neither in
+// $KUBEBUILDER_ASSETS (envtest's release has only servers) nor in the cache.
 func (g *Env) Tool(ctx context.Context, name string) (string, error) {
-	paths, err := findPrograms(ctx, g.module, g.say, name)
+	paths, err := findPrograms(ctx, g.module, g.progress, name)
 	return paths[name], err
 }

@@ -1,7 +1,6 @@
-// Package testenv is what fernetcast is proved on: real control planes as
-// processes, the real program, key sets that rotate as openstack-helm's job
-// rotates them, and eyes that see every version of a Secret. It knows nothing
-// of fernetcast's own code, and it judges nothing: tests do.
+// Package testenv runs fernetcast against real control planes. It starts them as processes, builds
+// the real program, rotates keys like openstack-helm's job, and records every version of a Secret.
+// It doesn't import fernetcast's own code, and it leaves assertions to the tests.
 package testenv
 
 import (
@@ -18,18 +17,18 @@ import (
 
 const modulePath = "github.com/fernetcast/fernetcast/e2e"
 
-// Env owns control planes, their data and the keys of one run of tests.
-// Its methods may be called concurrently.
+// Env owns the control planes, data, and keys of one test run. Its methods are safe for concurrent
+// use.
 type Env struct {
-	// Keys makes and remembers every key of this run.
+	// Keys creates and remembers every key of this run.
 	Keys *Keys
 
-	say    io.Writer
-	module string // the directory of this Go module
-	dir    string
-	lock   *os.File
-	assets map[string]string // the servers' paths by name
-	ports  *ports
+	progress io.Writer
+	module   string // directory of this Go module
+	dir      string
+	lock     *os.File
+	assets   map[string]string // paths of the servers by name
+	ports    *ports
 
 	mu       sync.Mutex
 	shared   *Etcd
@@ -40,23 +39,22 @@ type Env struct {
 	built    map[string]bool // by path
 }
 
-// Open builds what the control planes need, if need be, and starts nothing.
-// The working directory must be inside this Go module. What takes long is told
-// on say. The caller owes a Close; should its process be killed instead, the
-// children die with it (on Linux) and the next Open removes the data.
-func Open(ctx context.Context, say io.Writer) (*Env, error) {
+// Open finds or builds the servers and starts nothing. The working directory must be inside this Go
+// module. It writes the progress of slow steps to w. The caller must call Close. If the process
+// is killed instead, its children die with it (on Linux), and the next Open removes the data.
+func Open(ctx context.Context, w io.Writer) (*Env, error) {
 	module, err := moduleDir(ctx)
 	if err != nil {
 		return nil, err
 	}
 	g := &Env{
 		Keys:     &Keys{},
-		say:      say,
+		progress: w,
 		module:   module,
 		built:    map[string]bool{},
 		clusters: map[string]*Cluster{},
 	}
-	if g.assets, err = findPrograms(ctx, g.module, say, servers...); err != nil {
+	if g.assets, err = findPrograms(ctx, g.module, w, servers...); err != nil {
 		return nil, err
 	}
 	if g.ports, err = claimPorts(); err != nil {
@@ -68,9 +66,9 @@ func Open(ctx context.Context, say io.Writer) (*Env, error) {
 	return g, nil
 }
 
-// Start starts a cluster for each name, all at once, over one shared etcd: it
-// gives every resourceVersion only once, so versions of different clusters are
-// never alike by accident. StartApart gives a cluster an etcd of its own.
+// Start starts the named clusters in parallel on one shared etcd. The etcd uses each
+// resourceVersion only once, so versions of different clusters are never equal by chance.
+// StartApart gives a cluster its own etcd.
 func (g *Env) Start(ctx context.Context, names ...string) error {
 	etcd, err := g.sharedEtcd(ctx)
 	if err != nil {
@@ -86,8 +84,8 @@ func (g *Env) Start(ctx context.Context, names ...string) error {
 	return starts.Wait()
 }
 
-// StartApart starts one cluster over an etcd of its own, as each region has,
-// which can be killed and restarted without the others.
+// StartApart starts a cluster with its own etcd, as in a real region. A test can kill and restart
+// it without affecting other clusters.
 func (g *Env) StartApart(ctx context.Context, name string) (*Cluster, error) {
 	etcd, err := g.startEtcd(ctx)
 	if err != nil {
@@ -96,20 +94,20 @@ func (g *Env) StartApart(ctx context.Context, name string) (*Cluster, error) {
 	return g.startCluster(ctx, name, etcd)
 }
 
-// Cluster returns a cluster that was started under name. Any other name is a
-// mistake in the test, and panics.
+// Cluster returns the cluster with this name. It panics if there is none, which is a mistake in the
+// test.
 func (g *Env) Cluster(name string) *Cluster {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c, ok := g.clusters[name]
 	if !ok {
-		panic("testenv: no cluster was started as " + name)
+		panic("testenv: there is no cluster named " + name)
 	}
 	return c
 }
 
-// Clusters returns those with the given names, or for none all that Start started, in
-// no particular order.
+// Clusters returns the named clusters. Without names, it returns all clusters that Start started,
+// in no particular order.
 func (g *Env) Clusters(names ...string) []*Cluster {
 	var found []*Cluster
 	for _, name := range names {
@@ -128,16 +126,16 @@ func (g *Env) Clusters(names ...string) []*Cluster {
 	return found
 }
 
-// Directory makes an empty directory that lives as long as the env does.
+// Directory creates an empty directory that Close removes.
 func (g *Env) Directory(pattern string) (string, error) {
 	dir, err := os.MkdirTemp(g.dir, pattern)
 	if err != nil {
-		return "", fmt.Errorf("making a directory: %w", err)
+		return "", fmt.Errorf("creating a directory: %w", err)
 	}
 	return dir, nil
 }
 
-// Close ends every process that the env started and removes the data.
+// Close ends all processes that the Env started, and removes the data.
 func (g *Env) Close() error {
 	g.mu.Lock()
 	closers := g.closers
@@ -151,7 +149,7 @@ func (g *Env) Close() error {
 	return errors.Join(os.RemoveAll(g.dir), g.lock.Close(), g.ports.lock.Close())
 }
 
-// onClose keeps what Close is to end.
+// onClose registers a function for Close to call.
 func (g *Env) onClose(end func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, "sjc", "dfw"))
 }
 
-// place is a namespace of the test's own with a key set in cluster name.
+// place creates a namespace for one test, with a key set in the named cluster.
 func place(t *testing.T, name string) (*testenv.Cluster, string, testenv.Repository) {
 	t.Helper()
 	cluster := shared.Cluster(name)
@@ -70,14 +70,14 @@ func TestRotationIsOneWriteAndHistorySeesEach(t *testing.T) {
 			t.Errorf("after %d rotations: indices %s, wanted %s", i, got, indexes)
 		}
 		if i > 0 && string(want[i][fmt.Sprint(want[i].Primary())]) != string(want[i-1]["0"]) {
-			t.Errorf("rotation %d: the primary is not the key that was staged", i)
+			t.Errorf("rotation %d: the primary is not the previously staged key", i)
 		}
 	}
 }
 
 func indices(keys testenv.Repository) []string { return slices.Sorted(maps.Keys(keys)) }
 
-// Two runs on one machine never hand out the same port.
+// Two runs on one machine never get the same port.
 func TestRunsShareNoPorts(t *testing.T) {
 	other, err := testenv.Open(deadline(t), io.Discard)
 	testenv.Must(t, err)
@@ -92,7 +92,7 @@ func TestRunsShareNoPorts(t *testing.T) {
 		address, err := other.Address()
 		testenv.Must(t, err)
 		if seen[address] {
-			t.Fatalf("both runs have %s", address)
+			t.Fatalf("both runs got %s", address)
 		}
 	}
 }

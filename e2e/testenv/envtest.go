@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// envtestVersion is a release of kubernetes-sigs/controller-tools, pinned here by the
-// checksums of its envtest-releases.yaml at 43475818. Its kube-apiserver may be of another
-// patch level than the one that e2e/controlplane builds. No test depends on that.
+// envtestVersion is a release of kubernetes-sigs/controller-tools. The checksums are from its
+// envtest-releases.yaml at 43475818. Its kube-apiserver may have a different patch level from the
+// one that e2e/controlplane builds. No test depends on that.
 const envtestVersion = "1.36.2"
 
 var envtestSums = map[string]string{
@@ -31,19 +31,19 @@ var envtestSums = map[string]string{
 	"linux-arm64":  "2d72ee985a8e262a3c57dc9f7f0fd891f6a8c7bf7ebaa2db6dc6d8eac8ae28181afe51c1f368b67756cdb40b10de9b205609e1726e5f27f7c6d824dd9c6649ac",
 }
 
-// maxServer bounds an unpacked program, in bytes.
+// maxServer is the maximum size of an unpacked program in bytes.
 const maxServer = 512 << 20
 
-// release is an archive of servers that can be downloaded.
+// release is an archive of servers to download.
 type release struct {
 	url string
-	// sum is the archive's SHA-512 in hex; "" if there is no archive for this platform.
+	// sum is the archive's SHA-512 in hex, or "" if there is no archive for this platform.
 	sum string
-	// answer is how long the server may take to answer, and stall how long to send more.
+	// answer limits the time until the response starts, and stall the time between chunks.
 	answer, stall time.Duration
 }
 
-// releasedServers is the archive for this machine.
+// releasedServers is the archive for this platform.
 var releasedServers = release{
 	url: fmt.Sprintf("https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%s/envtest-v%s-%s-%s.tar.gz",
 		envtestVersion, envtestVersion, runtime.GOOS, runtime.GOARCH),
@@ -52,11 +52,11 @@ var releasedServers = release{
 	stall:  15 * time.Second,
 }
 
-// download downloads the archive, checks it, and unpacks the servers into dir, which
-// appears whole or not at all. Progress goes to say.
-func (r release) download(ctx context.Context, dir string, say io.Writer) error {
+// download fetches and verifies the archive, and unpacks the servers into dir. If it fails, dir
+// doesn't exist. It writes progress to w.
+func (r release) download(ctx context.Context, dir string, w io.Writer) error {
 	if r.sum == "" {
-		return fmt.Errorf("there is none for %s/%s", runtime.GOOS, runtime.GOARCH)
+		return fmt.Errorf("there is no archive for %s/%s", runtime.GOOS, runtime.GOARCH)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (r release) download(ctx context.Context, dir string, say io.Writer) error 
 		return err
 	}
 	defer archive.Close()
-	if err := r.fetch(ctx, archive, say); err != nil {
+	if err := r.fetch(ctx, archive, w); err != nil {
 		return err
 	}
 	if _, err := archive.Seek(0, io.SeekStart); err != nil {
@@ -87,8 +87,8 @@ func (r release) download(ctx context.Context, dir string, say io.Writer) error 
 	return nil
 }
 
-// fetch writes the archive to a file, and checks its sum.
-func (r release) fetch(ctx context.Context, to io.Writer, say io.Writer) error {
+// fetch writes the archive to a file and verifies its checksum.
+func (r release) fetch(ctx context.Context, to io.Writer, w io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	late := time.AfterFunc(r.answer, func() { cancel(fmt.Errorf("no answer within %s", r.answer)) })
@@ -106,13 +106,13 @@ func (r release) fetch(ctx context.Context, to io.Writer, say io.Writer) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)
+		return fmt.Errorf("%s returned %s", req.URL.Host, resp.Status)
 	}
 	late.Stop()
 	stalled := time.AfterFunc(r.stall, func() { cancel(fmt.Errorf("no more data for %s", r.stall)) })
 	defer stalled.Stop()
 	sum := sha512.New()
-	bar := &bar{say: say, what: "downloading kube-apiserver and etcd " + envtestVersion, total: resp.ContentLength, began: time.Now(),
+	bar := &bar{progress: w, what: "downloading kube-apiserver and etcd " + envtestVersion, total: resp.ContentLength, began: time.Now(),
 		more: func() { stalled.Reset(r.stall) }}
 	if _, err := io.Copy(io.MultiWriter(to, sum, bar), resp.Body); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -127,7 +127,7 @@ func (r release) fetch(ctx context.Context, to io.Writer, say io.Writer) error {
 	return nil
 }
 
-// unpack takes the servers out of an archive. It makes dir.
+// unpack creates dir and extracts the servers into it.
 func unpack(archive io.Reader, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -140,7 +140,7 @@ func unpack(archive io.Reader, dir string) error {
 	for files := tar.NewReader(plain); len(left) > 0; {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s is not in it", strings.Join(left, ", "))
+			return fmt.Errorf("it lacks %s", strings.Join(left, ", "))
 		}
 		if err != nil {
 			return err
@@ -166,17 +166,17 @@ func write(path string, from io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// bar shows how much of a download is there.
+// bar displays the progress of a download.
 type bar struct {
-	say         io.Writer
+	progress    io.Writer
 	what        string
 	total, done int64
 	began, last time.Time
-	more        func() // called when there is more
+	more        func() // called for each chunk
 }
 
-// Write implements [io.Writer]. It shows a line of its own each second, and on a terminal
-// over the previous one.
+// Write implements [io.Writer]. It prints progress at most once a second. On a terminal, it
+// overwrites the previous line.
 func (b *bar) Write(p []byte) (int, error) {
 	b.more()
 	b.done += int64(len(p))
@@ -195,15 +195,15 @@ func (b *bar) show() {
 		line = fmt.Sprintf("%s: [%s%s] %d of %d MB", b.what, strings.Repeat("#", full), strings.Repeat(".", width-full), b.done/1e6, b.total/1e6)
 	}
 	begin, end := "", "\n"
-	if f, ok := b.say.(*os.File); ok {
+	if f, ok := b.progress.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			begin, end = "\r\x1b[K", ""
 		}
 	}
-	_, _ = fmt.Fprint(b.say, begin+line+end) // a download does not fail for want of a reader
+	_, _ = fmt.Fprint(b.progress, begin+line+end) // a download succeeds even if its progress can't be printed
 }
 
 func (b *bar) end() {
 	b.show()
-	_, _ = fmt.Fprintf(b.say, "\n%s: done after %.0f s\n", b.what, time.Since(b.began).Seconds())
+	_, _ = fmt.Fprintf(b.progress, "\n%s: done after %.0f s\n", b.what, time.Since(b.began).Seconds())
 }

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// archiveOf packs files by their names.
+// archiveOf returns a tar.gz archive of files by name.
 func archiveOf(t *testing.T, files map[string]string) []byte {
 	t.Helper()
 	var packed bytes.Buffer
@@ -39,7 +39,8 @@ func sumOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A release is unpacked whole, or the reason says why it can't be used, and nothing is left.
+// download unpacks a complete release. Otherwise, the error gives the reason, and no files are
+// left.
 func TestDownload(t *testing.T) {
 	t.Parallel()
 	const prefix = "controller-tools/envtest/"
@@ -50,7 +51,7 @@ func TestDownload(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc
-		url     string // in place of the server's
+		url     string // overrides the test server's URL
 		sum     string
 		says    string
 	}{
@@ -78,8 +79,8 @@ func TestDownload(t *testing.T) {
 		"wrong hash":   {handler: serve(half), sum: sumOf(good), says: "its SHA-512 is"},
 		"no archive":   {handler: serve([]byte("<html>")), sum: sumOf([]byte("<html>")), says: "the archive is broken"},
 		"truncated":    {handler: serve(good[:40]), sum: sumOf(good[:40]), says: "the archive is broken"},
-		"incomplete":   {handler: serve(half), sum: sumOf(half), says: "kube-apiserver is not in it"},
-		"no platform":  {handler: serve(good), says: "there is none for"},
+		"incomplete":   {handler: serve(half), sum: sumOf(half), says: "it lacks kube-apiserver"},
+		"no platform":  {handler: serve(good), says: "there is no archive for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,8 +124,8 @@ func closedPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// Programs are taken from KUBEBUILDER_ASSETS first, then from what was built, then from
-// the release, which is downloaded once.
+// Programs in KUBEBUILDER_ASSETS come first, then our own builds, then the release, which is
+// downloaded once.
 func TestFindPrograms(t *testing.T) {
 	good := archiveOf(t, map[string]string{"kube-apiserver": "released", "etcd": "released"})
 	var asked atomic.Int32

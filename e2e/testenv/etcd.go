@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// startTimeout is for one server on a machine that is busy with other things.
+// startTimeout allows for a busy machine.
 const startTimeout = 2 * time.Minute
 
-// Etcd is one etcd process with its data. Several clusters may share it.
+// Etcd is one etcd process with its data. Several clusters can share it.
 type Etcd struct {
 	url, peer, data, binary string
 
@@ -19,7 +19,7 @@ type Etcd struct {
 	process *Process
 }
 
-// sharedEtcd starts the etcd of all clusters made by Start, once.
+// sharedEtcd returns the etcd of all clusters made by Start. The first call starts it.
 func (g *Env) sharedEtcd(ctx context.Context) (*Etcd, error) {
 	g.mu.Lock()
 	etcd := g.shared
@@ -55,15 +55,15 @@ func (g *Env) startEtcd(ctx context.Context) (*Etcd, error) {
 	return e, e.Restart(ctx)
 }
 
-// Kill ends etcd as a crash would, and returns when it is gone. The data stays.
+// Kill kills etcd, like a crash, and waits until it has exited. The data stays.
 func (e *Etcd) Kill() {
 	if p := e.current(); p != nil {
 		p.Kill()
 	}
 }
 
-// Restart kills etcd, if it runs, and starts it on the same address and data.
-// It returns when etcd serves.
+// Restart starts etcd on the same address and data, after killing it if it runs. It returns when
+// etcd is ready.
 func (e *Etcd) Restart(ctx context.Context) error {
 	e.Kill()
 	p, err := startProcess(exec.Command(e.binary,
@@ -72,7 +72,7 @@ func (e *Etcd) Restart(ctx context.Context) error {
 		"--listen-peer-urls="+e.peer, "--initial-advertise-peer-urls="+e.peer,
 		"--initial-cluster=default="+e.peer,
 		"--log-level=warn",
-		// The page cache outlives the process; nothing here outlives the machine.
+		// The page cache outlives the process, and no data needs to outlive the machine.
 		"--unsafe-no-fsync",
 	), nil, nil)
 	if err != nil {
@@ -93,7 +93,7 @@ func (e *Etcd) current() *Process {
 	return e.process
 }
 
-// awaitServing waits until ready is nil, or p has ended.
+// awaitServing waits until ready returns nil. It fails if p ends first.
 func awaitServing(ctx context.Context, name string, p *Process, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -102,7 +102,7 @@ func awaitServing(ctx context.Context, name string, p *Process, ready func(conte
 	go func() {
 		select {
 		case <-p.Done():
-			fail(fmt.Errorf("it ended: %v", p.cmd.ProcessState))
+			fail(fmt.Errorf("it exited: %v", p.cmd.ProcessState))
 		case <-ctx.Done():
 		}
 	}()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// stored is one version of an object as etcd's JSON gateway shows it.
+// stored is one version of an object in etcd's JSON gateway.
 type stored struct {
 	Value    []byte `json:"value"`
 	Revision int64  `json:"mod_revision,string"`
@@ -22,7 +22,7 @@ type etcdHeader struct {
 }
 
 type etcdEvent struct {
-	Type     string  `json:"type"` // left out for PUT
+	Type     string  `json:"type"` // omitted for PUT
 	Object   stored  `json:"kv"`
 	Previous *stored `json:"prev_kv"`
 }
@@ -35,15 +35,13 @@ type etcdWatched struct {
 	} `json:"result"`
 }
 
-// scope is what of etcd is looked at: the object under key, or, with an end, all
-// from key up to there.
+// scope is a range in etcd: the object at key or, if end is set, all objects in [key, end).
 type scope struct{ key, end string }
 
-// errIncomplete is an error that trying again does not mend.
+// errIncomplete marks an error that a retry can't fix.
 var errIncomplete = errors.New("the record is incomplete")
 
-// read returns the objects in scope, and the revision of etcd that this is the
-// state of.
+// read returns the objects in scope and the etcd revision of this read.
 func (e *Etcd) read(ctx context.Context, in scope) ([]stored, int64, error) {
 	var answer struct {
 		Header  etcdHeader `json:"header"`
@@ -60,9 +58,8 @@ func (e *Etcd) read(ctx context.Context, in scope) ([]stored, int64, error) {
 	return answer.Objects, answer.Header.Revision, nil
 }
 
-// watch hands each version in scope from revision on to record, in order and
-// without a gap, also across restarts of etcd. It returns when ctx ends, or
-// with what makes going on impossible.
+// watch passes each version in scope to record, from revision on, in order and without gaps, even
+// if etcd restarts. It returns when ctx ends or when the record can't be completed.
 func (e *Etcd) watch(ctx context.Context, in scope, revision int64, record func(stored, bool) error) error {
 	next := revision
 	var fatal error
@@ -79,12 +76,12 @@ func (e *Etcd) watch(ctx context.Context, in scope, revision int64, record func(
 			fatal = err
 			return nil
 		}
-		return err // the connection's end: etcd may be restarting
+		return err // reconnect: etcd may be restarting
 	})
 	return errors.Join(fatal, err)
 }
 
-// stream watches over one connection, until that breaks.
+// stream watches over one connection until it breaks.
 func (e *Etcd) stream(ctx context.Context, in scope, revision int64, each func(etcdEvent) error) error {
 	body, err := e.post(ctx, "/v3/watch", map[string]any{"create_request": map[string]any{
 		"key": []byte(in.key), "range_end": []byte(in.end), "start_revision": revision, "prev_kv": true,
@@ -109,22 +106,22 @@ func (e *Etcd) stream(ctx context.Context, in scope, revision int64, each func(e
 	}
 }
 
-// post sends one request to etcd's JSON gateway. The caller closes the body.
+// post sends a request to etcd's JSON gateway. The caller must close the body.
 func (e *Etcd) post(ctx context.Context, path string, question any) (io.ReadCloser, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
-		return nil, fmt.Errorf("asking etcd: %w", err)
+		return nil, fmt.Errorf("querying etcd: %w", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("asking etcd: %w", err)
+		return nil, fmt.Errorf("querying etcd: %w", err)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("asking etcd: %w", err)
+		return nil, fmt.Errorf("querying etcd: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("asking etcd: POST %s: %s", path, response.Status), response.Body.Close())
+		return nil, errors.Join(fmt.Errorf("querying etcd: POST %s: %s", path, response.Status), response.Body.Close())
 	}
 	return response.Body, nil
 }

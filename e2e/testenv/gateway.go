@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// Gateway stands before a cluster's API server as a load balancer that ends TLS
-// does, over HTTP/2: it sees each request, and can be made to spoil what
-// becomes of it. Its methods may be called concurrently.
+// Gateway is a load balancer in front of an API server. It terminates TLS and speaks HTTP/2. It
+// records each request and can tamper with requests and responses. Its methods are safe for
+// concurrent use.
 type Gateway struct {
 	server *httptest.Server
 	pass   http.Handler
@@ -31,17 +31,17 @@ type Gateway struct {
 	old      bool
 }
 
-// Request is one that came to a Gateway.
+// Request is a request that a Gateway received.
 type Request struct {
-	// Method is HTTP's: GET is also that of a LIST or a WATCH.
+	// Method is the HTTP method. A LIST or WATCH is a GET.
 	Method string
-	// Watch says that it is a WATCH.
+	// Watch reports whether the request is a WATCH.
 	Watch bool
-	// Came is when its header was there.
+	// Came is when the request header arrived.
 	Came time.Time
 }
 
-// Gateway starts one before the cluster's API server.
+// Gateway starts a gateway in front of the API server.
 func (c *Cluster) Gateway() (*Gateway, error) {
 	target, err := url.Parse(c.URL)
 	if err != nil {
@@ -57,13 +57,13 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(c.ca.cert)
-	quiet := log.New(io.Discard, "", 0) // clients that go away are no news
+	quiet := log.New(io.Discard, "", 0) // clients that disconnect are normal
 	g := &Gateway{pass: &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true, DisableCompression: true,
 		},
-		FlushInterval: -1, // a watch's events go on at once
+		FlushInterval: -1, // forward watch events immediately
 		ErrorLog:      quiet,
 	}}
 	g.handler = g.pass
@@ -79,21 +79,21 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	return g, nil
 }
 
-// connection is the key of a request's connection in its context.
+// connection is the context key for a request's connection.
 type connection struct{}
 
-// URL is the server's for a kubeconfig; the cluster's CA is good for it.
+// URL returns the gateway's URL for a kubeconfig. Its certificate is from the cluster's CA.
 func (g *Gateway) URL() string { return g.server.URL }
 
-// Age has new connections speak HTTP/1.1, of which a handler can take the
-// connection for itself, or HTTP/2 again.
+// Age switches new connections to HTTP/1.1, which lets a handler hijack the connection, or back to
+// HTTP/2.
 func (g *Gateway) Age(old bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.old = old
 }
 
-// protocol offers HTTP/1.1 alone where the gateway is to be old.
+// protocol offers only HTTP/1.1 if the gateway is old.
 func (g *Gateway) protocol(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	old := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
 	return func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -102,14 +102,13 @@ func (g *Gateway) protocol(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tl
 		if g.old {
 			return old, nil
 		}
-		return nil, nil // the server's own
+		return nil, nil // use the server's configuration
 	}
 }
 
-// Spoil has every request from now on go to what spoil makes of the honest
-// handler, which hands them on to the API server; nil makes the gateway honest
-// again. Requests that are under way, watches above all, stay as they are: Cut
-// ends them. A handler that waits has to end with its request's context.
+// Spoil sends all new requests to the handler that spoil returns. The honest handler forwards to
+// the API server. Spoil(nil) restores it. Requests in progress, such as watches, continue until
+// Cut. A handler that waits must return when its request's context ends.
 func (g *Gateway) Spoil(spoil func(honest http.Handler) http.Handler) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,7 +118,7 @@ func (g *Gateway) Spoil(spoil func(honest http.Handler) http.Handler) {
 	}
 }
 
-// ServeHTTP is for the gateway's own server alone.
+// ServeHTTP records a request and passes it to the current handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.requests = append(g.requests, Request{Method: r.Method, Watch: r.URL.Query().Has("watch"), Came: time.Now()})
@@ -128,27 +127,27 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// Requests are those that came so far, also the spoilt ones.
+// Requests returns all requests so far, including those that a spoiled handler answered.
 func (g *Gateway) Requests() []Request {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.requests)
 }
 
-// Cut breaks all connections. New ones are taken.
+// Cut breaks all connections. The gateway still accepts new ones.
 func (g *Gateway) Cut() { g.server.CloseClientConnections() }
 
-// Sever breaks the connection that a gateway's request came by, with all else
-// that is under way on it.
+// Sever breaks the connection of a request to a Gateway, and with it all other requests on that
+// connection.
 func Sever(r *http.Request) {
 	if conn, ok := r.Context().Value(connection{}).(*tls.Conn); ok {
-		// One that cannot be closed is closed already.
+		// Close fails only if the connection is already closed.
 		_ = conn.NetConn().Close()
 	}
 }
 
-// Close cuts every connection and ends the gateway.
+// Close breaks all connections and stops the gateway.
 func (g *Gateway) Close() {
-	// httptest's own would wait for handlers. What the sockets answer tells nothing.
+	// httptest's own Close would wait for handlers. Its error doesn't matter.
 	_ = g.server.Config.Close()
 }

@@ -15,17 +15,17 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Version is the Secret as it was at one resourceVersion.
+// Version is one version of the Secret.
 type Version struct {
-	// Secret is the object; of a deletion, its last state under the deletion's
+	// Secret is the object. For a deletion, it is the last state with the deletion's
 	// resourceVersion.
 	Secret  *corev1.Secret
 	Deleted bool
-	// Seen is when etcd's watch delivered it: moments after the commit.
+	// Seen is when etcd's watch delivered the version, shortly after the commit.
 	Seen time.Time
 }
 
-// Keys is the version's data; nil for a deletion.
+// Keys returns the data of the version, or nil for a deletion.
 func (v Version) Keys() Repository {
 	if v.Deleted {
 		return nil
@@ -33,9 +33,9 @@ func (v Version) Keys() Repository {
 	return v.Secret.Data
 }
 
-// History records every version of one Secret, or of those in all namespaces of
-// a cluster, in order. It reads etcd's own log, so that it has no gap when the API server is frozen, killed or
-// restarted. Its methods may be called concurrently.
+// History records every version of one Secret, or of all Secrets in a cluster, in order. It reads
+// from etcd, so it has no gaps when the API server is frozen, killed, or restarted. Its methods are
+// safe for concurrent use.
 type History struct {
 	name  string // for messages
 	scope scope
@@ -45,19 +45,17 @@ type History struct {
 	mu       sync.Mutex
 	versions []Version
 	changed  chan struct{} // closed and replaced at each new version
-	err      error         // why nothing is added any more
+	err      error         // why recording has ended
 }
 
-// Follow records the Secret from its present version on, until ctx ends or
-// Stop is called.
+// Follow records the Secret, starting with its current version, until ctx ends or Stop is called.
 func (c *Cluster) Follow(ctx context.Context, namespace string) (*History, error) {
 	return c.follow(ctx, "the Secret in "+c.Name, scope{key: "/" + c.Name + "/secrets/" + namespace + "/" + SecretName})
 }
 
-// FollowAll is Follow for every Secret of the cluster, whatever its name and
-// namespace, at the cost of a single watch.
+// FollowAll is like Follow for all Secrets of the cluster. It needs only one watch.
 func (c *Cluster) FollowAll(ctx context.Context) (*History, error) {
-	// '0' comes after '/'.
+	// '0' is the character after '/'.
 	return c.follow(ctx, "the Secrets in "+c.Name, scope{key: "/" + c.Name + "/secrets/", end: "/" + c.Name + "/secrets0"})
 }
 
@@ -77,7 +75,7 @@ func (c *Cluster) follow(ctx context.Context, name string, in scope) (*History, 
 	following.Go(func() {
 		err := h.etcd.watch(ctx, h.scope, revision+1, h.record)
 		if ctx.Err() != nil {
-			err = errors.New("it was stopped")
+			err = errors.New("recording was stopped")
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -88,19 +86,18 @@ func (c *Cluster) follow(ctx context.Context, name string, in scope) (*History, 
 	return h, nil
 }
 
-// Stop ends the recording; the versions stay. Who waits for more gets an error.
+// Stop ends the recording and keeps the versions. Waiting callers get an error.
 func (h *History) Stop() { h.stop() }
 
-// Versions returns what was recorded so far. Before asserting on all of them,
-// call CatchUp.
+// Versions returns the versions recorded so far. To assert on all of them, call CatchUp first.
 func (h *History) Versions() []Version {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.versions)
 }
 
-// CatchUp blocks until the record reaches the present state. An error may also
-// be that the record is not complete.
+// CatchUp blocks until the record reaches the current state. It returns an error if the record is
+// incomplete.
 func (h *History) CatchUp(ctx context.Context) error {
 	present, revision, err := h.etcd.read(ctx, h.scope)
 	if err != nil {
@@ -122,8 +119,8 @@ func (h *History) CatchUp(ctx context.Context) error {
 	}
 }
 
-// reaches tells whether the record is as new as etcd was at a revision, when it
-// held what is present.
+// reaches reports whether the record includes everything up to revision, at which etcd contained
+// the present objects.
 func reaches(versions []Version, present []stored, revision int64) bool {
 	missing := map[string]bool{}
 	for _, object := range present {
@@ -136,7 +133,7 @@ func reaches(versions []Version, present []stored, revision int64) bool {
 		last[v.Secret.UID] = v
 	}
 	for _, v := range last {
-		// Its end, or the version after it, is not recorded yet.
+		// The next version or the deletion is not recorded yet.
 		if !v.Deleted && !held[v.Secret.ResourceVersion] && !v.after(revision) {
 			return false
 		}
@@ -145,13 +142,13 @@ func reaches(versions []Version, present []stored, revision int64) bool {
 }
 
 func (v Version) after(revision int64) bool {
-	// A resourceVersion is the revision that record has put there.
+	// record stores the etcd revision as the resourceVersion.
 	n, _ := strconv.ParseInt(v.Secret.ResourceVersion, 10, 64)
 	return n > revision
 }
 
-// Await blocks until some version, recorded already or not, is as wanted, and
-// returns the first such one.
+// Await returns the first version that satisfies wanted. It checks recorded versions and blocks for
+// new ones.
 func (h *History) Await(ctx context.Context, wanted func(Version) bool) (Version, error) {
 	for next := 0; ; {
 		h.mu.Lock()
@@ -180,7 +177,7 @@ func (h *History) await(ctx context.Context, changed <-chan struct{}) error {
 	}
 }
 
-// record takes one stored object from etcd.
+// record adds an object from etcd.
 func (h *History) record(object stored, deleted bool) error {
 	decoded, _, err := scheme.Codecs.UniversalDeserializer().Decode(object.Value, nil, nil)
 	if err != nil {
@@ -188,7 +185,7 @@ func (h *History) record(object stored, deleted bool) error {
 	}
 	secret, ok := decoded.(*corev1.Secret)
 	if !ok {
-		return fmt.Errorf("decoding revision %d: a %T, no Secret", object.Revision, decoded)
+		return fmt.Errorf("decoding revision %d: %T is not a Secret", object.Revision, decoded)
 	}
 	secret.ResourceVersion = strconv.FormatInt(object.Revision, 10)
 	h.mu.Lock()
@@ -198,7 +195,7 @@ func (h *History) record(object stored, deleted bool) error {
 	return nil
 }
 
-// announce wakes who waits; h.mu is held.
+// announce wakes all waiting callers. The caller must hold h.mu.
 func (h *History) announce() {
 	close(h.changed)
 	h.changed = make(chan struct{})

@@ -17,20 +17,19 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Issue has the API server issue tokens under another name than its own address, from
-// the next Restart on.
+// Issue sets the issuer of new tokens, from the next Restart. The default is the API server's
+// address.
 func (c *Cluster) Issue(issuer string) { c.issuer = issuer }
 
-// Issuer is who issues the cluster's ServiceAccount tokens.
+// Issuer returns the issuer of the cluster's ServiceAccount tokens.
 func (c *Cluster) Issuer() string { return c.issuer }
 
-// Announce has the API server publish one more key, and accept tokens of it, from the next
-// Restart on.
+// Announce creates a second key. From the next Restart, the API server publishes it and accepts its
+// tokens.
 func (c *Cluster) Announce() error { return c.newKey(nextKey) }
 
-// Sign has the API server sign tokens with the announced key, else with a new one, from
-// the next Restart on. With keep, the key before is still published, and its tokens
-// accepted.
+// Sign makes the API server sign with the announced key, or with a new one, from the next Restart.
+// With keep, it still publishes the previous key and accepts its tokens.
 func (c *Cluster) Sign(keep bool) error {
 	in := func(name string) string { return filepath.Join(c.dir, name) }
 	if _, err := os.Stat(in(nextKey)); errors.Is(err, fs.ErrNotExist) {
@@ -40,7 +39,7 @@ func (c *Cluster) Sign(keep bool) error {
 	}
 	before := os.Remove
 	if keep {
-		before = func(path string) error { return os.Rename(path, in(keyBefore)) }
+		before = func(path string) error { return os.Rename(path, in(previousKey)) }
 	}
 	if err := before(in(signingKey)); err != nil {
 		return err
@@ -48,7 +47,7 @@ func (c *Cluster) Sign(keep bool) error {
 	return os.Rename(in(nextKey), in(signingKey))
 }
 
-// newKey makes a key pair for ServiceAccount tokens.
+// newKey writes a new key for ServiceAccount tokens.
 func (c *Cluster) newKey(name string) error {
 	_, key, err := c.ca.Issue(pkix.Name{CommonName: "service-accounts"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
@@ -57,12 +56,12 @@ func (c *Cluster) newKey(name string) error {
 	return os.WriteFile(filepath.Join(c.dir, name), key, 0o600)
 }
 
-// Trust gives the API server an AuthenticationConfiguration, YAML. It takes the first one
-// at the next Restart, and each later one by itself, after some seconds.
-func (c *Cluster) Trust(config []byte) error { return WriteFile(c.dir, trusts, config) }
+// Trust sets the API server's AuthenticationConfiguration (YAML). The first one takes effect at the
+// next Restart, later ones within a few seconds.
+func (c *Cluster) Trust(config []byte) error { return WriteFile(c.dir, authenticationConfig, config) }
 
-// Request has the API server make a token of an account, which is made where it is
-// absent; without audiences for the API server itself.
+// Request returns a token for an account from the API server, and creates the account if it is
+// missing. Without audiences, the token is for the API server itself.
 func (c *Cluster) Request(ctx context.Context, account metav1.ObjectMeta, life time.Duration, audiences ...string) (string, error) {
 	accounts := c.client.CoreV1().ServiceAccounts(account.Namespace)
 	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

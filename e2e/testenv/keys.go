@@ -7,34 +7,34 @@ import (
 	"sync"
 )
 
-// Keys makes Fernet keys and remembers each one that was ever made, for the
-// search for leaks. Its methods may be called concurrently.
+// Keys creates Fernet keys and remembers all of them, so that Leaks can search for them. Its
+// methods are safe for concurrent use.
 type Keys struct {
 	mu   sync.RWMutex
 	made []string
-	// needles are all forms of the first so many keys, by the bytes they begin with.
-	needles map[begin][]needle
+	// needles are all forms of the first indexed keys, by prefix.
+	needles map[prefix][]needle
 	indexed int
 }
 
-// New makes a key as Keystone does: 32 random bytes, url-safe base64, no newline.
+// New returns a key like Keystone's: 32 random bytes in URL-safe base64, without a newline.
 func (k *Keys) New() string {
 	var raw [32]byte
-	// It never fails: the runtime crashes the program instead.
+	// rand.Read never fails. It crashes the program instead.
 	_, _ = rand.Read(raw[:])
 	text := base64.URLEncoding.EncodeToString(raw[:])
 	k.Remember(text)
 	return text
 }
 
-// Remember adds a key that a test made itself, a malformed one for example.
+// Remember adds a key that a test created itself, for example a malformed one.
 func (k *Keys) Remember(text string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.made = append(k.made, text)
 }
 
-// All returns every key so far, oldest first.
+// All returns all keys so far, oldest first.
 func (k *Keys) All() []string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// begin is what a text begins with: shorter ones stand everywhere by accident.
-type begin [8]byte
+// prefix is the start of a needle. Shorter strings would match by chance.
+type prefix [8]byte
 
 // needle is a key in one form.
 type needle struct {
@@ -16,23 +16,22 @@ type needle struct {
 	form, text string
 }
 
-// Leak is a key that stands where none may stand.
+// Leak is a key found in an output.
 type Leak struct {
-	// Key is its place in Keys.All, not the key.
+	// Key is the key's index in Keys.All, not the key itself.
 	Key int
-	// Form tells how it was written.
+	// Form describes how the key was encoded.
 	Form string
-	// Around is the line that it was found in, cut.
+	// Around is the line before the key, shortened.
 	Around string
 }
 
 func (l Leak) String() string { return fmt.Sprintf("key %d %s in: %s", l.Key, l.Form, l.Around) }
 
-// Leaks searches outputs for every key made so far: its text or a part of it,
-// the bytes that it encodes, and both as base64, hex or Go's %v and %#v would
-// print them, also inside of what was printed as a whole. In protobuf a key is
-// its plain text, and so it is in the right-hand column of a hex dump, 16
-// characters a line. Texts of less than 8 characters are not searched for.
+// Leaks searches outputs for every key so far. It finds the key's text or a part of it, the bytes
+// that it encodes, and both in base64, hex, or the format of Go's %v and %#v, even inside longer
+// encoded data. Protobuf contains a key as plain text. So does the right column of a hex dump, with
+// 16 characters per line. Leaks ignores texts shorter than 8 characters.
 func (k *Keys) Leaks(outputs ...string) []Leak {
 	k.index()
 	k.mu.RLock()
@@ -40,8 +39,8 @@ func (k *Keys) Leaks(outputs ...string) []Leak {
 	var leaks []Leak
 	for _, output := range outputs {
 		found := map[needle]bool{}
-		for at := range len(output) - len(begin{}) + 1 {
-			for _, n := range k.needles[begin([]byte(output[at:at+len(begin{})]))] {
+		for at := range len(output) - len(prefix{}) + 1 {
+			for _, n := range k.needles[prefix([]byte(output[at:at+len(prefix{})]))] {
 				if !found[n] && strings.HasPrefix(output[at:], n.text) {
 					found[n] = true
 					leaks = append(leaks, Leak{Key: n.key, Form: n.form, Around: around(output, at)})
@@ -52,22 +51,21 @@ func (k *Keys) Leaks(outputs ...string) []Leak {
 	return leaks
 }
 
-// index makes the needles of the keys that are new. One pass over an output finds
-// them all, however many there are.
+// index adds needles for new keys. A single pass over an output then finds all of them.
 func (k *Keys) index() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.needles == nil {
-		k.needles = map[begin][]needle{}
+		k.needles = map[prefix][]needle{}
 	}
 	for ; k.indexed < len(k.made); k.indexed++ {
-		if len(k.made[k.indexed]) < len(begin{}) {
+		if len(k.made[k.indexed]) < len(prefix{}) {
 			continue
 		}
 		for form, texts := range forms(k.made[k.indexed]) {
 			for _, text := range texts {
-				if len(text) >= len(begin{}) {
-					at := begin([]byte(text[:len(begin{})]))
+				if len(text) >= len(prefix{}) {
+					at := prefix([]byte(text[:len(prefix{})]))
 					k.needles[at] = append(k.needles[at], needle{k.indexed, form, text})
 				}
 			}
@@ -75,7 +73,7 @@ func (k *Keys) index() {
 	}
 }
 
-// forms are the ways to write a key, by their names.
+// forms returns the ways to write a key, by name.
 func forms(key string) map[string][]string {
 	text := strings.TrimRight(key, "\n")
 	all := map[string][]string{
@@ -99,22 +97,22 @@ func forms(key string) map[string][]string {
 	return all
 }
 
-// part is how long a part of a key is that is searched for. Each 15 characters
-// in a row hold one that begins at a multiple of 4.
+// part is the length of the parts to search for. Every 15 consecutive characters contain a part
+// that starts at a multiple of 4.
 const part = 12
 
-// inGo is b as it looks inside of a []byte that was printed by %v or by %#v.
+// inGo returns b as it looks inside a []byte printed with %v or %#v.
 func inGo(b []byte) []string {
 	return []string{strings.Trim(fmt.Sprint(b), "[]"), strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b), "[]byte{"), "}")}
 }
 
-// inBase64 is b in base64, without padding, and as it looks inside a longer
-// text that was encoded as a whole.
+// inBase64 returns b in base64 without padding, as it looks inside longer encoded data at each
+// alignment.
 func inBase64(b []byte) []string {
 	var all []string
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 {
-			// The first and the last character also hold bits of the neighbours.
+			// The first and last characters also contain bits of the neighboring bytes.
 			text := encoding.EncodeToString(append(make([]byte, before), b...))
 			skip := (before*8 + 5) / 6
 			all = append(all, text[skip:len(text)-1])
@@ -128,7 +126,8 @@ func inHex(b []byte) []string {
 	return []string{text, strings.ToUpper(text), fmt.Sprintf("% x", b)}
 }
 
-// around is the line up to the key; a part of a key just before it goes too.
+// around returns the line up to the key, without any adjacent characters that may belong to the
+// key.
 func around(output string, at int) string {
 	from := max(strings.LastIndexByte(output[:at], '\n')+1, at-120)
 	return strings.TrimRight(output[from:at], base64Letters) + "…"

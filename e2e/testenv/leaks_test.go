@@ -15,7 +15,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 )
 
-// Each way to write a key is found, and no report of it holds the key.
+// Leaks finds each form of a key, and its report doesn't contain the key.
 func TestLeaksFindsEachForm(t *testing.T) {
 	keys := &testenv.Keys{}
 	keys.Remember("short")
@@ -47,18 +47,17 @@ func TestLeaksFindsEachForm(t *testing.T) {
 		}
 		for _, leak := range leaks {
 			if len(keys.Leaks(leak.String())) > 0 {
-				t.Errorf("%s: the report holds the key", name)
+				t.Errorf("%s: the report contains the key", name)
 			}
 		}
 	}
 	if leaks := keys.Leaks(testenv.SecretName, "short", (&testenv.Keys{}).New()); len(leaks) > 0 {
-		t.Errorf("found in what holds no key: %v", leaks)
+		t.Errorf("found in output without keys: %v", leaks)
 	}
 }
 
-// A key is found in the protobuf of its Secret, as it goes over the wire and
-// into etcd, and in a log of that: client-go writes bodies of protobuf as hex
-// dumps, wherever in a line the key begins.
+// Leaks finds a key in the protobuf of its Secret, as on the wire and in etcd, and in client-go's
+// logs, which print protobuf as hex dumps. The key can start anywhere in a line.
 func TestLeaksFindsKeysInProtobuf(t *testing.T) {
 	codec := protobuf.NewSerializer(clientgoscheme.Scheme, clientgoscheme.Scheme)
 	for shift := range 17 {
@@ -76,7 +75,7 @@ func TestLeaksFindsKeysInProtobuf(t *testing.T) {
 			"base64": base64.StdEncoding.EncodeToString(body), "%v": fmt.Sprint(body), "%q": fmt.Sprintf("%q", body),
 		} {
 			if len(keys.Leaks(output)) == 0 {
-				t.Errorf("%d bytes on, the key is not found in %s:\n%s", shift, name, output)
+				t.Errorf("shifted by %d bytes, the key is not found in %s:\n%s", shift, name, output)
 			}
 		}
 	}

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Main runs a package's tests on one env that they share, with a cluster
-// for each name, and returns the exit code. A package's TestMain is
+// Main runs the tests of a package on one shared Env, with a cluster for each name, and returns the
+// exit code. Use it in TestMain:
 //
 //	var shared *testenv.Env
 //
 //	func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared, "sjc", "dfw", "iad", "ord")) }
 //
-// Each test works in a namespace of its own: Env.Namespace.
+// Each test works in its own namespace: see Env.Namespace.
 func Main(m interface{ Run() int }, shared **Env, names ...string) int {
-	// Generous: the first build of a kube-apiserver takes minutes.
+	// The first build of kube-apiserver takes minutes.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	g, err := Open(ctx, os.Stderr)

@@ -17,11 +17,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// mountEvery is how often a mounted Secret is read. A kubelet takes a minute and more.
+// mountEvery is how often Mount reads the Secret. A kubelet takes a minute or longer.
 const mountEvery = 100 * time.Millisecond
 
-// Mount keeps a directory as a kubelet mounts the named Secret, until the test ends. The
-// Secret is optional: without it, the directory has no files.
+// Mount keeps dir in sync with the named Secret, like a kubelet, until the test ends. The Secret is
+// optional: without it, dir has no files.
 func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileMode) {
 	t.Helper()
 	Must(t, os.MkdirAll(dir, 0o755))
@@ -37,7 +37,7 @@ func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileM
 			if apierrors.IsNotFound(err) {
 				secret, err = &corev1.Secret{}, nil
 			}
-			if err == nil && !mounted.Equal(secret.Data) { // after another error the files stay
+			if err == nil && !mounted.Equal(secret.Data) { // keep the files on other errors
 				if err := WriteVolume(dir, secret.Data, mode); err != nil {
 					t.Errorf("mounting Secret %s: %v", name, err)
 				}
@@ -51,15 +51,14 @@ func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileM
 	})
 }
 
-// The names that a mounted volume has beside those of its files.
+// Names in a mounted volume that are not files of the Secret.
 const (
 	current = "..data"
 	next    = "..data_tmp"
 )
 
-// WriteVolume writes files into a directory as a kubelet does: into a new folder, to which
-// one link is switched. Then each new file gets a link, and links to files that are gone are
-// removed.
+// WriteVolume writes files into a directory like a kubelet. It writes a new folder and switches one
+// symbolic link to it. Then it links each new file and removes the links of deleted files.
 func WriteVolume(dir string, files map[string][]byte, mode os.FileMode) error {
 	folder, err := os.MkdirTemp(dir, "..volume-")
 	if err != nil {
@@ -92,7 +91,7 @@ func WriteVolume(dir string, files map[string][]byte, mode os.FileMode) error {
 	return os.RemoveAll(filepath.Join(dir, before))
 }
 
-// linkFiles makes a directory's links exactly those of the files.
+// linkFiles makes the links in dir match files.
 func linkFiles(dir string, files map[string][]byte) error {
 	for name := range files {
 		err := os.Symlink(filepath.Join(current, name), filepath.Join(dir, name))

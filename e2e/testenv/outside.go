@@ -6,9 +6,9 @@ import (
 	"net"
 )
 
-// Outside starts a Proxy before the cluster's API server on an address of this
-// machine that is not the loopback one. The API server's certificate is for
-// 127.0.0.1, which a kubeconfig with this address needs as its tls-server-name.
+// Outside starts a Proxy in front of the API server at an address of this machine other than
+// loopback. The API server's certificate is for 127.0.0.1, so the kubeconfig needs that as its
+// tls-server-name.
 func (c *Cluster) Outside() (*Proxy, error) {
 	host, err := outsideAddress()
 	if err != nil {
@@ -31,5 +31,5 @@ func outsideAddress() (string, error) {
 			return ip.String(), nil
 		}
 	}
-	return "", errors.New("this machine has no IPv4 address but that of its loopback interface")
+	return "", errors.New("this machine has no IPv4 address except loopback")
 }

@@ -15,51 +15,50 @@ import (
 	"time"
 )
 
-// Output is what a process has written so far. It may be read while the
-// process runs, and after it has ended.
+// Output collects what a process writes. It can be read while the process runs and after it has
+// ended.
 type Output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	tee  io.Writer
 }
 
-// Write is for the process alone.
+// Write implements [io.Writer] for the process.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.tee != nil {
 		if _, err := o.tee.Write(p); err != nil {
-			return 0, fmt.Errorf("passing output on: %w", err)
+			return 0, fmt.Errorf("forwarding output: %w", err)
 		}
 	}
 	return o.text.Write(p)
 }
 
-// String is everything written so far.
+// String returns the output so far.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
 }
 
-// Tail is the last n lines.
+// Tail returns the last n lines.
 func (o *Output) Tail(n int) string {
 	lines := strings.Split(strings.TrimRight(o.String(), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Process is one running program. Its methods may be called concurrently. It
-// dies with the process that started it, however that one ends (on Linux).
+// Process is a running program. Its methods are safe for concurrent use. On Linux, it dies with the
+// process that started it.
 type Process struct {
-	// Stdout and Stderr hold all that was written, apart from each other.
+	// Stdout and Stderr contain the complete output.
 	Stdout, Stderr *Output
 
 	cmd  *exec.Cmd
-	done chan struct{} // closed when the process is gone and its output complete
+	done chan struct{} // closed when the process has ended and its output is complete
 }
 
-// startProcess starts cmd. Where stdout or stderr is not nil, output goes
-// there too as it comes.
+// startProcess starts cmd. If stdout or stderr is not nil, the output is also copied there.
 func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*Process, error) {
 	p := &Process{
 		Stdout: &Output{tee: stdout},
@@ -71,8 +70,8 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*Process, error) {
 	cmd.SysProcAttr = dieWithParent()
 	started := make(chan error, 1)
 	go func() {
-		// The kernel sends the parent-death signal when the thread that forked
-		// ends, so that thread is kept until the child is gone.
+		// The kernel sends the parent-death signal when the thread that forked ends, so keep that
+		// thread until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -80,7 +79,7 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*Process, error) {
 		if err != nil {
 			return
 		}
-		// What Wait reports is read from ProcessState.
+		// ProcessState has the result.
 		_ = cmd.Wait()
 		close(p.done)
 	}()
@@ -90,13 +89,13 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*Process, error) {
 	return p, nil
 }
 
-// Pid is the process id, also after the end.
+// Pid returns the process ID, even after the process has ended.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended and all its output is there.
+// Done returns a channel that is closed when the process has ended and its output is complete.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Running tells whether the process has not ended. A frozen one is running.
+// Running reports whether the process has not ended. A frozen process is running.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:
@@ -106,8 +105,8 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Wait blocks until the process ends, and returns its exit code: -1 when a
-// signal ended it. The error is ctx's.
+// Wait blocks until the process ends, and returns its exit code, or -1 after a signal. It returns
+// an error only if ctx ends first.
 func (p *Process) Wait(ctx context.Context) (int, error) {
 	select {
 	case <-p.done:
@@ -117,8 +116,8 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// Freeze stops the process as a hung machine would: its sockets stay open and
-// nothing answers. It returns when the kernel has stopped it.
+// Freeze stops the process like a hung machine: its sockets stay open and nothing answers. It
+// returns when the kernel has stopped the process.
 func (p *Process) Freeze() error {
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -128,26 +127,26 @@ func (p *Process) Freeze() error {
 	return Until(ctx, time.Millisecond, func(context.Context) error { return isStopped(p.Pid()) })
 }
 
-// Thaw lets a frozen process go on.
+// Thaw resumes a frozen process.
 func (p *Process) Thaw() error { return p.Signal(syscall.SIGCONT) }
 
-// Terminate asks the process to end (SIGTERM) and returns at once.
+// Terminate sends SIGTERM and returns immediately.
 func (p *Process) Terminate() error { return p.Signal(syscall.SIGTERM) }
 
-// Kill ends the process with SIGKILL, frozen or not, and returns when it is
-// gone. Killing one that has ended does nothing.
+// Kill sends SIGKILL and waits until the process has exited. It works on frozen processes and does
+// nothing if the process has already ended.
 func (p *Process) Kill() {
-	// The only error is that it has ended already.
+	// Kill fails only if the process has already ended.
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// goroutine heads the trace of each one, as the Go runtime prints them on
-// SIGQUIT. Number 0 is the scheduler's own.
+// goroutine matches the first line of each stack trace that the Go runtime prints on SIGQUIT.
+// Goroutine 0 is the scheduler.
 var goroutine = regexp.MustCompile(`(?m)^goroutine [1-9]`)
 
-// Goroutines ends a Go program with SIGQUIT and counts those that it had, in the
-// traces that it leaves on stderr: so the program needs no debug port.
+// Goroutines ends a Go program with SIGQUIT and counts the stack traces on stderr, so the program
+// needs no debug port.
 func (p *Process) Goroutines(ctx context.Context) (int, error) {
 	if err := p.Signal(syscall.SIGQUIT); err != nil {
 		return 0, err
@@ -157,12 +156,12 @@ func (p *Process) Goroutines(ctx context.Context) (int, error) {
 	}
 	n := len(goroutine.FindAllString(p.Stderr.String(), -1))
 	if n == 0 {
-		return 0, fmt.Errorf("counting goroutines: %s (pid %d) has left no traces", p.cmd.Path, p.Pid())
+		return 0, fmt.Errorf("counting goroutines: %s (pid %d) has printed no stack traces", p.cmd.Path, p.Pid())
 	}
 	return n, nil
 }
 
-// Signal sends any signal.
+// Signal sends a signal.
 func (p *Process) Signal(sig os.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("sending %v to %s (pid %d): %w", sig, p.cmd.Path, p.Pid(), err)

@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// dieWithParent also takes the child out of the terminal's process group:
-// Ctrl-C is for the parent, which stops its children in order.
+// dieWithParent also puts the child into its own process group. Ctrl-C then reaches only the
+// parent, which stops its children in order.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
-// isStopped is nil once the kernel shows pid as stopped.
+// isStopped returns nil if the kernel reports pid as stopped.
 func isStopped(pid int) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return fmt.Errorf("reading the state of pid %d: %w", pid, err)
 	}
-	// pid (comm) state …: comm may hold anything, its end is the last parenthesis.
+	// The format is "pid (comm) state …". comm can contain anything and ends at the last
+	// parenthesis.
 	rest := bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if !bytes.HasPrefix(rest, []byte("T")) {
 		return fmt.Errorf("pid %d is not stopped: state %.1s", pid, rest)
@@ -30,7 +31,7 @@ func isStopped(pid int) error {
 	return nil
 }
 
-// Memory reads the process's resident set, now and at its highest, in bytes.
+// Memory returns the current and peak resident set size in bytes.
 func (p *Process) Memory() (now, peak int64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	if err != nil {
@@ -52,37 +53,37 @@ func (p *Process) Memory() (now, peak int64, err error) {
 		}
 	}
 	if now == 0 || peak == 0 {
-		return 0, 0, fmt.Errorf("reading the memory of pid %d: no VmRSS: it has ended", p.Pid())
+		return 0, 0, fmt.Errorf("reading the memory of pid %d: no VmRSS: the process has ended", p.Pid())
 	}
 	return now, peak, nil
 }
 
-// tick is the unit of processor time in /proc: USER_HZ, the same on every Linux.
+// tick is the unit of CPU time in /proc (USER_HZ), which is the same on all Linux systems.
 const tick = 10 * time.Millisecond
 
-// CPU reads the processor time that the process has used so far.
+// CPU returns the CPU time used so far.
 func (p *Process) CPU() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
 	if err != nil {
-		return 0, fmt.Errorf("reading the processor time of pid %d: %w", p.Pid(), err)
+		return 0, fmt.Errorf("reading the CPU time of pid %d: %w", p.Pid(), err)
 	}
-	// utime and stime are the 14th and 15th field; comm, the 2nd, may hold anything.
+	// utime and stime are fields 14 and 15. comm, field 2, can contain anything.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("reading the processor time of pid %d: %d fields", p.Pid(), len(fields))
+		return 0, fmt.Errorf("reading the CPU time of pid %d: %d fields", p.Pid(), len(fields))
 	}
 	var used time.Duration
 	for _, field := range fields[11:13] {
 		ticks, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("reading the processor time of pid %d: %w", p.Pid(), err)
+			return 0, fmt.Errorf("reading the CPU time of pid %d: %w", p.Pid(), err)
 		}
 		used += time.Duration(ticks) * tick
 	}
 	return used, nil
 }
 
-// Files is how many file descriptors the process has open.
+// Files returns the number of open file descriptors.
 func (p *Process) Files() (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
 	if err != nil {

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// dieWithParent leaves the child in the terminal's process group: without a
-// parent-death signal, Ctrl-C has to reach it directly.
+// dieWithParent leaves the child in the terminal's process group. Without a parent-death signal,
+// Ctrl-C must reach it directly.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
 
-// isStopped cannot tell here; SIGSTOP takes effect within moments.
+// isStopped can't check here. SIGSTOP takes effect almost immediately.
 func isStopped(int) error { return nil }
 
-// Memory is known on Linux only.
+// Memory works only on Linux.
 func (p *Process) Memory() (now, peak int64, err error) {
 	return 0, 0, errors.New("reading a process's memory: only on Linux")
 }
 
-// CPU is known on Linux only.
+// CPU works only on Linux.
 func (p *Process) CPU() (time.Duration, error) {
-	return 0, errors.New("reading a process's processor time: only on Linux")
+	return 0, errors.New("reading a process's CPU time: only on Linux")
 }
 
-// Files is known on Linux only.
+// Files works only on Linux.
 func (p *Process) Files() (int, error) {
 	return 0, errors.New("counting a process's open files: only on Linux")
 }

@@ -36,7 +36,7 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	testenv.Must(t, testenv.Until(deadline(t), time.Millisecond, func(context.Context) error {
 		used, err := process.CPU()
 		if most := time.Since(began); used > most {
-			t.Errorf("it used %v of a processor in %v", used, most)
+			t.Errorf("used %v of CPU time in %v", used, most)
 		}
 		if err == nil && used < 50*time.Millisecond {
 			err = fmt.Errorf("used only %v", used)
@@ -45,7 +45,7 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	}))
 
 	if files, err := process.Files(); err != nil || files < 3 || files > 20 {
-		t.Errorf("%d open files, %v; wanted stdin, stdout, stderr and few more", files, err)
+		t.Errorf("%d open files, %v; wanted stdin, stdout, stderr, and a few more", files, err)
 	}
 	testenv.Must(t, process.Freeze())
 	before := -1
@@ -66,7 +66,7 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	}
 }
 
-// parentEnv makes the test binary a parent that is killed in the next test.
+// parentEnv makes the test binary act as the parent that the next test kills.
 const parentEnv = "GROUND_TEST_PARENT"
 
 func TestChildDiesWithItsParent(t *testing.T) {
@@ -90,16 +90,16 @@ func TestChildDiesWithItsParent(t *testing.T) {
 		}
 	}
 	if pid == 0 {
-		t.Fatal("the parent told no pid")
+		t.Fatal("the parent printed no PID")
 	}
 	testenv.Must(t, syscall.Kill(pid, 0))
 	testenv.Must(t, parent.Process.Kill())
-	// Its own error is that it was killed.
+	// Wait returns an error because the parent was killed.
 	_ = parent.Wait()
 	testenv.Must(t, testenv.Until(deadline(t), 10*time.Millisecond, func(context.Context) error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err == nil && !strings.Contains(string(stat), ") Z ") {
-			return fmt.Errorf("the child %d lives", pid)
+			return fmt.Errorf("child %d is still running", pid)
 		}
 		return nil
 	}))

@@ -11,41 +11,41 @@ import (
 	"strings"
 )
 
-// Program is the built fernetcast, or one to measure it beside. Its methods may be called concurrently.
+// Program is the fernetcast binary, or another program to compare it with. Its methods are safe for
+// concurrent use.
 type Program struct {
-	// Path is the binary's.
+	// Path is the path of the binary.
 	Path string
-	// Args stand before those of each call.
+	// Args precede the arguments of each call.
 	Args []string
-	// Env (name=value) comes on top of this process's own environment, of which
-	// KUBECONFIG and the like are left out.
+	// Env (name=value) is added to this process's environment, without the variables that start
+	// with KUBE.
 	Env []string
-	// Stdin is what the process reads; nil is empty.
+	// Stdin is the input of the process. Nil means empty.
 	Stdin *os.File
 }
 
-// Repository is the directory of the program's own checkout.
+// Repository returns the root directory of the checkout.
 func (g *Env) Repository() string { return filepath.Dir(g.module) }
 
-// Program builds the real binary from the repository as it ships: static. The flags are
-// those of make demo, so that nothing is compiled twice.
+// Program builds fernetcast as released: statically linked. It uses the flags of make demo, so that
+// nothing is compiled twice.
 func (g *Env) Program(ctx context.Context) (*Program, error) {
 	return g.build(ctx, g.Repository(), ".", "fernetcast", []string{"CGO_ENABLED=0"})
 }
 
-// RaceProgram builds it with the race detector: it exits with 66 once it has
-// seen a race, and tells of it on stderr.
+// RaceProgram builds fernetcast with the race detector. If it detects a race, it prints a report on
+// stderr and exits with code 66.
 func (g *Env) RaceProgram(ctx context.Context) (*Program, error) {
 	return g.build(ctx, g.Repository(), ".", "fernetcast-race", []string{"CGO_ENABLED=1"}, "-race")
 }
 
-// Companion builds a program of this module, from the package in folder, just
-// as Program builds the real one.
+// Companion builds the package in a folder of this module, with the same flags as Program.
 func (g *Env) Companion(ctx context.Context, folder string) (*Program, error) {
 	return g.build(ctx, g.module, "./"+folder, filepath.Base(folder), []string{"CGO_ENABLED=0"})
 }
 
-// build builds each program once for all of an Env's tests.
+// build builds each program only once per Env.
 func (g *Env) build(ctx context.Context, module, pkg, name string, env []string, flags ...string) (*Program, error) {
 	g.building.Lock()
 	defer g.building.Unlock()
@@ -57,31 +57,31 @@ func (g *Env) build(ctx context.Context, module, pkg, name string, env []string,
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = module
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), env...)
-	if _, err := runWithProgress(cmd, "building "+name, g.say); err != nil {
+	if _, err := runWithProgress(cmd, "building "+name, g.progress); err != nil {
 		return nil, err
 	}
 	g.built[path] = true
 	return &Program{Path: path}, nil
 }
 
-// With returns a program with more arguments before those of each call, flags
-// of all commands for example.
+// With returns a program with additional arguments that precede those of each call, for example
+// global flags.
 func (p *Program) With(args ...string) *Program {
 	return &Program{Path: p.Path, Args: slices.Concat(p.Args, args), Env: p.Env, Stdin: p.Stdin}
 }
 
-// WithEnv returns a program with more environment, as name=value.
+// WithEnv returns a program with additional environment variables (name=value).
 func (p *Program) WithEnv(env ...string) *Program {
 	return &Program{Path: p.Path, Args: p.Args, Env: slices.Concat(p.Env, env), Stdin: p.Stdin}
 }
 
-// Start starts the program and returns at once. The caller owes a Kill, or a
-// Terminate and a Wait.
+// Start starts the program and returns immediately. The caller must call Kill, or Terminate and
+// Wait.
 func (p *Program) Start(args ...string) (*Process, error) {
 	return startProcess(p.command(args), nil, nil)
 }
 
-// StartOn is Start with its output going to stdout and stderr as well, as it comes.
+// StartOn is like Start, and also copies the output to stdout and stderr.
 func (p *Program) StartOn(stdout, stderr io.Writer, args ...string) (*Process, error) {
 	return startProcess(p.command(args), stdout, stderr)
 }
@@ -100,18 +100,18 @@ func (p *Program) command(args []string) *exec.Cmd {
 	return cmd
 }
 
-// Result is what a command that has ended said.
+// Result is the result of a command that has ended.
 type Result struct {
 	Stdout, Stderr string
-	// Code is the exit code, -1 for a signal.
+	// Code is the exit code, or -1 after a signal.
 	Code int
 }
 
-// Run runs one command to its end; stdin is empty. The error is only ever that
-// it could not be started or did not end before ctx did, in which case it is killed.
+// Run runs a command until it ends. It returns an error only if the command can't be started or
+// doesn't end before ctx, in which case Run kills it. The exit code doesn't affect the error.
 //
-// A program with the race detector would sleep for a second at the end of each command.
-// Without that, a race later than a command's last line isn't reported; Start keeps it.
+// A program with the race detector would sleep for a second when it exits. Run disables that, so it
+// misses races after the command's last line. Start doesn't.
 func (p *Program) Run(ctx context.Context, args ...string) (Result, error) {
 	process, err := p.WithEnv("GORACE=atexit_sleep_ms=0").Start(args...)
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *Program) Run(ctx context.Context, args ...string) (Result, error) {
 	code, err := process.Wait(ctx)
 	if err != nil {
 		process.Kill()
-		err = fmt.Errorf("running %s %q: %w; it said %q", filepath.Base(p.Path), args, err, process.Stderr.Tail(5))
+		err = fmt.Errorf("running %s %q: %w; stderr: %q", filepath.Base(p.Path), args, err, process.Stderr.Tail(5))
 	}
 	return Result{Stdout: process.Stdout.String(), Stderr: process.Stderr.String(), Code: code}, err
 }

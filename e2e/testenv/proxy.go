@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Fault is what a Proxy does with the bytes that pass it, both ways.
+// Fault determines how a Proxy treats data, in both directions.
 type Fault int
 
 const (
-	// Pass hands everything on.
+	// Pass forwards everything.
 	Pass Fault = iota
-	// Hold keeps bytes back with the sockets open, and hands them on when the
-	// fault is over: a partition that heals.
+	// Hold keeps connections open and delays data until the fault ends, like a partition that
+	// heals.
 	Hold
-	// Drop loses bytes with the sockets open. A connection that lost some stays
-	// dead for ever: a firewall that forgot it.
+	// Drop keeps connections open and discards data, like a firewall that lost its state. A
+	// connection that lost data never works again.
 	Drop
-	// Refuse cuts every connection and refuses new ones.
+	// Refuse closes all connections and refuses new ones.
 	Refuse
 )
 
-// Proxy stands before a server on the loopback address, with faults that can be
-// switched on and off. Its methods may be called concurrently.
+// Proxy forwards TCP connections to a server, with faults that can be switched on and off. Its
+// methods are safe for concurrent use.
 type Proxy struct {
 	address, target string
 
@@ -33,12 +33,12 @@ type Proxy struct {
 	fault    Fault
 	delay    time.Duration
 	changed  chan struct{} // closed and replaced when the fault changes
-	listener net.Listener  // nil while refusing
+	listener net.Listener  // nil while the fault is Refuse
 	links    map[*link]bool
 	closed   bool
 }
 
-// Proxy starts one before the cluster's API server.
+// Proxy starts a proxy in front of the API server.
 func (c *Cluster) Proxy() (*Proxy, error) {
 	address, err := c.env.Address()
 	if err != nil {
@@ -59,19 +59,18 @@ func (c *Cluster) proxy(address string) (*Proxy, error) {
 	return p, nil
 }
 
-// URL is the server's for a kubeconfig; the cluster's CA is good for it.
+// URL returns the proxy's URL for a kubeconfig. The cluster's CA is valid for it.
 func (p *Proxy) URL() string { return "https://" + p.address }
 
-// Delay makes every piece of data wait d before it is handed on, each way. What
-// comes meanwhile waits its own d: it adds to the round trip and takes nothing
-// from the throughput.
+// Delay adds a delay of d in each direction. Data doesn't wait for earlier data, so the delay
+// doesn't limit the throughput.
 func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// Set switches to fault, for connections that exist and for new ones.
+// Set changes the fault, for both existing and new connections.
 func (p *Proxy) Set(fault Fault) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,8 +87,8 @@ func (p *Proxy) Set(fault Fault) error {
 	return p.listen()
 }
 
-// Lose makes the connections that are open now black for ever: their sockets
-// stay open, and no byte passes any more. New ones are as the fault has them.
+// Lose breaks the open connections permanently: their sockets stay open, and no data passes. New
+// connections follow the fault.
 func (p *Proxy) Lose() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,14 +97,14 @@ func (p *Proxy) Lose() {
 	}
 }
 
-// Connections is how many are open now.
+// Connections returns the number of open connections.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.links)
 }
 
-// Close cuts every connection and ends the proxy.
+// Close closes all connections and stops the proxy.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +112,7 @@ func (p *Proxy) Close() {
 	p.cut()
 }
 
-// listen starts to take connections; p.mu is held, or nobody else knows p.
+// listen starts to accept connections. The caller must hold p.mu, unless p is not shared yet.
 func (p *Proxy) listen() error {
 	if p.closed {
 		return errors.New("starting a proxy: it was closed")
@@ -135,7 +134,8 @@ func (p *Proxy) listen() error {
 	return nil
 }
 
-// cut closes everything; p.mu is held. What the sockets answer to that tells nothing.
+// cut closes the listener and all connections. The caller must hold p.mu. Errors of Close don't
+// matter.
 func (p *Proxy) cut() {
 	if p.listener != nil {
 		_ = p.listener.Close()

@@ -12,16 +12,16 @@ import (
 type link struct {
 	proxy          *Proxy
 	client, server net.Conn
-	lost           atomic.Bool // bytes were dropped, so nothing after them counts
+	lost           atomic.Bool // data was dropped, so all later data is dropped too
 	once           sync.Once
 	ended          chan struct{}
 }
 
-// close cuts both sides, from any goroutine.
+// close closes both sides. It is safe for concurrent use.
 func (l *link) close() {
 	l.once.Do(func() {
 		close(l.ended)
-		// A socket that cannot be closed is closed already.
+		// Close fails only if the socket is already closed.
 		_ = l.client.Close()
 		if l.server != nil {
 			_ = l.server.Close()
@@ -29,22 +29,21 @@ func (l *link) close() {
 	})
 }
 
-// queued is how many pieces may be on their way at once, each way.
-const queued = 64
+// maxQueued is the maximum number of pieces in transit, in each direction.
+const maxQueued = 64
 
-// piece is what one read brought: data, or the end of the side that it was
-// read from.
+// piece is the result of one read: data, or the end of the connection.
 type piece struct {
 	data []byte
 	came time.Time
 	end  bool
 }
 
-// carry moves bytes one way until the connection ends. The end of one side
-// reaches the other only where bytes would. Reading goes on while a piece waits
-// out the delay: a delay is no limit of what passes in a second.
+// carry moves data in one direction until the connection ends. The end of a connection is subject
+// to the same faults as data. It keeps reading during a delay, so that the delay doesn't limit the
+// throughput.
 func (l *link) carry(to, from net.Conn) {
-	pieces := make(chan piece, queued)
+	pieces := make(chan piece, maxQueued)
 	go l.read(from, pieces)
 	for p := range pieces {
 		if !l.settle(p.came) {
@@ -61,7 +60,7 @@ func (l *link) carry(to, from net.Conn) {
 	}
 }
 
-// read ends with the side that it reads, or with the link.
+// read returns when the connection or the link ends.
 func (l *link) read(from net.Conn, pieces chan<- piece) {
 	defer close(pieces)
 	data := make([]byte, 32<<10)
@@ -79,8 +78,8 @@ func (l *link) read(from net.Conn, pieces chan<- piece) {
 	}
 }
 
-// settle waits as long as the fault has bytes wait that came at a given moment,
-// and tells whether they may go on.
+// settle waits until the fault lets data pass that arrived at the given time. It reports whether to
+// forward the data.
 func (l *link) settle(came time.Time) bool {
 	for {
 		fault, delay, changed := l.proxy.state()

@@ -7,12 +7,11 @@ import (
 	"strconv"
 )
 
-// Repository is a key repository as the Secret holds it: index to key.
+// Repository is a key repository as in the Secret: keys by index.
 type Repository map[string][]byte
 
-// NewRepository makes one that has been in use: a staged key 0, and the size-1
-// highest indices up to primary. NewRepository(1, 2) is what keystone-manage
-// fernet_setup makes.
+// NewRepository returns a repository with a staged key and the size-1 highest indices up to
+// primary, as if it had been in use. NewRepository(1, 2) matches keystone-manage fernet_setup.
 func (k *Keys) NewRepository(primary, size int) Repository {
 	r := Repository{"0": []byte(k.New())}
 	for index := primary; index > max(0, primary-size+1); index-- {
@@ -21,9 +20,9 @@ func (k *Keys) NewRepository(primary, size int) Repository {
 	return r
 }
 
-// Rotated is r after one keystone-manage fernet_rotate: the staged key becomes
-// the primary, a new one is staged, and the lowest indices go until at most
-// maxActive keys are left. It does not change r, which must have a key 0.
+// Rotated returns r after one keystone-manage fernet_rotate: the staged key becomes the primary, a
+// new key is staged, and the lowest indices are removed until at most maxActive keys remain. It
+// doesn't modify r, which must have a key 0.
 func (k *Keys) Rotated(r Repository, maxActive int) Repository {
 	next := maps.Clone(r)
 	next[strconv.Itoa(r.Primary()+1)] = r["0"]
@@ -35,7 +34,7 @@ func (k *Keys) Rotated(r Repository, maxActive int) Repository {
 	return next
 }
 
-// Primary is the highest index; 0 where there is none above it.
+// Primary returns the highest index, or 0 if there is none above 0.
 func (r Repository) Primary() int {
 	indices := r.indices()
 	if len(indices) == 0 {
@@ -44,12 +43,12 @@ func (r Repository) Primary() int {
 	return indices[len(indices)-1]
 }
 
-// Equal tells whether data has exactly these indices and bytes.
+// Equal reports whether data has exactly the same indices and bytes.
 func (r Repository) Equal(data map[string][]byte) bool {
 	return maps.EqualFunc(r, Repository(data), bytes.Equal)
 }
 
-// indices are those above 0, ascending.
+// indices returns the indices above 0 in ascending order.
 func (r Repository) indices() []int {
 	var all []int
 	for name := range r {

@@ -4,24 +4,24 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Role is what a ServiceAccount may do, in its own namespace alone.
+// Role is a set of permissions of a ServiceAccount in its own namespace.
 type Role string
 
 const (
-	// RemoteRole is the design's own for a remote: get, list, watch, create,
-	// update and patch on the one Secret. RBAC cannot limit a POST by name, so
-	// a plain create is refused under it: server-side apply is not.
+	// RemoteRole is the documented role for a remote: get, list, watch, create, update, and patch
+	// on one Secret. RBAC can't limit a POST by name, so a plain create is forbidden, but
+	// server-side apply is allowed.
 	RemoteRole Role = "remote"
-	// GenestackRole is the one that Genestack documents: as RemoteRole, without watch.
+	// GenestackRole is the role that Genestack documents: RemoteRole without watch.
 	GenestackRole Role = "genestack"
 	// NoUpdateRole is RemoteRole without update.
 	NoUpdateRole Role = "no-update"
-	// NoRole may do nothing: every request is 403.
+	// NoRole has no permissions: every request gets 403.
 	NoRole Role = "none"
-	// SidecarRole is the program's own at home: it reads the Secret and makes events.
+	// SidecarRole is fernetcast's role in its own region: read the Secret and create events.
 	SidecarRole Role = "sidecar"
-	// OperatorRole is SidecarRole for a person: it may also update the Secret,
-	// and read the Secret fernetcast-clusters.
+	// OperatorRole is SidecarRole for a person, who can also update the Secret and read the Secret
+	// fernetcast-clusters.
 	OperatorRole Role = "operator"
 )
 

@@ -5,17 +5,17 @@ import (
 	"testing"
 )
 
-// lastLines are those of a log that a test that failed shows.
+// lastLines is the number of log lines that a failed test prints.
 const lastLines = 40
 
-// StartRun starts `run` with the sidecar's rights, and returns it and where it listens
-// (host:port). At the test's end it is killed, and no line of it may show a key.
+// StartRun starts `run` with SidecarRole and returns its listen address (host:port). At the end of
+// the test, it kills the process and checks that its output contains no keys.
 func (s *Site) StartRun(t testing.TB, args ...string) (process *Process, address string) {
 	t.Helper()
 	return s.start(t, append([]string{"run"}, args...))
 }
 
-// StartFiles starts `files` on a directory of the test's, as StartRun does `run`.
+// StartFiles is like StartRun for `files`, with a temporary directory.
 func (s *Site) StartFiles(t testing.TB) (process *Process, address string) {
 	t.Helper()
 	return s.start(t, []string{"files", filepath.Join(t.TempDir(), "fernet-keys")})
@@ -34,16 +34,16 @@ func (s *Site) start(t testing.TB, command []string) (process *Process, address 
 		process.Kill()
 		s.Home.env.Keys.NoLeaks(t, process.Stdout.String(), process.Stderr.String())
 		if t.Failed() {
-			t.Logf("the last of the log of `fernetcast %s`:\n%s", command[0], process.Stderr.Tail(lastLines))
+			t.Logf("the last log lines of `fernetcast %s`:\n%s", command[0], process.Stderr.Tail(lastLines))
 		}
 	})
 	return process, address
 }
 
-// NoLeaks fails the test for each key that outputs show.
+// NoLeaks reports an error for each key found in outputs.
 func (k *Keys) NoLeaks(t testing.TB, outputs ...string) {
 	t.Helper()
 	for _, leak := range k.Leaks(outputs...) {
-		t.Errorf("a key is shown: %v", leak)
+		t.Errorf("the output contains a key: %v", leak)
 	}
 }

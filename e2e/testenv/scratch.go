@@ -13,18 +13,18 @@ const (
 	scratchLock   = "in-use"
 )
 
-// newScratch makes a directory for the data of one run, and removes those of
-// runs that were killed before they could. The returned file holds the lock
-// that tells the two apart; the kernel drops it with the process.
+// newScratch creates a directory for the data of one run. It removes the directories of runs that
+// were killed. A run holds the lock on the returned file, which the kernel releases when the
+// process ends.
 func newScratch() (dir string, lock *os.File, err error) {
 	if err := sweepScratch(); err != nil {
 		return "", nil, err
 	}
 	dir, err = os.MkdirTemp("", scratchPrefix)
 	if err != nil {
-		return "", nil, fmt.Errorf("making a temporary directory: %w", err)
+		return "", nil, fmt.Errorf("creating a temporary directory: %w", err)
 	}
-	// Locked before it gets the name that a sweep looks at.
+	// Lock it before the rename makes it visible to other sweeps.
 	path := filepath.Join(dir, "lock")
 	lock, err = os.Create(path)
 	if err == nil {
@@ -42,11 +42,11 @@ func newScratch() (dir string, lock *os.File, err error) {
 func sweepScratch() error {
 	locks, err := filepath.Glob(filepath.Join(os.TempDir(), scratchPrefix+"*", scratchLock))
 	if err != nil {
-		return fmt.Errorf("looking for left-over data: %w", err)
+		return fmt.Errorf("looking for leftover data: %w", err)
 	}
 	for _, path := range locks {
 		if err := sweepOne(path); err != nil {
-			return fmt.Errorf("removing left-over data: %w", err)
+			return fmt.Errorf("removing leftover data: %w", err)
 		}
 	}
 	return nil
@@ -55,14 +55,14 @@ func sweepScratch() error {
 func sweepOne(path string) error {
 	lock, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		return nil // swept by another run, or another user's
+		return nil // removed by another run, or owned by another user
 	}
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		return nil // its run is alive
+		return nil // its run is still active
 	}
 	return os.RemoveAll(filepath.Dir(path))
 }

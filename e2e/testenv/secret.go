@@ -12,15 +12,15 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// SecretName is the Secret that every test works on, in its own namespace.
+// SecretName is the name of the Secret that every test uses, in its own namespace.
 const SecretName = "keystone-fernet-keys"
 
-// rotationManager is who the rotation job is in managedFields: its client's
-// User-Agent up to the slash.
+// rotationManager is the field manager of openstack-helm's rotation job: the User-Agent of its
+// client, up to the slash.
 const rotationManager = "python-requests"
 
-// Namespace makes a namespace of a fresh name in every cluster of Start, and in these of
-// StartApart.
+// Namespace creates a namespace with a unique name in every cluster from Start and in the given
+// clusters from StartApart.
 func (g *Env) Namespace(ctx context.Context, prefix string, apart ...string) (string, error) {
 	name := prefix + "-" + rand.String(6)
 	clusters := g.Clusters()
@@ -36,14 +36,14 @@ func (g *Env) Namespace(ctx context.Context, prefix string, apart ...string) (st
 	return name, nil
 }
 
-// Secret reads the Secret live. Its error is the API server's, for
+// Secret reads the Secret from the API server. It returns the error unwrapped, for
 // apierrors.IsNotFound.
 func (c *Cluster) Secret(ctx context.Context, namespace string) (*corev1.Secret, error) {
 	return c.client.CoreV1().Secrets(namespace).Get(ctx, SecretName, metav1.GetOptions{})
 }
 
-// Put makes the Secret hold exactly keys, creating it (Opaque) where it is
-// absent and keeping everything else of it where it is not.
+// Put sets the data of the Secret to keys. It creates the Secret (Opaque) if it is missing, and
+// otherwise keeps its other fields.
 func (c *Cluster) Put(ctx context.Context, namespace string, keys Repository) (*corev1.Secret, error) {
 	secret, err := c.Secret(ctx, namespace)
 	if apierrors.IsNotFound(err) {
@@ -59,8 +59,8 @@ func (c *Cluster) Put(ctx context.Context, namespace string, keys Repository) (*
 	return c.client.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
 }
 
-// Edit changes the Secret as the field manager writer does. After a conflict it reads the
-// Secret and calls change again.
+// Edit changes the Secret with the field manager writer. After a conflict, it reads the Secret and
+// calls change again.
 func (c *Cluster) Edit(ctx context.Context, namespace, writer string, change func(*corev1.Secret)) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		secret, err := c.Secret(ctx, namespace)
@@ -73,34 +73,34 @@ func (c *Cluster) Edit(ctx context.Context, namespace, writer string, change fun
 	})
 }
 
-// Delete removes the Secret.
+// Delete deletes the Secret.
 func (c *Cluster) Delete(ctx context.Context, namespace string) error {
 	return c.client.CoreV1().Secrets(namespace).Delete(ctx, SecretName, metav1.DeleteOptions{})
 }
 
-// Holds is nil when the Secret's data is exactly keys.
+// Holds returns nil if the data of the Secret equals keys.
 func (c *Cluster) Holds(ctx context.Context, namespace string, keys Repository) error {
 	secret, err := c.Secret(ctx, namespace)
 	if err != nil {
 		return fmt.Errorf("reading the Secret in %s: %w", c.Name, err)
 	}
 	if !keys.Equal(secret.Data) {
-		return fmt.Errorf("%s holds other keys: primary %d of %d keys, wanted primary %d of %d",
+		return fmt.Errorf("%s has different keys: primary %d of %d keys, wanted primary %d of %d",
 			c.Name, Repository(secret.Data).Primary(), len(secret.Data), keys.Primary(), len(keys))
 	}
 	return nil
 }
 
-// Rotation is a rotation that went in.
+// Rotation is a successful rotation.
 type Rotation struct {
 	Keys Repository
-	// ResourceVersion is the source's after it.
+	// ResourceVersion is the new resourceVersion of the source.
 	ResourceVersion string
-	// Sent is when the PUT went out, Committed when its answer was there.
+	// Sent is when the PUT was sent, and Committed is when its response arrived.
 	Sent, Committed time.Time
 }
 
-// Rotate does what openstack-helm's rotation job does, with a rotation of our own.
+// Rotate is like RotateBy with our own implementation of fernet_rotate.
 func (c *Cluster) Rotate(ctx context.Context, namespace string, maxActive int) (Rotation, error) {
 	return c.RotateBy(ctx, namespace, func(keys Repository) (Repository, error) {
 		if keys["0"] == nil {
@@ -110,10 +110,9 @@ func (c *Cluster) Rotate(ctx context.Context, namespace string, maxActive int) (
 	})
 }
 
-// RotateBy does what openstack-helm's rotation job does: it reads the Secret, has
-// its keys rotated, and PUTs the whole of it with the resourceVersion that it
-// read. The error is rotate's, or the API server's: IsConflict when anything
-// else wrote meanwhile.
+// RotateBy works like openstack-helm's rotation job: it reads the Secret, rotates its keys, and
+// replaces the whole Secret with a PUT that includes the resourceVersion. If another client wrote
+// in between, the error satisfies IsConflict.
 func (c *Cluster) RotateBy(ctx context.Context, namespace string, rotate func(Repository) (Repository, error)) (Rotation, error) {
 	secret, err := c.Secret(ctx, namespace)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 
 const shiftVariable = "GROUND_CLOCK_SHIFT"
 
-// shifts are the changes to Go's own time.go, from what to what: all that is
-// read of the wall clock is off. The monotonic clock, by which timers go, and
-// the differences of two times are not, as on a machine whose clock is wrong.
+// shifts are the replacements in Go's time.go. They shift all readings of the wall clock. The
+// monotonic clock is unaffected, and so are timers and time differences, as on a machine with a
+// wrong clock.
 var shifts = [][2]string{
 	{"\t\"math/bits\"\n", "\t\"math/bits\"\n\t\"syscall\"\n"},
 	{"func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n", "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
@@ -29,24 +29,23 @@ var shifts = [][2]string{
 func Now() Time {`},
 }
 
-// ShiftedProgram builds it, static, on a standard library whose wall clock is
-// off by as much as ShiftedBy says. The first time, that compiles all of it: some
-// minutes. The error may be that Go's own time.go is not what we know any more.
+// ShiftedProgram builds fernetcast, statically linked, with a standard library whose wall clock is
+// off by ShiftedBy. The first build takes a few minutes. It fails if Go's time.go has changed.
 func (g *Env) ShiftedProgram(ctx context.Context) (*Program, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOROOT")
 	cmd.Dir = filepath.Dir(g.module)
 	root, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("finding Go's own sources: %w", err)
+		return nil, fmt.Errorf("finding Go's source code: %w", err)
 	}
 	original := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	text, err := os.ReadFile(original)
 	if err != nil {
-		return nil, fmt.Errorf("reading Go's own clock: %w", err)
+		return nil, fmt.Errorf("reading Go's clock: %w", err)
 	}
 	for _, s := range shifts {
 		if n := strings.Count(string(text), s[0]); n != 1 {
-			return nil, fmt.Errorf("shifting Go's own clock: %s has %q %d times, not once", original, s[0], n)
+			return nil, fmt.Errorf("patching Go's clock: %s contains %q %d times, want 1", original, s[0], n)
 		}
 		text = []byte(strings.Replace(string(text), s[0], s[1], 1))
 	}
@@ -63,8 +62,7 @@ func (g *Env) ShiftedProgram(ctx context.Context) (*Program, error) {
 	return g.build(ctx, filepath.Dir(g.module), ".", "fernetcast-shifted", []string{"CGO_ENABLED=0"}, "-overlay="+overlay)
 }
 
-// ShiftedBy returns a ShiftedProgram whose clock is off by so many seconds,
-// ahead or, below zero, behind.
+// ShiftedBy returns a ShiftedProgram whose clock is ahead by off, or behind if off is negative.
 func (p *Program) ShiftedBy(off time.Duration) *Program {
 	return p.WithEnv(shiftVariable + "=" + strconv.Itoa(int(off.Seconds())))
 }

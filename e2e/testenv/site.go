@@ -6,20 +6,19 @@ import (
 	"path/filepath"
 )
 
-// Site is the program at home in one region: with rights on its Secret, and a
-// directory of remotes.
+// Site is fernetcast's setup in one region: its permissions on the Secret and a directory of
+// remotes.
 type Site struct {
 	Home *Cluster
 	// Clusters is the directory of the remotes' kubeconfigs.
 	Clusters string
-	// Operator is the program with an operator's rights at home, Runner with the
-	// sidecar's own.
+	// Operator is the program with OperatorRole in Home, Runner with SidecarRole.
 	Operator, Runner *Program
 
 	namespace string
 }
 
-// Site makes one for the Secret of a namespace, without remotes.
+// Site creates a site for the Secret in namespace, without remotes.
 func (g *Env) Site(ctx context.Context, program *Program, home *Cluster, namespace string) (*Site, error) {
 	dir, err := g.Directory("clusters-")
 	if err != nil {
@@ -36,7 +35,7 @@ func (g *Env) Site(ctx context.Context, program *Program, home *Cluster, namespa
 	return s, nil
 }
 
-// Flags are those that every command needs, with a new kubeconfig of the home
+// Flags returns the flags that every command needs. It creates a new kubeconfig for the home
 // cluster that is limited to the site's namespace.
 func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
 	access.Namespace = s.namespace
@@ -54,8 +53,8 @@ func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
 	return []string{"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--namespace", s.namespace, "--clusters", s.Clusters}, nil
 }
 
-// Join gives the program a kubeconfig of a remote, under the cluster's name: of
-// RemoteRole where access names none, always in the site's namespace.
+// Join adds a kubeconfig for a remote, named after its cluster. The kubeconfig is for the site's
+// namespace, by default with RemoteRole.
 func (s *Site) Join(ctx context.Context, remote *Cluster, access Access) error {
 	access.Namespace = s.namespace
 	if access.Role == "" {

@@ -9,28 +9,28 @@ import (
 	"path/filepath"
 )
 
-// Snapshot is an etcd's data as it was at one moment.
+// Snapshot is a copy of an etcd's data.
 type Snapshot struct{ dir string }
 
-// Snapshot copies the data of an etcd that it kills for that and starts again:
-// its API servers see an outage of a moment.
+// Snapshot copies the data of etcd. It kills etcd first and restarts it afterward, which is a short
+// outage for its API servers.
 func (e *Etcd) Snapshot(ctx context.Context) (Snapshot, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(e.data), "snapshot-")
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("making a snapshot of etcd: %w", err)
+		return Snapshot{}, fmt.Errorf("creating a snapshot of etcd: %w", err)
 	}
 	e.Kill()
 	s := Snapshot{filepath.Join(dir, "data")}
 	if err := os.CopyFS(s.dir, os.DirFS(e.data)); err != nil {
-		return Snapshot{}, fmt.Errorf("making a snapshot of etcd: %w", err)
+		return Snapshot{}, fmt.Errorf("creating a snapshot of etcd: %w", err)
 	}
 	return s, e.Restart(ctx)
 }
 
-// Restore puts a snapshot in the place of the data, as often as wanted, and
-// starts etcd. Its revisions go on from those of the snapshot, and so come
-// twice. An API server in front of it must be restarted: its caches and
-// watches are of a future that never was, as is a History from before.
+// Restore replaces the data with a snapshot and restarts etcd. A snapshot can be restored
+// repeatedly. Revisions continue from the snapshot, so some occur twice. Restart the API servers
+// afterward: their caches and watches contain revisions that no longer exist. So does an earlier
+// History.
 func (e *Etcd) Restore(ctx context.Context, s Snapshot) error {
 	e.Kill()
 	err := os.RemoveAll(e.data)
@@ -43,8 +43,8 @@ func (e *Etcd) Restore(ctx context.Context, s Snapshot) error {
 	return e.Restart(ctx)
 }
 
-// Compact moves the revision on, and has etcd forget everything before it:
-// who was away meanwhile cannot go on from where it was.
+// Compact increases the revision and removes all earlier history, so interrupted watches can't
+// resume.
 func (e *Etcd) Compact(ctx context.Context) error {
 	var answer struct {
 		Header etcdHeader `json:"header"`
@@ -54,7 +54,7 @@ func (e *Etcd) Compact(ctx context.Context) error {
 		return err
 	}
 	if err := errors.Join(json.NewDecoder(body).Decode(&answer), body.Close()); err != nil {
-		return fmt.Errorf("moving etcd's revision on: %w", err)
+		return fmt.Errorf("advancing etcd's revision: %w", err)
 	}
 	body, err = e.post(ctx, "/v3/kv/compaction", map[string]any{"revision": answer.Header.Revision, "physical": true})
 	if err != nil {

@@ -8,16 +8,15 @@ import (
 )
 
 const (
-	// Soon is how long anything may take for which no promise sets a time, on a slow
-	// machine.
+	// Soon is the timeout for anything without a promised time, on a slow machine.
 	Soon = time.Minute
-	// Often is the time between two looks at something that is waited for.
+	// Often is the polling interval.
 	Often = 20 * time.Millisecond
 )
 
-// Stage is what an end-to-end test works with: itself, a context that ends a test that
-// hangs, and a namespace of its own in every cluster. Each method that fails ends the
-// test, so they are for the test's own goroutine.
+// Stage is the setup of an end-to-end test: the test, a context with a timeout, and its own
+// namespace in every cluster. Its methods end the test on failure, so call them only in the test's
+// own goroutine.
 type Stage struct {
 	*testing.T
 	Env *Env
@@ -25,8 +24,8 @@ type Stage struct {
 	NS  string
 }
 
-// Stage makes one. The namespace's name starts with the prefix; it is made in these
-// clusters of StartApart as well.
+// Stage creates the setup of a test. The namespace's name starts with prefix. It also exists in the
+// given clusters from StartApart.
 func (g *Env) Stage(t *testing.T, prefix string, limit time.Duration, apart ...string) *Stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -38,11 +37,11 @@ func (g *Env) Stage(t *testing.T, prefix string, limit time.Duration, apart ...s
 	return s
 }
 
-// Long leaves a test to make test-all.
+// Long skips a test that runs only in make test-all.
 func Long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
+		t.Skip("skipped by -short; make test-all runs it")
 	}
 }
 
@@ -52,7 +51,7 @@ func (s *Stage) Must(err error) {
 	Must(s, err)
 }
 
-// Must ends the test on an error. Call it in the test's own goroutine.
+// Must ends the test on an error. Call it only in the test's own goroutine.
 func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -60,23 +59,23 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Until waits for a condition that is met soon.
+// Until waits for a condition for at most Soon.
 func (s *Stage) Until(check func(context.Context) error) {
 	s.Helper()
 	s.Within(Soon, check)
 }
 
-// Within waits for a condition, and ends the test if it takes longer than the limit.
+// Within waits for a condition, and ends the test if the limit is exceeded.
 func (s *Stage) Within(limit time.Duration, check func(context.Context) error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, limit)
 	defer cancel()
 	if err := Until(ctx, Often, check); err != nil {
-		s.Fatalf("not within %v: %v", limit, err)
+		s.Fatalf("timed out after %v: %v", limit, err)
 	}
 }
 
-// Shipped is the real program as it ships, Raced with the race detector.
+// Shipped returns the program as released. Raced returns it with the race detector.
 func (s *Stage) Shipped() *Program {
 	s.Helper()
 	return s.program(s.Env.Program(s.Ctx))
@@ -93,7 +92,7 @@ func (s *Stage) program(built *Program, err error) *Program {
 	return built
 }
 
-// At is a program at home in a region, without remotes.
+// At returns a site in a region, without remotes.
 func (s *Stage) At(program *Program, region string) *Site {
 	s.Helper()
 	site, err := s.Env.Site(s.Ctx, program, s.Env.Cluster(region), s.NS)
@@ -101,7 +100,7 @@ func (s *Stage) At(program *Program, region string) *Site {
 	return site
 }
 
-// Ends runs a command to its end. No output may show a key.
+// Ends runs a command until it ends, and checks that its output contains no keys.
 func (s *Stage) Ends(program *Program, args ...string) Result {
 	s.Helper()
 	r, err := program.Run(s.Ctx, args...)
@@ -110,7 +109,7 @@ func (s *Stage) Ends(program *Program, args ...string) Result {
 	return r
 }
 
-// Exits runs a command that has to end with the code.
+// Exits runs a command and checks its exit code.
 func (s *Stage) Exits(code int, program *Program, args ...string) Result {
 	s.Helper()
 	r := s.Ends(program, args...)
@@ -120,7 +119,7 @@ func (s *Stage) Exits(code int, program *Program, args ...string) Result {
 	return r
 }
 
-// Promote makes a site's region the main, whether or not its remotes can be reached.
+// Promote promotes the site's region, even if some remotes are unreachable.
 func (s *Stage) Promote(site *Site, args ...string) {
 	s.Helper()
 	r := s.Ends(site.Operator, append([]string{"promote", site.Home.Name, "--yes"}, args...)...)
@@ -129,8 +128,8 @@ func (s *Stage) Promote(site *Site, args ...string) {
 	}
 }
 
-// Keys are new ones of an installation in use, put into a region: max_active_keys of
-// them, the primary has index 8.
+// Keys writes a new key set to a region. It has maxActive keys and primary 8, as if it had been in
+// use.
 func (s *Stage) Keys(region string, maxActive int) Repository {
 	s.Helper()
 	keys := s.Env.Keys.NewRepository(8, maxActive)

@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// Status is the document of `status -o json` and of /statusz. What is null or
-// unknown is nil.
+// Status is the JSON document of `status -o json` and /statusz. Null and unknown values are nil.
 type Status struct {
 	Source  SourceStatus   `json:"source"`
 	Remotes []RemoteStatus `json:"remotes"`
 }
 
-// SourceStatus is the part about the source.
+// SourceStatus is the status of the source.
 type SourceStatus struct {
 	Region          string            `json:"region"`
 	Term            *int              `json:"term"`
@@ -29,7 +28,7 @@ type SourceStatus struct {
 	Keys            map[string]string `json:"keys"`
 }
 
-// RemoteStatus is the part about one remote.
+// RemoteStatus is the status of one remote.
 type RemoteStatus struct {
 	Name                  string            `json:"name"`
 	Namespace             string            `json:"namespace"`
@@ -47,7 +46,7 @@ type RemoteStatus struct {
 	Keys                  map[string]string `json:"keys"`
 }
 
-// Remote returns the part about one remote; nil where there is none of that name.
+// Remote returns the status of the named remote, or nil if there is none.
 func (s *Status) Remote(name string) *RemoteStatus {
 	for i := range s.Remotes {
 		if s.Remotes[i].Name == name {
@@ -57,7 +56,7 @@ func (s *Status) Remote(name string) *RemoteStatus {
 	return nil
 }
 
-// States are the remotes' states by name.
+// States returns the states of the remotes by name.
 func (s *Status) States() map[string]string {
 	states := map[string]string{}
 	for _, remote := range s.Remotes {
@@ -66,8 +65,8 @@ func (s *Status) States() map[string]string {
 	return states
 }
 
-// Status runs `status -o json` and decodes what it prints. The result is there
-// also with an error, and its code tells whether all is well.
+// Status runs `status -o json` and decodes its output. The Result is valid even if the error is not
+// nil.
 func (p *Program) Status(ctx context.Context, args ...string) (*Status, Result, error) {
 	result, err := p.Run(ctx, append([]string{"status", "-o", "json"}, args...)...)
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Token makes a ServiceAccount's token as the API server would, had it no minimum of
-// 10 minutes, and had it made it at the time that it says.
+// Token creates a ServiceAccount token like the API server, but with any issue time and without the
+// minimum lifetime of 10 minutes.
 func (c *Cluster) Token(ctx context.Context, account metav1.ObjectMeta, issued, expires time.Time) (string, error) {
 	return c.TokenFor(ctx, account, c.issuer, issued, expires)
 }
 
-// TokenFor is Token for another audience than the cluster itself.
+// TokenFor is like Token with another audience.
 func (c *Cluster) TokenFor(ctx context.Context, account metav1.ObjectMeta, audience string, issued, expires time.Time) (string, error) {
 	present, err := c.client.CoreV1().ServiceAccounts(account.Namespace).Get(ctx, account.Name, metav1.GetOptions{})
 	if err != nil {

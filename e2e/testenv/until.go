@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Until calls check at once and then at every interval, until it returns nil.
-// When ctx ends first, the error holds check's last one: why it was not so.
-// A check that does not return when its ctx ends blocks Until.
+// Until calls check immediately and then at every interval until it returns nil. If ctx ends first,
+// the error wraps the last error of check. Until blocks if check doesn't return when its ctx ends.
 func Until(ctx context.Context, interval time.Duration, check func(context.Context) error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -18,7 +17,7 @@ func Until(ctx context.Context, interval time.Duration, check func(context.Conte
 		if err == nil {
 			return nil
 		}
-		// A check cut short by ctx says less than the one before it.
+		// If ctx ended during check, the previous error is more useful.
 		if why == nil || ctx.Err() == nil {
 			why = err
 		}

@@ -12,14 +12,14 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Protobuf is the content type of an API server's answers in protobuf.
+// Protobuf is the content type of an API server's protobuf responses.
 const Protobuf = runtime.ContentTypeProtobuf
 
-// Encoded is an object as an API server writes it in protobuf. It panics where
-// the object is none of core's.
+// Encoded returns an object as an API server encodes it in protobuf. It panics if the object is not
+// in the core group.
 func Encoded(object runtime.Object) []byte {
 	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), Protobuf)
-	// It is copied, because to encode it sets its kind.
+	// Encoding sets the kind of the object.
 	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object.DeepCopyObject())
 	if err != nil {
 		panic(fmt.Sprintf("encoding a %T: %v", object, err))
@@ -27,8 +27,8 @@ func Encoded(object runtime.Object) []byte {
 	return data
 }
 
-// Event is one of a watch, as an API server sends it, after four bytes that
-// tell its length. The object is encoded already.
+// Event returns a watch event as an API server sends it, with a length prefix of four bytes. The
+// object must already be encoded.
 func Event(kind watch.EventType, object []byte) []byte {
 	data, err := (&metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Raw: object}}).Marshal()
 	if err != nil {
@@ -37,22 +37,22 @@ func Event(kind watch.EventType, object []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...)
 }
 
-// Failure is a Status with a code, as an API server fills it in.
+// Failure returns a Status with a code, as an API server returns it.
 func Failure(code int, st metav1.Status) *metav1.Status {
 	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
 	st.Status, st.Code = metav1.StatusFailure, int32(code)
 	return &st
 }
 
-// Absent is what an API server says of the Secret where there is none.
+// Absent returns the API server's response if the Secret doesn't exist.
 func Absent() *metav1.Status {
 	return Failure(http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound, Message: "secrets \"" + SecretName + "\" not found",
 		Details: &metav1.StatusDetails{Kind: "secrets", Name: SecretName}})
 }
 
-// Answer answers a request as an API server does.
+// Answer answers a request like an API server.
 func Answer(w http.ResponseWriter, code int, object runtime.Object) {
 	w.Header().Set("Content-Type", Protobuf)
 	w.WriteHeader(code)
-	_, _ = w.Write(Encoded(object)) // a client that went away is no matter
+	_, _ = w.Write(Encoded(object)) // the client may have disconnected
 }

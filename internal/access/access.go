@@ -1,8 +1,7 @@
-// Package access is a main's access to a remote: the ServiceAccount and the rights
-// that it has there, its token, and the kubeconfig that holds both, among those of
-// the other remotes in the source's cluster.
+// Package access sets up, renews, and removes a main region's access to a remote: a ServiceAccount
+// with its RBAC objects in the remote, a token, and the kubeconfig stored in the source's cluster.
 //
-// It reads and writes no keys, and decides nothing about them.
+// It doesn't read or write keys, or decide anything about them.
 package access
 
 import (
@@ -23,17 +22,19 @@ import (
 
 const accountPrefix = "fernetcast-"
 
-// Own says whether an account is one main's alone, of whichever region. What is stored
-// may have been written by anybody, so a name that no account has is nobody's.
+// Own reports whether an account's name is that of a single main region, whichever region that is.
+// It returns false for a name that Kubernetes rejects, because anyone who can write a stored
+// kubeconfig can choose its account.
 func Own(account string) bool {
 	return strings.HasPrefix(account, accountPrefix) && validation.IsDNS1123Subdomain(account) == nil
 }
 
-// usualSecret is the Secret that most mirror. What is for another one bears its name, so
-// that two processes, each with a Secret of its own, do not share rights.
+// usualSecret is the default Secret. For any other Secret, the names of the Role and the account
+// include the Secret's name, so that two fernetcast processes for different Secrets don't share
+// permissions.
 const usualSecret = "keystone-fernet-keys"
 
-// RoleOf is the name of the Role in a remote, which is one for all mains.
+// RoleOf returns the name of the Role in a remote. All main regions share it.
 func RoleOf(secret string) string {
 	if secret == usualSecret {
 		return roleName
@@ -41,9 +42,9 @@ func RoleOf(secret string) string {
 	return accountPrefix + secret
 }
 
-// AccountOf is the name of the account that a region's main has in each remote, for
-// a Secret. A region's name may hold what a ServiceAccount's may not: then a checksum
-// keeps it apart from those that would look like it.
+// AccountOf returns the name of a main region's ServiceAccount in each remote, for a Secret. If a
+// ServiceAccount's name can't contain the region's name, AccountOf replaces the invalid characters
+// and adds a checksum, so that similar regions get different accounts.
 func AccountOf(region, secret string) string {
 	if secret != usualSecret {
 		region += "-" + secret
@@ -61,17 +62,18 @@ func AccountOf(region, secret string) string {
 	return fmt.Sprintf("%s%.40s-%08x", accountPrefix, plain, crc32.ChecksumIEEE([]byte(region)))
 }
 
-// Grant is a token that an API server has made.
+// A Grant is a token that an API server issued.
 type Grant struct {
 	Token   string
 	Expires time.Time // UTC
-	// Note says what there is to say about it, such as a shorter life than asked for; or "".
+	// Note is a message for the operator, such as a shorter lifetime than requested; "" if there is
+	// none.
 	Note string
 }
 
-// newToken asks for a token of an account, for the API server itself. The server may
-// grant a shorter life than was asked for. The token passes [kube.CheckToken]: a stored
-// one that is too large would take the others with it.
+// newToken requests a token of an account, with the API server itself as the audience. The server
+// may grant a shorter lifetime than requested. newToken rejects a token that fails
+// [kube.CheckToken], because an oversized token would break the Secret that stores all of them.
 func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (Grant, error) {
 	asked := time.Now()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))}}
@@ -86,8 +88,8 @@ func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, name
 	return Grant{answer.Status.Token, expires, shortened(asked, expires, life)}, nil
 }
 
-// shortened returns a note if a token lives for a shorter time than was asked for, else
-// "". A minute is the API server's own to choose.
+// shortened returns a note if a token's lifetime is shorter than requested, or "". It ignores a
+// difference of up to a minute.
 func shortened(asked, expires time.Time, life time.Duration) string {
 	granted := expires.Sub(asked).Round(time.Second)
 	if granted >= life-time.Minute {

@@ -15,12 +15,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// LocalAddress says that an address is a loopback one, of this machine alone.
+// LocalAddress is the error for a loopback address.
 type LocalAddress struct{ error }
 
-// CheckAddress refuses an address that is good where it was written and nowhere
-// else: that of a tunnel or of this machine (a [LocalAddress]), or of a Service in the
-// remote's own cluster. A name counts as what it resolves to here.
+// CheckAddress rejects a server URL that isn't https or that works only on this machine or in the
+// remote's own cluster: a loopback address, such as a tunnel's (a [LocalAddress] error), an
+// unspecified or link-local address, or a Service. It resolves names on this machine, and accepts
+// those that don't resolve.
 func CheckAddress(ctx context.Context, server string) error {
 	u, err := url.Parse(server)
 	switch {
@@ -34,7 +35,7 @@ func CheckAddress(ctx context.Context, server string) error {
 		return fmt.Errorf("%s is a Service of that cluster, which no other cluster can reach", server)
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil { // the main may resolve it; whether it can be reached is seen next
+	if err != nil { // the main region may resolve it, and the next check tries to connect
 		return nil
 	}
 	for _, ip := range ips {
@@ -61,8 +62,8 @@ func onlyHere(ip netip.Addr) string {
 	return ""
 }
 
-// OwnAddress is the address that a cluster itself tells to who joins it: kubeadm's
-// ConfigMap cluster-info. It is "" with the error of a cluster that tells none.
+// OwnAddress returns the API server URL that a cluster publishes for joining nodes, in kubeadm's
+// ConfigMap cluster-info. It returns an error if the cluster publishes none.
 func OwnAddress(ctx context.Context, apis *setup.APIs) (string, error) {
 	info, err := apis.Core.ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
 	if err != nil {

@@ -17,17 +17,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Cluster is a cluster with an operator's rights.
+// A Cluster is a cluster that fernetcast accesses with an operator's permissions.
 type Cluster struct {
 	*setup.APIs
-	// Context is the name of the operator's context, Server and CA (PEM) are its address.
+	// Context is the name of the operator's kubectl context. Server and CA (PEM) come from it.
 	Context, Server string
 	CA              []byte
 
 	uid string // the UID of kube-system; "" if it may not be read
 }
 
-// identify finds out which cluster it is.
+// identify reads the UID of kube-system. If the read is forbidden, the UID stays empty.
 func (c *Cluster) identify(ctx context.Context) (err error) {
 	if c.uid, err = c.ClusterUID(ctx); err != nil {
 		err = fmt.Errorf("reading Namespace kube-system with context %s: %s", c.Context, mirror.Explain(err))
@@ -35,8 +35,9 @@ func (c *Cluster) identify(ctx context.Context) (err error) {
 	return err
 }
 
-// is reports whether k leads to this cluster: by the UID of kube-system, or that of the
-// account that the token names, or, if k has neither, by CA and address.
+// is reports whether k leads to this cluster. It compares the UID of kube-system or, if k or the
+// cluster lacks it, the UID of the account in the token. Without either, it compares the address
+// and the CA.
 func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	if k.Cluster != "" && c.uid != "" {
 		return k.Cluster == c.uid, nil
@@ -55,9 +56,8 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	return !another && k.Server == c.Server, nil
 }
 
-// storedAs returns the remote, other than the one named, that is stored for this cluster,
-// the namespace, and, unless it is "", the account; "" for none. Entries that can't be read
-// are skipped.
+// storedAs returns the name of another remote that is stored for the same cluster and namespace, or
+// "". Unless account is "", its account must match, too. Entries that can't be read are skipped.
 func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace, account string) (string, error) {
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
 		name := kubeconfig.RemoteOf(entry)

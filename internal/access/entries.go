@@ -15,32 +15,30 @@ import (
 )
 
 const (
-	// manager is whom the API server calls the writer.
+	// manager is the field manager of all writes.
 	manager = "fernetcast-access"
-	// storeTries is how often an entry is written where others of the Secret are
-	// changed meanwhile.
+	// storeTries limits the attempts of a write that conflicts with changes to other entries.
 	storeTries = 5
 )
 
-// ErrChanged says that somebody else changed an entry since it was read.
+// ErrChanged reports that an entry has changed since it was read.
 var ErrChanged = errors.New("someone else changed it in the meantime; it was not overwritten")
 
-// Entries are the entries of one Secret, each a remote's: its kubeconfig, or its
-// token.
+// Entries are the entries of one Secret. Each entry holds one remote's kubeconfig or token.
 type Entries struct {
 	secrets corev1client.SecretInterface
 	name    string
 }
 
-// NewEntries are those of the named Secret, which may be absent.
+// NewEntries returns the entries of the named Secret, which doesn't need to exist.
 func NewEntries(secrets corev1client.SecretInterface, name string) Entries {
 	return Entries{secrets, name}
 }
 
-// Name is the Secret's.
+// Name returns the name of the Secret.
 func (e Entries) Name() string { return e.name }
 
-// Read reads all of them; an absent Secret has none.
+// Read returns all entries, or none if the Secret doesn't exist.
 func (e Entries) Read(ctx context.Context) (map[string][]byte, error) {
 	secret, err := e.secrets.Get(ctx, e.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -52,14 +50,13 @@ func (e Entries) Read(ctx context.Context) (map[string][]byte, error) {
 	return secret.Data, nil
 }
 
-// Change is what is to become of one entry: nil stands for one that is not there,
-// before and after.
+// A Change sets one entry from Was to Now. Nil means that the entry doesn't exist.
 type Change struct {
 	Entry    string
 	Was, Now []byte
 }
 
-// done says whether the entry is what it is to be.
+// done reports whether the entry already has its new value.
 func (c Change) done(data map[string][]byte) bool { return same(data, c.Entry, c.Now) }
 
 func same(data map[string][]byte, entry string, want []byte) bool {
@@ -67,9 +64,8 @@ func same(data map[string][]byte, entry string, want []byte) bool {
 	return there == (want != nil) && bytes.Equal(present, want)
 }
 
-// Store makes the changes by compare-and-swap, all in one write. Other entries
-// stay, whoever writes them at the same time. An entry that is no longer as it was
-// is [ErrChanged], unless it is already what it is to be.
+// Store applies all changes in one compare-and-swap write, and retries if another entry was changed
+// at the same time. It returns [ErrChanged] if an entry has neither its old nor its new value.
 func (e Entries) Store(ctx context.Context, changes ...Change) error {
 	var err error
 	for range storeTries {
@@ -115,7 +111,7 @@ func (e Entries) try(ctx context.Context, changes []Change) error {
 	return err
 }
 
-// Remove removes one entry, whatever it holds. One that is not there is no error.
+// Remove removes an entry, whatever it contains. If the entry doesn't exist, Remove returns nil.
 func (e Entries) Remove(ctx context.Context, entry string) error {
 	entries, err := e.Read(ctx)
 	if err != nil || entries[entry] == nil {

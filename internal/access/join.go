@@ -19,40 +19,40 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// Stored is what the source's cluster keeps of the remotes: their kubeconfigs, and the
-// newer tokens that renew keeps beside them.
+// Stored is the data about remotes that the source's cluster stores: their kubeconfigs, and the
+// newer tokens that renew keeps separately.
 type Stored struct{ Kubeconfigs, Tokens Entries }
 
-// TokenOptions are what the operator asked for of a token.
+// TokenOptions are the operator's settings for a new token.
 type TokenOptions struct {
-	// Life is the lifetime to ask for.
+	// Life is the lifetime to request.
 	Life time.Duration
-	// SelfRenew lets it ask for the next one.
+	// SelfRenew lets the token request its own successor.
 	SelfRenew bool
 }
 
-// Join lets one remote in. The exported fields are its input.
+// Join adds one remote. The exported fields are its input.
 type Join struct {
-	// Kubeconfig is stored, with the new token.
+	// Kubeconfig is stored after the new token is added to it.
 	Kubeconfig kubeconfig.Config
-	// Here is the source's cluster, There the remote at the address that will be stored.
+	// Here is the source's cluster. There is the remote, at the address that will be stored.
 	Here, There Cluster
 	Stored
-	// Token is for a remote with an account and a token. Trust is for one that trusts the
-	// main's own tokens instead; nil for any other.
+	// Token applies if the remote gets an account and a stored token. If Trust isn't nil, the
+	// remote accepts the main region's tokens instead, and no token is stored.
 	Token TokenOptions
 	Trust *Trust
-	// Operator is the remote by the operator's context; Remote is the one of a kubeconfig.
+	// Operator accesses the remote through the operator's context. Remote returns the remote as
+	// accessed through a kubeconfig.
 	Operator preflight.Remote
 	Remote   func(kubeconfig []byte) preflight.Remote
 	// Say prints a line for the operator.
 	Say func(line string)
 
-	entry Change // the entry of the kubeconfig, from what was read
+	entry Change // the kubeconfig's entry, with the value that Identify read
 }
 
-// Plan examines the remote, reads what is stored of it, and writes nothing. A [Refusal] is
-// bad usage.
+// Plan examines and identifies the remote, and writes nothing. A [Refusal] means incorrect usage.
 func (j *Join) Plan(ctx context.Context) (preflight.Examined, error) {
 	found := preflight.Examine(ctx, j.Operator)
 	err := found.Err()
@@ -66,8 +66,9 @@ func (j *Join) Plan(ctx context.Context) (preflight.Examined, error) {
 	return found, fmt.Errorf("%s cannot be reached: %w", j.There.Server, err)
 }
 
-// Identify finds out which cluster this is. It returns a [Refusal] if it is the source's
-// own cluster, if it is stored under another name, or if another cluster has the name.
+// Identify determines which cluster the remote is. It returns a [Refusal] if that is the source's
+// own cluster, if it is already stored under another name, or if the name is in use for another
+// cluster.
 func (j *Join) Identify(ctx context.Context) error {
 	entries, err := j.Kubeconfigs.Read(ctx)
 	if err != nil {
@@ -85,7 +86,7 @@ func (j *Join) Identify(ctx context.Context) error {
 	return j.unique(ctx, entries)
 }
 
-// apart refuses a remote that is the source's own cluster.
+// apart returns an error if the remote is the source's own cluster.
 func (j *Join) apart(ctx context.Context) error {
 	same := Refusal{fmt.Errorf("%s is the source's own cluster, which needs no access to itself", j.Kubeconfig.Remote)}
 	here, err := j.Here.ClusterUID(ctx)
@@ -105,8 +106,8 @@ func (j *Join) apart(ctx context.Context) error {
 	return nil
 }
 
-// unique refuses a name under which another cluster is stored, and a cluster that is
-// stored under another name: a leave of one would cut off the other.
+// unique returns an error if the name is stored for another cluster, or the cluster under another
+// name. In both cases, leaving one remote would disconnect the other.
 func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 	other, err := j.There.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace, "")
 	if err != nil {
@@ -118,7 +119,7 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 	}
 	stored, err := kubeconfig.Decode(j.entry.Was)
 	if err != nil {
-		return nil // one that is not there, or that cannot be read, is of no use to anybody
+		return nil // a missing or unreadable kubeconfig can be replaced
 	}
 	same, err := j.There.is(ctx, stored)
 	if same || err != nil {
@@ -132,7 +133,7 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 		j.Kubeconfig.Remote, mirror.Printable(stored.Server), j.Kubeconfig.Remote)}
 }
 
-// Lines say what Make and Store will do.
+// Lines describes what Make and Store will do.
 func (j *Join) Lines(found preflight.Examined) []string {
 	k, secret := j.Kubeconfig, j.Operator.Secret
 	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("token: for %s, valid for %s", k.Account, duration.HumanDuration(j.Token.Life))
@@ -161,7 +162,7 @@ func (j *Join) Lines(found preflight.Examined) []string {
 	return lines
 }
 
-// Objects are the remote's half, in the order in which they are to be applied.
+// Objects returns the objects to create in the remote, in the order to apply them.
 func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
 	if j.Trust != nil {
 		return j.Trust.Rights()
@@ -174,9 +175,9 @@ func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
 	return append(objects, self...), err
 }
 
-// Make makes the remote's half and proves it by use: it returns the kubeconfig that
-// is to be stored, and when its token expires; nil where it has none. The error says what
-// is left there.
+// Make applies the objects in the remote and verifies that the new kubeconfig works. It returns
+// that kubeconfig and the expiry of its token, which is nil if no token is stored. An error says
+// what remains in the remote.
 func (j *Join) Make(ctx context.Context, within time.Duration) (encoded []byte, expires *time.Time, err error) {
 	if err := j.apply(ctx); err != nil {
 		return nil, nil, err
@@ -198,7 +199,7 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (encoded []byte, 
 	return encoded, expires, nil
 }
 
-// apply makes the objects in the remote.
+// apply applies the objects in the remote.
 func (j *Join) apply(ctx context.Context) error {
 	objects, err := j.Objects()
 	if err != nil {
@@ -218,13 +219,13 @@ func (j *Join) apply(ctx context.Context) error {
 	return nil
 }
 
-// token asks the remote for a token of the account.
+// token requests a token of the account from the remote, and registers it.
 func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 	given, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Token.Life)
 	if err != nil {
 		return "", nil, fmt.Errorf("requesting a token for %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
-	// Whether it may ask for the next one is decided there, perhaps later.
+	// Register the token even if it can't renew itself now: self-renewal may be enabled later.
 	if err := register(ctx, j.There.APIs, kube.ReadToken(given.Token), "", j.Token.Life); err != nil {
 		return "", nil, fmt.Errorf("recording the token's ID on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
@@ -234,8 +235,8 @@ func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 	return given.Token, &given.Expires, nil
 }
 
-// Before are the commands that take back the account and the token by which the remote was
-// let in before it trusted the main; nil where there is none.
+// Before returns the commands that revoke the account and the token that the remote used before it
+// trusted the main region. It returns nil if there are none.
 func (j *Join) Before() []string {
 	before, err := kubeconfig.Decode(j.entry.Was)
 	if j.Trust == nil || err != nil || before.Token == "" || !Own(before.Account) {
@@ -245,14 +246,14 @@ func (j *Join) Before() []string {
 	return l.ofAccount(j.There.Context)
 }
 
-// left says what an attempt has left in the remote.
+// left adds to err what a failed attempt leaves in the remote, and how to continue.
 func (j *Join) left(err error) error {
 	return fmt.Errorf("%w; nothing was stored, but objects may remain in %s: run the command again, or remove them: fernetcast leave %s --remote-context %s",
 		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
 }
 
-// Store stores the kubeconfig, where nobody has stored another since Plan, and takes
-// away a token that renew has kept for the one before.
+// Store stores the kubeconfig unless it was changed since Plan. It then deletes the token that
+// renew kept for the previous kubeconfig, which would take precedence.
 func (j *Join) Store(ctx context.Context, encoded []byte) error {
 	j.entry.Now = encoded
 	err := j.Kubeconfigs.Store(ctx, j.entry)

@@ -13,31 +13,32 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Leave takes back what [Join] made for one main: first there, then here, so that an
-// interrupted one can be repeated. It deletes neither the keys, nor a namespace, nor the
-// policy, nor anything of another main.
+// Leave removes the access that [Join] set up for one main region. It starts in the remote and ends
+// with the stored data, so an interrupted leave can be repeated. It never deletes keys, a
+// namespace, the policies, or another main region's objects.
 type Leave struct {
 	Remote string
-	// Namespace and Secret are where the keys are there. Read replaces the namespace by the
-	// stored one.
+	// Namespace and Secret are the location of the keys in the remote. Read replaces Namespace with
+	// the stored namespace.
 	Namespace, Secret string
 	Stored
-	// There is the remote; nil to take back only what is here.
+	// There is the remote. If it is nil, only the stored data is removed.
 	There *Cluster
 
-	// Kubeconfig is what is stored; zero if that is nothing, or can't be read. Account is this
-	// main's account there, and Mine reports whether it is this main's alone. Read sets them.
+	// Kubeconfig is the stored kubeconfig; zero if it is missing or unreadable. Account is this
+	// main region's account in the remote. Mine reports whether no other main region uses it. Read
+	// sets all three.
 	Kubeconfig kubeconfig.Config
 	Account    string
 	Mine       bool
-	// UsedBy is another remote that is stored for the same cluster, and needs what is
-	// there; "" for none. Identify sets it.
+	// UsedBy is another remote that is stored for the same cluster and uses the same account, or
+	// "". Identify sets it.
 	UsedBy string
 
 	entry Change
 }
 
-// Read finds what is stored of the remote. region is this main's; "" if it isn't known.
+// Read reads the stored kubeconfig. region is this main region, or "" if it isn't known.
 func (l *Leave) Read(ctx context.Context, region string) error {
 	entries, err := l.Kubeconfigs.Read(ctx)
 	if err != nil {
@@ -45,7 +46,7 @@ func (l *Leave) Read(ctx context.Context, region string) error {
 	}
 	l.entry.Entry = kubeconfig.EntryOf(entries, l.Remote)
 	l.entry.Was = entries[l.entry.Entry]
-	l.Kubeconfig, _ = kubeconfig.Decode(l.entry.Was) // one that can't be read is of no use to anybody
+	l.Kubeconfig, _ = kubeconfig.Decode(l.entry.Was) // an unreadable kubeconfig counts as missing
 	l.Namespace = cmp.Or(l.Kubeconfig.Namespace, l.Namespace)
 	l.Account = l.Kubeconfig.Account
 	l.Mine = Own(l.Account)
@@ -57,11 +58,11 @@ func (l *Leave) Read(ctx context.Context, region string) error {
 	return nil
 }
 
-// Known reports whether anything is stored of the remote.
+// Known reports whether a kubeconfig is stored for the remote.
 func (l *Leave) Known() bool { return l.entry.Was != nil }
 
-// Identify sets UsedBy, and returns a [Refusal] if There is a different cluster from the
-// one stored. After any error, nothing may be deleted there.
+// Identify sets UsedBy. It returns a [Refusal] if There isn't the stored cluster. After any error,
+// don't delete anything in the remote.
 func (l *Leave) Identify(ctx context.Context) error {
 	if err := l.There.identify(ctx); err != nil {
 		return err
@@ -81,15 +82,15 @@ func (l *Leave) Identify(ctx context.Context) error {
 	return err
 }
 
-// deletion deletes an object in the remote.
+// A deletion deletes one object in the remote.
 type deletion struct {
 	kind, name string
 	delete     func(ctx context.Context, name string, opts metav1.DeleteOptions) error
 }
 
-// deletions are the objects that join made there for this main, and the Role that all
-// mains share. The rights go first, so that the account is of no use from then on. The
-// account goes later because its UID can identify the cluster when leave is repeated.
+// deletions returns the objects that join created for this main region, and the Role that all main
+// regions share. The bindings go first, which makes the account useless. The account goes later
+// because its UID can identify the cluster when leave is repeated.
 func (l *Leave) deletions() []deletion {
 	bindings, roles, accounts := l.There.RBAC.RoleBindings(l.Namespace), l.There.RBAC.Roles(l.Namespace), l.There.Core.ServiceAccounts(l.Namespace)
 	return []deletion{
@@ -102,12 +103,12 @@ func (l *Leave) deletions() []deletion {
 	}
 }
 
-// errRoleUsed keeps a Role that another RoleBinding refers to.
+// errRoleUsed reports that a RoleBinding still refers to the Role.
 var errRoleUsed = errors.New("another main has this Role")
 
-// deleteRole deletes a Role that no RoleBinding refers to. The version is the one read
-// before the RoleBindings: if a join has applied the Role since, or bound it, it stays or
-// is applied again.
+// deleteRole deletes a Role unless a RoleBinding refers to it. It reads the Role before it lists
+// the RoleBindings, and deletes only that version. A concurrent join that applies the Role either
+// prevents the deletion or recreates the Role.
 func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteOptions) error {
 	roles := l.There.RBAC.Roles(l.Namespace)
 	role, err := roles.Get(ctx, name, metav1.GetOptions{})
@@ -127,9 +128,8 @@ func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteO
 	return roles.Delete(ctx, name, opts)
 }
 
-// Withdraw takes back what is in the remote, and returns what it deleted, even with an
-// error. It deletes nothing if the account is not this main's alone, or another remote
-// needs it.
+// Withdraw deletes the objects in the remote and returns those that it deleted, even with an error.
+// It deletes nothing if another main region or another remote uses the account.
 func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	if l.There == nil || !l.Mine || l.UsedBy != "" {
 		return nil, nil
@@ -147,8 +147,8 @@ func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	return gone, nil
 }
 
-// Forget removes what is stored of the remote, the kubeconfig last. An entry that was
-// changed since Read is [ErrChanged].
+// Forget removes the stored token, then the kubeconfig. It returns [ErrChanged] if the kubeconfig
+// was changed since Read.
 func (l *Leave) Forget(ctx context.Context) error {
 	if err := l.Tokens.Remove(ctx, l.Remote); err != nil {
 		return err
@@ -156,15 +156,15 @@ func (l *Leave) Forget(ctx context.Context) error {
 	return l.Kubeconfigs.Store(ctx, l.entry)
 }
 
-// renewal is the name of the Role and the RoleBinding of manifests/remote/self-renew.
+// renewal returns the name of the Role and the RoleBinding in manifests/remote/self-renew.
 func (l *Leave) renewal() string { return l.Account + "-renew" }
 
-// Stays are the commands that take back what is in a remote that cannot be reached.
+// Stays returns the commands that delete the objects in a remote that can't be reached now.
 func (l *Leave) Stays(context string) []string {
 	return append(l.ofAccount(context), l.kubectl(context)+"--ignore-not-found rolebinding "+keylessBinding(l.Account))
 }
 
-// ofAccount are those that take back the account alone.
+// ofAccount returns the commands that delete only the account and its permissions.
 func (l *Leave) ofAccount(context string) []string {
 	kubectl := l.kubectl(context)
 	return []string{

@@ -9,16 +9,16 @@ import (
 	"github.com/fernetcast/fernetcast/internal/preflight"
 )
 
-// provePause is the wait between two examinations of a new kubeconfig.
+// provePause is the delay between two examinations of a new kubeconfig.
 const provePause = 200 * time.Millisecond
 
-// Refusal is what the operator asked for and cannot have: bad usage.
+// A Refusal rejects the operator's input as incorrect usage.
 type Refusal struct{ error }
 
-// Unwrap is for the errors package.
+// Unwrap returns the cause, for the errors package.
 func (r Refusal) Unwrap() error { return r.error }
 
-// keys say what becomes of the keys there.
+// keys describes the effect on the remote's keys.
 func (j *Join) keys(c mirror.Copy) string {
 	src := j.Operator.Source
 	d := mirror.Decide(src, c, false)
@@ -38,8 +38,8 @@ func (j *Join) keys(c mirror.Copy) string {
 	return fmt.Sprintf("%s (primary %d): they will be updated", c.Whose(src), primary)
 }
 
-// prove examines the remote by a new kubeconfig, as run uses it. RBAC takes a moment to
-// be seen everywhere, so prove retries until ctx ends.
+// prove examines the remote through a new kubeconfig, the way run uses it. RBAC changes take a
+// moment to reach all API servers, so prove retries until ctx ends.
 func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
 	remote := j.Remote(kubeconfig)
 	var why error
@@ -48,7 +48,7 @@ func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
 		if err == nil {
 			return nil
 		}
-		if why == nil || ctx.Err() == nil { // an examination that was cut short says less
+		if why == nil || ctx.Err() == nil { // an examination that ctx interrupts gives a less specific reason
 			why = err
 		}
 		select {
@@ -59,8 +59,7 @@ func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
 	}
 }
 
-// proof returns nil if a new kubeconfig works and its rights are just those of
-// manifests/remote.
+// proof returns nil if a new kubeconfig works and has exactly the permissions in manifests/remote.
 func proof(found preflight.Examined) error {
 	if err := found.Err(); err != nil {
 		return err

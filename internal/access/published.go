@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// FindCA sets t.CA to the first of cas (PEM; nil for the system's own) by which the
-// issuer's documents can be read without credentials, each request within timeout. It
-// warns through say if no CA works from here, or if the documents have other keys than
-// the issuer. It fails if they belong to another issuer.
+// FindCA sets t.CA to the first of cas (PEM; nil means the system's) with which the issuer's
+// documents can be read without credentials. The timeout applies to each request. FindCA passes say
+// a warning if no CA works from here or if the published keys differ from the issuer's, and a note
+// if API servers can cache the keys. It returns an error if the documents belong to another issuer.
 func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, timeout time.Duration, say func(string)) error {
 	at := cmp.Or(t.At, t.Issuer)
 	var last error
@@ -39,12 +39,12 @@ func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, t
 		}
 		return nil
 	}
-	t.CA = cas[0] // none of them is known to be right
+	t.CA = cas[0] // a guess, because none works from here
 	say(fmt.Sprintf("Warning: %s's API servers must be able to read %s%s without credentials, but this failed from here: %s. See docs/keyless.md, \"Publish the public keys\".", t.Remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }
 
-// keyIDs returns the IDs in a JWKS, sorted.
+// keyIDs returns the sorted key IDs of a JWKS.
 func keyIDs(keys []byte) []string {
 	var set struct {
 		Keys []struct {

@@ -19,33 +19,33 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// third is how much of a token's life is left when it is time for a new one.
+// third is the share of a token's lifetime below which it is renewed.
 const third = 1. / 3
 
-// Renewal is a new token for one remote's account.
+// A Renewal requests a new token for one remote's account.
 type Renewal struct {
-	Name string // of the remote
-	// Kubeconfig is what is stored of the remote, Token its present token.
+	Name string // the remote's name
+	// Kubeconfig is the stored kubeconfig. Token is the token in use.
 	Kubeconfig []byte
 	Token      string
-	// Life is how long the new token is to live.
+	// Life is the lifetime to request.
 	Life time.Duration
-	// Remote is the remote by a kubeconfig.
+	// Remote returns the remote as accessed through a kubeconfig.
 	Remote func(kubeconfig []byte) preflight.Remote
-	// Self says that the token asks for the next one itself.
+	// Self means that the token in use requests its own successor.
 	Self bool
 }
 
-// Due says whether a token has less than a third of its life left at that time, or does
-// not tell.
+// Due reports whether a token has less than a third of its lifetime left. It returns false if the
+// token doesn't contain its lifetime.
 func Due(token kube.Token, at time.Time) bool {
 	left, ok := token.Left(at)
 	return ok && left < third
 }
 
-// register writes on the account which tokens may ask for the next one, by
-// manifests/remote/self-renew: this one, and before it, where it is not "", the one in
-// use until then. life is the longest that they may ask for; 0 leaves that as it is.
+// register annotates the account with the IDs of the tokens that may request a successor, which
+// manifests/remote/self-renew enforces: this token and, unless before is "", the previous one. life
+// is the longest lifetime that they may request. 0 leaves the limit unchanged.
 func register(ctx context.Context, by *setup.APIs, token kube.Token, before string, life time.Duration) error {
 	ids := token.ID
 	if before != "" {
@@ -63,8 +63,8 @@ func register(ctx context.Context, by *setup.APIs, token kube.Token, before stri
 	return err
 }
 
-// Make asks for a token with the rights of by, and uses it. It returns the kubeconfig with
-// the new token. The old token stays good, and nothing is stored.
+// Make requests a token with the permissions of by and verifies that it works. It returns the
+// kubeconfig with the new token. The old token stays valid, and nothing is stored.
 func (r Renewal) Make(ctx context.Context, by *setup.APIs) (renewed []byte, given Grant, err error) {
 	old, err := r.old()
 	if err != nil {
@@ -86,7 +86,7 @@ func (r Renewal) Make(ctx context.Context, by *setup.APIs) (renewed []byte, give
 		return nil, given, fmt.Errorf("the new token does not work, so the old one stays: %w", err)
 	}
 	before, life := "", r.Life
-	if r.Self { // until the new one is stored, the old one has to be good for another try
+	if r.Self { // if storing the new token fails, the old one must be able to retry
 		before, life = old.ID, 0
 	}
 	if err := register(ctx, by, kube.ReadToken(given.Token), before, life); err != nil {
@@ -99,7 +99,8 @@ func (r Renewal) Make(ctx context.Context, by *setup.APIs) (renewed []byte, give
 	return renewed, given, nil
 }
 
-// old reads the present token, which has to be one of an account that fernetcast made.
+// old parses the token in use. It returns an error unless the token belongs to an account that
+// fernetcast created.
 func (r Renewal) old() (kube.Token, error) {
 	old := kube.ReadToken(r.Token)
 	switch {

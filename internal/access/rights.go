@@ -17,25 +17,24 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// The objects of manifests/remote: the Role is one for all mains, an account and a
-// RoleBinding are each main's own.
+// Names of objects in manifests/remote. All main regions share the Role and the policy. Each has
+// its own account and RoleBinding, which adapt names after the region.
 const (
 	roleName   = "fernetcast"
 	policyName = "fernetcast-remote"
 )
 
-// placeholder stands for a main's account in manifests/remote/self-renew.
+// placeholder is replaced with the account's name in manifests/remote/self-renew.
 const placeholder = "fernetcast-REGION"
 
-// rights are the objects that a main needs in a remote, in the order in which they
-// are to be applied: those of manifests/remote, for that account, namespace and
-// Secret. The policies are of no namespace.
+// rights returns the objects of manifests/remote for an account, namespace, and Secret, in the
+// order to apply them. The policies are cluster-scoped.
 func rights(account, namespace, secret string) ([]*unstructured.Unstructured, error) {
 	return objects(account, namespace, secret, "serviceaccount.yaml", "role.yaml", "policy/policy.yaml")
 }
 
-// selfRights are those by which the account asks for its own next token: the policies
-// come first.
+// selfRights returns the objects that let the account request its own next token. The policies come
+// first, so that the permission is never unrestricted.
 func selfRights(account, namespace string) ([]*unstructured.Unstructured, error) {
 	return objects(account, namespace, "", "self-renew/policy.yaml", "self-renew/role.yaml")
 }
@@ -62,14 +61,14 @@ func objects(account, namespace, secret string, files ...string) (all []*unstruc
 	return all, nil
 }
 
-// adapt makes an object of manifests/remote that of one account. It sets what
-// kustomize sets there, too.
+// adapt renames an object of manifests/remote for an account, namespace, and Secret. It also sets
+// the label that kustomize would add.
 func adapt(object *unstructured.Unstructured, account, namespace, secret string) {
 	object.SetLabels(map[string]string{"app.kubernetes.io/name": "fernetcast"})
 	if object.GetNamespace() != "" {
 		object.SetNamespace(namespace)
 	}
-	if object.GetName() == roleName && object.GetKind() != "Role" { // the Role is one for all mains
+	if object.GetName() == roleName && object.GetKind() != "Role" { // all main regions share the Role
 		object.SetName(account)
 	}
 	if object.GetKind() == "Role" && object.GetName() == roleName {
@@ -79,15 +78,14 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 		}
 	}
 	if object.GetKind() == "RoleBinding" {
-		if secret != "" { // else it is that of self-renew, of one account alone
+		if secret != "" { // otherwise it belongs to self-renew, which names its own Role
 			object.Object["roleRef"].(map[string]any)["name"] = RoleOf(secret)
 		}
 		object.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "name": account, "namespace": namespace}}
 	}
 }
 
-// apply applies one object by server-side apply. What others have set in it
-// beside these fields stays.
+// apply uses server-side apply, so fields that others have set stay.
 func apply(ctx context.Context, apis *setup.APIs, object *unstructured.Unstructured) error {
 	data, err := object.MarshalJSON()
 	if err != nil {

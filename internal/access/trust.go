@@ -18,27 +18,27 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Trust is what a remote's API server needs to accept short-lived tokens of a region's
-// main, in place of an account of its own.
+// Trust describes how a remote's API server recognizes a main region's short-lived tokens, which
+// replace an account in the remote.
 type Trust struct {
-	// Region is the main's, Remote who is to trust it.
+	// Region is the name of the main region. Remote is the cluster that will trust it.
 	Region, Remote string
-	// Issuer is the address of the main's issuer, as its tokens have it.
+	// Issuer is the URL of the main region's issuer, as in its tokens.
 	Issuer string
-	// At is where a static copy of the issuer's documents is; "" for none.
+	// At is the URL of a static copy of the issuer's documents; "" if there is none.
 	At string
-	// CA is of who serves the documents, PEM; nil: one that the system trusts.
+	// CA (PEM) verifies the server of the documents. Nil means that the system's CAs do.
 	CA []byte
-	// Audience is the remote's address, as its kubeconfig writes it.
+	// Audience is the remote's address as written in its kubeconfig.
 	Audience string
-	// HomeNamespace and Account are the main's ServiceAccount.
+	// HomeNamespace and Account identify the main region's ServiceAccount.
 	HomeNamespace, Account string
-	// Namespace and Secret are where the keys are in the remote.
+	// Namespace and Secret are the location of the keys in the remote.
 	Namespace, Secret string
 }
 
-// Check says why no API server could be given this, where remoteIssuer is the remote's
-// own, "" for one that is not known.
+// Check returns an error if a remote's API server can't use this issuer. remoteIssuer is the
+// remote's own issuer, or "" if it isn't known.
 func (t Trust) Check(remoteIssuer string) error {
 	u, err := url.Parse(t.Issuer)
 	switch {
@@ -52,25 +52,26 @@ func (t Trust) Check(remoteIssuer string) error {
 	return nil
 }
 
-// Prefix is what a region's users begin with in a remote.
+// Prefix returns the prefix of a main region's user names in a remote.
 func Prefix(region string) string { return AccountOf(region, usualSecret) + ":" }
 
-// User is whom the remote's API server knows the main by.
+// User returns the user name of the main region in the remote.
 func (t Trust) User() string { return Prefix(t.Region) + t.subject() }
 
 func (t Trust) subject() string {
 	return "system:serviceaccount:" + t.HomeNamespace + ":" + t.Account
 }
 
-// account is the name that the region's main would have there, were it an account.
+// account returns the name that the main region's account would have in the remote. It only serves
+// to name other objects.
 func (t Trust) account() string { return AccountOf(t.Region, t.Secret) }
 
-// keylessBinding is the name of the RoleBinding of a main that has no account, beside
-// that of the account that it would have.
+// keylessBinding returns the name of the RoleBinding for a main region without an account. It
+// differs from the name of the account's own RoleBinding, so both can exist.
 func keylessBinding(account string) string { return account + "-keyless" }
 
-// The parts of an AuthenticationConfiguration that are used
-// (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration).
+// The fields of an AuthenticationConfiguration that fernetcast sets. See
+// https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration.
 type (
 	authenticationConfiguration struct {
 		APIVersion string          `json:"apiVersion"`
@@ -95,7 +96,8 @@ type (
 	}
 )
 
-// entry is the jwt entry: this one account, for this one cluster, for an hour at most.
+// entry returns the jwt entry. It accepts only this ServiceAccount, this audience, and at most an
+// hour of lifetime.
 func (t Trust) entry() authenticator {
 	is := issuer{URL: t.Issuer, CertificateAuthority: string(t.CA), Audiences: []string{t.Audience}}
 	if t.At != "" && strings.TrimSuffix(t.At, "/") != strings.TrimSuffix(t.Issuer, "/") {
@@ -113,12 +115,13 @@ func (t Trust) entry() authenticator {
 	}
 }
 
-// Configuration is the file of the remote's API servers, YAML.
+// Configuration returns the remote's authentication configuration file, as YAML.
 func (t Trust) Configuration() ([]byte, error) {
 	return yaml.Marshal(authenticationConfiguration{"apiserver.config.k8s.io/v1", "AuthenticationConfiguration", []authenticator{t.entry()}})
 }
 
-// Kubespray is the same as variables of a kubespray inventory (2.31 or newer), YAML.
+// Kubespray returns the same configuration as variables for a kubespray inventory (2.31 or newer),
+// as YAML.
 func (t Trust) Kubespray() ([]byte, error) {
 	return yaml.Marshal(map[string]any{
 		"kube_apiserver_use_authentication_config_file": true,
@@ -126,8 +129,8 @@ func (t Trust) Kubespray() ([]byte, error) {
 	})
 }
 
-// Rights are what the user needs in the remote: the Role and the RoleBinding, and the
-// policies, which are of no namespace.
+// Rights returns the objects that the user needs in the remote: a Role, a RoleBinding, and the
+// cluster-scoped policies.
 func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
 	objects, err := rights(t.account(), t.Namespace, t.Secret)
 	if err != nil {
@@ -143,9 +146,8 @@ func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// WriteStatic writes an issuer's discovery document and keys into a directory, for a web
-// server that serves it at an https address, in place of the main's API server. Files
-// that are there are replaced, the keys first: each is whole at any moment.
+// WriteStatic writes an issuer's discovery document and keys into dir, for a web server that serves
+// dir at the https URL at. It replaces existing files atomically, the keys first.
 func WriteStatic(dir, at string, is setup.Issuer) error {
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -169,7 +171,7 @@ func WriteStatic(dir, at string, is setup.Issuer) error {
 	return replace(filepath.Join(dir, setup.DiscoveryPath), append(text, '\n'))
 }
 
-// replace writes a file that all may read, in place of the one that is there.
+// replace atomically writes a world-readable file.
 func replace(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

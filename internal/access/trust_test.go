@@ -52,7 +52,7 @@ func TestTrustNames(t *testing.T) {
 		}
 	}
 	text, err := trust.Configuration()
-	if err != nil || strings.Contains(string(text), "discoveryURL") { // the issuer's own address is no other one
+	if err != nil || strings.Contains(string(text), "discoveryURL") { // At equals the issuer's URL
 		t.Errorf("%s, %v", text, err)
 	}
 }
@@ -60,7 +60,7 @@ func TestTrustNames(t *testing.T) {
 func TestWriteStatic(t *testing.T) {
 	is := setup.Issuer{URL: "https://sjc.example.com", Document: []byte(`{"issuer":"https://sjc.example.com","jwks_uri":"https://10.0.0.1:6443/openid/v1/jwks","id_token_signing_alg_values_supported":["RS256"]}`), Keys: []byte(`{"keys":[{"kid":"a"}]}`)}
 	dir := t.TempDir()
-	for range 2 { // over what is there, too
+	for range 2 { // the second pass replaces the files
 		if err := WriteStatic(dir, "https://keys.example.com/sjc/", is); err != nil {
 			t.Fatal(err)
 		}

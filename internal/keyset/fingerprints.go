@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Fingerprints are the fingerprints of a key set by index: all that may be shown of
-// it, and all that a stamp keeps of it. nil is a set without keys. They are
-// not changed once made, so they may be read concurrently.
+// Fingerprints maps the index of each key to its fingerprint. It can be shown, and a stamp
+// stores it. The nil map is a set without keys. Fingerprints are never modified, so they
+// are safe for concurrent use.
 type Fingerprints map[int]string
 
-// FingerprintsOf takes the fingerprints of whatever data holds under a key's index,
-// also where it is no key set: what a remote has need not be one. Other data
-// keys are left out.
+// FingerprintsOf returns the fingerprints of all values in data whose name is an index,
+// even if they are not valid keys. A remote's Secret can contain anything. Other data keys
+// are ignored.
 func FingerprintsOf(data map[string][]byte) Fingerprints {
 	p := make(Fingerprints, len(data))
 	for name, value := range data {
@@ -27,7 +27,7 @@ func FingerprintsOf(data map[string][]byte) Fingerprints {
 	return p
 }
 
-// ParseFingerprints reads what [Fingerprints.String] wrote. It refuses anything else.
+// ParseFingerprints parses the result of [Fingerprints.String] and rejects everything else.
 func ParseFingerprints(s string) (Fingerprints, error) {
 	p := Fingerprints{}
 	for part := range strings.SplitSeq(s, ",") {
@@ -44,7 +44,7 @@ func ParseFingerprints(s string) (Fingerprints, error) {
 	return p, nil
 }
 
-// String writes index=fingerprint, ascending, as the stamp keeps it.
+// String returns index=fingerprint pairs in ascending order, as stored in the stamp.
 func (p Fingerprints) String() string {
 	parts := make([]string, 0, len(p))
 	for _, n := range slices.Sorted(maps.Keys(p)) {
@@ -53,10 +53,10 @@ func (p Fingerprints) String() string {
 	return strings.Join(parts, ",")
 }
 
-// MarshalJSON writes an object of fingerprint by index, null for no prints.
+// MarshalJSON returns an object with the fingerprints by index, or null if p is nil.
 func (p Fingerprints) MarshalJSON() ([]byte, error) { return json.Marshal(map[int]string(p)) }
 
-// Primary is the highest index, the key that Keystone signs with; 0 where there is none.
+// Primary returns the highest index, whose key signs tokens; 0 if there is none.
 func (p Fingerprints) Primary() int {
 	highest := 0
 	for n := range p {
@@ -65,18 +65,20 @@ func (p Fingerprints) Primary() int {
 	return highest
 }
 
-// Staged is the fingerprint of key 0, the next primary; "" where there is none.
+// Staged returns the fingerprint of key 0, the next primary; "" if there is none.
 func (p Fingerprints) Staged() string { return p[0] }
 
-// Equal says whether both have the same keys under the same indices.
+// Equal reports whether both have the same keys at the same indices.
 func (p Fingerprints) Equal(other Fingerprints) bool { return maps.Equal(p, other) }
 
-// Continues says whether p can have come from old by rotations alone: its
-// primary is not lower, no index from 1 on that both have holds different
-// keys, and there is proof of kinship: such an index with the same key, or
-// old's staged key as the one after old's primary. Without proof two sets are
-// not kin: a re-created repository that has rotated a few times looks just
-// like one whose every key was missed.
+// Continues reports whether p can result from old by rotations alone:
+//   - p's primary index is not lower than old's.
+//   - No index above 0 has different keys in p and old.
+//   - There is proof: both have the same key at an index above 0, or p has old's staged key
+//     at the index after old's primary.
+//
+// Without proof, p could be a recreated repository. After a few rotations, it looks the same
+// as a continued repository whose rotations were all missed.
 func (p Fingerprints) Continues(old Fingerprints) bool {
 	if old.Primary() == 0 || p.Primary() < old.Primary() {
 		return false
@@ -96,7 +98,8 @@ func (p Fingerprints) Continues(old Fingerprints) bool {
 	return kin
 }
 
-// NextAfter says whether p is just one rotation on from old: old's staged key is its primary.
+// NextAfter reports whether p is exactly one rotation ahead of old: old's staged key is p's
+// primary.
 func (p Fingerprints) NextAfter(old Fingerprints) bool {
 	return p.Primary() == old.Primary()+1 && p.promoted(old) && p.Continues(old)
 }

@@ -12,16 +12,16 @@ import (
 	"testing"
 )
 
-// saysNoKey are all the words that an error has: a data key that is no index,
-// if it is short, an index, a length, and nothing else of what was parsed.
-// Each of 8 bytes takes four characters at most when it is quoted.
+// saysNoKey matches all errors of Parse. They contain nothing of the input except an index,
+// a length, or the name of a data key that is invalid and short. When quoted, each of its 8
+// bytes takes at most four characters.
 var saysNoKey = regexp.MustCompile(`^(it holds no keys` +
 	`|data key ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not a key's index \(0, 1, 2 …\)` +
 	`|key (0|[1-9]\d*) (is empty|has a line break inside, or more than one at its end|is not url-safe base64` +
 	`|is of \d+ bytes, not 32|is the all-zero key, which is known to the public)` +
 	`|it has no primary key, that is no index above 0)$`)
 
-// goodIndex and goodKey say what the rule is in other words than Parse.
+// goodIndex and goodKey implement the rules independently of Parse.
 func goodIndex(name string) (int, bool) {
 	n, err := strconv.Atoi(name)
 	return n, err == nil && n >= 0 && n <= math.MaxInt32 && strconv.Itoa(n) == name
@@ -36,12 +36,12 @@ func goodKey(value string) bool {
 	if strings.Trim(text[:43], alphabet) != "" {
 		return false
 	}
-	// The last of the 43 characters has two bits that belong to no byte.
+	// The two lowest bits of the last character belong to no byte.
 	return strings.Trim(text[:42], "A") != "" || strings.IndexByte(alphabet, text[42]) >= 4
 }
 
-// Parse takes what is good, and nothing else; what it took it gives back byte
-// for byte, and it names no key, neither in an error nor when printed.
+// Parse accepts only valid sets and returns their data byte for byte. No error or printed
+// form contains a key.
 func FuzzParse(f *testing.F) {
 	f.Add("0", key(1), "1", key(2))
 	f.Add("1", key(1)+"\n", "01", key(2)+"\n")
@@ -87,8 +87,8 @@ func FuzzParse(f *testing.F) {
 var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not index=fingerprint` +
 	`|the indices are not in ascending order, each once)$`)
 
-// ParseFingerprints takes what String writes, and nothing else; an error quotes no
-// more than a few characters: somebody may have put keys there.
+// ParseFingerprints accepts only what String returns. Its errors quote at most a few
+// characters, because the text could contain keys.
 func FuzzParseFingerprints(f *testing.F) {
 	f.Add("0=1a2b3c4d,7=00000000,10=ffffffff")
 	f.Add("0=1a2b3c4d,0=1a2b3c4d")

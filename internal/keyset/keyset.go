@@ -1,8 +1,7 @@
-// Package keyset says what a set of Fernet keys is, as Keystone reads it: how
-// the data of a Secret becomes one, and how two of them relate.
+// Package keyset parses and compares sets of Fernet keys the way Keystone reads them.
 //
-// It is pure, knows nothing of Kubernetes, and never gives a key's bytes away
-// but through [Set.Data]: every printed form shows indices and fingerprints.
+// It is pure and does not depend on Kubernetes. It reveals keys only through [Set.Data]:
+// everything printed shows only indices and fingerprints.
 package keyset
 
 import (
@@ -20,20 +19,19 @@ import (
 )
 
 const (
-	// keyBytes is the length of a decoded key: 16 to sign with, 16 to encrypt with.
+	// keyBytes is the length of a decoded key: 16 bytes to sign with and 16 to encrypt
+	// with.
 	keyBytes = 32
-	// fingerprintDigits of SHA-256 tell keys apart and reveal none.
+	// fingerprintDigits is the number of hex digits of the SHA-256 sum that identify a key.
 	fingerprintDigits = 8
 )
 
-// Set is a key set that Keystone can use as it is: a primary key, the one it
-// signs with, perhaps a staged one (index 0), and secondary ones that it still
-// validates with.
+// A Set is a key set that Keystone can use unmodified. It has a primary key, which signs
+// tokens, an optional staged key (index 0), and secondary keys, which only validate tokens.
 //
-// Only [Parse] makes one; the zero Set holds no keys. A Set never changes and
-// may be used concurrently. Its keys are behind a function, so that package fmt
-// does not reach them even where it may not call Format: in an unexported
-// field of a struct around it.
+// Use [Parse] to create a Set. The zero Set holds no keys. A Set is immutable and safe for
+// concurrent use. A function holds the keys, because package fmt does not call Format for a
+// Set in an unexported field and would print them.
 type Set struct{ keys func() keys }
 
 type keys struct {
@@ -41,9 +39,9 @@ type keys struct {
 	prints Fingerprints
 }
 
-// Parse takes the data of a Secret, and refuses what Keystone would not use as
-// it stands, naming the index and the reason, never the value. The Set has a
-// copy of data.
+// Parse returns the key set in the data of a Secret. It rejects data that Keystone would
+// not use unmodified. The error names the index and the reason, never the value. The Set
+// has its own copy of data.
 func Parse(data map[string][]byte) (Set, error) {
 	if len(data) == 0 {
 		return Set{}, errors.New("it holds no keys")
@@ -59,18 +57,18 @@ func Parse(data map[string][]byte) (Set, error) {
 	return Set{func() keys { return held }}, nil
 }
 
-// A Flaw is a data key that Keystone would not use as it stands.
+// A Flaw is a data key that Keystone would not use unmodified.
 type Flaw struct {
 	// Index is the index of the key; -1 if the data key's name is not an index.
 	Index int
 	why   string
 }
 
-// Error implements error. It names the data key and the reason, never the value.
+// Error returns the data key and the reason, never the value.
 func (f Flaw) Error() string { return f.why }
 
-// Usable returns the fingerprints of the keys in data that Keystone can use, and a Flaw
-// for each data key that it can't, in the order of their names.
+// Usable returns the fingerprints of the keys in data that Keystone can use, and a Flaw for
+// each other data key, sorted by name.
 func Usable(data map[string][]byte) (Fingerprints, []Flaw) {
 	good, flaws := map[string][]byte{}, []Flaw{}
 	for _, name := range slices.Sorted(maps.Keys(data)) {
@@ -86,34 +84,34 @@ func Usable(data map[string][]byte) (Fingerprints, []Flaw) {
 	return FingerprintsOf(good), flaws
 }
 
-// Index takes an index as Keystone writes it in the name of a key's file, and
-// only that. Keystone passes any name through Python's int(), so 01, -1 and 1_0
-// would become keys too, and 1_0 even the primary (keystone/common/fernet_utils.py).
+// Index parses the index of a key and accepts only Keystone's canonical form. Keystone
+// passes file names to Python's int(), so 01, -1, and 1_0 would also become keys, and 1_0
+// even the primary (keystone/common/fernet_utils.py).
 func Index(name string) (int, bool) {
-	// 31 bits: enough for a rotation a second for 68 years, and never an overflow.
+	// 31 bits never overflow and allow a rotation per second for 68 years.
 	n, err := strconv.ParseUint(name, 10, 31)
 	return int(n), err == nil && strconv.FormatUint(n, 10) == name
 }
 
-// quote shows a data key, which is no secret but for the one case in which
-// somebody has put a key, or a part of one, where its index belongs.
+// quote returns the name of a data key for an error message. It hides long names, because
+// someone may have put a key, or a part of it, in place of its index.
 func quote(name string) string {
-	const enough, digits = 8, 20 // 01, -1, 1_0, README; 99999999999
+	const enough, digits = 8, 20 // for names such as 1_0 and README; for numbers
 	if len(name) > enough && (len(name) > digits || strings.Trim(name, "0123456789") != "") {
 		return fmt.Sprintf("of %d characters", len(name))
 	}
 	return strconv.Quote(name)
 }
 
-// checkKey refuses a truncated key (Keystone answers 500 on every token), an
-// empty one (it is skipped in silence) and the all-zero one (keystone's
-// NULL_KEY, known to the public).
+// checkKey rejects truncated keys (Keystone returns 500 for every token), empty keys
+// (Keystone silently skips them), and the all-zero key (Keystone's NULL_KEY, which is
+// public).
 func checkKey(value []byte) error {
 	text := trim(value)
 	if len(text) == 0 {
 		return errors.New("is empty")
 	}
-	// The decoder passes over line breaks, wherever they stand.
+	// The decoder ignores line breaks anywhere.
 	if bytes.ContainsAny(text, "\r\n") {
 		return errors.New("has a line break inside, or more than one at its end")
 	}
@@ -130,7 +128,7 @@ func checkKey(value []byte) error {
 	return nil
 }
 
-// trim takes away the one trailing newline that a key may have.
+// trim removes the one trailing newline that a key may have.
 func trim(value []byte) []byte { return bytes.TrimSuffix(value, []byte("\n")) }
 
 func fingerprint(value []byte) string {
@@ -146,8 +144,8 @@ func clone(data map[string][]byte) map[string][]byte {
 	return c
 }
 
-// Data returns a copy of what was parsed, byte for byte: the one way to the
-// keys themselves. The zero Set's is nil.
+// Data returns a copy of the parsed data, byte for byte, and is the only access to the
+// keys. It returns nil for the zero Set.
 func (s Set) Data() map[string][]byte {
 	if s.keys == nil {
 		return nil
@@ -155,7 +153,7 @@ func (s Set) Data() map[string][]byte {
 	return clone(s.keys().data)
 }
 
-// Fingerprints returns the fingerprints of the keys. The caller must not change them.
+// Fingerprints returns the fingerprints of the keys. The caller must not modify them.
 func (s Set) Fingerprints() Fingerprints {
 	if s.keys == nil {
 		return nil
@@ -163,16 +161,16 @@ func (s Set) Fingerprints() Fingerprints {
 	return s.keys().prints
 }
 
-// SameData says whether data has this set's data keys and bytes, and no others.
+// SameData reports whether data has the same data keys and bytes as the set.
 func (s Set) SameData(data map[string][]byte) bool {
 	return s.keys != nil && maps.EqualFunc(s.keys().data, data, bytes.Equal)
 }
 
-// Format prints the fingerprints, whatever the verb.
+// Format prints the fingerprints for any verb.
 func (s Set) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.Fingerprints().String())) }
 
-// MarshalJSON gives the fingerprints by index.
+// MarshalJSON returns the fingerprints by index.
 func (s Set) MarshalJSON() ([]byte, error) { return s.Fingerprints().MarshalJSON() }
 
-// LogValue gives the fingerprints.
+// LogValue returns the fingerprints.
 func (s Set) LogValue() slog.Value { return slog.StringValue(s.Fingerprints().String()) }

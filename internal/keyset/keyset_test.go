@@ -14,13 +14,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// key is a good key, another for each n.
+// key returns a different valid key for each n.
 func key(n int) string {
 	b := bytes.Repeat([]byte{byte(n), byte(n >> 8), 0x5c}, 11)[:keyBytes]
 	return base64.URLEncoding.EncodeToString(b)
 }
 
-// data is key(n) under index i, for each pair.
+// data returns data with key(n) at index i for each pair i: n.
 func data(pairs map[int]int) map[string][]byte {
 	d := map[string][]byte{}
 	for i, n := range pairs {
@@ -114,7 +114,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// A flaw names the index, which is -1 if the name is none.
+// A flaw names the index, or -1 if the name is not an index.
 func TestUsable(t *testing.T) {
 	d := data(map[int]int{1: 1, 3: 3})
 	d["2"], d["x"] = []byte("short"), []byte(key(4))
@@ -179,7 +179,7 @@ func TestPrintsRoundTrip(t *testing.T) {
 }
 
 func TestContinues(t *testing.T) {
-	// A letter is a key; the same letter is the same key.
+	// Each letter stands for a key.
 	set := func(s string) Fingerprints {
 		p := Fingerprints{}
 		for part := range strings.FieldsSeq(s) {
@@ -200,8 +200,8 @@ func TestContinues(t *testing.T) {
 		{"two rotations, kin by the staged key alone", "0=d 2=a 3=c", "0=a 1=b", true, false},
 		{"every key missed", "0=e 3=c 4=d", "0=a 1=b", false, false},
 		{"back", "0=a 1=b", "0=c 1=b 2=a", false, false},
-		{"set up anew", "0=x 1=y", "0=a 1=b", false, false},
-		{"set up anew and rotated", "0=x 1=y 2=z", "0=a 1=b", false, false},
+		{"set up again", "0=x 1=y", "0=a 1=b", false, false},
+		{"set up again and rotated", "0=x 1=y 2=z", "0=a 1=b", false, false},
 		{"one index with another key", "0=c 1=x 2=a", "0=a 1=b", false, false},
 		{"another staged key alone", "0=x 1=b", "0=a 1=b", true, false},
 		{"no staged key before", "0=c 1=b 2=x", "1=b", true, false},
@@ -218,8 +218,8 @@ func TestContinues(t *testing.T) {
 	}
 }
 
-// rotate is what keystone-manage fernet_rotate does to a repository of at most
-// limit keys; fresh is the new staged key.
+// rotate does what keystone-manage fernet_rotate does to a repository of at most limit
+// keys. fresh is the new staged key.
 func rotate(repo map[int]int, fresh, limit int) map[int]int {
 	next := maps.Clone(repo)
 	highest := 0
@@ -233,8 +233,8 @@ func rotate(repo map[int]int, fresh, limit int) map[int]int {
 	return next
 }
 
-// With m keys a copy that missed up to m - 1 rotations is continued, and one
-// that missed more is not; one rotation is always the next.
+// With m keys, a copy is continued if it missed up to m - 1 rotations. One rotation is
+// always the next.
 func TestRotationsContinue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(2, 8).Draw(t, "max_active_keys")
@@ -258,7 +258,7 @@ func TestRotationsContinue(t *testing.T) {
 			t.Fatalf("%v is next after %v: %v, want %v", now, old, got, want)
 		}
 		if missed > 0 && old.Continues(now) {
-			t.Fatalf("%v is said to continue %v, which is newer", old, now)
+			t.Fatalf("%v continues %v, which is newer", old, now)
 		}
 	})
 }

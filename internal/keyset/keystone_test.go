@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// python is what Debian's keystone is installed for.
+// python is the interpreter that Debian's keystone package uses.
 const python = "/usr/bin/python3"
 
-// loaded is what Keystone makes of a key repository.
+// loaded is what Keystone loads from a key repository.
 type loaded struct {
 	Keys    []string // by index, descending
-	Primary []string // those that read what it signs
+	Primary []string // the keys that validate what Keystone signs
 	Error   string
 }
 
-// keystone has Keystone's own code load each of the key sets. It needs Debian's
-// keystone, without which, unless REQUIRE_KEYSTONE is set, the test is left out.
+// keystone loads each key set with Keystone's own code. It needs Debian's keystone package.
+// Without the package, it skips the test, or fails it if REQUIRE_KEYSTONE is set.
 func keystone(t *testing.T, sets []map[string][]byte) []loaded {
 	t.Helper()
 	const there = `import importlib.util, sys; sys.exit(importlib.util.find_spec("keystone") is None)`
@@ -61,8 +61,8 @@ func keystone(t *testing.T, sets []map[string][]byte) []loaded {
 	return all
 }
 
-// Whatever Parse takes, Keystone loads: just these keys, each of them fit for
-// use, the one at the highest index to sign with.
+// Keystone loads every set that Parse accepts. It loads exactly these keys, all of them
+// usable, and signs with the highest index.
 func TestTakesOnlyWhatKeystoneLoads(t *testing.T) {
 	var sets []map[string][]byte
 	for range 1500 {
@@ -89,13 +89,13 @@ func TestTakesOnlyWhatKeystoneLoads(t *testing.T) {
 	}
 }
 
-// Each refusal has its reason in what Keystone does: it fails on every token,
-// or it has other keys than it seems to.
+// Each rejected key is a problem for Keystone: it fails for every token, or it loads other
+// keys than expected.
 func TestKeystoneHasReasonsToRefuse(t *testing.T) {
 	good, other, null := key(1), key(2), base64.URLEncoding.EncodeToString(make([]byte, keyBytes))
 	cases := map[string]struct {
 		index, value string
-		keys         []string // that are loaded; nil where it fails
+		keys         []string // the loaded keys; nil if Keystone fails
 	}{
 		"a leading zero is a key all the same":    {"02", other, []string{other, good, good}},
 		"a negative index is the lowest":          {"-1", other, []string{good, good, other}},
@@ -133,7 +133,7 @@ func TestKeystoneHasReasonsToRefuse(t *testing.T) {
 	}
 }
 
-// mutated is a key set with up to two things wrong with it, or odd.
+// mutated returns a key set with up to two errors or unusual values.
 func mutated() map[string][]byte {
 	d := map[string][]byte{}
 	primary := 1 + rand.N(3)*rand.N(40)
@@ -151,13 +151,13 @@ func mutated() map[string][]byte {
 			d[name] = []byte(odd(value))
 			continue
 		}
-		// What Kubernetes takes as a data key, so that there is a file of that name.
+		// Kubernetes accepts these names of data keys, so files with these names can exist.
 		d[fmt.Sprintf([]string{"0%s", "-%s", "%s_0", "%s.tmp", "1%s", "%s0", "x%s"}[rand.N(7)], name)] = []byte(value)
 	}
 	return d
 }
 
-// odd is a value with something done to it.
+// odd returns a modified value.
 func odd(value string) string {
 	at := rand.N(len(value) + 1)
 	letter := string("ABab01-_+/=\n\r\t !é\x00\xff"[rand.N(20)])
@@ -172,7 +172,7 @@ func odd(value string) string {
 		return value[:at] + letter + value[min(at+1, len(value)):]
 	case 4:
 		return value[:at] + value[min(at+1, len(value)):]
-	case 5: // other bits at the end that belong to no byte
+	case 5: // modify the unused bits at the end
 		return strings.TrimRight(value, "=\n") + "="
 	}
 	return letter + value

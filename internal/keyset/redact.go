@@ -7,18 +7,17 @@ import (
 )
 
 const (
-	// revealing is how many characters of a key in a row are too many to be shown.
+	// revealing is the shortest run of characters of a key that must not be shown.
 	revealing = 6
-	// mostKeys is how many keys of a set a text is searched for: no key set that is
-	// in use has more.
-	mostKeys = 200
-	// hidden stands for what is not shown.
+	// maxKeys limits how many keys of a set are searched for. No key set in use has more.
+	maxKeys = 200
+	// hidden replaces text that must not be shown.
 	hidden = "…"
 )
 
-// Redact returns text without whatever it shares with a key of these sets: runs
-// of six characters or more, in any case, of the key's own text, of its base64
-// and of its hex digits. It is for a text that somebody else made.
+// Redact removes from text what it shares with the keys in sets: case-insensitive runs of
+// six or more characters of the key's text, its base64 encoding, or its hex digits. Use it
+// for text from other writers.
 func Redact(text string, sets ...map[string][]byte) string {
 	folded := strings.ToLower(text)
 	if len(folded) != len(text) { // only ASCII is sure to keep its length
@@ -35,11 +34,11 @@ func Redact(text string, sets ...map[string][]byte) string {
 	for _, set := range sets {
 		searched := 0
 		for _, value := range set {
-			list := forms(trim(value))
+			list := encodings(trim(value))
 			if list != nil {
 				searched++
 			}
-			if searched > mostKeys {
+			if searched > maxKeys {
 				break
 			}
 			for _, form := range list {
@@ -65,9 +64,10 @@ func Redact(text string, sets ...map[string][]byte) string {
 	return kept.String()
 }
 
-// forms are the ways in which a key is often written, in lower case: as it is,
-// in hex, and in base64, which depends on where in it the key begins.
-func forms(value []byte) []string {
+// encodings returns the usual encodings of a key in lowercase: its text, hex, and base64,
+// which depends on the key's offset in the encoded text. It returns nil if value is not a
+// key.
+func encodings(value []byte) []string {
 	if checkKey(value) != nil {
 		return nil
 	}

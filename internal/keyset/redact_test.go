@@ -26,8 +26,8 @@ func TestRedact(t *testing.T) {
 		"twice":               {key[:6] + " and " + key[20:26], "… and …"},
 		"hex of its text":     {hex.EncodeToString([]byte(key))[9:31], "…"},
 		"hex of its bytes":    {hex.EncodeToString(raw)[9:31], "…"},
-		"base64 of its bytes": {base64.StdEncoding.EncodeToString(raw)[3:9], "…"}, // with + and /
-		"not only ASCII":      {"Ⱥ", "…"},                                         // its lower case is longer
+		"base64 of its bytes": {base64.StdEncoding.EncodeToString(raw)[3:9], "…"}, // contains + and /
+		"not only ASCII":      {"Ⱥ", "…"},                                         // longer in lowercase
 		"other non-ASCII":     {"é h8Wb_q", "é …"},
 		"base64 of its text":  {base64.StdEncoding.EncodeToString([]byte(key))[4:24], "…"},
 		"base64, one further": {base64.StdEncoding.EncodeToString([]byte(" " + key))[6:24], "…"},
@@ -38,18 +38,18 @@ func TestRedact(t *testing.T) {
 		}
 	}
 	many := map[string][]byte{}
-	for i := range 10 * mostKeys {
+	for i := range 10 * maxKeys {
 		many[fmt.Sprint(i)] = []byte("junk")
 	}
 	many["8"] = set["8"]
 	if got := Redact("a region "+key[:8], many); got != "a region …" {
-		t.Errorf("beside much that is no key: %q", got)
+		t.Errorf("among many other values: %q", got)
 	}
 }
 
-// All keys of a set are searched for, up to a bound.
+// Only a limited number of keys in a set is searched for.
 func TestRedactManyKeys(t *testing.T) {
-	for n, all := range map[int]bool{mostKeys: true, 3 * mostKeys: false} {
+	for n, all := range map[int]bool{maxKeys: true, 3 * maxKeys: false} {
 		set, text := map[string][]byte{}, ""
 		for i := range n {
 			set[fmt.Sprint(i)] = []byte(key(i))

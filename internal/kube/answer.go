@@ -12,16 +12,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// mediaType is what every API server speaks for core types, and hardly anything
-// else on the way does.
+// mediaType is the protobuf encoding of core types. Every API server supports it; proxies and load
+// balancers almost never produce it.
 const mediaType = "application/vnd.kubernetes.protobuf"
 
-// magic begins each object that an API server encodes so
-// (apimachinery/pkg/runtime/serializer/protobuf).
+// magic starts every object in that encoding (apimachinery/pkg/runtime/serializer/protobuf).
 var magic = []byte("k8s\x00")
 
-// maxParts bounds the fields of an answer, because two bytes can be decoded to
-// an object of 400. A Secret of 100 keys has some 150.
+// maxParts bounds the number of fields in a response, because two bytes can decode to a 400-byte
+// object. A Secret with 100 keys has about 150 fields.
 const maxParts = 10_000
 
 var (
@@ -37,12 +36,12 @@ func isProtobuf(header http.Header) bool {
 	return err == nil && got == mediaType
 }
 
-// walk is one pass over an answer before it is decoded. It counts fields and
-// takes what tells whose answer it is.
+// A walk scans a response once before it is decoded. It counts the fields and extracts the object's
+// identity. left is the number of fields still allowed.
 type walk struct{ left int }
 
-// fields calls each for every field of a message that has a length; the others
-// are numbers.
+// fields calls each for every length-delimited field of a message. It skips the others, which hold
+// only numbers.
 func (w *walk) fields(message []byte, each func(number protowire.Number, value []byte) error) error {
 	for len(message) > 0 {
 		if w.left--; w.left < 0 {
@@ -67,8 +66,8 @@ func (w *walk) fields(message []byte, each func(number protowire.Number, value [
 	return nil
 }
 
-// texts sets what to points to from the fields of these numbers. The last one of
-// a number counts, as for a decoder.
+// texts copies the fields with the given numbers into the strings. If a number repeats, the last
+// field counts, as in a decoder.
 func (w *walk) texts(message []byte, to map[protowire.Number]*string) error {
 	return w.fields(message, func(number protowire.Number, value []byte) error {
 		if text := to[number]; text != nil {
@@ -78,8 +77,8 @@ func (w *walk) texts(message []byte, to map[protowire.Number]*string) error {
 	})
 }
 
-// object opens an encoded object: its kind, with the API version where that is
-// not v1, and its message (apimachinery's runtime.Unknown).
+// object returns the kind and the message of an encoded object (apimachinery's runtime.Unknown).
+// The kind includes the API version unless that is v1.
 func (w *walk) object(encoded []byte) (kind string, message []byte, err error) {
 	rest, ok := bytes.CutPrefix(encoded, magic)
 	if !ok {
@@ -101,10 +100,10 @@ func (w *walk) object(encoded []byte) (kind string, message []byte, err error) {
 	return kind, message, err
 }
 
-// identity is what an answer says of which Secret it is.
+// An identity is a Secret's identity according to the response.
 type identity struct{ name, namespace, uid, version string }
 
-// secret walks a Secret's message (k8s.io/api/core/v1/generated.proto).
+// secret returns the identity of an encoded Secret (k8s.io/api/core/v1/generated.proto).
 func (w *walk) secret(message []byte) (identity, error) {
 	var id identity
 	err := w.fields(message, func(number protowire.Number, value []byte) error {
@@ -116,9 +115,9 @@ func (w *walk) secret(message []byte) (identity, error) {
 	return id, err
 }
 
-func (a asked) matches(id identity) error {
+func (e expected) matches(id identity) error {
 	switch {
-	case id.name != a.name || id.namespace != a.namespace:
+	case id.name != e.name || id.namespace != e.namespace:
 		return errNotAsked
 	case id.uid == "" || id.version == "":
 		return errNoUID
@@ -126,37 +125,37 @@ func (a asked) matches(id identity) error {
 	return nil
 }
 
-// check says why a successful answer is not believed: it is to be the Secret
-// that was asked for, or a list that holds at most that one.
-func (a asked) check(header http.Header, body []byte) error {
-	if a == (asked{}) {
+// check returns an error unless a successful response contains the requested Secret, or a list with
+// at most that Secret.
+func (e expected) check(header http.Header, body []byte) error {
+	if e == (expected{}) {
 		return nil
 	}
 	w := &walk{left: maxParts}
 	if !isProtobuf(header) || !bytes.HasPrefix(body, magic) {
-		return a.instead(Describe(header, body))
+		return e.instead(Describe(header, body))
 	}
 	kind, message, err := w.object(body)
 	switch {
 	case err != nil:
 		return err
-	case a.list && kind == "SecretList":
-		return a.checkList(w, message)
-	case a.list || kind != "Secret":
-		return a.instead(known(kind))
+	case e.list && kind == "SecretList":
+		return e.checkList(w, message)
+	case e.list || kind != "Secret":
+		return e.instead(known(kind))
 	}
 	id, err := w.secret(message)
 	if err != nil {
 		return err
 	}
-	return a.matches(id)
+	return e.matches(id)
 }
 
-func (a asked) instead(what string) error {
+func (e expected) instead(what string) error {
 	return &Refusal{fmt.Sprintf("the server answers with %s in place of the Secret: is the server in its kubeconfig an API server?", what), true}
 }
 
-func (a asked) checkList(w *walk, message []byte) error {
+func (e expected) checkList(w *walk, message []byte) error {
 	items, more := 0, ""
 	err := w.fields(message, func(number protowire.Number, value []byte) error {
 		switch number {
@@ -166,7 +165,7 @@ func (a asked) checkList(w *walk, message []byte) error {
 			items++
 			id, err := w.secret(value)
 			if err == nil {
-				err = a.matches(id)
+				err = e.matches(id)
 			}
 			return err
 		}
@@ -178,8 +177,9 @@ func (a asked) checkList(w *walk, message []byte) error {
 	return err
 }
 
-// checkEvent says why an event of a watch is not believed (metav1.WatchEvent).
-func (a asked) checkEvent(frame []byte) error {
+// checkEvent returns an error unless a watch event (metav1.WatchEvent) is about the requested
+// Secret, is a bookmark, or contains a Status.
+func (e expected) checkEvent(frame []byte) error {
 	w := &walk{left: maxParts}
 	var kind string
 	var raw []byte
@@ -189,7 +189,7 @@ func (a asked) checkEvent(frame []byte) error {
 			kind = string(value)
 		case 2: // object, a RawExtension
 			err = w.fields(value, func(number protowire.Number, value []byte) error {
-				if number == 1 { // raw; a decoder passes over any other
+				if number == 1 { // raw; decoders ignore all others
 					raw = value
 				}
 				return nil
@@ -206,24 +206,24 @@ func (a asked) checkEvent(frame []byte) error {
 		return err
 	case kind == "ERROR" && object == "Status" && len(message) <= maxError:
 		return nil
-	case kind == "ERROR" || object != "Secret": // client-go quotes what an ERROR holds
-		return a.instead(known(object))
+	case kind == "ERROR" || object != "Secret": // client-go quotes the content of an ERROR event
+		return e.instead(known(object))
 	}
 	id, err := w.secret(message)
 	if err != nil || kind == "BOOKMARK" && id.version != "" {
 		return err
 	}
-	return a.matches(id)
+	return e.matches(id)
 }
 
-// readStatus reads the Status of an error, and says whether it came in protobuf,
-// which only an API server speaks. The zero Status is none.
+// readStatus returns the Status in an error response, or the zero Status if there is none. It also
+// reports whether the encoding was protobuf, which only an API server uses.
 func readStatus(header http.Header, body []byte) (st metav1.Status, proto bool) {
 	if len(body) > maxError {
 		return st, false
 	}
 	if !isProtobuf(header) {
-		// Some that stand before an API server answer in JSON, whose message is told.
+		// Some proxies in front of API servers respond in JSON. The message is still worth showing.
 		if json.Unmarshal(body, &st) != nil || st.Kind != "Status" {
 			st = metav1.Status{}
 		}
@@ -239,7 +239,7 @@ func readStatus(header http.Header, body []byte) (st metav1.Status, proto bool) 
 // Describe names, in a few words, an answer that isn't a Secret in protobuf.
 func Describe(header http.Header, body []byte) string {
 	got, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	start := strings.ToLower(string(bytes.TrimSpace(body[:min(len(body), described)])))
+	start := strings.ToLower(string(bytes.TrimSpace(body[:min(len(body), describedBytes)])))
 	switch {
 	case len(body) == 0 && got == "":
 		return "nothing"
@@ -253,8 +253,8 @@ func Describe(header http.Header, body []byte) string {
 	return "something that is not protobuf"
 }
 
-// known is a kind that an API server has, with its article; the name of any
-// other is the server's own text.
+// known returns a well-known kind with its article. It hides any other kind, because that is text
+// chosen by the server.
 func known(kind string) string {
 	for _, k := range []string{"Status", "ConfigMap", "Secret", "SecretList", "Pod", "Namespace", "List"} {
 		if k == kind {

@@ -14,13 +14,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// What is believed of an answer to a GET, and to a PUT, which differ in
-// nothing: reached is what a [Refusal] says of the cluster.
+// GET and PUT accept the same responses. reached is the result of [Refusal.Reached].
 func TestAnswers(t *testing.T) {
 	const html, text, asJSON = "text/html; charset=utf-8", "text/plain", "application/json"
 	many := make([]metav1.OwnerReference, maxParts)
 	type want struct {
-		says    string // "" is no error
+		says    string // "" means no error
 		refusal bool
 		reached bool
 		is      func(error) bool
@@ -125,20 +124,20 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// Whatever the walk passes is, once a decoder has taken it, what was asked for.
+// FuzzCheck verifies that a response that passes the check decodes to the requested Secret.
 func FuzzCheck(f *testing.F) {
 	f.Add(encode(good()))
 	f.Add(encode(good(func(s *corev1.Secret) { s.Name = "other" })))
 	f.Add(event("ADDED", good())[lengthBytes:])
 	f.Add(twoObjects())
-	want := asked{namespace: namespace, name: name}
+	want := expected{namespace: namespace, name: name}
 	header := http.Header{"Content-Type": {mediaType}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		judge := func(encoded []byte, bookmark bool) {
 			_, message, err := (&walk{left: maxParts}).object(encoded)
 			var s corev1.Secret
 			if err != nil || s.Unmarshal(message) != nil {
-				return // a decoder takes it for nothing
+				return // it does not decode to a Secret
 			}
 			if !bookmark && (s.Name != name || s.Namespace != namespace || s.UID == "" || s.ResourceVersion == "") || len(s.OwnerReferences) > maxParts {
 				t.Errorf("believed: %q in %q, uid %q, version %q", s.Name, s.Namespace, s.UID, s.ResourceVersion)
@@ -154,8 +153,8 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// twoObjects is an event with a bad object where decoders look for one, and a good
-// one where they do not.
+// twoObjects returns an event with a bad object in the field that decoders read, and a good object
+// in a field that they ignore.
 func twoObjects() []byte {
 	bad := encode(good(func(s *corev1.Secret) { s.Name = "other" }))
 	object := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), bad)

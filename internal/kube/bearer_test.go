@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/transport"
 )
 
-// bearer has the tokens t1, t2 and so on.
+// A bearer issues the tokens t1, t2, and so on.
 type bearer struct {
 	mu  sync.Mutex
 	n   int
@@ -30,8 +30,8 @@ func (b *bearer) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: fmt.Sprint("t", b.n), Expiry: time.Now().Add(time.Hour)}, b.err
 }
 
-// A request bears the present token, and the next one another after a 401, which says
-// what to do.
+// Requests reuse the current token. After a 401, the next request uses a new token. The error of a
+// 401 includes the advice.
 func TestBearer(t *testing.T) {
 	var tokens []string
 	var accepted atomic.Value
@@ -91,7 +91,7 @@ func TestTokenThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// stuck makes no token until it is closed.
+// A stuck token source blocks until it is closed.
 type stuck chan struct{}
 
 func (s stuck) Token() (*oauth2.Token, error) {

@@ -25,58 +25,58 @@ import (
 const (
 	dialTimeout   = 5 * time.Second
 	dialKeepAlive = 30 * time.Second
-	// maxHeader bounds an answer's headers, in bytes.
+	// maxHeader bounds a response's headers, in bytes.
 	maxHeader = 32 << 10
-	// receiveBuffer is how much of an answer HTTP/2 takes from the server before it
-	// is read, in bytes for each request.
+	// receiveBuffer bounds the unread response bytes that HTTP/2 buffers for each request.
 	receiveBuffer = 256 << 10
 	// readsPerSecond and readsAtOnce limit the reads that a remote can provoke.
 	readsPerSecond, readsAtOnce = 5, 50
-	// headerTable is the size, in bytes, of HTTP/2's two header compression tables:
-	// so small that they stay empty. Two of 4 KiB are much of a remote's memory, and
-	// save little between two requests a minute.
+	// headerTable is the size of HTTP/2's two header compression tables, in bytes. A size of 1
+	// keeps them empty. Two 4 KiB tables would be a large share of a remote's memory and save
+	// little at two requests per minute.
 	headerTable = 1
-	// connBytes is how many bytes a second are taken from a remote's connection once
-	// connBurst were taken at once, whatever they are: what HTTP/2 and TLS answer by
-	// themselves, as pings, costs too. Each read counts as connRead at least.
+	// connBytes limits the bytes per second read from a remote's connection after a burst of
+	// connBurst. It covers all traffic, because HTTP/2 and TLS respond to some frames by
+	// themselves, such as pings. Each read counts as at least connRead bytes.
 	connBytes, connBurst, connRead = 128 << 10, 4 << 20, 256
-	// remotePing is how long a remote's connection is silent before it is pinged. It
-	// is the watch alone that waits for that: a request has its own deadline. The
-	// pings of a thousand remotes would else be most of what an idle process does.
+	// remotePing is how long a remote's connection can be idle before HTTP/2 pings it. Only the
+	// watch needs pings, because requests have their own deadlines. With a shorter interval, the
+	// pings of a thousand remotes would be most of the work of an idle process.
 	remotePing = 30 * time.Second
 )
 
-// Options are a [Client]'s.
+// Options configure a [Client].
 type Options struct {
 	UserAgent string
-	// Timeout bounds each request, and the wait for a WATCH's answer.
+	// Timeout bounds each request. For a WATCH, it bounds only the wait for the response.
 	Timeout time.Duration
-	// Remote says that the cluster is one of many and a stranger: its reads are
-	// limited, and its connection costs little while it is idle.
+	// Remote marks the cluster as an untrusted remote: its reads are rate limited, and its idle
+	// connection uses little memory.
 	Remote bool
-	// SignIn is for a config without credentials; else zero.
+	// SignIn is set only if the config has no credentials.
 	SignIn SignIn
 }
 
-// SignIn has the tokens for a cluster whose config has no credentials.
+// SignIn supplies tokens for a cluster whose config has no credentials.
 type SignIn struct {
-	Tokens transport.ResettableTokenSource // nil: none are needed
-	// Advice is what to do where the cluster does not take a token.
+	Tokens transport.ResettableTokenSource // nil if no tokens are needed
+	// Advice tells the operator what to do if the cluster rejects a token.
 	Advice string
 }
 
-// awaiting makes each request wait for a token, but no longer than its context allows.
-type awaiting struct {
+// A tokenWaiter delays each request until a token is available, but not beyond the request's
+// context.
+type tokenWaiter struct {
 	tokens oauth2.TokenSource
 	next   http.RoundTripper
 }
 
-// RoundTrip implements [http.RoundTripper]. A token that comes too late is for the next
+// RoundTrip implements [http.RoundTripper]. A token that arrives too late is used by the next
 // request.
-func (a awaiting) RoundTrip(req *http.Request) (*http.Response, error) {
+func (w tokenWaiter) RoundTrip(req *http.Request) (*http.Response, error) {
 	got := make(chan error, 1)
 	go func() {
-		_, err := a.tokens.Token()
+		_, err := w.tokens.Token()
 		got <- err
 	}()
 	select {
@@ -84,14 +84,13 @@ func (a awaiting) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		return a.next.RoundTrip(req)
+		return w.next.RoundTrip(req)
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
 	}
 }
 
-// Client is a client of one cluster, on connections of its own. It may be used
-// concurrently.
+// A Client talks to one cluster over its own connections. It is safe for concurrent use.
 type Client struct {
 	http    *http.Client
 	core    corev1client.CoreV1Interface
@@ -100,23 +99,23 @@ type Client struct {
 	dialer  *connrotation.Dialer
 	remote  bool
 	closed  atomic.Bool
-	clock   atomic.Pointer[time.Time] // the server's, at its last response; nil if unknown
+	clock   atomic.Pointer[time.Time] // the server's time in its last response; nil if unknown
 
 	mu   sync.Mutex
 	sent map[mirror.Request]int
 }
 
-// New makes a client for the cluster of cfg, which it changes. Nothing is sent.
+// New returns a client for the cluster of cfg. It modifies cfg and sends nothing.
 func New(cfg *rest.Config, opts Options) (*Client, error) {
 	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)
 	c := &Client{timeout: opts.Timeout, remote: opts.Remote, dialer: dialer, sent: map[mirror.Request]int{}}
-	if cfg.Proxy == nil { // client-go keeps the transports of configs without one for ever
+	if cfg.Proxy == nil { // client-go caches transports without a Proxy function forever
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
 	cfg.Dial = c.dial
 	cfg.UserAgent, cfg.Timeout = opts.UserAgent, 0
-	cfg.QPS = -1                           // the transport has the limit, for WATCHes too
-	cfg.WarningHandler = rest.NoWarnings{} // the server's own texts
+	cfg.QPS = -1                           // the guard limits requests, including WATCHes
+	cfg.WarningHandler = rest.NoWarnings{} // the server chooses their text
 	cfg.ContentType = mediaType
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
@@ -130,7 +129,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 			return t
 		}
 		t.next = transport.ResettableTokenSourceWrapTransport(tokens)(t.next)
-		return awaiting{tokens, t}
+		return tokenWaiter{tokens, t}
 	})
 	var err error
 	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
@@ -143,8 +142,8 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	return c, err
 }
 
-// bounded limits what net/http reads of a response by itself. The transport is net/http's
-// own because the config has a Proxy function.
+// bounded limits the data that net/http reads by itself. Because the config has a Proxy function,
+// client-go passes a plain [http.Transport].
 func bounded(transport http.RoundTripper, c *Client) http.RoundTripper {
 	if t, ok := transport.(*http.Transport); ok {
 		t.MaxResponseHeaderBytes = maxHeader
@@ -154,30 +153,30 @@ func bounded(transport http.RoundTripper, c *Client) http.RoundTripper {
 			t.HTTP2.SendPingTimeout = remotePing
 		}
 	}
-	return wire{transport, c}
+	return countingTransport{transport, c}
 }
 
-// wire counts the requests that are sent. It closes the body of a 101 Switching Protocols,
-// which nothing here asks for: net/http passes on the bare connection as that body, and no
-// context ends a read of it.
-type wire struct {
+// A countingTransport counts the requests sent. It also closes the body of a 101 Switching
+// Protocols response. net/http returns the raw connection as that body, and canceling the context
+// doesn't interrupt a read from it.
+type countingTransport struct {
 	next   http.RoundTripper
 	client *Client
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := w.next.RoundTrip(req)
-	w.client.count(req.Method, resp)
+func (t countingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	t.client.count(req.Method, resp)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
-		_ = resp.Body.Close() // the status code is the error
+		_ = resp.Body.Close() // the status code becomes the error
 		resp.Body = http.NoBody
 	}
 	return resp, err
 }
 
-// dial opens a connection, unless the client is closed: one that was being
-// opened then would never be closed.
+// dial opens a connection unless the client is closed. It checks again after dialing, because Close
+// doesn't see a connection that is still being opened.
 func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if c.closed.Load() {
 		return nil, net.ErrClosed
@@ -192,7 +191,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
-// pacedConn is a connection that is read at a bounded pace.
+// A pacedConn limits the rate of reads from a connection.
 type pacedConn struct {
 	net.Conn
 	limiter *rate.Limiter
@@ -206,30 +205,29 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// HTTP returns a client for other requests than those for Secrets. Each has a deadline and
-// a bounded response, and follows no redirect. It can't watch.
+// HTTP returns a client for requests that aren't about Secrets. It has a deadline and a response
+// limit, does not follow redirects, and cannot watch.
 func (c *Client) HTTP() *http.Client {
 	return &http.Client{Transport: c.http.Transport, Timeout: c.timeout}
 }
 
-// CreateEvent creates an event, which names its namespace, in a cluster that is no
-// Remote, by a request with a deadline. An event of that name may be there already,
-// as [apierrors.IsAlreadyExists] tells.
+// CreateEvent creates an event in the namespace that it names. Don't call it if [Options.Remote] is
+// set. If an event with that name exists, the error satisfies [apierrors.IsAlreadyExists].
 func (c *Client) CreateEvent(ctx context.Context, event *eventsv1.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	// The typed Create would decode the answer, which nothing bounds here but its size.
+	// The typed Create would decode the response, which is bounded here only in size.
 	return c.events.RESTClient().Post().Namespace(event.Namespace).Resource("events").Body(event).Do(ctx).Error()
 }
 
-// Close closes all connections for good. Each request fails from now on.
+// Close permanently closes all connections. Later requests fail.
 func (c *Client) Close() {
 	c.closed.Store(true)
 	c.dialer.CloseAll()
 }
 
-// Clock returns the server's time at its last response, to the second; false if it is not
-// known. Whatever a server records has a date by that clock.
+// Clock returns the time in the server's last response, to the second, or false if it is unknown.
+// Use it to compare timestamps that the server recorded.
 func (c *Client) Clock() (time.Time, bool) {
 	at := c.clock.Load()
 	return ptr.Deref(at, time.Time{}), at != nil

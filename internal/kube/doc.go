@@ -1,8 +1,6 @@
-// Package kube is a client for one cluster's Secrets that does not trust the
-// server. Whatever the server sends is bounded before it is decoded, and an
-// answer is believed only where an API server gave it for the very Secret that
-// was asked for; see "Answers" in docs/design.md.
+// Package kube is a client for one cluster's Secrets that does not trust the server. It bounds
+// every response before decoding it, and accepts a response only if an API server sent it for the
+// requested Secret. See "Answers" in docs/design.md.
 //
-// It decides nothing about keys, keeps no state of a Secret, and never retries
-// a write.
+// It makes no decisions about keys, keeps no Secret in memory, and never retries a write.
 package kube

@@ -9,37 +9,36 @@ import (
 )
 
 const (
-	// watchBytes is how many bytes are taken from a watch at once, and a second of
-	// the source's; of a remote's it is remoteWatchBytes. A flood of events waits in
-	// the server's own socket.
+	// watchBytes is the burst that a watch can send, in bytes, and also the source's rate per
+	// second. A remote's rate is remoteWatchBytes. Excess events wait in the server's socket.
 	watchBytes       = 1 << 20
 	remoteWatchBytes = 128 << 10
-	// eventCost is what an event counts at least, in bytes: what it costs to be
-	// decoded does not depend on its size alone.
+	// eventCost is the minimum size that counts for an event, in bytes, because decoding even a
+	// small event has a cost.
 	eventCost = 4 << 10
-	// lengthBytes begin each event (apimachinery's length-delimited framer).
+	// lengthBytes is the length prefix of each event (apimachinery's length-delimited framer).
 	lengthBytes = 4
-	// answerBurst is how many bytes of any other answer of a remote are taken at
-	// once: a Secret holds no more. Then it is answerBytes a second.
+	// answerBurst is how many bytes of any other response from a remote are read at full speed. It
+	// is the size limit of a Secret. After that, the rate is answerBytes per second.
 	answerBurst = 1 << 20
 	answerBytes = 256 << 10
-	// readCost is what each read of them counts at least: a chunk of HTTP/1.1 can
-	// have one byte.
+	// readCost is the minimum size that counts for each of these reads, because an HTTP/1.1 chunk
+	// can be a single byte.
 	readCost = 4 << 10
 )
 
-// frames is the body of a watch. It hands on one event at a time, checked.
-type frames struct {
+// A frameReader is a watch's response body. It returns only checked events.
+type frameReader struct {
 	io.ReadCloser
 	ctx     context.Context
-	want    asked
+	want    expected
 	limiter *rate.Limiter
-	ready   []byte // of the event that was checked, what was not read yet
+	ready   []byte // the unread rest of the last checked event
 	err     error
 }
 
-func newFrames(ctx context.Context, body io.ReadCloser, remote bool) *frames {
-	f := &frames{ReadCloser: body, ctx: ctx, want: askedBy(ctx), limiter: rate.NewLimiter(watchBytes, watchBytes)}
+func newFrameReader(ctx context.Context, body io.ReadCloser, remote bool) *frameReader {
+	f := &frameReader{ReadCloser: body, ctx: ctx, want: expectedBy(ctx), limiter: rate.NewLimiter(watchBytes, watchBytes)}
 	if remote {
 		f.limiter.SetLimit(remoteWatchBytes)
 	}
@@ -47,7 +46,7 @@ func newFrames(ctx context.Context, body io.ReadCloser, remote bool) *frames {
 }
 
 // Read implements [io.Reader].
-func (f *frames) Read(p []byte) (int, error) {
+func (f *frameReader) Read(p []byte) (int, error) {
 	if len(f.ready) == 0 && f.err == nil {
 		f.err = f.next()
 	}
@@ -59,8 +58,8 @@ func (f *frames) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next takes the next event.
-func (f *frames) next() error {
+// next reads and checks the next event.
+func (f *frameReader) next() error {
 	var length [lengthBytes]byte
 	if _, err := io.ReadFull(f.ReadCloser, length[:]); err != nil {
 		return err
@@ -82,7 +81,7 @@ func (f *frames) next() error {
 	return f.want.checkEvent(event[lengthBytes:])
 }
 
-// paced is a body that is taken at a bounded pace.
+// A paced reader limits the rate of reads from a response body.
 type paced struct {
 	ctx context.Context
 	io.Reader

@@ -17,41 +17,41 @@ import (
 )
 
 const (
-	// steadyAfter is how long a watch is open before it is taken for a whole one.
+	// steadyAfter is how long a watch must stay open to count as steady.
 	steadyAfter = 10 * time.Second
-	// A watch that ends sooner is asked for again after a wait between these two,
-	// whatever ended it: client-go waits only after some of the ends. The wait grows
-	// with each such watch, and not with a try that finds no server.
+	// A watch that ends sooner is reopened after a delay between shortMin and shortMax, because
+	// client-go doesn't always wait. The delay grows with each short watch, but not while the
+	// server is down.
 	shortMin = 200 * time.Millisecond
 	shortMax = 30 * time.Second
 )
 
-// ErrMayNotWatch is why a WATCH failed whose LIST was answered just before: the
-// token has no right to it. An API server that has just started forbids both.
+// ErrMayNotWatch means that a WATCH was forbidden directly after a successful LIST, so the token
+// lacks the watch permission. An API server that is starting forbids both.
 var ErrMayNotWatch = errors.New("the token may list and not watch")
 
 var errShort = &Refusal{"the watch ends as soon as it has begun", true}
 
-// Watchable is what is listed and watched: [Secrets], or a model of it.
+// Watchable lists and watches a named Secret. [Secrets] implements it, and so do fakes in tests.
 type Watchable interface {
 	List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error)
 	Watch(ctx context.Context, name string, opts metav1.ListOptions) (watch.Interface, error)
 }
 
-// Reports are told how LISTs and WATCHes go, Steady by a goroutine of its own.
-// None may be nil, and none may block.
+// Reports are callbacks about LISTs and WATCHes. None may be nil or block. Steady runs in its own
+// goroutine.
 type Reports struct {
-	// Failed: one was not answered well, or a watch has ended too soon; first says
-	// that there was no other since a watch was steady.
+	// Failed is called when a LIST or WATCH fails, or a watch ends too soon. The argument first is
+	// true for the first failure since the last steady watch.
 	Failed func(err error, first bool)
-	// Steady: after a failure a watch has been open for some time.
+	// Steady is called when a watch becomes steady after a failure.
 	Steady func()
-	// Answered: one was answered.
+	// Answered is called when a LIST or WATCH succeeds.
 	Answered func()
 }
 
-// ListWatch is the named Secret's [cache.ListerWatcher], for one reflector at a
-// time. It backs off where watches end too soon, which client-go does not always do.
+// ListWatch is a [cache.ListerWatcher] for the named Secret. Only one reflector may use it at a
+// time. It backs off if watches end too soon, which client-go doesn't always do.
 type ListWatch struct {
 	*cache.ListWatch
 	secrets Watchable
@@ -60,12 +60,12 @@ type ListWatch struct {
 
 	mu       sync.Mutex
 	pauses   *backoff.ExponentialBackOff
-	pause    time.Duration // before a WATCH; 0 unless the last watch was short
-	listed   bool          // a LIST was the last to be answered
-	unsteady bool          // one has failed, and no watch has been open for some time since
+	pause    time.Duration // delay before the next WATCH; 0 unless the last watch was short
+	listed   bool          // the last request was a successful LIST
+	unsteady bool          // something failed since the last steady watch
 }
 
-// NewListWatch makes a ListWatch.
+// NewListWatch returns a ListWatch.
 func NewListWatch(secrets Watchable, name string, reports Reports) *ListWatch {
 	l := &ListWatch{secrets: secrets, name: name, reports: reports, pauses: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(shortMin), backoff.WithMaxInterval(shortMax), backoff.WithMaxElapsedTime(0))}
@@ -73,19 +73,18 @@ func NewListWatch(secrets Watchable, name string, reports Reports) *ListWatch {
 	return l
 }
 
-// IsWatchListSemanticsUnSupported has client-go list and then watch. Streaming
-// lists it asks for again and again, without a wait, where they do not end well.
+// IsWatchListSemanticsUnSupported makes client-go list and then watch. It would retry a failing
+// streaming list in a tight loop.
 func (l *ListWatch) IsWatchListSemanticsUnSupported() bool { return true }
 
-// Unsteady says whether a LIST or a WATCH has failed, and no watch has been open
-// for some time since.
+// Unsteady reports whether a LIST or WATCH has failed since the last steady watch.
 func (l *ListWatch) Unsteady() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.unsteady
 }
 
-// Restart ends the back-off between watches: the next one is asked for at once.
+// Restart resets the backoff, so the next WATCH is sent immediately.
 func (l *ListWatch) Restart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +118,7 @@ func (l *ListWatch) watch(ctx context.Context, opts metav1.ListOptions) (watch.I
 	if err != nil {
 		return nil, err
 	}
-	return &watched{Interface: events, list: l, ctx: ctx, steady: time.AfterFunc(steadyAfter, l.steady)}, nil
+	return &reportedWatch{Interface: events, list: l, ctx: ctx, steady: time.AfterFunc(steadyAfter, l.steady)}, nil
 }
 
 func (l *ListWatch) wait() time.Duration {
@@ -128,7 +127,7 @@ func (l *ListWatch) wait() time.Duration {
 	return l.pause
 }
 
-// report tells how a request went, unless it was ended from here.
+// report reports the result of a request, unless our own cancellation ended it.
 func (l *ListWatch) report(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -154,8 +153,8 @@ func (l *ListWatch) steady() {
 	}
 }
 
-// watched is a watch whose end is noted, once. The reflector stops it always.
-type watched struct {
+// A reportedWatch reports how it ended, once. The reflector always calls Stop.
+type reportedWatch struct {
 	watch.Interface
 	list   *ListWatch
 	ctx    context.Context
@@ -163,10 +162,10 @@ type watched struct {
 	once   sync.Once
 }
 
-func (w *watched) Stop() {
+func (w *reportedWatch) Stop() {
 	w.Interface.Stop()
 	w.once.Do(func() {
-		short := w.steady.Stop() // before it was steady
+		short := w.steady.Stop() // stopped before it became steady
 		if !short {
 			w.list.Restart()
 			return

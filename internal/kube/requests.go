@@ -8,14 +8,14 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// Requests returns how many requests were sent.
+// Requests returns the number of requests sent, by method and code.
 func (c *Client) Requests() map[mirror.Request]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.sent)
 }
 
-// count counts a request; answer is nil if there was none.
+// count counts a request. answer is nil if there was no response.
 func (c *Client) count(method string, answer *http.Response) {
 	request := mirror.Request{Method: method, Code: "none"}
 	if answer != nil {
@@ -26,8 +26,8 @@ func (c *Client) count(method string, answer *http.Response) {
 	c.sent[request]++
 }
 
-// codeOf returns a code as it is counted. A server chooses the codes, so only those that an
-// API server has are kept apart.
+// codeOf returns the metric label for a status code. The server chooses the code, so only codes
+// that API servers use get their own label.
 func codeOf(code int) string {
 	switch code {
 	case http.StatusOK, http.StatusCreated, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,

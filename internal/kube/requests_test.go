@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Each request counts by its method and the answer's code. A server can make a
-// series of each code that an API server has, and of no other.
+// Requests are counted by method and status code. A server can create only series for codes that
+// API servers use.
 func TestRequestsAreCounted(t *testing.T) {
 	codes := []int{200, 404, 404, 503, 418, 0, 999, 250}
 	client := serve(t, 10*time.Second, func(w http.ResponseWriter, _ *http.Request) {
@@ -26,7 +26,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	})
 	secrets := client.Secrets(namespace)
 	for n := len(codes); n > 1; n-- {
-		_, _ = secrets.Get(t.Context(), name) // whatever comes of it
+		_, _ = secrets.Get(t.Context(), name) // the result doesn't matter
 	}
 	_, _ = secrets.Update(t.Context(), good(), "test")
 	want := map[mirror.Request]int{
@@ -38,7 +38,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 }
 
-// Of the answer to an event only the code counts: its body is not decoded.
+// Only the status code counts in the response to an event. The body is not decoded.
 func TestEventAnswers(t *testing.T) {
 	for body, header := range map[string]string{"<html>": "text/html", "no protobuf": mediaType, "{": "application/json"} {
 		client := serveSource(t, func(w http.ResponseWriter, _ *http.Request) {

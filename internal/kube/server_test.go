@@ -24,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The second of apimachinery's handlers sleeps by the wall clock, which in
-	// a synctest bubble is years ahead.
+	// The second of apimachinery's error handlers sleeps until a wall-clock time, which is years
+	// away in a synctest bubble.
 	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
 	goleak.VerifyTestMain(m)
 }
@@ -35,17 +35,17 @@ const (
 	name      = "keystone-fernet-keys"
 )
 
-// connection is the key of a request's connection in its context.
+// connection is the context key for a request's connection.
 type connection struct{}
 
-// serve starts a server that answers as it likes, over HTTP/2, and returns a
-// client of it as of a remote. state is told of its connections.
+// serve starts an HTTP/2 server and returns a client that treats it as a remote. state is called
+// with the state changes of its connections.
 func serve(t *testing.T, timeout time.Duration, handler http.HandlerFunc, state ...func(http.ConnState)) *Client {
 	t.Helper()
 	return serveTo(t, Options{UserAgent: "test", Timeout: timeout, Remote: true}, handler, state...)
 }
 
-// serveSource starts one, and returns a client of it as of the source.
+// serveSource starts a server and returns a client that treats it as the source.
 func serveSource(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	return serveTo(t, Options{UserAgent: "test", Timeout: 10 * time.Second}, handler)
@@ -79,7 +79,7 @@ func serveTo(t *testing.T, opts Options, handler http.HandlerFunc, state ...func
 	return client
 }
 
-// encode writes an object as an API server does.
+// encode encodes an object as an API server does.
 func encode(object runtime.Object) []byte {
 	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), mediaType)
 	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object)
@@ -89,7 +89,7 @@ func encode(object runtime.Object) []byte {
 	return data
 }
 
-// event is one of a watch, as an API server sends it.
+// event returns an encoded watch event.
 func event(kind watch.EventType, object runtime.Object) []byte {
 	return framed(kind, encode(object))
 }
@@ -102,7 +102,7 @@ func framed(kind watch.EventType, raw []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...)
 }
 
-// good is the Secret that is asked for, after edits.
+// good returns the requested Secret, after edits.
 func good(edits ...func(*corev1.Secret)) *corev1.Secret {
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: "a-uid", ResourceVersion: "7"},
@@ -119,7 +119,7 @@ func notFound(kind, of string) *metav1.Status {
 		Message: "not found", Details: &metav1.StatusDetails{Kind: kind, Name: of}}
 }
 
-// answer sends a body of a content type with a code.
+// answer returns a handler that sends this response.
 func answer(code int, contentType string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -127,6 +127,6 @@ func answer(code int, contentType string, body []byte) http.HandlerFunc {
 			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		}
 		w.WriteHeader(code)
-		_, _ = w.Write(body) // the client may have had enough
+		_, _ = w.Write(body) // the client may have closed the connection
 	}
 }

@@ -9,20 +9,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 )
 
-// Never is 9999-12-31T23:59:59Z in seconds since 1970, which a certificate that does
-// not expire has by RFC 5280. A later time cannot be written as JSON.
+// Never is 9999-12-31T23:59:59Z in Unix seconds. RFC 5280 uses it for a certificate that doesn't
+// expire. A later time cannot be encoded in JSON.
 const Never = 253402300799
 
-// MintedLife is how long a token lives that the main makes for one other cluster.
+// MintedLife is the lifetime of a token that the main region issues for a remote.
 const MintedLife = time.Hour
 
-// maxToken bounds a bearer token, in bytes. A ServiceAccount's has about 1,200, and an
-// API server takes headers of a few tens of KiB in all.
+// maxToken bounds a bearer token, in bytes. A ServiceAccount token has about 1,200. API servers
+// accept a few tens of KiB of headers in total.
 const maxToken = 8 << 10
 
-// CheckToken rejects a bearer token that can't be one: an empty one, one above 8 KiB, and
-// one with characters other than printable ASCII, which a header can't carry. The error
-// is a [Refusal], and holds nothing of it.
+// CheckToken returns a [Refusal] if a bearer token is empty, exceeds 8 KiB, or contains characters
+// other than printable ASCII, which a header can't carry. The error does not reveal the token.
 func CheckToken(token string) error {
 	switch {
 	case token == "":
@@ -35,22 +34,22 @@ func CheckToken(token string) error {
 	return nil
 }
 
-// Token is what a bearer token says of itself. Nothing of it is verified: who takes
-// the token is the API server's decision.
+// A Token holds the claims of a bearer token. They are not verified: only the API server decides
+// whether to accept the token.
 type Token struct {
-	// ID is its own; "" where it has none.
+	// ID is the token's ID, or "" if it has none.
 	ID string
-	// Issuer is the address of who has signed it.
+	// Issuer is the URL of the issuer.
 	Issuer string
-	// Namespace and Account are the ServiceAccount's; both are "" for anyone else's.
+	// Namespace and Account identify the ServiceAccount. Both are "" for any other user.
 	Namespace, Account string
-	// AccountUID is the UID of the ServiceAccount; "" if the token does not have it.
+	// AccountUID is the UID of the ServiceAccount, or "" if the token doesn't contain it.
 	AccountUID string
-	// Issued and Expires are zero where the token does not tell.
+	// Issued and Expires are zero if the token doesn't contain them.
 	Issued, Expires time.Time
 }
 
-// ReadToken reads the claims of a JWT; the zero Token where it is none.
+// ReadToken returns the claims of a JWT, or the zero Token if the token is not a JWT.
 func ReadToken(token string) Token {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -79,8 +78,8 @@ func ReadToken(token string) Token {
 	return t
 }
 
-// Left is how much of the token's life is left at that time, from 1 to 0; false
-// where it does not tell when it was issued and when it expires.
+// Left returns the remaining share of the token's lifetime, from 1 to 0, or false if the token
+// doesn't contain both times.
 func (t Token) Left(at time.Time) (float64, bool) {
 	life := t.Expires.Sub(t.Issued)
 	if t.Issued.IsZero() || t.Expires.IsZero() || life <= 0 {
@@ -89,8 +88,8 @@ func (t Token) Left(at time.Time) (float64, bool) {
 	return min(1, max(0, float64(t.Expires.Sub(at))/float64(life))), true
 }
 
-// seconds reads a JWT's time: seconds since 1970, perhaps with a fraction; zero
-// where it is no such time.
+// seconds converts a JWT time (Unix seconds, perhaps with a fraction). It returns the zero time if
+// the value is out of range.
 func seconds(since1970 float64) time.Time {
 	if since1970 < 1 || since1970 >= Never {
 		return time.Time{}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// jwt makes a token of a payload, which nobody has signed.
+// jwt returns a token with this payload and an invalid signature.
 func jwt(payload string) string {
 	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmVk"
 }
@@ -21,7 +21,7 @@ func TestReadToken(t *testing.T) {
 		jwt(`{"exp":1.795e9}`):              at,
 		jwt(`{"sub":"é?~","exp":1}`):        1,
 		padded:                              at,
-		jwt(`{"exp":253402300798}`):         253402300798, // the last second of 9999 but one
+		jwt(`{"exp":253402300798}`):         253402300798, // the second-to-last second of 9999
 		jwt(`{"exp":253402300799}`):         0,
 		jwt(`{"exp":9223372036854775808}`):  0,
 		jwt(`{"exp":1e30}`):                 0,
@@ -32,7 +32,7 @@ func TestReadToken(t *testing.T) {
 		jwt(`{"exp":"1795000000"}`):         0,
 		jwt(`{"exp":null}`):                 0,
 		jwt(`{"exp":[1795000000]}`):         0,
-		jwt(`{"EXP":1795000000}`):           0, // another claim
+		jwt(`{"EXP":1795000000}`):           0, // claims are case-sensitive
 		jwt(`{"exp":1795000000`):            0,
 		jwt(`{}`):                           0,
 		jwt(`[1795000000]`):                 0,
@@ -40,7 +40,7 @@ func TestReadToken(t *testing.T) {
 		jwt(`{"exp":1795000000}`) + ".more": 0,
 		"e30.*.e30":                         0,
 		"..":                                0,
-		"eyJleHAiOjE3OTUwMDAwMDB9":          0, // a payload alone
+		"eyJleHAiOjE3OTUwMDAwMDB9":          0, // only a payload
 		"a-token":                           0,
 		"":                                  0,
 	} {
@@ -67,7 +67,7 @@ func TestTokenSaysWhoseItIs(t *testing.T) {
 	}
 	for _, text := range []string{`{"exp":1900}`, `{"iat":1000}`, `{"iat":1900,"exp":1900}`, `{}`} {
 		if _, ok := ReadToken(jwt(text)).Left(time.Unix(1000, 0)); ok {
-			t.Errorf("%s tells how much of its life is left", text)
+			t.Errorf("%s: Left is known, want unknown", text)
 		}
 	}
 }

@@ -18,29 +18,29 @@ import (
 )
 
 const (
-	// maxAnswer bounds an answer's body, and each event of a watch, in bytes. A
-	// Secret holds 1 MiB.
+	// maxAnswer bounds a response body and each watch event, in bytes. A Secret's limit is 1 MiB.
 	maxAnswer = 2 << 20
-	// maxError bounds the body of an error.
+	// maxError bounds the body of an error response.
 	maxError = 64 << 10
-	// described is how many bytes of a body tell what it is, where it is no protobuf.
-	described = 64
+	// describedBytes is how much of a body that isn't protobuf is read, to describe it.
+	describedBytes = 64
 )
 
-// Refusal is an answer that is not believed. Its text holds nothing that the
-// server made.
+// A Refusal is the error for a response that is not trusted. Its text contains nothing that the
+// server sent.
 type Refusal struct {
 	text    string
 	reached bool
 }
 
-// NewRefusal returns a Refusal with a text of our own. See [Refusal.Reached] for reached.
+// NewRefusal returns a Refusal with this text, which must not contain anything that the server
+// sent. For reached, see [Refusal.Reached].
 func NewRefusal(text string, reached bool) *Refusal { return &Refusal{text, reached} }
 
 func (r *Refusal) Error() string { return r.text }
 
-// Reached says whether what answered may be the cluster at all: the 404 page of
-// a load balancer is not.
+// Reached reports whether the response may come from the cluster itself. A load balancer's 404
+// page, for example, does not.
 func (r *Refusal) Reached() bool { return r.reached }
 
 var (
@@ -49,39 +49,38 @@ var (
 	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
 )
 
-// asked is what a request asks for: a Secret, or the list that holds at most that
-// one. answered is set when a WATCH is answered.
-type asked struct {
+// An expected is the object that a request asks for: a Secret, or a list of at most that Secret.
+// answered is set when a WATCH gets a response.
+type expected struct {
 	namespace, name string
 	list            bool
 	answered        *atomic.Bool
 }
 
-type askedKey struct{}
+type expectedKey struct{}
 
-func askedBy(ctx context.Context) asked {
-	a, _ := ctx.Value(askedKey{}).(asked)
-	return a
+func expectedBy(ctx context.Context) expected {
+	e, _ := ctx.Value(expectedKey{}).(expected)
+	return e
 }
 
-// guard stands between client-go and the server. It limits reads, bounds
-// what is read, passes on only answers that are believed, and closes all
-// connections where a request found no answer by its deadline: client-go would
-// use them again. It takes Retry-After out of the hands of client-go, which
-// would sleep through it, and notes the server's clock.
+// A guard is a transport that doesn't trust the server. It limits reads, bounds responses, and
+// returns only trusted ones. If a request times out, it closes all connections, because client-go
+// would reuse them. It handles Retry-After so that client-go doesn't sleep, and records the
+// server's time.
 type guard struct {
 	next   http.RoundTripper
-	advice string // after a 401; "" for the usual one
+	advice string // replaces the usual advice after a 401; "" keeps it
 	client *Client
-	reads  flowcontrol.RateLimiter // nil: no limit
+	reads  flowcontrol.RateLimiter // nil means unlimited
 }
 
-// RoundTrip implements [http.RoundTripper]. To a request of this package an answer with an
-// error code comes back as an API status error, or as a [Refusal]. The answer to another
-// request, one of [Client.HTTP], is bounded, and left to client-go.
+// RoundTrip implements [http.RoundTripper]. For a request from this package, it converts an error
+// response to an API status error or a [Refusal]. For a request from [Client.HTTP], it only bounds
+// the response and leaves the rest to client-go.
 func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	_, ours := ctx.Value(askedKey{}).(asked)
+	_, ours := ctx.Value(expectedKey{}).(expected)
 	if t.reads != nil && req.Method == http.MethodGet {
 		if err := t.reads.Wait(ctx); err != nil {
 			return nil, fmt.Errorf("%w: too many reads were needed there", context.DeadlineExceeded)
@@ -89,7 +88,7 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
-		t.resetWhereLate(ctx, ours)
+		t.resetOnTimeout(ctx, ours)
 		return nil, err
 	}
 	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil { // RFC 9110, 6.6.1
@@ -99,23 +98,23 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !isProtobuf(resp.Header) {
 			return nil, errors.Join(&Refusal{"the server answers a watch with " + Describe(resp.Header, nil), true}, resp.Body.Close())
 		}
-		if answered := askedBy(ctx).answered; answered != nil {
+		if answered := expectedBy(ctx).answered; answered != nil {
 			answered.Store(true)
 		}
-		resp.Body = newFrames(ctx, resp.Body, t.reads != nil)
+		resp.Body = newFrameReader(ctx, resp.Body, t.reads != nil)
 		return resp, nil
 	}
 	body, err := t.read(ctx, resp, ours)
 	closed := resp.Body.Close()
 	if err != nil {
-		t.resetWhereLate(ctx, ours)
+		t.resetOnTimeout(ctx, ours)
 		return nil, err
 	}
 	if closed != nil {
 		return nil, closed
 	}
 	advice := t.advice != "" && resp.StatusCode == http.StatusUnauthorized
-	if !ours && resp.StatusCode >= http.StatusBadRequest && !advice { // client-go makes the error
+	if !ours && resp.StatusCode >= http.StatusBadRequest && !advice { // client-go creates the error
 		resp.Header.Del("Retry-After")
 	} else if err := judge(req, resp, body); err != nil {
 		return nil, advised(err, t.advice)
@@ -124,15 +123,14 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// read reads of an answer's body what is needed to judge it, and from a remote
-// at a bounded pace.
+// read reads only as much of a body as the checks need. It reads a remote's body at a limited rate.
 func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byte, error) {
 	most, from := maxAnswer+1, io.Reader(resp.Body)
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
 		most = maxError + 1
 	case ours && !isProtobuf(resp.Header):
-		most = described
+		most = describedBytes
 	case resp.ContentLength > maxAnswer:
 		return nil, errTooLarge
 	}
@@ -144,33 +142,34 @@ func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byt
 	return body.Bytes(), err
 }
 
-// resetWhereLate leaves the connections of [Client.HTTP] alone: several requests share them.
-func (t *guard) resetWhereLate(ctx context.Context, ours bool) {
+// resetOnTimeout closes all connections after a timeout, except if the request came from
+// [Client.HTTP], whose requests share connections.
+func (t *guard) resetOnTimeout(ctx context.Context, ours bool) {
 	if ours && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		t.client.dialer.CloseAll()
 	}
 }
 
-// judge says why an answer is not to be passed on.
+// judge returns an error if the response must not reach client-go.
 func judge(req *http.Request, resp *http.Response, body []byte) error {
 	switch code := resp.StatusCode; {
 	case len(body) > maxAnswer:
 		return errTooLarge
-	case code < http.StatusOK || code == http.StatusNoContent: // without content
+	case code < http.StatusOK || code == http.StatusNoContent: // no content
 		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
 	case code < http.StatusMultipleChoices:
-		return askedBy(req.Context()).check(resp.Header, body)
+		return expectedBy(req.Context()).check(resp.Header, body)
 	case code < http.StatusBadRequest:
 		return errRedirected
 	}
 	return statusError(req, resp, body)
 }
 
-// statusError is the error of an answer with an error code. Code and reason
-// agree in it: the server's own reason could be any. A 404 and a 409 are news of
-// a Secret, so they count only where an API server gave them for it.
+// statusError returns the error for an error response. It derives the reason from the code, because
+// the server could send any reason. A 404 or 409 describes the state of the Secret. So it counts
+// only if an API server sent it for that Secret.
 func statusError(req *http.Request, resp *http.Response, body []byte) error {
-	code, want := resp.StatusCode, askedBy(req.Context())
+	code, want := resp.StatusCode, expectedBy(req.Context())
 	st, proto := readStatus(resp.Header, body)
 	switch {
 	case code == http.StatusNotFound && !(proto && int(st.Code) == code && st.Details != nil),
@@ -181,26 +180,27 @@ func statusError(req *http.Request, resp *http.Response, body []byte) error {
 	}
 	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if err != nil || seconds < 0 {
-		seconds = 0 // a date: the back-off's own wait is enough
+		seconds = 0 // a date: the normal backoff is enough
 	}
 	failure := apierrors.NewGenericServerResponse(code, req.Method, schema.GroupResource{Resource: "secrets"}, want.name, "", seconds, true)
 	failure.ErrStatus.Message = cmp.Or(st.Message, http.StatusText(code))
 	return failure
 }
 
-// distrust is a 401 to a token that the main has made.
-type distrust struct {
+// A rejectedToken is a 401 to a token that the main region issued. Advice tells the operator how to
+// fix it.
+type rejectedToken struct {
 	*apierrors.StatusError
 	advice string
 }
 
-// Unwrap is for the errors package, Advice what to do.
-func (d *distrust) Unwrap() error  { return d.StatusError }
-func (d *distrust) Advice() string { return d.advice }
+// Unwrap exposes the StatusError to [errors.As].
+func (d *rejectedToken) Unwrap() error  { return d.StatusError }
+func (d *rejectedToken) Advice() string { return d.advice }
 
 func advised(err error, advice string) error {
 	if status, ok := err.(*apierrors.StatusError); ok && advice != "" && apierrors.IsUnauthorized(err) {
-		return &distrust{status, advice}
+		return &rejectedToken{status, advice}
 	}
 	return err
 }

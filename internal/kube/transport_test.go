@@ -33,7 +33,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// A server's Retry-After comes back at once, for the back-off to heed.
+// A Retry-After is returned immediately, so the backoff can use it.
 func TestRetryAfterIsNotSleptThrough(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
@@ -55,7 +55,7 @@ func TestRetryAfterIsNotSleptThrough(t *testing.T) {
 	}
 }
 
-// An answer without an end, and one whose headers have none, are cut.
+// Endless bodies and endless headers are cut off.
 func TestEndlessAnswerIsCut(t *testing.T) {
 	t.Parallel()
 	for what, handler := range map[string]http.HandlerFunc{
@@ -88,8 +88,8 @@ func TestEndlessAnswerIsCut(t *testing.T) {
 	}
 }
 
-// Of an answer no more is read than is needed to judge it, and what is large is
-// read slowly, however small the pieces are.
+// Only as much of a response is read as the checks need. Large responses are read slowly, in chunks
+// of any size.
 func TestAnswersArePaced(t *testing.T) {
 	t.Parallel()
 	for what, tc := range map[string]struct {
@@ -97,7 +97,7 @@ func TestAnswersArePaced(t *testing.T) {
 		contentType string
 		piece       int
 		least       time.Duration
-		most        int // bytes, with what waits in buffers
+		most        int // bytes, including buffered data
 	}{
 		"large":         {http.StatusOK, mediaType, 32 << 10, (maxAnswer - answerBurst) / answerBytes * time.Second / 2, maxAnswer + 2<<20},
 		"in pieces":     {http.StatusOK, mediaType, 1, 2 * time.Second, maxAnswer + 2<<20},
@@ -133,9 +133,9 @@ func TestAnswersArePaced(t *testing.T) {
 	}
 }
 
-// A server that took the request and says nothing loses its connection at the
-// deadline, so that the next request dials again. Over HTTP/2 the end of the
-// request alone would keep it. So does one that stops in the middle of an answer.
+// If a server accepts a request and doesn't finish its response in time, the connection is closed,
+// so the next request dials again. With HTTP/2, canceling the request alone would keep the
+// connection.
 func TestTimedOutConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	for what, handler := range map[string]http.HandlerFunc{
@@ -152,7 +152,7 @@ func TestTimedOutConnectionIsClosed(t *testing.T) {
 			"WATCH": func(s *Secrets) error { _, err := s.Watch(t.Context(), name, metav1.ListOptions{}); return err },
 		} {
 			if verb == "WATCH" && what == "half of one" {
-				continue // its events may take their time
+				continue // a watch's events have no deadline
 			}
 			t.Run(verb+", "+what, func(t *testing.T) {
 				t.Parallel()
@@ -175,8 +175,8 @@ func TestTimedOutConnectionIsClosed(t *testing.T) {
 	}
 }
 
-// A connection that is lost comes back at once, for the back-off to heed: client-go
-// would ask ten times, at the same seconds for each request of a connection.
+// A lost connection is reported immediately, so the backoff can handle it. client-go would retry
+// ten times, in lockstep for all requests on the connection.
 func TestLostConnectionIsNotTriedAgain(t *testing.T) {
 	for verb, send := range map[string]func(*Secrets) error{
 		"GET":   func(s *Secrets) error { _, err := s.Get(t.Context(), name); return err },
@@ -200,13 +200,12 @@ func TestLostConnectionIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// What is closed for good dials no more: a request of a remote that was removed
-// meanwhile would leave a connection that nobody closes.
+// A closed client doesn't dial. Otherwise, a request to a removed remote would leak a connection.
 func TestClosedClientDialsNoMore(t *testing.T) {
-	var dialled atomic.Int32
+	var dialed atomic.Int32
 	client := serve(t, 10*time.Second, answer(http.StatusOK, mediaType, encode(good())), func(state http.ConnState) {
 		if state == http.StateNew {
-			dialled.Add(1)
+			dialed.Add(1)
 		}
 	})
 	secrets := client.Secrets(namespace)
@@ -214,21 +213,20 @@ func TestClosedClientDialsNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	client.Close()
-	before := dialled.Load()
+	before := dialed.Load()
 	if _, err := secrets.Get(t.Context(), name); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
-	if n := dialled.Load(); n != before {
+	if n := dialed.Load(); n != before {
 		t.Errorf("%d connections were made after the end", n-before)
 	}
 }
 
-// However often a remote is read, it is read at most 50 times at once and then 5
-// times a second; writes do not wait.
+// Reads from a remote are limited to 50 at once and then 5 per second. Writes don't wait.
 func TestReadsAreLimited(t *testing.T) {
 	t.Parallel()
 	var reads, writes atomic.Int32
-	client := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
+	client := serve(t, 10*time.Second, func(w http.ResponseWriter, r *http.Request) {
 		count := &reads
 		if r.Method != http.MethodGet {
 			count = &writes

@@ -25,14 +25,14 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Which events of a watch are passed on.
+// TestEvents checks which watch events reach the caller.
 func TestEvents(t *testing.T) {
 	status := &metav1.Status{Code: http.StatusGone, Reason: metav1.StatusReasonExpired}
 	bookmark := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "9"}}
 	for name, tc := range map[string]struct {
 		contentType string
 		body        []byte
-		want        watch.EventType // ERROR also for what is not believed
+		want        watch.EventType // also ERROR if the event is rejected
 	}{
 		"added":               {"", event(watch.Added, good()), watch.Added},
 		"deleted":             {"", event(watch.Deleted, good()), watch.Deleted},
@@ -72,7 +72,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A watch that is not in protobuf is none, whatever else is said of it.
+// A watch must be in protobuf.
 func TestWatchInOtherForms(t *testing.T) {
 	for _, contentType := range []string{"application/json", "application/json;stream=watch", "text/html", "", "application/vnd.kubernetes.protobuf+json"} {
 		client := serve(t, 10*time.Second, answer(http.StatusOK, contentType, bytes.Repeat([]byte("\n"), 1<<20)))
@@ -84,7 +84,7 @@ func TestWatchInOtherForms(t *testing.T) {
 	}
 }
 
-// A lost connection is no watch that was answered.
+// A lost connection doesn't count as an answered watch.
 func TestLostWatch(t *testing.T) {
 	client := serve(t, time.Second, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	if _, err := client.Secrets(namespace).Watch(t.Context(), name, metav1.ListOptions{}); err == nil {
@@ -92,11 +92,11 @@ func TestLostWatch(t *testing.T) {
 	}
 }
 
-// A flood of events is taken at a bounded pace.
+// A flood of events is read at a limited rate.
 func TestFloodOfEvents(t *testing.T) {
 	t.Parallel()
 	one := event(watch.Modified, good())
-	f := newFrames(context.WithValue(t.Context(), askedKey{}, asked{namespace: namespace, name: name}), endless{one}, true)
+	f := newFrameReader(context.WithValue(t.Context(), expectedKey{}, expected{namespace: namespace, name: name}), endless{one}, true)
 	began, bytesRead := time.Now(), 0
 	for buffer := make([]byte, 1<<16); time.Since(began) < 2*time.Second; {
 		n, err := f.Read(buffer)
@@ -115,7 +115,7 @@ type endless struct{ event []byte }
 
 func (endless) Close() error { return nil }
 
-// Read implements [io.Reader]. Whole events are asked for in two reads.
+// Read implements [io.Reader]. A frameReader reads each event in two reads.
 func (e endless) Read(p []byte) (int, error) {
 	if len(p) == lengthBytes {
 		return copy(p, e.event), nil
@@ -123,7 +123,7 @@ func (e endless) Read(p []byte) (int, error) {
 	return copy(p, e.event[lengthBytes:]), nil
 }
 
-// scripted is a server whose watches live for so long.
+// A scripted server ends each watch after the duration lives.
 type scripted struct {
 	mu      sync.Mutex
 	lives   time.Duration
@@ -135,7 +135,7 @@ func (*scripted) List(context.Context, string, metav1.ListOptions) (*corev1.Secr
 	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
 }
 
-// become has watches end so from now on, and counts from 0.
+// become changes how watches end, and resets the count.
 func (s *scripted) become(err error, lives time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,13 +150,13 @@ func (s *scripted) Watch(context.Context, string, metav1.ListOptions) (watch.Int
 		return nil, s.err
 	}
 	w := watch.NewFakeWithChanSize(1, false)
-	w.Add(good()) // with an event client-go takes it for a good one, and does not wait
+	w.Add(good()) // after an event, client-go assumes a good watch and doesn't wait
 	time.AfterFunc(s.lives, w.Stop)
 	return w, nil
 }
 
-// Watches that end at once are asked for ever more seldom, whatever client-go
-// does; those that live are not waited for.
+// Watches that end early are retried with growing delays, even though client-go doesn't wait.
+// Longer watches are reopened immediately.
 func TestShortWatchesBackOff(t *testing.T) {
 	for _, tc := range []struct {
 		name                   string
@@ -167,7 +167,7 @@ func TestShortWatchesBackOff(t *testing.T) {
 		{"end at once", &scripted{}, 15, 60, false, true, true},
 		{"live for a second", &scripted{lives: time.Second}, 15, 60, false, true, true},
 		{"live for a minute", &scripted{lives: time.Minute}, 9, 11, false, false, true},
-		{"are not answered", &scripted{err: errNoAnswer}, 150, 320, false, true, true}, // the LISTs between are
+		{"are not answered", &scripted{err: errNoAnswer}, 150, 320, false, true, true}, // includes the LISTs in between
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestShortWatchesBackOff(t *testing.T) {
 	}
 }
 
-// An outage that ends a young watch is no short watch more at each try: once the
-// server is back it is watched as soon as client-go asks again.
+// During an outage, failed attempts don't count as short watches. When the server is back,
+// client-go's next attempt opens a watch.
 func TestOutageAfterAShortWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &scripted{lives: time.Second}
@@ -207,7 +207,7 @@ func TestOutageAfterAShortWatch(t *testing.T) {
 		server.become(syscall.ECONNREFUSED, 0)
 		time.Sleep(5 * time.Minute)
 		server.become(nil, time.Hour)
-		time.Sleep(4 * time.Second) // client-go's wait of up to 3 s, and that after the one short watch
+		time.Sleep(4 * time.Second) // client-go waits up to 3 s, plus the delay after one short watch
 		cancel()
 		synctest.Wait()
 		if server.watches != 1 {
@@ -216,8 +216,7 @@ func TestOutageAfterAShortWatch(t *testing.T) {
 	})
 }
 
-// Whatever comes over a remote's connection is taken at a bounded pace, however
-// small the pieces are.
+// All data on a remote's connection is read at a limited rate, in pieces of any size.
 func TestConnectionIsPaced(t *testing.T) {
 	t.Parallel()
 	for piece, most := range map[int]float64{1: connBytes / connRead, 16 << 10: connBytes} {
@@ -245,7 +244,7 @@ func TestConnectionIsPaced(t *testing.T) {
 	}
 }
 
-// It is a remote's connections that are paced, and not the source's.
+// Only connections to remotes are paced, not those to the source.
 func TestRemotesConnectionsArePaced(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// jwt makes a token of a payload, which nobody has signed.
+// jwt returns a token with this payload and an invalid signature.
 func jwt(payload string) string {
 	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmVk"
 }
@@ -31,17 +31,17 @@ func TestExpiry(t *testing.T) {
 	for name, c := range map[string]struct {
 		token string
 		cert  []byte
-		want  time.Time // zero: none
+		want  time.Time // zero means none
 	}{
-		"neither says":            {"a-token", nil, time.Time{}},
-		"a token":                 {token(5), nil, day(5)},
-		"a certificate":           {"", leaf, day(10)},
-		"the signer's is not":     {"", slices.Concat(leaf, signer), day(10)},
-		"the token first":         {token(9), leaf, day(9)},
-		"the certificate first":   {token(11), leaf, day(10)},
-		"a token that is no JWT":  {"a-token", leaf, day(10)},
-		"a certificate for ever":  {"", endless, time.Time{}},
-		"a token beside for ever": {token(9), endless, day(9)},
+		"neither has one":        {"a-token", nil, time.Time{}},
+		"a token":                {token(5), nil, day(5)},
+		"a certificate":          {"", leaf, day(10)},
+		"the signer's is not":    {"", slices.Concat(leaf, signer), day(10)},
+		"the token first":        {token(9), leaf, day(9)},
+		"the certificate first":  {token(11), leaf, day(10)},
+		"an opaque token":        {"a-token", leaf, day(10)},
+		"an endless certificate": {"", endless, time.Time{}},
+		"a token, and endless":   {token(9), endless, day(9)},
 	} {
 		cfg := &rest.Config{BearerToken: c.token, TLSClientConfig: rest.TLSClientConfig{CertData: c.cert}}
 		got := Expiry(cfg)

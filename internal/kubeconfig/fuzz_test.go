@@ -19,8 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// tame fails the test where a config could do more than reach a server by
-// https and prove who we are.
+// tame fails the test if a config can do more than connect to a server by https and authenticate.
 func tame(t *testing.T, cfg *rest.Config) {
 	t.Helper()
 	server, err := url.Parse(cfg.Host)
@@ -36,7 +35,7 @@ func tame(t *testing.T, cfg *rest.Config) {
 		t.Error("taken without credentials")
 	}
 	if cfg.Proxy == nil {
-		t.Fatal("without a proxy function client-go keeps the transport for ever")
+		t.Fatal("without a proxy function client-go caches the transport forever")
 	}
 	proxy, err := cfg.Proxy(&http.Request{URL: server})
 	if err != nil || proxy != nil && !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
@@ -44,33 +43,33 @@ func tame(t *testing.T, cfg *rest.Config) {
 	}
 }
 
-var errDialled = errors.New("a request goes as far as this")
+var errDialed = errors.New("a request goes as far as this")
 
-// dials fails the test where a request by that config could never get as far as
-// a connection: net/http refuses some headers, ports and certificates on the way.
+// dials fails the test if a request with this config can never reach the dial step: net/http
+// rejects some headers, ports, and certificates before that.
 func dials(t *testing.T, cfg *rest.Config) {
 	t.Helper()
 	cfg = rest.CopyConfig(cfg)
 	cfg.Dial = func(_ context.Context, _, to string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(to)
 		if n, convErr := strconv.ParseUint(port, 10, 16); err != nil || convErr != nil || n == 0 {
-			t.Errorf("dialled %q, %v", to, err)
+			t.Errorf("dialed %q, %v", to, err)
 		}
-		return nil, errDialled
+		return nil, errDialed
 	}
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		t.Errorf("taken, and no client can be made: %v", err)
 		return
 	}
-	if _, err = client.Get(cfg.Host); !errors.Is(err, errDialled) {
+	if _, err = client.Get(cfg.Host); !errors.Is(err, errDialed) {
 		t.Errorf("taken, and a request fails before it dials: %v", err)
 	}
 }
 
-// Whatever is taken goes by https, reads no file and runs nothing; a request can
-// be made of it; and it is what kubectl would take from the same file, where
-// kubectl can read it, but for white space at the token's end.
+// An accepted kubeconfig uses https, reads no files, and runs no programs. Requests with it can be
+// sent. If kubectl can read the file, it reads the same values, except for white space at the end
+// of the token.
 func FuzzParseKubeconfig(f *testing.F) {
 	f.Add(kubeconfigOf(f, "", "", nil))
 	f.Add(kubeconfigOf(f, "user", "exec", map[string]any{"command": "sh"}))
@@ -113,11 +112,11 @@ clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster
 	})
 }
 
-// canary stands for what may not be shown.
+// canary stands for a secret that must not appear in errors.
 const canary = "canary+0wnKe5Zt1="
 
-// In an otherwise good kubeconfig a field with whatever value is either one of
-// those that are allowed, or sets nothing, or is refused; and no error shows a value.
+// In an otherwise good kubeconfig, a field with any value is either allowed, empty, or rejected. No
+// error contains a value.
 func FuzzKubeconfigField(f *testing.F) {
 	allowed := map[string][]string{
 		"cluster": {"server", "tls-server-name", "certificate-authority-data", "proxy-url"},
@@ -146,10 +145,10 @@ func FuzzKubeconfigField(f *testing.F) {
 		if yaml.Unmarshal([]byte(text), &value) != nil {
 			value = text
 		}
-		// Twice: with the value as it is, and as a text that must not be seen.
+		// Test the value itself, and a string that must not appear in errors.
 		for _, value := range []any{value, text + canary} {
 			if _, err := yaml.Marshal(map[string]any{field: value}); err != nil || strings.Contains(field+text, "a-token") {
-				return // YAML cannot hold it, or it would become the canary
+				return // YAML cannot encode it, or the replacement below would change it
 			}
 			data := kubeconfigOf(t, where, field, value)
 			data = bytes.ReplaceAll(data, []byte("a-token"), []byte(canary))
@@ -170,7 +169,7 @@ func FuzzKubeconfigField(f *testing.F) {
 	})
 }
 
-// nothing says whether a field with that value is as good as not there.
+// nothing reports whether a field with this value counts as absent.
 func nothing(value any) bool {
 	switch v := value.(type) {
 	case []any:

@@ -1,7 +1,7 @@
-// Package kubeconfig reads and writes the kubeconfig of one remote: the address of its API
-// server, and the credentials to sign in there.
+// Package kubeconfig reads and writes the kubeconfig of one remote: the address of its API server,
+// and the credentials for it.
 //
-// It neither sends a request nor opens a file.
+// It sends no requests and opens no files.
 package kubeconfig
 
 import (
@@ -18,31 +18,32 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Config is the current context of a kubeconfig. A field that the kubeconfig doesn't set
-// is empty.
+// A Config is the current context of a kubeconfig. A field is empty if the kubeconfig doesn't set
+// it.
 type Config struct {
-	// Remote is the name of the context. Account is the ServiceAccount that the token
-	// names, or else the name of the user.
+	// Remote is the name of the context. Account is the ServiceAccount in the token, or the user's
+	// name if there is none.
 	Remote, Account string
 	Namespace       string
-	// Server is the URL of the API server, as the main's pods reach it.
+	// Server is the API server's URL, as pods in the main region reach it.
 	Server, ProxyURL string
-	// TLS has no file names, and always verifies. Without a CA, the system's CAs count.
+	// TLS has no file names and always verifies the server. If it has no CA, the system's CAs are
+	// used.
 	TLS   rest.TLSClientConfig
 	Token string
-	// Cluster is the UID of its Namespace kube-system. Parse leaves it empty.
+	// Cluster is the UID of the cluster's Namespace kube-system. Parse leaves it empty.
 	Cluster string
 }
 
-// Keyless reports whether the user has neither a token nor a certificate, so that a
-// one-hour token of the main signs in.
+// Keyless reports whether the user has neither a token nor a certificate. Such a remote accepts
+// one-hour tokens issued by the main region (workload identity).
 func (c Config) Keyless() bool { return c.Token == "" && len(c.TLS.CertData) == 0 }
 
-// ClientConfig returns the configuration of a client of a parsed Config.
+// ClientConfig returns the client configuration for a Config from [Parse].
 func (c Config) ClientConfig() *rest.Config {
 	cfg := &rest.Config{
 		Host: c.Server, BearerToken: c.Token, TLSClientConfig: c.TLS,
-		// Always set: client-go keeps the transports of configs without one forever.
+		// Always set, because client-go caches transports without a Proxy function forever.
 		Proxy: http.ProxyFromEnvironment,
 	}
 	if c.ProxyURL != "" {
@@ -51,15 +52,15 @@ func (c Config) ClientConfig() *rest.Config {
 	return cfg
 }
 
-// clusterExtension is the name of the extension that keeps which cluster it is. Every
-// reader of a kubeconfig passes over extensions that it does not know.
+// clusterExtension is the name of the extension that stores the cluster's UID. Readers of
+// kubeconfigs ignore extensions that they don't know.
 const clusterExtension = "fernetcast/cluster"
 
 type clusterOf struct {
 	UID string `json:"uid"`
 }
 
-// Encode returns the YAML of a kubeconfig with this one context.
+// Encode returns a kubeconfig with only this context, as YAML.
 func (c Config) Encode() ([]byte, error) {
 	cluster := &clientcmdapi.Cluster{Server: c.Server, CertificateAuthorityData: c.TLS.CAData, TLSServerName: c.TLS.ServerName, ProxyURL: c.ProxyURL}
 	if c.Cluster != "" {
@@ -78,11 +79,14 @@ func (c Config) Encode() ([]byte, error) {
 	})
 }
 
-// errForm is in place of the parser's own, which could quote a token.
+// errForm replaces the parser's error, which could quote a token.
 var errForm = errors.New("it is not the YAML of a kubeconfig whose current-context names a cluster and a user")
 
-// load reads a kubeconfig and the current context's cluster and user.
+// load returns a kubeconfig and its current context, whose cluster and user exist.
 func load(kubeconfig []byte) (*clientcmdapi.Config, *clientcmdapi.Context, error) {
+	if aliased(kubeconfig) {
+		return nil, nil, errAliases
+	}
 	cfg, err := clientcmd.Load(kubeconfig)
 	if err != nil {
 		return nil, nil, errForm
@@ -94,8 +98,9 @@ func load(kubeconfig []byte) (*clientcmdapi.Config, *clientcmdapi.Context, error
 	return cfg, current, nil
 }
 
-// Decode reads a kubeconfig as kubectl does, including one that [Parse] refuses. It tells
-// which cluster and account are stored. Never connect with the result.
+// Decode reads a kubeconfig as kubectl does, but rejects YAML aliases. It accepts fields and values
+// that [Parse] rejects. Use the result to identify the stored cluster and account. Never connect with
+// it, because it can contain unsafe values.
 func Decode(kubeconfig []byte) (Config, error) {
 	cfg, current, err := load(kubeconfig)
 	if err != nil {
@@ -104,7 +109,7 @@ func Decode(kubeconfig []byte) (Config, error) {
 	cluster, user := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo]
 	var of clusterOf
 	if kept, ok := cluster.Extensions[clusterExtension].(*runtime.Unknown); ok {
-		_ = json.Unmarshal(kept.Raw, &of) // one that cannot be read tells nothing
+		_ = json.Unmarshal(kept.Raw, &of) // an unreadable UID counts as absent
 	}
 	return Config{
 		Remote: cfg.CurrentContext, Account: accountOf(user.Token, current.AuthInfo), Namespace: current.Namespace,
@@ -118,8 +123,8 @@ func Decode(kubeconfig []byte) (Config, error) {
 
 func accountOf(token, user string) string { return cmp.Or(kube.ReadToken(token).Account, user) }
 
-// WithToken returns a kubeconfig with another token for the user of its current context,
-// and everything else unchanged.
+// WithToken returns a kubeconfig that has this token for the user of its current context and is
+// otherwise unchanged.
 func WithToken(kubeconfig []byte, token string) ([]byte, error) {
 	cfg, current, err := load(kubeconfig)
 	if err != nil {

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// endings are those that a kubeconfig's file or entry may have, the usual one first.
+// endings are the file name extensions of a kubeconfig, including none. New entries get the first.
 var endings = []string{".yaml", ".yml", ".kubeconfig", ""}
 
-// EntryOf returns the name that a remote's kubeconfig has among entries, or will have.
+// EntryOf returns the name of a remote's kubeconfig in entries. If it isn't there, EntryOf returns
+// the name for a new entry.
 func EntryOf(entries map[string][]byte, remote string) string {
 	for _, ending := range endings {
 		if entries[remote+ending] != nil {
@@ -20,7 +21,7 @@ func EntryOf(entries map[string][]byte, remote string) string {
 	return remote + endings[0]
 }
 
-// RemoteOf returns the remote of an entry or a file; "" for a hidden one, which has none.
+// RemoteOf returns the remote that an entry or a file belongs to. For a hidden file, it returns "".
 func RemoteOf(entry string) string {
 	if strings.HasPrefix(entry, ".") {
 		return ""
@@ -36,8 +37,8 @@ func RemoteOf(entry string) string {
 // maxQuoted is how many bytes of a name are printed.
 const maxQuoted = 64
 
-// Quoted returns a name in quotation marks and printable ASCII. A long name is cut, and a
-// checksum tells it apart from others.
+// Quoted returns a name in quotation marks, in printable ASCII. It shortens a long name and appends
+// a checksum, so that different names stay distinguishable.
 func Quoted(name string) string {
 	if len(name) <= maxQuoted {
 		return strconv.QuoteToASCII(name)

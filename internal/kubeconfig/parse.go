@@ -24,10 +24,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxAddress bounds an address, in bytes, because it is printed.
+// maxAddress bounds an address, in bytes, because addresses are printed.
 const maxAddress = 1024
 
-// outline is a kubeconfig of which only the entries of the current context are read.
+// An outline is a kubeconfig before the entries of its current context are decoded.
 type outline struct {
 	CurrentContext string           `json:"current-context"`
 	Clusters       []map[string]any `json:"clusters"`
@@ -35,22 +35,27 @@ type outline struct {
 	Contexts       []map[string]any `json:"contexts"`
 }
 
-// Parse reads the current context of a kubeconfig that someone else has written, for a
-// client. A field may run a program, read a file of ours, impersonate someone, or trust
-// anyone, so Parse rejects every field except those of the address and the credentials. It
-// also rejects values that can never work, and, unless keyless is set, a user without
-// credentials. An error names the field and never holds a value.
+var errAliases = errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+
+// aliased reports whether data may contain YAML aliases, which can expand half a MiB to gigabytes.
+func aliased(data []byte) bool {
+	return bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*')
+}
+
+// Parse reads the current context of an untrusted kubeconfig. A field may run a program, read a
+// local file, impersonate a user, or disable verification. So Parse rejects all fields except those
+// for the address and the credentials. It also rejects values that can never work and, unless
+// keyless is set, a user without credentials. An error names the field and never contains a value.
 func Parse(data []byte, keyless bool) (c Config, err error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return c, errors.New("it is empty")
 	}
-	// Half a MiB of them is gigabytes when they are written out.
-	if bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*') {
-		return c, errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+	if aliased(data) {
+		return c, errAliases
 	}
 	var all outline
-	// The names of fields as they are written, as kubectl reads them: the
-	// standard library's decoder would take Users for users.
+	// Field names are case-sensitive, as in kubectl. The standard library's decoder would accept
+	// Users for users.
 	if data, err := yaml.YAMLToJSON(data); err != nil || json.Unmarshal(data, &all) != nil {
 		return c, errors.New("it is not the YAML of a kubeconfig")
 	}
@@ -58,7 +63,7 @@ func Parse(data []byte, keyless bool) (c Config, err error) {
 		return c, errors.New("it has no current-context")
 	}
 	fields := map[string]string{"context": all.CurrentContext}
-	if err := cmp.Or( // in this order: the context names the other two
+	if err := cmp.Or( // in this order, because the context names the other two
 		take(fields, "context", all.Contexts, "cluster", "user", "namespace"),
 		take(fields, "cluster", all.Clusters, "server", "tls-server-name", "certificate-authority-data", "proxy-url"),
 		take(fields, "user", all.Users, "token", "client-certificate-data", "client-key-data"),
@@ -80,8 +85,8 @@ func Parse(data []byte, keyless bool) (c Config, err error) {
 	return c, nil
 }
 
-// take adds to fields the allowed ones of the entry that they name for that kind,
-// decoded, and refuses what is set there beyond.
+// take copies the allowed fields of the named entry of this kind to fields, and decodes them. It
+// rejects an entry that sets other fields.
 func take(fields map[string]string, kind string, list []map[string]any, allowed ...string) error {
 	list = slices.DeleteFunc(list, func(entry map[string]any) bool { return entry["name"] != fields[kind] })
 	if len(list) != 1 {
@@ -94,7 +99,7 @@ func take(fields map[string]string, kind string, list []map[string]any, allowed 
 	for _, field := range slices.Sorted(maps.Keys(entry)) {
 		value := entry[field]
 		if !slices.Contains(allowed, field) {
-			// Extensions are ignored by everybody, so they can do no harm.
+			// Extensions are harmless, because every reader ignores them.
 			if set(value) && field != "extensions" {
 				return fmt.Errorf("the current context's %s sets the field %s, which is not allowed; allowed are %s", kind, Quoted(field), strings.Join(allowed, ", "))
 			}
@@ -116,7 +121,7 @@ func take(fields map[string]string, kind string, list []map[string]any, allowed 
 	return nil
 }
 
-// set reports whether a field holds anything: false, "", and null count as absent.
+// set reports whether a field has a value: false, 0, "", null, and empty lists count as absent.
 func set(value any) bool {
 	v := reflect.ValueOf(value)
 	list := v.Kind() == reflect.Slice || v.Kind() == reflect.Map
@@ -131,7 +136,7 @@ func (c Config) check(keyless bool) error {
 		return errors.New("namespace is no namespace's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends")
 	case c.TLS.ServerName != "" && !isHost(c.TLS.ServerName):
 		return errors.New("tls-server-name is no host's name")
-	// As kubectl does it: of a bundle, the certificates that can be read count.
+	// Like kubectl, accept a bundle if at least one of its certificates can be read.
 	case len(ca) > 0 && !x509.NewCertPool().AppendCertsFromPEM(ca):
 		return errors.New("certificate-authority-data has no certificate in it, as PEM")
 	case (len(cert) == 0) != (len(key) == 0):
@@ -163,8 +168,8 @@ func pairs(cert, key []byte) bool {
 	return err == nil
 }
 
-// checkAddress rejects text that isn't a URL to connect to, with one of the schemes, in
-// printable ASCII.
+// checkAddress rejects text that isn't a URL to connect to, with one of these schemes, in printable
+// ASCII.
 func checkAddress(field, text string, schemes ...string) error {
 	u, err := url.Parse(text)
 	if err != nil || len(text) > maxAddress || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {

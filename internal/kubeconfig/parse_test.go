@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"slices"
 	"strings"
@@ -16,8 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// kubeconfigOf makes one with the given fields added to, or put in place of,
-// those of a good one.
+// kubeconfigOf returns a good kubeconfig with one field added or replaced.
 func kubeconfigOf(t testing.TB, list, field string, value any) []byte {
 	t.Helper()
 	return kubeconfigWith(t, list, map[string]any{field: value})
@@ -48,7 +48,7 @@ func kubeconfigWith(t testing.TB, list string, more map[string]any) []byte {
 	return data
 }
 
-// pair makes a certificate that signs itself, which ended long ago, and its key, as PEM.
+// pair returns an expired self-signed certificate and its key, as PEM.
 func pair(t testing.TB) (cert, key []byte) {
 	t.Helper()
 	return pairUntil(t, time.Unix(1e9, 0))
@@ -72,7 +72,7 @@ func pairUntil(t testing.TB, end time.Time) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// brokenPEM is the PEM of a certificate that is none.
+// brokenPEM returns a PEM block that doesn't contain a certificate.
 func brokenPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("secret-word")})
 }
@@ -87,11 +87,11 @@ func TestParseKubeconfig(t *testing.T) {
 		t.Errorf("read %s, namespace %s", cfg.String(), namespace)
 	}
 	if cfg.Proxy == nil {
-		t.Error("without a proxy function client-go keeps the transport for ever")
+		t.Error("without a proxy function client-go caches the transport forever")
 	}
 }
 
-// What is odd and can work all the same is taken.
+// Parse accepts unusual values that can work.
 func TestKubeconfigTakes(t *testing.T) {
 	cert, key := pair(t)
 	other, _ := pair(t)
@@ -113,7 +113,7 @@ func TestKubeconfigTakes(t *testing.T) {
 		{"cluster", map[string]any{"proxy-url": "https://proxy"}},
 		{"cluster", map[string]any{"proxy-url": "socks5://[::1]:1080"}},
 		{"user", map[string]any{"token": "a-token \r\n\t\n"}},
-		{"user", map[string]any{"client-certificate-data": cert, "client-key-data": key}}, // beside the token
+		{"user", map[string]any{"client-certificate-data": cert, "client-key-data": key}}, // in addition to the token
 		{"user", map[string]any{"client-certificate-data": cert, "client-key-data": key, "token": ""}},
 		{"user", map[string]any{"client-certificate-data": slices.Concat(cert, other), "client-key-data": key}},
 		{"context", map[string]any{"namespace": ""}},
@@ -134,7 +134,7 @@ func TestKubeconfigTakes(t *testing.T) {
 	}
 }
 
-// What is not set is not refused, and extensions do no harm.
+// Empty fields and extensions are accepted.
 func TestKubeconfigTakesWhatIsNotSet(t *testing.T) {
 	for field, list := range map[string]string{
 		"insecure-skip-tls-verify": "cluster", "exec": "user", "tokenFile": "user", "as-groups": "user", "extensions": "user",
@@ -150,7 +150,7 @@ func TestKubeconfigTakesWhatIsNotSet(t *testing.T) {
 	}
 }
 
-// Fields that could do more than say where the cluster is and prove who we are.
+// Parse rejects fields that do more than locate the cluster and authenticate.
 func TestKubeconfigRefusesFields(t *testing.T) {
 	for _, tc := range []struct {
 		list, field string
@@ -179,7 +179,7 @@ func TestKubeconfigRefusesFields(t *testing.T) {
 	refused(t, kubeconfigOf(t, "user", strings.Repeat("long", 99), true), `longlong"...`)
 }
 
-// Fields that are allowed, with what could never work.
+// Parse rejects allowed fields with values that can never work.
 func TestKubeconfigRefusesValues(t *testing.T) {
 	cert, key := pair(t)
 	_, otherKey := pair(t)
@@ -226,8 +226,8 @@ func TestKubeconfigRefusesValues(t *testing.T) {
 	}
 }
 
-// refused fails the test unless the kubeconfig is refused with an error that has
-// the text in it, and no value.
+// refused fails the test unless Parse rejects the kubeconfig with an error that contains text and
+// no value.
 func refused(t *testing.T, kubeconfig []byte, text string) {
 	t.Helper()
 	_, err := Parse(kubeconfig, false)
@@ -242,8 +242,12 @@ func refused(t *testing.T, kubeconfig []byte, text string) {
 }
 
 func TestKubeconfigRefusesFiles(t *testing.T) {
+	aliases := "a: &a " + strings.Repeat("y", 500<<10) + "\nb: [" + strings.Repeat("*a,", 2000) + "*a]\n" + string(kubeconfigOf(t, "", "", nil))
+	if _, err := Decode([]byte(aliases)); !errors.Is(err, errAliases) {
+		t.Errorf("Decode reads aliases: %v", err)
+	}
 	for text, data := range map[string]string{
-		"aliases": "a: &a " + strings.Repeat("y", 500<<10) + "\nb: [" + strings.Repeat("*a,", 2000) + "*a]\n" + string(kubeconfigOf(t, "", "", nil)),
+		"aliases": aliases,
 		"empty":   " \n", "YAML": "\t{", "YAML of": "[]", "current-context": "apiVersion: v1\nkind: Config\n",
 		"contexts has 0": "current-context: secret-word\n",
 		"contexts has 2": "current-context: x\ncontexts: [{name: x, context: {cluster: c}}, {name: x, context: {cluster: d}}]\n",

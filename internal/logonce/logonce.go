@@ -1,10 +1,10 @@
-// Package logonce helps a caller that retries to log each problem once, and not at each attempt.
+// Package logonce lets a caller that retries log each problem once instead of at every attempt.
 //
-// It writes no log itself.
+// It writes no logs itself.
 package logonce
 
-// Text is the text that was last logged about one subject. The zero Text is "", which
-// stands for no problem. It is not safe for concurrent use.
+// A Text is the last logged text about one subject. The zero Text is "", which means no problem. It
+// is not safe for concurrent use.
 type Text struct{ last string }
 
 // Changed stores text and reports whether it differs from the last one.
@@ -14,7 +14,7 @@ func (t *Text) Changed(text string) bool {
 	return changed
 }
 
-// ErrorChanged is Changed for the text of err, which is "" for nil.
+// ErrorChanged is like Changed for the text of err. A nil error counts as "".
 func (t *Text) ErrorChanged(err error) bool {
 	if err == nil {
 		return t.Changed("")

@@ -10,15 +10,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The annotations of the mark, which only promote sets, and only on the main's
-// own Secret.
+// Annotations of the mark. Only promote sets them, and only on the main region's own
+// Secret.
 const (
 	MarkRegion = "fernetcast/main"
 	MarkTerm   = "fernetcast/main-term"
 	MarkUID    = "fernetcast/main-uid"
 )
 
-// The annotations of the stamp, which every copy bears beside its keys.
+// Annotations of the stamp, which each copy has.
 const (
 	StampRegion  = "fernetcast/region"
 	StampTerm    = "fernetcast/term"
@@ -27,14 +27,14 @@ const (
 	StampKeys    = "fernetcast/keys"
 )
 
-// FieldManager is the name under which API servers keep what we wrote.
+// FieldManager is fernetcast's name in managedFields.
 const FieldManager = "fernetcast"
 
-// MarkManager is the name under which they keep a mark. It is another, so that
-// a promotion does not pass for a push, nor for a rotation.
+// MarkManager is the name in managedFields for setting a mark. It differs from FieldManager
+// so that a promotion is not mistaken for a push or a rotation.
 const MarkManager = "fernetcast-promote"
 
-// MaxTerm is the highest term there may be.
+// MaxTerm is the highest valid term.
 const MaxTerm = 999999
 
 var (
@@ -43,17 +43,17 @@ var (
 	regionForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 )
 
-// Owner is whose copy a Secret is, or, as its mark, which main it is itself.
-// The zero Owner is nobody.
+// Owner identifies the main region that a stamp or a mark refers to. The zero Owner means
+// that there is none.
 type Owner struct {
 	Region string
 	Term   int
-	// UID is the uid of the main's Secret.
+	// UID is the UID of the main region's Secret.
 	UID types.UID
 }
 
-// CheckRegion refuses a name that could not be shown as it is everywhere: in an
-// annotation, in a line of text, in a command.
+// CheckRegion returns an error if the name of a region could not be shown unmodified in
+// annotations, messages, and commands.
 func CheckRegion(region string) error {
 	if !regionForm.MatchString(region) {
 		return fmt.Errorf("a region's name has 1 to 63 of the characters A-Z a-z 0-9 . _ -, and begins and ends with a letter or digit; %q is none", Printable(region))
@@ -61,19 +61,19 @@ func CheckRegion(region string) error {
 	return nil
 }
 
-// claims is what a Secret's annotations say of whose it is. An owner that
-// lacks a part or does not parse is unreadable: it is nobody, and its
-// annotations are listed in unreadable.
+// claims is the parsed mark and stamp of a Secret. If an owner lacks a part or is
+// malformed, it is the zero Owner, and its annotations are listed in unreadable.
 type claims struct {
 	stamp Owner
 	mark  Owner
-	// main is the mark where it was set on this very object. One that came along with
-	// a copied or restored manifest has another's uid, and counts for nothing.
+	// main is the mark if it was set on this very object. A mark in a copied or restored
+	// manifest has another object's UID and does not count.
 	main Owner
-	// pushed and keys are what the stamp says of the push; "" and nil where lost.
+	// pushed and keys describe the pushed keys according to the stamp; "" and nil if they
+	// are missing or malformed.
 	pushed string
 	keys   keyset.Fingerprints
-	// marked says whether any part of a mark is there, readable or not.
+	// marked reports whether any annotation of a mark exists, valid or not.
 	marked     bool
 	unreadable []string
 }
@@ -94,8 +94,8 @@ func readClaims(s *corev1.Secret) claims {
 	return c
 }
 
-// readOwner reads the three annotations of an owner and says whether any of
-// them is there.
+// readOwner parses the three annotations of an owner and reports whether any of them
+// exists.
 func (c *claims) readOwner(s *corev1.Secret, names ...string) (owner Owner, present bool) {
 	var there []string
 	for _, name := range names {
@@ -115,6 +115,6 @@ func (c *claims) readOwner(s *corev1.Secret, names ...string) (owner Owner, pres
 	return o, true
 }
 
-// highestTerm is the highest term that is written here by anyone, for promote
-// to go beyond: a mark with a foreign uid is counted too.
+// highestTerm returns the highest term in mark and stamp. It includes marks with another
+// object's UID, because promote must exceed every term in use.
 func (c claims) highestTerm() int { return max(c.mark.Term, c.stamp.Term) }

@@ -40,7 +40,7 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 		{Manager: "helm", Time: at(10), FieldsV1: fields(`{"f:data":{"f:0":{}}}`)},
 		{Manager: "python-requests", Time: at(20), FieldsV1: fields(`{"f:data":{"f:8":{}},"f:type":{}}`)},
 		{Manager: FieldManager, Time: at(30), FieldsV1: fields(`{"f:metadata":{"f:annotations":{}}}`)},
-		{Manager: "argocd", Time: at(40), FieldsV1: fields(`{"f:data":{".":{}},"f:metadata":{"f:labels":{}}}`)}, // it made the Secret
+		{Manager: "argocd", Time: at(40), FieldsV1: fields(`{"f:data":{".":{}},"f:metadata":{"f:labels":{}}}`)}, // created the Secret
 		{Manager: "of-no-time", FieldsV1: fields(`{"f:data":{"f:9":{}}}`)},
 		{Manager: "kubectl-label", Time: at(25), FieldsV1: fields(`{"f:metadata":{"f:labels":{}}}`)},
 	}

@@ -12,22 +12,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Place is where a copy is, in our own flags and names.
+// Place identifies a copy by our own names for the remote, the namespace, and the Secret.
 type Place struct{ Remote, Namespace, Secret string }
 
-// Copy is a remote's Secret as it was read once. It never changes and may be
-// used concurrently. The zero Copy has not been read.
+// Copy is a parsed Secret of a remote. It is immutable and safe for concurrent use. The
+// zero Copy has not been read.
 type Copy struct {
 	place Place
 	read  bool
-	// secret is nil where the remote has none.
+	// secret is nil if the remote has none.
 	secret *corev1.Secret
 	claims claims
 	prints keyset.Fingerprints
 }
 
-// ReadCopy takes what is at a place; nil says that there is no such Secret. It
-// keeps the Secret, which must not be changed afterwards.
+// ReadCopy parses the Secret at a place, which is absent if s is nil. The Copy keeps s, so
+// the caller must not modify it.
 func ReadCopy(at Place, s *corev1.Secret) Copy {
 	c := Copy{place: at, read: true, secret: s}
 	if s != nil {
@@ -36,19 +36,21 @@ func ReadCopy(at Place, s *corev1.Secret) Copy {
 	return c
 }
 
-// Fingerprints are the fingerprints of what the remote's Keystone has; nil where
-// nothing was read, or nothing is there.
+// Fingerprints returns the fingerprints of the keys in the remote, or nil if the Secret was
+// not read or does not exist.
 func (c Copy) Fingerprints() keyset.Fingerprints { return c.prints }
 
-// UID of the Secret, "" where there is none.
+// UID returns the UID of the Secret, or "" if it does not exist.
 func (c Copy) UID() types.UID { return orEmpty(c.secret).UID }
 
-// AsPushedBy says whether the copy is as a process of this main has left it.
+// AsPushedBy reports whether the copy is exactly as fernetcast pushed it from src's main
+// region.
 func (c Copy) AsPushedBy(src Source) bool {
 	return c.secret != nil && c.claims.stamp == src.owner && c.asStamped()
 }
 
-// stamped are the keys that the stamp says were pushed, where lost those that are there.
+// stamped returns the pushed keys according to the stamp, or the current keys if the stamp
+// lacks them.
 func (c Copy) stamped() keyset.Fingerprints {
 	if c.claims.keys == nil {
 		return c.prints
@@ -56,13 +58,14 @@ func (c Copy) stamped() keyset.Fingerprints {
 	return c.claims.keys
 }
 
-// asStamped says whether the data is what the stamp says it is.
+// asStamped reports whether the data matches the fingerprints in the stamp.
 func (c Copy) asStamped() bool {
 	return c.claims.keys.Equal(c.prints) && len(c.prints) == len(c.secret.Data)
 }
 
-// LastWriter is the field manager other than fernetcast that wrote last, as it
-// may be shown beside src; "" where the API server names none.
+// LastWriter returns the field manager, other than fernetcast, that wrote last, or "" if
+// managedFields names none. The name contains no part of a key of src or of the
+// copy.
 func (c Copy) LastWriter(src Source) string {
 	var last metav1.ManagedFieldsEntry
 	for _, m := range orEmpty(c.secret).ManagedFields {
@@ -71,36 +74,36 @@ func (c Copy) LastWriter(src Source) string {
 		}
 	}
 	name := words(last.Manager)
-	if strings.Contains(name, " ") { // a manager is a word, and could else be a command
+	if strings.Contains(name, " ") { // several words could be mistaken for a command
 		name = leftOut
 	}
 	return c.redact(src, name)
 }
 
-// lastPushed is when fernetcast wrote last, by the API server's own record.
+// lastPushed returns when fernetcast last wrote, according to managedFields.
 func (c Copy) lastPushed() *time.Time {
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager })
 }
 
-// HeldSince is when its data was last written by anyone, or stamped by
-// fernetcast, by the API server's own record; nil where that has none.
+// HeldSince returns when anyone last wrote the data, or when fernetcast last wrote the
+// Secret, according to managedFields; nil if they don't say.
 func (c Copy) HeldSince() *time.Time {
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager || m.writesData() })
 }
 
-// mostFields bounds the managedFields that are read, in bytes: a record of two
-// hundred keys has some 3,000.
-const mostFields = 64 << 10
+// maxManagedFields limits the size of managedFields entries that are parsed, in bytes. For
+// 200 keys, an entry has about 3,000 bytes.
+const maxManagedFields = 64 << 10
 
 type managed metav1.ManagedFieldsEntry
 
-// writesData says whether the manager owns any of the Secret's keys. Whoever
-// created it owns the map itself, ".", for ever.
+// writesData reports whether the manager owns any of the Secret's keys. The entry "." does
+// not count: the creator of the Secret owns it permanently.
 func (m managed) writesData() bool {
 	var fields struct {
 		Data map[string]json.RawMessage `json:"f:data"`
 	}
-	if m.FieldsV1 == nil || len(m.FieldsV1.GetRawBytes()) > mostFields || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
+	if m.FieldsV1 == nil || len(m.FieldsV1.GetRawBytes()) > maxManagedFields || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
 		return false
 	}
 	delete(fields.Data, ".")
@@ -110,7 +113,7 @@ func (m managed) writesData() bool {
 func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
 	var last *time.Time
 	for _, m := range orEmpty(s).ManagedFields {
-		// JSON has no time beyond year 9999, and the server can name any.
+		// JSON does not support years after 9999, and the server can send any year.
 		if m.Time == nil || m.Time.Year() < 1 || m.Time.Year() > 9999 || !counts(managed(m)) {
 			continue
 		}
@@ -121,14 +124,14 @@ func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
 	return last
 }
 
-// secretFor is what a remote is to have: the source's keys and a stamp that
-// says so. For a remote with a copy it is that copy, down to its
-// resourceVersion and uid, with all else that others put on it.
+// secretFor returns the Secret to write to a remote, with the source's keys and stamp. If
+// the remote has a copy, the result keeps everything else that others stored there, and its
+// resourceVersion and UID.
 func secretFor(src Source, c Copy) *corev1.Secret {
 	var s *corev1.Secret
 	if c.secret != nil {
-		// Its data is replaced, and of managedFields the server keeps its own
-		// record: both are large.
+		// Don't copy the large fields: the data is replaced, and the API server keeps its
+		// own managedFields.
 		kept := *c.secret
 		kept.Data, kept.ManagedFields = nil, nil
 		s = kept.DeepCopy()
@@ -146,7 +149,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 	return s
 }
 
-// setClaims replaces mark and stamp, whole.
+// setClaims replaces all annotations of mark and stamp.
 func setClaims(s *corev1.Secret, claims map[string]string) {
 	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
 		delete(s.Annotations, name)

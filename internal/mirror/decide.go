@@ -1,5 +1,5 @@
-// Package mirror says what is seen of the source and of a remote's copy, and
-// decides what is to be done. It is pure: it sends no request.
+// Package mirror models the source and the remotes' copies, and decides what to write. It
+// is pure: it sends no requests.
 package mirror
 
 import (
@@ -12,32 +12,32 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// State is what is shown of a remote.
+// State is the state of a remote, as shown to operators.
 type State string
 
-// The states of a remote. For all but Synced, Standby and Self the exit code is 1.
+// States of a remote. All except Synced, Standby, and Self exit with code 1.
 const (
-	StatePending       State = "Pending"       // not looked at yet
-	StateBehind        State = "Behind"        // to be written
-	StateSynced        State = "Synced"        // has the source's keys, with our stamp
-	StateStandby       State = "Standby"       // the source is a copy itself
+	StatePending       State = "Pending"       // not read yet
+	StateBehind        State = "Behind"        // a write is due
+	StateSynced        State = "Synced"        // has the source's keys and our stamp
+	StateStandby       State = "Standby"       // the source is itself a copy
 	StateSelf          State = "Self"          // the remote is the source
-	StateHeld          State = "Held"          // not written, for a person to decide
-	StateContested     State = "Contested"     // another writer undoes what we write
-	StateDenied        State = "Denied"        // 401, 403
-	StateUnreachable   State = "Unreachable"   // no answer
-	StateFailed        State = "Failed"        // any other answer
-	StateMisconfigured State = "Misconfigured" // its kubeconfig is refused
+	StateHeld          State = "Held"          // not written until an operator decides
+	StateContested     State = "Contested"     // another writer keeps undoing our writes
+	StateDenied        State = "Denied"        // 401 or 403
+	StateUnreachable   State = "Unreachable"   // no response
+	StateFailed        State = "Failed"        // any other response
+	StateMisconfigured State = "Misconfigured" // the kubeconfig is rejected
 )
 
-// Well says whether there is nothing to do and nothing to see to.
+// Well reports whether nothing is left to do, for fernetcast or an operator.
 func (s State) Well() bool { return s == StateSynced || s == StateStandby || s == StateSelf }
 
-// Reason is one word for why: the row of the decision table that was met, or
-// what went wrong with a request.
+// Reason identifies the row of the decision table that matched, or the kind of a failed
+// request.
 type Reason string
 
-// The reasons, beside those that apimachinery has for an answer's code.
+// Reasons, in addition to apimachinery's reasons for HTTP status codes.
 const (
 	ReasonSourceUnread  Reason = "SourceNotRead"
 	ReasonSourceAbsent  Reason = "SourceAbsent"
@@ -63,35 +63,34 @@ const (
 	ReasonConnection    Reason = "Connection"
 )
 
-// Action is what is to be done for a remote.
+// Action is what to do with a remote.
 type Action int
 
-// The actions.
+// Actions.
 const (
 	ActionNone   Action = iota
-	ActionLook          // the copy has to be read first
-	ActionCreate        // absent: create it, never over one that appeared meanwhile
-	ActionUpdate        // write over the copy that was read, by compare-and-swap
+	ActionLook          // read the copy first
+	ActionCreate        // create an absent Secret; fail if one has appeared since
+	ActionUpdate        // replace the copy that was read, by compare-and-swap
 )
 
-// Decision is what is to be done for one remote, and why.
+// Decision is what to do with one remote, and why.
 type Decision struct {
 	Action Action
 	State  State
 	Reason Reason
-	// Detail is for the operator; "" where there is nothing to say.
+	// Detail is a message for the operator; "" if there is nothing to report.
 	Detail string
-	// Secret is what to write with ActionCreate or ActionUpdate, ready to be sent.
+	// Secret is the complete Secret to write for ActionCreate and ActionUpdate.
 	Secret *corev1.Secret
-	// LiveRead says that the source must be read with GET, after the copy was
-	// read, and all be decided again, before this is acted upon or believed.
+	// LiveRead reports whether the decision is provisional. The caller must then read the
+	// source with GET, after the copy was read, and decide again.
 	LiveRead bool
 }
 
-// Decide says what is to be done for a remote, from what is seen of the source
-// and of the remote's copy. force pushes also where the source does not
-// continue what was pushed before. It is a pure function; its order is the
-// decision table's, and the first row that matches wins.
+// Decide decides what to do with a remote. Its cases are the rows of the decision table in
+// docs/design.md; the first match wins. If force is set, keys are pushed even if the source
+// does not continue the pushed keys. Decide is a pure function.
 func Decide(src Source, c Copy, force bool) Decision {
 	if d, ok := DecideBySource(src); ok {
 		return d
@@ -107,7 +106,8 @@ func Decide(src Source, c Copy, force bool) Decision {
 	if other := c.Rival(src); other.Term > 0 { // row 7
 		d := held(ReasonOwned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
 			c.redact(src, other.Region), other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
-		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID // our own next term
+		// If the term is our own next one, the source that we saw is outdated.
+		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID
 		return d
 	}
 	ours := c.claims.stamp == src.owner
@@ -135,8 +135,8 @@ func Decide(src Source, c Copy, force bool) Decision {
 	return write(src, c, ActionUpdate, c.difference(src)) // row 13
 }
 
-// DecideBySource decides by the rows that need no copy; false where the copy
-// has to be known. A remote need not be read where it decides.
+// DecideBySource applies the rows of the decision table that don't need a copy. It returns
+// false if none matches, so that the remote must be read.
 func DecideBySource(src Source) (Decision, bool) {
 	switch src.State() {
 	case SourceUnread: // row 1
@@ -153,7 +153,7 @@ func DecideBySource(src Source) (Decision, bool) {
 	return Decision{}, false
 }
 
-// promoteCommand is what makes an unpromoted source the main.
+// promoteCommand returns the command that makes an unpromoted source the main.
 func (s Source) promoteCommand() string {
 	if len(s.claims.unreadable) > 0 {
 		return "fernetcast promote REGION --force"
@@ -165,9 +165,9 @@ func held(reason Reason, format string, args ...any) Decision {
 	return Decision{State: StateHeld, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
-// write decides for a write, with the live read before it, unless it is the
-// plain next step: one rotation on from a copy that is just as we left it.
-// Then the stamp itself proves that what is in hand is newer.
+// write returns the decision to write. It requires a live read, except for the plain next
+// step: the copy is exactly as we left it, and the source is one rotation ahead. In that
+// case, the stamp proves that our keys are newer.
 func write(src Source, c Copy, action Action, reason Reason) Decision {
 	plain := reason == ReasonRotated && older(c.claims.pushed, src.secret.ResourceVersion) &&
 		src.set.Fingerprints().NextAfter(c.claims.keys)
@@ -177,7 +177,7 @@ func write(src Source, c Copy, action Action, reason Reason) Decision {
 	}
 }
 
-// difference is why a copy that is there has to be written.
+// difference returns why an existing copy must be written.
 func (c Copy) difference(src Source) Reason {
 	switch {
 	case c.claims.stamp == Owner{} && !c.IsMain():
@@ -210,8 +210,8 @@ func describe(src Source, c Copy, reason Reason) string {
 	return "changed there"
 }
 
-// generations is how far old keys are behind the source's; nil where it does not
-// continue them.
+// generations returns how many rotations old is behind the source, or nil if the source
+// does not continue old.
 func (s Source) generations(old keyset.Fingerprints) *int {
 	if !s.continues(old) {
 		return nil
@@ -219,7 +219,8 @@ func (s Source) generations(old keyset.Fingerprints) *int {
 	return ptr.To(s.set.Fingerprints().Primary() - old.Primary())
 }
 
-// older says whether a is surely an older resourceVersion than b.
+// older reports whether a is an older resourceVersion than b. If they cannot be compared,
+// it returns false.
 func older(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order < 0

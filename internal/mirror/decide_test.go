@@ -20,7 +20,7 @@ const (
 	farUID  = types.UID("uid-of-the-copy")
 )
 
-// repo makes data of "index=letter" pairs: one letter, one key.
+// repo returns data for "index=letter" pairs. Each letter stands for a key.
 func repo(pairs string) map[string][]byte {
 	data := map[string][]byte{}
 	for pair := range strings.FieldsSeq(pairs) {
@@ -32,7 +32,7 @@ func repo(pairs string) map[string][]byte {
 
 func prints(pairs string) string { return keyset.FingerprintsOf(repo(pairs)).String() }
 
-// secret is a Secret with keys and annotations, changed by each of edits.
+// secret returns a Secret with the given keys and annotations, modified by edits.
 func secret(uid types.UID, version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) *corev1.Secret {
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -73,7 +73,7 @@ func without(a map[string]string, names ...string) map[string]string {
 	return a
 }
 
-// The key sets of the table: each a rotation on from the one before.
+// Key sets of the table. Each is one rotation ahead of the previous one.
 const (
 	older1 = "0=b 1=a"
 	older0 = "0=c 1=a 2=b"
@@ -81,7 +81,7 @@ const (
 	anew   = "0=x 1=y"
 )
 
-// main is the source of most rows: sjc, term 3, at version 100.
+// mainSecret returns the source of most rows: sjc, term 3, version 100.
 func mainSecret(edits ...func(*corev1.Secret)) *corev1.Secret {
 	return secret(homeUID, "100", newest, mark("sjc", 3, homeUID), edits...)
 }
@@ -94,7 +94,7 @@ func keys(pairs string) func(*corev1.Secret) {
 	return func(s *corev1.Secret) { s.Data = repo(pairs) }
 }
 
-// row is a line of the decision table, or a case of it.
+// row is a test case of a row in the decision table.
 type row struct {
 	name   string
 	source Source
@@ -146,7 +146,7 @@ func rows() []row {
 		{name: "7 stamped by us, marked with our term", source: home(), copy: far("9", newest, both(synced, mark("iad", 3, farUID))), state: StateHeld, reason: ReasonOwned},
 		{name: "7 before 8", source: home(), copy: far("9", newest, both(mark("iad", 4, farUID), map[string]string{StampTerm: "5"})), state: StateHeld, reason: ReasonOwned},
 		{name: "8 owner lacks its uid", source: home(), copy: far("9", newest, without(synced, StampUID)), state: StateHeld, reason: ReasonStamp, says: "fernetcast/region- fernetcast/term-"},
-		{name: "8 owner's term is no number", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "03"})), state: StateHeld, reason: ReasonStamp},
+		{name: "8 owner's term is not a number", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "03"})), state: StateHeld, reason: ReasonStamp},
 		{name: "8 owner's term is too high", source: home(), copy: far("9", newest, both(synced, map[string]string{StampTerm: "1000000"})), state: StateHeld, reason: ReasonStamp},
 		{name: "8 unreadable mark", source: home(), copy: far("9", newest, both(synced, map[string]string{MarkRegion: "iad"})), state: StateHeld, reason: ReasonStamp, says: MarkRegion},
 		{name: "8 even with force", source: home(), copy: far("9", newest, without(synced, StampUID)), force: true, state: StateHeld, reason: ReasonStamp},
@@ -160,14 +160,14 @@ func rows() []row {
 		{name: "11 equal, keys lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampKeys)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
 		{name: "11 equal, version lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampVersion)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
 		{name: "11 equal, with a mark of another object", source: home(), copy: far("9", newest, both(synced, mark("sjc", 9, homeUID))), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
-		{name: "12 set up anew", source: home(keys(anew)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true, says: "push dfw --force"},
+		{name: "12 set up again", source: home(keys(anew)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true, says: "push dfw --force"},
 		{name: "12 the source is older", source: home(keys(older0)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
 		{name: "12 too many rotations missed", source: home(keys("0=z 8=w 9=y")), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
 		{name: "12 by the data where keys is lost", source: home(keys(anew)), copy: far("9", newest, without(synced, StampKeys)), state: StateHeld, reason: ReasonDiscontinuous, live: true},
 		{name: "12 by the stamp where the data drifted", source: home(keys(anew)), copy: far("9", anew+" 9=q", synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
 		{name: "12 forced", source: home(keys(anew)), copy: far("9", newest, synced), force: true, action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true},
 		{name: "13 the plain next step", source: home(), copy: far("9", older0, ours("50", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, says: "1 generation behind"},
-		{name: "13 the next step, but the stamp is no older", source: home(), copy: far("9", older0, ours("100", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true},
+		{name: "13 the next step, but the stamp is not older", source: home(), copy: far("9", older0, ours("100", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true},
 		{name: "13 the next step, but the data is not as stamped", source: home(), copy: far("9", older1, ours("50", older0)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
 		{name: "13 two generations behind", source: home(), copy: far("9", older1, ours("50", older1)), action: ActionUpdate, state: StateBehind, reason: ReasonRotated, live: true, says: "2 generations behind"},
 		{name: "13 drifted", source: home(), copy: far("9", anew, synced), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
@@ -191,10 +191,10 @@ func TestDecisionTable(t *testing.T) {
 				t.Errorf("the detail is %q, without %q", d.Detail, r.says)
 			}
 			if !d.State.Well() && d.Detail == "" {
-				t.Error("an operator is told nothing")
+				t.Error("the detail is empty")
 			}
 			if d.State == StateHeld && !strings.Contains(d.Detail, "nothing was changed") {
-				t.Errorf("it is not said that nothing was changed: %s", d.Detail)
+				t.Errorf("the detail does not report that nothing was changed: %s", d.Detail)
 			}
 			writes := d.Action == ActionCreate || d.Action == ActionUpdate
 			if writes != (d.Secret != nil) {
@@ -207,8 +207,9 @@ func TestDecisionTable(t *testing.T) {
 	}
 }
 
-// What is written is exact, carries the preconditions of what was seen, keeps
-// what others put there, bears a whole stamp and no mark, and is Synced once there.
+// checkWrite checks that the written Secret has exactly the source's data, the
+// preconditions of the copy, other writers' metadata, a complete stamp, and no mark. Once
+// written, it must be Synced.
 func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 	t.Helper()
 	if !r.source.Keys().SameData(s.Data) {
@@ -233,7 +234,7 @@ func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 	}
 }
 
-// A region's name has to read back from an annotation, and from a line of text.
+// A region's name must survive a round trip through an annotation and a line of text.
 func TestRegionNames(t *testing.T) {
 	for region, good := range map[string]bool{
 		"sjc": true, "RegionOne": true, "us-east-1": true, "A.b_c-9": true, "7": true, strings.Repeat("r", 63): true,

@@ -16,12 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// FailureOf is what a remote is shown as whose request ended with err.
+// FailureOf returns the decision to show for a remote whose request failed with err.
 func FailureOf(err error) Decision {
 	d := Decision{State: StateFailed, Reason: ReasonAnswer, Detail: Explain(err)}
 	var status apierrors.APIStatus
 	var answer refusal
-	var network net.Error // a deadline's, or whatever else ended a request without an answer
+	var network net.Error // a timeout or another request without a response
 	switch {
 	case errors.As(err, &status):
 		d.State, d.Reason = byCode(int(status.Status().Code))
@@ -44,21 +44,21 @@ func FailureOf(err error) Decision {
 	return d
 }
 
-// refusal is an answer that package kube does not believe. Its text is ours.
+// refusal is a response that package kube rejects. Its text is our own.
 type refusal interface {
 	error
-	// Reached says whether what answered may be the cluster at all.
+	// Reached reports whether the response may have come from the cluster.
 	Reached() bool
 }
 
-// advised is an error of ours that knows the next step itself.
+// advised is one of our own errors that suggests the next step.
 type advised interface {
 	error
 	Advice() string
 }
 
-// byCode takes the state and the reason from an answer's code. The reason that
-// is in the answer is the server's own, and could be anything.
+// byCode derives state and reason from the status code. The reason in the response is not
+// used, because the server can send anything.
 func byCode(code int) (State, Reason) {
 	reason := Reason(apierrors.ReasonForError(apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", "", 0, true)))
 	switch {
@@ -70,10 +70,10 @@ func byCode(code int) (State, Reason) {
 	return StateFailed, reason
 }
 
-// remedy is the next step after an answer with that message. A 403 is RBAC's only
-// where the message says so (apiserver/pkg/endpoints/handlers/responsewriters); a
-// quota, a namespace that ends and an admission policy have 403 too, and their own
-// words.
+// remedy suggests the next step after a failed request. Only some 403 responses are caused
+// by RBAC, as their message shows (apiserver/pkg/endpoints/handlers/responsewriters).
+// Quotas, terminating namespaces, and admission policies also return 403, with their own
+// messages.
 func remedy(message string, d Decision) string {
 	switch {
 	case strings.Contains(message, "denied request") || strings.Contains(message, "denied the request"):
@@ -88,9 +88,9 @@ func remedy(message string, d Decision) string {
 	return "that is no lack of rights: see to it there"
 }
 
-// Explain says what went wrong with a request, printably and not at length, in
-// words that hold no key even where the server quotes what it was sent: of a text
-// that is not ours or Go's own, only what reads as plain words is kept.
+// Explain returns a short, printable description of a failed request. It contains no keys,
+// even if the server quotes its request: of text that is neither ours nor Go's, only plain
+// words are kept.
 func Explain(err error) string { return Printable(explain(err)) }
 
 func explain(err error) string {
@@ -108,7 +108,7 @@ func explain(err error) string {
 		return "no answer in time"
 	}
 	var request *url.Error
-	if errors.As(err, &request) { // without the address, which is shown beside it
+	if errors.As(err, &request) { // omit the address, which is shown next to it
 		err = request.Err
 	}
 	if known {

@@ -57,7 +57,7 @@ func TestFailed(t *testing.T) {
 	}
 }
 
-// dialTimeout is the error that a dial past its deadline has inside.
+// dialTimeout returns the error inside a dial error after its deadline.
 func dialTimeout(t *testing.T) error {
 	t.Helper()
 	_, err := (&net.Dialer{Deadline: time.Now().Add(-time.Second)}).DialContext(t.Context(), "tcp", "127.0.0.1:9")
@@ -84,7 +84,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// What a 403 is told to be, and what is advised.
+// A 403 response can have different causes, which need different advice.
 func TestAdvice(t *testing.T) {
 	forbidden := func(code int, message string) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: int32(code), Message: message}}

@@ -10,11 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// annotationNames are those of the mark, and then those of the stamp.
+// annotationNames lists the annotations of the mark, followed by those of the stamp.
 var annotationNames = []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys}
 
-// ownerIn reads three annotations in other words than the program: an owner is
-// whole, or nobody, and then there may be something that cannot be read.
+// ownerIn parses an owner independently of readOwner. The owner is either complete or zero.
+// If it is zero, the existing annotations are unreadable.
 func ownerIn(a map[string]string, names []string) (o Owner, unreadable []string) {
 	region, term, uid := a[names[0]], a[names[1]], a[names[2]]
 	n, err := strconv.Atoi(term)
@@ -29,9 +29,9 @@ func ownerIn(a map[string]string, names []string) (o Owner, unreadable []string)
 	return Owner{}, unreadable
 }
 
-// Whatever the annotations are: an owner is whole or nobody; a source acts by
-// a mark of its own alone; a copy is written only where its owner can be read
-// and is outranked, or is us, and what is written reads back.
+// For any annotations, an owner is complete or zero. A source is a Main only if its own
+// mark says so. A copy is written only if its owner is readable and is outranked or
+// ourselves, and the written claims can be parsed.
 func FuzzClaims(f *testing.F) {
 	all := byte(1<<len(annotationNames) - 1)
 	f.Add("dfw", "2", string(farUID), "sjc", "3", string(homeUID), "7", prints(older0), all)
@@ -62,7 +62,7 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// asSource judges a source with these annotations.
+// asSource checks a source with these annotations.
 func asSource(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []string) {
 	src := ReadSource(mainSecret(annotate(a)))
 	want := mark != Owner{} && mark.UID == homeUID && mark.Term > stamp.Term && len(unreadable) == 0
@@ -75,11 +75,11 @@ func asSource(t *testing.T, a map[string]string, mark, stamp Owner, unreadable [
 	}
 }
 
-// asCopy decides for a remote with these annotations and older keys.
+// asCopy checks the decision for a remote with these annotations and older keys.
 func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []string) {
 	src := ReadSource(mainSecret())
 	if mark.UID != farUID {
-		mark = Owner{} // another object's
+		mark = Owner{} // set on another object
 	}
 	there := secret(farUID, "9", older0, a)
 	d := Decide(src, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, there), true)
@@ -96,7 +96,7 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 			t.Errorf("%q: what is written is read as %+v", a, written)
 		}
 	}
-	// What cannot be read has no say, and is not shown.
+	// The values of unreadable annotations do not influence the decision and are not shown.
 	blank := maps.Clone(a)
 	for _, name := range unreadable {
 		blank[name] = ""

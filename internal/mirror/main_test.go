@@ -6,5 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Pure code starts nothing: no goroutine is left when all tests have ended.
+// TestMain verifies that no goroutine remains. Pure code must not start any.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

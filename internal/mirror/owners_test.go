@@ -9,8 +9,8 @@ import (
 
 var somewhere = Place{"dfw", "openstack", "keystone-fernet-keys"}
 
-// What is said of a copy: whose it is, whether it is as it was pushed, and whether its
-// keys can be a main's again ("" if they can).
+// The table lists the owner of a copy, whether it is as pushed, and why its keys cannot be
+// recovered ("" if they can).
 func TestOwnersOfACopy(t *testing.T) {
 	src := ReadSource(secret(homeUID, "100", newest, mark("sjc", 3, homeUID)))
 	ours, theirs := stamp("sjc", 3, homeUID, "90", newest), stamp("iad", 2, farUID, "1", older0)
@@ -45,8 +45,8 @@ func TestOwnersOfACopy(t *testing.T) {
 	}
 }
 
-// A source is claimed by the higher term, the stamp's if they are equal; SameClaims sees
-// each change of mark and stamp.
+// A source is claimed by the owner with the higher term, or by the stamp's if they are
+// equal. SameClaims detects each change of mark and stamp.
 func TestClaimsOfASource(t *testing.T) {
 	marked, stamped := mark("sjc", 3, homeUID), stamp("iad", 3, farUID, "1", newest)
 	read := func(annotations map[string]string) Source {

@@ -7,48 +7,51 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// HighestTerm is the highest term that is written on it, by whomever; 0 for none.
+// HighestTerm returns the highest term in the mark and the stamp, whoever set it; 0 if
+// there is none.
 func (s Source) HighestTerm() int { return s.claims.highestTerm() }
 
-// SameClaims says whether mark and stamp are still what they were in other.
+// SameClaims reports whether mark and stamp are the same as in other.
 func (s Source) SameClaims(other Source) bool {
 	return s.claims.mark == other.claims.mark && s.claims.stamp == other.claims.stamp &&
 		len(s.claims.unreadable) == len(other.claims.unreadable)
 }
 
-// Unreadable names the annotations of a mark or an owner that cannot be read.
+// Unreadable returns the names of the annotations of a mark or stamp that cannot be parsed.
 func (s Source) Unreadable() []string { return s.claims.unreadable }
 
-// Marked is the Secret with the mark of a main and without a stamp, to be
-// written over this source by compare-and-swap. Only promote does.
+// Marked returns the Secret with a main region's mark and without a stamp, for promote to
+// write by compare-and-swap.
 func (s Source) Marked(region string, term int) *corev1.Secret {
 	marked := s.secret.DeepCopy()
-	marked.ManagedFields = nil // the server keeps its own record
+	marked.ManagedFields = nil // the API server keeps its own record
 	setClaims(marked, map[string]string{
 		MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID),
 	})
 	return marked
 }
 
-// HighestTerm is the highest term that is written on it, by whomever; 0 for none.
+// HighestTerm returns the highest term in the mark and the stamp, whoever set it; 0 if
+// there is none.
 func (c Copy) HighestTerm() int { return c.claims.highestTerm() }
 
-// Read says whether the remote was read; it may have no Secret all the same.
+// Read reports whether the remote was read. It may still have no Secret.
 func (c Copy) Read() bool { return c.read }
 
-// Is says whether the copy is the very source.
+// Is reports whether the copy is the source itself.
 func (c Copy) Is(src Source) bool { return c.secret != nil && c.secret.UID == src.UID() }
 
-// SameKeys says whether the copy's data is the source's, whoever wrote it.
+// SameKeys reports whether the copy's data equals the source's, whoever wrote it.
 func (c Copy) SameKeys(src Source) bool {
 	return c.secret != nil && src.set.SameData(c.secret.Data)
 }
 
-// IsMain says whether the copy bears the valid mark of a main.
+// IsMain reports whether the copy has the valid mark of a main region.
 func (c Copy) IsMain() bool { return c.claims.main != Owner{} }
 
-// Rival is an owner other than src's whose term src's does not outrank, in the
-// copy's mark or in its stamp; nobody where there is none.
+// Rival returns the owner in the copy's mark or stamp, other than src's owner, whose term
+// src does not outrank. It returns the higher term if there are two, and the zero Owner if
+// there is none.
 func (c Copy) Rival(src Source) Owner {
 	var rival Owner
 	for _, other := range []Owner{c.claims.main, c.claims.stamp} {
@@ -59,10 +62,11 @@ func (c Copy) Rival(src Source) Owner {
 	return rival
 }
 
-// Nobodys is what Whose says of a Secret with neither mark nor stamp.
+// Nobodys is the result of Whose for a Secret with neither mark nor stamp.
 const Nobodys = "nobody's"
 
-// Whose says in a few words whose Secret the copy is, as it may be shown beside src.
+// Whose describes the owner of the copy in a few words. The description contains no part of
+// a key of src or of the copy.
 func (c Copy) Whose(src Source) string {
 	mark, stamp := c.claims.main, c.claims.stamp
 	switch {
@@ -78,16 +82,17 @@ func (c Copy) Whose(src Source) string {
 	return Nobodys
 }
 
-// Promotable says whether src can become the main without losing keys that
-// this copy holds: it bears no stamp and no mark, or src continues its keys.
+// Promotable reports whether src can become the main without losing keys that this copy
+// holds. That is the case if the copy has neither mark nor stamp, or if src continues its
+// keys.
 func (c Copy) Promotable(src Source) bool {
-	holds := c.prints // a main's own
+	holds := c.prints // the keys of a main region
 	switch {
 	case c.claims.mark == Owner{} && c.claims.stamp == Owner{}:
 		return true
 	case c.claims.mark == Owner{}:
 		holds = c.stamped()
 	}
-	// One without a primary holds nothing to be lost.
+	// Without a primary, there are no keys to lose.
 	return holds.Primary() == 0 || src.set.Fingerprints().Continues(holds)
 }

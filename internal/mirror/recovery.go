@@ -13,11 +13,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// unmade is the uid of a source that is still to be created.
+// unmade is the UID of a source that does not exist yet.
 const unmade types.UID = "not made yet"
 
-// Recoverable says why the copy's keys cannot be a main's again; nil where they can:
-// they are a good key set, and just what its stamp says was pushed.
+// Recoverable returns nil if the copy's keys can become the source's again: they are a
+// valid key set and match the copy's stamp. Otherwise, the error explains why not.
 func (c Copy) Recoverable() error {
 	_, err := keyset.Parse(orEmpty(c.secret).Data)
 	switch {
@@ -35,11 +35,11 @@ func (c Copy) Recoverable() error {
 	return nil
 }
 
-// Owner is whose copy it is, by its stamp; nobody where it bears none.
+// Owner returns the owner in the copy's stamp, or the zero Owner if it has none.
 func (c Copy) Owner() Owner { return c.claims.stamp }
 
-// Claimed is who owns the source by what is written on it, whatever its keys are;
-// nobody where that is nobody.
+// Claimed returns the owner according to the source's annotations, even if its keys are
+// invalid. It returns the zero Owner if there is none.
 func (s Source) Claimed() Owner {
 	if s.claims.stamp.Term >= s.claims.main.Term {
 		return s.claims.stamp
@@ -47,19 +47,19 @@ func (s Source) Claimed() Owner {
 	return s.claims.main
 }
 
-// Usable returns the fingerprints of the source's keys that Keystone can use, also of a
-// refused key set, and what is wrong with its other data keys.
+// Usable returns the fingerprints of the keys that Keystone can use, and a Flaw for each
+// other data key. It also works if the key set is rejected.
 func (s Source) Usable() (keyset.Fingerprints, []keyset.Flaw) {
 	return keyset.Usable(orEmpty(s.secret).Data)
 }
 
-// Written is when its keys were last written, by the API server's own record; nil where
-// that has none.
+// Written returns when the keys were last written, according to managedFields; nil if they
+// don't say.
 func (s Source) Written() *time.Time { return lastWrite(s.secret, managed.writesData) }
 
-// Restored is the source with the copy's keys, which have to be Recoverable: what a
-// recovery writes, but for the mark. Of a source that is absent it is one that is
-// still to be created.
+// Restored returns the source with the keys of the copy, which must be Recoverable. A
+// recovery marks this Secret and writes it. If the source is absent, the result has a
+// placeholder UID.
 func (s Source) Restored(c Copy) Source {
 	restored := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: c.secret.Name, UID: unmade}, Type: corev1.SecretTypeOpaque}
 	if s.secret != nil {
@@ -69,8 +69,8 @@ func (s Source) Restored(c Copy) Source {
 	return ReadSource(restored)
 }
 
-// Kept is the source's Secret as it is to be created where it is absent: empty, to be
-// written once it has a uid.
+// Kept returns the Secret that creates an absent source. It has no keys: they are written
+// when the Secret has a UID.
 func (s Source) Kept() *corev1.Secret {
 	empty := orEmpty(s.secret).DeepCopy()
 	empty.UID, empty.Data = "", nil

@@ -9,22 +9,22 @@ import (
 )
 
 const (
-	// mostShown bounds a text that somebody else may have made, in characters.
-	mostShown   = 400
-	punctuation = `"'()[]{},.:`
-	longestWord = 63
-	mostWords   = 60
-	leftOut     = "…"
+	// maxShown limits text from other writers, in characters.
+	maxShown      = 400
+	punctuation   = `"'()[]{},.:`
+	maxWordLength = 63
+	maxWords      = 60
+	leftOut       = "…"
 )
 
-// A word, perhaps of several, as in a name or a path; or an abbreviation.
+// word matches plain words, including hyphenated names and paths, and abbreviations.
 var word = regexp.MustCompile(`^([A-Z]?[a-z]+([-.:/][a-z]+)*|[A-Z]{2,5})?$`)
 
-// plainWord is one that a shell takes as it is.
+// plainWord matches a word that needs no quoting in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 
-// Quote is a word of a command that is suggested, as a shell takes it for one word,
-// whatever it holds.
+// Quote quotes a word of a suggested command for a shell, if necessary. The word can
+// contain anything.
 func Quote(word string) string {
 	if word = Printable(word); plainWord.MatchString(word) {
 		return word
@@ -32,12 +32,12 @@ func Quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// Printable keeps the characters of a text that a terminal prints, and only the
-// first 400. What controls a terminal, or the direction of writing, becomes "?".
+// Printable returns at most the first 400 characters of text. It replaces control
+// characters, including those that change the writing direction, with "?".
 func Printable(text string) string {
 	shown := 0
 	for i := range text {
-		if shown == mostShown {
+		if shown == maxShown {
 			text = text[:i] + leftOut
 			break
 		}
@@ -51,15 +51,15 @@ func Printable(text string) string {
 	}, text)
 }
 
-// words keeps the plain words of a text that somebody else made. A key, or a
-// part of one, has digits or mixed case, whatever it is written as.
+// words returns the plain words in text from other writers. This removes keys and parts of
+// keys, because they contain digits or mixed case in any encoding.
 func words(text string) string {
 	var kept []string
 	for field := range strings.FieldsSeq(text) {
-		if len(kept) == mostWords {
+		if len(kept) == maxWords {
 			return strings.Join(append(kept, leftOut), " ")
 		}
-		if bare := strings.Trim(field, punctuation); len(bare) <= longestWord && word.MatchString(bare) {
+		if bare := strings.Trim(field, punctuation); len(bare) <= maxWordLength && word.MatchString(bare) {
 			kept = append(kept, field)
 		} else if len(kept) == 0 || kept[len(kept)-1] != leftOut {
 			kept = append(kept, leftOut)
@@ -68,15 +68,15 @@ func words(text string) string {
 	return strings.Join(kept, " ")
 }
 
-// Redacted is the decision as it may be shown: its detail may quote what a
-// remote made, so it shares nothing with a key of the source or of the copy.
+// Redacted returns the decision without any part of a key of src or c. Its detail may quote
+// text that was written in a remote.
 func (d Decision) Redacted(src Source, c Copy) Decision {
 	d.Detail = c.redact(src, d.Detail)
 	return d
 }
 
-// redact is a text that somebody else made, as it may be shown beside the keys
-// of src and of the copy.
+// redact makes text from other writers printable and removes parts of the keys of src and of
+// the copy.
 func (c Copy) redact(src Source, text string) string {
 	return keyset.Redact(Printable(text), orEmpty(src.secret).Data, orEmpty(c.secret).Data)
 }

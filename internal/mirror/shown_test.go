@@ -29,7 +29,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// The names in a certificate are its maker's.
+// A certificate can contain any names.
 func TestCertificateIsShownPrintably(t *testing.T) {
 	certificate := &x509.Certificate{DNSNames: []string{"\x1b[2J\x1b[32mSynced"}}
 	err := &url.Error{Op: "Get", URL: "https://dfw", Err: &tls.CertificateVerificationError{
@@ -41,8 +41,7 @@ func TestCertificateIsShownPrintably(t *testing.T) {
 	}
 }
 
-// Whatever of a copy is shown shares nothing with a key: neither with one of the
-// source, nor with one of its own.
+// The description of a copy contains no part of a key, neither the source's nor the copy's.
 func TestNoKeyIsShownOfACopy(t *testing.T) {
 	const ours = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
 	const theirs = "PqLmZx0192837465AbCdEfGhIjKlMnOpQrStUvWxYz8="
@@ -71,7 +70,7 @@ func TestNoKeyIsShownOfACopy(t *testing.T) {
 			}
 		}
 	}
-	// The same where the source is the copy.
+	// The same applies if the source is a copy.
 	source.Annotations = stamp(ours[6:20], 4, farUID, "1", "")
 	st := ReadSource(source).Status("openstack", "keystone-fernet-keys", "")
 	if strings.Contains(st.Detail+st.Region, ours[6:12]) {
@@ -79,7 +78,7 @@ func TestNoKeyIsShownOfACopy(t *testing.T) {
 	}
 }
 
-// A time that no JSON can hold breaks no document.
+// A time that JSON does not support must not break the document.
 func TestTimesBeyondJSON(t *testing.T) {
 	for _, year := range []int{-1, 0, 1, 9999, 10_000, 292_277_022_365} {
 		at := metav1.NewTime(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC))

@@ -10,10 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// SourceState is what the source Secret is.
+// SourceState classifies the source Secret.
 type SourceState string
 
-// The states of a source. Only a Main is ever pushed from.
+// States of a source. Keys are pushed only from a Main.
 const (
 	SourceUnread     SourceState = "Unread"
 	SourceMain       SourceState = "Main"
@@ -23,8 +23,8 @@ const (
 	SourceRefused    SourceState = "Refused"
 )
 
-// Source is the source Secret as it was read once: parsed, judged, and never
-// changed, so it may be used concurrently. The zero Source has not been read.
+// Source is the parsed and classified source Secret. It is immutable and safe for
+// concurrent use. The zero Source has not been read.
 type Source struct {
 	state  SourceState
 	detail string
@@ -32,18 +32,18 @@ type Source struct {
 	claims claims
 	owner  Owner
 	set    keyset.Set
-	before []before // the primaries that were seen to lead to the present one, oldest first
+	past   []pastPrimary // primaries that were seen to lead to the current one, oldest first
 }
 
-// ReadSource judges the source Secret; nil says that it is absent. It keeps
-// the Secret, which must not be changed afterwards.
+// ReadSource parses and classifies the source Secret, which is absent if s is nil. The
+// Source keeps s, so the caller must not modify it.
 func ReadSource(s *corev1.Secret) Source {
 	if s == nil {
 		return Source{state: SourceAbsent, detail: "the Secret does not exist"}
 	}
 	src := Source{secret: s, claims: readClaims(s)}
 	mark, stamp := src.claims.main, src.claims.stamp
-	// Where both are there, the higher term counts; equal ones count as the stamp's.
+	// If there are both, the higher term counts. If they are equal, the stamp counts.
 	standby := stamp != Owner{} && stamp.Term >= mark.Term
 	set, err := keyset.Parse(s.Data)
 	src.set = set
@@ -66,7 +66,7 @@ func ReadSource(s *corev1.Secret) Source {
 	return src
 }
 
-// State is the judgement.
+// State returns the state; SourceUnread for the zero Source.
 func (s Source) State() SourceState {
 	if s.state == "" {
 		return SourceUnread
@@ -74,45 +74,48 @@ func (s Source) State() SourceState {
 	return s.state
 }
 
-// Detail says why a source is not a Main; "" for a Main and for an unread one.
+// Detail explains why the source is not a Main. It is "" for a Main and for the zero
+// Source.
 func (s Source) Detail() string { return s.detail }
 
-// Owner is the main's own name, term and uid, of a Standby those of its main,
-// and else nobody.
+// Owner returns the owner of the keys: a Main owns its own, and a Standby has another main
+// region's. In all other states, Owner returns the zero Owner.
 func (s Source) Owner() Owner { return s.owner }
 
-// Keys is the key set; the zero Set where it was refused.
+// Keys returns the key set, or the zero Set if the data is invalid.
 func (s Source) Keys() keyset.Set { return s.set }
 
-// Fingerprints are the fingerprints of the keys as a stamp has them.
+// Fingerprints returns the fingerprints of the keys in the stamp's format.
 func (s Source) Fingerprints() string { return s.set.Fingerprints().String() }
 
-// redact is a text that somebody else made, as it may be shown beside the source.
+// redact makes text from other writers printable and removes parts of the source's keys.
 func (s Source) redact(text string) string { return Copy{}.redact(s, text) }
 
-// UID of the Secret, "" where there is none.
+// UID returns the UID of the Secret, or "" if it does not exist.
 func (s Source) UID() types.UID { return orEmpty(s.secret).UID }
 
-// ResourceVersion of the Secret, "" where there is none.
+// ResourceVersion returns the resourceVersion of the Secret, or "" if it does not exist.
 func (s Source) ResourceVersion() string { return orEmpty(s.secret).ResourceVersion }
 
-// orEmpty is the Secret, an empty one where there is none.
+// orEmpty returns s, or an empty Secret if s is nil.
 func orEmpty(s *corev1.Secret) *corev1.Secret { return cmp.Or(s, &corev1.Secret{}) }
 
-// mostBefore bounds what a source remembers: more than a year of a rotation every 12
-// hours.
-const mostBefore = 1000
+// maxPast limits the past primaries that a source remembers. With a rotation every 12
+// hours, they span more than a year.
+const maxPast = 1000
 
-// before is a primary that led to the present one, step by step.
-type before struct {
+// pastPrimary is a primary that led to the current one, rotation by rotation.
+type pastPrimary struct {
 	index       int
 	fingerprint string
 }
 
-// Then judges the Secret that is seen after s, as [ReadSource] does. If that continues s,
-// the result remembers s: it then continues a copy that was given one of the primaries that
-// led here, even if no key is left to prove it. A Secret that is not a main's of the same
-// owner, or does not continue s, starts with an empty memory. Then is a pure function.
+// Then returns the Source for the Secret that is seen after s, like [ReadSource].
+//
+// If the new keys continue those of s, the result remembers the primaries of s. It then
+// continues a copy that was given one of these primaries, even if no remaining key proves
+// it. If the owner differs or the keys do not continue those of s, the result remembers
+// nothing. Then does not modify s.
 func (s Source) Then(secret *corev1.Secret) Source {
 	next := ReadSource(secret)
 	if s.state != SourceMain || next.state != SourceMain || s.owner != next.owner {
@@ -122,17 +125,17 @@ func (s Source) Then(secret *corev1.Secret) Source {
 	if !is.Continues(was) {
 		return next
 	}
-	next.before = s.before
+	next.past = s.past
 	if primary := was.Primary(); is.Primary() != primary {
-		kept := s.before[max(0, len(s.before)+1-mostBefore):]
-		next.before = append(slices.Clone(kept), before{primary, was[primary]})
+		kept := s.past[max(0, len(s.past)+1-maxPast):]
+		next.past = append(slices.Clone(kept), pastPrimary{primary, was[primary]})
 	}
 	return next
 }
 
-// continues reports whether the source continues the keys that a copy was given: the keys
-// prove it, or the source remembers it.
+// continues reports whether the source continues the keys that a copy was given, either by
+// the keys themselves or by the remembered primaries.
 func (s Source) continues(given keyset.Fingerprints) bool {
 	primary := given.Primary()
-	return s.set.Fingerprints().Continues(given) || slices.Contains(s.before, before{primary, given[primary]})
+	return s.set.Fingerprints().Continues(given) || slices.Contains(s.past, pastPrimary{primary, given[primary]})
 }

@@ -7,8 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// rotations are key sets of three keys, each one rotation on, with primaries from
-// first on.
+// rotations returns n sets of three keys. The primaries start at first, and each set is one
+// rotation ahead of the previous one.
 func rotations(first, n int) []string {
 	var sets []string
 	for p := first; p < first+n; p++ {
@@ -25,8 +25,8 @@ func seen(sets ...string) (last Source) {
 	return last
 }
 
-// A copy whose every key is gone is continued by a source that was seen to rotate all
-// the way, and by no other.
+// If no key of a copy is left, a source continues it only if it was seen to rotate without
+// a gap.
 func TestThen(t *testing.T) {
 	all := rotations(5, 10)
 	at := Place{"dfw", "openstack", "keystone-fernet-keys"}
@@ -65,15 +65,15 @@ func TestThen(t *testing.T) {
 			t.Errorf("%s: %s %s, want %s", name, d.State, d.Detail, try.state)
 		}
 	}
-	if len(promoted.before) != 4 {
-		t.Errorf("a promotion was remembered past: %d primaries", len(promoted.before))
+	if len(promoted.past) != 4 {
+		t.Errorf("a promotion was remembered past: %d primaries", len(promoted.past))
 	}
-	if many := seen(rotations(5, mostBefore+20)...); len(many.before) != mostBefore {
-		t.Errorf("%d primaries are remembered", len(many.before))
+	if many := seen(rotations(5, maxPast+20)...); len(many.past) != maxPast {
+		t.Errorf("%d primaries are remembered", len(many.past))
 	}
 }
 
-// What is remembered of one source is not changed by what follows it twice.
+// Calling Then twice on a source does not change the source.
 func TestThenTwice(t *testing.T) {
 	all := rotations(5, 6)
 	first := seen(all[:4]...)
@@ -81,7 +81,7 @@ func TestThenTwice(t *testing.T) {
 		return first.Then(secret(homeUID, "200", set, mark("sjc", 1, homeUID), func(s *corev1.Secret) {}))
 	}
 	one, two := next(all[4]), next(all[4])
-	if len(first.before) != 3 || len(one.before) != 4 || len(two.before) != 4 {
-		t.Errorf("%d, %d and %d primaries", len(first.before), len(one.before), len(two.before))
+	if len(first.past) != 3 || len(one.past) != 4 || len(two.past) != 4 {
+		t.Errorf("%d, %d and %d primaries", len(first.past), len(one.past), len(two.past))
 	}
 }

@@ -7,20 +7,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// mostShownKeys bounds what is shown of a Secret that is no key set.
-const mostShownKeys = 200
+// maxShownKeys limits the keys that are shown of a Secret that is not a key set.
+const maxShownKeys = 200
 
-// Status is what is known of source and remotes: the document of /statusz and
-// of status -o json. Fields are added, never renamed; what is not known is null,
-// or "" for a text.
+// Status describes the source and the remotes. It is the document of /statusz and of status
+// -o json. Fields are added, but never renamed. An unknown value is null, or "" if it is a
+// string.
 type Status struct {
 	Source  SourceStatus   `json:"source"`
-	Remotes []RemoteStatus `json:"remotes"` // by name
+	Remotes []RemoteStatus `json:"remotes"` // sorted by name
 }
 
-// SourceStatus is the source's part of a [Status].
+// SourceStatus describes the source in a [Status].
 type SourceStatus struct {
-	// Region is the main's name, and for a StateStandby that of its main.
+	// Region is the main region, even if the source is a copy of its keys (SourceStandby).
 	Region          string              `json:"region"`
 	Term            *int                `json:"term"`
 	Namespace       string              `json:"namespace"`
@@ -32,17 +32,17 @@ type SourceStatus struct {
 	Staged          bool                `json:"staged"`
 	RotatedAt       *time.Time          `json:"rotatedAt"`
 	Keys            keyset.Fingerprints `json:"keys"`
-	// UID is the Secret's; "" where there is none.
+	// UID is the UID of the Secret, or "" if it does not exist.
 	UID types.UID `json:"-"`
-	// Stale says that the last try to read the source failed.
+	// Stale reports whether the last attempt to read the source failed.
 	Stale bool `json:"-"`
 }
 
-// RemoteStatus is one remote's part of a [Status]. CredentialsExpire is what our
-// credentials there say of themselves.
+// RemoteStatus describes a remote in a [Status]. CredentialsExpire comes from the
+// credentials themselves: the token or the client certificate.
 type RemoteStatus struct {
 	Name string `json:"name"`
-	// Namespace is where its Secret is.
+	// Namespace is the namespace of the remote's Secret.
 	Namespace             string              `json:"namespace"`
 	Server                string              `json:"server"`
 	State                 State               `json:"state"`
@@ -56,12 +56,12 @@ type RemoteStatus struct {
 	NextTry               *time.Time          `json:"nextTry"`
 	CredentialsExpire     *time.Time          `json:"credentialsExpire"`
 	Keys                  keyset.Fingerprints `json:"keys"`
-	// Counts is for /metrics alone.
+	// Counts is only exported as metrics.
 	Counts Counts `json:"-"`
 }
 
-// Well says whether the source is a main or a standby that can be read, and every
-// remote is well.
+// Well reports whether the source is readable, is a Main or a Standby, and every remote is
+// well.
 func (s Status) Well() bool {
 	for _, r := range s.Remotes {
 		if !r.State.Well() {
@@ -71,13 +71,13 @@ func (s Status) Well() bool {
 	return s.Source.Well()
 }
 
-// Well says whether the source is a main or a standby that can be read.
+// Well reports whether the source is readable and is a Main or a Standby.
 func (s SourceStatus) Well() bool {
 	return !s.Stale && (s.State == SourceMain || s.State == SourceStandby)
 }
 
-// Status tells what the source is. trouble is why the last try to read
-// it failed, "" where it did not.
+// Status returns the source's status. trouble explains why the last attempt to read the
+// source failed; "" if it succeeded.
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(), UID: s.UID(),
@@ -99,14 +99,14 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	return st
 }
 
-// Status tells what was decided of the copy, and what it is against src.
+// Status returns the status of the copy relative to src, after decision d.
 func (c Copy) Status(src Source, d Decision) RemoteStatus {
 	st := RemoteStatus{
 		Name: c.place.Remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
 		Primary: primary(c.prints), Behind: src.generations(c.prints),
 		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
 	}
-	if len(c.prints) > mostShownKeys {
+	if len(c.prints) > maxShownKeys {
 		st.Keys = nil
 	}
 	return st
@@ -119,38 +119,37 @@ func primary(p keyset.Fingerprints) *int {
 	return nil
 }
 
-// Counts is what this process has done at a remote.
+// Counts records what this process has done in a remote.
 type Counts struct {
-	// Pushes are the writes that were sent, by how they ended.
+	// Pushes counts the sent writes by result.
 	Pushes map[Result]int
-	// Repairs are the drifts that were undone.
+	// Repairs counts the repaired drifts.
 	Repairs int
-	// Requests are all that were sent since the remote got its present client.
+	// Requests counts all requests since the remote got its current client.
 	Requests map[Request]int
 }
 
-// Request is what a request is counted by.
+// Request is the key by which requests are counted.
 type Request struct {
 	Method string
-	// Code is the answer's HTTP code, "other" for one that an API server does not
-	// have, and "none" where there was no answer.
+	// Code is the HTTP status code, "other" for a code that API servers don't use, or
+	// "none" without a response.
 	Code string
 }
 
-// Result is how a write ended.
+// Result classifies a write.
 type Result string
 
-// The results of a write.
+// Results of a write.
 const (
 	ResultPushed      Result = "pushed"
-	ResultConflict    Result = "conflict" // another writer was first
+	ResultConflict    Result = "conflict" // another writer was faster
 	ResultDenied      Result = "denied"
 	ResultUnreachable Result = "unreachable"
 	ResultFailed      Result = "failed"
 )
 
-// ResultOf is how a write ended that returned err, which is neither nil nor a
-// conflict.
+// ResultOf classifies a failed write. err must not be nil or a conflict.
 func ResultOf(err error) Result {
 	switch FailureOf(err).State {
 	case StateDenied:
@@ -164,13 +163,13 @@ func ResultOf(err error) Result {
 // Push is a write that a remote has acknowledged.
 type Push struct {
 	Decision Decision
-	// Rotation says that it brought the source's newest keys to a copy of older ones.
+	// Rotation reports whether the write brought the source's newest keys to an older copy.
 	Rotation bool
-	// Repair says that it undid what another writer did to a copy of ours.
+	// Repair reports whether the write undid another writer's change.
 	Repair bool
-	// Took is the time since its sync began.
+	// Took is the time since the sync started.
 	Took time.Duration
-	// Lag is the time since this process saw that rotation; 0 without a rotation, or if
-	// the keys were there before the process.
+	// Lag is the time since this process saw the rotation. It is 0 for other writes, and
+	// for keys that were found at startup.
 	Lag time.Duration
 }

@@ -70,9 +70,9 @@ func TestSourceStatus(t *testing.T) {
 	}
 }
 
-// A Secret that is not a key set is shown with its first 200 keys or with none.
+// If a Secret is not a key set, at most 200 keys are shown.
 func TestStatusShowsSoManyKeys(t *testing.T) {
-	for n, want := range map[int]int{mostShownKeys: mostShownKeys, mostShownKeys + 1: 0} {
+	for n, want := range map[int]int{maxShownKeys: maxShownKeys, maxShownKeys + 1: 0} {
 		var pairs []string
 		for i := range n {
 			pairs = append(pairs, fmt.Sprintf("%d=%c", i, 'a'+i%20))
@@ -84,7 +84,7 @@ func TestStatusShowsSoManyKeys(t *testing.T) {
 	}
 }
 
-// Which owner of a copy a source does not outrank.
+// Rival returns the owner that the source does not outrank.
 func TestRival(t *testing.T) {
 	src := ReadSource(mainSecret())
 	other := func(term int) map[string]string { return stamp("lon", term, "uid-of-lon", "7", newest) }
@@ -113,7 +113,7 @@ func TestRival(t *testing.T) {
 	}
 }
 
-// What Then remembers begins again with any other main, before or after.
+// Then forgets past primaries if the owner changes.
 func TestThenOfAnotherMain(t *testing.T) {
 	main := func(version, pairs string) *corev1.Secret {
 		return secret(homeUID, version, pairs, mark("sjc", 3, homeUID))
@@ -133,13 +133,13 @@ func TestThenOfAnotherMain(t *testing.T) {
 		for _, step := range c.steps {
 			src = src.Then(step)
 		}
-		if got := len(src.before); got != c.want {
+		if got := len(src.past); got != c.want {
 			t.Errorf("%s: %d primaries are remembered, want %d", name, got, c.want)
 		}
 	}
 }
 
-// A decision says how a copy differs, and names another writer only if there is one.
+// A decision describes how a copy differs. It names another writer only if there is one.
 func TestDescribes(t *testing.T) {
 	src := ReadSource(mainSecret())
 	stamped := func(pairs string) map[string]string { return stamp("sjc", 3, homeUID, "90", pairs) }
@@ -167,14 +167,14 @@ func TestDescribes(t *testing.T) {
 	}
 }
 
-// Words of up to 63 letters are shown, and records of up to 64 KiB are read.
+// Words of up to 63 letters are shown, and managedFields entries of up to 64 KiB are read.
 func TestBounds(t *testing.T) {
-	for n, want := range map[int]string{longestWord: strings.Repeat("a", longestWord), longestWord + 1: leftOut} {
+	for n, want := range map[int]string{maxWordLength: strings.Repeat("a", maxWordLength), maxWordLength + 1: leftOut} {
 		if got := words(strings.Repeat("a", n)); got != want {
 			t.Errorf("a word of %d letters is shown as %s", n, got)
 		}
 	}
-	for n, want := range map[int]bool{mostFields: true, mostFields + 1: false} {
+	for n, want := range map[int]bool{maxManagedFields: true, maxManagedFields + 1: false} {
 		text := `{"f:data":{"f:0":{}}}`
 		fields := &metav1.FieldsV1{}
 		fields.SetRawBytes([]byte(text + strings.Repeat(" ", n-len(text))))

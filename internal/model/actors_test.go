@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// describe shows a Secret in one line.
+// describe returns a one-line description of a Secret.
 func describe(s *corev1.Secret) string {
 	if s == nil {
 		return "absent"
@@ -37,8 +37,7 @@ func describe(s *corev1.Secret) string {
 
 func (w *world) toss(what string) bool { return rapid.Bool().Draw(w.draws, what) }
 
-// pick draws from a list, each as likely as the others: rapid itself prefers
-// the first.
+// pick draws an element with equal probability. rapid itself prefers the first.
 func pick[T any](w *world, what string, from []T) T {
 	drawn := 0
 	for reach := 1; reach < 4*len(from); reach *= 2 {
@@ -50,14 +49,13 @@ func pick[T any](w *world, what string, from []T) T {
 	return from[drawn%len(from)]
 }
 
-// somewhere is a cluster, and more often than not the same, so that much
-// happens in one place.
+// somewhere draws a cluster. It prefers one cluster, so that more events interact.
 func (w *world) somewhere(what string) *cluster {
 	sjc, dfw, lon, syd := w.clusters[0], w.clusters[1], w.clusters[2], w.clusters[3]
 	return pick(w, what, []*cluster{lon, syd, lon, sjc, lon, dfw})
 }
 
-// present is c if it has a Secret, else nil.
+// present returns c if it has a Secret, and nil otherwise.
 func present(c *cluster) *cluster {
 	if c.now == nil {
 		return nil
@@ -65,14 +63,14 @@ func present(c *cluster) *cluster {
 	return c
 }
 
-// rotate is a rotation job from its GET to its PUT. Keystone's has one in every region.
+// rotate runs a rotation job, from its GET to its PUT. Every region has such a job.
 func (w *world) rotate() {
 	if c := present(pick(w, "region", w.regions)); c != nil {
 		w.rotated(c, c.now)
 	}
 }
 
-// rotated is the job's PUT, of what it read and holds to.
+// rotated is the PUT of a rotation job, based on the Secret that it read.
 func (w *world) rotated(c *cluster, read *corev1.Secret) {
 	next := w.keys.rotated(read.Data)
 	if next == nil {
@@ -87,7 +85,8 @@ func (w *world) rotated(c *cluster, read *corev1.Secret) {
 	}
 }
 
-// rotateSlowly is a job's GET, or, where it has read already, its PUT.
+// rotateSlowly runs the GET of a rotation job, or its PUT if it has already read the
+// Secret.
 func (w *world) rotateSlowly() {
 	c := pick(w, "cluster", w.regions)
 	if read := w.jobs[c]; read != nil {
@@ -99,7 +98,7 @@ func (w *world) rotateSlowly() {
 	}
 }
 
-// rival writes keys of its own, wherever.
+// rival writes its own keys to some cluster.
 func (w *world) rival() {
 	c := present(w.somewhere("cluster"))
 	if c == nil {
@@ -126,7 +125,7 @@ func (w *world) rival() {
 	w.say("rival writes %s: %s: %s", c.name, how, describe(c.now))
 }
 
-// strip takes annotations away, or spoils one.
+// strip removes annotations.
 func (w *world) strip() {
 	c := present(w.somewhere("cluster"))
 	if c == nil {
@@ -142,7 +141,8 @@ func (w *world) strip() {
 	w.say("annotations of %s are taken away: %s: %s", c.name, how, describe(c.now))
 }
 
-// remove is somebody's kubectl delete; recreate is Argo CD's, and then a setup job's new keys.
+// remove is a manual kubectl delete. recreate is Argo CD deleting the Secret and a setup
+// job creating new keys.
 func (w *world) remove() {
 	if c := present(w.somewhere("cluster")); c != nil {
 		c.remove()
@@ -157,11 +157,11 @@ func (w *world) recreate() {
 	if w.toss("empty") {
 		d = nil
 	}
-	w.say("%s is made anew: %s", c.name, describe(c.create(manifest(d, nil))))
+	w.say("%s is recreated: %s", c.name, describe(c.create(manifest(d, nil))))
 }
 
-// restore puts an older manifest back, perhaps that of another cluster: in the
-// place of what is there, or merged with it, or as a new object.
+// restore applies an older manifest, possibly another cluster's. It replaces the Secret,
+// merges with it, or creates a new object.
 func (w *world) restore() {
 	c := w.somewhere("cluster")
 	from := c
@@ -174,8 +174,8 @@ func (w *world) restore() {
 	}
 	backup := pick(w, "backup", past).secret
 	old := manifest(backup.Data, backup.Annotations)
-	switch how := pick(w, "how", []string{"merged", "replaced", "made anew"}); {
-	case c.now == nil || how == "made anew":
+	switch how := pick(w, "how", []string{"merged", "replaced", "recreated"}); {
+	case c.now == nil || how == "recreated":
 		c.remove()
 		c.create(old)
 	case how == "replaced":
@@ -186,10 +186,10 @@ func (w *world) restore() {
 	w.say("%s is restored from v%s of %s: %s", c.name, backup.ResourceVersion, from.name, describe(c.now))
 }
 
-// boast is somebody's claim on a remote, with a term that is far above all
-// others, or one that comes next. It is rare: until the next promotion no
-// region is the main.
-func (w *world) boast() {
+// claimTerm writes another owner's stamp on a remote, with a term that is far above all
+// others or one that comes next. It is rare, because no region is the main until the next
+// promotion.
+func (w *world) claimTerm() {
 	c := present(w.somewhere("cluster"))
 	if c == nil || !pick(w, "now", []bool{true, false, false, false}) {
 		return

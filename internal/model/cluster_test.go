@@ -18,20 +18,20 @@ const secretName = "keystone-fernet-keys"
 
 var resource = schema.GroupResource{Resource: "secrets"}
 
-// cluster is an API server with etcd, as far as one Secret goes. A Secret in it
-// is never changed, only followed by another, under the next version.
+// cluster is an API server with etcd that holds one Secret. A stored Secret is never
+// modified. A change stores another Secret with the next version.
 type cluster struct {
 	name    string
 	version int
 	uids    int
 	now     *corev1.Secret // nil: absent
-	past    []moment       // all there ever was, ascending
+	past    []moment       // all changes, in ascending order
 }
 
-// moment is what was there from a version on.
+// moment is the state from a version on.
 type moment struct {
 	version int
-	secret  *corev1.Secret // of a deletion, the last, with the deletion's own version
+	secret  *corev1.Secret // for a deletion, the last Secret, with the version of the deletion
 	deleted bool
 }
 
@@ -46,7 +46,7 @@ func (c *cluster) conflict(why string) error {
 	return apierrors.NewConflict(resource, secretName, errors.New(why))
 }
 
-// update is a PUT: it holds to the uid and the resourceVersion that are in s.
+// update is a PUT. If s has a UID and a resourceVersion, they are preconditions.
 func (c *cluster) update(s *corev1.Secret) (*corev1.Secret, error) {
 	switch {
 	case c.now == nil:
@@ -59,14 +59,14 @@ func (c *cluster) update(s *corev1.Secret) (*corev1.Secret, error) {
 	return c.store(s, c.now.UID), nil
 }
 
-// overwrite is an update by a server that passes over the precondition.
+// overwrite is an update by a server that ignores the resourceVersion.
 func (c *cluster) overwrite(s *corev1.Secret) (*corev1.Secret, error) {
 	s = s.DeepCopy()
 	s.ResourceVersion = ""
 	return c.update(s)
 }
 
-// apply is a server-side apply that names resourceVersion 1.
+// apply is a server-side apply with resourceVersion 1.
 func (c *cluster) apply(s *corev1.Secret) (*corev1.Secret, error) {
 	if c.now != nil {
 		return nil, c.conflict("it is there")
@@ -74,8 +74,8 @@ func (c *cluster) apply(s *corev1.Secret) (*corev1.Secret, error) {
 	return c.create(s), nil
 }
 
-// applyOver is a server-side apply without a precondition, where what is there
-// was applied too: its data goes, and what others put there stays.
+// applyOver is a server-side apply without a precondition. If a Secret exists, its data was
+// also applied: it is replaced, and other writers' metadata stays.
 func (c *cluster) applyOver(s *corev1.Secret) (*corev1.Secret, error) {
 	if c.now == nil {
 		return c.create(s), nil
@@ -123,7 +123,7 @@ func (c *cluster) remove() {
 	c.past = append(c.past, moment{c.version, s, true})
 }
 
-// at is what was there at a version; nil where it was absent.
+// at returns the Secret at a version, or nil if it was absent.
 func (c *cluster) at(version int) *corev1.Secret {
 	var s *corev1.Secret
 	for _, m := range c.past {
@@ -138,7 +138,7 @@ func (c *cluster) at(version int) *corev1.Secret {
 	return s
 }
 
-// after is the first change past a version.
+// after returns the first change after a version.
 func (c *cluster) after(version int) (moment, bool) {
 	for _, m := range c.past {
 		if m.version > version {
@@ -148,7 +148,7 @@ func (c *cluster) after(version int) (moment, bool) {
 	return moment{}, false
 }
 
-// manifest is a Secret as people write it.
+// manifest returns a Secret as people write it.
 func manifest(d data, annotations map[string]string) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Annotations: annotations, Labels: map[string]string{"kept": "yes"}},
@@ -156,7 +156,7 @@ func manifest(d data, annotations map[string]string) *corev1.Secret {
 	}
 }
 
-// edited is a Secret that is there, changed by somebody.
+// edited applies another writer's change to the existing Secret.
 func (c *cluster) edited(edit func(*corev1.Secret)) {
 	s := c.now.DeepCopy()
 	edit(s)
@@ -168,15 +168,15 @@ var (
 	stampParts = []string{mirror.StampRegion, mirror.StampTerm, mirror.StampUID}
 )
 
-// owner is whose a Secret is, by a mark or by a stamp.
+// owner is the owner in a mark or a stamp.
 type owner struct {
 	region string
 	term   int
 	uid    string
 }
 
-// claim reads an owner from a Secret; readable is false where part of it is
-// missing or is no term, and true where there is none.
+// claim parses an owner. readable is false if a part is missing or the term is malformed,
+// and true if there is no owner at all.
 func claim(s *corev1.Secret, parts []string) (o owner, readable bool) {
 	a := s.Annotations
 	term, err := strconv.Atoi(a[parts[1]])
@@ -195,7 +195,7 @@ func claim(s *corev1.Secret, parts []string) (o owner, readable bool) {
 	return owner{a[parts[0]], term, a[parts[2]]}, true
 }
 
-// claims are a Secret's mark, if it was set on this very object, and its stamp.
+// claims parses a Secret's stamp, and its mark if it was set on this very object.
 func claims(s *corev1.Secret) (mark, stamp owner, readable bool) {
 	mark, one := claim(s, markParts)
 	stamp, two := claim(s, stampParts)

@@ -13,20 +13,20 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// feed is one watcher's client of a cluster. Its GETs are requests that wait
-// for the story to serve them; its watch brings only what the story lets through.
+// feed is the client of one watcher for a cluster. Its GETs block until the story serves
+// them. Its watch delivers only the events that the story lets through.
 type feed struct {
 	world   *world
 	cluster *cluster
-	// at is the version up to which the watch has brought everything.
+	// at is the last version that the watch has delivered.
 	at int
-	// stale has the next list be as old as it may be: it comes from the API
-	// server's own watch cache.
+	// stale makes the next list as old as possible, as from an outdated watch cache in the
+	// API server.
 	stale  bool
 	broken bool
-	stream *stream // nil where there is none
-	// seen is what the watcher takes for the truth; known is the version that a
-	// GET or a write was last answered with, 0 where that was an absence.
+	stream *stream // nil if there is no watch
+	// seen is the Secret that the watcher believes to be current. known is the version in
+	// the last response to a GET or a write, or 0 if the Secret was absent.
 	seen  *corev1.Secret
 	known int
 }
@@ -37,7 +37,7 @@ var (
 	errCut       = &url.Error{Op: "Put", URL: "https://cut", Err: io.ErrUnexpectedEOF}
 )
 
-// Get implements watcher.Secrets.
+// Get implements [watcher.Secrets].
 func (f *feed) Get(ctx context.Context, _ string) (*corev1.Secret, error) {
 	s, err := f.world.ask(ctx, "GET "+f.cluster.name, nil, f.cluster.get)
 	f.answered(s, err)
@@ -52,8 +52,8 @@ func (f *feed) answered(s *corev1.Secret, err error) {
 	}
 }
 
-// List implements watcher.Secrets. It may come from the API server's own watch
-// cache, and be as old as what the reflector has had before.
+// List implements [watcher.Secrets]. The response can come from the API server's watch
+// cache and be as old as what the reflector already had.
 func (f *feed) List(_ context.Context, _ string, opts metav1.ListOptions) (*corev1.SecretList, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
@@ -71,7 +71,7 @@ func (f *feed) List(_ context.Context, _ string, opts metav1.ListOptions) (*core
 	return list, nil
 }
 
-// Watch implements watcher.Secrets. It goes on from a version.
+// Watch implements [watcher.Secrets]. It starts at a version.
 func (f *feed) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watch.Interface, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
@@ -83,7 +83,7 @@ func (f *feed) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watc
 	return f.stream, nil
 }
 
-// bring lets one more event through; false where there is none, or no watch.
+// bring delivers one more event. It returns false if there is no event or no watch.
 func (f *feed) bring() bool {
 	next, ok := f.cluster.after(f.at)
 	if !ok || f.stream == nil || f.broken || f.stream.full() {
@@ -105,7 +105,8 @@ func (f *feed) bring() bool {
 	return true
 }
 
-// cut ends the watch; expired has it begin with a list, else it goes on where it was.
+// cut ends the watch. If expired is set, the client must start with a list. Otherwise, the
+// watch resumes.
 func (f *feed) cut(expired bool) {
 	if f.stream == nil {
 		return
@@ -119,11 +120,11 @@ func (f *feed) cut(expired bool) {
 	f.world.settle()
 }
 
-// stream is a watch. It holds no goroutine, so that there is nothing to stop.
+// stream is a watch without a goroutine, so there is nothing to stop.
 type stream struct{ events chan watch.Event }
 
-// full says that nobody reads the watch any more: the client has ended it, and
-// asks for another one in a moment.
+// full reports that nobody reads the watch. The client has ended it and is about to start
+// another.
 func (s *stream) full() bool { return len(s.events) == cap(s.events) }
 
 func (s *stream) Stop()                          {}

@@ -8,21 +8,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// dropped are guards that the program is robbed of: by showing it less than
-// there is, or by a server that passes over what it was asked for.
+// dropped lists the guards that are disabled in the program, by hiding information from it
+// or by a server that ignores its preconditions.
 type dropped struct {
-	liveRead           bool // the source's GET answers from the cache
-	updatePrecondition bool // a PUT's resourceVersion is passed over
-	createPrecondition bool // and a create's
+	liveRead           bool // the source's GET is answered from the cache
+	updatePrecondition bool // a PUT's resourceVersion is ignored
+	createPrecondition bool // a create's resourceVersion is ignored
 	term               bool // copies are shown without a foreign owner
 	row3               bool // the source is shown without its stamp
 	row12              bool // every push is forced
-	// And promote:
+	// Guards of promote:
 	refusals         bool // every promotion is forced
 	nextTerm         bool // its term is one too low
-	markPrecondition bool // its mark's resourceVersion is passed over
-	lookAgain        bool // its second look is the first
-	unsettled        bool // an answer that settles nothing is taken for a refusal
+	markPrecondition bool // the mark's resourceVersion is ignored
+	lookAgain        bool // its second look returns the result of the first
+	unsettled        bool // an ambiguous response is treated as a refusal
 }
 
 func (d dropped) readSource(last mirror.Source, s *corev1.Secret) mirror.Source {
@@ -45,7 +45,7 @@ func (d dropped) readCopy(remote string, home *cluster, s *corev1.Secret) mirror
 	return mirror.ReadCopy(mirror.Place{Remote: remote, Namespace: "openstack", Secret: secretName}, s)
 }
 
-// without is a Secret without some of its annotations.
+// without returns a Secret without some of its annotations.
 func without(s *corev1.Secret, which func(name string) bool) *corev1.Secret {
 	s = s.DeepCopy()
 	maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return which(name) })

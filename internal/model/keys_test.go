@@ -12,18 +12,17 @@ import (
 	"strings"
 )
 
-// maxActive is max_active_keys: few, so that a handful of rotations takes every
-// key of a set away.
+// maxActive is max_active_keys. It is small, so that a few rotations replace all keys of a
+// set.
 const maxActive = 3
 
 type data = map[string][]byte
 
-// keyring makes every key there is in the world, and knows which key set came
-// from which: all that is said here of older and newer is by that, not by what
-// package keyset makes of them.
+// keyring creates all keys in the world and records which key set came from which. It is
+// the model's source of truth for older and newer, independent of package keyset.
 type keyring struct {
 	made   map[string]bool
-	parent map[string]string // the set that a rotation made this one of
+	parent map[string]string // the set that was rotated to this one
 }
 
 func newKeyring() *keyring { return &keyring{map[string]bool{}, map[string]string{}} }
@@ -35,10 +34,10 @@ func (k *keyring) key() []byte {
 	return value
 }
 
-// repository is a new one, as fernet_setup makes it.
+// repository returns new keys, like fernet_setup.
 func (k *keyring) repository() data { return data{"0": k.key(), "1": k.key()} }
 
-// rotated is what keystone-manage makes of a key set; nil where it would make nothing.
+// rotated returns the result of keystone-manage fernet_rotate, or nil if it would fail.
 func (k *keyring) rotated(old data) data {
 	if old["0"] == nil || !k.good(old) {
 		return nil
@@ -53,7 +52,8 @@ func (k *keyring) rotated(old data) data {
 	return next
 }
 
-// good says whether Keystone can use it: nothing in it but keys, and a primary.
+// good reports whether Keystone can use the data: it consists only of keys and has a
+// primary.
 func (k *keyring) good(d data) bool {
 	for name, value := range d {
 		if n, err := strconv.Atoi(name); err != nil || n < 0 || !k.made[string(value)] {
@@ -63,7 +63,7 @@ func (k *keyring) good(d data) bool {
 	return len(indices(d)) > 0
 }
 
-// older says whether rotations alone made of this key set the other.
+// older reports whether other results from this by rotations alone.
 func (k *keyring) older(this, other data) bool {
 	for at, ok := k.parent[text(other)]; ok; at, ok = k.parent[at] {
 		if at == text(this) {
@@ -73,7 +73,7 @@ func (k *keyring) older(this, other data) bool {
 	return false
 }
 
-// indices are those above 0, the primary first.
+// indices returns the indices above 0, starting with the primary.
 func indices(d data) []int {
 	var all []int
 	for name := range d {
@@ -95,7 +95,7 @@ func text(d data) string {
 
 func equal(a, b data) bool { return maps.EqualFunc(a, b, bytes.Equal) }
 
-// prints are the fingerprints of a key set as a stamp has them.
+// prints returns the fingerprints of a key set in the stamp's format.
 func prints(d data) string {
 	names := slices.Collect(maps.Keys(d))
 	slices.SortFunc(names, func(a, b string) int {
@@ -110,8 +110,9 @@ func prints(d data) string {
 	return strings.Join(names, ",")
 }
 
-// continues is the design's rule over fingerprints, anew: the primary is not
-// lower, no index above 0 has another key, and one proves that they are kin.
+// continues implements the rule in docs/design.md independently of package keyset. The
+// primary is not lower, no index above 0 has different keys, and one key proves that the
+// sets are related.
 func continues(next, old string) bool {
 	n, o := byIndex(next), byIndex(old)
 	top := slices.Max(append(slices.Collect(maps.Keys(o)), 0))
@@ -139,7 +140,7 @@ func byIndex(prints string) map[int]string {
 	return m
 }
 
-// short shows a key set as the letters of its indices and two digits of each key.
+// short describes a key set by its indices and two digits of each fingerprint.
 func short(d data) string {
 	if len(d) == 0 {
 		return "no keys"

@@ -9,9 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Each guard is needed: without it the model finds a story in which a promise
-// breaks, and so would find it if the program lost that guard. The search is
-// the same each time; how short rapid makes the story depends on the machine.
+// Each guard is necessary: without it, the model finds a story that breaks a promise. So
+// the model would notice if the program lost that guard. The search is deterministic, but
+// how far rapid shrinks a story depends on the speed of the machine.
 func TestLongEachGuardIsNeeded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: make test-all runs it")
@@ -20,41 +20,41 @@ func TestLongEachGuardIsNeeded(t *testing.T) {
 		guard   string
 		without dropped
 	}{
-		// 1, never back. sjc rotates, to version 1003. push brings it to lon.
-		// Somebody takes lon's annotations away. run1, which has not seen the
-		// rotation, takes lon for one never stamped, and gives it version 1002.
+		// Promise 1, never back: sjc rotates to version 1003, and push copies it to lon.
+		// Someone removes lon's annotations. run1 has not seen the rotation, considers lon
+		// unstamped, and writes version 1002.
 		{"live read", dropped{liveRead: true}},
-		// 7, fenced. A rival writes lon. run1 reads lon, reads the source, and is
-		// about to repair it. promote raises the term to 2 and pushes. run1's PUT
-		// comes after, and lon is of term 1 again.
+		// Promise 7, fenced: a rival writes lon. run1 reads lon and the source, and is
+		// about to repair lon. promote raises the term to 2 and pushes. Then run1's PUT
+		// sets lon back to term 1.
 		{"update's precondition", dropped{updatePrecondition: true}},
-		// 7, fenced. lon is deleted. run2 reads the source, and is about to make it
-		// anew. promote raises the term to 2 and makes it. run2's create comes
-		// after, and lon is of term 1 again.
+		// Promise 7, fenced: lon is deleted. run2 reads the source and is about to recreate
+		// lon. promote raises the term to 2 and creates lon. Then run2's create sets lon
+		// back to term 1.
 		{"create's precondition", dropped{createPrecondition: true}},
-		// 7, fenced. sjc is the main of term 1. promote in dfw does not see that,
-		// and gives itself term 1 too; its push writes over the main.
+		// Promise 7, fenced: sjc is the main of term 1. promote in dfw does not see that
+		// and also takes term 1. Its push overwrites the main region.
 		{"term", dropped{term: true}},
-		// 7, fenced. lon is restored from an older manifest, and somebody merges
-		// lon's manifest into the source, which thereby is a copy of its own term.
-		// run2 sees the source's mark alone, and pushes.
+		// Promise 7, fenced: lon is restored from an older manifest. Someone merges lon's
+		// manifest into the source, which thereby becomes a copy of its own term. run2 sees
+		// only the source's mark, and pushes.
 		{"row 3", dropped{row3: true}},
-		// 3, never worse. The source is rotated three times, as often as there are
-		// keys in a set, and lon misses it: nothing proves any more that the two
-		// are kin. push, without force, writes all the same.
+		// Promise 3, never worse: lon misses three rotations of the source, as many as a
+		// set has keys. Nothing proves that the key sets are related, but push writes
+		// without --force.
 		{"row 12", dropped{row12: true}},
-		// Somebody writes a term on sjc that is 1,001 above all others. promote in
-		// dfw, without force, goes above it.
+		// Someone writes a term to sjc that is 1,001 above all others. promote in dfw
+		// exceeds it without --force.
 		{"promote's refusals", dropped{refusals: true}},
-		// sjc is the main of term 1. promote in dfw takes term 1 too.
+		// sjc is the main of term 1. promote in dfw also takes term 1.
 		{"promote's next term", dropped{nextTerm: true}},
-		// 8, read-only at home. promote in dfw reads its source. A push from sjc
-		// gives it newer keys. The mark puts the older ones back.
+		// Promise 8, read-only at home: promote in dfw reads its source. A push from sjc
+		// writes newer keys to it. Then the mark restores the older keys.
 		{"mark's precondition", dropped{markPrecondition: true}},
-		// promote in dfw reads all. sjc is promoted to term 2. dfw's mark of term 2
-		// comes after, and does not give way.
+		// promote in dfw reads all clusters. sjc is promoted to term 2. Then dfw also sets
+		// a mark of term 2 and does not yield.
 		{"promote's second look", dropped{lookAgain: true}},
-		// The mark is set, and the connection cut before the answer. promote says
+		// The mark is set, but the connection is cut before the response. promote reports
 		// that it has not begun.
 		{"promote's look after a lost answer", dropped{unsettled: true}},
 	} {
@@ -65,9 +65,9 @@ func TestLongEachGuardIsNeeded(t *testing.T) {
 			setFlag(t, "rapid.shrinktime", "1s")
 			r := &recorder{name: t.Name()}
 			rapid.Check(r, func(rt *rapid.T) {
-				fail := tell(t, rt, tc.without, func(w *world) {
+				fail := runStory(t, rt, tc.without, func(w *world) {
 					w.begin()
-					w.goOn()
+					w.proceed()
 					w.conclude()
 				})
 				if fail != nil {
@@ -91,9 +91,9 @@ func setFlag(t *testing.T, name, value string) {
 	t.Cleanup(func() { _ = flag.Set(name, before) })
 }
 
-// recorder is a test that may fail: it stands in for the one that runs.
+// recorder is a test that is allowed to fail. It replaces the running test.
 type recorder struct {
-	rapid.TB // nil: what is not here is not called
+	rapid.TB // nil; all methods that rapid calls are overridden
 	name     string
 	log      []string
 	failed   bool
@@ -114,7 +114,7 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.Logf(format, args...)
 }
 
-// story is what happened, without what was drawn for it.
+// story returns the log without the lines about draws.
 func (r *recorder) story() string {
 	var b strings.Builder
 	for _, line := range r.log {

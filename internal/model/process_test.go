@@ -10,23 +10,22 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// process is something that the program does: one remote's sync, or a
-// promotion. It is a goroutine that stands still at each of its requests,
-// until the story serves it.
+// process is the sync of one remote or a promotion. It is a goroutine that blocks at each
+// of its requests until the story serves it.
 type process struct {
 	name    string
 	replica *replica
 	force   bool
-	request *request // that waits to be served
+	request *request // waiting to be served
 	done    bool
-	judge   func() // once it is done; nil where there is nothing to judge
-	quiet   bool   // its GETs are not worth a line: nothing else happens between them
+	judge   func() // called at the end; can be nil
+	quiet   bool   // don't log its GETs, because nothing happens between them
 }
 
-// request is one to an API server.
+// request is a request to an API server.
 type request struct {
 	what   string
-	writes *cluster // nil where it only reads
+	writes *cluster // nil for reads
 	do     func() (*corev1.Secret, error)
 	answer chan answer
 }
@@ -40,8 +39,8 @@ type processKey struct{}
 
 func processOf(ctx context.Context) *process { return ctx.Value(processKey{}).(*process) }
 
-// start begins a process, and returns when it stands at its first request, or
-// waits for another's.
+// start starts a process. It returns when the process blocks at its first request or waits
+// for another process.
 func (w *world) start(r *replica, name string, force bool, work func(context.Context)) *process {
 	p := &process{name: name, replica: r, force: force}
 	w.processes = append(w.processes, p)
@@ -56,7 +55,7 @@ func (w *world) start(r *replica, name string, force bool, work func(context.Con
 	return p
 }
 
-// sync starts one remote's sync; nil where that remote has a worker already.
+// sync starts the sync of a remote. It returns nil if the remote already has a worker.
 func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 	l := r.link(to)
 	if l.busy != nil && !l.busy.done {
@@ -79,7 +78,7 @@ func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 	return l.busy
 }
 
-// ask stands still until the story serves the request, or the replica is killed.
+// ask blocks until the story serves the request or the replica is killed.
 func (w *world) ask(ctx context.Context, what string, writes *cluster, do func() (*corev1.Secret, error)) (*corev1.Secret, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -99,7 +98,7 @@ func (w *world) ask(ctx context.Context, what string, writes *cluster, do func()
 	}
 }
 
-// fate is what becomes of a request.
+// fate is what happens to a request.
 type fate string
 
 const (
@@ -111,7 +110,7 @@ const (
 	late    fate = "given up, to be done later"
 )
 
-// serve lets a process's request through, and returns when all stands still again.
+// serve serves the request of a process and returns when all processes are blocked again.
 func (w *world) serve(p *process, f fate) {
 	q := p.request
 	p.request = nil
@@ -156,7 +155,7 @@ func outcome(a answer) string {
 	return ""
 }
 
-// finish serves all requests of a process, unless it waits for another.
+// finish serves all requests of a process, unless it waits for another process.
 func (w *world) finish(p *process) {
 	for p != nil && p.request != nil {
 		p.quiet = true
@@ -164,7 +163,7 @@ func (w *world) finish(p *process) {
 	}
 }
 
-// waiting are the processes with a request to be served, in order of their beginning.
+// waiting returns the processes with a pending request, in the order of their start.
 func (w *world) waiting() []*process {
 	w.processes = slices.DeleteFunc(w.processes, func(p *process) bool { return p.done })
 	var list []*process

@@ -19,15 +19,15 @@ const (
 	rightView      = "which view counts"
 )
 
-// pushed judges each write of the program's, in the moment that it is done, by
-// what there is and was in the clusters: not by what the program saw.
+// pushed checks each of the program's writes at the moment of the write, by the state and
+// the history of the clusters, not by what the program saw.
 func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	_, us, readable := claims(after)
 	version, err := strconv.Atoi(after.Annotations[mirror.StampVersion])
 	if !readable || us == (owner{}) || err != nil {
 		w.breaks(exact, "%s wrote a stamp that is not whole: %s", at.name, describe(after))
 	}
-	// A create that is on the wire while the source is deleted can only be undone.
+	// A pending create after the deletion of the source can only be undone.
 	if us.uid == string(after.UID) || at == p.replica.region && before != nil {
 		w.breaks(readOnlyAtHome, "%s wrote its own source", p.name)
 	}
@@ -44,14 +44,14 @@ func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	w.given[given{at.name, string(after.UID), us}] = version
 }
 
-// judgeSource: what was pushed is a good key set, of a Secret that was then the
-// main's, by its own mark.
+// judgeSource checks that the pushed data was a valid key set in the main region's Secret
+// at that version, according to its own mark.
 func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
 	switch {
 	case src == nil:
 		w.breaks(neverWorse, "%s was pushed from a source that is absent", at.name)
 	case !w.keys.good(src.Data):
-		w.breaks(neverWorse, "%s was pushed from a source that is no key set: %s", at.name, describe(src))
+		w.breaks(neverWorse, "%s was pushed from a source that is not a key set: %s", at.name, describe(src))
 	}
 	mark, stamp, readable := claims(src)
 	switch {
@@ -62,8 +62,8 @@ func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
 	}
 }
 
-// judgeData: the copy has the source's data and a stamp that says so, no mark,
-// and all else that others put there.
+// judgeData checks that the copy has the source's data, a matching stamp, no mark, and all
+// other metadata that it had.
 func (w *world) judgeData(at *cluster, src, before, after *corev1.Secret) {
 	if !equal(after.Data, src.Data) {
 		w.breaks(exact, "%s has other data than its source: %s, and not %s", at.name, short(after.Data), short(src.Data))
@@ -81,7 +81,7 @@ func (w *world) judgeData(at *cluster, src, before, after *corev1.Secret) {
 	}
 }
 
-// judgeOwner: what was written over was of no main that this one does not outrank.
+// judgeOwner checks that us outranks the owner of the overwritten Secret.
 func (w *world) judgeOwner(at *cluster, before *corev1.Secret, us owner) {
 	mark, stamp, readable := claims(before)
 	if !readable {
@@ -94,8 +94,8 @@ func (w *world) judgeOwner(at *cluster, before *corev1.Secret, us owner) {
 	}
 }
 
-// judgeOrder: a copy of the same owner goes on to keys that came after, and
-// that continue what it was stamped with.
+// judgeOrder checks that a copy of the same owner gets newer keys, which continue the
+// stamped keys.
 func (w *world) judgeOrder(home, at *cluster, src, before *corev1.Secret, us owner) {
 	_, stamp, _ := claims(before)
 	if stamp != us || equal(before.Data, src.Data) {
@@ -110,11 +110,11 @@ func (w *world) judgeOrder(home, at *cluster, src, before *corev1.Secret, us own
 	}
 }
 
-// led says whether the main's own Secret had the primary that a copy was stamped with,
-// and led from there to src, each step continuing the one before: what a process that
-// saw all of it may go on with, though no key is left to prove it.
+// led reports whether the main region's own Secret had the stamped primary and led from
+// there to src, each step continuing the previous one. A process that has seen all of it
+// may push src, even if no remaining key proves it.
 func (w *world) led(home *cluster, src *corev1.Secret, was string, us owner) bool {
-	var line []string // key sets that led to src, src's first
+	var line []string // key sets that led to src, starting with src
 	for _, m := range slices.Backward(home.past) {
 		if m.secret == src {
 			line = append(line, prints(src.Data))
@@ -136,10 +136,11 @@ func (w *world) led(home *cluster, src *corev1.Secret, was string, us owner) boo
 	return false
 }
 
-// primary is the highest index of a set's prints, with its own.
+// primary returns the highest index with its fingerprint.
 func primary(prints string) string { return prints[strings.LastIndex(prints, ",")+1:] }
 
-// stamped is what a copy was stamped with; where that is lost, what it has.
+// stamped returns the keys in the stamp of a copy, or the keys in its data if the stamp
+// lacks them.
 func stamped(s *corev1.Secret) string {
 	if keys := s.Annotations[mirror.StampKeys]; keys != "" {
 		return keys
@@ -147,9 +148,9 @@ func stamped(s *corev1.Secret) string {
 	return prints(s.Data)
 }
 
-// judgeVersion: within a term no copy goes back to what the source was before
-// it was what the copy was given; by the stamp, and where somebody took that
-// away, by what the owner had given to this very object.
+// judgeVersion checks that within a term, no copy goes back to an older version of the
+// source. The previous version is in the stamp. If that was removed, it is the last one
+// that the owner wrote to this very object.
 func (w *world) judgeVersion(at *cluster, before *corev1.Secret, us owner, version int) {
 	last := w.given[given{at.name, string(before.UID), us}]
 	if _, stamp, _ := claims(before); stamp == us {
@@ -162,8 +163,8 @@ func (w *world) judgeVersion(at *cluster, before *corev1.Secret, us owner, versi
 	}
 }
 
-// main is the region that is the main of the highest term, with a good source;
-// nil where there is none, or a rival has that term too.
+// main returns the region that is the main of the highest term, if its source is good. It
+// returns nil if there is none, or if a rival has the same term.
 func (w *world) main() (*cluster, owner) {
 	var highest owner
 	rivalled := false
@@ -193,7 +194,7 @@ func (w *world) main() (*cluster, owner) {
 	return nil, owner{}
 }
 
-// due says whether the main's keys have to arrive at a remote.
+// due reports whether the main region's keys must arrive in a remote.
 func (w *world) due(main, at *cluster, us owner) bool {
 	if at == main {
 		return false
@@ -205,7 +206,7 @@ func (w *world) due(main, at *cluster, us owner) bool {
 	return readable && (stamp != us || equal(at.now.Data, main.now.Data) || continues(prints(main.now.Data), stamped(at.now)))
 }
 
-// arrived judges the second promise, once there is nothing left to happen.
+// arrived checks the second promise when nothing is left to happen.
 func (w *world) arrived() {
 	main, us := w.main()
 	if main == nil {

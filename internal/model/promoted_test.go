@@ -9,17 +9,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What is asked of a promotion, beside the promises.
+// Requirements for promotions, in addition to the promises.
 const (
 	consent = "promote does not without --force what loses keys or terms"
 	highest = "a promotion is above all that it could see"
 	truth   = "promote says what it did"
 )
 
-// maxLead is how far promote follows the term of one cluster alone.
+// maxLead is how far above all others a term may be that promote accepts from a single
+// cluster.
 const maxLead = 1000
 
-// judgeMark judges each mark in the moment that it is set.
+// judgeMark checks each mark at the moment of the write.
 func (p *promoting) judgeMark(before, after *corev1.Secret) {
 	w := p.world
 	mark, _, readable := claims(after)
@@ -33,7 +34,7 @@ func (p *promoting) judgeMark(before, after *corev1.Secret) {
 		w.breaks(readOnlyAtHome, "%s changed more than the mark: from %s to %s", p.name, describe(before), describe(after))
 	}
 	if !w.keys.good(before.Data) {
-		w.breaks(neverWorse, "%s marked what is no key set: %s", p.name, describe(before))
+		w.breaks(neverWorse, "%s marked data that is not a key set: %s", p.name, describe(before))
 	}
 	if highestTerm(before) >= mark.term {
 		w.breaks(highest, "%s took term %d, and took away %s", p.name, mark.term, describe(before))
@@ -61,8 +62,8 @@ func (p *promoting) judgeMark(before, after *corev1.Secret) {
 	p.marks = append(p.marks, mark)
 }
 
-// judgeSource: what is marked is the source that was shown, perhaps rotated
-// since, and without --force one without a mark or an owner that cannot be read.
+// judgeSource checks that the marked Secret is the source that was shown, with at most
+// rotations since. Without --force, its mark and owner must be readable.
 func (p *promoting) judgeSource(before *corev1.Secret) {
 	switch _, _, readable := claims(before); {
 	case before.UID != p.source.UID || !continues(prints(before.Data), prints(p.source.Data)):
@@ -72,8 +73,8 @@ func (p *promoting) judgeSource(before *corev1.Secret) {
 	}
 }
 
-// judgeKeys: without --force no copy or main that was read is ahead of the
-// source's keys, or not kin to them, but one that is ignored and not outranked.
+// judgeKeys checks that without --force, the source's keys continue those of every copy and
+// main region that was read. Exceptions are ignored remotes that the mark does not outrank.
 func (p *promoting) judgeKeys(mark owner) {
 	for name, s := range p.looked {
 		if p.opts.Force || s == nil || s.UID == p.source.UID || slices.Contains(p.opts.Ignore, name) && rivalTerm(s, mark) > 0 {
@@ -92,7 +93,7 @@ func (p *promoting) judgeKeys(mark owner) {
 	}
 }
 
-// judgeEnd judges what it came to, and what it says of that.
+// judgeEnd checks the result of a promotion and its message.
 func (p *promoting) judgeEnd() {
 	w, said := p.world, fmt.Sprint(p.end)
 	w.say("%s: ends: %s", p.name, said)
@@ -116,7 +117,8 @@ func (p *promoting) judgeEnd() {
 	}
 }
 
-// markedByAnother says whether another promotion in the same region has set a mark meanwhile.
+// markedByAnother reports whether another promotion in the same region has set a mark in
+// the meantime.
 func (p *promoting) markedByAnother() bool {
 	began, _ := strconv.Atoi(p.source.ResourceVersion)
 	return slices.ContainsFunc(p.region.past, func(m moment) bool {
@@ -125,7 +127,7 @@ func (p *promoting) markedByAnother() bool {
 	})
 }
 
-// terms are those that the promotion was shown last and counts, its own first.
+// terms returns the terms that the promotion saw last and took into account, its own first.
 func (p *promoting) terms(own int) []int {
 	terms := []int{own}
 	for name, s := range p.looked {
@@ -136,14 +138,16 @@ func (p *promoting) terms(own int) []int {
 	return terms
 }
 
-// highestTerm is the highest that is written on a Secret, by a mark that was set on another object too.
+// highestTerm returns the highest term in mark and stamp, even if the mark was set on
+// another object.
 func highestTerm(s *corev1.Secret) int {
 	mark, _ := claim(s, markParts)
 	stamp, _ := claim(s, stampParts)
 	return max(mark.term, stamp.term)
 }
 
-// rivalTerm is the highest term of another owner that us does not outrank; 0 for none.
+// rivalTerm returns the highest term of another owner that us does not outrank; 0 if there
+// is none.
 func rivalTerm(s *corev1.Secret, us owner) int {
 	mark, stamp, _ := claims(s)
 	rival := 0
@@ -155,8 +159,8 @@ func rivalTerm(s *corev1.Secret, us owner) int {
 	return rival
 }
 
-// outliers are the terms from the highest down for as long as each is more
-// than maxLead above the next.
+// outliers returns the highest terms, each of which is more than maxLead above the next
+// lower term.
 func outliers(terms []int) []int {
 	down := append(slices.Clone(terms), 0)
 	slices.SortFunc(down, func(a, b int) int { return b - a })

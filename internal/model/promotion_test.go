@@ -12,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// command is the program as it is run by hand.
+// command returns a replica for a command that is run manually.
 func (w *world) command(name string, region *cluster) *replica {
 	w.births++
 	return w.newReplica(fmt.Sprintf("%s/%s%d", region.name, name, w.births), region, false)
@@ -22,28 +22,28 @@ func (w *world) readSource(r *replica) *process {
 	return w.start(r, r.name, false, func(ctx context.Context) { _, _ = r.source.Get(ctx) })
 }
 
-// promoting is a promotion.Promotion on its way: its source and its remotes,
-// each request one that the story serves. It keeps what the promotion was shown
-// and what it did, to be judged.
+// promoting provides the source and the remotes of a running promotion.Promotion. The story
+// serves each request. promoting records what the promotion saw and did, to be checked
+// later.
 type promoting struct {
 	*replica
 	opts promotion.Options
-	// source is what the promotion read first of its own Secret, and looked what
-	// it read last of each cluster; without those that did not answer.
+	// source is the promotion's first successful read of its own Secret. looked holds its
+	// last read of each cluster that responded.
 	source *corev1.Secret
 	looked map[string]*corev1.Secret
 	looks  int
 	first  []promotion.Remote
-	// marks are those that it has set, and rivals what the first of them did not
-	// outrank in the moment that it was set, by cluster.
+	// marks are the marks that the promotion has set. rivals holds, by cluster, the rival
+	// terms when the first mark was set.
 	marks  []owner
 	rivals map[*cluster]rivalry
 	end    error
-	// denied is what it said when it had ended, and marked nothing.
+	// denied is the final message if the promotion ended without a mark.
 	denied string
 }
 
-// rivalry is the highest term of another owner in a Secret of that version.
+// rivalry is the highest rival term in a Secret at that version.
 type rivalry struct{ version, term int }
 
 func (w *world) promote(region *cluster, force bool, ignore ...string) *process {
@@ -78,7 +78,7 @@ func (w *world) heard(name, line string) {
 	w.say("  %s says: %s", name, line)
 }
 
-// Get implements promotion.Source.
+// Get implements [promotion.Source].
 func (p *promoting) Get(ctx context.Context) (mirror.Source, error) {
 	src, err := p.replica.source.Get(ctx)
 	if p.source == nil && err == nil {
@@ -87,7 +87,7 @@ func (p *promoting) Get(ctx context.Context) (mirror.Source, error) {
 	return src, err
 }
 
-// Mark implements promotion.Source.
+// Mark implements [promotion.Source].
 func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
 	w, send := p.world, p.region.update
 	if w.without.markPrecondition {
@@ -115,7 +115,7 @@ func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Sou
 	return w.without.readSource(mirror.Source{}, written), nil
 }
 
-// Look implements promotion.Fleet.
+// Look implements [promotion.Fleet].
 func (p *promoting) Look(ctx context.Context) []promotion.Remote {
 	if p.world.without.lookAgain && p.first != nil {
 		return p.first
@@ -138,7 +138,7 @@ func (p *promoting) Look(ctx context.Context) []promotion.Remote {
 	return looks
 }
 
-// Push implements promotion.Fleet.
+// Push implements [promotion.Fleet].
 func (p *promoting) Push(ctx context.Context, names []string) {
 	for _, name := range names {
 		for _, c := range p.world.clusters {

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// replica is one process of the program, in a region: of run, or of push or
-// promote, which live for one command and do not watch.
+// replica is a process of the program in a region. run watches. push and promote live for
+// one command and don't watch.
 type replica struct {
 	world  *world
 	name   string
@@ -45,12 +45,12 @@ func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
 	return r
 }
 
-// link is a remote of a replica, as package clusters makes one.
+// link is a remote of a replica, like those of package clusters.
 type link struct {
 	replica *replica
 	feed    *feed
 	*clusters.Follower
-	busy  *process // the one worker that may deal with it
+	busy  *process // the only worker of the remote
 	known types.UID
 }
 
@@ -82,7 +82,7 @@ func (r *replica) feeds() []*feed {
 	return all
 }
 
-// Write implements pusher.Remote.
+// Write implements [pusher.Remote].
 func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error) {
 	w, at := l.replica.world, l.feed.cluster
 	send, verb := at.update, "PUT "
@@ -110,7 +110,7 @@ func (l *link) Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error
 	return l.Wrote(written), nil
 }
 
-// sourceFor is where a sync gets its keys.
+// sourceFor returns the source for a sync.
 func (r *replica) sourceFor() pusher.Source {
 	if r.world.without.liveRead {
 		return cached{r.source}
@@ -118,12 +118,12 @@ func (r *replica) sourceFor() pusher.Source {
 	return r.source
 }
 
-// cached is a source whose live read is not live.
+// cached is a source whose live read returns cached data.
 type cached struct {
 	*watcher.Watcher
 }
 
-// Get implements pusher.Source, and should not be believed.
+// Get implements [pusher.Source], but does not read anything.
 func (c cached) Get(context.Context) (mirror.Source, error) {
 	seen, _ := c.Seen()
 	return seen, nil

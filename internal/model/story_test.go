@@ -7,10 +7,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// deeds are what may happen now, each as often as it should beside the others.
-func (w *world) deeds() []func(*world) {
+// actions returns the possible actions, each repeated according to its weight.
+func (w *world) actions() []func(*world) {
 	var all []func(*world)
-	add := func(times int, deed func(*world)) { all = append(all, slices.Repeat([]func(*world){deed}, times)...) }
+	add := func(times int, action func(*world)) {
+		all = append(all, slices.Repeat([]func(*world){action}, times)...)
+	}
 	if len(w.waiting()) > 0 {
 		add(16, (*world).someRequest)
 	}
@@ -21,7 +23,7 @@ func (w *world) deeds() []func(*world) {
 	if w.promotions {
 		add(2, (*world).twoPromotions)
 		add(2, (*world).somePromotion)
-		add(2, (*world).boast)
+		add(2, (*world).claimTerm)
 		add(1, (*world).strip)
 		add(1, (*world).rival)
 		return all
@@ -35,7 +37,7 @@ func (w *world) deeds() []func(*world) {
 	add(3, (*world).restore)
 	add(2, (*world).somePromotion)
 	add(1, (*world).twoPromotions)
-	add(1, (*world).boast)
+	add(1, (*world).claimTerm)
 	add(2, (*world).somePush)
 	add(1, (*world).crash)
 	add(1, (*world).someCut)
@@ -43,27 +45,27 @@ func (w *world) deeds() []func(*world) {
 	return all
 }
 
-// goOn lets things happen, some sixty. Each deed is one draw with all that it
-// draws itself: so rapid, to make a story short, takes out whole deeds.
-func (w *world) goOn() {
-	deed := rapid.Custom(func(t *rapid.T) (ends bool) {
+// proceed performs about sixty actions. Each action and its own draws are one draw, so that
+// rapid removes whole actions when it shrinks a story.
+func (w *world) proceed() {
+	action := rapid.Custom(func(t *rapid.T) (ends bool) {
 		w.draws = t
 		ends = true
 		for i := 0; ends && i < 6; i++ {
 			ends = w.toss("ends")
 		}
 		if !ends {
-			pick(w, "deed", w.deeds())(w)
+			pick(w, "action", w.actions())(w)
 		}
 		return ends
 	})
-	for !deed.Draw(w.t, "deed") {
+	for !action.Draw(w.t, "action") {
 	}
 	w.draws = w.t
 }
 
-// someSync has one of run's replicas deal with a remote: at one go, or up to
-// its first request.
+// someSync runs the sync of a remote in a replica of run, either completely or up to its
+// first request.
 func (w *world) someSync() {
 	r, to := pick(w, "replica", w.replicas), w.somewhere("remote")
 	w.atOneGo(w.sync(r, to, w.toss("look"), false))
@@ -75,16 +77,17 @@ func (w *world) atOneGo(p *process) {
 	}
 }
 
-// somePush is push by hand, at one remote.
+// somePush runs push manually for one remote.
 func (w *world) somePush() {
 	region, to := pick(w, "region", w.regions), w.somewhere("remote")
 	r := w.command("push", region)
-	// As the command: it reads the source first.
+	// Like the command, read the source first.
 	w.finish(w.readSource(r))
 	w.atOneGo(w.sync(r, to, true, w.toss("force")))
 }
 
-// somePromotion is promote by hand in one region, twoPromotions in both at the same time.
+// somePromotion runs promote manually in one region. twoPromotions runs it in both regions
+// at the same time.
 func (w *world) somePromotion() {
 	w.atOneGo(w.promotion(pick(w, "region", w.regions)))
 }
@@ -103,7 +106,7 @@ func (w *world) promotion(region *cluster) *process {
 	return w.promote(region, w.toss("force"), ignore...)
 }
 
-// someRequest serves one request that waits, well or badly.
+// someRequest serves a pending request, successfully or not.
 func (w *world) someRequest() {
 	p := pick(w, "process", w.waiting())
 	fates := []fate{served, served, served, served, served, served, refused, lost}
@@ -113,7 +116,7 @@ func (w *world) someRequest() {
 	w.serve(p, pick(w, "fate", fates))
 }
 
-// lateWrite does a write that was given up by whoever sent it.
+// lateWrite performs a write that its sender has given up.
 func (w *world) lateWrite() {
 	q := pick(w, "write", w.late)
 	w.late = slices.DeleteFunc(w.late, func(other *request) bool { return other == q })
@@ -122,7 +125,7 @@ func (w *world) lateWrite() {
 	w.say("a late %s is done%s", q.what, outcome(a))
 }
 
-// someNews lets a watch catch up, by one event or wholly.
+// someNews delivers one event or all events of a watch.
 func (w *world) someNews() {
 	r := pick(w, "replica", w.replicas)
 	f := pick(w, "watch", r.feeds())
@@ -132,7 +135,7 @@ func (w *world) someNews() {
 	w.say("%s has seen %s up to v%d", r.name, f.cluster.name, f.at)
 }
 
-// someCut cuts a watch, for a moment or until it is cut again.
+// someCut cuts a watch, either briefly or until it is cut again.
 func (w *world) someCut() {
 	r := pick(w, "replica", w.replicas)
 	f := pick(w, "watch", r.feeds())
@@ -143,7 +146,7 @@ func (w *world) someCut() {
 	w.wait()
 }
 
-// crash kills a replica wherever it stands, and starts another.
+// crash kills a replica at any point and starts another.
 func (w *world) crash() {
 	dead := pick(w, "replica", w.replicas)
 	w.say("%s is killed", dead.name)
@@ -152,7 +155,7 @@ func (w *world) crash() {
 	w.replicas[slices.Index(w.replicas, dead)] = w.born(dead.region)
 }
 
-// conclude ends what is under way.
+// conclude completes everything that is in progress.
 func (w *world) conclude() {
 	for waiting := w.waiting(); len(waiting) > 0; waiting = w.waiting() {
 		w.finish(waiting[0])
@@ -164,7 +167,7 @@ func (w *world) conclude() {
 	}
 }
 
-// calm stops the faults, and has every replica look after every remote for some rounds.
+// calm stops the faults and lets every replica sync every remote for several rounds.
 func (w *world) calm() {
 	w.say("the faults stop")
 	w.conclude()
@@ -176,7 +179,7 @@ func (w *world) calm() {
 	w.wait()
 	w.rounds()
 	w.arrived()
-	// And where there is no main, or two, a person makes one.
+	// If there is no main region or there are two, an operator promotes one.
 	region := pick(w, "region", w.regions)
 	w.finish(w.promote(region, true))
 	if main, _ := w.main(); main != region && region.now != nil && w.keys.good(region.now.Data) {
@@ -186,8 +189,8 @@ func (w *world) calm() {
 	w.arrived()
 }
 
-// rounds are as many as it may take: a main that was outranked takes one to
-// stand by, and what it wrote meanwhile another to be taken over.
+// rounds runs enough rounds. An outranked main region needs one to become a standby.
+// Another one takes over what it wrote until then.
 func (w *world) rounds() {
 	for range 3 {
 		for _, r := range w.replicas {
@@ -199,8 +202,7 @@ func (w *world) rounds() {
 	}
 }
 
-// catchUp has a replica see all there is to be seen, and judges what it takes
-// for the truth then.
+// catchUp delivers all events to a replica and checks its resulting view.
 func (w *world) catchUp(r *replica) {
 	for _, f := range r.feeds() {
 		for f.bring() {

@@ -1,18 +1,16 @@
-// Package world_test proves the promises against races, in a model of the
-// world: API servers of one Secret each, two regions that may each be the main
-// and list each other and themselves, further remotes, replicas of the program
-// in both regions, rotation jobs, and all that people and other programs do to
-// such a Secret. pgregory.net/rapid draws what happens, in which order.
+// Package model_test tests the promises against races in a model of the world. The world
+// consists of API servers with one Secret each, replicas of the program, rotation jobs,
+// operators, and other writers. Two regions can be the main region, and each lists the
+// other and itself as a remote. pgregory.net/rapid draws what happens and in which order.
 //
-// What is driven is the program's own: watcher.Watcher with client-go's
-// informer behind it, clusters.Follower with its reflector, pusher.Sync, mirror's reading and deciding. Only the
-// clusters' clients are the model's, which do what package clusters does.
+// The model runs the program's own code: watcher.Watcher with client-go's informer,
+// clusters.Follower with its reflector, pusher.Sync, and package mirror. Only the clients
+// of the clusters belong to the model. They do what package clusters does.
 //
-// Nothing runs at the same time by chance. The world is a synctest bubble: each
-// sync is a goroutine that stands still at each of its requests, each watch
-// brings nothing by itself, and the story lets one thing happen and waits until
-// all stands still again. So the caches that lag are real ones, a race is an
-// order that was drawn, and the same draws are the same story.
+// Nothing runs concurrently by chance. The world is a synctest bubble. Each sync is a
+// goroutine that blocks at each request, and no watch delivers anything by itself. The
+// story lets one thing happen and waits until everything is blocked again. So the lagging
+// caches are real, a race is a drawn order, and equal draws produce equal stories.
 package model_test
 
 import (
@@ -34,43 +32,43 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The second of apimachinery's handlers sleeps by the wall clock, which in
-	// a synctest bubble is years ahead; the first logs each watch that is cut.
+	// The second of apimachinery's handlers sleeps by the real clock, but time in a
+	// synctest bubble is not real. The first handler logs each cut watch.
 	utilruntime.ErrorHandlers = nil
-	// rapid's own default is a hundred; -rapid.checks on the command line counts.
+	// rapid's default is 100. The flag on the command line takes precedence.
 	if err := flag.Set("rapid.checks", "200"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// world is all there is in one story. mu is held by the story, but where it
-// waits for the program to stand still.
+// world is the state of one story. The story holds mu, except while it waits for the
+// program to block.
 type world struct {
-	t       *rapid.T // what is said goes there
-	draws   *rapid.T // and what is drawn comes from here
+	t       *rapid.T // for logs
+	draws   *rapid.T // for draws
 	ctx     context.Context
 	without dropped
 	quiet   bool
 
 	mu        sync.Mutex
 	clusters  []*cluster
-	regions   []*cluster // those that may be mains, and have replicas
+	regions   []*cluster // regions that can be the main, and have replicas
 	keys      *keyring
-	replicas  []*replica // of run, two in each region
+	replicas  []*replica // replicas of run, two per region
 	processes []*process
 	late      []*request
-	jobs      map[*cluster]*corev1.Secret // what a rotation job has read, and not written yet
+	jobs      map[*cluster]*corev1.Secret // what a rotation job has read, but not written yet
 	births    int
-	// given is what a copy was last given by an owner.
+	// given holds the version of the source that an owner last wrote to a copy.
 	given map[given]int
-	// promotions says that the story is of promotions above all.
+	// promotions reports whether the story is mainly about promotions.
 	promotions bool
-	// kept is how often the second promise was found due, and held.
+	// kept counts how often the second promise was due and was kept.
 	kept int
 }
 
-// given is an owner's copy, as one object.
+// given identifies an owner's copy as one object.
 type given struct {
 	cluster, uid string
 	owner        owner
@@ -83,8 +81,8 @@ type broken struct{ promise, how string }
 
 func (b broken) String() string { return b.promise + ": " + b.how }
 
-// tell tells one story, and returns the promise that broke in it, if any.
-func tell(t *testing.T, rt *rapid.T, without dropped, story func(*world)) (fail *broken) {
+// runStory runs one story and returns the promise that it broke, if any.
+func runStory(t *testing.T, rt *rapid.T, without dropped, story func(*world)) (fail *broken) {
 	var other any
 	synctest.Test(t, func(*testing.T) {
 		defer func() {
@@ -93,7 +91,7 @@ func tell(t *testing.T, rt *rapid.T, without dropped, story func(*world)) (fail 
 			case broken:
 				fail = &p
 			default:
-				// What rapid itself throws has to pass the end of the bubble.
+				// rapid's own panics must leave the bubble.
 				if other = p; !strings.HasPrefix(fmt.Sprintf("%T", p), "rapid.") {
 					fail, other = &broken{"no panic", fmt.Sprintf("%v\n%s", p, debug.Stack())}, nil
 				}
@@ -129,14 +127,14 @@ func (w *world) say(format string, args ...any) {
 	}
 }
 
-// settle waits until all that the program does by itself is done.
+// settle waits until the program has done everything that it does by itself.
 func (w *world) settle() {
 	w.mu.Unlock()
 	synctest.Wait()
 	w.mu.Lock()
 }
 
-// wait lets time pass, more than any watch takes to be tried again.
+// wait lets enough time pass for every watch to be retried.
 func (w *world) wait() {
 	w.mu.Unlock()
 	time.Sleep(3 * time.Minute)
@@ -144,7 +142,7 @@ func (w *world) wait() {
 	w.mu.Lock()
 }
 
-// begin makes the clusters, and replicas that have seen what there is.
+// begin creates the clusters, and replicas that have seen them.
 func (w *world) begin() {
 	for i, name := range []string{"sjc", "dfw", "lon", "syd"} {
 		c := &cluster{name: name, version: 1000 * (i + 1)}
@@ -182,14 +180,14 @@ func (w *world) born(region *cluster) *replica {
 	return w.newReplica(fmt.Sprintf("%s/run%d", region.name, w.births), region, true)
 }
 
-// Promises 1, 3, 5, 7 and 8 hold at every write, whatever happens in whatever
-// order, and promise 2 once the faults have stopped.
+// Promises 1, 3, 5, 7, and 8 hold at every write, in any order of events. Promise 2 holds
+// once the faults have stopped.
 func TestPromises(t *testing.T) {
 	due := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		fail := tell(t, rt, dropped{}, func(w *world) {
+		fail := runStory(t, rt, dropped{}, func(w *world) {
 			w.begin()
-			w.goOn()
+			w.proceed()
 			w.calm()
 			due += w.kept
 		})

@@ -1,7 +1,7 @@
-// Package preflight examines the way from here to a remote, a step at a time, and says
-// what is wrong and what to do.
+// Package preflight examines the path from this process to a remote, step by step. Each check
+// reports the problem and the next step.
 //
-// It changes nothing, there or here.
+// It changes nothing, locally or in the remote.
 package preflight
 
 import (
@@ -17,10 +17,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Result is how a check ended.
+// Result is the outcome of a check.
 type Result string
 
-// The results. A remote with a Fail cannot be pushed to as it is.
+// The results. A remote with a failed check can't be pushed to in its current state.
 const (
 	Pass Result = "pass"
 	Warn Result = "warn"
@@ -28,18 +28,18 @@ const (
 	Skip Result = "skip"
 )
 
-// Check is one step and what came of it. IDs are never renamed.
+// A Check is one step and its outcome. Scripts rely on the IDs, so they are never renamed.
 type Check struct {
 	ID     string `json:"id"`
 	Result Result `json:"result"`
 	What   string `json:"what"`
-	// Next is what to do; "" where there is nothing.
+	// Next is the recommended action; "" if there is none.
 	Next string `json:"next"`
 
-	blocked bool // left out because another has failed, or for want of time
+	blocked bool // not run, because a check that it needs failed or time ran out
 }
 
-// Error implements error: what is wrong, and the next step.
+// Error returns the problem and the next step.
 func (c Check) Error() string {
 	if c.Next == "" {
 		return c.What
@@ -47,22 +47,22 @@ func (c Check) Error() string {
 	return c.What + "; " + c.Next
 }
 
-// Examined is what was found at one remote.
+// Examined is the result of examining one remote.
 type Examined struct {
 	Name string `json:"name"`
 	// Checks are in a fixed order.
 	Checks []Check `json:"checks"`
-	// Copy is the Secret there, or that there is none; zero if it couldn't be read.
+	// Copy is the remote's Secret, which can be missing; zero if it couldn't be read.
 	Copy mirror.Copy `json:"-"`
 }
 
-// Of returns the check with an ID, which has to exist.
+// Of returns the check with the given ID. It panics if there is none.
 func (e Examined) Of(id string) Check {
 	return e.Checks[slices.IndexFunc(e.Checks, func(c Check) bool { return c.ID == id })]
 }
 
-// Err returns nil if the remote answered the read of its Secret, even with a 404.
-// Otherwise it returns the first [Check] that failed.
+// Err returns nil if the remote answered the read of its Secret, even with a 404. Otherwise it
+// returns the first [Check] that failed.
 func (e Examined) Err() error {
 	if e.Copy.Read() {
 		return nil
@@ -79,41 +79,42 @@ func (e Examined) Err() error {
 type Options struct {
 	// Secret is the name of the Secret with the keys.
 	Secret string
-	// Source is the main's Secret, unread where it could not be read.
+	// Source is the main region's Secret. If it couldn't be read, its state is unread.
 	Source mirror.Source
 	// Timeout bounds each check.
 	Timeout   time.Duration
 	UserAgent string
 }
 
-// Remote is what is examined.
+// A Remote is the input of [Examine].
 type Remote struct {
 	Options
 	Name string
-	// Config is how to reach it, Refused why its kubeconfig is no good; one is nil.
+	// Config contains the address and credentials. Refused is the reason why the kubeconfig is
+	// unusable. Exactly one of them is nil.
 	Config  *rest.Config
 	Refused error
-	// TokenErr is why a token that is kept beside the kubeconfig is not used; nil if there is no such token.
+	// TokenErr is the reason why a separately stored token isn't used; nil if there is no such
+	// token.
 	TokenErr error
-	// Namespace has its Secret.
+	// Namespace is the namespace of the Secret in the remote.
 	Namespace string
-	// SignIn is for a kubeconfig without credentials; else zero.
+	// SignIn supplies tokens for a kubeconfig without credentials; otherwise zero.
 	SignIn kube.SignIn
-	// Expires is the end of its credentials; nil if they don't have one.
+	// Expires is the expiry of the credentials; nil if they don't expire.
 	Expires *time.Time
-	// Operator says that it is a person's context, with that person's rights.
+	// Operator means that Config is a kubectl context with a person's permissions.
 	Operator bool
 }
 
-// step is one check. It is left out where the one that it needs has failed, or was left
-// out itself.
+// A step is one check. It is skipped if the check that it needs failed or didn't run.
 type step struct {
 	id    string
 	needs string
 	run   func(*probe, context.Context) Check
 }
 
-// steps are in the order in which they are shown.
+// steps are in display order.
 var steps = []step{
 	{"kubeconfig", "", (*probe).kubeconfig},
 	{"self", "secret", (*probe).self},
@@ -132,23 +133,23 @@ var steps = []step{
 	{"stamp", "secret", (*probe).stamp},
 }
 
-// probe is the examination of one remote: what the checks so far have found.
+// A probe is a running examination of one remote. Each check can use the results of earlier ones.
 type probe struct {
 	Remote
 	apis    *setup.APIs
-	hello   hello // the first request
+	hello   hello // result of the first request
 	copy    mirror.Copy
-	surplus []string // rights beyond what is needed
+	surplus []string // permissions that fernetcast doesn't need
 }
 
-// Examine examines one remote. Each check ends within its timeout, and all of them
-// within three; a check that there was no time for is skipped.
+// Examine examines one remote. Each check ends within r.Timeout, and the examination within three
+// times that. Checks that don't start in time are skipped.
 func Examine(ctx context.Context, r Remote) Examined {
 	ctx, cancel := context.WithTimeout(ctx, 3*r.Timeout)
 	defer cancel()
 	p := &probe{Remote: r}
 	done := map[string]Check{}
-	// self needs the Secret, and is shown before it.
+	// self is displayed second, but needs the Secret.
 	order := slices.Concat(steps[:1], steps[2:], steps[1:2])
 	for _, s := range order {
 		done[s.id] = p.take(ctx, s, done)
@@ -177,7 +178,7 @@ func (p *probe) take(ctx context.Context, s step, done map[string]Check) Check {
 	return c
 }
 
-// proxied says whether the way there goes by a proxy, and by which.
+// proxied returns the host of the proxy to the remote, or "" if there is none.
 func (p *probe) proxied() string {
 	proxy := p.Config.Proxy
 	if proxy == nil {
@@ -191,5 +192,5 @@ func (p *probe) proxied() string {
 	if err != nil || address == nil {
 		return ""
 	}
-	return address.Host // without a password
+	return address.Host // the userinfo could contain a password
 }

@@ -14,16 +14,17 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Report is what was found at all remotes. Its JSON is that of check -o json.
+// A Report is the result of examining all remotes. It is the JSON document that check -o json
+// prints.
 type Report struct {
-	// From is where the examination ran: a pod's name, or this workstation.
+	// From is where the examination ran: a pod's name, or "this workstation".
 	From    string     `json:"from"`
 	Remotes []Examined `json:"remotes"`
 }
 
 const workstation = "this workstation"
 
-// ExamineAll examines all remotes at once. The report has them in the same order.
+// ExamineAll examines all remotes concurrently. The report lists them in the given order.
 func ExamineAll(ctx context.Context, remotes []Remote) Report {
 	report := Report{From: workstation, Remotes: make([]Examined, len(remotes))}
 	if _, err := rest.InClusterConfig(); err == nil {
@@ -45,7 +46,7 @@ func (r Report) Failed() bool {
 	})
 }
 
-// Write writes the report to out as text, short (a line for each remote), or json.
+// Write writes the report to out. The format is text, short (one line per remote), or json.
 func (r Report) Write(out io.Writer, format string) error {
 	if format == "json" {
 		return json.NewEncoder(out).Encode(r)
@@ -75,7 +76,7 @@ func (r Report) Write(out io.Writer, format string) error {
 	return nil
 }
 
-// summary counts the checks that failed or warn, and names them.
+// summary returns the number and the names of the checks that failed or warn.
 func (e Examined) summary() string {
 	var parts []string
 	for _, result := range []Result{Fail, Warn} {

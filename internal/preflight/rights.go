@@ -116,14 +116,14 @@ func (p *probe) secret(ctx context.Context) Check {
 	return Check{Result: Pass, What: fmt.Sprintf("%d keys", len(secret.Data))}
 }
 
-// lacksNamespace reports whether the namespace is missing, which the read of a Secret
-// doesn't show. Only a person may look at it.
+// lacksNamespace reports whether the namespace is missing. The response to reading a Secret doesn't
+// show that, and fernetcast's own accounts may not read namespaces.
 func (p *probe) lacksNamespace(ctx context.Context) bool {
 	_, err := p.apis.Core.Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{})
 	return apierrors.IsNotFound(err)
 }
 
-// again returns the next step if these credentials are of no use.
+// again returns the next step if these credentials don't work.
 func (p *probe) again() string {
 	if p.Operator {
 		return "fix your context " + p.Name
@@ -131,7 +131,7 @@ func (p *probe) again() string {
 	return "join it again: fernetcast join " + p.Name
 }
 
-// source says that nothing can be compared; the zero Check where it can.
+// source returns a skipped check if the source isn't known. Otherwise it returns the zero Check.
 func (p *probe) source() Check {
 	if s := p.Source.State(); s == mirror.SourceUnread || s == mirror.SourceAbsent {
 		return Check{Result: Skip, What: "the source is unknown, so there is nothing to compare"}

@@ -22,28 +22,30 @@ import (
 )
 
 const (
-	// soonExpired is when a certificate that expires is worth a warning.
+	// soonExpired is how long before its expiry a serving certificate causes a warning.
 	soonExpired = 14 * 24 * time.Hour
-	// A clock that is wrong by more makes tokens good too early or too late.
+	// Limits of the difference between the clocks. A remote whose clock is off rejects new tokens
+	// or accepts expired ones.
 	clockWarn, clockFail = 5 * time.Second, 60 * time.Second
 )
 
-// hello is one request, and how far it came: the very transport that pushes is asked,
-// with its proxy and its CA.
+// hello records the progress of one request. It uses the same transport as a push, including the
+// proxy and the CA, so it fails at the same step.
 type hello struct {
 	addresses []string
 	dnsErr    error
-	dialled   string // what was connected to
+	dialled   string // address of the last successful connection
 	dialErr   error
-	tunnel    bool // the TLS handshake was begun
+	tunnel    bool // the TLS handshake started
 	state     tls.ConnectionState
 	tlsErr    error
 	info      version.Info
-	answered  time.Time // by our clock
+	answered  time.Time // by the local clock
 	err       error
 }
 
-// greet sends the request. The trace may continue after the answer, so p gets a copy.
+// greet sends the request. Trace hooks can still run after it returns, so they write to a local
+// hello, and p gets a copy.
 func (p *probe) greet(ctx context.Context) {
 	var mu sync.Mutex
 	var h hello
@@ -95,7 +97,7 @@ func (p *probe) kubeconfig(context.Context) Check {
 	return Check{Result: Pass, What: what}
 }
 
-// dns sends the first request, of which the next checks tell, too.
+// dns sends the first request. The tcp, tls, clock, and version checks also use its result.
 func (p *probe) dns(ctx context.Context) Check {
 	p.greet(ctx)
 	host := hostOf(p.Config.Host)
@@ -125,7 +127,7 @@ func (p *probe) tcp(context.Context) Check {
 		return Check{Result: Fail, What: "the proxy " + p.proxied() + " does not connect: " + reason(p.hello.err), Next: "allow " + p.Config.Host + " in the proxy, or fix proxy-url in its kubeconfig"}
 	}
 	var refusal *kube.Refusal
-	if h.dialErr == nil && errors.As(p.hello.err, &refusal) { // no token was made, so nothing was sent
+	if h.dialErr == nil && errors.As(p.hello.err, &refusal) { // there was no token, so nothing was sent
 		return Check{Result: Fail, What: mirror.Explain(refusal)}
 	}
 	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, p.hello.err)), Next: "check that its API server is running, and that firewalls let the main region's pods reach " + p.Config.Host}
@@ -163,7 +165,7 @@ func (p *probe) tls(context.Context) Check {
 	return Check{Result: Pass, What: "its certificate is valid until " + ends.UTC().Format(time.RFC3339)}
 }
 
-// time compares the clocks, to the second that an answer tells.
+// time compares the clocks. The Date header has a resolution of one second.
 func (p *probe) time(context.Context) Check {
 	there, ok := p.apis.Clock()
 	if !ok {
@@ -191,7 +193,7 @@ func (p *probe) version(context.Context) Check {
 	return Check{Result: Fail, What: d.Detail, Next: "check that an API server responds at " + p.Config.Host}
 }
 
-// reason is why a request had no answer.
+// reason returns why a request failed, as text.
 func reason(err error) string {
 	if err == nil {
 		return "no reason was given"

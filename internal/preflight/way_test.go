@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// hostile examines a server that answers with whatever handler makes.
+// hostile examines a server that answers every request with handler.
 func hostile(t *testing.T, handler http.HandlerFunc) map[string]Check {
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
@@ -30,7 +30,7 @@ func hostile(t *testing.T, handler http.HandlerFunc) map[string]Check {
 	return found
 }
 
-// A clock that is wrong is told by how much, and what it does.
+// The clock check grades the difference between the clocks.
 func TestClock(t *testing.T) {
 	for off, want := range map[time.Duration]Result{0: Pass, 10 * time.Second: Warn, -10 * time.Second: Warn, 2 * time.Minute: Fail, -time.Hour: Fail} {
 		c := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -43,8 +43,8 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// Whatever answers, the examination ends, says so in plain words, and goes on to nothing
-// that needs an API server.
+// Whatever a server answers, the examination ends, shows none of the server's text, and passes no
+// check that needs an API server.
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()
 	for name, handler := range map[string]http.HandlerFunc{

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What the second look shows, and what it leads to.
+// TestSecondLook changes remotes between the two reads of a promotion.
 func TestSecondLook(t *testing.T) {
 	shows := func(name string, s *corev1.Secret) func(*region) {
 		return func(r *region) { r.remotes[name] = s }
@@ -23,8 +23,8 @@ func TestSecondLook(t *testing.T) {
 		opts      Options
 		term      int
 		says      []string
-		silent    bool   // beside the plan and the marks
-		err       string // "" for none
+		silent    bool   // prints only the plan and the marks
+		err       string // "" if it succeeds
 	}{
 		"nothing new":    {term: 3, silent: true},
 		"home is marked": {first: func(r *region) { r.remotes["sjc"] = r.secret }, meanwhile: func(r *region) { r.remotes["sjc"] = r.secret }, term: 3, silent: true},
@@ -76,7 +76,7 @@ func TestSecondLook(t *testing.T) {
 	}
 }
 
-// Old mains are pushed to first, and each remote once.
+// Old main regions are pushed to first, and each remote is pushed to once.
 func TestOldMainsFirst(t *testing.T) {
 	r := newRegion()
 	r.remotes["iad"], r.remotes["zrh"] = nil, secret("zrh", newest, mark("zrh", 1, "zrh"))
@@ -85,7 +85,7 @@ func TestOldMainsFirst(t *testing.T) {
 	}
 }
 
-// Whenever a promotion is interrupted it says whether the source is marked.
+// At whatever step a promotion is interrupted, the error says whether the source is marked.
 func TestInterrupted(t *testing.T) {
 	const before, after = "nothing was changed", "interrupted: this cluster is the main region, with term 3; run, fernetcast push, or another promote pushes the rest"
 	for what, tc := range map[string]struct {
@@ -108,14 +108,14 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A source that cannot be the main region's, and a plan alone: nothing is changed.
+// If the source can't be promoted or a promotion is only planned, nothing is changed.
 func TestNothingIsChanged(t *testing.T) {
 	unreadable := secret("home", newest, map[string]string{mirror.MarkTerm: "many"})
 	for name, tc := range map[string]struct {
 		secret *corev1.Secret
 		get    error
 		opts   Options
-		says   string // "" where it is promoted
+		says   string // "" if it is promoted
 	}{
 		"not to be read":            {newRegion().secret, answer(503), Options{Force: true}, "nothing was changed: the source cannot be read: 503"},
 		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be the main region's: the Secret does not exist"},

@@ -11,60 +11,61 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// maxLead is how far the term of one cluster may be above those of all others.
-// Whoever can write one remote's annotations could else use up all terms there are.
+// maxLead is how far one cluster's term can exceed all others before promote refuses to outrank it.
+// Otherwise, anyone who can write one remote's annotations could use up all terms.
 const maxLead = 1000
 
-// Remote is one remote as it was read.
+// A Remote is the state of one remote when it was read.
 type Remote struct {
 	Name string
-	// Namespace is the remote's own where it is not the source's, else "".
+	// Namespace is the remote's namespace if it differs from the source's; otherwise "".
 	Namespace string
 	Copy      mirror.Copy
-	// Why says why it was not read; "" if it was.
+	// Why is the reason if the remote couldn't be read; otherwise "".
 	Why string
 }
 
-// Options are what the operator asks for.
+// Options are the operator's choices.
 type Options struct {
 	Region string
-	// Force overrides all refusals but that of a source without good keys and
-	// that of a term above [mirror.MaxTerm].
+	// Force overrides all refusals except two: the source has no usable keys, or the new term would
+	// exceed [mirror.MaxTerm].
 	Force bool
-	// Ignore names the remotes whose terms do not count.
+	// Ignore lists the remotes whose terms don't count.
 	Ignore []string
-	// instead is what to do where a remote is ahead: a promotion there, if "".
+	// instead is the advice if a remote is ahead. If it is "", the advice is to promote there.
 	instead string
 }
 
-// Plan is what a promotion does. Its JSON is what -o json shows.
+// A Plan describes the effects of a promotion. Its JSON encoding is the output of -o json.
 type Plan struct {
 	Region string `json:"region"`
 	Term   int    `json:"term"`
-	// Remotes are all remotes in order, even those that could not be read.
+	// Remotes lists all remotes in order, even those that couldn't be read.
 	Remotes []Effect `json:"remotes"`
-	// Lines are for the operator: what happens to this cluster, and to each remote.
+	// Lines tells the operator what happens to this cluster and to each remote.
 	Lines []string `json:"plan"`
-	// Lost are the remotes whose keys this cluster does not continue.
+	// Lost lists the remotes whose keys this cluster's keys don't continue.
 	Lost []string `json:"-"`
 
-	// The source as it was read, and as the promotion writes it before the mark is added.
+	// The source as it was read, and as it will be written, except for the mark.
 	shown, promoted mirror.Source
 	looks           []Remote
 }
 
-// Effect is what a promotion does to one remote.
+// An Effect is the effect of a promotion on one remote.
 type Effect struct {
 	Name string `json:"name"`
-	// Reached is false if the remote could not be read.
+	// Reached reports whether the remote could be read.
 	Reached bool `json:"reached"`
-	// Lost reports whether tokens are lost: this cluster does not continue the remote's keys.
+	// Lost reports whether the remote's tokens become invalid, because this cluster's keys don't
+	// continue the remote's.
 	Lost   bool   `json:"lost"`
 	Detail string `json:"detail"`
 }
 
-// NewPlan plans from what was read. The error says what refuses the plan, which
-// can be shown all the same. It is a pure function.
+// NewPlan derives a plan from the state of the source and the remotes. If it returns an error, the
+// plan was refused, but can still be shown. It is a pure function.
 func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	terms := termsOf(src, looks, opts.Ignore)
 	plan := Plan{Region: opts.Region, Term: terms[0].value + 1, Remotes: []Effect{}}
@@ -98,7 +99,8 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	return plan, errors.New("nothing was changed: " + strings.Join(refusals, "; and "))
 }
 
-// effect says what happens to the remote once src is promoted, and whether its keys are lost.
+// effect describes the remote's future once src is promoted, and reports whether its tokens are
+// lost.
 func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 	d := mirror.Decide(promoted, l.Copy, false)
 	switch {
@@ -106,7 +108,7 @@ func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 		return "NOT REACHED (" + l.Why + "): its term and keys are unknown; it is updated when it is reachable again", false
 	case l.Copy.Is(src):
 		return "this cluster itself; nothing changes", false
-	case !l.Copy.Promotable(src) && d.Reason != mirror.ReasonOwned: // a remote that is ignored, and not outranked, keeps its keys
+	case !l.Copy.Promotable(src) && d.Reason != mirror.ReasonOwned: // an ignored remote with a term that isn't outranked keeps its keys
 		return "has keys that this cluster does not continue (" + l.describe(src) + "): its tokens will be lost", true
 	case d.State == mirror.StateHeld:
 		return "not changed: " + d.Detail, false
@@ -114,7 +116,7 @@ func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 	return "gets these keys (now " + l.describe(src) + ")", false
 }
 
-// describe says whose the remote's Secret is, as it may be shown beside src, and with which primary.
+// describe returns the owner and the primary of the remote's Secret. Both are safe to print.
 func (l Remote) describe(src mirror.Source) string {
 	if n := l.Copy.Fingerprints().Primary(); n > 0 {
 		return fmt.Sprintf("%s, primary %d", l.Copy.Whose(src), n)
@@ -122,7 +124,8 @@ func (l Remote) describe(src mirror.Source) string {
 	return l.Copy.Whose(src)
 }
 
-// changed says whether owner or keys are others than they were.
+// changed reports whether the owner or the keys differ from was. It returns false if either
+// couldn't be read.
 func (l Remote) changed(was Remote, src mirror.Source) bool {
 	return was.Copy.Read() && l.Copy.Read() && (was.Copy.Whose(src) != l.Copy.Whose(src) || !was.Copy.Fingerprints().Equal(l.Copy.Fingerprints()))
 }
@@ -134,14 +137,14 @@ func (l Remote) title() string {
 	return fmt.Sprintf("%s (namespace %s)", l.Name, l.Namespace)
 }
 
-// term is the highest that is written in one cluster.
+// A term is the highest term in one cluster's mark and stamp.
 type term struct {
 	value  int
-	remote string // "" for the source
+	remote string // "" means the source
 	uid    types.UID
 }
 
-// refusal says that the term is not to be followed, and what to do.
+// refusal explains why the term isn't outranked, and what to do.
 func (t term) refusal(why string) string {
 	if t.remote == "" {
 		return fmt.Sprintf("this cluster's own Secret has term %d, %s: find out who wrote it", t.value, why)
@@ -149,10 +152,10 @@ func (t term) refusal(why string) string {
 	return fmt.Sprintf("%s has term %d, %s: find out who wrote it there, or ignore it with --ignore %s", t.remote, t.value, why, t.remote)
 }
 
-// termsOf are the terms that count, the highest first. A cluster that was read
-// twice, as the source where a kubeconfig points home, counts once.
+// termsOf returns the terms that count, in descending order. If a kubeconfig points home, the
+// source is read twice but counts once.
 func termsOf(src mirror.Source, looks []Remote, ignore []string) []term {
-	terms := []term{{src.HighestTerm(), "", src.UID()}, {}} // nothing is the least
+	terms := []term{{src.HighestTerm(), "", src.UID()}, {}} // the zero term is a lower bound
 	for _, l := range looks {
 		if !slices.Contains(ignore, l.Name) {
 			terms = append(terms, term{l.Copy.HighestTerm(), l.Name, l.Copy.UID()})
@@ -162,7 +165,7 @@ func termsOf(src mirror.Source, looks []Remote, ignore []string) []term {
 	return slices.CompactFunc(terms, func(a, b term) bool { return a.uid == b.uid })
 }
 
-// outliers are the terms that one cluster alone has, far above all others'.
+// outliers returns the highest terms that are far above all lower ones, each from a single cluster.
 func outliers(terms []term) []term {
 	n := 0
 	for n+1 < len(terms) && terms[n].value-terms[n+1].value > maxLead {

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// keys makes data of "index=letter" pairs: one letter, one key.
+// keys returns Secret data for "index=letter" pairs. Each letter is a different key.
 func keys(pairs string) map[string][]byte {
 	data := map[string][]byte{}
 	for pair := range strings.FieldsSeq(pairs) {
@@ -27,7 +27,7 @@ func keys(pairs string) map[string][]byte {
 	return data
 }
 
-// Key sets, each a rotation on from the one before, and one that is not kin.
+// Key sets. newest is one rotation after older, and next one after newest. alien is unrelated.
 const (
 	older  = "0=c 1=a 2=b"
 	newest = "0=d 1=a 2=b 3=c"
@@ -57,7 +57,7 @@ func stamp(region string, term int, pairs string) map[string]string {
 	}
 }
 
-// looks are remotes that were read, in the order of their names; each has its own uid.
+// looks returns remotes that were read, sorted by name. Each remote's Secret keeps its own UID.
 func looks(remotes map[string]*corev1.Secret) (list []Remote) {
 	for _, name := range slices.Sorted(maps.Keys(remotes)) {
 		list = append(list, Remote{Name: name, Copy: mirror.ReadCopy(mirror.Place{Remote: name, Namespace: "openstack", Secret: "keystone-fernet-keys"}, remotes[name])})
@@ -72,15 +72,15 @@ func copyOf(name string, term int) *corev1.Secret {
 func TestPlan(t *testing.T) {
 	type fleet = map[string]*corev1.Secret
 	for name, tc := range map[string]struct {
-		source  *corev1.Secret // sjc's, newest, stamped by lon's term 2 where it is nil
+		source  *corev1.Secret // if nil, sjc with the newest keys and a stamp of lon, term 2
 		remotes fleet
 		unread  []string
 		ignore  []string
 		term    int
-		lines   []string // texts that the lines of the remotes have
+		lines   []string // prefixes of the remotes' lines
 		lost    string
-		refusal []string // texts of the error; none where nothing refuses
-		force   bool     // whether --force overrides that
+		refusal []string // texts in the error; nil if the plan isn't refused
+		force   bool     // --force overrides the refusal
 	}{
 		"no remotes":           {term: 3, lines: []string{"there are no remotes"}},
 		"first of all":         {source: secret("home", newest), remotes: fleet{"dfw": nil}, term: 1, lines: []string{"dfw: gets these keys (now absent)"}},
@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// checkLines: the headline, and a line for each remote.
+// checkLines checks the headline and the prefix of each remote's line.
 func checkLines(t *testing.T, plan Plan, want []string) {
 	t.Helper()
 	if len(want) == 0 && len(plan.Lines) == 0 {
@@ -171,7 +171,7 @@ func checkLines(t *testing.T, plan Plan, want []string) {
 	}
 }
 
-// A remote's namespace is shown where it is not the source's.
+// A remote's namespace is shown if it differs from the source's.
 func TestNamespaceIsShown(t *testing.T) {
 	all := []Remote{{Name: "dfw", Namespace: "other", Why: "down"}}
 	plan, err := NewPlan(mirror.ReadSource(secret("home", newest)), all, Options{Region: "sjc"})

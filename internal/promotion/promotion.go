@@ -1,7 +1,8 @@
-// Package promotion makes a cluster the main: the plan, and carrying it out.
+// Package promotion plans and carries out promotions, which make a cluster the main region, and
+// recoveries, which also restore its keys from a remote.
 //
-// It sends no request and prints nothing itself: its caller has the source, the
-// remotes and the operator, and asks between the plan and carrying it out.
+// It sends no requests and prints nothing itself. The caller provides the source, the remotes, and
+// the output, and asks for confirmation between the plan and its execution.
 package promotion
 
 import (
@@ -18,46 +19,46 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// markTries is how often the mark is sent where a rotation overtakes it, or an
-// answer does not settle whether it is set.
+// markTries limits the attempts to write the mark if a rotation is faster or a response doesn't
+// show whether the mark was written.
 const markTries = 5
 
-// Source is the Secret that is to be the main's.
+// A Source accesses the Secret of the future main region.
 type Source interface {
-	// Get reads it from etcd, by a request that begins after the call.
+	// Get reads the Secret from etcd. The request must start after the call.
 	Get(context.Context) (mirror.Source, error)
-	// Mark sends it with the mark, by compare-and-swap, and returns it as it was
-	// answered. What an API server refuses is an apierrors.APIStatus.
+	// Mark writes the marked Secret by compare-and-swap and returns the response. If an API server
+	// rejects the write, the error is an apierrors.APIStatus.
 	Mark(context.Context, *corev1.Secret) (mirror.Source, error)
 }
 
-// Fleet is the remotes.
+// A Fleet accesses the remotes.
 type Fleet interface {
-	// Look reads all of them, and returns the same names in the same order each time.
+	// Look reads all remotes. Each call must return the same names in the same order.
 	Look(context.Context) []Remote
-	// Push pushes to those named, and returns when each was tried once.
+	// Push makes one attempt to push to each named remote, and returns after all of them.
 	Push(ctx context.Context, names []string)
 }
 
-// Promotion is one promotion: what it needs, and what the operator asked for.
+// A Promotion is a single promotion: its dependencies and the operator's options.
 type Promotion struct {
-	// Apply adds the remotes to Ignore whose terms it does not follow.
+	// Apply adds remotes to Ignore if it refuses to outrank their terms.
 	Options
 	Source Source
 	Fleet  Fleet
-	// Secret is the source's namespace and name, to be shown.
+	// Secret is the source's namespace and name, for display.
 	Secret string
-	// Say takes what there is to tell the operator during Apply, a line at a time.
+	// Say prints one line for the operator during Apply.
 	Say func(line string)
-	// Pause is how long to wait after an answer that does not settle whether the
-	// mark is set, before the source is read.
+	// Pause is the delay before the source is read after a response that doesn't show whether the
+	// mark was written.
 	Pause time.Duration
 }
 
-// Plan reads the source and the remotes, and plans. It changes nothing. If the error
-// refuses the plan, the plan can be shown all the same.
+// Plan reads the source and the remotes and returns a plan. It changes nothing. Even if the error
+// refuses the plan, the plan can be shown.
 func (p *Promotion) Plan(ctx context.Context) (Plan, error) {
-	src, err := p.fit(ctx)
+	src, err := p.readSource(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -67,9 +68,9 @@ func (p *Promotion) Plan(ctx context.Context) (Plan, error) {
 	return plan, err
 }
 
-// Apply carries out a plan that nothing refuses: it marks the source, reads the remotes
-// again, and pushes, to old mains first. The error says whether the source is marked,
-// and what to do.
+// Apply carries out a plan that wasn't refused. It marks the source, reads the remotes again, and
+// pushes to them, old main regions first. The error says whether the source is marked, and what to
+// do.
 func (p *Promotion) Apply(ctx context.Context, plan Plan) error {
 	if ctx.Err() != nil {
 		return errors.New("nothing was changed")
@@ -81,8 +82,8 @@ func (p *Promotion) Apply(ctx context.Context, plan Plan) error {
 	return p.complete(ctx, src, plan.looks)
 }
 
-// complete is what follows once the source is marked: the remotes are read again and
-// pushed to.
+// complete reads the remotes again after the source was marked, marks it with a higher term if
+// necessary, and pushes.
 func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Remote) (err error) {
 	now := p.Fleet.Look(ctx)
 	for i, l := range now {
@@ -93,7 +94,7 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 	if src, err = p.outrank(ctx, src, now); err != nil {
 		return err
 	}
-	// Old mains first, so that they stand by before anything else.
+	// Old main regions first, so that they stop pushing as soon as possible.
 	for _, mains := range []bool{true, false} {
 		var names []string
 		for _, l := range now {
@@ -109,8 +110,8 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 	return nil
 }
 
-// fit is the source, if it can be a main's.
-func (p *Promotion) fit(ctx context.Context) (mirror.Source, error) {
+// readSource reads the source. It returns an error if the source can't be promoted.
+func (p *Promotion) readSource(ctx context.Context) (mirror.Source, error) {
 	src, err := p.Source.Get(ctx)
 	switch {
 	case err != nil:
@@ -123,20 +124,20 @@ func (p *Promotion) fit(ctx context.Context) (mirror.Source, error) {
 	return src, err
 }
 
-// mark sets the mark by compare-and-swap. A rotation that came in between is
-// taken along; anything else that changed ends the promotion. undone is what it means
-// if the mark is not set.
+// mark writes the mark by compare-and-swap. If a rotation is faster, mark retries with the new
+// keys. Any other change of the source ends the promotion. The error starts with undone if the mark
+// is known not to be written.
 func (p *Promotion) mark(ctx context.Context, shown mirror.Source, term int, undone string) (mirror.Source, error) {
 	return p.write(ctx, shown, term, undone, func(seen mirror.Source) (mirror.Source, bool) {
 		return seen, seen.SameClaims(shown) && seen.Keys().Fingerprints().Continues(shown.Keys().Fingerprints())
 	})
 }
 
-// write sends the source with its mark by compare-and-swap, as it is or with other
-// keys: then says what is to be marked of a source that was seen meanwhile, and whether
-// it may be. An answer that does not settle whether the mark is set is followed by a GET
-// and another try, which compare-and-swap makes safe.
-func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, undone string, then func(seen mirror.Source) (mirror.Source, bool)) (mirror.Source, error) {
+// write writes shown, which can contain recovered keys, with the mark by compare-and-swap. If the
+// source has changed, write calls onChange, which returns the source to mark instead, and whether
+// to continue. If a response doesn't show whether the mark was written, write reads the source and
+// retries. Compare-and-swap makes that safe.
+func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, undone string, onChange func(seen mirror.Source) (mirror.Source, bool)) (mirror.Source, error) {
 	want := mirror.Owner{Region: p.Region, Term: term, UID: shown.UID()}
 	marked := func(s mirror.Source) bool { return s.State() == mirror.SourceMain && s.Owner() == want }
 	src, trouble, unsettled := shown, "", false
@@ -168,7 +169,7 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 			p.Say(fmt.Sprintf("Marked %s as the main region's: %s, term %d.", p.Secret, p.Region, term))
 			return seen, nil
 		default:
-			next, fits := then(seen)
+			next, fits := onChange(seen)
 			if seen.UID() != shown.UID() || !fits {
 				return src, errors.New("someone else changed the source in the meantime; check fernetcast status, and run the command again")
 			}
@@ -181,7 +182,7 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 	return src, fmt.Errorf("%s; it is unknown whether the source is marked with term %d: check fernetcast status, and run the command again", trouble, term)
 }
 
-// codeOf is the code of an API server's answer, 0 where it is no such answer.
+// codeOf returns the HTTP status code of an API server's error, or 0 for any other error.
 func codeOf(err error) int32 {
 	var answer apierrors.APIStatus
 	if errors.As(err, &answer) {
@@ -190,8 +191,8 @@ func codeOf(err error) int32 {
 	return 0
 }
 
-// outrank marks the source once more where its term, or a higher one, has
-// turned up elsewhere. It does not follow one cluster alone far above all others.
+// outrank marks the source again if another cluster has its term or a higher one. It doesn't
+// outrank a single cluster that is far above all others.
 func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remote) (mirror.Source, error) {
 	own, rival := src.Owner().Term, 0
 	for _, t := range outliers(termsOf(src, looks, p.Ignore)) {

@@ -19,16 +19,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// region is a source, two remotes that are copies of another main's, and what
-// becomes of requests.
+// A region is a source with two remotes, a copy and the old main region. It can make requests fail.
 type region struct {
 	secret  *corev1.Secret
 	remotes map[string]*corev1.Secret
-	// puts are what becomes of the PUTs of a mark, in order; those after are served.
+	// puts are the outcomes of the PUTs, in order. Later PUTs succeed.
 	puts []put
-	// gets are what becomes of GETs: nil serves.
+	// gets are the errors of the GETs, in order. Later GETs succeed.
 	gets []error
-	// first is called before the first look, meanwhile before the second.
+	// first runs before the first Look, meanwhile before the second.
 	first     func(*region)
 	meanwhile func(*region)
 
@@ -37,10 +36,10 @@ type region struct {
 	said               []string
 }
 
-// put is what becomes of a PUT.
+// A put is the outcome of a PUT.
 type put struct {
-	done   bool  // whether it is done
-	answer error // nil where it is answered as it should
+	done   bool  // the write is applied
+	answer error // nil if the response is correct
 	before func(*region)
 }
 
@@ -103,7 +102,7 @@ func (r *region) Look(context.Context) []Remote {
 
 func (r *region) Push(_ context.Context, names []string) { r.pushed = append(r.pushed, names...) }
 
-// promote runs a promotion of sjc, and returns what it said and its error, if any.
+// promote promotes sjc and returns the printed lines.
 func (r *region) promote(ctx context.Context, opts Options) (string, error) {
 	opts.Region = "sjc"
 	p := Promotion{
@@ -124,17 +123,17 @@ func answer(code int) error {
 	return apierrors.NewGenericServerResponse(code, "put", schema.GroupResource{Resource: "secrets"}, "keystone-fernet-keys", "words", 0, true)
 }
 
-// What an answer to the mark is worth, and what promote says and does.
+// TestMark covers each kind of response to the PUT of the mark.
 func TestMark(t *testing.T) {
 	lost := &url.Error{Op: "Put", URL: "https://home", Err: io.ErrUnexpectedEOF}
 	rotate := func(r *region) { r.write(func(s *corev1.Secret) { s.Data = keys(next) }) }
 	again := func(p put, times int) []put { return slices.Repeat([]put{p}, times) }
 	type row struct {
 		puts   []put
-		gets   []error // after the first one
+		gets   []error // starting with the second GET
 		marked bool
 		sent   int
-		says   string // the error; "" for none
+		says   string // text in the error; "" if it succeeds
 	}
 	table := map[string]row{
 		"served":                              {marked: true, sent: 1},
@@ -183,15 +182,15 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// reason is an answer of that code whose Status says that it is forbidden.
+// reason returns an error with that code and the reason Forbidden.
 func reason(code int32) error {
 	err := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "", errors.New("words"))
 	err.ErrStatus.Code = code
 	return err
 }
 
-// An answer that settles nothing is followed by a pause, and another try not
-// after the operator has had enough.
+// After an inconclusive response, promote pauses before it retries. After the operator cancels, it
+// doesn't retry.
 func TestPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, r := time.Now(), newRegion()

@@ -15,22 +15,22 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Recovery is a promotion of this cluster with the keys that a remote was given, after
-// its own were lost. Its region is the one that they were pushed from.
+// A Recovery promotes this cluster with the keys of a remote's copy after its own keys were lost.
+// The region is by default the one that pushed the copy.
 type Recovery struct {
 	*Promotion
-	// From is the remote's name, Context the operator's for this cluster; "" for the current one.
+	// From is the name of the remote. Context is the operator's kubectl context for this cluster;
+	// "" means the current one.
 	From, Context string
-	// Idle says why nothing may be written now: a rotation that is under way would be
-	// run again on a folder that lacks the keys. It is asked before the plan, and again
-	// before the write.
+	// Idle returns an error while a rotation Job is running: its retry would start from a directory
+	// without the recovered keys. Both Plan and Apply call it.
 	Idle func(context.Context) error
-	// Create creates the source, where it is absent: what is there is never written over.
+	// Create creates the source if it is missing. It must never overwrite an existing Secret.
 	Create func(context.Context, *corev1.Secret) (mirror.Source, error)
 }
 
-// Plan reads the source and the remotes, and plans: what is put back, and what is lost.
-// It changes nothing. If the error refuses the plan, the plan can be shown all the same.
+// Plan reads the source and the remotes and returns a plan with the recovered and the lost keys. It
+// changes nothing. Even if the error refuses the plan, the plan can be shown.
 func (r *Recovery) Plan(ctx context.Context) (Plan, error) {
 	src, err := r.Source.Get(ctx)
 	if err != nil {
@@ -49,9 +49,9 @@ func (r *Recovery) Plan(ctx context.Context) (Plan, error) {
 	return plan, err
 }
 
-// Apply carries out a plan that nothing refuses: it writes the keys and the mark in one
-// request, and continues as a promotion does. An absent source is created first, empty.
-// The error says whether anything was changed, and what to do.
+// Apply carries out a plan that wasn't refused. It writes the keys and the mark in one request, and
+// continues like a promotion. If the source is missing, Apply creates it without keys first. The
+// error says whether anything was changed, and what to do.
 func (r *Recovery) Apply(ctx context.Context, plan Plan) error {
 	if err := r.Idle(ctx); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
@@ -67,7 +67,7 @@ func (r *Recovery) Apply(ctx context.Context, plan Plan) error {
 	return r.complete(ctx, restored, plan.looks)
 }
 
-// giver returns the remote whose keys are put back. The error says why they can't be.
+// giver returns the remote whose keys are recovered. The error says why they can't be.
 func (r *Recovery) giver(looks []Remote) (Remote, error) {
 	i := slices.IndexFunc(looks, func(l Remote) bool { return l.Name == r.From })
 	if i < 0 {
@@ -83,8 +83,8 @@ func (r *Recovery) giver(looks []Remote) (Remote, error) {
 	return from, nil
 }
 
-// plan plans what is put back, and refuses what would lose keys or belongs to another
-// main. It sends no request. It sets the region if there is none.
+// plan plans the recovery without sending a request. It refuses a plan that would lose keys or
+// overrule another main region. It sets the region if there is none.
 func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (mirror.Source, Plan, error) {
 	r.Region = cmp.Or(r.Region, from.Copy.Owner().Region)
 	r.instead = "recover from there instead"
@@ -98,7 +98,7 @@ func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (mirror.
 	return restored, plan, err
 }
 
-// refusals are the reasons why only --force recovers. highest is the highest term there is.
+// refusals returns the reasons why the recovery needs --force. highest is the highest term.
 func (r *Recovery) refusals(src mirror.Source, from Remote, highest term) (list []string) {
 	refuse := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	owner, claimed := from.Copy.Owner(), src.Claimed()
@@ -122,7 +122,7 @@ func (r *Recovery) refusals(src mirror.Source, from Remote, highest term) (list 
 	return list
 }
 
-// compare shows both key sets, and which tokens live again and which die.
+// compare shows both key sets, and whose tokens become valid or invalid.
 func (r *Recovery) compare(src mirror.Source, look Remote) []string {
 	here, flaws := src.Usable()
 	there := look.Copy.Fingerprints()
@@ -145,8 +145,8 @@ func (r *Recovery) compare(src mirror.Source, look Remote) []string {
 	return lines
 }
 
-// loss refuses to give up keys that this source still has and the remote lacks; "" if
-// none are lost, or if they belong to another key set, one that was set up again.
+// loss returns a refusal if the recovery would lose usable keys of this source. It returns "" if
+// none are lost, or if the source was set up again with an unrelated key set.
 func (r *Recovery) loss(src mirror.Source, look Remote) string {
 	here, _ := src.Usable()
 	there := look.Copy.Fingerprints()
@@ -162,9 +162,9 @@ func (r *Recovery) loss(src mirror.Source, look Remote) string {
 	return fmt.Sprintf("tokens signed here with %s would be lost", lost)
 }
 
-// repair is the command that repairs one bad data key of the source's Secret. A staged key
-// has signed nothing, so any new one will do. Another key is taken from the remote if it
-// has it, perhaps as its staged one; otherwise it is lost already.
+// repair returns the command that repairs one bad data key of the source's Secret. A staged key has
+// signed nothing, so a new one replaces it. Any other key is copied from the remote if the remote
+// has it, perhaps as its staged key. Otherwise, it is lost, and the command removes it.
 func (r *Recovery) repair(index int, here keyset.Fingerprints, look Remote) string {
 	namespace, name, _ := strings.Cut(r.Secret, "/")
 	there := look.Copy.Fingerprints()
@@ -203,8 +203,8 @@ func written(at *time.Time) string {
 	return ", written " + at.Format(time.RFC3339)
 }
 
-// without are the keys, but for the staged one, that others do not have under any index:
-// a token names the key that has signed it by trying.
+// without lists the keys in some, except the staged key, that others don't have under any index.
+// The index doesn't matter, because Keystone validates a token by trying every key.
 func without(some, others keyset.Fingerprints) string {
 	var list []string
 	for _, index := range slices.Sorted(maps.Keys(some)) {
@@ -215,7 +215,8 @@ func without(some, others keyset.Fingerprints) string {
 	return strings.Join(list, ", ")
 }
 
-// put writes the keys and the mark in one request, over the very source that was shown.
+// put writes the keys and the mark in one request. It fails if the source has changed since it was
+// shown.
 func (r *Recovery) put(ctx context.Context, shown, restored mirror.Source, from mirror.Copy, term int) (mirror.Source, error) {
 	if shown.State() == mirror.SourceAbsent {
 		made, err := r.Create(ctx, restored.Kept())

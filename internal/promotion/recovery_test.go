@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What a source still has of its keys is shown, and given up by force alone.
+// The plan shows the usable keys that a source still has. Only --force gives them up.
 func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 	edited := func(pairs string, edit func(map[string][]byte), annotations ...map[string]string) *corev1.Secret {
 		s := secret("home", pairs, annotations...)
@@ -22,7 +22,7 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 	for name, c := range map[string]struct {
 		source *corev1.Secret
 		shown  []string
-		lost   string // what is given up; "" for nothing
+		lost   string // text in the refusal; "" if nothing is lost
 	}{
 		"the staged key is empty": {
 			source: edited(newer, func(d map[string][]byte) { d["0"] = nil }, ours), lost: "tokens signed here with 4 (",

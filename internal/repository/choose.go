@@ -14,9 +14,9 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// choose takes up the newest usable set: the API's; for the first fill, or where the
-// API is silent, the mounted Secret's. It returns the set that the API shows now; the
-// zero Set where it shows none.
+// choose updates k.want to the newest usable set, which is normally the API's. If the API is
+// silent, or shows no usable keys in time for the first fill, choose uses the mounted Secret. It
+// returns the set that the API shows now, or the zero Set if it shows none.
 func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	now := time.Now()
 	read, failed := k.opts.Source.Read(), k.opts.Source.Err()
@@ -51,11 +51,11 @@ func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	return src.Keys()
 }
 
-// silent says whether the API has not answered for so long that the mounted Secret
-// counts.
+// silent reports whether the API hasn't answered for so long that the mounted Secret may be used.
 func (k *Keeper) silent() bool { return time.Since(k.answered) >= silentFor }
 
-// unusable is why the Secret's keys cannot be used; "" where they can, or nobody knows.
+// unusable returns the reason why the Secret's keys can't be used, or "" if they can or the Secret
+// hasn't been read.
 func unusable(src mirror.Source) string {
 	if state := src.State(); state == mirror.SourceAbsent || state == mirror.SourceRefused {
 		return src.Detail()
@@ -63,8 +63,8 @@ func unusable(src mirror.Source) string {
 	return ""
 }
 
-// mounted takes up the mounted Secret's set if it continues the known keys, or if no
-// primary key is known.
+// mounted sets k.want to the mounted Secret's set if that continues the known keys or no primary is
+// known.
 func (k *Keeper) mounted(known keyset.Fingerprints) {
 	if k.opts.Mount == "" {
 		return
@@ -84,12 +84,12 @@ func (k *Keeper) mounted(known keyset.Fingerprints) {
 	}
 }
 
-// readMount reads the key set from a Secret's volume. A kubelet swaps the link ..data
-// from one directory to the next, so all is read from the one that it leads to: a
-// swap during the read is an error, never a mixture.
+// readMount reads a key set from a Secret volume. The kubelet updates the volume by switching the
+// symlink ..data to a new directory. readMount resolves the link once, so that a switch during the
+// read causes an error instead of a mix of two sets.
 func readMount(path string) (keyset.Set, error) {
 	folder, err := filepath.EvalSymlinks(filepath.Join(path, "..data"))
-	if err != nil { // a plain directory
+	if err != nil { // not a Secret volume
 		folder = path
 	}
 	entries, err := os.ReadDir(folder)
@@ -109,7 +109,7 @@ func readMount(path string) (keyset.Set, error) {
 }
 
 func readKey(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe would block
 	if err != nil {
 		return nil, err
 	}

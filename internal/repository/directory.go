@@ -1,8 +1,8 @@
-// Package repository keeps Keystone's key repository, a directory of numbered
-// files, equal to the Secret of its own cluster, in an order in which no load of the
-// keys by Keystone lacks one that is needed.
+// Package repository keeps Keystone's key repository, a directory of numbered files, equal to its
+// own cluster's Secret. The order of writes ensures that Keystone never misses a key that it needs,
+// even if it loads the keys during an update.
 //
-// It writes nothing but that directory, and knows nothing of remotes.
+// It writes only to that directory, and knows nothing about remotes.
 package repository
 
 import (
@@ -19,25 +19,25 @@ import (
 )
 
 const (
-	// staging is where files are written. Keystone passes over directories, but opens
-	// every file in its repository, whatever its name (keystone/common/fernet_utils.py).
+	// staging is the directory for new files. Keystone skips directories, but opens every file in
+	// its repository, whatever its name (keystone/common/fernet_utils.py).
 	staging = ".new"
 
 	directoryMode fs.FileMode = 0o700
 	keyMode       fs.FileMode = 0o400
 
-	// maxKey bounds what is read of a file: a key is 44 characters.
+	// maxKey limits how much is read from a file. A key has 44 characters.
 	maxKey = 4 << 10
 )
 
-// directory is a key repository, open and locked.
+// A directory is an open and locked key repository.
 type directory struct {
 	root *os.Root
 	lock *os.File
 }
 
-// open makes the directory where it is absent, and locks it against another process
-// of ours. The caller closes it.
+// open creates the directory if it is missing, and locks it against other fernetcast processes. The
+// caller must close it.
 func open(path string) (*directory, error) {
 	if err := os.Mkdir(path, directoryMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("making the key repository: %w", err)
@@ -71,35 +71,35 @@ func open(path string) (*directory, error) {
 	return d, nil
 }
 
-// close gives the lock back.
+// close releases the lock.
 func (d *directory) close() {
 	_ = d.lock.Close()
 	_ = d.root.Close()
 }
 
-// own says whether a file is this process's user's.
+// own reports whether this process's user owns the file.
 func own(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || int(stat.Uid) == os.Geteuid()
 }
 
-// contents are what a key repository holds.
+// contents is the state of a key repository.
 type contents struct {
-	keys map[string][]byte // by index, what could be read
-	odd  []string          // indices whose file is to be replaced whatever it holds: a link, of another user, of another mode
-	dirs []string          // indices that are directories, which Keystone passes over
-	// strays are the other files' names. Keystone opens them, too.
+	keys map[string][]byte // readable keys by index
+	odd  []string          // indices whose file must be replaced whatever its content: a link, or a wrong owner or mode
+	dirs []string          // indices that are directories, which Keystone skips
+	// strays are the names of all other files. Keystone opens them, too.
 	strays []string
-	staged bool // an earlier run has left files that it has not moved
+	staged bool // an interrupted run left staged files
 }
 
-// equal says whether the repository holds just this set.
+// equal reports whether the repository contains exactly this set.
 func (c contents) equal(set keyset.Set) bool { return len(c.odd) == 0 && set.SameData(c.keys) }
 
-// fingerprints of the keys.
+// fingerprints returns the fingerprints of the readable keys.
 func (c contents) fingerprints() keyset.Fingerprints { return keyset.FingerprintsOf(c.keys) }
 
-// look reads the repository.
+// look reads the repository. An unreadable key isn't an error. It is listed in odd.
 func (d *directory) look() (contents, error) {
 	c := contents{keys: map[string][]byte{}}
 	entries, err := fs.ReadDir(d.root.FS(), ".")
@@ -131,8 +131,8 @@ func (d *directory) look() (contents, error) {
 	return c, nil
 }
 
-// read reads a key's file. It is fine if Keystone, of the same user, can read it and
-// nobody else, and nothing but a rename can change it.
+// read reads a key file. fine reports whether only Keystone's user can read the file and it can
+// only be changed by renaming another over it.
 func (d *directory) read(name string) (key []byte, fine bool, err error) {
 	info, err := d.root.Lstat(name)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxKey {
@@ -147,7 +147,7 @@ func (d *directory) read(name string) (key []byte, fine bool, err error) {
 	return key, own(info) && info.Mode().Perm() == keyMode, err
 }
 
-// stage writes files into the directory for new ones, and syncs them.
+// stage writes new files to the staging directory and syncs them.
 func (d *directory) stage(data map[string][]byte, names []string) error {
 	if err := d.unstage(); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (d *directory) stage(data map[string][]byte, names []string) error {
 	return nil
 }
 
-// unstage removes what was staged.
+// unstage removes the staging directory.
 func (d *directory) unstage() error {
 	if err := d.root.RemoveAll(staging); err != nil {
 		return fmt.Errorf("removing the directory for new keys: %w", err)
@@ -180,7 +180,7 @@ func (d *directory) write(path string, key []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// put moves staged files into their places.
+// put moves staged files to their final names.
 func (d *directory) put(names []string) error {
 	for _, name := range names {
 		if err := d.root.Rename(staging+"/"+name, name); err != nil {
@@ -190,7 +190,6 @@ func (d *directory) put(names []string) error {
 	return d.lock.Sync()
 }
 
-// remove removes files.
 func (d *directory) remove(names []string) error {
 	for _, name := range names {
 		if err := d.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -200,12 +199,12 @@ func (d *directory) remove(names []string) error {
 	return d.lock.Sync()
 }
 
-// plan is what makes a repository hold a set, in three steps.
+// A plan is the three steps that turn a repository's contents into a set.
 type plan struct {
-	above, staged, gone []string // indices to write, to write last, to remove
+	above, staged, gone []string // above and staged are written, in this order; gone are removed
 }
 
-// planned compares what is there with what is wanted.
+// planned returns the steps from c to data.
 func planned(c contents, data map[string][]byte) plan {
 	var p plan
 	for _, name := range ascending(data) {
@@ -227,7 +226,7 @@ func planned(c contents, data map[string][]byte) plan {
 	return p
 }
 
-// ascending are the indices in data, in numeric order.
+// ascending returns the indices in data in numeric order.
 func ascending(data map[string][]byte) []string {
 	return slices.SortedFunc(maps.Keys(data), func(a, b string) int {
 		i, _ := keyset.Index(a)

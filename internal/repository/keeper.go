@@ -14,89 +14,85 @@ import (
 )
 
 const (
-	// fillFrom is how long the first fill waits for the API before the mounted Secret
-	// counts.
+	// fillFrom is how long the first fill waits for the API before it uses the mounted Secret.
 	fillFrom = 2 * time.Second
-	// silentFor is how long the API has not answered when the mounted Secret counts
-	// again.
+	// silentFor is how long the API must be silent before the mounted Secret is used again.
 	silentFor = time.Minute
-	// lookEvery is how often the files are looked at: somebody else may write there.
+	// lookEvery is the interval between checks of the files, which others may change.
 	lookEvery = 500 * time.Millisecond
 )
 
-// Source is the Secret of the Keeper's own cluster, as the API shows it. It may be
-// asked concurrently.
+// A Source shows the Secret of the Keeper's own cluster, as read from the API. Its methods must be
+// safe for concurrent use.
 type Source interface {
-	// Seen is the Secret as last seen.
+	// Seen returns the latest version of the Secret.
 	Seen() (mirror.Source, bool)
-	// Read says whether it was ever seen.
+	// Read reports whether the Secret has been read at least once.
 	Read() bool
-	// Err is why it could not be read at the last try; nil if it could.
+	// Err returns the error of the last attempt to read the Secret, or nil if it succeeded.
 	Err() error
 }
 
-// Options are a [Keeper]'s.
+// Options configure a [Keeper].
 type Options struct {
-	// Directory is Keystone's key repository. Its parent directory has to exist.
+	// Directory is Keystone's key repository. Its parent directory must exist.
 	Directory string
-	// Mount is a volume of the same Secret; "" for none.
+	// Mount is a directory where the same Secret is mounted; "" if there is none.
 	Mount string
-	// Pause is how long to wait between two steps, longer than Keystone takes to load
-	// its keys once.
+	// Pause is the delay between two steps. It must be longer than Keystone takes to load its keys.
 	Pause  time.Duration
 	Source Source
 	Log    *slog.Logger
-	// Arrived is told how long it took from [Keeper.SourceChanged] until the new
-	// primary was in the repository.
+	// Arrived is called with the time from [Keeper.SourceChanged] until the new primary was in the
+	// repository.
 	Arrived func(time.Duration)
 }
 
-// Status is what a Keeper knows of its repository.
+// Status is the state of a Keeper's repository.
 type Status struct {
-	// Primary is the index of the primary key; 0 where there is none.
+	// Primary is the index of the primary; 0 if there is none.
 	Primary int
-	// LastMatch is when the repository was last seen to have the keys that the API
-	// shows; zero for never.
+	// LastMatch is the last time when the repository had the keys that the API shows; zero if it
+	// never did.
 	LastMatch time.Time
 }
 
-// Keeper keeps one key repository. Its methods may be called concurrently; Run only
-// once.
+// A Keeper keeps one key repository up to date. Its methods are safe for concurrent use, but Run
+// must be called only once.
 type Keeper struct {
 	opts Options
-	poke chan struct{}
+	wake chan struct{}
 
-	// Used by Run alone.
-	started, answered time.Time  // when Run began, and when the API last answered
-	want              keyset.Set // the newest usable set; zero before the first
-	pending           time.Time  // when the change that is to arrive was seen; zero for none
+	// Used only by Run.
+	started, answered time.Time  // when Run started, and when the API last answered
+	want              keyset.Set // the newest usable set; zero until there is one
+	pending           time.Time  // when the change being written was seen; zero if there is none
 	said              said
 
 	mu      sync.Mutex
 	status  Status
-	changed time.Time // when the first change was seen that Run has not; zero for none
+	changed time.Time // when the first change that Run hasn't handled was seen; zero if there is none
 }
 
-// said is what was logged last, by subject.
+// said stores the last logged text of each subject.
 type said struct{ write, written, repaired, strays, source, mount logonce.Text }
 
-// New makes a Keeper that has looked at nothing.
+// New returns a Keeper. It reads nothing before Run.
 func New(opts Options) *Keeper {
-	return &Keeper{opts: opts, poke: make(chan struct{}, 1)}
+	return &Keeper{opts: opts, wake: make(chan struct{}, 1)}
 }
 
-// Status is what was seen last.
+// Status returns the latest state.
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.status
 }
 
-// Ready says whether the repository holds a set with a primary, so that Keystone can
-// start.
+// Ready reports whether the repository has a primary, so that Keystone can start.
 func (k *Keeper) Ready() bool { return k.Status().Primary > 0 }
 
-// SourceChanged says that the Secret is another. It does not block.
+// SourceChanged notifies Run that the Secret has changed. It doesn't block.
 func (k *Keeper) SourceChanged() {
 	k.mu.Lock()
 	if k.changed.IsZero() {
@@ -104,16 +100,17 @@ func (k *Keeper) SourceChanged() {
 	}
 	k.mu.Unlock()
 	select {
-	case k.poke <- struct{}{}:
+	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Run keeps the repository until ctx is done; with once, until it holds the set that
-// the API or, in its place, the mounted Secret shows, or any while both are silent. It
-// leaves the files as they are. What goes wrong is logged, and tried again.
+// Run keeps the repository equal to the Secret until ctx is done, and leaves the files in place. It
+// logs errors and retries.
 //
-// It says whether, with once, that came to be.
+// With once, Run returns as soon as the repository matches the API's Secret or, in its place, the
+// mounted Secret. If both are unavailable, any key set that is already there is enough. Run then
+// returns true; if ctx ends first, it returns false.
 func (k *Keeper) Run(ctx context.Context, once bool) bool {
 	k.started = time.Now()
 	k.answered = k.started
@@ -131,15 +128,15 @@ func (k *Keeper) Run(ctx context.Context, once bool) bool {
 		}
 		select {
 		case <-ctx.Done():
-		case <-k.poke:
+		case <-k.wake:
 		case <-time.After(lookEvery):
 		}
 	}
 	return false
 }
 
-// keep looks once, and writes what differs. It says whether the repository holds what
-// it is to hold.
+// keep checks the repository once and writes the differences. It reports whether the repository is
+// equal to k.want.
 func (k *Keeper) keep(ctx context.Context) (done bool, err error) {
 	d, err := open(k.opts.Directory)
 	if err != nil {
@@ -150,7 +147,7 @@ func (k *Keeper) keep(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	k.show(before)
+	k.observe(before)
 	k.takeChange()
 	shown := k.choose(before.fingerprints())
 	if len(k.want.Fingerprints()) == 0 {
@@ -170,14 +167,15 @@ func (k *Keeper) keep(ctx context.Context) (done bool, err error) {
 		if after, err = d.look(); err != nil {
 			return false, err
 		}
-		k.tell(before, time.Since(began))
+		k.logWrite(before, time.Since(began))
 	}
-	k.arrived(after, shown)
+	k.recordMatch(after, shown)
 	return after.equal(k.want), nil
 }
 
-// tell logs a set once, however often somebody else undoes it.
-func (k *Keeper) tell(before contents, took time.Duration) {
+// logWrite logs a new set once. It logs a repair only if its indices differ from those of the last
+// repair.
+func (k *Keeper) logWrite(before contents, took time.Duration) {
 	if keys := k.want.Fingerprints().String(); k.said.written.Changed(keys) {
 		k.opts.Log.Info("the key repository was written", "primary", k.want.Fingerprints().Primary(), "keys", keys, "took", took)
 		return
@@ -188,8 +186,8 @@ func (k *Keeper) tell(before contents, took time.Duration) {
 	}
 }
 
-// show keeps what the repository holds, and tells of files that are not ours.
-func (k *Keeper) show(c contents) {
+// observe updates the status and logs files that aren't keys.
+func (k *Keeper) observe(c contents) {
 	k.mu.Lock()
 	k.status.Primary = c.fingerprints().Primary()
 	k.mu.Unlock()
@@ -198,7 +196,7 @@ func (k *Keeper) show(c contents) {
 	}
 }
 
-// takeChange makes a change that was seen the one that is to arrive.
+// takeChange makes an unhandled change the pending one.
 func (k *Keeper) takeChange() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -208,7 +206,7 @@ func (k *Keeper) takeChange() {
 	k.changed = time.Time{}
 }
 
-// primed notes that the primary of a change is in its place.
+// primed reports the arrival of the pending change's primary.
 func (k *Keeper) primed() {
 	if !k.pending.IsZero() {
 		k.opts.Arrived(time.Since(k.pending))
@@ -216,13 +214,13 @@ func (k *Keeper) primed() {
 	k.pending = time.Time{}
 }
 
-// arrived notes what the repository holds now.
-func (k *Keeper) arrived(c contents, shown keyset.Set) {
-	k.show(c)
+// recordMatch updates the status after a check or an update.
+func (k *Keeper) recordMatch(c contents, shown keyset.Set) {
+	k.observe(c)
 	if !c.equal(shown) {
 		return
 	}
-	k.pending = time.Time{} // that of a change which left the keys as they are
+	k.pending = time.Time{} // the change didn't affect the keys
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.status.LastMatch = time.Now()

@@ -13,7 +13,7 @@ import (
 
 const pause = 2 * time.Second
 
-// keeping runs a Keeper in a bubble of its own time.
+// keeping runs a Keeper in a synctest bubble.
 type keeping struct {
 	*testing.T
 	*Keeper
@@ -46,14 +46,14 @@ func (k *keeping) start() {
 	synctest.Wait()
 }
 
-// shows makes the API show keys, and says so.
+// shows changes the API's keys and notifies the Keeper.
 func (k *keeping) shows(text string) {
 	k.api.shows(text)
 	k.SourceChanged()
 	synctest.Wait()
 }
 
-// after lets time pass, and then checks what is in the directory.
+// after advances the clock by d, and then checks the files.
 func (k *keeping) after(d time.Duration, want string) {
 	k.Helper()
 	time.Sleep(d)
@@ -63,7 +63,7 @@ func (k *keeping) after(d time.Duration, want string) {
 	}
 }
 
-// mounts makes the kubelet's volume hold keys.
+// mounts updates the Secret volume like the kubelet.
 func (k *keeping) mounts(text string) {
 	k.Helper()
 	folder := filepath.Join(k.mount, "..2026_"+strings.ReplaceAll(text, " ", "_"))
@@ -78,7 +78,7 @@ func (k *keeping) mounts(text string) {
 	}
 }
 
-// A rotation goes in three steps, with a pause between them.
+// A rotation is written in three steps with pauses.
 func TestSteps(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -96,7 +96,7 @@ func TestSteps(t *testing.T) {
 	})
 }
 
-// A change meanwhile waits for the end of the steps, also one of two rotations at once.
+// A change during the steps waits until they end, even if it combines two rotations.
 func TestChangeMeanwhile(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -108,14 +108,14 @@ func TestChangeMeanwhile(t *testing.T) {
 		k.after(pause, "0e 2b 3c 4d 5e 6f")
 		k.after(pause, "0g 2b 3c 4d 5e 6f")
 		k.after(pause, "0g 4d 5e 6f")
-		// From when it was seen until its primary was there.
+		// The time from SourceChanged until the primary was written.
 		if got := k.arrivals[2]; got != pause+pause/2 {
 			t.Errorf("it arrived after %v", got)
 		}
 	})
 }
 
-// Where the new set does not continue what is there, nothing waits.
+// An unrelated set is written without pauses.
 func TestNotKin(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -125,7 +125,7 @@ func TestNotKin(t *testing.T) {
 	})
 }
 
-// What Keystone could not use changes no file.
+// A Secret that Keystone couldn't use changes no file.
 func TestUnusable(t *testing.T) {
 	for name, source := range map[string]func(*api){
 		"empty":  func(a *api) { a.shows("") },
@@ -157,7 +157,7 @@ func TestUnusable(t *testing.T) {
 	}
 }
 
-// The first fill waits two seconds for the API, and then takes the mounted Secret.
+// The first fill uses the mounted Secret if the API doesn't answer for two seconds.
 func TestFirstFill(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.mounts("0d 1a 2b 3c")
@@ -176,7 +176,8 @@ func TestFirstFill(t *testing.T) {
 	})
 }
 
-// Later the mounted Secret counts after a minute of silence, if it continues.
+// After the first fill, the mounted Secret is used if the API is silent for a minute and the Secret
+// continues the current keys.
 func TestSilence(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -185,9 +186,9 @@ func TestSilence(t *testing.T) {
 		k.mounts("0e 2b 3c 4d")
 		k.after(silentFor-time.Second, "0d 1a 2b 3c")
 		k.after(time.Second+lookEvery+2*pause, "0e 2b 3c 4d")
-		k.mounts("0x 1y 9z") // not kin
+		k.mounts("0x 1y 9z") // unrelated
 		k.after(5*time.Minute, "0e 2b 3c 4d")
-		k.mounts("0d 1a 2b 3c") // of before
+		k.mounts("0d 1a 2b 3c") // an earlier set
 		k.after(5*time.Minute, "0e 2b 3c 4d")
 		k.shows("0e 2b 3c 4d")
 		k.after(time.Second, "0e 2b 3c 4d")
@@ -196,8 +197,8 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// A process that begins where keys are already does not take the mounted Secret for
-// the first fill.
+// If the repository already has keys, a restarted process doesn't treat the mounted Secret as a
+// first fill.
 func TestRestart(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Somebody else writes into the repository: keys are put right, other names are left.
+// If someone else writes to the repository, keys are repaired, and other files stay.
 func TestSomebodyElse(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -86,8 +86,8 @@ func TestSomebodyElse(t *testing.T) {
 	})
 }
 
-// A directory where a key belongs is named, and nothing is changed; once it is gone,
-// all goes on.
+// If a directory has a key's name, the log names it and nothing is changed. After it is removed,
+// updates continue.
 func TestDirectoryInTheWay(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -110,7 +110,7 @@ func TestDirectoryInTheWay(t *testing.T) {
 	})
 }
 
-// Two processes never write at once.
+// Two processes can't use the same repository.
 func TestLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	first, err := open(path)

@@ -18,12 +18,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// key is a key that is told from others by its letter.
+// key returns a key whose bytes are all letter.
 func key(letter byte) []byte {
 	return []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{letter}, 32)))
 }
 
-// data makes a Secret's data: "0d 1b 2c" is index and letter.
+// data returns a Secret's data. In "0d 1b 2c", each word is an index and the letter of its key.
 func data(text string) map[string][]byte {
 	keys := map[string][]byte{}
 	for _, word := range strings.Fields(text) {
@@ -32,14 +32,14 @@ func data(text string) map[string][]byte {
 	return keys
 }
 
-// api is a [Source] that says what it is told to.
+// api is a fake [Source].
 type api struct {
 	mu  sync.Mutex
 	src mirror.Source
 	err error
 }
 
-// shows makes the API show keys; "" is a Secret without any.
+// shows sets the keys; "" means a Secret without data.
 func (a *api) shows(text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -56,7 +56,7 @@ func (a *api) Seen() (mirror.Source, bool) { a.mu.Lock(); defer a.mu.Unlock(); r
 func (a *api) Read() bool                  { s, _ := a.Seen(); return s.State() != mirror.SourceUnread }
 func (a *api) Err() error                  { a.mu.Lock(); defer a.mu.Unlock(); return a.err }
 
-// log is a logger and what it has written.
+// log returns a logger and its output.
 func log() (*slog.Logger, *buffer) {
 	b := &buffer{}
 	return slog.New(slog.NewTextHandler(b, nil)), b
@@ -74,8 +74,8 @@ func (b *buffer) Write(p []byte) (int, error) {
 }
 func (b *buffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return b.text.String() }
 
-// holds are the keys in a directory, as Keystone would find them, and fails where a
-// file is not for its user alone.
+// holds returns the keys in a directory in the format of data. It fails the test if another user
+// can read a key.
 func holds(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -101,7 +101,7 @@ func holds(t *testing.T, dir string) string {
 	return spelled(keys)
 }
 
-// spelled is the reverse of data.
+// spelled is the inverse of data.
 func spelled(keys map[string][]byte) string {
 	var words []string
 	for _, name := range ascending(keys) {

@@ -9,16 +9,16 @@ import (
 	"github.com/fernetcast/fernetcast/internal/keyset"
 )
 
-// replace makes the repository hold just the set: new and changed indices above 0,
-// ascending; then 0; then what is gone is removed. Between the steps it pauses for
-// longer than one load of the keys by Keystone takes, which lists the files first and
-// then opens one after the other: a load that begins in one step ends before the step
-// after the next. It calls primed once the set's primary is in its place.
+// replace makes the repository equal to set in three steps. It writes new and changed keys above
+// index 0 in ascending order, then index 0, and then removes old keys. It pauses between the steps
+// for longer than Keystone takes to load its keys. Since Keystone lists the files first and then
+// opens them one by one, a load that starts in one step ends before the step after the next.
+// replace calls primed when the set's primary is in place.
 //
-// Where the set does not continue what is there, no order helps, and it does not
-// pause. All files are written before the first is moved, so a full file system
-// changes nothing. What is interrupted after any step is a set that both the old and
-// the new one continue in, and the next call goes on from there.
+// If set doesn't continue the current keys, no order can help, and replace doesn't pause. It writes
+// all new files before it moves the first, so a full file system changes nothing. An interruption
+// after any step leaves a set that both continues the old set and is continued by the new one, and
+// the next call completes it.
 func (d *directory) replace(ctx context.Context, c contents, set keyset.Set, pause time.Duration, primed func()) error {
 	data := set.Data()
 	for _, name := range c.dirs {
@@ -54,7 +54,7 @@ func (d *directory) replace(ctx context.Context, c contents, set keyset.Set, pau
 	return d.unstage()
 }
 
-// sleep waits for d, or until ctx is done.
+// sleep waits for d or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

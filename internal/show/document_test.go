@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Every format is the same document. A fingerprint that looks like a number in YAML
-// stays a text.
+// All formats contain the same document. A fingerprint that looks like a number stays a string in
+// YAML.
 func TestDocuments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := few()
@@ -44,7 +44,7 @@ func TestDocuments(t *testing.T) {
 	})
 }
 
-// A stream has a document a line, or one after each "---".
+// A JSON stream has one document per line. A YAML stream has "---" before each document.
 func TestStreams(t *testing.T) {
 	for name, c := range map[string]struct {
 		begin, separator string
@@ -62,7 +62,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// Without those that are well a document is as complete as with them.
+// Leaving out remotes that are well doesn't change the rest of the document.
 func TestDocumentOfTheUnwell(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*mirror.Status)
@@ -95,7 +95,7 @@ func TestDocumentOfTheUnwell(t *testing.T) {
 	}
 }
 
-// Into a pipe each table of a watch stands alone, with an empty line after it and none in it.
+// In a pipe, each table of a watch ends with an empty line and contains no other.
 func TestTablesInAPipe(t *testing.T) {
 	var out bytes.Buffer
 	write := Options{Stream: true}.To(&out)

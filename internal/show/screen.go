@@ -8,8 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// The control sequences that are sent: nothing else that a terminal obeys is
-// printed, because all texts are Printable.
+// The only control sequences that are printed. Server-made text can't add others, because it passes
+// mirror.Printable.
 const (
 	red, yellow, green = "\x1b[31m", "\x1b[33m", "\x1b[32m"
 	plain              = "\x1b[0m"
@@ -18,18 +18,19 @@ const (
 	clearBelow         = "\x1b[J"
 )
 
-// leftOut stands where a text was cut.
+// leftOut marks truncated text.
 const leftOut = "…"
 
-// Screen is where a person reads. The zero screen is no terminal: it bounds
-// nothing, and has no colours.
+// A Screen describes the output. The zero Screen isn't a terminal: its size is unlimited, and it
+// has no colors.
 type Screen struct {
-	width, height int // in characters; 0: not bounded
+	width, height int // in characters; 0 means unlimited
 	Colored       bool
-	Redraws       bool // the cursor can be moved
+	Redraws       bool // the terminal supports cursor movement
 }
 
-// ScreenOf says what an output is, at this moment: a terminal's size changes.
+// ScreenOf returns the current properties of out. Call it again for each frame, because a terminal
+// can be resized.
 func ScreenOf(out any) Screen {
 	if !IsTerminal(out) {
 		return Screen{}
@@ -43,22 +44,23 @@ func ScreenOf(out any) Screen {
 	return s
 }
 
+// IsTerminal reports whether stream is a terminal.
 func IsTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// paint colours a text; colour "" does not.
-func (s Screen) paint(text, colour string) string {
-	if !s.Colored || colour == "" || text == "" {
+// paint adds a color to text, unless the color is "" or the screen has no colors.
+func (s Screen) paint(text, color string) string {
+	if !s.Colored || color == "" || text == "" {
 		return text
 	}
-	return colour + text + plain
+	return color + text + plain
 }
 
-// frame is what draws lines over those of the frame before, without a moment in
-// which the screen is empty. The first frame scrolls away what is on the screen, so
-// that it is not lost.
+// frame returns the text that draws lines over the previous frame. It doesn't clear the screen
+// first, which would flicker. The first frame scrolls the current content into the scrollback
+// buffer, so that it isn't lost.
 func (s Screen) frame(lines []string, first bool) string {
 	var text strings.Builder
 	if first {
@@ -67,8 +69,8 @@ func (s Screen) frame(lines []string, first bool) string {
 	text.WriteString(home)
 	for _, line := range lines {
 		text.WriteString(line)
-		// At the right edge the cursor stands on the last character, which this
-		// would clear.
+		// After a full row, the cursor is still on the last character, and clearing would delete
+		// it.
 		if n := columns(line); n == 0 || n%s.width != 0 {
 			text.WriteString(clearToEnd)
 		}
@@ -77,7 +79,7 @@ func (s Screen) frame(lines []string, first bool) string {
 	return text.String() + clearBelow
 }
 
-// rowsOf is how many rows of the screen lines take.
+// rowsOf returns the number of screen rows that lines take.
 func (s Screen) rowsOf(lines ...string) (n int) {
 	for _, line := range lines {
 		n += max(1, (columns(line)+s.width-1)/max(1, s.width))
@@ -85,18 +87,19 @@ func (s Screen) rowsOf(lines ...string) (n int) {
 	return n
 }
 
-// columns is how many columns of a terminal a text takes at most, without its colours.
+// columns returns an upper bound for the number of terminal columns that text takes. Colors take
+// none.
 func columns(text string) (n int) {
-	for _, r := range uncoloured.Replace(text) {
+	for _, r := range uncolored.Replace(text) {
 		n += columnsOf(r)
 	}
 	return n
 }
 
-var uncoloured = strings.NewReplacer(red, "", yellow, "", green, "", plain, "")
+var uncolored = strings.NewReplacer(red, "", yellow, "", green, "", plain, "")
 
-// columnsOf takes each character beyond ASCII for a wide one: texts that a remote
-// made end a line, so too much costs nothing there.
+// columnsOf counts every non-ASCII character as wide. Only server-made text contains them, and it
+// is at the end of a line, so overestimating is harmless.
 func columnsOf(r rune) int {
 	if r < utf8.RuneSelf || string(r) == leftOut {
 		return 1
@@ -104,7 +107,7 @@ func columnsOf(r rune) int {
 	return 2
 }
 
-// cut is a row's text without colors, as much as fits the width.
+// cut truncates text to the width of the screen. The text must not contain colors.
 func (s Screen) cut(text string) string {
 	if s.width == 0 || columns(text) <= s.width {
 		return text
@@ -118,10 +121,10 @@ func (s Screen) cut(text string) string {
 	return text
 }
 
-// indent begins each line but the first of what is folded.
+// indent starts each line of folded text except the first.
 const indent = "        "
 
-// fold joins parts to lines that fit the width.
+// fold joins parts and breaks lines at separators to fit the width.
 func (s Screen) fold(parts []string, separator string) []string {
 	lines, end := []string{parts[0]}, strings.TrimRight(separator, " ")
 	for _, part := range parts[1:] {

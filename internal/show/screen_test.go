@@ -13,11 +13,11 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// Each frame is the whole screen, whatever was there before and however long its
-// lines are, and at no moment is the screen empty. What was there before the first
-// one is scrolled away and not lost.
+// Each frame replaces the whole screen, whatever the previous content and the length of the lines.
+// The screen is never empty in between. The first frame scrolls the previous content away without
+// losing it.
 func TestFrames(t *testing.T) {
-	for _, last := range []int{9, 10, 11, 20, 21} { // a line that ends at the edge, and beside it
+	for _, last := range []int{9, 10, 11, 20, 21} { // lines that end at, before, and after the right edge
 		term := &terminal{T: t, width: 10, height: 8}
 		s := Screen{width: 10, height: 8}
 		term.Write("$ before\n")
@@ -73,7 +73,7 @@ func TestFold(t *testing.T) {
 		27: {"1 Synced, " + parts[1] + ", 3 Denied"}, // a comma would still fit
 		26: {"1 Synced, " + parts[1] + ",", indent + "3 Denied"},
 		17: {"1 Synced, " + parts[1] + ",", indent + "3 Denied"},
-		16: {"1 Synced,", indent + parts[1] + ",", indent + "3 Denied"}, // this comma would not
+		16: {"1 Synced,", indent + parts[1] + ",", indent + "3 Denied"}, // a comma would not
 	} {
 		if got := (Screen{width: width}).fold(parts, ", "); !slices.Equal(got, want) {
 			t.Errorf("%d columns: %q, want %q", width, got, want)
@@ -81,11 +81,11 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// Whatever the screen, a table's rows fit its width, and each state can be read.
+// At any width, a table's rows fit and show each state in full.
 func TestTableFitsTheWidth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := few()
-		st.Remotes[2].Detail = strings.Repeat("寸é", 40) // from elsewhere
+		st.Remotes[2].Detail = strings.Repeat("寸é", 40) // server-made text
 		for width := 40; width < 240; width += 3 {
 			lines := table{Screen: Screen{width: width, height: 24}}.lines(st)
 			for _, line := range lines {
@@ -102,7 +102,7 @@ func TestTableFitsTheWidth(t *testing.T) {
 	})
 }
 
-// A row ends at the screen's edge, and the source goes on in another line.
+// Rows are truncated at the right edge, and the source is folded.
 func TestTableOfAScreen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const head = `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
@@ -149,8 +149,7 @@ iah                       Synced       8 1f2e3d4c  0       4h12m
 	})
 }
 
-// Colours are of the states alone, and of a source that is not well; without them
-// all is where it is without colours.
+// Only states and a source that isn't well have colors. Colors don't change the layout.
 func TestColours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := few()
@@ -159,7 +158,7 @@ func TestColours(t *testing.T) {
 		bright.Colored = true
 		for _, wide := range []bool{false, true} {
 			got := table{Screen: bright, wide: wide}.text(st)
-			if uncoloured.Replace(got) != (table{Screen: bare, wide: wide}).text(st) {
+			if uncolored.Replace(got) != (table{Screen: bare, wide: wide}).text(st) {
 				t.Errorf("colours move something:\n%q", got)
 			}
 			for _, part := range []string{
@@ -183,8 +182,8 @@ func TestColours(t *testing.T) {
 
 var andMore = regexp.MustCompile(`^… and (\d+) more$`)
 
-// On a screen of any height the table leaves a line for the cursor, has the most
-// urgent first, accounts for every remote, and sums up last.
+// At any height, the table leaves a line for the cursor, starts with the most urgent remotes,
+// accounts for every remote, and ends with the summary.
 func TestTableFitsTheHeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := fleet(1000)
@@ -220,7 +219,7 @@ func TestTableFitsTheHeight(t *testing.T) {
 	})
 }
 
-// What is no terminal has no colours and no width, whatever the environment says.
+// An output that isn't a terminal has no colors and no width, whatever the environment says.
 func TestScreenOfAPipe(t *testing.T) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {

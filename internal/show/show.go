@@ -1,4 +1,4 @@
-// Package show writes a status as text: tables for people, documents for programs.
+// Package show writes a status as tables for people or documents for programs.
 package show
 
 import (
@@ -12,20 +12,20 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Formats are the values of [Options.Format].
+// Formats are the valid values of [Options.Format].
 var Formats = []string{"table", "wide", "json", "yaml"}
 
-// Options say how a status is written. The zero value is one table.
+// Options configure the output of a status. The zero value writes one table.
 type Options struct {
-	Format string // "" is "table"
-	// OnlyUnwell leaves out the remotes that are well. A table still counts them.
+	Format string // "" means "table"
+	// OnlyUnwell omits the remotes that are well. A table still counts them in its summary.
 	OnlyUnwell bool
-	// Stream says that more than one is written. On a terminal each table replaces the
+	// Stream means that statuses are written repeatedly. On a terminal, each table replaces the
 	// previous one.
 	Stream bool
 }
 
-// To returns what writes a status to out, in one Write. The format must be one of Formats.
+// To returns a function that writes a status to out in one Write. Format must be one of Formats.
 func (o Options) To(out io.Writer) func(mirror.Status) error {
 	encode := o.table(out)
 	switch o.Format {
@@ -46,12 +46,12 @@ func (o Options) To(out io.Writer) func(mirror.Status) error {
 	}
 }
 
-// table makes tables: over the previous one if the cursor can be moved, else with an
-// empty line after each of a stream.
+// table returns an encoder of tables. If the cursor can be moved, each table of a stream overwrites
+// the previous one. Otherwise, an empty line follows each.
 func (o Options) table(out io.Writer) func(mirror.Status) ([]byte, error) {
 	first := true
 	return func(st mirror.Status) ([]byte, error) {
-		// The screen's size may have changed.
+		// The terminal may have been resized.
 		t := table{Screen: ScreenOf(out), wide: o.Format == "wide", onlyUnwell: o.OnlyUnwell}
 		if t.fits = o.Stream && t.Redraws; t.fits {
 			frame := t.frame(t.lines(st), first)
@@ -66,7 +66,7 @@ func (o Options) table(out io.Writer) func(mirror.Status) ([]byte, error) {
 	}
 }
 
-// json makes a document, in one line if it is one of a stream.
+// json encodes a document, on one line if it is part of a stream.
 func (o Options) json(st mirror.Status) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -77,7 +77,7 @@ func (o Options) json(st mirror.Status) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// yaml makes a document, with a line before it if it is one of a stream.
+// yaml encodes a document, with a "---" line before it if it is part of a stream.
 func (o Options) yaml(st mirror.Status) ([]byte, error) {
 	text, err := yaml.Marshal(o.chosen(st))
 	if o.Stream {
@@ -93,7 +93,7 @@ func (o Options) chosen(st mirror.Status) mirror.Status {
 	return st
 }
 
-// unwell are the remotes that are not well.
+// unwell returns the remotes that aren't well.
 func unwell(remotes []mirror.RemoteStatus) []mirror.RemoteStatus {
 	return slices.DeleteFunc(slices.Clone(remotes), func(r mirror.RemoteStatus) bool { return r.State.Well() })
 }

@@ -15,29 +15,29 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// expiresSoon is how long before they expire the credentials are named.
+// expiresSoon is how long before their expiry credentials are mentioned.
 const expiresSoon = 30 * 24 * time.Hour
 
-// none stands where there is nothing to show, so that a row has a word in each column
-// but the last.
+// none fills empty cells, so that each row has text in every column except lastColumn, which can be
+// empty.
 const none, lastColumn = "-", "DETAIL"
 
-// table shows a status to a person: the most urgent remotes first, each urgency by name.
+// table shows a status to a person. Remotes are sorted by urgency, then by name.
 type table struct {
 	Screen
-	wide       bool // all columns, and nothing is cut
-	onlyUnwell bool // the others have no row; they are counted all the same
-	fits       bool // it leaves out what the screen's height has no room for
+	wide       bool // all columns, without truncation
+	onlyUnwell bool // remotes that are well have no row, but are counted
+	fits       bool // omit rows that don't fit the screen's height
 }
 
-// column is one of a table; wide says that -o wide alone has it.
+// A column is one column of a table. wide means that only -o wide shows it.
 type column struct {
 	title string
 	wide  bool
 	cell  func(mirror.RemoteStatus) string
 }
 
-// columns returns the columns of a table. A wide table has the namespace in one of its own.
+// columns returns the columns of a table. A wide table has a separate column for the namespace.
 func (t table) columns(src mirror.SourceStatus) []column {
 	return slices.DeleteFunc([]column{
 		{"REMOTE", false, func(r mirror.RemoteStatus) string {
@@ -66,8 +66,8 @@ func (t table) columns(src mirror.SourceStatus) []column {
 	}, func(c column) bool { return c.wide && !t.wide })
 }
 
-// shortened is a name of at most half of the width, so that the state beside it can be
-// read. Its end stays, by which it may differ from others.
+// shortened truncates a name to half of the width, so that the state next to it stays readable. It
+// keeps the end of the name, which may be the part that differs from other names.
 func (t table) shortened(name string) string {
 	if room := t.width / 2; !t.wide && t.width > 0 && len(name) > room {
 		return name[:room-room/2-1] + leftOut + name[len(name)-room/2:]
@@ -77,16 +77,15 @@ func (t table) shortened(name string) string {
 
 func (t table) text(st mirror.Status) string { return strings.Join(t.lines(st), "\n") + "\n" }
 
-// lines are the source, a row for each remote, and the sum of all. They fit the screen's
-// width, except for the source's detail: the terminal wraps it, so that a command in it
-// can be copied.
+// lines returns the source, a row for each remote, and the summary. They fit the screen's width,
+// except for the source's detail: the terminal wraps it, so that a command in it can be copied.
 func (t table) lines(st mirror.Status) []string {
 	top := t.source(st.Source)
 	if len(st.Remotes) == 0 {
 		return append(top, "no remotes")
 	}
 	rows, bottom := t.rows(st), t.summary(st.Remotes)
-	if t.fits { // with a line for the cursor
+	if t.fits { // reserve a line for the cursor
 		room := t.height - 1 - t.rowsOf(bottom...)
 		for len(top) > 1 && t.rowsOf(top...) > room {
 			top = top[:len(top)-1]
@@ -96,7 +95,7 @@ func (t table) lines(st mirror.Status) []string {
 	return slices.Concat(top, rows, bottom)
 }
 
-// fit leaves out the last rows if there is no room for all, and says how many they are.
+// fit omits the last rows if they don't all fit, and adds a line with their number.
 func (t table) fit(rows []string, room int) []string {
 	if t.rowsOf(rows...) <= room {
 		return rows
@@ -111,7 +110,7 @@ func (t table) fit(rows []string, room int) []string {
 	return append(rows[:n:n], fmt.Sprintf("… and %d more", len(rows)-max(1, n)))
 }
 
-// rows are the titles and a row for each remote; none if there are no remotes.
+// rows returns the column titles and a row for each remote, or nil if there are no remotes.
 func (t table) rows(st mirror.Status) []string {
 	remotes := slices.Clone(st.Remotes)
 	if t.onlyUnwell {
@@ -139,7 +138,7 @@ func (t table) rows(st mirror.Status) []string {
 	for _, r := range remotes {
 		row(func(c column) string { return c.cell(r) })
 	}
-	_ = w.Flush() // into memory
+	_ = w.Flush() // a buffer's writes can't fail
 	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	for i, line := range lines {
 		if line = strings.TrimRight(line, " "); !t.wide {
@@ -147,18 +146,18 @@ func (t table) rows(st mirror.Status) []string {
 		}
 		if lines[i] = line; i > 0 {
 			state := string(remotes[i-1].State)
-			lines[i] = strings.Replace(line, state, t.paint(state, colourOf(remotes[i-1].State)), 1)
+			lines[i] = strings.Replace(line, state, t.paint(state, colorOf(remotes[i-1].State)), 1)
 		}
 	}
 	return lines
 }
 
-// urgency is higher where somebody has to look sooner.
+// urgency ranks remotes: the higher, the sooner someone must act.
 func urgency(r mirror.RemoteStatus) int {
-	switch colour := colourOf(r.State); {
-	case colour == red:
+	switch color := colorOf(r.State); {
+	case color == red:
 		return 3
-	case colour == yellow:
+	case color == yellow:
 		return 2
 	case expiring(r) != "":
 		return 1
@@ -166,8 +165,8 @@ func urgency(r mirror.RemoteStatus) int {
 	return 0
 }
 
-// colourOf is yellow where time alone may help.
-func colourOf(s mirror.State) string {
+// colorOf returns a state's color. Yellow states may resolve without intervention.
+func colorOf(s mirror.State) string {
 	switch {
 	case s.Well():
 		return green
@@ -177,7 +176,7 @@ func colourOf(s mirror.State) string {
 	return red
 }
 
-// source is the source, in one line if it fits, and its detail in another.
+// source returns the source, on one line if it fits, and its detail on another.
 func (t table) source(s mirror.SourceStatus) []string {
 	parts := []string{fmt.Sprintf("%-6s", strings.ToUpper(string(s.State)))}
 	if s.Term != nil {
@@ -207,8 +206,8 @@ func (t table) source(s mirror.SourceStatus) []string {
 	return lines
 }
 
-// summary is how many remotes are in which state, after a line on credentials where
-// there is something to say of them.
+// summary returns the number of remotes in each state, after a line about expiring credentials if
+// there are any.
 func (t table) summary(remotes []mirror.RemoteStatus) (lines []string) {
 	count, past, soon := map[mirror.State]int{}, 0, 0
 	for _, r := range remotes {
@@ -227,7 +226,7 @@ func (t table) summary(remotes []mirror.RemoteStatus) (lines []string) {
 	for _, state := range slices.SortedFunc(maps.Keys(count), func(a, b mirror.State) int {
 		return cmp.Or(cmp.Compare(urgency(mirror.RemoteStatus{State: a}), urgency(mirror.RemoteStatus{State: b})), cmp.Compare(a, b))
 	}) {
-		parts = append(parts, t.paint(fmt.Sprintf("%d %s", count[state], state), colourOf(state)))
+		parts = append(parts, t.paint(fmt.Sprintf("%d %s", count[state], state), colorOf(state)))
 	}
 	return append(lines, t.fold(parts, ", ")...)
 }
@@ -239,8 +238,8 @@ func primary(r mirror.RemoteStatus) string {
 	return strconv.Itoa(*r.Primary) + " " + r.Keys[*r.Primary]
 }
 
-// behind is the number of generations; "?" where the source's keys do not
-// continue the remote's, and "-" where there are none to compare.
+// behind returns the number of generations. It returns "?" if the source's keys don't continue the
+// remote's, and "-" if there is nothing to compare.
 func behind(r mirror.RemoteStatus) string {
 	switch {
 	case r.Behind != nil:
@@ -251,13 +250,13 @@ func behind(r mirror.RemoteStatus) string {
 	return none
 }
 
-// detail says first that credentials expire: that may be the cause of the rest.
+// detail mentions the credentials first, because their expiry may be the cause of the rest.
 func detail(r mirror.RemoteStatus) string {
 	parts := []string{expiring(r), mirror.Printable(r.Detail)}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
-// expiring says when a remote's credentials expire, where that is soon or past.
+// expiring returns when a remote's credentials expire, or "" if that isn't soon.
 func expiring(r mirror.RemoteStatus) string {
 	switch at := r.CredentialsExpire; {
 	case at == nil || time.Until(*at) > expiresSoon:
@@ -288,7 +287,7 @@ func ago(t *time.Time) string {
 	return duration.HumanDuration(max(0, time.Since(*t)))
 }
 
-// when is a time that may be ahead.
+// when formats a time in the past or the future.
 func when(t *time.Time) string {
 	switch {
 	case t == nil:

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// in is a time from now, and before it where d is negative.
+// in returns the time that is d from now.
 func in(d time.Duration) *time.Time { return ptr.To(time.Now().Add(d)) }
 
 const day = 24 * time.Hour
@@ -26,7 +26,7 @@ func synced(name string) mirror.RemoteStatus {
 	}
 }
 
-// few is a status with a remote of each kind that the table treats differently.
+// few returns a status with a remote of each kind that the table treats differently.
 func few() mirror.Status {
 	soon, past := synced("lon"), synced("nrt")
 	soon.CredentialsExpire, past.CredentialsExpire = in(12*day+time.Hour), in(-3*time.Hour)
@@ -47,7 +47,7 @@ func few() mirror.Status {
 	}
 }
 
-// fleet is a status with n remotes, of which every hundredth is Unreachable and one Behind.
+// fleet returns a status with n remotes. Every hundredth is Unreachable, and one is Behind.
 func fleet(n int) mirror.Status {
 	st := few()
 	st.Remotes = nil
@@ -96,7 +96,7 @@ REMOTE                    STATE        PRIMARY  BEHIND  LAST PUSHED  DETAIL
 iad (namespace identity)  Unreachable  -        -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
 2 Synced, 1 Unreachable
 `)
-		// The end of a command is not taken for an empty cell.
+		// A trailing "-" of a command isn't mistaken for an empty cell.
 		st.Remotes[1].Detail = "kubectl annotate secret x fernetcast/term-"
 		if rows := (table{}).rows(st); !strings.HasSuffix(rows[1], " fernetcast/term-") {
 			t.Errorf("the detail ends so: %q", rows[1])
@@ -113,7 +113,7 @@ func TestWideTable(t *testing.T) {
 		st := few()
 		st.Remotes = st.Remotes[3:6]
 		st.Remotes[0].LastSynced, st.Remotes[1].NextTry = in(-5*time.Second), in(20*time.Second)
-		// A terminal that is too narrow for it changes nothing of it.
+		// The width of the terminal doesn't affect a wide table.
 		wide := table{wide: true, Screen: Screen{width: 90, height: 24}}
 		got := strings.Join(wide.lines(st)[2:], "\n")
 		want := `REMOTE  STATE   REASON         NAMESPACE  SERVER            PRIMARY     KEYS  BEHIND  LAST PUSHED  LAST SYNCED  NEXT TRY  EXPIRES         DETAIL

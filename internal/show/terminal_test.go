@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// terminal is one that knows what a frame sends, and fails at anything else.
+// A terminal emulates the control sequences of a frame, and fails the test for any other.
 type terminal struct {
 	*testing.T
 	width, height int
 	screen        [][]rune
 	row, column   int
 	scrolled      []string
-	emptied       bool // nothing was on it for a moment
+	emptied       bool // the screen was empty at some moment
 }
 
 func (t *terminal) Write(text string) {
@@ -27,7 +27,7 @@ func (t *terminal) Write(text string) {
 			t.row, t.column = 0, 0
 			text = text[len(home):]
 		case strings.HasPrefix(text, clearToEnd):
-			// A cursor behind the last column stands on it.
+			// A cursor after the last column is still on that column.
 			t.screen[t.row] = t.screen[t.row][:min(len(t.screen[t.row]), t.column, t.width-1)]
 			text = text[len(clearToEnd):]
 		case strings.HasPrefix(text, clearBelow):
@@ -71,7 +71,7 @@ func (t *terminal) put(r rune) {
 	t.column++
 }
 
-// String is what is on the screen, without trailing white space.
+// String returns the content of the screen without trailing white space.
 func (t *terminal) String() string {
 	var lines []string
 	for _, line := range t.screen {

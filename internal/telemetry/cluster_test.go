@@ -17,13 +17,13 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// cluster is an API server that takes each name once.
+// cluster is an API server that accepts each event name once.
 type cluster struct {
 	mu     sync.Mutex
 	events map[string]*eventsv1.Event
 	fail   error
 	status mirror.Status
-	looks  int // at the status
+	looks  int // number of status calls
 }
 
 func (c *cluster) create(_ context.Context, e *eventsv1.Event) error {
@@ -80,7 +80,7 @@ func (c *cluster) seen() mirror.Status {
 	return c.status
 }
 
-// replica runs the events of one replica until the test's end.
+// replica runs the events of one replica until the test ends.
 func (c *cluster) replica(t *testing.T, name string, log *slog.Logger) *Events {
 	e := NewEvents(EventsOptions{Status: c.seen, Create: c.create, Instance: name, Log: log})
 	ctx, cancel := context.WithCancel(t.Context())

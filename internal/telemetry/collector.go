@@ -29,12 +29,12 @@ var (
 	requestsSent = desc("requests_total", "Requests sent to the remote with its current kubeconfig. The code is none without a response, and other for a code that API servers don't use.", "remote", "code", "method")
 )
 
-// statusCollector shows a status as metrics. It keeps no series of its own, so
-// nothing stays of a remote that is gone.
+// statusCollector exports a status as metrics. It stores no series, so none remain when a
+// remote is removed.
 type statusCollector func() mirror.Status
 
-// Describe implements [prometheus.Collector]; without descriptions, each scrape is
-// checked alone.
+// Describe implements [prometheus.Collector]. It sends no descriptions, so the registry
+// checks each scrape separately.
 func (statusCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements [prometheus.Collector].
@@ -66,7 +66,7 @@ func (s series) remote(r mirror.RemoteStatus) {
 	s.gauge(behind, r.Behind, r.Name)
 	s.time(synced, r.LastSynced, r.Name)
 	s.time(expiry, r.CredentialsExpire, r.Name)
-	// From 0 on: increase() does not see the birth of a counter.
+	// Start at 0: increase() ignores the first value of a new series.
 	for _, result := range []mirror.Result{mirror.ResultPushed, mirror.ResultConflict, mirror.ResultDenied, mirror.ResultUnreachable, mirror.ResultFailed} {
 		s.counter(pushes, r.Counts.Pushes[result], r.Name, string(result))
 	}
@@ -76,10 +76,10 @@ func (s series) remote(r mirror.RemoteStatus) {
 	}
 }
 
-// series is where collected values go.
+// series sends metrics to Prometheus.
 type series struct{ to chan<- prometheus.Metric }
 
-// gauge sends a number, and nothing if it is not known.
+// gauge sends a number, or nothing if value is nil.
 func (s series) gauge(d *prometheus.Desc, value *int, labels ...string) {
 	if value != nil {
 		s.send(d, prometheus.GaugeValue, float64(*value), labels)
@@ -90,7 +90,7 @@ func (s series) counter(d *prometheus.Desc, value int, labels ...string) {
 	s.send(d, prometheus.CounterValue, float64(value), labels)
 }
 
-// time sends a moment in seconds since 1970, and nothing where it is not known.
+// time sends a time in seconds since 1970, or nothing if t is nil.
 func (s series) time(d *prometheus.Desc, t *time.Time, labels ...string) {
 	if t != nil {
 		s.send(d, prometheus.GaugeValue, float64(t.UnixMilli())/1000, labels)
@@ -99,7 +99,7 @@ func (s series) time(d *prometheus.Desc, t *time.Time, labels ...string) {
 
 func (s series) send(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
 	m, err := prometheus.NewConstMetric(d, kind, value, labels...)
-	if err != nil { // a label that is no UTF-8
+	if err != nil { // a label is not valid UTF-8
 		m = prometheus.NewInvalidMetric(d, err)
 	}
 	s.to <- m

@@ -10,14 +10,14 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// freshFor is how long a document is served again.
+// freshFor is how long a document is reused.
 const freshFor = time.Second
 
-// document is what a handler answers to a plain GET. However many clients ask for
-// it, it is made once a second at most, and all of them get the same bytes.
+// document caches the response of a handler to a plain GET. It is created at most once per
+// second, and all clients get the same bytes.
 type document struct {
 	make    http.Handler
-	readers chan struct{} // its capacity is how many clients read documents at once
+	readers chan struct{} // its capacity limits concurrent reads of documents
 
 	mu   sync.Mutex
 	made time.Time
@@ -37,36 +37,37 @@ func (d *document) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	p := d.latest()
 	w.Header().Set("Content-Type", p.header.Get("Content-Type"))
 	w.WriteHeader(p.code)
-	// This fails where the client is gone: then nobody needs the answer.
+	// This fails only if the client is gone.
 	_, _ = w.Write(p.Bytes())
 }
 
-// latest returns the document, freshFor old at most. The caller must not change it.
+// latest returns the document, which is at most freshFor old. The caller must not modify
+// it.
 func (d *document) latest() *page {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.last == nil || time.Since(d.made) >= freshFor {
 		d.made, d.last = time.Now(), &page{header: http.Header{}, code: http.StatusOK}
-		// A request of our own, so that no client chooses what all others get.
+		// Use our own request, so that no client determines what all others get.
 		d.make.ServeHTTP(d.last, &http.Request{Method: http.MethodGet, Header: http.Header{}})
 	}
 	return d.last
 }
 
-// page keeps what a handler answers.
+// page stores the response of a handler.
 type page struct {
 	bytes.Buffer
 	header http.Header
 	code   int
 }
 
-// Header implements [http.ResponseWriter], as do the others.
+// Header implements [http.ResponseWriter].
 func (p *page) Header() http.Header { return p.header }
 
-// WriteHeader keeps the code.
+// WriteHeader implements [http.ResponseWriter].
 func (p *page) WriteHeader(code int) { p.code = code }
 
-// statusJSON is the document of /statusz.
+// statusJSON returns the handler of /statusz.
 func statusJSON(status func() mirror.Status) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		text, err := json.MarshalIndent(status(), "", "  ")

@@ -15,7 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// slowReader is a client that reads nothing until it is closed.
+// slowReader is a client that reads nothing until asked is closed.
 type slowReader struct {
 	*httptest.ResponseRecorder
 	asked chan struct{}
@@ -27,8 +27,8 @@ func (r slowReader) Write(text []byte) (int, error) {
 	return r.ResponseRecorder.Write(text)
 }
 
-// Clients that ask for the status and do not read it keep each other out, and
-// leave the other connections to the probes.
+// Clients that request the status and do not read it block only each other. The remaining
+// connections stay available to probes.
 func TestSlowReaders(t *testing.T) {
 	handler := Server{Status: func() mirror.Status { return mirror.Status{} }, limits: few}.handler()
 	ask := func(w http.ResponseWriter) {
@@ -59,7 +59,8 @@ func TestSlowReaders(t *testing.T) {
 	}
 }
 
-// However many ask for the status, it is made once a second, by one at a time.
+// The status is created at most once per second and never concurrently, no matter how many
+// clients request it.
 func TestStatusIsMadeOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made, now atomic.Int64

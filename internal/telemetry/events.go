@@ -23,20 +23,21 @@ import (
 )
 
 const (
-	// eventsAtOnce are made at once after a pause, and as many in each minute: no
-	// minute has more than 20, whatever happens.
+	// eventsAtOnce is the burst of events, and also the number per minute. So no minute has
+	// more than 20 events.
 	eventsAtOnce = 10
-	// eventEvery is how often there is an event of one reason for one remote.
+	// eventEvery is the minimum interval between events with the same reason and remote.
 	eventEvery = 10 * time.Minute
-	// maxName bounds the part of an event's name that is the Secret's, in bytes.
+	// maxName limits the Secret's part of an event's name, in bytes.
 	maxName = 200
-	// maxNote bounds an event's text, in bytes (k8s.io/api/events/v1).
+	// maxNote limits an event's text, in bytes (k8s.io/api/events/v1).
 	maxNote = 1024
-	// maxInstance bounds the name of who reports, in bytes (likewise).
+	// maxInstance limits the name of the reporting instance, in bytes
+	// (k8s.io/api/events/v1).
 	maxInstance = 128
 )
 
-// The reasons of events.
+// Reasons of events.
 const (
 	EventKeysPushed        = "KeysPushed"
 	EventDriftRepaired     = "DriftRepaired"
@@ -47,57 +48,57 @@ const (
 	EventCredentialsExpire = "CredentialsExpire"
 )
 
-// Events makes Kubernetes events about the source Secret. Nothing waits for them,
-// and an event that cannot be made is lost. Pushed and StateChanged may be called
-// concurrently, before and while Run runs.
+// Events creates Kubernetes events about the source Secret. Callers never wait for them. An
+// event that cannot be created is dropped. Pushed and StateChanged are safe for concurrent
+// use, before and during Run.
 //
-// They are created directly: client-go's recorder would count those of different
-// remotes as one series. All replicas give an event of the same thing the same
-// name, so the API server takes one of them.
+// Events are created directly, because client-go's recorder would merge those of different
+// remotes into one series. All replicas use the same name for the same event, so the API
+// server accepts only one of them.
 type Events struct {
 	opts    EventsOptions
 	waiting chan event
-	rotated chan rotation // those that this replica has pushed
-	trouble logonce.Text  // why the last event could not be made; Run's
+	rotated chan rotation // rotations pushed by this replica
+	trouble logonce.Text  // why the last event could not be created; used only by Run
 
 	mu      sync.Mutex
 	limiter *rate.Limiter
-	told    *cache.Expiring // the events of which there is no other one like it yet
-	pushed  string          // the keys of the last rotation in rotated
+	recent  *cache.Expiring // events that must not repeat yet
+	pushed  string          // fingerprints of the last rotation sent to rotated
 }
 
-// EventsOptions are an [Events]'. All are needed.
+// EventsOptions configures [Events]. All fields are required.
 type EventsOptions struct {
-	// Status tells of source and remotes.
+	// Status returns the current status of the source and the remotes.
 	Status func() mirror.Status
 	// Create sends an event to the source's cluster.
 	Create func(ctx context.Context, e *eventsv1.Event) error
-	// Instance names this replica.
+	// Instance is the name of this replica.
 	Instance string
 	Log      *slog.Logger
 }
 
-// event is one that is to be made.
+// event is an event to create.
 type event struct {
 	reason  string
-	remote  string // "" where it is about the source, or about all of them
-	push    string // the keys of a rotation, and who pushed them; else ""
+	remote  string // "" if it concerns the source or all remotes
+	push    string // for a rotation, its fingerprints and the replica that pushed it; otherwise ""
 	note    string
 	warning bool
 	every   time.Duration // 0: eventEvery
 }
 
-// NewEvents makes one that sends nothing before Run.
+// NewEvents returns an Events. Call Run to start sending.
 func NewEvents(opts EventsOptions) *Events {
 	opts.Instance = opts.Instance[:min(len(opts.Instance), maxInstance)]
 	return &Events{
 		opts: opts, waiting: make(chan event, eventsAtOnce), rotated: make(chan rotation, eventsAtOnce),
-		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsAtOnce), eventsAtOnce), told: cache.NewExpiring(),
+		limiter: rate.NewLimiter(rate.Every(time.Minute/eventsAtOnce), eventsAtOnce), recent: cache.NewExpiring(),
 	}
 }
 
-// Pushed tells of a write: of a drift that it repaired, or a region that it
-// joined. A rotation is told of once for all remotes.
+// Pushed reports a write: a repaired drift or a remote that joined. For a rotation, there
+// is one event for all remotes.
 func (e *Events) Pushed(remote string, p mirror.Push) {
 	d := p.Decision
 	switch {
@@ -108,12 +109,12 @@ func (e *Events) Pushed(remote string, p mirror.Push) {
 	case d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonSuperseded:
 		e.add(event{reason: EventAdopted, remote: remote, note: d.Detail + "; its keys were replaced by the source's", warning: true})
 	}
-	if p.Rotation || d.Reason == mirror.ReasonSuperseded { // after a failover all remotes are
+	if p.Rotation || d.Reason == mirror.ReasonSuperseded { // after a failover, all remotes are superseded
 		e.rotate(d.Secret.Annotations[mirror.StampKeys])
 	}
 }
 
-// rotate hands a rotation to Run, at its first push.
+// rotate passes a rotation to Run when it is first pushed.
 func (e *Events) rotate(keys string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -123,11 +124,11 @@ func (e *Events) rotate(keys string) {
 	select {
 	case e.rotated <- rotation{keys, time.Now()}:
 		e.pushed = keys
-	default: // the next push tells of it
+	default: // the next push reports it
 	}
 }
 
-// StateChanged tells of a remote that needs a person.
+// StateChanged reports a remote that needs attention from an operator.
 func (e *Events) StateChanged(remote string, d mirror.Decision) {
 	reasons := map[mirror.State]string{mirror.StateHeld: EventHeld, mirror.StateContested: EventContested, mirror.StateDenied: EventDenied}
 	reason, ok := reasons[d.State]
@@ -135,29 +136,30 @@ func (e *Events) StateChanged(remote string, d mirror.Decision) {
 		return
 	}
 	switch d.Reason {
-	case mirror.ReasonSourceAbsent, mirror.ReasonSourceRefused, mirror.ReasonNotPromoted: // all remotes are held for it
+	case mirror.ReasonSourceAbsent, mirror.ReasonSourceRefused, mirror.ReasonNotPromoted: // holds all remotes
 		remote = ""
 	}
 	e.add(event{reason: reason, remote: remote, note: d.Detail, warning: true})
 }
 
-// add hands an event to Run, unless there was one like it within its interval, or
-// too many others. It says whether it did. One that it did not may be added later.
+// add queues an event for Run. It drops the event if a similar one was added within its
+// interval or if there are too many. It reports whether it queued the event. The caller can
+// add a dropped event later.
 func (e *Events) add(ev event) bool {
 	ev.every = cmp.Or(ev.every, eventEvery)
-	like, now := ev.like(), time.Now()
+	key, now := ev.key(), time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_, told := e.told.Get(like)
-	// The others leave one for a rotation: it tells of all remotes.
-	if told || ev.push == "" && e.limiter.TokensAt(now) < 2 || !e.limiter.AllowN(now, 1) {
+	_, repeated := e.recent.Get(key)
+	// Reserve a token for a rotation, because its event covers all remotes.
+	if repeated || ev.push == "" && e.limiter.TokensAt(now) < 2 || !e.limiter.AllowN(now, 1) {
 		return false
 	}
 	select {
 	case e.waiting <- ev:
-		e.told.Set(like, true, ev.every)
+		e.recent.Set(key, true, ev.every)
 		return true
-	default: // too many wait
+	default: // the queue is full
 		return false
 	}
 }
@@ -176,11 +178,11 @@ func (e *Events) Run(ctx context.Context) {
 		case pushed = <-e.rotated:
 		case <-pushed.next():
 			st := e.opts.Status()
-			if st.Source.State != mirror.SourceMain || st.Source.Primary == nil { // it pushes no more
+			if st.Source.State != mirror.SourceMain || st.Source.Primary == nil { // no longer a main that pushes
 				pushed = rotation{}
 			} else if ev, done := pushed.event(st, time.Now()); done {
 				pushed = rotation{}
-				ev.push += "/" + e.opts.Instance // each replica that pushes it tells of it
+				ev.push += "/" + e.opts.Instance // each replica that pushes it reports it
 				e.add(ev)
 			}
 		case <-minutes.C:
@@ -189,28 +191,28 @@ func (e *Events) Run(ctx context.Context) {
 	}
 }
 
-// like is what events have in common of which there is one within an interval.
-func (ev event) like() string { return ev.reason + "/" + ev.remote + "/" + ev.push }
+// key returns what similar events have in common.
+func (ev event) key() string { return ev.reason + "/" + ev.remote + "/" + ev.push }
 
-// send makes an event.
+// send creates an event in the source's cluster.
 func (e *Events) send(ctx context.Context, ev event) {
 	src := e.opts.Status().Source
 	err := e.opts.Create(ctx, ev.object(src, e.opts.Instance, time.Now()))
-	if apierrors.IsAlreadyExists(err) { // another replica was first
+	if apierrors.IsAlreadyExists(err) { // another replica was faster
 		err = nil
 	}
 	trouble := ""
 	if err != nil && !errors.Is(err, context.Canceled) {
 		trouble = mirror.Explain(err)
-		e.told.Delete(ev.like())
+		e.recent.Delete(ev.key())
 	}
 	if e.trouble.Changed(trouble) && trouble != "" {
 		e.opts.Log.Warn("events about the source cannot be made; keys are pushed all the same", "error", trouble)
 	}
 }
 
-// object is the event as Kubernetes has it. Its name is the same for all replicas
-// within an interval.
+// object returns the Kubernetes event. Within an interval, all replicas give it the same
+// name.
 func (ev event) object(src mirror.SourceStatus, instance string, now time.Time) *eventsv1.Event {
 	hash := sha256.Sum256(fmt.Appendln(nil, src.UID, ev.reason, ev.remote, ev.push, now.UnixNano()/int64(ev.every)))
 	name := strings.TrimRight(src.Secret[:min(len(src.Secret), maxName)], ".-")

@@ -12,7 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// Each thing that happens has its event, and what is plain has none.
+// Important changes cause an event, and ordinary ones don't.
 func TestEventOfEachKind(t *testing.T) {
 	repair, rotated := pushed(mirror.ReasonDrifted, "changed there by argocd"), pushed(mirror.ReasonRotated, "1 generation behind")
 	repair.Repair = true
@@ -52,8 +52,8 @@ func TestEventOfEachKind(t *testing.T) {
 	}
 }
 
-// One event in 10 minutes for a reason and remote, from all replicas together,
-// and 20 a minute for everything.
+// All replicas together create one event per reason and remote in 10 minutes, and at most
+// 20 events per minute.
 func TestEventsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}
@@ -65,7 +65,7 @@ func TestEventsAreFew(t *testing.T) {
 				e.StateChanged(remote, mirror.Decision{State: mirror.StateDenied, Detail: "401"})
 			}
 		}
-		for range 9 { // a remote that flips
+		for range 9 { // a flapping remote
 			denied("dfw")
 			time.Sleep(time.Minute)
 		}
@@ -77,14 +77,14 @@ func TestEventsAreFew(t *testing.T) {
 		for n := range 90 {
 			replicas[0].StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateDenied})
 		}
-		if n := len(api.take()); n != eventsAtOnce-1 { // one is left for a rotation
+		if n := len(api.take()); n != eventsAtOnce-1 { // one token is reserved for a rotation
 			t.Errorf("%d events at once, want %d", n, eventsAtOnce-1)
 		}
 	})
 }
 
-// Whatever a thousand remotes have to tell, a rotation is told of, and all whose
-// credentials expire within some hours.
+// Even if a thousand remotes change state, a rotation is reported, and within hours also
+// all credentials that expire soon.
 func TestEventsOfMany(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
 	rotated.Rotation = true
@@ -105,15 +105,16 @@ func TestEventsOfMany(t *testing.T) {
 		time.Sleep(4 * time.Hour)
 		told := strings.Join(api.take(), "\n")
 		if !strings.Contains(told, "KeysPushed") {
-			t.Error("the rotation is not told of")
+			t.Error("the rotation is not reported")
 		}
 		if n := strings.Count(told, "CredentialsExpire"); n != len(many) {
-			t.Errorf("the credentials of %d remotes are told of, want %d", n, len(many))
+			t.Errorf("%d remotes with expiring credentials are reported, want %d", n, len(many))
 		}
 	})
 }
 
-// What fails is said once, delays nobody who tells, and is over when it is.
+// A failure is logged once and never blocks callers. It ends when the API server accepts
+// events again.
 func TestEventsFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines strings.Builder
@@ -125,7 +126,7 @@ func TestEventsFail(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := strings.Count(lines.String(), "cannot be made"); n != 1 {
-			t.Errorf("it is said %d times:\n%s", n, &lines)
+			t.Errorf("logged %d times:\n%s", n, &lines)
 		}
 		api.mu.Lock()
 		api.fail = nil
@@ -134,12 +135,12 @@ func TestEventsFail(t *testing.T) {
 		e.StateChanged("dfw", mirror.Decision{State: mirror.StateHeld, Detail: strings.Repeat("ü", 2000)})
 		events := api.take()
 		if len(events) != 1 || len(events[0]) > maxNote+len("Warning Held ") || !strings.HasSuffix(events[0], "ü…") {
-			t.Errorf("a long text is told as %q", events)
+			t.Errorf("a long text is reported as %q", events)
 		}
 	})
 }
 
-// An event that could not be made is made at the next occasion.
+// An event that could not be created is created later.
 func TestFailedEventIsMadeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{fail: errors.New("no route to host")}

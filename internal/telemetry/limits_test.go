@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// few are limits that a few clients exceed. No time in them is short.
+// few are limits that a few clients exceed. All of their deadlines are long.
 var few = limits{conns: 8, rate: 1000, read: soon, write: soon}
 
 func dial(t *testing.T, address, text string) net.Conn {
@@ -31,24 +31,23 @@ func dial(t *testing.T, address, text string) net.Conn {
 	return conn
 }
 
-// Whatever a client leaves undone, its connection is closed soon, so that many
-// of them do not keep out a probe.
+// Every incomplete request is soon closed, so that many of them do not block a probe.
 func TestNoConnectionIsHeld(t *testing.T) {
 	const head = "GET /livez HTTP/1.1\r\nHost: pod\r\n"
 	for name, text := range map[string]string{
-		"silent":              "",
-		"half a request line": "GET /li",
-		"half a header":       head + "X: x",
-		"many header lines":   head + strings.Repeat("a:\r\n", 1100),
-		"no body":             head + "Content-Length: 9\r\n\r\n",
-		"half a body":         head + "Content-Length: 9\r\n\r\nhalf",
-		"half a chunk":        head + "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf",
-		"endless trailers":    head + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("a:\r\n", 100),
-		"expects to go on":    head + "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
-		"idle":                head + "\r\n",
-		"idle, of HTTP/1.0":   "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-		"another protocol":    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-		"an upgrade":          head + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+		"silent":               "",
+		"half a request line":  "GET /li",
+		"half a header":        head + "X: x",
+		"many header lines":    head + strings.Repeat("a:\r\n", 1100),
+		"no body":              head + "Content-Length: 9\r\n\r\n",
+		"half a body":          head + "Content-Length: 9\r\n\r\nhalf",
+		"half a chunk":         head + "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+		"endless trailers":     head + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("a:\r\n", 100),
+		"expects 100-continue": head + "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+		"idle":                 head + "\r\n",
+		"idle, of HTTP/1.0":    "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+		"another protocol":     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"an upgrade":           head + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,7 +60,7 @@ func TestNoConnectionIsHeld(t *testing.T) {
 			}
 			becomes(t, "http://"+address+"/livez", http.StatusOK)
 			for _, conn := range held {
-				// A reset also ends it.
+				// A reset also closes the connection.
 				if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") {
 					t.Fatalf("it is open still: %v", err)
 				}
@@ -70,7 +69,7 @@ func TestNoConnectionIsHeld(t *testing.T) {
 	}
 }
 
-// A header is read up to the limit, in whatever pieces it comes, and an honest one fits.
+// A header is limited no matter how it is split into lines. A typical header fits.
 func TestHeaderLimit(t *testing.T) {
 	address := serving(t, Server{limits: few})
 	for name, c := range map[string]struct {
@@ -90,7 +89,7 @@ func TestHeaderLimit(t *testing.T) {
 	}
 }
 
-// All clients together have a few connections, and each of them is served in its turn.
+// All clients together get only a few connections, but each client is served eventually.
 func TestFewConnections(t *testing.T) {
 	var now, most atomic.Int64
 	address := serving(t, Server{limits: few, Ready: func() bool {
@@ -98,7 +97,7 @@ func TestFewConnections(t *testing.T) {
 			most.Store(n)
 		}
 		defer now.Add(-1)
-		time.Sleep(20 * time.Millisecond) // as much work as the others meet
+		time.Sleep(20 * time.Millisecond) // slow enough for requests to overlap
 		return true
 	}})
 	var clients sync.WaitGroup
@@ -113,8 +112,7 @@ func TestFewConnections(t *testing.T) {
 	}
 }
 
-// However fast it is asked, it takes no more than so many requests a second,
-// and one from each connection.
+// The server limits the rate of requests and handles one per connection.
 func TestPace(t *testing.T) {
 	s := Server{limits: few}
 	s.limits.rate = 50
@@ -133,7 +131,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// An answer that its client does not read comes to an end.
+// A response that its client does not read times out.
 func TestUnreadAnswerEnds(t *testing.T) {
 	short := few
 	short.write = 200 * time.Millisecond

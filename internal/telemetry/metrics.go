@@ -13,15 +13,15 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// Metrics is what /metrics shows: the status of the moment, the histograms of all
-// remotes together, the queue, and Go's and the process's own. Its methods may
-// be called concurrently.
+// Metrics provides the contents of /metrics: the current status, histograms over all
+// remotes, the queue, and the metrics of Go and the process. Its methods are safe for
+// concurrent use.
 type Metrics struct {
 	registry  *prometheus.Registry
 	took, lag prometheus.Histogram
 }
 
-// NewMetrics makes the metrics of one process. Each scrape calls status.
+// NewMetrics returns the metrics of a process. Call it once. Each scrape calls status.
 func NewMetrics(version string, status func() mirror.Status) *Metrics {
 	registry, in := newRegistry(version)
 	registry.MustRegister(statusCollector(status))
@@ -37,8 +37,7 @@ func NewMetrics(version string, status func() mirror.Status) *Metrics {
 	}
 }
 
-// newRegistry makes the registry of one process, with Go's and the process's own
-// metrics and the version.
+// newRegistry returns a registry with the version and the metrics of Go and the process.
 func newRegistry(version string) (*prometheus.Registry, promauto.Factory) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -58,32 +57,33 @@ func (m *Metrics) Pushed(p mirror.Push) {
 	}
 }
 
-// Queue makes the metrics of one queue.
+// Queue returns a provider for the metrics of one queue.
 func (m *Metrics) Queue() workqueue.MetricsProvider { return queueMetrics{promauto.With(m.registry)} }
 
-// Handler serves the metrics as text. A part that cannot be collected is left out.
+// Handler serves the metrics as text. It omits metrics that cannot be collected.
 func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
 
 func handler(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})
 }
 
-// FilesMetrics is what /metrics of `fernetcast files` shows. Its methods may be
-// called concurrently.
+// FilesMetrics provides the contents of /metrics for `fernetcast files`. Its methods are
+// safe for concurrent use.
 type FilesMetrics struct {
 	registry *prometheus.Registry
 	lag      prometheus.Histogram
 }
 
-// NewFilesMetrics makes the metrics of one process. Each scrape calls primary, the
-// index of the key repository's primary, 0 for none, and lastMatch, when the
-// repository was last seen equal to the Secret, zero for never.
+// NewFilesMetrics returns the metrics of a process. Each scrape calls primary and
+// lastMatch. primary returns the index of the key repository's primary, or 0 if there is
+// none. lastMatch returns when the repository last matched the Secret, or the zero time if
+// it never did.
 func NewFilesMetrics(version string, primary func() int, lastMatch func() time.Time) *FilesMetrics {
 	registry, in := newRegistry(version)
 	in.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fernetcast_files_primary_index", Help: "Index of the primary key in the key repository. 0 if there is none.",
 	}, func() float64 { return float64(primary()) })
-	// 0 and not absent for never: an alert that is missing its series does not fire.
+	// Use 0 for never: an alert on a missing series does not fire.
 	in.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fernetcast_files_last_match_timestamp_seconds", Help: "When the key repository last matched the Secret. 0 if it never did.",
 	}, func() float64 {
@@ -98,14 +98,14 @@ func NewFilesMetrics(version string, primary func() int, lastMatch func() time.T
 	})}
 }
 
-// Arrived observes a change that took so long.
+// Arrived observes how long a change took to reach the key repository.
 func (m *FilesMetrics) Arrived(took time.Duration) { m.lag.Observe(took.Seconds()) }
 
 // Handler serves the metrics as text.
 func (m *FilesMetrics) Handler() http.Handler { return handler(m.registry) }
 
-// queueMetrics makes a queue's metrics, under the names that Kubernetes' own
-// controllers have for them (k8s.io/component-base/metrics/prometheus/workqueue).
+// queueMetrics creates a queue's metrics with the names that Kubernetes' controllers use
+// (k8s.io/component-base/metrics/prometheus/workqueue).
 type queueMetrics struct{ in promauto.Factory }
 
 var _ workqueue.MetricsProvider = queueMetrics{}
@@ -121,41 +121,41 @@ func (q queueMetrics) counter(queue, name, help string) prometheus.Counter {
 func (q queueMetrics) histogram(queue, name, help string) prometheus.Histogram {
 	return q.in.NewHistogram(prometheus.HistogramOpts{
 		Subsystem: "workqueue", Name: name, Help: help, ConstLabels: prometheus.Labels{"name": queue},
-		Buckets: prometheus.ExponentialBuckets(1e-5, 10, 9), // to 1,000 s
+		Buckets: prometheus.ExponentialBuckets(1e-5, 10, 9), // up to 1,000 s
 	})
 }
 
-// NewDepthMetric implements [workqueue.MetricsProvider], as do the others.
+// NewDepthMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewDepthMetric(name string) workqueue.GaugeMetric {
 	return q.gauge(name, "depth", "Remotes that wait for a worker.")
 }
 
-// NewAddsMetric counts what was added.
+// NewAddsMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewAddsMetric(name string) workqueue.CounterMetric {
 	return q.counter(name, "adds_total", "Remotes added to the queue.")
 }
 
-// NewLatencyMetric observes the time in the queue, in seconds.
+// NewLatencyMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewLatencyMetric(name string) workqueue.HistogramMetric {
 	return q.histogram(name, "queue_duration_seconds", "Time that a remote waited for a worker.")
 }
 
-// NewWorkDurationMetric observes the time of a sync, in seconds.
+// NewWorkDurationMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewWorkDurationMetric(name string) workqueue.HistogramMetric {
 	return q.histogram(name, "work_duration_seconds", "Duration of a remote's sync.")
 }
 
-// NewUnfinishedWorkSecondsMetric is the sum of the seconds of all syncs at work.
+// NewUnfinishedWorkSecondsMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewUnfinishedWorkSecondsMetric(name string) workqueue.SettableGaugeMetric {
 	return q.gauge(name, "unfinished_work_seconds", "Total duration so far of the syncs in progress.")
 }
 
-// NewLongestRunningProcessorSecondsMetric is that of the longest one.
+// NewLongestRunningProcessorSecondsMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewLongestRunningProcessorSecondsMetric(name string) workqueue.SettableGaugeMetric {
 	return q.gauge(name, "longest_running_processor_seconds", "Duration so far of the longest sync in progress.")
 }
 
-// NewRetriesMetric counts what waits in a backoff, or for its next read.
+// NewRetriesMetric implements [workqueue.MetricsProvider].
 func (q queueMetrics) NewRetriesMetric(name string) workqueue.CounterMetric {
 	return q.counter(name, "retries_total", "Remotes added to the queue after a delay.")
 }

@@ -16,7 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// states are all that a remote can be in.
+// states lists all states of a remote.
 var states = [...]mirror.State{
 	mirror.StatePending, mirror.StateBehind, mirror.StateSynced, mirror.StateStandby, mirror.StateSelf, mirror.StateHeld,
 	mirror.StateContested, mirror.StateDenied, mirror.StateUnreachable, mirror.StateFailed, mirror.StateMisconfigured,
@@ -28,7 +28,7 @@ func scrape(m *Metrics) string {
 	return w.Body.String()
 }
 
-// ours are the lines of fernetcast's own series.
+// ours returns the lines of fernetcast's own series.
 func ours(text string) map[string]bool {
 	lines := map[string]bool{}
 	for line := range strings.Lines(text) {
@@ -39,8 +39,7 @@ func ours(text string) map[string]bool {
 	return lines
 }
 
-// What is shown is the status of the moment, in each state, and a series of what
-// is not known is absent.
+// In each state, the metrics show the current status, and unknown values have no series.
 func TestMetricsShowTheStatus(t *testing.T) {
 	at := time.Unix(1_800_000_000, 500e6)
 	for _, state := range states {
@@ -99,7 +98,7 @@ fernetcast_requests_total{code="200",method="GET",remote="full"} 9
 				t.Errorf("%s: there is %s", state, line)
 			}
 		}
-		// Nothing stays of a remote that is gone, nor of a source that cannot be read.
+		// No series remain when remotes are gone or the source cannot be read.
 		for _, src := range []mirror.SourceStatus{{State: mirror.SourceUnread}, {State: mirror.SourceMain, Stale: true}} {
 			st = mirror.Status{Source: src}
 			if text := scrape(m); strings.Contains(text, "remote=") || strings.Contains(text, "_index") || !strings.Contains(text, "readable 0") {
@@ -109,8 +108,8 @@ fernetcast_requests_total{code="200",method="GET",remote="full"} 9
 	}
 }
 
-// Whatever remotes there are, a histogram has the same series, and names and help
-// are as Prometheus' own linter wants them.
+// Histograms have the same series no matter how many remotes there are. Names and help
+// texts pass Prometheus' own linter.
 func TestHistogramsHaveNoRemote(t *testing.T) {
 	many := mirror.Status{}
 	m := NewMetrics("v1", func() mirror.Status { return many })
@@ -140,8 +139,7 @@ func TestHistogramsHaveNoRemote(t *testing.T) {
 	}
 }
 
-// At a thousand remotes a remote has twelve series at most, and a scrape is
-// served again for a second.
+// With 1,000 remotes, each has at most 12 series, and a scrape is reused for a second.
 func TestManyRemotes(t *testing.T) {
 	at, made := time.Now(), 0
 	st := mirror.Status{}

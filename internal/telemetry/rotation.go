@@ -11,36 +11,36 @@ import (
 )
 
 const (
-	// arrival is how long the remotes that can be reached have for a rotation,
-	// before it is told of without those that lack it.
-	arrival = 10 * time.Second
-	// arrivalLook is how often they are looked at meanwhile.
-	arrivalLook = 250 * time.Millisecond
-	// mostNamed is how many remotes that lack a rotation are named.
-	mostNamed = 5
-	// expiresSoon is how long before the end of credentials it is told of, once a day.
+	// arrivalTimeout limits how long an event waits for reachable remotes that lack the
+	// rotation.
+	arrivalTimeout = 10 * time.Second
+	// arrivalPoll is how often the remotes are checked during that time.
+	arrivalPoll = 250 * time.Millisecond
+	// maxNamed limits how many remotes without the rotation are named.
+	maxNamed = 5
+	// expiresSoon is how long before expiry the daily warnings start.
 	expiresSoon, expiryEvery = 14 * 24 * time.Hour, 24 * time.Hour
-	// expiriesPerMinute is less than eventsAtOnce, so that credentials leave room for
-	// the other events.
+	// expiriesPerMinute is less than eventsAtOnce, to leave room for other events.
 	expiriesPerMinute = eventsAtOnce / 2
 )
 
-// rotation is one that is on its way to the remotes; zero where none is.
+// rotation is a rotation that is being pushed to the remotes; zero if there is none.
 type rotation struct {
-	keys string    // their fingerprints
-	at   time.Time // when this replica has first pushed it
+	keys string    // fingerprints
+	at   time.Time // when this replica first pushed it
 }
 
-// next tells when to look at the remotes; never while none is on its way.
+// next returns a channel that signals the next check of the remotes. It is nil if no
+// rotation is in progress.
 func (r rotation) next() <-chan time.Time {
 	if r.at.IsZero() {
 		return nil
 	}
-	return time.After(arrivalLook)
+	return time.After(arrivalPoll)
 }
 
-// event tells who has the rotation, once no remote that can be reached lacks it,
-// or after so long.
+// event returns the event that reports which remotes have the rotation. It returns false
+// while a remote is still being written, for up to arrivalTimeout.
 func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
 	has, under := 0, 0
 	var lacking []string
@@ -51,7 +51,8 @@ func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
 		case mirror.StateBehind, mirror.StatePending:
 			under++
 		}
-		// A refused kubeconfig is shown as Misconfigured while the last good one is in use.
+		// A rejected kubeconfig is shown as Misconfigured while the last valid one stays in
+		// use.
 		equal := remote.State == mirror.StateMisconfigured && remote.Behind != nil && *remote.Behind == 0
 		if equal || remote.State == mirror.StateSynced {
 			has++
@@ -59,20 +60,20 @@ func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
 			lacking = append(lacking, fmt.Sprintf("%s (%s)", remote.Name, remote.State))
 		}
 	}
-	if under > 0 && now.Sub(r.at) < arrival {
+	if under > 0 && now.Sub(r.at) < arrivalTimeout {
 		return event{}, false
 	}
 	note := fmt.Sprintf("the keys with primary %d are in %d of %d remotes", *st.Source.Primary, has, has+len(lacking))
 	if len(lacking) > 0 {
-		note += "; not in " + strings.Join(lacking[:min(len(lacking), mostNamed)], ", ")
+		note += "; not in " + strings.Join(lacking[:min(len(lacking), maxNamed)], ", ")
 	}
-	if more := len(lacking) - mostNamed; more > 0 {
+	if more := len(lacking) - maxNamed; more > 0 {
 		note += fmt.Sprintf(" and %d more", more)
 	}
 	return event{reason: EventKeysPushed, push: r.keys, note: note, warning: len(lacking) > 0}, true
 }
 
-// credentials tells of those that expire soon, or have.
+// credentials adds events for credentials that expire soon or have expired.
 func (e *Events) credentials() {
 	told := 0
 	for _, r := range e.opts.Status().Remotes {
@@ -92,7 +93,7 @@ func (e *Events) credentials() {
 	}
 }
 
-// cut bounds a note.
+// cut shortens a note to maxNote.
 func cut(note string) string {
 	if len(note) <= maxNote {
 		return note

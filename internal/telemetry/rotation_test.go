@@ -13,8 +13,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// A rotation has one event from each replica that pushed it: when all have it that
-// can be reached, or after 10 s. It names five at most of those that lack it.
+// Each replica that pushes a rotation creates one event: when all reachable remotes have
+// the keys, or after 10 s. The event names at most five remotes without them.
 func TestKeysPushed(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
 	rotated.Rotation = true
@@ -24,7 +24,7 @@ func TestKeysPushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}
 		e := api.replica(t, "a", slog.New(slog.DiscardHandler))
-		api.replica(t, "b", slog.New(slog.DiscardHandler)) // has pushed nothing
+		api.replica(t, "b", slog.New(slog.DiscardHandler)) // has not pushed
 		api.set(at("dfw", mirror.StateSynced), at("iad", mirror.StateBehind), at("home", mirror.StateSelf))
 		e.Pushed("dfw", rotated)
 		time.Sleep(3 * time.Second)
@@ -33,8 +33,8 @@ func TestKeysPushed(t *testing.T) {
 		e.Pushed("iad", rotated)
 		time.Sleep(time.Second)
 		api.expect(t, "Normal KeysPushed the keys with primary 9 are in 2 of 2 remotes")
-		rotated.Decision.Secret.Annotations[mirror.StampVersion] = "4712" // an annotation of the source's was changed
-		e.Pushed("ord", rotated)                                          // which could not be reached for long
+		rotated.Decision.Secret.Annotations[mirror.StampVersion] = "4712" // another annotation of the source has changed
+		e.Pushed("ord", rotated)                                          // was unreachable for a long time
 		time.Sleep(time.Minute)
 		api.expect(t)
 
@@ -45,14 +45,15 @@ func TestKeysPushed(t *testing.T) {
 		}
 		api.set(lacking...)
 		e.Pushed("dfw", rotated)
-		time.Sleep(arrival - time.Second)
+		time.Sleep(arrivalTimeout - time.Second)
 		api.expect(t)
 		time.Sleep(2 * time.Second)
 		api.expect(t, "Warning KeysPushed the keys with primary 9 are in 1 of 8 remotes; not in iad (Behind), r0 (Unreachable), r1 (Unreachable), r2 (Unreachable), r3 (Unreachable) and 2 more")
 	})
 }
 
-// A remote whose new kubeconfig is refused has the keys by the last good one.
+// If the new kubeconfig of a remote is rejected, the last valid one still delivers the
+// keys.
 func TestKeysPushedByTheLastGoodKubeconfig(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
 	rotated.Rotation = true
@@ -66,8 +67,8 @@ func TestKeysPushedByTheLastGoodKubeconfig(t *testing.T) {
 	})
 }
 
-// Of a source that is no main any more there is no rotation to tell of, and the
-// remotes are not looked at for it again and again.
+// If the source is no longer a Main, a rotation is not reported, and the remotes are not
+// polled indefinitely.
 func TestKeysPushedByNoMain(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
 	rotated.Rotation = true
@@ -83,13 +84,13 @@ func TestKeysPushedByNoMain(t *testing.T) {
 			time.Sleep(30 * time.Second)
 			api.expect(t)
 			if api.looks > 40 {
-				t.Errorf("%s: the remotes were looked at %d times", state, api.looks)
+				t.Errorf("%s: the remotes were polled %d times", state, api.looks)
 			}
 		})
 	}
 }
 
-// Credentials that expire within 14 days have an event a day.
+// Credentials that expire within 14 days cause one event per day.
 func TestCredentialsExpireEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}
@@ -109,8 +110,7 @@ func TestCredentialsExpireEvents(t *testing.T) {
 	})
 }
 
-// After a failover a thousand remotes are taken over: one event sums that up, and
-// few others come beside it.
+// A failover takes over all remotes. One event summarizes it, with few others.
 func TestFailoverIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}

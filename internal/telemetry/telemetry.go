@@ -1,8 +1,8 @@
-// Package telemetry shows what goes on: health, status and metrics
-// over HTTP.
+// Package telemetry serves health, status, and metrics over HTTP, and creates Kubernetes
+// events.
 //
-// It knows what to show only from who asks it to; it reads no cluster itself.
-// Whoever reaches the pod can ask, so it bounds what all clients together cost.
+// It reads no cluster: callers provide what it shows. Anyone who can reach the pod can send
+// requests, so the package limits the total cost of all clients.
 package telemetry
 
 import (
@@ -22,20 +22,20 @@ import (
 
 const listenRetry = 5 * time.Second
 
-// Server answers on /livez, /readyz, /metrics and, where there is a Status, /statusz.
-// All its other exported fields are needed.
+// Server serves /livez, /readyz, /metrics, and, if Status is not nil, /statusz. All other
+// exported fields are required.
 type Server struct {
-	// Address to listen on, as host:port.
+	// Address is the host:port to listen on.
 	Address string
-	// Ready says whether what the process waits for at its start is there. It never
-	// depends on a remote: Keystone's pod would go out of service with one. It has to
-	// be cheap, and is called concurrently.
+	// Ready reports whether the process has what it waits for at startup. It must not
+	// depend on a remote, because that could take Keystone's pod out of service. It must be
+	// cheap and safe for concurrent use.
 	Ready func() bool
-	// Unready is the answer while Ready says no.
+	// Unready is the response body while Ready returns false.
 	Unready string
-	// Status is the document of /statusz. It is called once a second at most.
+	// Status returns the document of /statusz. It is called at most once per second.
 	Status func() mirror.Status
-	// Metrics is the document of /metrics, made as seldom.
+	// Metrics serves the document of /metrics. It is called at most once per second.
 	Metrics http.Handler
 	Log     *slog.Logger
 
@@ -43,8 +43,8 @@ type Server struct {
 	limits limits        // zero: defaultLimits
 }
 
-// Run serves until ctx is done. Where it cannot listen it says so, once for
-// each reason, and tries again.
+// Run serves until ctx is done. If it cannot listen, it retries, and logs each error only
+// when its text changes.
 func (s Server) Run(ctx context.Context) {
 	var trouble logonce.Text
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
@@ -63,7 +63,7 @@ func (s Server) serve(ctx context.Context) error {
 	return s.serveOn(ctx, listener)
 }
 
-// serveOn serves until ctx is done, and closes the listener.
+// serveOn serves until ctx is done and closes the listener.
 func (s Server) serveOn(ctx context.Context, listener net.Listener) error {
 	s.limits = cmp.Or(s.limits, defaultLimits)
 	server := s.limits.server(s.handler())
@@ -75,7 +75,7 @@ func (s Server) serveOn(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// handler is what is served.
+// handler returns the handler of all paths.
 func (s Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
@@ -97,6 +97,6 @@ func (s Server) handler() http.Handler {
 func answer(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(code)
-	// This fails where the client is gone: then nobody needs the answer.
+	// This fails only if the client is gone.
 	_, _ = w.Write([]byte(text))
 }

@@ -17,12 +17,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// soon is how long anything may take on a slow machine.
+// soon is a generous deadline for slow machines.
 const soon = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serving serves what s lacks nothing of but an address, and returns that.
+// serving starts s and returns its address. It sets the Log.
 func serving(t *testing.T, s Server) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,8 +56,8 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// becomes waits until url is answered with the code: a client on a slow machine
-// can miss the server's deadlines.
+// becomes waits until the URL returns the code. On a slow machine, a client can miss the
+// server's deadlines, so it retries.
 func becomes(t *testing.T, url string, code int) {
 	t.Helper()
 	for deadline := time.Now().Add(soon); ; {
@@ -92,7 +92,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// A port that is taken is no end: it is listened on once it is free.
+// If the port is taken, the server retries until it is free.
 func TestPortTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

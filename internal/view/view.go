@@ -1,7 +1,7 @@
-// Package view decides which of three answers about one Secret counts: a
-// GET's, the watch's, or that of a write of our own.
+// Package view combines three sources of information about one Secret: GET responses, watch
+// events, and responses to our own writes.
 //
-// It sends no request and knows no clock.
+// It sends no requests and does not read the clock.
 package view
 
 import (
@@ -13,16 +13,16 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
-// DeafAfter is how long a watch may take to bring what is known already.
+// DeafAfter is how long a watch may take to deliver a version that is already known.
 const DeafAfter = 5 * time.Second
 
-// View is a Secret as it was last seen, parsed. Its methods may be called
-// concurrently.
+// View holds the last known, parsed version of a Secret. Its methods are safe for
+// concurrent use.
 //
-// A GET's answer is the truth of its moment, also where its resourceVersion is
-// lower: an etcd restore rewinds. The answer to our own write is newer than
-// what it was made on. The watch lags behind both, so an event counts only
-// where it is not older than what is known.
+// A GET response always counts, even if its resourceVersion is lower: restoring etcd
+// rewinds versions. The response to our own write is newer than the version that it was
+// based on. The watch lags behind both, so an event counts only if it is not older than the
+// known version.
 type View[T any] struct {
 	parse func(last T, secret *corev1.Secret) T
 
@@ -31,50 +31,50 @@ type View[T any] struct {
 	read    bool
 	absent  bool
 	stale   bool
-	version string // "" where a GET has found that the Secret is gone
-	events  uint64 // taken from the watch
-	// missed is since when something is known that the watch has not brought; zero
-	// where it has brought all.
+	version string // "" if a GET has found that the Secret does not exist
+	events  uint64 // number of accepted watch events
+	// missed is when the view learned something that the watch has not delivered yet. It is
+	// zero if the watch is up to date.
 	missed time.Time
 }
 
-// New makes a view that has seen nothing. Parse gets what was seen last, T's zero
-// value at first, and the Secret, nil for an absent one, which it may keep.
+// New returns an empty View. parse receives the previous value, initially the zero T, and
+// the Secret, which is nil if absent. It may retain the Secret.
 func New[T any](parse func(last T, secret *corev1.Secret) T) *View[T] {
 	return &View[T]{parse: parse}
 }
 
-// Get returns the Secret as last seen, T's zero value where it never was, and
-// whether that can be relied on without a GET.
+// Get returns the last known value, or the zero T if there is none. It reports whether the
+// value is reliable without a GET.
 func (v *View[T]) Get() (value T, fresh bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.value, v.read && !v.stale
 }
 
-// Read says whether the Secret, or its absence, was ever seen.
+// Read reports whether the Secret, or its absence, was ever seen.
 func (v *View[T]) Read() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.read
 }
 
-// Missed says whether something is known that the watch has not brought.
+// Missed reports whether the watch has yet to deliver something that is already known.
 func (v *View[T]) Missed() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return !v.missed.IsZero()
 }
 
-// MarkStale has Get say that a GET is needed, until there was one.
+// MarkStale makes Get return fresh = false until the next GET.
 func (v *View[T]) MarkStale() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.stale = true
 }
 
-// Watched takes what the watch brought, nil for a deletion or an absence at
-// that version, and says whether it is news.
+// Watched records a watch event and reports whether it changed the view. secret is nil if
+// it was deleted, or is absent in a list, at that version.
 func (v *View[T]) Watched(secret *corev1.Secret, version string) (changed bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -86,7 +86,7 @@ func (v *View[T]) Watched(secret *corev1.Secret, version string) (changed bool) 
 	return v.set(secret, version)
 }
 
-// Wrote takes the answer to a write that was made on what was seen.
+// Wrote records the response to our own write, which was based on the last known version.
 func (v *View[T]) Wrote(secret *corev1.Secret, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -95,23 +95,25 @@ func (v *View[T]) Wrote(secret *corev1.Secret, now time.Time) {
 	}
 }
 
-// Reading is a GET on its way.
+// Reading is a GET in progress.
 type Reading[T any] struct {
 	view   *View[T]
 	events uint64
 }
 
-// Begin is called before a GET is sent.
+// Begin starts a Reading. Call it before sending the GET.
 func (v *View[T]) Begin() Reading[T] {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return Reading[T]{v, v.events}
 }
 
-// Answered takes the answer to the GET, nil for NotFound. What the watch
-// brought meanwhile stands if it is newer. It says whether the answer is news,
-// and whether the watch is deaf: it began before the version went back, or has
-// not brought in time what was known before this GET.
+// Answered records the response to the GET; secret is nil for NotFound. A newer version
+// that the watch delivered during the GET stays in place.
+//
+// Answered reports whether the response changed the view and whether the watch is deaf: it
+// started before the version went back, or it has not delivered an already known version
+// within DeafAfter.
 func (r Reading[T]) Answered(secret *corev1.Secret, now time.Time) (value T, changed, deaf bool) {
 	v := r.view
 	v.mu.Lock()
@@ -121,7 +123,7 @@ func (r Reading[T]) Answered(secret *corev1.Secret, now time.Time) (value T, cha
 		version = secret.ResourceVersion
 	}
 	overtaken := v.events != r.events
-	v.stale = overtaken && secret == nil // an absence has no version: which was first is not known
+	v.stale = overtaken && secret == nil // an absence has no version, so the order is unknown
 	deaf = !v.missed.IsZero() && now.Sub(v.missed) > DeafAfter
 	if !overtaken || secret == nil || !newer(v.version, version) {
 		deaf = deaf || !overtaken && newer(v.version, version)
@@ -129,7 +131,7 @@ func (r Reading[T]) Answered(secret *corev1.Secret, now time.Time) (value T, cha
 			v.miss(now)
 		}
 	}
-	if deaf { // another watch is to begin
+	if deaf { // the caller restarts the watch
 		v.missed = time.Time{}
 	}
 	return v.value, changed, deaf
@@ -141,9 +143,9 @@ func (v *View[T]) miss(now time.Time) {
 	}
 }
 
-// set takes what was seen, and says whether it is news.
+// set stores what was seen and reports whether it changed the view.
 func (v *View[T]) set(secret *corev1.Secret, version string) (changed bool) {
-	if v.read && v.absent && secret == nil { // at another version, or by a GET, at none
+	if v.read && v.absent && secret == nil { // at another version, or at none if by a GET
 		v.version = cmp.Or(version, v.version)
 		return false
 	}
@@ -154,7 +156,8 @@ func (v *View[T]) set(secret *corev1.Secret, version string) (changed bool) {
 	return true
 }
 
-// newer says whether a is surely a newer resourceVersion than b.
+// newer reports whether a is a newer resourceVersion than b. If they cannot be compared, it
+// returns false.
 func newer(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order > 0

@@ -15,19 +15,19 @@ func at(version string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}}
 }
 
-// story is what happens to a view, one thing after the other.
+// story is a sequence of events and its result so far.
 type story struct {
 	view    *View[string]
 	now     time.Time
-	changed bool // the last event or GET was news
-	deaf    bool // some GET has told that the watch is deaf
+	changed bool // whether the last event or GET changed the view
+	deaf    bool // whether any GET reported a deaf watch
 }
 
 type step func(*story)
 
 func get(version string) step { return during(version) }
 
-// during is a GET that is answered after all that comes between.
+// during is a GET during which other steps happen.
 func during(version string, between ...step) step {
 	return func(s *story) {
 		reading := s.view.Begin()
@@ -55,32 +55,32 @@ func later(d time.Duration) step {
 	return func(s *story) { s.now = s.now.Add(d) }
 }
 
-// Which of the three answers counts, and what is said of the watch.
+// Each row is a sequence of GETs, events, and writes, and the resulting view.
 func TestView(t *testing.T) {
 	long := later(DeafAfter + time.Second)
 	for name, tc := range map[string]struct {
 		story []step
-		seen  string // "" where nothing was
+		seen  string // "" if nothing was seen
 		fresh bool
 		deaf  bool
 	}{
-		"nothing":                                      {nil, "", false, false},
-		"the watch goes on":                            {[]step{event("5"), event("6")}, "6", true, false},
-		"the watch lags behind a GET":                  {[]step{get("6"), event("5")}, "6", true, false},
-		"the watch catches up with a GET":              {[]step{get("6"), event("5"), event("7")}, "7", true, false},
-		"a GET rewinds":                                {[]step{event("9"), get("4")}, "4", true, true},
-		"after a rewind the watch counts again":        {[]step{event("9"), get("4"), event("5")}, "5", true, true},
-		"the watch lags behind our own write":          {[]step{event("5"), wrote("7"), event("6")}, "7", true, false},
-		"a rival was faster than our answer":           {[]step{event("5"), event("8"), wrote("7")}, "8", true, false},
-		"deleted":                                      {[]step{event("5"), gone("6")}, "absent", true, false},
-		"deleted before our write":                     {[]step{event("5"), wrote("7"), gone("6")}, "7", true, false},
-		"absent, says a GET, and then it is there":     {[]step{get(""), event("5")}, "5", true, false},
-		"a list without it":                            {[]step{event("5"), gone("9")}, "absent", true, false},
-		"a list of a restored cluster, then a GET":     {[]step{event("9"), event("5"), get("5")}, "5", true, true},
-		"a GET is overtaken by the watch":              {[]step{during("5", event("6"))}, "6", true, false},
-		"a GET is overtaken by an older event":         {[]step{get("4"), during("7", event("6"))}, "7", true, false},
-		"a GET finds nothing, and the watch something": {[]step{event("4"), during("", event("5"))}, "absent", false, false},
-		"a GET finds the end of a rewind meanwhile":    {[]step{event("9"), during("4", event("8"))}, "4", true, true},
+		"nothing":                                           {nil, "", false, false},
+		"the watch continues":                               {[]step{event("5"), event("6")}, "6", true, false},
+		"the watch lags behind a GET":                       {[]step{get("6"), event("5")}, "6", true, false},
+		"the watch catches up with a GET":                   {[]step{get("6"), event("5"), event("7")}, "7", true, false},
+		"a GET rewinds":                                     {[]step{event("9"), get("4")}, "4", true, true},
+		"after a rewind the watch counts again":             {[]step{event("9"), get("4"), event("5")}, "5", true, true},
+		"the watch lags behind our own write":               {[]step{event("5"), wrote("7"), event("6")}, "7", true, false},
+		"a rival was faster than our answer":                {[]step{event("5"), event("8"), wrote("7")}, "8", true, false},
+		"deleted":                                           {[]step{event("5"), gone("6")}, "absent", true, false},
+		"deleted before our write":                          {[]step{event("5"), wrote("7"), gone("6")}, "7", true, false},
+		"absent, says a GET, and then it is there":          {[]step{get(""), event("5")}, "5", true, false},
+		"a list without it":                                 {[]step{event("5"), gone("9")}, "absent", true, false},
+		"a list of a restored cluster, then a GET":          {[]step{event("9"), event("5"), get("5")}, "5", true, true},
+		"a GET is overtaken by the watch":                   {[]step{during("5", event("6"))}, "6", true, false},
+		"a GET is overtaken by an older event":              {[]step{get("4"), during("7", event("6"))}, "7", true, false},
+		"a GET finds nothing, and the watch something":      {[]step{event("4"), during("", event("5"))}, "absent", false, false},
+		"the watch delivers an older event during a rewind": {[]step{event("9"), during("4", event("8"))}, "4", true, true},
 		"stale":                                  {[]step{event("5"), stale}, "5", false, false},
 		"stale until a GET":                      {[]step{event("5"), stale, get("5")}, "5", true, false},
 		"an event does not end that it is stale": {[]step{event("5"), stale, event("6")}, "6", false, false},
@@ -95,7 +95,7 @@ func TestView(t *testing.T) {
 		"it brings what we wrote":                        {[]step{event("5"), wrote("6"), event("6"), long, get("6")}, "6", true, false},
 		"the watch does not bring a deletion":            {[]step{event("5"), get(""), long, get("")}, "absent", true, true},
 		"a deletion is brought":                          {[]step{event("5"), get(""), gone("6"), long, get("")}, "absent", true, false},
-		"the watch that lags is not deaf for ever":       {[]step{get("5"), event("5"), long, long, get("5")}, "5", true, false},
+		"a lagging watch is not deaf forever":            {[]step{get("5"), event("5"), long, long, get("5")}, "5", true, false},
 		"the first GET comes before the watch has begun": {[]step{get("5"), later(time.Second), event("5"), long, get("5")}, "5", true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestView(t *testing.T) {
 	}
 }
 
-// What is no news is not called so: nobody is told of it.
+// Only news counts as a change, so that nothing else is reported to the caller.
 func TestNews(t *testing.T) {
 	s := &story{now: time.Unix(0, 0), view: New(func(_ string, s *corev1.Secret) string { return "" })}
 	for i, tc := range []struct {

@@ -21,7 +21,7 @@ import (
 
 const home = "https://github.com/fernetcast/fernetcast"
 
-// platforms are those that the image is for.
+// platforms are the platforms of the image.
 var platforms = []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 
 // build builds the image for every platform.
@@ -46,7 +46,8 @@ func build(ctx context.Context, source, version string) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// image puts the program into an image with what the Dockerfile's last stage has.
+// image returns an image of the program with the contents and settings of the Dockerfile's last
+// stage.
 func image(r recipe.Recipe, binary []byte, version string, platform v1.Platform) (v1.Image, error) {
 	files, err := filesystem(binary)
 	if err != nil {
@@ -78,7 +79,7 @@ func image(r recipe.Recipe, binary []byte, version string, platform v1.Platform)
 	return mutate.ConfigFile(image, config)
 }
 
-// filesystem is all files of the image.
+// filesystem returns a tar archive of all files in the image.
 func filesystem(binary []byte) ([]byte, error) {
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)
@@ -103,8 +104,8 @@ func filesystem(binary []byte) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// roots are the CAs that Mozilla trusts, but for those that it trusts for some names or
-// until some day alone, which a file of certificates cannot say.
+// roots returns the CAs that Mozilla trusts, as PEM. It omits those trusted only for certain names
+// or until a certain date, because PEM cannot express such limits.
 func roots() []byte {
 	var text bytes.Buffer
 	for root := range bundle.Roots() {

@@ -1,6 +1,6 @@
-// Command image builds the program's container image without a container engine: what
-// the Dockerfile says, as an OCI layout and an archive of it, and pushes it to a registry
-// where one is named. The same source, version and Go release give the same bytes.
+// Command image builds the container image from the Dockerfile without a container engine. It
+// writes an OCI layout and an archive of it, and can push the image to a registry. The same source,
+// version, and Go release give the same bytes.
 package main
 
 import (
@@ -38,12 +38,12 @@ func run(ctx context.Context, args []string) error {
 	out := flags.String("out", "dist", "directory for the layout, image/, and the archive")
 	push := flags.String("push", "", "registry/name[:tag] to push the image to; tag: the version unless given")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // it has said why
+		return flag.ErrHelp // the flag package has printed the error
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q: there are only flags", flags.Arg(0))
 	}
-	to, err := target(*push, *version) // before minutes of building
+	to, err := target(*push, *version) // fail before a build that takes minutes
 	if err != nil {
 		return err
 	}
@@ -70,10 +70,10 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// tags are what OCI's distribution specification takes as a tag.
+// tags matches valid tags of OCI's distribution specification.
 var tags = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 
-// target is where to push to; nil for nowhere.
+// target returns the reference to push to, or nil if there is none.
 func target(push, version string) (name.Reference, error) {
 	if !tags.MatchString(version) {
 		return nil, fmt.Errorf("VERSION=%q makes no image's tag: 1 to 128 of letters, digits, '.', '_' and '-', as v1.2.3", version)
@@ -88,7 +88,7 @@ func target(push, version string) (name.Reference, error) {
 	return to, nil
 }
 
-// upload pushes the image with the credentials that `docker login` and its like have left.
+// upload pushes the image with the credentials stored by `docker login` or similar commands.
 func upload(ctx context.Context, to name.Reference, index v1.ImageIndex) error {
 	err := remote.WriteIndex(to, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	if err != nil {

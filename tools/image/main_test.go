@@ -35,11 +35,11 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// The image goes to a registry and comes back: both platforms, with what the Dockerfile
-// says, and a program that runs. Written once more, it has the same bytes.
+// TestLongImage pushes the image to a registry and pulls it again. Both platforms must match the
+// Dockerfile, and the program must run. A second build must give the same bytes.
 func TestLongImage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
+		t.Skip("skipped by -short; make test-all runs it")
 	}
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
@@ -88,8 +88,8 @@ func TestLongImage(t *testing.T) {
 	}
 }
 
-// The same program gives the same image. TestLongRelease proves that the same source gives
-// the same program.
+// The same program gives the same image. TestLongRelease checks that the same source gives the same
+// program.
 func TestImageIsReproducible(t *testing.T) {
 	r, err := recipe.Read(repository)
 	if err != nil {
@@ -149,7 +149,7 @@ func checkImage(t *testing.T, image v1.Image, architecture string) {
 	}
 }
 
-// What is wrong is said at once, and nothing is written.
+// Invalid arguments are reported immediately, and nothing is written.
 func TestBadUse(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	for _, c := range []struct {
@@ -173,7 +173,7 @@ func TestBadUse(t *testing.T) {
 	}
 }
 
-// A Dockerfile that says something else than this program can read is named.
+// An error names a Dockerfile that this program can't parse.
 func TestRecipe(t *testing.T) {
 	for _, gone := range []string{"golang:", "CGO_ENABLED=0", "USER ", "ENTRYPOINT ", "CMD "} {
 		dir := t.TempDir()
@@ -187,10 +187,10 @@ func TestRecipe(t *testing.T) {
 	}
 }
 
-// A registry that refuses is named, and what was built is there all the same.
+// If the registry refuses the image, the error names the registry, and the build output remains.
 func TestLongRefused(t *testing.T) {
 	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
+		t.Skip("skipped by -short; make test-all runs it")
 	}
 	server := httptest.NewServer(nil)
 	at := strings.TrimPrefix(server.URL, "http://")

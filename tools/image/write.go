@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// write writes the image into the directory out, as an OCI layout and as an archive of
-// it, and returns their paths. Each takes the place of an older one when it is whole.
+// write writes the image to the directory out, as an OCI layout and as an archive of it, and
+// returns their paths. It replaces older ones only after both are complete.
 func write(index v1.ImageIndex, out, version string) (folder, archive string, err error) {
 	folder, archive = filepath.Join(out, "image"), filepath.Join(out, "fernetcast-"+version+".oci.tar")
 	if err := os.MkdirAll(out, 0o755); err != nil {
@@ -29,7 +29,7 @@ func write(index v1.ImageIndex, out, version string) (folder, archive string, er
 	newFolder, newArchive := filepath.Join(half, "image"), filepath.Join(half, "archive")
 	path, err := layout.Write(newFolder, empty.Index)
 	if err == nil {
-		// The names by which containerd, skopeo and the like find the image in the archive.
+		// containerd, skopeo, and others find the image in the archive by these names.
 		err = path.AppendIndex(index, layout.WithAnnotations(map[string]string{
 			"org.opencontainers.image.ref.name": version, "io.containerd.image.name": "ghcr.io/fernetcast/fernetcast:" + version,
 		}))
@@ -46,8 +46,8 @@ func write(index v1.ImageIndex, out, version string) (folder, archive string, er
 	return folder, archive, nil
 }
 
-// pack writes an archive of a directory, in the order of the names and of nobody's and no
-// time's, so that the same files give the same bytes.
+// pack writes an archive of a directory. It sorts the files and omits owners and times, so that the
+// same files give the same bytes.
 func pack(dir, archive string) error {
 	f, err := os.Create(archive)
 	if err != nil {

@@ -1,6 +1,6 @@
 package main
 
-// equivalent are the changes that no test can notice, with the reason.
+// equivalent lists the changes that no test can detect, with the reason.
 var equivalent = map[string]string{
 	"internal/view/view.go: v.events--": "only a difference counts, and it can go either way",
 }

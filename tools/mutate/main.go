@@ -1,10 +1,9 @@
-// Mutate changes one operator at a time in the pure code of the program, and prints each
-// change that no unit test of its package notices. It exits with 1 if there are any but
-// those in equivalent.
+// Mutate changes one operator at a time in the pure code, and prints each change that no unit test
+// of the package detects. It exits with 1 if it finds such a change that isn't in equivalent.
 //
-// Unlike mutation testing tools that go by coverage, it also tries the conditions of a
-// switch's cases, which Go's coverage doesn't count. It never writes to the tree: the go
-// command's -overlay has the changed file.
+// Unlike mutation testing tools based on coverage, it also changes the conditions of switch cases,
+// which Go's coverage doesn't count. It never writes to the source tree: it passes the changed file
+// to the go command with -overlay.
 package main
 
 import (
@@ -25,7 +24,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// pure is the code that has to be proven by unit tests: all files of a package, or these.
+// pure lists the code that unit tests must cover completely. If files is nil, it is the whole
+// package.
 var pure = []struct {
 	dir   string
 	files []string
@@ -37,11 +37,11 @@ var pure = []struct {
 	{"pusher", []string{"backoff.go", "contest.go", "reachability.go"}},
 }
 
-// slow are the tests that don't help here: they run other programs.
+// slow matches the tests to skip, because they run other programs.
 const slow = "^(TestTakesOnlyWhatKeystoneLoads|TestKeystoneHasReasonsToRefuse)$"
 
-// others are what an operator is changed to: boundaries, negations, and arithmetic.
-var others = map[token.Token][]token.Token{
+// replacements maps each operator to its replacements: boundaries, negations, and arithmetic.
+var replacements = map[token.Token][]token.Token{
 	token.LSS: {token.LEQ, token.GEQ}, token.LEQ: {token.LSS, token.GTR},
 	token.GTR: {token.GEQ, token.LEQ}, token.GEQ: {token.GTR, token.LSS},
 	token.EQL: {token.NEQ}, token.NEQ: {token.EQL},
@@ -51,11 +51,11 @@ var others = map[token.Token][]token.Token{
 	token.ADD_ASSIGN: {token.SUB_ASSIGN}, token.SUB_ASSIGN: {token.ADD_ASSIGN},
 }
 
-// mutant is one change of one file.
+// A mutant is one change to one file.
 type mutant struct {
 	dir, file string
 	line      int
-	before    string // the line, without indentation
+	before    string // the original line, without indentation
 	after     string
 	source    []byte // the whole changed file
 }
@@ -64,7 +64,7 @@ func (m mutant) String() string {
 	return fmt.Sprintf("%s/%s:%d: %s", m.dir, m.file, m.line, m.after)
 }
 
-// key is how equivalent names it.
+// key returns the mutant's key in equivalent.
 func (m mutant) key() string { return m.dir + "/" + m.file + ": " + m.after }
 
 func main() {
@@ -81,7 +81,7 @@ func main() {
 	}
 }
 
-// run tests the mutants, in the directory of the program's module.
+// run tests the mutants. It must run in the root directory of the module.
 func run(ctx context.Context, only string, workers int) (failed bool, err error) {
 	dir, err := os.MkdirTemp("", "mutate-")
 	if err != nil {
@@ -143,7 +143,7 @@ func run(ctx context.Context, only string, workers int) (failed bool, err error)
 	return failed, nil
 }
 
-// mutantsOf returns every change of a package's files, or of these.
+// mutantsOf returns all mutants of a package's files, or only of the given files.
 func mutantsOf(dir string, files []string, only string) (all []mutant, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
@@ -167,9 +167,9 @@ func mutantsOf(dir string, files []string, only string) (all []mutant, err error
 		file := token.NewFileSet().AddFile(path, -1, len(source))
 		s.Init(file, source, nil, 0)
 		for pos, is, _ := s.Scan(); is != token.EOF; pos, is, _ = s.Scan() {
-			for _, other := range others[is] {
+			for _, replacement := range replacements[is] {
 				at := file.Offset(pos)
-				changed := bytes.Join([][]byte{source[:at], []byte(other.String()), source[at+len(is.String()):]}, nil)
+				changed := bytes.Join([][]byte{source[:at], []byte(replacement.String()), source[at+len(is.String()):]}, nil)
 				all = append(all, mutant{
 					dir: dir, file: filepath.Base(path), line: file.Line(pos), source: changed,
 					before: lineAt(source, at), after: lineAt(changed, at),
@@ -180,7 +180,7 @@ func mutantsOf(dir string, files []string, only string) (all []mutant, err error
 	return all, nil
 }
 
-// lineAt is the line around an offset, without indentation.
+// lineAt returns the line that contains an offset, without indentation.
 func lineAt(source []byte, at int) string {
 	start := bytes.LastIndexByte(source[:at], '\n') + 1
 	line, _, _ := bytes.Cut(source[start:], []byte("\n"))
@@ -211,7 +211,7 @@ func (m mutant) test(ctx context.Context, base string) (verdict, error) {
 	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
 		return 0, err
 	}
-	// A mutant may run forever, or take all memory: the timeout ends both, soon.
+	// A mutant can loop forever or use up memory, so limit both.
 	cmd := exec.CommandContext(ctx, "go", "test", "-short", "-vet=off", "-failfast", "-timeout", "30s", "-skip", slow, "-overlay", base+".json", "./"+m.dir)
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT=1GiB")
 	output, err := cmd.CombinedOutput()

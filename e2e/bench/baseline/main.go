@@ -1,14 +1,13 @@
-// Baseline is the least that mirrors anything, to measure fernetcast beside: at
-// the source's event it sends one PUT to each remote, all at once, on warm
-// connections, with the resourceVersion known from the answer before.
+// Baseline does the least that mirroring a Secret requires, as a reference for fernetcast. When the
+// source changes, it sends one PUT to each remote, all at once, on open connections, with the
+// resourceVersion of the previous response.
 //
-// It judges nothing and tries nothing twice: the first error ends it. It is a
-// process of its own, so that both have the same conditions, and can be compared
-// by memory and first sync too.
+// It checks nothing and retries nothing: the first error ends it. It is a separate process, so that
+// both run under the same conditions, and memory and first sync can be compared, too.
 //
-// Without flags it stamps nothing and watches no remote. With -stamp each copy
-// says where it comes from, with -watch each remote is watched, as the design
-// wants both: so it is known what they cost whoever does it.
+// Without flags, it doesn't stamp copies or watch remotes. With -stamp, it writes each copy's
+// origin. With -watch, it watches each remote. The design requires both, so the flags show what
+// they cost any program.
 package main
 
 import (
@@ -34,8 +33,8 @@ import (
 
 const (
 	secretName = "keystone-fernet-keys"
-	// handshakes at once, in the first sync: enough to have both sides busy, and
-	// none has to wait for so many others that it times out.
+	// handshakes is the number of concurrent connections in the first sync: enough to keep both
+	// sides busy, and few enough that none times out.
 	handshakes = 100
 )
 
@@ -46,16 +45,16 @@ func main() {
 	flag.BoolVar(&m.stamp, "stamp", false, "stamp each copy")
 	flag.BoolVar(&m.watch, "watch", false, "watch each remote")
 	flag.Parse()
-	// It ends only where it fails.
+	// run returns only if it fails.
 	fmt.Fprintln(os.Stderr, "baseline:", m.run(context.Background(), *kubeconfig, *clusters))
 	os.Exit(1)
 }
 
-// mirror is what it does beyond the least.
+// mirror selects what the program does beyond the least.
 type mirror struct{ stamp, watch bool }
 
-// run makes a copy in every remote, where there is none yet, and keeps it until
-// something fails.
+// run creates a copy in every remote, which must not have one, and updates it until something
+// fails.
 func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
 	source, err := open(kubeconfig)
 	if err != nil {
@@ -101,13 +100,13 @@ func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
 	return errors.New("watching the source: the watch ended")
 }
 
-// copyOf is a remote's Secret as the last answer showed it.
+// copyOf is a remote's Secret, as in the last response.
 type copyOf struct {
 	secrets corev1client.SecretInterface
 	secret  *corev1.Secret
 }
 
-// annotations are those of a copy.
+// annotations returns the annotations of a copy.
 func (m mirror) annotations(source *corev1.Secret) map[string]string {
 	if !m.stamp {
 		return nil
@@ -125,7 +124,7 @@ func (m mirror) annotations(source *corev1.Secret) map[string]string {
 	}
 }
 
-// follow watches a Secret on from what was seen of it.
+// follow watches a Secret from the given version on.
 func follow(ctx context.Context, secrets corev1client.SecretInterface, from *corev1.Secret) (watch.Interface, error) {
 	return secrets.Watch(ctx, metav1.ListOptions{
 		ResourceVersion: from.ResourceVersion,
@@ -133,7 +132,7 @@ func follow(ctx context.Context, secrets corev1client.SecretInterface, from *cor
 	})
 }
 
-// create makes the Secret in one request, which is also what warms the connection.
+// create creates the Secret in one request, which also opens the connection.
 func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Secret) (*copyOf, error) {
 	secrets, err := open(kubeconfig)
 	if err != nil {
@@ -141,7 +140,7 @@ func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Se
 	}
 	absent := corev1apply.Secret(secretName, "").WithResourceVersion("1").WithType(corev1.SecretTypeOpaque).
 		WithData(source.Data).WithAnnotations(m.annotations(source))
-	absent.Namespace = nil // the request's own
+	absent.Namespace = nil // from the request's path
 	secret, err := secrets.Apply(ctx, absent, metav1.ApplyOptions{FieldManager: "baseline"})
 	if err != nil {
 		return nil, fmt.Errorf("making a copy: %w", err)
@@ -152,7 +151,7 @@ func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Se
 			return nil, fmt.Errorf("watching a copy: %w", err)
 		}
 		go func() {
-			for range events.ResultChan() { // it is read, and that is all
+			for range events.ResultChan() { // discard events
 			}
 			fmt.Fprintln(os.Stderr, "baseline: the watch of a copy ended")
 			os.Exit(1)
@@ -171,7 +170,7 @@ func (c *copyOf) put(ctx context.Context, keys map[string][]byte, annotations ma
 	return nil
 }
 
-// open is a client on a connection of its own, in the fastest encoding there is.
+// open returns a client with its own connection and the fastest encoding.
 func open(kubeconfig string) (corev1client.SecretInterface, error) {
 	loaded, err := clientcmd.LoadFromFile(kubeconfig)
 	if err != nil {
@@ -190,7 +189,7 @@ func open(kubeconfig string) (corev1client.SecretInterface, error) {
 	config.QPS = -1
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	// With one of its own, it shares no connection with other clients.
+	// A client with its own Proxy function shares no connection with other clients.
 	config.Proxy = http.ProxyFromEnvironment
 	client, err := corev1client.NewForConfig(config)
 	if err != nil {

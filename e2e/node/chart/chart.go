@@ -1,6 +1,6 @@
-// Package chart has openstack-helm's Keystone run on a node: the chart's own objects, with
-// real images in place of its stubs, and fernetcast's components over them, as an operator
-// names them in a kustomization.
+// Package chart runs openstack-helm's Keystone on a node. It uses the chart's own objects with real
+// images instead of its stubs, and adds fernetcast's components with a kustomization, like an
+// operator.
 package chart
 
 import (
@@ -26,14 +26,14 @@ import (
 //go:embed keystone.conf
 var keystoneConf string
 
-// Chart is what openstack-helm renders. Its methods may be called concurrently.
+// Chart is the output of openstack-helm. Its methods are safe for concurrent use.
 type Chart struct {
 	repository string
 	objects    [][]byte // YAML
 	deployment appsv1.Deployment
 }
 
-// Open renders the chart, with real images and commands in place of the stubs.
+// Open renders the chart with real images and commands instead of the stubs.
 func Open(env *testenv.Env) (*Chart, error) {
 	c := &Chart{repository: env.Repository()}
 	objects, err := kustomize.Build(filepath.Join(c.repository, "e2e/manifests/testdata/keystone"))
@@ -59,12 +59,12 @@ func Open(env *testenv.Env) (*Chart, error) {
 	return c, nil
 }
 
-// furnish has a pod of the chart's shape run a real Keystone.
+// furnish makes a pod of the chart run a real Keystone.
 func furnish(pod *corev1.PodSpec) {
 	pod.NodeSelector, pod.Affinity = nil, nil
 	init := &pod.InitContainers[0]
 	init.Image, init.VolumeMounts, init.Env = node.KeystoneImage, []corev1.VolumeMount{{Name: "pod-tmp", MountPath: "/tmp"}}, nil
-	// cp keeps the mode of a file that nobody may write.
+	// Unlike cp, cat doesn't keep the read-only mode of the source.
 	init.Command = []string{"sh", "-ec", "cat " + node.DatabasePath + " >/tmp/keystone.db"}
 	keystone := &pod.Containers[0]
 	keystone.Image = node.KeystoneImage
@@ -74,7 +74,7 @@ func furnish(pod *corev1.PodSpec) {
 	}
 	keystone.Env = []corev1.EnvVar{{Name: "OS_KEYSTONE_CONFIG_FILES", Value: "/etc/ks/keystone.conf"}}
 	keystone.VolumeMounts = append(keystone.VolumeMounts, corev1.VolumeMount{Name: "keystone-etc", MountPath: "/etc/ks"},
-		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // as the chart: the image's own is closed to other users
+		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // like the chart: the image's own directory is not readable by other users
 	keystone.ReadinessProbe.InitialDelaySeconds, keystone.ReadinessProbe.PeriodSeconds = 1, 1
 	pod.Volumes = append(pod.Volumes,
 		corev1.Volume{Name: "etckeystone", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
@@ -83,9 +83,8 @@ func furnish(pod *corev1.PodSpec) {
 		}})
 }
 
-// Write writes an operator's kustomization over the chart into dir, as docs/install.md has
-// it: with fernetcast's components, its image from the node's registry, and more of the
-// kustomization's own YAML.
+// Write writes an operator's kustomization of the chart into dir, as in docs/install.md. It
+// includes fernetcast's components, its image from the node's registry, and the YAML in more.
 func (c *Chart) Write(dir, namespace, version, more string, components ...string) error {
 	if err := os.CopyFS(filepath.Join(dir, "fernetcast", "manifests"), os.DirFS(filepath.Join(c.repository, "manifests"))); err != nil {
 		return fmt.Errorf("writing a kustomization: %w", err)
@@ -114,8 +113,7 @@ namespace: ` + namespace + "\n" + more
 	return nil
 }
 
-// Plain is a Keystone as the chart has it, without fernetcast: its keys come from the
-// kubelet alone.
+// Plain returns the chart's Keystone without fernetcast. It gets its keys from the kubelet.
 func (c *Chart) Plain(namespace, name string) *appsv1.Deployment {
 	d := c.deployment.DeepCopy()
 	labels := map[string]string{"app": name}
@@ -125,34 +123,34 @@ func (c *Chart) Plain(namespace, name string) *appsv1.Deployment {
 	return d
 }
 
-// MakeNamespace makes a namespace under a level of Pod Security, with what openstack-helm
-// has made there: keys, and Keystone's configuration.
+// MakeNamespace creates a namespace with a Pod Security level and openstack-helm's objects: keys
+// and Keystone's configuration.
 func MakeNamespace(ctx context.Context, client kubernetes.Interface, keys *testenv.Keys, name, level string) error {
 	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": level,
 	}}}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("making namespace %s: %w", name, err)
+		return fmt.Errorf("creating namespace %s: %w", name, err)
 	}
 	for secret, repository := range map[string]testenv.Repository{
 		testenv.SecretName: keys.NewRepository(8, 7), "keystone-credential-keys": keys.NewRepository(1, 2),
 	} {
 		_, err := client.CoreV1().Secrets(name).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}, Data: repository}, metav1.CreateOptions{})
 		if err != nil {
-			return fmt.Errorf("making Secret %s: %w", secret, err)
+			return fmt.Errorf("creating Secret %s: %w", secret, err)
 		}
 	}
 	_, err = client.CoreV1().ConfigMaps(name).Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "keystone-etc"}, Data: map[string]string{"keystone.conf": keystoneConf},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("making Keystone's configuration: %w", err)
+		return fmt.Errorf("creating Keystone's configuration: %w", err)
 	}
 	return nil
 }
 
-// Images pushes what the pods run to the node's registry: what make image makes, as a
-// version, and Keystone with an identity's database.
+// Images pushes the images for the pods to the node's registry: the output of make image with this
+// version, and Keystone with the given database.
 func Images(ctx context.Context, n *node.Node, env *testenv.Env, version, database string) error {
 	push := exec.CommandContext(ctx, "make", "image", "VERSION="+version, "PUSH="+n.Registry()+"/fernetcast")
 	push.Dir = env.Repository()

@@ -15,14 +15,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Door is one Keystone's: a pod's address.
+// Door is the address of one Keystone pod.
 type Door struct {
 	Region, Deployment, Pod string
 	URL                     string // of Keystone
 }
 
-// Doors waits until every Keystone of some regions, each a namespace, is Ready, and returns
-// one door for each pod.
+// Doors waits until every Keystone in the regions is Ready, and returns a door for each pod. The
+// map has the namespace of each region.
 func Doors(ctx context.Context, client kubernetes.Interface, regions map[string]string) (open []Door, err error) {
 	err = testenv.Until(ctx, 200*time.Millisecond, func(ctx context.Context) error {
 		open = nil
@@ -56,7 +56,7 @@ func doors(region string, d *appsv1.Deployment, pods []corev1.Pod) (open []Door)
 	return open
 }
 
-// IsReady says what the pod's condition says.
+// IsReady reports whether the pod is Ready.
 func IsReady(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
@@ -66,7 +66,7 @@ func IsReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// trouble is what the containers say that are not Ready.
+// trouble returns the states of containers that are not Ready.
 func trouble(pods []corev1.Pod) string {
 	var lines []string
 	for _, pod := range pods {

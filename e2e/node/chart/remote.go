@@ -14,11 +14,11 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// account is a main's in a region on the node.
+// account is the main region's account in a region on the node.
 const account = "fernetcast"
 
-// LetIn makes an account for a main in a namespace, as an operator does by hand: join goes
-// to the namespace of the main's own Secret.
+// LetIn creates an account for the main region in a namespace, like an operator without join. This
+// is necessary because join uses the namespace of the main region's Secret.
 func LetIn(ctx context.Context, client kubernetes.Interface, namespace string) error {
 	meta := metav1.ObjectMeta{Name: account, Namespace: namespace}
 	_, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
@@ -35,18 +35,18 @@ func LetIn(ctx context.Context, client kubernetes.Interface, namespace string) e
 		}, metav1.CreateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("letting a main into %s: %w", namespace, err)
+		return fmt.Errorf("joining %s: %w", namespace, err)
 	}
 	return nil
 }
 
-// Token is a new one of that account, of 60 days.
+// Token returns a new 60-day token of that account.
 func Token(ctx context.Context, client kubernetes.Interface, namespace string) (string, error) {
 	request, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(60 * 24 * 60 * 60))},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("making a token of %s: %w", namespace, err)
+		return "", fmt.Errorf("creating a token of %s: %w", namespace, err)
 	}
 	return request.Status.Token, nil
 }

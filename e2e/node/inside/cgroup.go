@@ -16,8 +16,7 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// hierarchies are those of cgroup v1, by the names of their controllers, with the path of
-// this process in each.
+// hierarchies returns the path of this process in each cgroup v1 hierarchy, by controller names.
 func hierarchies() (map[string]string, error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -25,7 +24,7 @@ func hierarchies() (map[string]string, error) {
 	}
 	found := map[string]string{}
 	for line := range strings.Lines(string(text)) {
-		// number:controllers:path; cgroup v2 has no controllers.
+		// Format: number:controllers:path. cgroup v2 has no controllers.
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) == 3 && parts[1] != "" {
 			found[parts[1]] = parts[2]
@@ -34,11 +33,12 @@ func hierarchies() (map[string]string, error) {
 	return found, nil
 }
 
-// cgroups are those of one node, one in each hierarchy, and where this process was.
+// cgroups are the cgroups of one node, one in each hierarchy, and the previous cgroups of this
+// process.
 type cgroups []struct{ own, before string }
 
-// joinCgroups makes a cgroup of a name below the present one in every hierarchy, and
-// moves this process into it: whatever the node does with cgroups stays below.
+// joinCgroups creates a child cgroup in every hierarchy and moves this process into it, so that all
+// of the node's cgroups are below it.
 func joinCgroups(name string) (groups cgroups, err error) {
 	all, err := hierarchies()
 	if err != nil {
@@ -48,10 +48,10 @@ func joinCgroups(name string) (groups cgroups, err error) {
 		before := filepath.Join(cgroupRoot, strings.TrimPrefix(controllers, "name="), path)
 		own := filepath.Join(before, name)
 		if err := os.Mkdir(own, 0o755); err != nil {
-			return groups, fmt.Errorf("making a cgroup: %w", err)
+			return groups, fmt.Errorf("creating a cgroup: %w", err)
 		}
 		groups = append(groups, struct{ own, before string }{own, before})
-		if controllers == "cpuset" { // a new one is empty, and takes no process
+		if controllers == "cpuset" { // a new cpuset is empty and accepts no processes
 			for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 				value, err := os.ReadFile(filepath.Join(before, file))
 				if err == nil {
@@ -77,8 +77,8 @@ func enter(group string) error {
 	return nil
 }
 
-// remove goes back to where the process was, and removes the cgroups with all that the
-// node has made below them.
+// remove moves this process back to its previous cgroups and removes the node's cgroups with all
+// their children.
 func (c cgroups) remove() error {
 	var failed error
 	for _, group := range c {
@@ -87,7 +87,7 @@ func (c cgroups) remove() error {
 			if err = removeTree(group.own); err == nil {
 				break
 			}
-			// The kernel takes its time with processes that were killed.
+			// Killed processes can take a while to disappear.
 			time.Sleep(50 * time.Millisecond)
 			if tries < 99 {
 				err = nil
@@ -98,7 +98,8 @@ func (c cgroups) remove() error {
 	return failed
 }
 
-// removeTree removes a cgroup and those below it: only directories can be removed there.
+// removeTree removes a cgroup and its children. In a cgroup file system, only directories can be
+// removed.
 func removeTree(group string) error {
 	var dirs []string
 	err := filepath.WalkDir(group, func(path string, e fs.DirEntry, err error) error {

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// guard starts the node, prints the pid of its first process, and waits until its own
-// stdin ends, which it does with the test, however that one ends. Then it kills the node
-// and removes its cgroups and its directory; mounts and interfaces go with the namespaces.
+// guard starts the node, prints the PID of its first process, and waits until stdin ends, which
+// happens when the test ends for any reason. Then it kills the node and removes its cgroups and
+// directory. Mounts and interfaces disappear with their namespaces.
 func guard(dir string) (err error) {
 	groups, err := joinCgroups(filepath.Base(dir))
 	defer func() { err = errors.Join(err, groups.remove(), os.RemoveAll(dir)) }()
@@ -23,7 +23,7 @@ func guard(dir string) (err error) {
 	}
 	log, err := os.Create(filepath.Join(dir, "node.log"))
 	if err != nil {
-		return fmt.Errorf("making the node's log: %w", err)
+		return fmt.Errorf("creating the node's log: %w", err)
 	}
 	defer log.Close()
 	cmd := exec.Command("/proc/self/exe", "init", dir)
@@ -33,12 +33,12 @@ func guard(dir string) (err error) {
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting a process in namespaces of its own: %w", err)
+		return fmt.Errorf("starting a process in its own namespaces: %w", err)
 	}
 	fmt.Println(cmd.Process.Pid)
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	// The first process of a pid namespace takes all others with it. What these two
-	// report is that it was killed, or had ended before.
+	// All processes in a PID namespace die with the first. Errors only mean that it was killed or
+	// has already ended.
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	return nil

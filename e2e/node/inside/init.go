@@ -12,30 +12,29 @@ import (
 	"time"
 )
 
-// address is the node's own, and that of the Service kubernetes, which needs no proxy so.
+// address is the address of the node and of the Service kubernetes, which therefore needs no proxy.
 const address = "10.0.0.1"
 
-// again is how long after its end a program is started again.
-const again = 500 * time.Millisecond
+// restartDelay is the time before an ended program is restarted.
+const restartDelay = 500 * time.Millisecond
 
-// program is one that the node consists of.
+// program is a program of the node.
 type program struct {
-	Name string   `json:"name"` // of its log
-	Args []string `json:"args"` // its path first
+	Name string   `json:"name"` // also the name of its log
+	Args []string `json:"args"` // starting with the path
 	Env  []string `json:"env"`
 }
 
-// initialise is the first process of the node. It starts the programs that the file
-// programs.json lists, starts those again that end, and reaps what is left to it. It
-// ends with the guard.
-func initialise(dir string) error {
+// initialize is the first process of the node. It starts the programs in programs.json, restarts
+// those that end, and reaps orphans. It ends with the guard.
+func initialize(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, "programs.json"))
 	if err != nil {
-		return fmt.Errorf("reading what to start: %w", err)
+		return fmt.Errorf("reading programs.json: %w", err)
 	}
 	var programs []program
 	if err := json.Unmarshal(text, &programs); err != nil {
-		return fmt.Errorf("reading what to start: %w", err)
+		return fmt.Errorf("reading programs.json: %w", err)
 	}
 	if err := furnish(dir); err != nil {
 		return err
@@ -59,7 +58,7 @@ func initialise(dir string) error {
 			continue
 		}
 		delete(running, pid)
-		time.Sleep(again)
+		time.Sleep(restartDelay)
 		if err := p.start(dir, running); err != nil {
 			return err
 		}

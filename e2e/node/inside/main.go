@@ -1,11 +1,10 @@
 //go:build linux
 
-// Command inside is what a test's node is made of, beside the programs of Kubernetes
-// themselves: a guard, which outlives the test for as long as it takes to leave nothing
-// behind, and within namespaces of the node's own the first process, which starts the
-// programs and starts again what ends.
+// Command inside runs a test's node, except for the programs of Kubernetes. The guard outlives the
+// test until it has cleaned up. In the node's namespaces, the first process starts and restarts the
+// programs.
 //
-// It knows nothing of Kubernetes.
+// It knows nothing about Kubernetes.
 package main
 
 import (
@@ -24,7 +23,7 @@ func main() {
 		case "guard":
 			err = guard(os.Args[2])
 		case "init":
-			err = initialise(os.Args[2])
+			err = initialize(os.Args[2])
 		}
 	}
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"syscall"
 )
 
-// written are directories that a node's programs write into, outside of the node's own:
-// what they write there goes to it.
+// written are directories outside the node's own that its programs write to. These writes go to the
+// node's directory.
 var written = []string{"/var", "/etc", "/run", "/opt"}
 
-// sysctls are what the kubelet wants, and would set for the whole machine: it reads that
-// they are so.
+// sysctls are the values that the kubelet requires. It would set them for the whole machine, so it
+// reads these instead.
 var sysctls = map[string]string{"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
-// furnish makes the mounts and the network of the node, in its namespaces.
+// furnish sets up the mounts and the network in the node's namespaces.
 func furnish(dir string) error {
 	groups, err := hierarchies()
 	if err != nil {
@@ -32,7 +32,7 @@ func furnish(dir string) error {
 	}
 	steps := []step{
 		{"", "/", "", syscall.MS_REC | syscall.MS_PRIVATE, ""},
-		{"", "/", "", syscall.MS_REC | syscall.MS_SHARED, ""}, // the kubelet wants to pass mounts on to pods
+		{"", "/", "", syscall.MS_REC | syscall.MS_SHARED, ""}, // the kubelet propagates mounts to pods
 		{"proc", "/proc", "proc", 0, ""},
 		{"sysfs", "/sys", "sysfs", 0, ""},
 		{"cgroup", cgroupRoot, "tmpfs", 0, "mode=755"},
@@ -56,7 +56,7 @@ func furnish(dir string) error {
 		upper, work := filepath.Join(dir, "upper"+lower), filepath.Join(dir, "work"+lower)
 		for _, d := range []string{upper, work} {
 			if err := os.MkdirAll(d, 0o755); err != nil {
-				return fmt.Errorf("making an overlay: %w", err)
+				return fmt.Errorf("creating an overlay: %w", err)
 			}
 		}
 		steps = append(steps, step{"overlay", lower, "overlay", 0, "lowerdir=" + lower + ",upperdir=" + upper + ",workdir=" + work})
@@ -64,7 +64,7 @@ func furnish(dir string) error {
 	for _, s := range steps {
 		if strings.HasPrefix(s.target, cgroupRoot+"/") {
 			if err := os.Mkdir(s.target, 0o755); err != nil {
-				return fmt.Errorf("making a mount point: %w", err)
+				return fmt.Errorf("creating a mount point: %w", err)
 			}
 		}
 		if err := syscall.Mount(s.source, s.target, s.kind, s.flags, s.data); err != nil {

@@ -1,4 +1,4 @@
-// Command pause sleeps until it is told to end: the process of a pod's sandbox.
+// Command pause sleeps until it gets a signal. It is the process of a pod's sandbox.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Package kustomize builds kustomizations as kubectl does.
+// Package kustomize builds kustomizations like kubectl.
 package kustomize
 
 import (
@@ -7,7 +7,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// Build is what `kubectl kustomize` shows of a directory.
+// Build returns the output of `kubectl kustomize` for a directory.
 func Build(dir string) (resmap.ResMap, error) {
 	return krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 }

@@ -1,7 +1,8 @@
-// Command prepare downloads or builds the servers of a control plane, and the programs of
-// Kubernetes that its arguments name. The argument node stands for all that a real node
-// needs, if this machine can have one. It prints a directory for KUBEBUILDER_ASSETS.
-// `go test` shows no progress of a package that is still running; this does.
+// Command prepare downloads or builds the servers of a control plane and the Kubernetes programs in
+// its arguments. The argument "node" stands for everything that a real node needs, if this machine
+// can run one. It prints a directory for KUBEBUILDER_ASSETS.
+//
+// Run it before `go test`, which shows no progress while a package runs.
 package main
 
 import (
@@ -30,7 +31,7 @@ func prepare(ctx context.Context, programs []string) (string, error) {
 	}
 	programs = slices.Delete(programs, at, at+1)
 	if err := node.Possible(); err != nil {
-		fmt.Fprintf(os.Stderr, "== %v: e2e/node is left out (with REQUIRE_NODE=1 it fails)\n", err)
+		fmt.Fprintf(os.Stderr, "== %v: e2e/node is skipped (REQUIRE_NODE=1 makes this an error)\n", err)
 		return testenv.Prepare(ctx, os.Stderr, programs...)
 	}
 	if _, err := node.Keystone(ctx, os.Stderr); err != nil {

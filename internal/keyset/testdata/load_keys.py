@@ -1,9 +1,9 @@
 """Loads key sets with Keystone's own code: one JSON line in, one out.
 
-In: an object of base64 by data key, as in a Secret's data. It is laid out as a
-kubelet mounts a Secret, and read as Keystone reads its key repository for each
-token. Out: the keys that were loaded, the one that signs first, and why they
-cannot be used, if they cannot.
+In: an object that maps data keys to base64 values, like the data of a Secret. The
+script writes files in the layout of a kubelet's Secret mount, and reads them like
+Keystone reads its key repository for each token. Out: the loaded keys, the keys
+that validate what Keystone signs, and an error if the keys cannot be used.
 """
 import base64
 import json
@@ -38,10 +38,10 @@ def load(directory):
     tokens = token_formatters.TokenFormatter()
     try:
         keys = fernet_utils.FernetUtils(directory, CONF.fernet_tokens.max_active_keys, "fernet_tokens").load_keys()
-        crypto = tokens.crypto  # as for each token
+        crypto = tokens.crypto  # same as for each token
         signed = crypto.encrypt(b"a payload")
         primary = [k for k in keys if signs(k, signed)]
-        for key in keys:  # each is to validate what it signed itself
+        for key in keys:  # each must validate its own tokens
             crypto.decrypt(fernet.Fernet(key).encrypt(b"a payload"))
         return {"keys": keys, "primary": primary, "error": ""}
     except Exception as e:

@@ -1,5 +1,5 @@
-// Package recipe reads from the Dockerfile how the program is built, and builds it so:
-// there is no second place that says it.
+// Package recipe reads the build instructions from the Dockerfile and follows them, so that they
+// are defined only once.
 package recipe
 
 import (
@@ -14,15 +14,15 @@ import (
 	"strings"
 )
 
-// Recipe is what the Dockerfile says.
+// A Recipe holds the Dockerfile's instructions.
 type Recipe struct {
-	// Toolchain is Go's, as GOTOOLCHAIN takes it.
+	// Toolchain is the Go version, as a value for GOTOOLCHAIN.
 	Toolchain string
-	// User, Entrypoint and Cmd are the image's.
+	// User, Entrypoint, and Cmd are the image's settings.
 	User            string
 	Entrypoint, Cmd []string
 
-	build string // a shell's command, with $TARGETOS, $TARGETARCH and $VERSION
+	build string // shell command that uses $TARGETOS, $TARGETARCH, and $VERSION
 }
 
 var (
@@ -33,7 +33,7 @@ var (
 	cmdLine   = regexp.MustCompile(`(?m)^CMD (\[.*\])$`)
 )
 
-// Read reads the Dockerfile of a repository.
+// Read returns the Recipe in a repository's Dockerfile.
 func Read(source string) (Recipe, error) {
 	path := filepath.Join(source, "Dockerfile")
 	text, err := os.ReadFile(path)
@@ -61,8 +61,8 @@ func Read(source string) (Recipe, error) {
 	return r, missing
 }
 
-// Compile runs the Dockerfile's build line in the repository for an operating system and an
-// architecture, in Go's terms, and returns the program. What the build says goes to stderr.
+// Compile runs the Dockerfile's build line in the repository and returns the program. The operating
+// system and the architecture are GOOS and GOARCH values. The build's output goes to stderr.
 func (r Recipe) Compile(ctx context.Context, source, version, system, architecture string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "fernetcast-build-")
 	if err != nil {

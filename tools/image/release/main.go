@@ -1,7 +1,6 @@
-// Command release makes what a release consists of, but for the image, which `make image`
-// makes: an archive and an SBOM for each platform, a krew manifest, the notes, and the
-// checksums of all, signed. The same source, version and Go release give the same bytes,
-// but for the signature.
+// Command release builds the files of a release: an archive and an SBOM for each platform, a krew
+// manifest, release notes, and signed checksums. It includes the image from `make image`. Except
+// for the signature, the same source, version, and Go release give the same bytes.
 package main
 
 import (
@@ -35,15 +34,15 @@ func main() {
 	}
 }
 
-// checksums is the file that has those of all others, and is signed.
+// checksums is the name of the signed file with the checksums of all other files.
 const checksums = "sha256sums"
 
-// release is one run of the command.
+// A release is one run of the command.
 type release struct {
 	source, version, out, image, key string
-	// database is of known vulnerabilities, as an address; "": Go's own.
+	// database is the URL of a vulnerability database, or "" for Go's own.
 	database string
-	// tools are the directory of the Go module whose tools are used.
+	// tools is the directory of the Go module that declares the tools.
 	tools string
 }
 
@@ -58,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&r.database, "vulndb", "", "database of known vulnerabilities (default: Go's own)")
 	flags.StringVar(&r.tools, "tools", "tools", "directory of the module whose tools are used")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // it has said why
+		return flag.ErrHelp // the flag package has printed the error
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q: there are only flags", flags.Arg(0))
@@ -76,7 +75,7 @@ func (r release) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.key != "" { // before minutes of building
+	if r.key != "" { // fail before a build that takes minutes
 		if _, err := os.Stat(r.key); err != nil {
 			return fmt.Errorf("the key to sign with: %w", err)
 		}
@@ -102,7 +101,7 @@ func (r release) run(ctx context.Context) error {
 	return nil
 }
 
-// write writes everything into a directory.
+// write writes all files of the release to dir.
 func (r release) write(ctx context.Context, dir string, notes []byte) error {
 	how, err := recipe.Read(r.source)
 	if err != nil {
@@ -159,13 +158,13 @@ func (r release) write(ctx context.Context, dir string, notes []byte) error {
 	return r.sign(ctx, dir)
 }
 
-// name is what the files of a platform begin with.
+// name returns the common prefix of a platform's file names.
 func (r release) name(p platform) string {
 	return fmt.Sprintf("fernetcast_%s_%s_%s", r.version, p.system, p.architecture)
 }
 
-// completions are what an archive has for shells, and for kubectl, which runs
-// kubectl_complete-fernetcast to complete the plugin.
+// completions returns completion scripts for shells and for kubectl, which runs
+// kubectl_complete-fernetcast to complete a plugin.
 func (r release) completions(ctx context.Context, how recipe.Recipe) ([]file, error) {
 	binary, err := how.Compile(ctx, r.source, r.version, runtime.GOOS, runtime.GOARCH)
 	if err != nil {
@@ -187,7 +186,7 @@ func (r release) completions(ctx context.Context, how recipe.Recipe) ([]file, er
 	return files, nil
 }
 
-// temporary writes a program where it can be run, until remove is called.
+// temporary writes a program to a temporary file. Call remove to delete it.
 func temporary(binary []byte) (path string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "fernetcast-release-")
 	if err != nil {
@@ -197,8 +196,8 @@ func temporary(binary []byte) (path string, remove func(), err error) {
 	return path, func() { os.RemoveAll(dir) }, os.WriteFile(path, binary, 0o755)
 }
 
-// bom writes the software bill of materials of a program: what the Go linker has noted in
-// it, as CycloneDX.
+// bom writes the SBOM of a program in CycloneDX format, from the build information that the Go
+// linker embeds.
 func (r release) bom(ctx context.Context, binary []byte, to string) error {
 	path, remove, err := temporary(binary)
 	if err != nil {
@@ -208,11 +207,11 @@ func (r release) bom(ctx context.Context, binary []byte, to string) error {
 	if to, err = filepath.Abs(to); err != nil {
 		return err
 	}
-	// A serial number and a time would be others each time.
+	// Omit the serial number and the time, because they differ in each run.
 	return r.tool(ctx, "cyclonedx-gomod", "bin", "-json", "-noserial", "-notimestamp", "-version", r.version, "-output", to, path)
 }
 
-// tool runs a tool of the tools' module; what it says goes to stderr.
+// tool runs a tool of the tools module. Its output goes to stderr.
 func (r release) tool(ctx context.Context, args ...string) error {
 	cmd := r.command(ctx, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
@@ -228,7 +227,7 @@ func (r release) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// sum writes the checksums of all files of a directory, as sha256sum -c takes them.
+// sum writes the checksums of all files in a directory, in the format of sha256sum -c.
 func sum(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -250,7 +249,7 @@ func sum(dir string) error {
 	return os.WriteFile(filepath.Join(dir, checksums), []byte(strings.Join(slices.Sorted(slices.Values(lines)), "")), 0o644)
 }
 
-// sign signs the checksums, and so all the rest.
+// sign signs the checksums, which cover all other files.
 func (r release) sign(ctx context.Context, dir string) error {
 	if r.key == "" {
 		fmt.Fprintln(os.Stderr, "Not signed: no key was given (SIGN=FILE, a secret key of minisign).")
@@ -266,16 +265,16 @@ func (r release) sign(ctx context.Context, dir string) error {
 	return r.tool(ctx, "minisign", "-S", "-s", key, "-t", "fernetcast "+r.version, "-m", filepath.Join(dir, checksums))
 }
 
-// vulnerable is govulncheck's exit code if the program calls code with a known
-// vulnerability. Exit code 0 isn't enough to mean the opposite: govulncheck sometimes ends
-// with 0 when it panics, so it must also say noneFound.
+// vulnerable is govulncheck's exit code if the program calls code with a known vulnerability. Exit
+// code 0 is not sufficient proof of the opposite: after a panic, govulncheck sometimes exits with
+// 0. So it must also print noneFound.
 const (
 	vulnerable = 3
 	noneFound  = "No vulnerabilities found."
 )
 
-// vulnerabilities fails a release whose code calls what is known to be vulnerable. Where
-// the database cannot be had, that is said, and is no failure.
+// vulnerabilities returns an error if the program calls code with a known vulnerability. If the
+// database is unreachable, it only prints a warning.
 func (r release) vulnerabilities(ctx context.Context) error {
 	source, err := filepath.Abs(r.source)
 	if err != nil {

@@ -41,8 +41,8 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// copied is the source in a folder of its own, as .dockerignore lets it into a build, with
-// the license. CHANGELOG.md has a part of v1.2.3.
+// copied returns a directory with a copy of the source, limited to the files that .dockerignore
+// admits, and the license. CHANGELOG.md has an entry for v1.2.3.
 func copied(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func copied(t *testing.T) string {
 	return dir
 }
 
-// minisign runs the tool, and returns what it said with its error.
+// minisign runs the tool and includes its output in the error.
 func minisign(t *testing.T, args ...string) error {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "minisign"}, args...)...)
@@ -67,9 +67,8 @@ func minisign(t *testing.T, args ...string) error {
 	return nil
 }
 
-// Two folders give the same bytes; each archive has what it should, its SBOM, and an
-// entry in the krew manifest; and the signature by a throw-away key holds until a byte is
-// another.
+// Two directories give the same bytes. Each archive has the right contents, an SBOM, and an entry
+// in the krew manifest. The signature by a temporary key is valid until a byte changes.
 func TestLongRelease(t *testing.T) {
 	long(t)
 	keys := t.TempDir()
@@ -125,7 +124,7 @@ func TestLongRelease(t *testing.T) {
 	}
 }
 
-// inKrew looks whether the manifest names what is there.
+// inKrew checks that the manifest matches the archives.
 func inKrew(t *testing.T, dir string) {
 	t.Helper()
 	var manifest struct {
@@ -207,9 +206,9 @@ func inArchive(t *testing.T, p platform, archive []byte) {
 	}
 }
 
-// database is one of known vulnerabilities, of which modules is the index
-// (https://go.dev/doc/security/vuln/database#api). The one that it describes is in a
-// function that the program calls.
+// database returns the URL of a vulnerability database with this module index
+// (https://go.dev/doc/security/vuln/database#api). Its only vulnerability is in a function that the
+// program calls.
 func database(t *testing.T, modules string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -228,15 +227,15 @@ func database(t *testing.T, modules string) string {
 	return "file://" + dir
 }
 
-// long leaves a test to make test-all.
+// long skips a test that runs only in make test-all.
 func long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("left out by -short: make test-all runs it")
+		t.Skip("skipped by -short; make test-all runs it")
 	}
 }
 
-// What is no release is refused before anything is built or replaced.
+// An invalid release is rejected before anything is built or replaced.
 func TestLongReleaseRefuses(t *testing.T) {
 	long(t)
 	source, none := copied(t), database(t, `[]`)
@@ -250,7 +249,7 @@ func TestLongReleaseRefuses(t *testing.T) {
 		"dev":                   {none, []string{"-version", "dev"}, "like v1.2.3"},
 		"a path":                {none, []string{"-version", "v1.2.3-../x"}, "like v1.2.3"},
 		"not in the changelog":  {none, []string{"-version", "v1.2.4"}, "begins with ## [1.2.4]"},
-		"nothing said of it":    {none, []string{"-version", "v1.2.1"}, "says nothing of v1.2.1"},
+		"no changelog entry":    {none, []string{"-version", "v1.2.1"}, "says nothing of v1.2.1"},
 		"no such key":           {none, []string{"-version", "v1.2.3", "-key", "absent"}, "the key to sign with"},
 		"a known vulnerability": {database(t, vulnerable), []string{"-version", "v1.2.3"}, "calls code with a known vulnerability:"},
 		"an argument":           {none, []string{"v1.2.3"}, "there are only flags"},
@@ -270,7 +269,7 @@ func TestLongReleaseRefuses(t *testing.T) {
 
 var makeStep = regexp.MustCompile(`(?m)(?:^|&& )\s*make ([a-z-]+)`)
 
-// The workflows do what is tested here: their steps are make's targets.
+// The workflows run what is tested here: their steps are make targets.
 func TestWorkflowsRunMakeTargets(t *testing.T) {
 	ran := map[string]bool{}
 	attests := false

@@ -16,23 +16,23 @@ import (
 
 const home = "https://github.com/fernetcast/fernetcast"
 
-// platform is an operating system and an architecture, in Go's terms.
+// A platform is a pair of GOOS and GOARCH.
 type platform struct{ system, architecture string }
 
 func (p platform) String() string { return p.system + "/" + p.architecture }
 
-// platforms are those of a release, in order.
+// platforms are the platforms of a release, in the order of the krew manifest.
 var platforms = []platform{{"darwin", "amd64"}, {"darwin", "arm64"}, {"linux", "amd64"}, {"linux", "arm64"}}
 
-// file is one of an archive.
+// A file is a file in an archive.
 type file struct {
 	name string
 	mode int64
 	data []byte
 }
 
-// pack makes an archive of files of nobody and no time, so that the same files give the
-// same bytes. There are no links in it, which krew does not take.
+// pack returns an archive of files. It omits owners and times, so that the same files give the same
+// bytes. It contains no links, because krew rejects them.
 func pack(files []file) ([]byte, error) {
 	var text bytes.Buffer
 	compress := gzip.NewWriter(&text)
@@ -49,7 +49,7 @@ func pack(files []file) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// krew is the manifest by which `kubectl krew install` finds the archives
+// krew returns the manifest for `kubectl krew install`
 // (https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest/).
 func (r release) krew(archives map[platform][sha256.Size]byte) ([]byte, error) {
 	var all []map[string]any
@@ -74,7 +74,7 @@ func (r release) krew(archives map[platform][sha256.Size]byte) ([]byte, error) {
 	})
 }
 
-// notesOf is the part of CHANGELOG.md of a version.
+// notesOf returns the section of CHANGELOG.md about a version.
 func notesOf(source, version string) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(source, "CHANGELOG.md"))
 	if err != nil {
@@ -85,7 +85,7 @@ func notesOf(source, version string) ([]byte, error) {
 	if !found {
 		return nil, fmt.Errorf("CHANGELOG.md has no part of %s: make of [Unreleased] one that begins with %s - and the date", version, head)
 	}
-	_, part, _ = strings.Cut(part, "\n") // the date
+	_, part, _ = strings.Cut(part, "\n") // skip the date
 	part, _, _ = strings.Cut(part, "\n## [")
 	if part = strings.TrimSpace(part); part == "" {
 		return nil, fmt.Errorf("CHANGELOG.md says nothing of %s", version)
