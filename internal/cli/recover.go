@@ -23,9 +23,9 @@ which tokens become valid or invalid, and asks for confirmation. Then it writes
 the keys and the main region's mark in one request, with a term higher than any it
 has read, and pushes the keys like promote.
 
-It refuses keys that changed since they were pushed. It also refuses while a
-rotation Job is active here, because a retry of that Job would overwrite the keys.
-These refusals require --force:
+It refuses keys that changed since they were pushed, and while a rotation Job is
+active here, because a retry of that Job would overwrite the keys. Without --force,
+it also refuses in these cases:
 
 - Another main region pushed the remote's keys, or their term is not the highest.
 - This cluster's keys continue the remote's.
