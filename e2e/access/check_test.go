@@ -73,13 +73,13 @@ func TestCheckWell(t *testing.T) {
 	}
 	s.ends(c, "identity", "pass", "system:serviceaccount:"+s.NS+":fernetcast-sjc")
 	text := s.exits(0, "check").Stdout
-	s.says(text, "Looking from this workstation. What counts is the pods' view: kubectl exec", "dfw  all is well", "  pass  tls ")
-	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  all is well\n")
+	s.says(text, "Checking from this workstation. To check from the main region's pods: kubectl exec", "dfw  no problems found", "  pass  tls ")
+	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  no problems found\n")
 	own := s.check(0, "--remote-context", "dfw")
 	s.ends(own, "rights", "skip")
 	s.ends(own, "rotation", "pass")
 	s.ends(s.check(0, "--remote-context", "sjc"), "self", "warn", "the source itself")
-	s.says(s.exits(2, "check", "nobody").Stderr, `no remote "nobody"; there are: dfw`)
+	s.says(s.exits(2, "check", "nobody").Stderr, `no remote "nobody"; existing remotes: dfw`)
 }
 
 // store stores a kubeconfig, like a person would by hand.
@@ -145,7 +145,7 @@ func TestCheckFinds(t *testing.T) {
 		mend       func()
 	}{
 		{"kubeconfig", "fail", "exec", with([]byte(strings.Replace(string(well), "token:", "exec: {command: x}\n    token:", 1))), nil},
-		{"dns", "fail", "no such name", with(server("https://nowhere.invalid:6443")), nil},
+		{"dns", "fail", "does not exist", with(server("https://nowhere.invalid:6443")), nil},
 		{"tcp", "fail", "refused", with(server(closed.URL())), nil},
 		{"tls", "fail", "chain", with(s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
 			c.CertificateAuthorityData = s.cluster("iad").Config().CAData
@@ -155,15 +155,15 @@ func TestCheckFinds(t *testing.T) {
 			c.ProxyURL = "http" + closed.URL()[len("https"):]
 		})), nil},
 		{"identity", "fail", "401", with(s.altered("dfw", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "nobodys" })), nil},
-		{"expiry", "fail", "have expired", with(soonExpired), nil},
+		{"expiry", "fail", "credentials expired", with(soonExpired), nil},
 		{"rights", "fail", "it may not update", role(func(r *rbacv1.Role) { r.Rules[0].Verbs = []string{"get", "list", "watch", "create", "patch"} }), func() { s.join("sjc", "dfw", "--wait", "0") }},
 		{"rights", "warn", "may not watch", role(func(r *rbacv1.Role) { r.Rules[0].Verbs = []string{"get", "list", "update", "create", "patch"} }), func() { s.join("sjc", "dfw", "--wait", "0") }},
 		{"excess", "warn", "delete of secrets", role(func(r *rbacv1.Role) {
 			r.Rules = append(r.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"delete"}})
 		}), func() { s.join("sjc", "dfw", "--wait", "0") }},
 		{"secret", "fail", "immutable", put(func(secret *corev1.Secret) { yes := true; secret.Immutable = &yes }), remove},
-		{"secret", "fail", "of type example.com/other", put(func(secret *corev1.Secret) { secret.Type = "example.com/other" }), remove},
-		{"keys", "warn", "keys of its own (primary 3)", put(func(*corev1.Secret) {}), remove},
+		{"secret", "fail", "type is example.com/other", put(func(secret *corev1.Secret) { secret.Type = "example.com/other" }), remove},
+		{"keys", "warn", "its own keys (primary 3)", put(func(*corev1.Secret) {}), remove},
 		{"stamp", "fail", "cannot be read", put(func(secret *corev1.Secret) { secret.Annotations = map[string]string{"fernetcast/term": "x"} }), remove},
 		{"stamp", "fail", "owned by lon, term 99", put(func(secret *corev1.Secret) {
 			secret.Annotations = map[string]string{"fernetcast/region": "lon", "fernetcast/term": "99", "fernetcast/source-uid": "7"}
@@ -207,5 +207,5 @@ func TestCheckBlack(t *testing.T) {
 	if took := time.Since(begun); took > 3*timeout+slack {
 		t.Errorf("it took %s", took)
 	}
-	s.says(r.Stdout, "dfw  all is well", "black-0  1 fail: tls", "black-7  1 fail: tls")
+	s.says(r.Stdout, "dfw  no problems found", "black-0  1 fail: tls", "black-7  1 fail: tls")
 }

@@ -77,7 +77,7 @@ func TestGateOfAKeylessRemote(t *testing.T) {
 	args, program := s.gate()
 	r, err := program.Run(s.Ctx, append(args, "--timeout", "30s")...)
 	s.Must(err)
-	s.says(r.Stdout, "2 of 2 remotes have held the source's keys")
+	s.says(r.Stdout, "2 of 2 remotes have had the source's keys")
 	if r.Code != 0 {
 		t.Fatalf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}

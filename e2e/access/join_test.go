@@ -22,7 +22,7 @@ func TestJoin(t *testing.T) {
 	s.runs("sjc")
 	before := s.snapshot("sjc", "dfw")
 	dry := s.exits(0, s.joinArgs("sjc", "dfw", "--dry-run")...)
-	s.says(dry.Stdout, "fernetcast-sjc", "keys: it has its own (primary 3)", "2160h0m0s")
+	s.says(dry.Stdout, "fernetcast-sjc", "keys: its own (primary 3)", "valid for 90d")
 	var planned struct {
 		Plan    []string
 		Expires *time.Time
@@ -46,11 +46,11 @@ func TestJoin(t *testing.T) {
 	if joined.Name != "dfw" || joined.Account != "fernetcast-sjc" || joined.State != "Synced" || joined.Namespace != s.NS {
 		t.Errorf("the result is %s", r.Stdout)
 	}
-	s.says(r.Stderr, "Waiting until the program in the main has written the keys to dfw")
+	s.says(r.Stderr, "for the main region to push the keys to dfw")
 	s.Must(s.cluster("dfw").Holds(s.Ctx, s.NS, keys))
 	first := string(s.entry("sjc", "dfw"))
 	again := s.join("sjc", "dfw")
-	s.says(again.Stdout, "dfw is let in", "dfw is Synced")
+	s.says(again.Stdout, "Joined dfw", "dfw is Synced")
 	if first == string(s.entry("sjc", "dfw")) {
 		t.Error("the second join created no new token")
 	}
@@ -83,7 +83,7 @@ func TestJoinRefuses(t *testing.T) {
 	}{
 		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw"}, []string{"a loopback address", "--server https://HOST:PORT", "cluster-info"}},
 		{[]string{"join", "dfw", "--yes", "--remote-context", "dfw", "--server", "https://kubernetes.default.svc"}, []string{"a Service of that cluster"}},
-		{s.joinArgs("sjc", "sjc"), []string{"are one cluster"}},
+		{s.joinArgs("sjc", "sjc"), []string{"is the source's own cluster"}},
 	} {
 		r := s.exits(2, try.args...)
 		s.says(r.Stderr, try.says...)
@@ -144,9 +144,9 @@ func TestJoinWithFewRights(t *testing.T) {
 	config.AuthInfos["iad"] = &clientcmdapi.AuthInfo{Token: token}
 	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 	r := s.join("sjc", "iad", "--wait", "0")
-	s.says(r.Stderr, "ValidatingAdmissionPolicy fernetcast-remote could not be made (403", "until an administrator of the cluster has applied manifests/remote/policy")
+	s.says(r.Stderr, "ValidatingAdmissionPolicy fernetcast-remote could not be created (403", "Until a cluster administrator applies manifests/remote/policy")
 	s.ends(s.check(0, "iad"), "rights", "pass")
-	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "iad is taken out")
+	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Removed iad")
 }
 
 // Two Secrets of one main region, each with its own process, don't share permissions in a remote.

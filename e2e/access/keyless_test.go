@@ -63,8 +63,8 @@ func (s *stage) keyless(region, remote string, flags ...string) []string {
 func (s *stage) rights(region, remote string, flags ...string) string {
 	s.Helper()
 	all := s.exits(0, s.keyless(region, remote, append(flags, "-o", "yaml")...)...).Stdout
-	_, all, _ = strings.Cut(all, "# For the cluster of ")
-	all, _, _ = strings.Cut(all, "# For the main's cluster")
+	_, all, _ = strings.Cut(all, "# For the cluster ")
+	all, _, _ = strings.Cut(all, "# For the main region's cluster")
 	return "# " + all
 }
 
@@ -239,6 +239,6 @@ func TestKeyless(t *testing.T) {
 		t.Errorf("the output contains a token: %.20s…", found)
 	}
 
-	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "dfw is taken out", "RoleBinding fernetcast-sjc-keyless", "take the entry out")
+	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Removed dfw", "RoleBinding fernetcast-sjc-keyless", "remove the entry")
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
 }

@@ -192,7 +192,7 @@ func TestTwoOperators(t *testing.T) {
 	if results[0].Code+results[1].Code != 1 {
 		t.Fatalf("exit %d and %d, want 0 and 1\n%s%s", results[0].Code, results[1].Code, results[0].Stderr, results[1].Stderr)
 	}
-	s.says(results[0].Stderr+results[1].Stderr, "somebody else has stored dfw.yaml meanwhile")
+	s.says(results[0].Stderr+results[1].Stderr, "someone else stored dfw.yaml in the meantime")
 
 	for _, remote := range []string{"iad", "ord"} {
 		joins.Go(func() {

@@ -35,7 +35,7 @@ func TestLeave(t *testing.T) {
 	s.says(s.exits(0, "--context", "ord", "leave", "dfw", "--from", "ord", "--dry-run").Stdout, "ServiceAccount fernetcast-ord")
 	r := s.exits(0, "--context", "ord", "leave", "dfw", "--from", "ord", "--yes")
 	left := time.Now()
-	s.says(r.Stdout, "dfw is taken out", "RoleBinding fernetcast-ord", "ServiceAccount fernetcast-ord")
+	s.says(r.Stdout, "Removed dfw", "RoleBinding fernetcast-ord", "ServiceAccount fernetcast-ord")
 	if s.entry("ord", "dfw") != nil {
 		t.Error("its entry is still there")
 	}
@@ -58,12 +58,12 @@ func TestLeave(t *testing.T) {
 	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
 		c.CertificateAuthorityData, c.Extensions, user.Token = s.cluster("iad").Config().CAData, nil, ""
 	}))
-	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw leads to a different cluster")
+	s.says(s.exits(2, "--context", "sjc", "leave", "dfw", "--yes").Stderr, "your context dfw is for a different cluster")
 	s.store("dfw", dfw)
-	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keys there stay")
+	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keeps its keys")
 	s.Must(s.cluster("dfw").Holds(s.Ctx, s.NS, rotation.Keys))
-	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "is taken out")
-	s.says(s.exits(0, "--context", "sjc", "leave", "nobody", "--yes").Stdout, "Nothing is stored of nobody")
+	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Removed dfw")
+	s.says(s.exits(0, "--context", "sjc", "leave", "nobody", "--yes").Stdout, "Nothing is stored for nobody")
 }
 
 // client returns a client with the credentials of a kubeconfig.
@@ -96,14 +96,14 @@ func TestLeaveDead(t *testing.T) {
 	}
 	s.Must(proxy.Set(testenv.Pass))
 	plan := s.exits(0, "leave", "dfw", "--dry-run", "-o", "json").Stdout
-	s.says(plan, `{"name":"dfw","plan":["deleted by context dfw`, "ServiceAccount fernetcast-sjc", `"deleted":[]`)
+	s.says(plan, `{"name":"dfw","plan":["delete with context dfw`, "ServiceAccount fernetcast-sjc", `"deleted":[]`)
 	left := s.exits(0, "leave", "dfw", "--yes", "-o", "json").Stdout
 	s.says(left, `"deleted":["RoleBinding fernetcast-sjc","ServiceAccount fernetcast-sjc","Role fernetcast"],"usedBy":""}`)
 
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 	s.Must(proxy.Set(testenv.Refuse))
-	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "dfw is taken out")
-	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored of dfw")
+	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Removed dfw")
+	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored for dfw")
 }
 
 // If the remote refuses a deletion, the entry here stays, so that leave can be repeated.
@@ -123,12 +123,12 @@ func TestLeaveRefused(t *testing.T) {
 		})
 	})
 	r := s.exits(1, "leave", "iad", "--yes")
-	s.says(r.Stderr, "iad is stored here still", "deleting ServiceAccount fernetcast-sjc", "leave iad --local")
+	s.says(r.Stderr, "iad is still stored here", "deleting ServiceAccount fernetcast-sjc", "leave iad --local")
 	if string(s.entry("sjc", "iad")) != string(joined) {
 		t.Error("the entry was changed")
 	}
 	gateway.Spoil(nil)
-	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Deleted there: ServiceAccount fernetcast-sjc, Role fernetcast.")
+	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Deleted in the remote: ServiceAccount fernetcast-sjc, Role fernetcast.")
 	if s.entry("sjc", "iad") != nil {
 		t.Error("the entry is still there")
 	}
@@ -157,7 +157,7 @@ func TestWhichCluster(t *testing.T) {
 			before := s.snapshot("sjc", "dfw", "iad")
 			for _, flags := range [][]string{{"--yes"}, {"--dry-run"}} {
 				r := s.exits(2, append([]string{"leave", "iad", "--remote-context", "dfw"}, flags...)...)
-				s.says(r.Stderr, "nothing was changed: your context dfw leads to a different cluster", "--local")
+				s.says(r.Stderr, "nothing was changed: your context dfw is for a different cluster", "--local")
 			}
 			if after := s.snapshot("sjc", "dfw", "iad"); after != before {
 				t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
@@ -171,9 +171,9 @@ func TestWhichCluster(t *testing.T) {
 	s.Must(err)
 	for _, server := range []string{s.cluster("dfw").URL, proxy.URL()} {
 		r := s.exits(2, "join", "dallas", "--remote-context", "dfw", "--server", server, "--yes")
-		s.says(r.Stderr, "this cluster is stored as dfw already", "fernetcast leave dfw --local, then fernetcast join dallas --remote-context dfw")
+		s.says(r.Stderr, "this cluster is already stored as dfw", "fernetcast leave dfw --local, then fernetcast join dallas --remote-context dfw")
 	}
-	s.says(s.exits(2, "join", "dfw", "--remote-context", "iad", "--server", s.cluster("iad").URL, "--yes").Stderr, "this cluster is stored as iad already")
+	s.says(s.exits(2, "join", "dfw", "--remote-context", "iad", "--server", s.cluster("iad").URL, "--yes").Stderr, "this cluster is already stored as iad")
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
@@ -183,7 +183,7 @@ func TestWhichCluster(t *testing.T) {
 	// If a cluster is stored twice, leave for either name must not break the other.
 	s.store("dallas", s.entry("sjc", "dfw"))
 	r := s.exits(0, "leave", "dallas", "--remote-context", "dfw", "--yes")
-	s.says(r.Stdout, "dallas is taken out. Its account there stays, because dfw is the same cluster.")
+	s.says(r.Stdout, "Removed dallas. Its account stays, because dfw is the same cluster.")
 	s.Must(s.read(s.client(s.entry("sjc", "dfw"))))
 
 	s.exits(0, "leave", "dfw", "--local", "--yes")

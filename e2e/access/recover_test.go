@@ -73,8 +73,8 @@ func TestRecover(t *testing.T) {
 			lose(s)
 			s.runs("sjc")
 			r := s.exits(0, "recover", "--from", "dfw", "--yes")
-			s.says(r.Stderr, "In dfw:    0=", "Good again: tokens signed with 3 (", "sjc becomes the main, term 2", "Marked "+s.NS+"/keystone-fernet-keys as the main's: sjc, term 2.")
-			s.says(r.Stdout, "2 Synced", "The rotation CronJob (keystone-fernet-rotate) belongs on here")
+			s.says(r.Stderr, "In dfw:    0=", "Valid again: tokens signed with 3 (", "sjc becomes the main region, term 2", "Marked "+s.NS+"/keystone-fernet-keys as the main region's: sjc, term 2.")
+			s.says(r.Stdout, "2 Synced", "Enable the rotation CronJob (keystone-fernet-rotate) here")
 			s.all(before, "sjc", "dfw", "iad")
 			rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
 			s.Must(err)
@@ -95,7 +95,7 @@ func TestRecoverRefuses(t *testing.T) {
 		s.Helper()
 		s.Must(s.cluster("sjc").Holds(s.Ctx, s.NS, testenv.Repository{}))
 	}
-	s.says(s.exits(2, "recover", "--from", "nobody", "--yes").Stderr, `no remote "nobody"; there are: dfw, iad`)
+	s.says(s.exits(2, "recover", "--from", "nobody", "--yes").Stderr, `no remote "nobody"; existing remotes: dfw, iad`)
 
 	jobs := s.cluster("sjc").Client().BatchV1().Jobs(s.NS)
 	job, err := jobs.Create(s.Ctx, &batchv1.Job{
@@ -107,7 +107,7 @@ func TestRecoverRefuses(t *testing.T) {
 		}}},
 	}, metav1.CreateOptions{})
 	s.Must(err)
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "nothing was changed: the rotation's Job rotate-29 is active", "delete job rotate-29")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "nothing was changed: rotation Job rotate-29 is active", "delete job rotate-29")
 	unchanged()
 	now := metav1.Now()
 	job.Status = batchv1.JobStatus{StartTime: &now, CompletionTime: &now, Succeeded: 1, Conditions: []batchv1.JobCondition{
@@ -131,13 +131,13 @@ func TestRecoverRefuses(t *testing.T) {
 
 	// Another remote has a higher term, and the Secret belongs to another main region.
 	s.annotate("iad", "fernetcast/term", "5")
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of dfw are of term 1, and iad has term 5", "--force")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of dfw have term 1, but iad has term 5", "--force")
 	unchanged()
 	s.annotate("iad", "fernetcast/term", "1")
 	for name, value := range map[string]string{"fernetcast/region": "lon", "fernetcast/term": "1", "fernetcast/source-uid": "7"} {
 		s.annotate("sjc", name, value)
 	}
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "were pushed by sjc, and this Secret is of lon")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "were pushed by sjc, but this Secret belongs to lon")
 	unchanged()
 	s.exits(0, "recover", "--from", "dfw", "--yes", "--force")
 	s.all(before, "sjc", "dfw", "iad")
@@ -163,11 +163,11 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	patch(`{"data":{"0":""}}`)
 	before := s.snapshot("sjc", "dfw")
 	r := s.exits(1, "recover", "--from", "dfw", "--yes")
-	s.says(r.Stderr, "and 1 that cannot be used: key 0 is empty", "LOST: tokens signed here with", "nothing was changed: tokens signed here with", "would be lost", "--force")
+	s.says(r.Stderr, "and 1 invalid: key 0 is empty", "LOST: tokens signed here with", "nothing was changed: tokens signed here with", "would be lost", "--force")
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
-	_, command, _ := strings.Cut(r.Stderr, "To repair this one key instead: kubectl ")
+	_, command, _ := strings.Cut(r.Stderr, "To repair only this key: kubectl ")
 	command, _, _ = strings.Cut(command, "\n")
 	// Run the shell part of the command unchanged, and replace only kubectl.
 	shell := exec.CommandContext(s.Ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)
@@ -197,7 +197,7 @@ func TestRecoverOvertaken(t *testing.T) {
 			honest.ServeHTTP(w, r)
 		})
 	})
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "changed by someone else meanwhile")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "someone else changed the source")
 	s.all(setUp, "sjc")
 }
 

@@ -19,19 +19,19 @@ func TestRenew(t *testing.T) {
 	s.join("sjc", "iad", "--wait", "0")
 	s.join("sjc", "ord", "--wait", "0")
 	dfw, iad := s.entry("sjc", "dfw"), s.entry("sjc", "iad")
-	s.says(s.exits(0, "renew").Stdout, "dfw: kept", "100 % of its life is left")
+	s.says(s.exits(0, "renew").Stdout, "dfw: kept", "100% of its lifetime is left")
 
 	// A token of the same account with less than a third of its lifetime left.
 	s.store("dfw", s.aged("dfw"))
 	s.store("ord", s.aged("ord"))
 	ord := s.entry("sjc", "ord")
-	s.says(s.exits(0, "renew", "--dry-run").Stdout, "dfw: renew: by context dfw", "iad: kept")
+	s.says(s.exits(0, "renew", "--dry-run").Stdout, "dfw: renew: with context dfw", "iad: kept")
 	closed, err := s.cluster("ord").Proxy()
 	s.Must(err)
 	s.Must(closed.Set(testenv.Refuse))
 	s.reach("ord", closed.URL())
 	r := s.exits(1, "renew", "--ttl", "100h")
-	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: asking for a token of fernetcast-sjc: dial tcp")
+	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: requesting a token for fernetcast-sjc: dial tcp")
 	if got := s.entry("sjc", "dfw"); string(got) == string(dfw) || string(s.entry("sjc", "iad")) != string(iad) || string(s.entry("sjc", "ord")) != string(ord) {
 		t.Error("an entry other than dfw was written")
 	}
@@ -39,7 +39,7 @@ func TestRenew(t *testing.T) {
 	s.says(s.exits(0, "renew", "iad", "--ttl", "20m", "-o", "json").Stdout, `"action":"renewed"`)
 	s.says(s.exits(2, "renew", "nobody").Stderr, `no remote "nobody"`)
 	s.store("iad", s.altered("iad", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "by-hand" }))
-	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is of no ServiceAccount: let it in again: fernetcast join iad")
+	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is not from a ServiceAccount; to replace it: fernetcast join iad")
 }
 
 // aged returns a remote's kubeconfig with a token that was issued long ago and expires soon.

@@ -84,7 +84,7 @@ func TestRenewSelf(t *testing.T) {
 	s.Must(err)
 	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 	s.ends(s.check(0, "dfw"), "excess", "pass")
-	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not ask for its next token", "no longer life than join or renew has given")
+	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not request its successor", "no longer life than join or renew has given")
 
 	// The next join deletes a kept token that is no longer used, and leave deletes everything.
 	s.join("sjc", "dfw")
@@ -108,7 +108,7 @@ func TestRenewSelfForbidden(t *testing.T) {
 		if r.Stdout == "There are no remotes.\n" {
 			return errors.New(r.Stdout)
 		}
-		s.says(r.Stdout, "dfw: failed: it may not ask for its next token", "fernetcast join dfw --self-renew")
+		s.says(r.Stdout, "dfw: failed: it may not request its successor", "fernetcast join dfw --self-renew")
 		if r.Code != 1 {
 			t.Errorf("exit %d", r.Code)
 		}

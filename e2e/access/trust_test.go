@@ -37,7 +37,7 @@ func TestTrustRefuses(t *testing.T) {
 	}()
 	dir := t.TempDir()
 	r = s.exits(2, s.keyless("ord", "dfw", "--from", "ord", "-o", "config", "--static", dir)...)
-	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster's own name for itself", "--service-account-issuer")
+	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster uses by default", "--service-account-issuer")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("%v was written, %v", entries, err)
 	}
@@ -194,7 +194,7 @@ func TestLongMainAway(t *testing.T) {
 	s.Must(s.cluster("sjc").Sign(false))
 	s.Must(s.cluster("sjc").Restart(s.Ctx))
 	r := s.exits(0, s.keyless("sjc", "iad", append(static, "-o", "config")...)...)
-	s.says(r.Stderr, "has not just the keys that the main has", "--static DIR")
+	s.says(r.Stderr, "differ from the main region's", "--static DIR")
 	if code := codeOf(s.read(s.bearing("iad", s.minted("sjc", identity, time.Hour, s.cluster("iad").URL)))); code != http.StatusUnauthorized {
 		t.Errorf("iad, whose static copy is outdated, returned %d", code)
 	}
@@ -215,7 +215,7 @@ func TestKeylessFailover(t *testing.T) {
 	_, dfw := s.starts("dfw", byIdentity...)
 	s.join("sjc", "dfw", "--keyless", "--request-timeout", "1m")
 	r := s.join("dfw", "sjc", "--from", "dfw", "--keyless", "--request-timeout", "1m")
-	s.says(r.Stderr, "This region stands by")
+	s.says(r.Stderr, "This region is a standby")
 	s.synced(sjc, "dfw")
 	promoted := s.exits(0, append(byIdentity, "--context", "dfw", "promote", "dfw", "--yes")...)
 	s.says(promoted.Stdout, "dfw")
@@ -236,7 +236,7 @@ func TestTokensToKeyless(t *testing.T) {
 	again := s.join("sjc", "dfw", "--keyless", "--request-timeout", "1m")
 	s.says(again.Stdout, "No credentials are stored", "dfw is Synced")
 	s.Must(s.read(before))
-	_, commands, _ := strings.Cut(again.Stderr, "take it back:\n")
+	_, commands, _ := strings.Cut(again.Stderr, "revoke it:\n")
 	lines := strings.Split(strings.TrimSpace(commands), "\n")
 	if len(lines) != 3 || !slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(l, "delete serviceaccount fernetcast-sjc") }) {
 		t.Errorf("join printed %s", again.Stderr)

@@ -28,7 +28,7 @@ func TestPlugin(t *testing.T) {
 	for command, says := range map[string]string{
 		"kubectl fernetcast version":                                "fernetcast ",
 		"kubectl fernetcast push --help":                            "  kubectl fernetcast push [REMOTE...] [flags]\n",
-		"kubectl fernetcast bogus 2>&1 || true":                     "Try: kubectl fernetcast --help\n",
+		"kubectl fernetcast bogus 2>&1 || true":                     "Run 'kubectl fernetcast --help' for usage.\n",
 		"kubectl __complete fernetcast prom":                        "promote\t",
 		"kubectl __complete fernetcast status --con":                "--context",
 		"kubectl __complete fernetcast status --context l":          "lab\n",

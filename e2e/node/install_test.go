@@ -54,7 +54,7 @@ func (s *stage) install() {
 	s.Must(err)
 	said := s.sh(s.pageScript("3. Join the remotes"))
 	s.Logf("both regions joined and Synced after %.0f s", time.Since(began).Seconds())
-	if strings.Count(said, "is let in") < 2 {
+	if strings.Count(said, "Joined ") < 2 {
 		s.Errorf("join printed:\n%s", said)
 	}
 	if out, err := shell(s.Ctx, "fernetcast --context sjc status"); err != nil {

@@ -62,17 +62,17 @@ func TestTermOfOneRemote(t *testing.T) {
 	w, _ := guarded(t)
 	w.patch("dfw", claimed(999998))
 	histories := w.follow(append([]string{mainRegion}, remotes...)...)
-	w.says(1, []string{"dfw has term 999998", "more than 1000 above all others'", "nothing was changed", "--ignore dfw", "--force"}, "promote", mainRegion, "--yes")
+	w.says(1, []string{"dfw has term 999998", "more than 1000 above all others", "nothing was changed", "--ignore dfw", "--force"}, "promote", mainRegion, "--yes")
 	w.says(2, []string{`--ignore: there is no remote "fra"`, "dfw, iad, ord"}, "promote", mainRegion, "--yes", "--ignore", "fra")
 	w.untouched(histories)
 
 	output := w.exits(1, "promote", mainRegion, "--yes", "--ignore", "dfw")
-	for _, text := range []string{"dfw: stays as it is: owned by hkg, term 999998", "Marked", "term 2.", "Held"} {
+	for _, text := range []string{"dfw: not changed: owned by hkg, term 999998", "Marked", "term 2.", "Held"} {
 		if !strings.Contains(output, text) {
 			t.Errorf("it does not say %q:\n%s", text, output)
 		}
 	}
-	if strings.Contains(output, "Another main") {
+	if strings.Contains(output, "Another region") {
 		t.Errorf("an ignored remote passes for another main:\n%s", output)
 	}
 	w.terms(2, mainRegion, "iad", "ord")
@@ -80,7 +80,7 @@ func TestTermOfOneRemote(t *testing.T) {
 
 	w.says(0, []string{"term 999999."}, "promote", mainRegion, "--yes", "--force")
 	w.terms(999999, append([]string{mainRegion}, remotes...)...)
-	w.says(1, []string{"term 999999, there is none above it", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
+	w.says(1, []string{"term 999999, the highest that is possible", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 }
 
 // TestMarkAnswers checks responses that don't show whether the mark is set. promote must read the
@@ -119,7 +119,7 @@ func TestMarkAnswers(t *testing.T) {
 	}
 
 	gateway.Spoil(kind{on: aWrite, answer: gatewayTimeout}.spoil)
-	w.says(1, []string{"it is not known whether it is marked", "look at fernetcast status"}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
+	w.says(1, []string{"it is unknown whether the source is marked", "check fernetcast status"}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
 	w.terms(4, all...)
 }
 
@@ -158,7 +158,7 @@ func TestPromoteInterrupted(t *testing.T) {
 	w.Must(err)
 	output := promote.Stdout.String() + promote.Stderr.String()
 	w.noLeaks(output)
-	if code != 1 || !strings.Contains(output, "interrupted: this cluster is the main, marked with term 1") || !strings.Contains(output, "fernetcast push") {
+	if code != 1 || !strings.Contains(output, "interrupted: this cluster is the main region, with term 1") || !strings.Contains(output, "fernetcast push") {
 		t.Errorf("exit %d\n%s", code, output)
 	}
 	gateway.Spoil(nil)

@@ -83,7 +83,7 @@ func TestWaitInVain(t *testing.T) {
 	w.rotate()
 	seen := w.follow(append([]string{mainRegion}, remotes...)...)
 	said := w.exits(1, "wait", "--settle", "0", "--timeout", "3s")
-	for _, want := range []string{"waited 3s in vain for dfw (Behind), iad (Behind), ord (Behind)", "BEHIND"} {
+	for _, want := range []string{"timed out after 3s waiting for dfw (Behind), iad (Behind), ord (Behind)", "BEHIND"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not say %q:\n%s", want, said)
 		}

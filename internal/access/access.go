@@ -14,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/ptr"
@@ -94,5 +95,5 @@ func shortened(asked, expires time.Time, life time.Duration) string {
 	if granted >= life-time.Minute {
 		return ""
 	}
-	return fmt.Sprintf("The API server grants tokens of %s at most (%s was asked for): this one expires at %s.", granted, life, expires.Format(time.RFC3339))
+	return fmt.Sprintf("The API server limits tokens to %s (%s was requested). This token expires at %s.", duration.HumanDuration(granted), duration.HumanDuration(life), expires.Format(time.RFC3339))
 }

@@ -110,7 +110,7 @@ func TestDue(t *testing.T) {
 	if shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
 		t.Error("half a minute was told")
 	}
-	if said := shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "1h0m0s at most (90h0m0s") {
+	if said := shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "60m (3d18h was requested)") {
 		t.Errorf("it was told as %q", said)
 	}
 }

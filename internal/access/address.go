@@ -28,7 +28,7 @@ func CheckAddress(ctx context.Context, server string) error {
 	case err != nil || u.Hostname() == "":
 		return fmt.Errorf("%q is not an address like https://host:port", mirror.Printable(server))
 	case u.Scheme != "https":
-		return fmt.Errorf("%s is not https: keys and tokens would go in the clear", mirror.Printable(server))
+		return fmt.Errorf("%s is not https: keys and tokens would be sent unencrypted", mirror.Printable(server))
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	if strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".svc.cluster.local") {
@@ -55,7 +55,7 @@ func onlyHere(ip netip.Addr) string {
 	case ip.IsLoopback():
 		return "a loopback address"
 	case ip.IsUnspecified():
-		return "no address but a placeholder"
+		return "a placeholder"
 	case ip.IsLinkLocalUnicast():
 		return "a link-local address"
 	}
@@ -71,12 +71,12 @@ func OwnAddress(ctx context.Context, apis *setup.APIs) (string, error) {
 	}
 	cfg, err := clientcmd.Load([]byte(info.Data["kubeconfig"]))
 	if err != nil {
-		return "", errors.New("its cluster-info holds no kubeconfig")
+		return "", errors.New("its cluster-info contains no kubeconfig")
 	}
 	for _, cluster := range cfg.Clusters {
 		if cluster.Server != "" {
 			return mirror.Printable(cluster.Server), nil
 		}
 	}
-	return "", errors.New("its cluster-info names no server")
+	return "", errors.New("its cluster-info contains no server")
 }

@@ -30,7 +30,7 @@ type Cluster struct {
 // identify reads the UID of kube-system. If the read is forbidden, the UID stays empty.
 func (c *Cluster) identify(ctx context.Context) (err error) {
 	if c.uid, err = c.ClusterUID(ctx); err != nil {
-		err = fmt.Errorf("reading Namespace kube-system by context %s: %s", c.Context, mirror.Explain(err))
+		err = fmt.Errorf("reading Namespace kube-system with context %s: %s", c.Context, mirror.Explain(err))
 	}
 	return err
 }
@@ -49,7 +49,7 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 		case err == nil:
 			return string(account.UID) == token.AccountUID, nil
 		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
-			return false, fmt.Errorf("reading ServiceAccount %s by context %s: %s", token.Account, c.Context, mirror.Explain(err))
+			return false, fmt.Errorf("reading ServiceAccount %s with context %s: %s", token.Account, c.Context, mirror.Explain(err))
 		}
 	}
 	another := len(k.TLS.CAData) > 0 && len(c.CA) > 0 && !bytes.Equal(k.TLS.CAData, c.CA)

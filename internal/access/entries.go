@@ -22,7 +22,7 @@ const (
 )
 
 // ErrChanged reports that an entry has changed since it was read.
-var ErrChanged = errors.New("somebody else has changed it meanwhile; nothing was written over it")
+var ErrChanged = errors.New("someone else changed it in the meantime; it was not overwritten")
 
 // Entries are the entries of one Secret. Each entry holds one remote's kubeconfig or token.
 type Entries struct {
@@ -73,7 +73,7 @@ func (e Entries) Store(ctx context.Context, changes ...Change) error {
 			return err
 		}
 	}
-	return fmt.Errorf("other entries change all the time: %w", err)
+	return fmt.Errorf("other entries keep changing: %w", err)
 }
 
 func (e Entries) try(ctx context.Context, changes []Change) error {

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/duration"
 )
 
 // Stored is the data about remotes that the source's cluster stores: their kubeconfigs, and the
@@ -87,7 +88,7 @@ func (j *Join) Identify(ctx context.Context) error {
 
 // apart returns an error if the remote is the source's own cluster.
 func (j *Join) apart(ctx context.Context) error {
-	same := Refusal{fmt.Errorf("%s and the source are one cluster: a main needs no access to itself", j.Kubeconfig.Remote)}
+	same := Refusal{fmt.Errorf("%s is the source's own cluster, which needs no access to itself", j.Kubeconfig.Remote)}
 	here, err := j.Here.ClusterUID(ctx)
 	switch {
 	case err == nil && here != "" && j.There.uid != "":
@@ -113,7 +114,7 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 		return err
 	}
 	if other != "" {
-		return Refusal{fmt.Errorf("this cluster is stored as %s already; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
+		return Refusal{fmt.Errorf("this cluster is already stored as %s; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
 			other, other, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))}
 	}
 	stored, err := kubeconfig.Decode(j.entry.Was)
@@ -125,37 +126,37 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 		return err
 	}
 	if stored.Server == j.Kubeconfig.Server {
-		j.Say(fmt.Sprintf("Warning: the cluster at %s is not the one that was stored as %s until now. It takes its place.", mirror.Printable(stored.Server), j.Kubeconfig.Remote))
+		j.Say(fmt.Sprintf("Warning: the cluster at %s is not the one stored as %s, and replaces it.", mirror.Printable(stored.Server), j.Kubeconfig.Remote))
 		return nil
 	}
-	return Refusal{fmt.Errorf("%s is stored already, at %s: to let another cluster in by that name, first: fernetcast leave %s",
+	return Refusal{fmt.Errorf("%s is already stored with address %s; to use the name for another cluster, first: fernetcast leave %s",
 		j.Kubeconfig.Remote, mirror.Printable(stored.Server), j.Kubeconfig.Remote)}
 }
 
 // Lines describes what Make and Store will do.
 func (j *Join) Lines(found preflight.Examined) []string {
 	k, secret := j.Kubeconfig, j.Operator.Secret
-	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("a token of %s that lives for %s", k.Account, j.Token.Life)
+	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("token: for %s, valid for %s", k.Account, duration.HumanDuration(j.Token.Life))
 	if t := j.Trust; t != nil {
 		made = "RoleBinding " + keylessBinding(t.account())
-		signsIn = fmt.Sprintf("no token is stored: its API servers have to trust %s, as `fernetcast join %s --remote-context %s --keyless --server %s -o config` prints it", t.Issuer, k.Remote, mirror.Quote(j.There.Context), mirror.Quote(k.Server))
+		signsIn = fmt.Sprintf("token: none is stored; its API servers must trust %s, with the configuration from `fernetcast join %s --remote-context %s --keyless --server %s -o config`", t.Issuer, k.Remote, mirror.Quote(j.There.Context), mirror.Quote(k.Server))
 	}
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, found.Of("version").What, k.Namespace),
-		fmt.Sprintf("  made there: %s, and Role %s: %s, all on Secret %s alone", made, RoleOf(secret), strings.Join(setup.SecretVerbs, ", "), secret),
-		fmt.Sprintf("  made there for the whole cluster: ValidatingAdmissionPolicy %s, which holds such accounts to copies of keys", policyName),
+		fmt.Sprintf("  created in the remote: %s, and Role %s: %s, only for Secret %s", made, RoleOf(secret), strings.Join(setup.SecretVerbs, ", "), secret),
+		fmt.Sprintf("  created in the remote, cluster-wide: ValidatingAdmissionPolicy %s, which lets such accounts write only copies of keys", policyName),
 		"  " + signsIn,
 		fmt.Sprintf("  stored here: %s in Secret %s", j.entry.Entry, j.Kubeconfigs.name),
 		"  its keys: " + j.keys(found.Copy),
 	}
 	if j.Token.SelfRenew {
-		lines = append(lines, fmt.Sprintf("  also made there: Role and RoleBinding %s-renew, by which the token may ask for the next one, and the policies fernetcast-self-renew", k.Account))
+		lines = append(lines, fmt.Sprintf("  also created in the remote: Role and RoleBinding %s-renew, which let the token request its successor, and the policies fernetcast-self-renew", k.Account))
 	}
 	switch found.Of("rotation").Result {
 	case preflight.Skip:
-		lines = append(lines, "  its rotation: not known, because CronJobs may not be read there; it has to be off")
+		lines = append(lines, "  its rotation: unknown, because you may not read CronJobs there; it must be suspended")
 	case preflight.Fail:
-		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE, and signs tokens with keys that nobody else has; switch it off: %s",
+		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE and creates keys that no other region has; suspend it: %s",
 			setup.RotationJob, setup.SuspendRotation(j.There.Context, k.Namespace)))
 	}
 	return lines
@@ -210,9 +211,9 @@ func (j *Join) apply(ctx context.Context) error {
 		optional := !j.Token.SelfRenew && object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
 		switch {
 		case optional:
-			j.Say(fmt.Sprintf("%s could not be made (%s): until an administrator of the cluster has applied manifests/remote/policy, the token can be made into that of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
+			j.Say(fmt.Sprintf("Warning: %s could not be created (%s). Until a cluster administrator applies manifests/remote/policy, the token can be used to obtain tokens of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
 		case err != nil:
-			return j.left(fmt.Errorf("making %s: %s", what, mirror.Explain(err)))
+			return j.left(fmt.Errorf("creating %s: %s", what, mirror.Explain(err)))
 		}
 	}
 	return nil
@@ -222,11 +223,11 @@ func (j *Join) apply(ctx context.Context) error {
 func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 	given, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Token.Life)
 	if err != nil {
-		return "", nil, fmt.Errorf("asking for a token of %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
+		return "", nil, fmt.Errorf("requesting a token for %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	// Register the token even if it can't renew itself now: self-renewal may be enabled later.
 	if err := register(ctx, j.There.APIs, kube.ReadToken(given.Token), "", j.Token.Life); err != nil {
-		return "", nil, fmt.Errorf("writing the token's id on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
+		return "", nil, fmt.Errorf("recording the token's ID on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	if given.Note != "" {
 		j.Say(given.Note)
@@ -247,7 +248,7 @@ func (j *Join) Before() []string {
 
 // left adds to err what a failed attempt leaves in the remote, and how to continue.
 func (j *Join) left(err error) error {
-	return fmt.Errorf("%w; nothing was stored, and what was made in %s stays there: give the command again, or take it back: fernetcast leave %s --remote-context %s",
+	return fmt.Errorf("%w; nothing was stored, but objects may remain in %s: run the command again, or remove them: fernetcast leave %s --remote-context %s",
 		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
 }
 
@@ -257,13 +258,13 @@ func (j *Join) Store(ctx context.Context, encoded []byte) error {
 	j.entry.Now = encoded
 	err := j.Kubeconfigs.Store(ctx, j.entry)
 	if errors.Is(err, ErrChanged) {
-		return j.left(fmt.Errorf("somebody else has stored %s meanwhile", j.entry.Entry))
+		return j.left(fmt.Errorf("someone else stored %s in the meantime", j.entry.Entry))
 	}
 	if err != nil {
 		return j.left(fmt.Errorf("storing %s in Secret %s: %s", j.entry.Entry, j.Kubeconfigs.name, mirror.Explain(err)))
 	}
 	if err := j.Tokens.Remove(ctx, j.Kubeconfig.Remote); err != nil {
-		return fmt.Errorf("the kubeconfig is stored, but the older token in Secret %s counts before it: remove its entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))
+		return fmt.Errorf("the kubeconfig is stored, but an older token in Secret %s overrides it: remove entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func (l *Leave) Identify(ctx context.Context) error {
 		return err
 	}
 	if !same && l.Kubeconfig.Server != "" {
-		return Refusal{fmt.Errorf("your context %s leads to a different cluster (%s) from the one stored as %s (%s): name the right one with --remote-context, or remove only what is stored here with --local",
+		return Refusal{fmt.Errorf("your context %s is for a different cluster (%s) than the one stored as %s (%s): specify the right one with --remote-context, or remove only what is stored here with --local",
 			l.There.Context, l.There.Server, l.Remote, mirror.Printable(l.Kubeconfig.Server))}
 	}
 	entries, err := l.Kubeconfigs.Read(ctx)

@@ -25,17 +25,17 @@ func (j *Join) keys(c mirror.Copy) string {
 	primary := c.Fingerprints().Primary()
 	switch {
 	case c.UID() == "":
-		return "there are none yet: they are created"
+		return "none yet: they will be created"
 	case d.State == mirror.StateSynced, c.SameKeys(src):
-		return "they are the main's already"
+		return "identical to the main region's"
 	case d.State == mirror.StateHeld && src.State() == mirror.SourceMain:
-		return "they are held: " + d.Detail
+		return "held: " + d.Detail
 	case primary == 0:
-		return "there are none yet: they are written"
+		return "none yet: they will be written"
 	case d.Reason == mirror.ReasonUnstamped || src.State() != mirror.SourceMain:
-		return fmt.Sprintf("it has its own (primary %d): they are replaced, and tokens that it has signed with them become invalid", primary)
+		return fmt.Sprintf("its own (primary %d): they will be replaced, and tokens signed with them become invalid", primary)
 	}
-	return fmt.Sprintf("it has %s (primary %d): they follow the main's", c.Whose(src), primary)
+	return fmt.Sprintf("%s (primary %d): they will be updated", c.Whose(src), primary)
 }
 
 // prove examines the remote through a new kubeconfig, the way run uses it. RBAC changes take a

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
+	"k8s.io/apimachinery/pkg/util/duration"
 )
 
 // FindCA sets t.CA to the first of cas (PEM; nil means the system's) with which the issuer's
@@ -29,17 +30,17 @@ func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, t
 		}
 		switch {
 		case found.URL != issuer.URL:
-			return fmt.Errorf("what is published at %s is of another issuer, %s; the main's is %s", at, mirror.Printable(found.URL), issuer.URL)
+			return fmt.Errorf("the documents at %s belong to issuer %s, but the main region's issuer is %s", at, mirror.Printable(found.URL), issuer.URL)
 		case !slices.Equal(keyIDs(found.Keys), keyIDs(issuer.Keys)):
-			say(fmt.Sprintf("Warning: the copy at %s has not just the keys that the main has: tokens may be refused. Write it again with --static DIR", at))
+			say(fmt.Sprintf("Warning: the keys at %s differ from the main region's, so tokens may be rejected. Update the copy with --static DIR", at))
 		}
 		if found.KeptFor > 0 {
-			say(fmt.Sprintf("%s's API servers may keep these keys for %s, as the headers at %s allow: a new signing key has to be published that long before it signs.", t.Remote, found.KeptFor.Round(time.Second), at))
+			say(fmt.Sprintf("%s's API servers may cache these keys for %s, as the headers at %s allow. Publish a new signing key at least that long before you use it.", t.Remote, duration.HumanDuration(found.KeptFor), at))
 		}
 		return nil
 	}
 	t.CA = cas[0] // a guess, because none works from here
-	say(fmt.Sprintf("Warning: %s's API servers have to read %s%s without credentials, and from here that fails: %s. See docs/keyless.md, \"Publish the public keys\".", t.Remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
+	say(fmt.Sprintf("Warning: %s's API servers must be able to read %s%s without credentials, but this failed from here: %s. See docs/keyless.md, \"Publish the public keys\".", t.Remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }
 

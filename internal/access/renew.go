@@ -73,11 +73,11 @@ func (r Renewal) Make(ctx context.Context, by *setup.APIs) (renewed []byte, give
 	given, err = newToken(ctx, by.Core, old.Namespace, old.Account, r.Life)
 	switch {
 	case apierrors.IsForbidden(err) && r.Self:
-		return nil, given, fmt.Errorf("it may not ask for its next token (%s); with an operator's rights: fernetcast join %s --self-renew", mirror.Explain(err), r.Name)
+		return nil, given, fmt.Errorf("it may not request its successor (%s); to permit it: fernetcast join %s --self-renew", mirror.Explain(err), r.Name)
 	case apierrors.IsNotFound(err):
-		return nil, given, fmt.Errorf("account %s is not there any more: let it in again: fernetcast join %s", old.Account, r.Name)
+		return nil, given, fmt.Errorf("account %s no longer exists; to recreate it: fernetcast join %s", old.Account, r.Name)
 	case err != nil:
-		return nil, given, fmt.Errorf("asking for a token of %s: %s", old.Account, mirror.Explain(err))
+		return nil, given, fmt.Errorf("requesting a token for %s: %s", old.Account, mirror.Explain(err))
 	}
 	if renewed, err = kubeconfig.WithToken(r.Kubeconfig, given.Token); err != nil {
 		return nil, given, err
@@ -90,11 +90,11 @@ func (r Renewal) Make(ctx context.Context, by *setup.APIs) (renewed []byte, give
 		before, life = old.ID, 0
 	}
 	if err := register(ctx, by, kube.ReadToken(given.Token), before, life); err != nil {
-		err = fmt.Errorf("writing the new token's id on account %s: %s", old.Account, mirror.Explain(err))
+		err = fmt.Errorf("recording the new token's ID on account %s: %s", old.Account, mirror.Explain(err))
 		if r.Self {
 			return nil, given, err
 		}
-		given.Note = strings.TrimSpace(given.Note + " It cannot ask for the next one by itself: " + err.Error())
+		given.Note = strings.TrimSpace(given.Note + " It cannot request its successor: " + err.Error())
 	}
 	return renewed, given, nil
 }
@@ -105,11 +105,11 @@ func (r Renewal) old() (kube.Token, error) {
 	old := kube.ReadToken(r.Token)
 	switch {
 	case r.Token == "":
-		return old, errors.New("its kubeconfig has a certificate and no token: have a new one signed, and store it by hand")
+		return old, errors.New("its kubeconfig has a client certificate instead of a token: issue a new certificate and store it manually")
 	case old.Account == "":
-		return old, errors.New("its token is of no ServiceAccount: let it in again: fernetcast join " + r.Name)
+		return old, errors.New("its token is not from a ServiceAccount; to replace it: fernetcast join " + r.Name)
 	case old.Account != roleName && !Own(old.Account):
-		return old, fmt.Errorf("its token is of account %s, which is not fernetcast's: let it in again: fernetcast join %s", mirror.Printable(old.Account), r.Name)
+		return old, fmt.Errorf("its token belongs to account %s, which fernetcast did not create; to replace it: fernetcast join %s", mirror.Printable(old.Account), r.Name)
 	}
 	return old, nil
 }

@@ -43,11 +43,11 @@ func (t Trust) Check(remoteIssuer string) error {
 	u, err := url.Parse(t.Issuer)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "":
-		return fmt.Errorf("the main's tokens are issued by %s, and no API server trusts an issuer whose address does not begin with https://", mirror.Printable(t.Issuer))
+		return fmt.Errorf("the main region's issuer is %s, but API servers trust only issuers that start with https://", mirror.Printable(t.Issuer))
 	case setup.InCluster(t.Issuer):
-		return fmt.Errorf("the main's tokens are issued by %s, which is every cluster's own name for itself: %s's API server would not start, or take its own tokens for the main's. Give the main an issuer of its own (--service-account-issuer), as docs/keyless.md says", t.Issuer, t.Remote)
+		return fmt.Errorf("the main region's issuer is %s, which every cluster uses by default: %s's API server would not start, or would mistake its own tokens for the main region's. Give the main region a unique issuer (--service-account-issuer), as described in docs/keyless.md", t.Issuer, t.Remote)
 	case t.Issuer == remoteIssuer:
-		return fmt.Errorf("%s is also %s's own issuer: its API server would not start with this. Give the main an issuer of its own (--service-account-issuer), as docs/keyless.md says", t.Issuer, t.Remote)
+		return fmt.Errorf("%s is also %s's own issuer: its API server would not start. Give the main region a unique issuer (--service-account-issuer), as described in docs/keyless.md", t.Issuer, t.Remote)
 	}
 	return nil
 }
@@ -106,12 +106,12 @@ func (t Trust) entry() authenticator {
 	return authenticator{
 		Issuer: is,
 		ClaimValidationRules: []rule{
-			{fmt.Sprintf("claims.sub == %q", t.subject()), "it is not the main's fernetcast"},
-			{fmt.Sprintf("claims.aud == [%q]", t.Audience), "it is for another cluster, too"},
-			{fmt.Sprintf("claims.exp - claims.iat <= %d", int(kube.MintedLife.Seconds())), "it lives for more than an hour"},
+			{fmt.Sprintf("claims.sub == %q", t.subject()), "the token is not from the main region's fernetcast"},
+			{fmt.Sprintf("claims.aud == [%q]", t.Audience), "the token is valid for other clusters"},
+			{fmt.Sprintf("claims.exp - claims.iat <= %d", int(kube.MintedLife.Seconds())), "the token lives longer than an hour"},
 		},
 		ClaimMappings:       map[string]rule{"username": {Expression: fmt.Sprintf("%q + claims.sub", Prefix(t.Region))}},
-		UserValidationRules: []rule{{"!user.username.startsWith('system:')", "a name of Kubernetes' own"}},
+		UserValidationRules: []rule{{"!user.username.startsWith('system:')", "the username is reserved for Kubernetes"}},
 	}
 }
 
@@ -151,14 +151,14 @@ func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
 func WriteStatic(dir, at string, is setup.Issuer) error {
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%q is no address like https://host/path, which API servers insist on", mirror.Printable(at))
+		return fmt.Errorf("%q is not an address like https://host/path", mirror.Printable(at))
 	}
 	var document map[string]any
 	var keys struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := cmp.Or(json.Unmarshal(is.Document, &document), json.Unmarshal(is.Keys, &keys)); err != nil || len(keys.Keys) == 0 {
-		return errors.New("the main's API server publishes no keys of its issuer")
+		return errors.New("the main region's API server publishes no keys for its issuer")
 	}
 	document["jwks_uri"] = strings.TrimSuffix(at, "/") + setup.KeysPath
 	text, err := json.MarshalIndent(document, "", "  ")

@@ -14,11 +14,11 @@ func TestTrustCheck(t *testing.T) {
 	for issuer, says := range map[string]string{
 		"https://sjc.example.com":                    "",
 		"https://10.0.0.1:6443":                      "",
-		"https://kubernetes.default.svc":             "every cluster's own name",
-		"https://kubernetes.default.svc.sjc.example": "every cluster's own name",
-		"https://Kubernetes.default":                 "every cluster's own name",
-		"kubernetes/serviceaccount":                  "does not begin with https://",
-		"http://sjc.example.com":                     "does not begin with https://",
+		"https://kubernetes.default.svc":             "every cluster uses by default",
+		"https://kubernetes.default.svc.sjc.example": "every cluster uses by default",
+		"https://Kubernetes.default":                 "every cluster uses by default",
+		"kubernetes/serviceaccount":                  "start with https://",
+		"http://sjc.example.com":                     "start with https://",
 		"https://dfw.example.com":                    "dfw's own issuer",
 	} {
 		err := Trust{Remote: "dfw", Issuer: issuer}.Check("https://dfw.example.com")

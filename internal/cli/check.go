@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// checkOptions are the flags of check alone.
+// checkOptions holds the flags of check.
 type checkOptions struct {
 	*options
 	remotePlace
@@ -26,15 +26,16 @@ func newCheck(all *options) *cobra.Command {
 	o := &checkOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "check [REMOTE...]",
-		Short: "Examine the way to each remote, and say what to do",
-		Long: `Examines each remote, or those named, a step at a time: its kubeconfig, the way
-there, its certificate, clock and version, who we are there and until when, what
-we may do, and what its Secret is. It changes nothing, and works also before run
-was ever started.
+		Short: "Diagnose the connection to each remote",
+		Long: `Checks each remote, or only those named, step by step: its kubeconfig, network path,
+certificate, clock, version, credentials, permissions, and Secret. It changes
+nothing, and works before run has ever been started.
 
-What counts is the view of the main's pods; the first line says from where it
-looks. With --remote-context it examines a context of yours, before a join.
-Exit code 1: some check fails. A warning alone is exit code 0.`,
+The results depend on where it runs, which the first line shows. The main region's
+pods matter most. With --remote-context, it checks your own context, for example
+before join.
+
+The exit code is 1 if a check fails. Warnings do not affect it.`,
 		Example: `  fernetcast check
   fernetcast check dfw -o short
   fernetcast check --remote-context dfw`,
@@ -49,7 +50,7 @@ Exit code 1: some check fails. A warning alone is exit code 0.`,
 
 func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
-		return errors.New("--remote-context is in place of a REMOTE")
+		return errors.New("--remote-context cannot be combined with REMOTE")
 	}
 	remotes, err := o.targets(cmd, names)
 	if err != nil {
@@ -65,7 +66,7 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	return nil
 }
 
-// targets returns the remotes to examine.
+// targets returns the remotes to check: the named ones, all, or --remote-context.
 func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.Remote, error) {
 	var there place
 	if o.remoteContext != "" {
@@ -78,7 +79,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	if err != nil {
 		return nil, err
 	}
-	source, _ := s.source.Get(cmd.Context()) // unread: checks that need it are skipped
+	source, _ := s.source.Get(cmd.Context()) // if it can't be read, checks that need it are skipped
 	if there.config != nil {
 		return []preflight.Remote{o.byOperator(o.remoteContext, there.config, source)}, nil
 	}
@@ -99,19 +100,19 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	return remotes, nil
 }
 
-// examination returns the options that all remotes share.
+// examination returns the options that are the same for all remotes.
 func (o *options) examination(source mirror.Source) preflight.Options {
 	return preflight.Options{Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
 }
 
-// byOperator returns a remote that is examined with an operator's own context.
+// byOperator returns a remote that is checked with the operator's credentials.
 func (o *options) byOperator(context string, cfg *rest.Config, source mirror.Source) preflight.Remote {
 	return preflight.Remote{
 		Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Expires: kubeconfig.Expiry(cfg), Operator: true,
 	}
 }
 
-// target returns the remote of a file, with the client that run would make.
+// target returns the remote for a kubeconfig file, with the same client config as in run.
 func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote {
 	r := preflight.Remote{Options: o.examination(source), Name: f.Name, Refused: f.Err}
 	if f.Err != nil {

@@ -28,7 +28,7 @@ import (
 // watched is an API server without Secrets, over TLS and HTTP/2.
 type watched struct {
 	*httptest.Server
-	watches, older atomic.Int32 // that are open; requests over HTTP/1
+	watches, older atomic.Int32 // open watches; HTTP/1 requests
 }
 
 func newWatched(t *testing.T) *watched {
@@ -63,7 +63,7 @@ func (w *watched) ServeHTTP(answer http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// encoded is an object as an API server writes it.
+// encoded returns an object in protobuf, as API servers send it.
 func encoded(object runtime.Object) []byte {
 	info, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	data, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), object)
@@ -79,9 +79,8 @@ users: [{name: u, user: {token: "%d"}}], clusters: [{name: c, cluster: {server: 
 		token, w.URL, base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.Certificate().Raw})))
 }
 
-// A remote that comes, perhaps gets another token, and goes, 200 times, with a watch
-// open each time and requests on the way, leaves neither a goroutine, here or
-// at its server, nor a file descriptor.
+// TestComeAndGo adds a remote, sometimes changes its token, and removes it, 200 times, with an
+// open watch and requests in progress. No goroutine or file descriptor leaks.
 func TestComeAndGo(t *testing.T) {
 	const cycles = 200
 	server := newWatched(t)
@@ -116,7 +115,7 @@ func TestComeAndGo(t *testing.T) {
 		within(t, "the watch is closed", func() error { return is(server.watches.Load(), 1) })
 	}
 	within(t, "the directory is read", func() error { return is(server.watches.Load(), 1) })
-	cycle(1) // what is made once is there from now on
+	cycle(1) // creates everything that is created only once
 	goroutines := goleak.IgnoreCurrent()
 	files := openFiles(t)
 	for n := range cycles {
@@ -126,11 +125,11 @@ func TestComeAndGo(t *testing.T) {
 	// The first cycle's connection may still have been open when files was counted.
 	within(t, "every file descriptor is closed", func() error { return is(max(openFiles(t), files), files) })
 	if n := server.older.Load(); n > 0 {
-		t.Errorf("%d requests were not of HTTP/2", n)
+		t.Errorf("%d requests did not use HTTP/2", n)
 	}
 }
 
-// unheard takes a set's events, and does nothing.
+// unheard ignores a set's events.
 type unheard struct{}
 
 func (unheard) ClientChanged(string)  {}
@@ -153,7 +152,7 @@ func is[N comparable](got, want N) error {
 	return nil
 }
 
-// within waits for what has to come soon.
+// within polls until check returns nil.
 func within(t *testing.T, what string, check func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {

@@ -1,18 +1,18 @@
-// Package cli is the command line: it reads flags, wires the other packages
-// together, and prints.
+// Package cli implements the command line: it parses flags, connects the other packages,
+// and prints results.
 //
-// It decides nothing about keys.
+// It makes no decisions about keys.
 //
-// Its files form layers. A file uses its own layer and those below it:
+// Its files form layers. Each file uses only its own layer and the layers below it:
 //   - cli.go: the process and the root command
-//   - run.go, promote.go, push.go, and so on: each command
-//   - promoting.go and complete.go: shared by some commands
-//   - session.go: the source and the remotes, read live
+//   - run.go, promote.go, push.go, and so on: one command each
+//   - promoting.go and complete.go: code shared by several commands
+//   - session.go: the source and the remotes, read without a cache
 //   - stored.go: the Secrets with the remotes' kubeconfigs and tokens
-//   - source.go: clients of the source's cluster
-//   - options.go: flags of all commands, and the log
-//   - operator.go: the operator's contexts
-//   - flags.go and output.go: kinds of flags, questions, and exit codes
+//   - source.go: clients for the source's cluster
+//   - options.go: the global flags and the logger
+//   - operator.go: the operator's kubectl contexts
+//   - flags.go and output.go: flag types, confirmation, and exit codes
 package cli
 
 import (
@@ -30,14 +30,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// gcPercent is how much the heap may grow, in percent of the memory in use, before
-// the garbage collector runs. A remote is mostly memory in use, so Go's default of 100
-// would nearly double the memory of a thousand remotes. The collector costs little
-// compared with TLS.
+// gcPercent is the default for GOGC. Most of the heap is live, so Go's default of 100 would
+// nearly double the memory for a thousand remotes. Compared with TLS, more frequent garbage
+// collection costs little.
 const gcPercent = 30
 
-// Main runs the program with the arguments of the process until it is done, or until
-// SIGINT or SIGTERM, and returns its exit code.
+// Main runs the command in [os.Args] until it finishes or the process gets SIGINT or SIGTERM.
+// It returns the exit code.
 func Main() int {
 	if err := prepareProcess(); err != nil {
 		fmt.Fprintln(os.Stderr, "fernetcast:", err)
@@ -48,20 +47,20 @@ func Main() int {
 	return execute(ctx, calledAs(os.Args), os.Stdin, os.Stdout, os.Stderr)
 }
 
-// The names by which kubectl runs the program: as a plugin, and to complete its arguments.
+// kubectl runs the program under these names: as a plugin, and for shell completion.
 const (
 	pluginName     = "kubectl-fernetcast"
 	completionName = "kubectl_complete-fernetcast"
 )
 
-// call is a program's name, as a person types it, and its arguments.
+// A call is the program's name as the user typed it, and its arguments.
 type call struct {
 	name string
 	args []string
 }
 
-// calledAs returns how the process was called. kubectl finds a plugin and its completion
-// by their file names, which may be links to one program.
+// calledAs parses the process's arguments. The plugin and its completion can be links to the
+// same program, so the file name determines which one kubectl wants.
 func calledAs(args []string) call {
 	switch filepath.Base(args[0]) {
 	case pluginName:
@@ -72,14 +71,14 @@ func calledAs(args []string) call {
 	return call{"fernetcast", args[1:]}
 }
 
-// prepareProcess configures the whole process, before any client is created.
+// prepareProcess sets process-wide options. Call it before creating any client.
 func prepareProcess() error {
-	// A core would hold the keys.
+	// A core dump would contain the keys.
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("switching core dumps off: %w", err)
 	}
 	// HTTP/2 pings detect a dead connection after 5 + 5 s instead of apimachinery's
-	// 30 + 15 s. Package kube has another value for remotes.
+	// 30 + 15 s. For remotes, package kube sets its own value.
 	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
 		if err := os.Setenv(name, "5"); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
@@ -98,7 +97,7 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var trouble exitError
 	switch {
 	case err == nil:
@@ -109,7 +108,7 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 		}
 		return exitTrouble
 	}
-	fmt.Fprintf(stderr, "fernetcast: %v\nTry: %s --help\n", err, c.name)
+	fmt.Fprintf(stderr, "fernetcast: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
 	return exitUsage
 }
 
@@ -119,15 +118,15 @@ func newRoot(name string) *cobra.Command {
 		Use: "fernetcast COMMAND",
 		// The usage and the examples show the name that the operator typed.
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
-		Short:       "Keeps Keystone's Fernet keys the same in every region",
-		Long: `fernetcast keeps Keystone's Fernet keys the same in every region.
+		Short:       "Keep Keystone's Fernet keys identical in every region",
+		Long: `fernetcast keeps Keystone's Fernet keys identical in every region.
 
-It runs beside Keystone in the main region, watches the Secret
-openstack/keystone-fernet-keys, and the moment a rotation changes it, writes the
-same keys into the Secret of the same name in every remote cluster.
+It runs next to Keystone in the main region and watches the Secret
+openstack/keystone-fernet-keys. After a rotation, it immediately writes the new
+keys to the Secret of the same name in every remote cluster.
 
-Exit codes: 0, all is well; 1, the source or some remote is not, or the command
-could not be carried out; 2, bad usage or configuration.`,
+Exit codes: 0, everything is healthy; 1, the source or a remote is unhealthy, or
+the command failed; 2, invalid usage or configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -135,7 +134,7 @@ could not be carried out; 2, bad usage or configuration.`,
 			if err := cmd.Usage(); err != nil {
 				return err
 			}
-			return errors.New("a command is needed")
+			return errors.New("a command is required")
 		},
 	}
 	o.register(root)

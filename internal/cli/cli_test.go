@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// What cannot be meant is refused before anything is done, with exit code 2, a word on
-// what is wrong, and nothing on stdout except the usage.
+// TestBadUsage checks that invalid arguments are rejected before the command does anything. The
+// exit code is 2, stderr explains the error, and stdout contains at most the usage.
 func TestBadUsage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
-		{"", "a command is needed"},
+		{"", "a command is required"},
 		{"rum", "rum"},
 		{"--frobnicate", "frobnicate"},
 		{"run --frobnicate", "frobnicate"},
@@ -55,35 +55,35 @@ func TestBadUsage(t *testing.T) {
 		{"run --listen :99999", "--listen"},
 		{"run --listen :port", "--listen"},
 		{"run --listen 127.0.0.1:-1", "--listen"},
-		{"files", "files takes one DIR"},
-		{"files a b", "files takes one DIR"},
-		{"files keys --from keys", "one is in the other"},
-		{"files keys --from keys/x", "one is in the other"},
+		{"files", "files requires exactly one DIR"},
+		{"files a b", "files requires exactly one DIR"},
+		{"files keys --from keys", "neither directory may contain"},
+		{"files keys --from keys/x", "neither directory may contain"},
 		{"files keys --pause -1s", "--pause -1s"},
-		{"files keys --pause 2m", "--pause 2m0s"},
+		{"files keys --pause 2m", "--pause 2m:"},
 		{"files keys --listen 9466", "--listen"},
 		{"wait --settle -1s", "--settle -1s"},
 		{"wait --timeout 0", "--timeout"},
 		{"recover --yes", "--from REMOTE"},
 		{"recover --from dfw", "add --yes"},
-		{"renew --ttl 1m", "--ttl 1m0s"},
+		{"renew --ttl 1m", "--ttl 1m:"},
 		{"check --output xml", "--output"},
-		{"join dfw --yes", "--remote-context is needed"},
+		{"join dfw --yes", "--remote-context"},
 		{"join dfw --yes --remote-context nowhere", `no context "nowhere"; it has: c`},
-		{"join Dfw_1 --yes --remote-context c", "cannot be a remote's name"},
+		{"join Dfw_1 --yes --remote-context c", "is not a valid remote name"},
 		{"join dfw --remote-context c", "add --yes"},
-		{"join dfw --yes --remote-context c --ttl 1m", "--ttl 1m0s"},
+		{"join dfw --yes --remote-context c --ttl 1m", "--ttl 1m:"},
 		{"join dfw --yes --remote-context c --clusters /tmp", "secret/NAME"},
 		{"join dfw --yes --remote-context c --output xml", "--output"},
 		{"join dfw --yes --remote-context c --from -", "--from"},
 		{"join dfw --yes --remote-context c --identity A_B", "--identity"},
-		{"join dfw --yes --remote-context c --output config", "--keyless: add it"},
-		{"join dfw --yes --remote-context c --keyless --at http://keys.example.com", "does not begin with https://"},
-		{"join dfw --yes --remote-context c --keyless --static x", "add -o config"},
+		{"join dfw --yes --remote-context c --output config", "require --keyless"},
+		{"join dfw --yes --remote-context c --keyless --at http://keys.example.com", "must start with https://"},
+		{"join dfw --yes --remote-context c --keyless --static x", "require -o config"},
 	} {
 		t.Setenv("KUBECONFIG", unreached(t))
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // what is taken to be good ends at once
+		cancel() // so that a command with accepted arguments exits immediately
 		args := strings.Split(c.args, " ")
 		if c.args == "" {
 			args = nil
@@ -99,7 +99,7 @@ func TestBadUsage(t *testing.T) {
 	}
 }
 
-// unreached is a kubeconfig of a cluster that nobody reaches.
+// unreached returns the path of a kubeconfig for a cluster that can't be reached.
 func unreached(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
@@ -111,7 +111,7 @@ func unreached(t *testing.T) string {
 	return path
 }
 
-// Help is on stdout, for each command.
+// TestHelp checks that help is printed on stdout.
 func TestHelp(t *testing.T) {
 	for args, says := range map[string]string{
 		"--help": "Exit codes", "run --help": "SIGTERM", "promote --help": "REGION", "help push": "--force", "status --help": "--watch", "version --help": "version",

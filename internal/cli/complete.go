@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completeRemotes completes the names of remotes, except those already given.
+// completeRemotes completes the names of remotes that aren't among the arguments yet.
 func (o *options) completeRemotes(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return completed(cmd.Context(), func(ctx context.Context) ([]string, error) {
 		_, apis, err := o.connect()
@@ -27,7 +27,7 @@ func (o *options) completeRemotes(cmd *cobra.Command, given []string, _ string) 
 	})
 }
 
-// completeRemote completes the name of one remote.
+// completeRemote completes the only argument, a remote's name.
 func (o *options) completeRemote(cmd *cobra.Command, given []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(given) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxPause bounds --pause: a change waits until the previous one ends.
+// maxPause limits --pause, because a change waits until the previous change is complete.
 const maxPause = time.Minute
 
-// filesOptions are the flags of files.
+// filesOptions holds the flags of files.
 type filesOptions struct {
 	*options
 	directory, from, listen string
@@ -29,23 +29,21 @@ func newFiles(all *options) *cobra.Command {
 	o := &filesOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "files DIR",
-		Short: "Keep Keystone's key repository equal to this cluster's own Secret",
-		Long: `Watches this cluster's own Secret, and keeps DIR, Keystone's key repository,
-equal to it, until SIGTERM: a new key is in use the moment it arrives, not when the
-kubelet shows it. It runs beside each Keystone, in every region, as Keystone's user.
+		Short: "Keep Keystone's key repository identical to this cluster's Secret",
+		Long: `Watches this cluster's Secret and keeps DIR, Keystone's key repository, identical
+to it until SIGTERM. Keystone gets new keys immediately, without waiting for the
+kubelet. Run it next to each Keystone, in every region, as Keystone's user.
 
-It makes DIR where it is absent, for its own user alone, and writes nothing else.
-New keys come first, then the staged one, then what is gone is removed, with a pause
-between, so that no load of the keys by Keystone lacks one. A Secret that is absent
-or that Keystone could not use changes no file. Files whose names are no key's index
-are left alone.
+If DIR does not exist, files creates it for its own user only. It adds new keys
+first, then replaces the staged key, then removes old keys. It pauses between
+these steps, so that Keystone never loads an incomplete set. If the Secret is
+missing or invalid, no file changes. Files that are not keys are left alone.
 
-Where the API cannot be had, the keys come from MOUNT, a volume of the same Secret:
-for the first fill after 2 s; later after a minute, and only keys that continue
-those in DIR.
+If the API is unavailable, the keys come from --from, a mounted volume of the same
+Secret: after 2 s if DIR has no keys yet, otherwise after 1 m and only if they
+continue those in DIR.
 
-Bad flags end it at once. Nothing else does: what goes wrong is said, and tried
-again.`,
+Invalid flags end it immediately. All other errors are logged and retried.`,
 		Example: `  fernetcast files /run/fernetcast/keys --from /run/fernetcast-secret
   fernetcast files /run/fernetcast/keys --once`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -53,7 +51,7 @@ again.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("files takes one DIR")
+				return errors.New("files requires exactly one DIR")
 			}
 			o.directory = args[0]
 			if err := o.check(); err != nil {
@@ -63,10 +61,10 @@ again.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.from, "from", "", "directory in which the same Secret is mounted, for when the API does not answer")
-	f.DurationVar(&o.pause, "pause", 2*time.Second, "wait between two steps: longer than Keystone takes to load its keys once")
-	f.StringVar(&o.listen, "listen", ":9466", "address of /livez, /readyz and /metrics; empty: none")
-	f.BoolVar(&o.once, "once", false, "end once DIR has the keys: for an init container; nothing listens")
+	f.StringVar(&o.from, "from", "", "directory where the same Secret is mounted, for when the API is unavailable")
+	periodVar(f, &o.pause, "pause", 2*time.Second, "pause between steps; must exceed the time in which Keystone loads its keys")
+	f.StringVar(&o.listen, "listen", ":9466", "address for /livez, /readyz, and /metrics (empty: none)")
+	f.BoolVar(&o.once, "once", false, "exit when DIR has the keys, without listening (for an init container)")
 	return cmd
 }
 
@@ -75,18 +73,18 @@ func (o *filesOptions) check() error {
 		return err
 	}
 	if o.directory == "" {
-		return errors.New("DIR is empty: name Keystone's key repository")
+		return errors.New("DIR is empty: specify Keystone's key repository")
 	}
 	if o.from != "" && nested(o.from, o.directory) {
-		return fmt.Errorf("--from %q and DIR %q: one is in the other; the mounted Secret has to be a directory of its own", o.from, o.directory)
+		return fmt.Errorf("--from %q and DIR %q: neither directory may contain the other", o.from, o.directory)
 	}
 	if o.pause < 0 || o.pause > maxPause {
-		return fmt.Errorf("--pause %s: it has to be from 0 to %s", o.pause, maxPause)
+		return fmt.Errorf("--pause %s: must be between 0s and %s", readable(o.pause), readable(maxPause))
 	}
 	return checkListen(o.listen)
 }
 
-// nested reports whether one path is the other, or inside it.
+// nested reports whether the paths are equal or one contains the other.
 func nested(a, b string) bool {
 	a, b = filepath.Clean(a), filepath.Clean(b)
 	in := func(path, dir string) bool {
@@ -96,10 +94,10 @@ func nested(a, b string) bool {
 	return in(a, b) || in(b, a)
 }
 
-// run keeps the files, and returns when all goroutines have ended.
+// run maintains the files until ctx ends. It returns after all its goroutines have ended.
 func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
-	log.Info("keeping a key repository", "version", release(), "directory", o.directory)
-	defer log.Info("ended")
+	log.Info("maintaining the key repository", "version", release(), "directory", o.directory)
+	defer log.Info("stopped")
 	ctx, stop := context.WithCancel(ctx)
 	source := o.watcher(lazy{o.options}, log, time.Minute)
 	var metrics *telemetry.FilesMetrics
@@ -119,7 +117,7 @@ func (o *filesOptions) run(ctx context.Context, log *slog.Logger) error {
 	stop()
 	parts.Wait()
 	if o.once && !done {
-		return exitError{fmt.Errorf("ended before %s had the keys", o.directory)}
+		return exitError{fmt.Errorf("stopped before %s had the keys", o.directory)}
 	}
 	return nil
 }

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// usualLife is how long a token is to live: 90 days.
-	usualLife = 90 * 24 * time.Hour
-	// shortestLife is the API server's own.
-	shortestLife = 10 * time.Minute
+	// defaultLife is the default lifetime of a token.
+	defaultLife = 90 * 24 * time.Hour
+	// minLife is the API server's minimum for a TokenRequest.
+	minLife = 10 * time.Minute
 )
 
-// joinOptions are the flags of join alone.
+// joinOptions holds the flags of join.
 type joinOptions struct {
 	*options
 	change
@@ -36,40 +36,39 @@ type joinOptions struct {
 	selfRenew    bool
 }
 
-// keylessOptions are the flags of --keyless.
+// keylessOptions holds --keyless and the flags that require it.
 type keylessOptions struct {
 	keyless, kubespray bool
 	at, ca, static     string
 }
 
-const joinHelp = `Lets the remote NAME in, with an operator's rights in both clusters. It reads
-both, shows what it will make, and asks. In the remote it makes an account for
-this main alone, which may keep the one Secret and nothing else, and a token. It
-uses the kubeconfig that it has made, and stores it in the source's cluster only
-if that works. Then it waits until NAME holds the source's keys, which only run
-or push can have written: so the pods' own way there is proved, too.
+const joinHelp = `Adds a remote named NAME. You need administrator permissions in both clusters.
+join shows its plan and asks for confirmation. Then it does the following:
 
-The address in the kubeconfig is the context's, unless --server names the one
-that the main's pods reach. Given again it makes a new token. With --dry-run it
-ends before the question. With -o yaml it prints both halves for a repository,
-without a token, and writes nothing.
+1. It creates an account in the remote, for this main region only, and requests
+   a token. The account can access only the Secret that contains the keys.
+2. It tests the new kubeconfig and, if it works, stores it in the source's cluster.
+3. It waits until the remote has the source's keys. Only run or push writes them,
+   so this also proves that the pods can reach the remote.
 
-With --keyless, the remote needs no account and no token. Its API servers (Kubernetes
-1.34 or newer) accept this main's own one-hour tokens once they have the configuration
-that -o config prints, and the stored kubeconfig holds no credentials. run then needs
---identity. The remote reads the public keys of the main's issuer from the main's API
-server, or from a static copy at --at, which --static writes for any web server.
-docs/keyless.md has every step.
+The kubeconfig contains your context's address. If the main region's pods need a
+different address, set --server. To replace the token, run join again. -o yaml
+prints the objects for both clusters, without a token, and changes nothing.
 
-join refuses if the remote's API server would not start with that configuration: if
-the main's issuer is the remote's own, or https://kubernetes.default.svc, which every
-cluster has.`
+With --keyless, no credentials are stored. The remote's API servers (Kubernetes
+1.34 or newer) accept the main region's one-hour tokens if they use the
+configuration that -o config prints. run then needs --identity. The API servers
+read the issuer's public keys from the main region's API server, or from a static
+copy at --at. --static writes that copy. docs/keyless.md explains every step.
+
+join --keyless refuses an issuer that the remote's API server cannot accept: the
+remote's own issuer, or https://kubernetes.default.svc, which every cluster has.`
 
 func newJoin(all *options) *cobra.Command {
 	o := &joinOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "join NAME --remote-context CONTEXT",
-		Short: "Let a region in: an account there, a token, the kubeconfig",
+		Short: "Add a remote: create its account, token, and kubeconfig",
 		Long:  joinHelp,
 		Example: `  fernetcast join dfw --remote-context dfw --dry-run
   fernetcast join dfw --remote-context dfw --yes --wait 5m
@@ -77,7 +76,7 @@ func newJoin(all *options) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("join takes one NAME, which the remote is to have here")
+				return errors.New("join requires exactly one NAME, the remote's name")
 			}
 			return o.run(cmd, args[0])
 		},
@@ -89,40 +88,40 @@ func newJoin(all *options) *cobra.Command {
 func (o *joinOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	f.StringVar(&o.server, "server", "", "address of NAME's API server as the main's pods reach it (default: the context's)")
-	f.DurationVar(&o.life, "ttl", usualLife, "how long the token is to live")
-	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts tokens of --identity (default: "+usualIdentity+")")
+	f.StringVar(&o.server, "server", "", "address of the remote's API server for the main region's pods (default: your context's)")
+	periodVar(f, &o.life, "ttl", defaultLife, "lifetime of the token")
+	f.BoolVar(&o.keyless, "keyless", false, "store no credentials: the remote trusts the tokens of --identity (default: "+defaultIdentity+")")
 	o.identityFlag(cmd)
 	f.StringVar(&o.at, "at", "", "with --keyless: https URL of a static copy of the issuer's documents (default: the issuer's own)")
-	f.StringVar(&o.ca, "ca", "", "with --keyless: file with the CA of the server at --at, PEM (default: one that works)")
-	f.StringVar(&o.static, "static", "", "with -o config: write the issuer's documents into this directory, to be served at --at")
-	f.BoolVar(&o.kubespray, "kubespray", false, "with -o config or yaml: print the API servers' file as variables of a kubespray inventory (2.31 or newer)")
-	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token ask for the next one, for renew --self")
-	f.StringVar(&o.from, "from", "", "region of this main (default: that of its mark)")
-	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait until NAME holds the source's keys; 0: not at all")
+	f.StringVar(&o.ca, "ca", "", "with --keyless: PEM file with the CA of the server at --at (default: detected)")
+	f.StringVar(&o.static, "static", "", "with -o config: write the issuer's documents to this directory, to serve at --at")
+	f.BoolVar(&o.kubespray, "kubespray", false, "with -o config or yaml: print the API servers' configuration as kubespray variables (2.31 or newer)")
+	f.BoolVar(&o.selfRenew, "self-renew", false, "let the token request its successor, for renew --self")
+	f.StringVar(&o.from, "from", "", "name of this region (default: from the source's mark)")
+	periodVar(f, &o.wait, "wait", 2*time.Minute, "how long to wait until the remote has the source's keys (0: do not wait)")
 	o.change.register(cmd)
-	choose(cmd, f, &o.output, "output", "o", "text; json; yaml: everything to store in a repository, without a token; config: the API servers' file of --keyless", "text", "json", "yaml", "config")
+	choose(cmd, f, &o.output, "output", "o", "text, json, yaml (objects for a Git repository, without a token), or config (API server configuration for --keyless)", "text", "json", "yaml", "config")
 }
 
-// check refuses flags that cannot be meant, before anything is read.
+// check rejects invalid combinations of flags before join reads anything.
 func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
 	prints := o.output == "config" || o.output == "yaml"
 	switch {
-	case o.life < shortestLife:
-		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
+	case o.life < minLife:
+		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(minLife))
 	case o.wait < 0:
-		return fmt.Errorf("--wait %s: it cannot be below 0", o.wait)
+		return fmt.Errorf("--wait %s: must not be negative", readable(o.wait))
 	case o.keyless && (o.selfRenew || cmd.Flags().Changed("ttl")):
-		return errors.New("--keyless stores no token: --ttl and --self-renew have no meaning with it")
+		return errors.New("--keyless stores no token: remove --ttl and --self-renew")
 	case !o.keyless && (o.output == "config" || o.kubespray || o.at != "" || o.ca != "" || o.static != ""):
-		return errors.New("-o config, --kubespray, --at, --ca, and --static are for --keyless: add it")
+		return errors.New("-o config, --kubespray, --at, --ca, and --static require --keyless")
 	case o.kubespray && !prints, o.static != "" && (o.output != "config" || o.dryRun):
-		return errors.New("--kubespray and --static are for what is printed: add -o config")
+		return errors.New("--kubespray and --static require -o config, and --static allows no --dry-run")
 	case o.at != "" && !strings.HasPrefix(o.at, "https://"):
-		return fmt.Errorf("--at %q does not begin with https://, which API servers insist on", mirror.Printable(o.at))
+		return fmt.Errorf("--at %q: must start with https://", mirror.Printable(o.at))
 	}
 	if o.from != "" {
 		if err := mirror.CheckRegion(o.from); err != nil {
@@ -132,7 +131,7 @@ func (o *joinOptions) check(cmd *cobra.Command, name string) error {
 	if _, err := o.entries(); err != nil {
 		return err
 	}
-	return asks(cmd, o.yes || o.dryRun || prints)
+	return requireTerminal(cmd, o.yes || o.dryRun || prints)
 }
 
 func (o *joinOptions) run(cmd *cobra.Command, name string) error {
@@ -142,18 +141,18 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 	there, err := o.there()
 	switch {
 	case o.remoteContext == "":
-		return fmt.Errorf("--remote-context is needed, your context of %s: %w", name, err)
+		return fmt.Errorf("--remote-context, your kubectl context for %s, is required: %w", name, err)
 	case err != nil:
 		return fmt.Errorf("--remote-context: %w", err)
 	}
 	if o.keyless {
-		o.identity = cmp.Or(o.identity, usualIdentity)
+		o.identity = cmp.Or(o.identity, defaultIdentity)
 	}
 	s, err := o.session(cmd)
 	if err != nil {
 		return err
 	}
-	s.warned = true // that there are no remotes yet is no news
+	s.warned = true // the first join has no remotes yet
 	if err := s.read(cmd.Context()); err != nil {
 		return err
 	}
@@ -171,14 +170,14 @@ func (o *joinOptions) run(cmd *cobra.Command, name string) error {
 			return err
 		}
 		if err != nil {
-			j.Say(fmt.Sprintf("Warning: it is not known which cluster %s is, so its kubeconfig doesn't name it: %v", name, err))
+			j.Say(fmt.Sprintf("Warning: cannot identify the cluster of %s, so its kubeconfig does not contain the cluster's UID: %v", name, err))
 		}
-		return j.printHalves(cmd.OutOrStdout())
+		return j.printObjects(cmd.OutOrStdout())
 	}
 	return j.carryOut(cmd)
 }
 
-// region is the name of this region: the one that is given, else that of the mark.
+// region returns this region's name: given, or the name in the source's mark if given is "".
 func (o *options) region(src mirror.Source, given string) (string, error) {
 	switch {
 	case given != "":
@@ -186,17 +185,17 @@ func (o *options) region(src mirror.Source, given string) (string, error) {
 	case src.State() == mirror.SourceMain:
 		return src.Owner().Region, nil
 	}
-	return "", fmt.Errorf("this region's name is not known, because Secret %s/%s is no main's: promote it first, or give the name that Keystone's catalogue has: --from REGION", o.namespace, o.secret)
+	return "", fmt.Errorf("cannot determine this region's name, because Secret %s/%s lacks the main region's mark: promote this region first, or specify its name in Keystone's catalog: --from REGION", o.namespace, o.secret)
 }
 
-// joining is one run of the command.
+// joining is one run of join.
 type joining struct {
 	*joinOptions
 	*session
 	access.Join
 }
 
-// prepare finds out whose account it will be, and at which address.
+// prepare determines the account, the address, and the clients for the join.
 func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there place) (*joining, error) {
 	ctx := cmd.Context()
 	src, _ := s.source.Seen()
@@ -235,14 +234,14 @@ func (o *joinOptions) prepare(cmd *cobra.Command, s *session, name string, there
 	}}, nil
 }
 
-// trust is what the remote is to trust; nil without --keyless.
+// trust returns what the remote must trust, or nil without --keyless.
 func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region string, here stored, there *rest.Config, say func(string)) (*access.Trust, error) {
 	if !o.keyless {
 		return nil, nil
 	}
 	issuer, err := here.apis.Issuer(ctx)
 	if err != nil {
-		return nil, exitError{fmt.Errorf("nothing was changed: the main does not tell its issuer: %s", mirror.Explain(err))}
+		return nil, exitError{fmt.Errorf("nothing was changed: reading the main region's issuer: %s", mirror.Explain(err))}
 	}
 	t := &access.Trust{
 		Region: region, Remote: k.Remote, Issuer: issuer.URL, At: o.at, Audience: k.Server,
@@ -250,7 +249,7 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 	}
 	found, err := o.issuerOf(ctx, there)
 	if err != nil {
-		say(fmt.Sprintf("Whether %s's own issuer is another one is not known: %s", k.Remote, mirror.Explain(err)))
+		say(fmt.Sprintf("Warning: cannot verify that %s has a different issuer: %s", k.Remote, mirror.Explain(err)))
 	}
 	if err := t.Check(found.URL); err != nil {
 		return nil, err
@@ -259,7 +258,7 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 		if err := access.WriteStatic(o.static, at, issuer); err != nil {
 			return nil, exitError{fmt.Errorf("--static: %w", err)}
 		}
-		say(fmt.Sprintf("Written: what %s publishes, into %s, to be served at %s.", issuer.URL, o.static, at))
+		say(fmt.Sprintf("Wrote the documents of issuer %s to %s. Serve them at %s.", issuer.URL, o.static, at))
 	}
 	cas, err := o.cas(here.home)
 	if err != nil {
@@ -268,8 +267,8 @@ func (o *joinOptions) trust(ctx context.Context, k kubeconfig.Config, region str
 	return t, t.FindCA(ctx, cas, issuer, o.requestTimeout, say)
 }
 
-// cas are the CAs by which the issuer's documents may be readable: that of --ca, else
-// the system's own and the main's.
+// cas returns the candidate CAs for the server with the issuer's documents: --ca, or the
+// system's CAs (nil) and the CA of the main region's API server.
 func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
 	if o.ca != "" {
 		given, err := os.ReadFile(o.ca)
@@ -285,7 +284,7 @@ func (o *joinOptions) cas(home *rest.Config) ([][]byte, error) {
 	return [][]byte{nil, own}, nil
 }
 
-// examined returns a remote by a kubeconfig, as run takes it.
+// examined returns a function that parses a kubeconfig the way run does.
 func (o *options) examined(name string, source mirror.Source) func(encoded []byte) preflight.Remote {
 	return func(encoded []byte) preflight.Remote {
 		return o.target(clusters.File{Name: name, Data: encoded}, source)

@@ -20,15 +20,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// address takes from the operator's context what is to be stored of where the remote
-// is, and is the operator's way to that very address.
+// address returns the address part of the new kubeconfig, from the operator's context and
+// --server. It also returns the operator's client config for the same address.
 func (o *joinOptions) address(ctx context.Context, name string, there place, say func(string)) (kubeconfig.Config, *rest.Config, error) {
 	k := kubeconfig.Config{
 		Remote: name, Namespace: o.namespace, Server: there.cluster.Server, ProxyURL: there.cluster.ProxyURL,
 		TLS: rest.TLSClientConfig{ServerName: there.cluster.TLSServerName},
 	}
 	if there.config.Insecure {
-		return k, nil, fmt.Errorf("context %s skips TLS verification: whoever is on the way would be given the keys; put the cluster's certificate-authority-data into it", there.context)
+		return k, nil, fmt.Errorf("context %s skips TLS verification, so an attacker on the network could obtain the keys; set certificate-authority-data instead", there.context)
 	}
 	var err error
 	if k.TLS.CAData, err = caOf(there.config); err != nil {
@@ -37,7 +37,7 @@ func (o *joinOptions) address(ctx context.Context, name string, there place, say
 	cfg := rest.CopyConfig(there.config)
 	err = access.CheckAddress(ctx, k.Server)
 	if o.server == "" && err != nil {
-		return k, nil, fmt.Errorf("context %s: %w; name the address that the main's pods reach: --server https://HOST:PORT%s", there.context, err, o.own(ctx, cfg))
+		return k, nil, fmt.Errorf("context %s: %w; specify an address that the main region's pods can reach: --server https://HOST:PORT%s", there.context, err, o.addressHint(ctx, cfg))
 	}
 	if o.server != "" {
 		k.Server, cfg.Host = o.server, o.server
@@ -52,8 +52,8 @@ func (o *joinOptions) address(ctx context.Context, name string, there place, say
 	return k, cfg, nil
 }
 
-// own says which address the cluster itself tells.
-func (o *joinOptions) own(ctx context.Context, cfg *rest.Config) string {
+// addressHint returns a hint for an error message: the address in the cluster's cluster-info.
+func (o *joinOptions) addressHint(ctx context.Context, cfg *rest.Config) string {
 	apis, err := o.apis(cfg)
 	if err != nil {
 		return ""
@@ -61,27 +61,27 @@ func (o *joinOptions) own(ctx context.Context, cfg *rest.Config) string {
 	defer apis.Close()
 	address, err := access.OwnAddress(ctx, apis)
 	if err != nil {
-		return "; the cluster's own cluster-info tells none"
+		return "; the cluster's cluster-info contains no address"
 	}
-	return " (the cluster's own cluster-info says " + address + ")"
+	return " (the cluster's cluster-info contains " + address + ")"
 }
 
-// joined is the result, as -o json has it.
+// joined is the document that -o json prints.
 type joined struct {
 	Name      string `json:"name"`
 	Server    string `json:"server"`
 	Version   string `json:"version"`
 	Namespace string `json:"namespace"`
 	Account   string `json:"account"`
-	// Plan is what was shown before the question.
+	// Plan is the plan as shown before the question.
 	Plan []string `json:"plan"`
-	// Expires is when the stored token does; nil where none is stored.
+	// Expires is when the stored token expires, or nil if no token is stored.
 	Expires *time.Time `json:"expires"`
-	// State is the remote's at the end, as status has it; "" where it was not waited for.
+	// State is the remote's final state, or "" if join didn't wait.
 	State mirror.State `json:"state"`
 }
 
-// credentials say what is stored of them.
+// credentials describes the stored credentials for the operator.
 func (d joined) credentials() string {
 	if d.Expires == nil {
 		return "No credentials are stored."
@@ -89,7 +89,7 @@ func (d joined) credentials() string {
 	return "Its token expires at " + d.Expires.Format(time.RFC3339) + "."
 }
 
-// carryOut shows, asks, makes, stores and waits.
+// carryOut shows the plan, asks, creates the access, stores the kubeconfig, and waits.
 func (j *joining) carryOut(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	found, err := j.Plan(ctx)
@@ -113,7 +113,7 @@ func (j *joining) carryOut(cmd *cobra.Command) error {
 	done.Expires = expires
 	trouble := j.await(cmd, &done)
 	if before := j.Before(); before != nil {
-		j.Say(fmt.Sprintf("Its token of before is still good there. Once %s is Synced, take it back:\n  %s", j.Kubeconfig.Remote, strings.Join(before, "\n  ")))
+		j.Say(fmt.Sprintf("Its previous token is still valid. When %s is Synced, revoke it:\n  %s", j.Kubeconfig.Remote, strings.Join(before, "\n  ")))
 	}
 	return cmp.Or(j.print(cmd.OutOrStdout(), done), trouble)
 }
@@ -122,41 +122,42 @@ func (j *joining) print(out io.Writer, done joined) error {
 	if j.output == "json" {
 		return json.NewEncoder(out).Encode(done)
 	}
-	_, err := fmt.Fprintf(out, "%s is let in: its kubeconfig works, and is stored in Secret %s/%s. %s\n", j.Kubeconfig.Remote, j.namespace, j.Kubeconfigs.Name(), done.credentials())
+	_, err := fmt.Fprintf(out, "Joined %s: its kubeconfig works and is stored in Secret %s/%s. %s\n", j.Kubeconfig.Remote, j.namespace, j.Kubeconfigs.Name(), done.credentials())
 	if done.State == mirror.StateSynced {
 		fmt.Fprintf(out, "%s is Synced.\n", j.Kubeconfig.Remote)
 	}
 	return err
 }
 
-// await waits until the remote holds the source's keys, and says why not.
+// await waits until the remote has the source's keys, and sets done.State. If the remote isn't
+// Synced in time, the error explains why.
 func (j *joining) await(cmd *cobra.Command, done *joined) error {
 	src, _ := j.source.Seen()
 	switch {
 	case j.wait == 0:
 		return nil
 	case src.State() == mirror.SourceStandby:
-		j.Say(fmt.Sprintf("This region stands by (%s): nothing is pushed from here until it is promoted.", src.Detail()))
+		j.Say(fmt.Sprintf("This region is a standby (%s). It pushes nothing until you promote it.", src.Detail()))
 		return nil
 	case src.State() != mirror.SourceMain:
-		j.Say("This region is not promoted: nothing is pushed until you have said that it is the main: fernetcast promote " + cmp.Or(j.from, "REGION"))
+		j.Say("This region is not promoted, so it pushes nothing. To make it the main region: fernetcast promote " + cmp.Or(j.from, "REGION"))
 		return nil
 	}
-	j.Say(fmt.Sprintf("Waiting until the program in the main has written the keys to %s, for %s at most.", j.Kubeconfig.Remote, j.wait))
+	j.Say(fmt.Sprintf("Waiting up to %s for the main region to push the keys to %s.", readable(j.wait), j.Kubeconfig.Remote))
 	w := &waiting{session: j.session, names: []string{j.Kubeconfig.Remote}, line: cmd.ErrOrStderr()}
 	j.reread(cmd.Context())
 	err := w.poll(cmd.Context(), j.wait)
-	last := "it was not looked at"
+	last := "its state is unknown"
 	for _, r := range w.last.Remotes {
 		done.State, last = r.State, fmt.Sprintf("%s %s", r.State, r.Detail)
 	}
 	if err != nil {
-		return exitError{fmt.Errorf("%s is let in, and is not Synced: %s; a pod sees a new kubeconfig after up to 90 s; does the program run in the main? fernetcast status; its log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.Kubeconfig.Remote, last, j.namespace)}
+		return exitError{fmt.Errorf("%s has joined but is not Synced: %s; pods see a new kubeconfig within 90 s; is fernetcast running in the main region? Check fernetcast status and the log: kubectl --namespace %s logs deploy/keystone-api -c fernetcast", j.Kubeconfig.Remote, last, j.namespace)}
 	}
 	return nil
 }
 
-// refused is the exit code of what was asked for and cannot be had.
+// refused maps an error of Plan to an exit code: 2 for an [access.Refusal], otherwise 1.
 func refused(err error) error {
 	var bad access.Refusal
 	if errors.As(err, &bad) {
@@ -165,8 +166,8 @@ func refused(err error) error {
 	return exitError{fmt.Errorf("nothing was changed: %w", err)}
 }
 
-// printHalves prints what the remote's repository and the source's are to hold.
-func (j *joining) printHalves(out io.Writer) error {
+// printObjects prints the objects for the remote's cluster and for the source's cluster.
+func (j *joining) printObjects(out io.Writer) error {
 	objects, err := j.Objects()
 	if err != nil {
 		return err
@@ -177,7 +178,7 @@ func (j *joining) printHalves(out io.Writer) error {
 		}
 		fmt.Fprintln(out, "---")
 	}
-	fmt.Fprintf(out, "# For the cluster of %s.\n", j.Kubeconfig.Remote)
+	fmt.Fprintf(out, "# For the cluster %s.\n", j.Kubeconfig.Remote)
 	for _, object := range objects {
 		if err := printDocument(out, "", object.Object); err != nil {
 			return err
@@ -187,24 +188,24 @@ func (j *joining) printHalves(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	about := fmt.Sprintf("There is no token in it, which is not for a repository: fernetcast join %s --remote-context %s, without -o yaml, adds it.", j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
+	about := fmt.Sprintf("It contains no token, because a token does not belong in a repository. To add one: fernetcast join %s --remote-context %s", j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
 	if j.Trust != nil {
-		about = "There are no credentials in it."
+		about = "It contains no credentials."
 	}
-	return printDocument(out, "# For the main's cluster. "+about+"\n", &corev1.Secret{
+	return printDocument(out, "# For the main region's cluster. "+about+"\n", &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Name: j.Kubeconfigs.Name(), Namespace: j.namespace},
 		StringData: map[string]string{kubeconfig.EntryOf(nil, j.Kubeconfig.Remote): string(encoded)},
 	})
 }
 
-// printConfig prints what the remote's API servers need to trust the main.
+// printConfig prints the configuration for the remote's API servers.
 func (j *joining) printConfig(out io.Writer) error {
 	text, err := j.Trust.Configuration()
-	head := fmt.Sprintf("# For the API servers of %s, not for kubectl: the file of --authentication-config. If there is one, add the entry to its jwt.\n# Kubernetes 1.30 to 1.33: apiVersion apiserver.config.k8s.io/v1beta1.\n", j.Kubeconfig.Remote)
+	head := fmt.Sprintf("# For --authentication-config of %s's API servers, not for kubectl. If they already use such a file, add the entry to its jwt list.\n# For Kubernetes 1.30 to 1.33, set apiVersion to apiserver.config.k8s.io/v1beta1.\n", j.Kubeconfig.Remote)
 	if j.kubespray {
 		text, err = j.Trust.Kubespray()
-		head = fmt.Sprintf("# For the inventory of %s, group_vars/k8s_cluster (kubespray 2.31 or newer). If the list is there, add the entry to it.\n", j.Kubeconfig.Remote)
+		head = fmt.Sprintf("# For group_vars/k8s_cluster in the inventory of %s (kubespray 2.31 or newer). If the list exists, add the entry to it.\n", j.Kubeconfig.Remote)
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(out, "%s%s", head, text)
@@ -212,7 +213,7 @@ func (j *joining) printConfig(out io.Writer) error {
 	return err
 }
 
-// printDocument prints a document of a YAML stream, after a comment.
+// printDocument prints one document of a YAML stream, with a comment before it.
 func printDocument(out io.Writer, comment string, document any) error {
 	text, err := yaml.Marshal(document)
 	if err == nil {

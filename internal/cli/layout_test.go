@@ -9,8 +9,8 @@ import (
 
 const module = "github.com/fernetcast/fernetcast"
 
-// mayImport is what each of our packages may import of us: one way, cli down
-// to keyset.
+// mayImport lists which packages of this module each package may import. The lists contain no
+// cycle: imports go from cli down to keyset.
 var mayImport = map[string][]string{
 	"":                    {"internal/cli"},
 	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
@@ -30,11 +30,11 @@ var mayImport = map[string][]string{
 	"internal/telemetry":  {"internal/logonce", "internal/mirror"},
 	"internal/mirror":     {"internal/keyset"},
 	"internal/keyset":     {},
-	"internal/model":      {}, // tests alone
+	"internal/model":      {}, // only tests
 	"manifests":           {},
 }
 
-// mayRequire are the modules that the program itself is made of.
+// mayRequire lists the modules that the program may require directly.
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
@@ -67,7 +67,7 @@ func TestImportsGoOneWay(t *testing.T) {
 				t.Errorf("%s imports %s", name, own)
 			}
 			if host, _, _ := strings.Cut(path, "/"); name == "internal/keyset" && strings.Contains(host, ".") {
-				t.Errorf("keyset is of the standard library alone, and imports %s", path)
+				t.Errorf("keyset may import only the standard library, but imports %s", path)
 			}
 		}
 	}
@@ -81,7 +81,8 @@ func TestModuleStaysLean(t *testing.T) {
 	}
 }
 
-// What the program and its tests both use is of one version, so that it is compiled once.
+// TestVersionsAgree compares the modules that the program and its e2e tests share. With equal
+// versions, each is compiled only once.
 func TestVersionsAgree(t *testing.T) {
 	versions := map[string]string{}
 	for _, line := range goList(t, "-C=../../e2e", "-m", "-f", "{{.Path}} {{.Version}}", "all") {

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// leaveOptions are the flags of leave alone.
+// leaveOptions holds the flags of leave.
 type leaveOptions struct {
 	*options
 	change
@@ -26,30 +26,29 @@ func newLeave(all *options) *cobra.Command {
 	o := &leaveOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "leave NAME",
-		Short: "Take a region out again: the account there, the kubeconfig here",
-		Long: `Takes back what join has made: first this main's account and rights in NAME, with
-an operator's rights there, then the kubeconfig that is stored here. It deletes
-neither the keys there nor a namespace, and another main keeps its access. If it
-was interrupted, run it again.
+		Short: "Remove a remote: delete its account and kubeconfig",
+		Long: `Removes a remote. You need administrator permissions in both clusters. leave first
+deletes this main region's account and permissions in the remote, then the
+kubeconfig that is stored here. It keeps the remote's keys and namespace, and the
+access of other main regions. If it is interrupted, run it again.
 
-Your context of NAME is --remote-context, else the one called NAME, else one that
-leads to the stored address. If it leads to a different cluster from the one
-stored, or NAME can't be reached, nothing is changed. With --local only the
-kubeconfig here is removed, and nothing is done there.`,
+leave uses --remote-context or, by default, the context that is named NAME or that
+has the stored address. If that is a different cluster, or the remote cannot be
+reached, nothing changes. With --local, leave removes only the kubeconfig here.`,
 		Example: `  fernetcast leave dfw --remote-context dfw --dry-run
   fernetcast leave dfw --yes`,
 		ValidArgsFunction: o.completeRemote,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("leave takes one NAME")
+				return errors.New("leave requires exactly one NAME")
 			}
 			if err := checkName(args[0]); err != nil {
 				return err
 			}
 			if o.local && o.remoteContext != "" {
-				return errors.New("--local and --remote-context contradict each other")
+				return errors.New("--local and --remote-context cannot be combined")
 			}
-			if err := asks(cmd, o.yes || o.dryRun); err != nil {
+			if err := requireTerminal(cmd, o.yes || o.dryRun); err != nil {
 				return err
 			}
 			return o.run(cmd, args[0])
@@ -57,20 +56,21 @@ kubeconfig here is removed, and nothing is done there.`,
 	}
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	f.StringVar(&o.from, "from", "", "region of this main, where nothing is stored of NAME any more (default: that of its mark)")
-	f.BoolVar(&o.local, "local", false, "take back what is here alone")
+	f.StringVar(&o.from, "from", "", "name of this region, if no kubeconfig is stored for NAME (default: from the source's mark)")
+	f.BoolVar(&o.local, "local", false, "remove only what is stored here")
 	o.change.register(cmd)
 	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	return cmd
 }
 
-// left is the result, as -o json has it.
+// left is the document that -o json prints.
 type left struct {
 	Name string   `json:"name"`
 	Plan []string `json:"plan"`
-	// Deleted are the objects that were deleted there, such as "ServiceAccount fernetcast-sjc".
+	// Deleted lists the objects that were deleted in the remote, such as "ServiceAccount fernetcast-sjc".
 	Deleted []string `json:"deleted"`
-	// UsedBy is another remote that needs the account there, which therefore stays; "" for none.
+	// UsedBy is another remote that needs the account, which therefore stays. It is "" if
+	// there is none.
 	UsedBy string `json:"usedBy"`
 }
 
@@ -82,7 +82,7 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	result := left{Name: name, Plan: o.lines(l), Deleted: []string{}}
 	if !l.Known() && l.There == nil {
-		return o.print(out, result, fmt.Sprintf("Nothing is stored of %s, so there is nothing to take back here. If an account is left there: --remote-context.", name))
+		return o.print(out, result, fmt.Sprintf("Nothing is stored for %s, so there is nothing to remove here. To remove an account in the remote, add --remote-context.", name))
 	}
 	if l.There != nil {
 		defer l.There.Close()
@@ -92,22 +92,22 @@ func (o *leaveOptions) run(cmd *cobra.Command, name string) error {
 	}
 	gone, err := l.Withdraw(ctx)
 	if err != nil {
-		return byHand(l, l.There.Context, fmt.Errorf("%s is stored here still, and not all of its account there was taken back: %w", name, err))
+		return withCommands(l, l.There.Context, fmt.Errorf("%s is still stored here, because its account was not completely removed: %w", name, err))
 	}
 	if err := l.Forget(ctx); err != nil {
-		return exitError{fmt.Errorf("%s is not taken out of Secret %s/%s; run the command again: %s", name, o.namespace, l.Kubeconfigs.Name(), mirror.Explain(err))}
+		return exitError{fmt.Errorf("removing %s from Secret %s/%s: %s; run the command again", name, o.namespace, l.Kubeconfigs.Name(), mirror.Explain(err))}
 	}
 	result.Deleted, result.UsedBy = append(result.Deleted, gone...), l.UsedBy
 	return o.print(out, result, conclusion(l, gone))
 }
 
-// byHand says how to take back what is in a remote without this command.
-func byHand(l *access.Leave, context string, err error) error {
+// withCommands adds the commands to err that clean up the remote without leave.
+func withCommands(l *access.Leave, context string, err error) error {
 	if !l.Mine {
 		return exitError{fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", err, l.Remote)}
 	}
-	return exitError{fmt.Errorf("%w; run the command again, or, in %s:\n  %s\nand then: fernetcast leave %s --local",
-		err, l.Remote, strings.Join(l.Stays(context), "\n  "), l.Remote)}
+	return exitError{fmt.Errorf("%w; run the command again, or run:\n  %s\n  fernetcast leave %s --local",
+		err, strings.Join(l.Stays(context), "\n  "), l.Remote)}
 }
 
 func (o *leaveOptions) print(out io.Writer, result left, text string) error {
@@ -118,25 +118,25 @@ func (o *leaveOptions) print(out io.Writer, result left, text string) error {
 	return err
 }
 
-// conclusion says what was done.
+// conclusion describes the result for the operator.
 func conclusion(l *access.Leave, gone []string) string {
-	text := l.Remote + " is taken out."
+	text := "Removed " + l.Remote + "."
 	if len(gone) > 0 {
-		text += " Deleted there: " + strings.Join(gone, ", ") + "."
+		text += " Deleted in the remote: " + strings.Join(gone, ", ") + "."
 	}
 	switch {
 	case l.UsedBy != "":
-		text += fmt.Sprintf(" Its account there stays, because %s is the same cluster.", l.UsedBy)
+		text += fmt.Sprintf(" Its account stays, because %s is the same cluster.", l.UsedBy)
 	case l.Kubeconfig.Keyless():
-		text += " Its API servers still know this main's tokens, which may do nothing there now: take the entry out of their --authentication-config."
+		text += " Its API servers still accept this main region's tokens, which no longer have permissions: remove the entry from their --authentication-config."
 	case len(gone) > 0:
-		text += " A token of that account is refused within 10 s."
+		text += " Tokens of that account are rejected within 10 s."
 	}
-	return text + " The keys there stay as they are."
+	return text + " The remote keeps its keys."
 }
 
-// prepare finds what is stored and, without --local, the operator's way there, which has
-// to lead to the stored cluster. If nothing is stored and there is no way, There is nil.
+// prepare reads what is stored. Without --local, it also connects to the remote, and fails if
+// that isn't the stored cluster. If nothing is stored and there is no context, There is nil.
 func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, error) {
 	ctx := cmd.Context()
 	s, err := o.session(cmd)
@@ -147,7 +147,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if err != nil {
 		return nil, err
 	}
-	// A source that cannot be read has no region.
+	// If the source can't be read, the region stays unknown.
 	if src, _ := s.source.Get(ctx); o.from == "" && src.State() == mirror.SourceMain {
 		o.from = src.Owner().Region
 	}
@@ -161,9 +161,9 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	return l, o.reach(cmd, l)
 }
 
-// reach finds the operator's way to the remote, and makes sure which cluster it is.
+// reach connects to the remote with the operator's context and verifies the cluster's identity.
 func (o *leaveOptions) reach(cmd *cobra.Command, l *access.Leave) error {
-	there, err := o.wayTo(l.Remote, l.Kubeconfig.Server)
+	there, err := o.contextFor(l.Remote, l.Kubeconfig.Server)
 	if err != nil {
 		return err
 	}
@@ -171,39 +171,39 @@ func (o *leaveOptions) reach(cmd *cobra.Command, l *access.Leave) error {
 		if !l.Known() {
 			return nil
 		}
-		return byHand(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context of it: name one with --remote-context"))
+		return withCommands(l, l.Remote, errors.New("nothing was changed: your kubeconfig has no context for it: specify one with --remote-context"))
 	}
 	apis, err := o.apis(there.config)
 	if err != nil {
 		return err
 	}
-	ca, _ := caOf(there.config) // a file that cannot be read tells nothing
+	ca, _ := caOf(there.config) // without a CA, only the address is compared
 	l.There = &access.Cluster{APIs: apis, Context: there.context, Server: there.config.Host, CA: ca}
 	err = l.Identify(cmd.Context())
 	var refusal access.Refusal
 	switch {
 	case errors.As(err, &refusal):
 		return fmt.Errorf("nothing was changed: %w", err)
-	case err != nil: // the context may be another cluster's
-		return byHand(l, l.Remote, fmt.Errorf("nothing was changed: %w", err))
+	case err != nil: // the cluster could be a different one
+		return withCommands(l, l.Remote, fmt.Errorf("nothing was changed: %w", err))
 	}
 	return nil
 }
 
-// lines say what will be done.
+// lines returns the plan.
 func (o *leaveOptions) lines(l *access.Leave) (lines []string) {
 	account := mirror.Printable(l.Account)
 	switch {
 	case l.There == nil:
 	case l.UsedBy != "":
-		lines = append(lines, fmt.Sprintf("its account there, %s, stays: %s is the same cluster, and uses it", account, l.UsedBy))
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: %s is the same cluster and uses it", account, l.UsedBy))
 	case !l.Mine:
-		lines = append(lines, fmt.Sprintf("its account there, %s, stays: it is not this main's alone", cmp.Or(account, "which is not known")))
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: it does not belong to this main region only", cmp.Or(account, "(unknown)")))
 	default:
-		lines = append(lines, fmt.Sprintf("deleted by context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nobody else has it", l.There.Context, l.There.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
+		lines = append(lines, fmt.Sprintf("delete with context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nothing else uses it", l.There.Context, l.There.Server, mirror.Printable(l.Namespace), l.Account, access.RoleOf(o.secret)))
 	}
 	if l.Known() {
-		lines = append(lines, fmt.Sprintf("%s is taken out of Secret %s/%s: nothing is pushed there any more", l.Remote, o.namespace, l.Kubeconfigs.Name()))
+		lines = append(lines, fmt.Sprintf("remove %s from Secret %s/%s, so nothing is pushed to it", l.Remote, o.namespace, l.Kubeconfigs.Name()))
 	}
-	return append(lines, "the keys there, the namespace and the policy stay")
+	return append(lines, "keep the keys, the namespace, and the policy in the remote")
 }

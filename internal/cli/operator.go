@@ -15,25 +15,25 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// place is a cluster that the operator has a context of.
+// A place is a cluster that one of the operator's contexts leads to.
 type place struct {
 	context string
-	// config has the operator's own credentials.
+	// config contains the operator's credentials.
 	config *rest.Config
-	// cluster is the kubeconfig's entry, with the address.
+	// cluster is the cluster's entry in the kubeconfig.
 	cluster *clientcmdapi.Cluster
 }
 
-// remotePlace holds the flags that say where the operator reaches a remote.
+// remotePlace holds the flags that select the operator's context for a remote.
 type remotePlace struct{ remoteContext, remoteKubeconfig string }
 
 func (r *remotePlace) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your context of the remote, in --remote-kubeconfig")
-	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig with that context (default: $KUBECONFIG, then ~/.kube/config)")
+	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your kubectl context for the remote")
+	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig that contains --remote-context (default: $KUBECONFIG, then ~/.kube/config)")
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 
-// there returns the place of --remote-context.
+// there returns the place for --remote-context.
 func (r *remotePlace) there() (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {
@@ -42,9 +42,9 @@ func (r *remotePlace) there() (place, error) {
 	return placeIn(raw, r.remoteContext)
 }
 
-// wayTo returns the operator's way to a remote: the named context, or the context with
-// the remote's name, or one that leads to its address. It is zero if there is none.
-func (r *remotePlace) wayTo(remote, server string) (place, error) {
+// contextFor returns the operator's context for a remote: --remote-context, or the context with the
+// remote's name, or the first with its address. If there is none, it returns a zero place.
+func (r *remotePlace) contextFor(remote, server string) (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {
 		return place{}, err
@@ -75,7 +75,7 @@ func placeIn(raw *clientcmdapi.Config, context string) (place, error) {
 	return place{context, cfg, raw.Clusters[found.Cluster]}, nil
 }
 
-// completeContexts completes the contexts of the kubeconfig that a flag names.
+// completeContexts completes the names of contexts. kubeconfig is a flag, which it reads late.
 func completeContexts(kubeconfig *string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return completed(cmd.Context(), func(context.Context) ([]string, error) {
@@ -88,7 +88,7 @@ func completeContexts(kubeconfig *string) cobra.CompletionFunc {
 	}
 }
 
-// contexts reads a kubeconfig, or, for "", those that kubectl reads.
+// contexts reads a kubeconfig. If it is "", contexts reads the same files as kubectl.
 func contexts(kubeconfig string) (*clientcmdapi.Config, error) {
 	raw, err := loadingRules(kubeconfig).Load()
 	if err != nil {
@@ -103,10 +103,10 @@ func loadingRules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
 	return rules
 }
 
-// contextsOf returns the names of a kubeconfig's contexts, sorted.
+// contextsOf returns the sorted names of a kubeconfig's contexts.
 func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(raw.Contexts)) }
 
-// caOf returns the CA of a config as PEM; nil for the system's own.
+// caOf returns the PEM-encoded CA of a config, or nil if it uses the system's CAs.
 func caOf(cfg *rest.Config) ([]byte, error) {
 	if len(cfg.CAData) > 0 || cfg.CAFile == "" {
 		return cfg.CAData, nil

@@ -25,16 +25,16 @@ const (
 	defaultTokens    = "/etc/fernetcast/tokens"
 	secretPrefix     = "secret/"
 	defaultSecret    = secretPrefix + "fernetcast-clusters"
-	// usualIdentity is the account of manifests/identity.
-	usualIdentity = "fernetcast-identity"
+	// defaultIdentity is the ServiceAccount in manifests/identity.
+	defaultIdentity = "fernetcast-identity"
 )
 
-// version is set when a release is built: -ldflags "-X …/internal/cli.version=v1.2.3".
+// version is set in release builds: -ldflags "-X …/internal/cli.version=v1.2.3".
 var version = "dev"
 
 func userAgent() string { return "fernetcast/" + release() }
 
-// release returns the version of the release, or of the module that go install built.
+// release returns the release version or, after go install, the module version.
 func release() string {
 	info, ok := debug.ReadBuildInfo()
 	if version != "dev" || !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
@@ -43,7 +43,7 @@ func release() string {
 	return info.Main.Version
 }
 
-// options are the flags of all commands.
+// options holds the global flags and --identity, which only some commands register.
 type options struct {
 	kubeconfig, context string
 	namespace, secret   string
@@ -54,7 +54,7 @@ type options struct {
 	home                home
 }
 
-// home is the source's cluster, once it is connected to.
+// home caches the source's cluster. It is zero until the first successful connect.
 type home struct {
 	mu     sync.Mutex
 	config *rest.Config
@@ -63,24 +63,24 @@ type home struct {
 
 func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
-	f.StringVar(&o.context, "context", "", "context of that kubeconfig (default: its current one)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source's cluster (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
+	f.StringVar(&o.context, "context", "", "context in that kubeconfig (default: its current context)")
 	complete(root, "context", completeContexts(&o.kubeconfig))
-	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source and in each remote whose kubeconfig names none")
-	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret with the keys")
-	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory, or, but for run, secret/NAME in the source's namespace\n"+
-		"(default: "+defaultDirectory+" where it exists, and for run, else "+defaultSecret+")")
-	f.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second, "deadline of each request")
+	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source's cluster and in each remote whose kubeconfig sets no namespace")
+	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret that contains the keys")
+	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory or, except for run, secret/NAME in the source's namespace\n"+
+		"(default: "+defaultDirectory+" if it exists or for run, otherwise "+defaultSecret+")")
+	periodVar(f, &o.requestTimeout, "request-timeout", 10*time.Second, "timeout of each request")
 	choose(root, f, &o.logLevel, "log-level", "", "debug, info, warn, or error", "info", "debug", "warn", "error")
-	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto: text on a terminal, else json", "auto", "text", "json")
+	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto (text on a terminal, otherwise json)", "auto", "text", "json")
 }
 
-// identityFlag registers the flag of the commands that reach remotes.
+// identityFlag registers --identity, for commands that connect to remotes.
 func (o *options) identityFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount of the source's namespace, of manifests/identity ("+usualIdentity+"), whose tokens of an hour\nsign in where a kubeconfig has no credentials (default: such a kubeconfig is refused)")
+	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount in the source's namespace whose one-hour tokens authenticate to remotes without stored credentials,\nsuch as "+defaultIdentity+" from manifests/identity (default: kubeconfigs without credentials are rejected)")
 }
 
-// check rejects values that can never work.
+// check rejects values that can never work, without sending any requests.
 func (o *options) check() error {
 	if reasons := validation.IsDNS1123Label(o.namespace); reasons != nil {
 		return fmt.Errorf("--namespace %q: %s", o.namespace, reasons[0])
@@ -89,17 +89,17 @@ func (o *options) check() error {
 		return fmt.Errorf("--secret %q: %s", o.secret, reasons[0])
 	}
 	if name, ok := strings.CutPrefix(o.clusters, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
-		return fmt.Errorf("--clusters %q: %q is not a Secret's name", o.clusters, name)
+		return fmt.Errorf("--clusters %q: %q is not a valid Secret name", o.clusters, name)
 	}
 	if o.identity != "" && validation.IsDNS1123Subdomain(o.identity) != nil {
-		return fmt.Errorf("--identity %q is no ServiceAccount's name", o.identity)
+		return fmt.Errorf("--identity %q is not a valid ServiceAccount name", o.identity)
 	}
 	return positive("--request-timeout", o.requestTimeout)
 }
 
-// logger returns the log that all lines go to, client-go's included.
+// logger returns the logger, and redirects all log output of libraries to it.
 func (o *options) logger(cmd *cobra.Command) *slog.Logger {
-	// No other levels: below debug, client-go prints bodies.
+	// Levels below debug aren't available: client-go would log request bodies.
 	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[o.logLevel]
 	w := cmd.ErrOrStderr()
 	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: tidy}))
@@ -110,16 +110,17 @@ func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	return log
 }
 
-// capture redirects client-go's log and Go's standard logger to log. net/http prints
-// unsolicited bytes from a server to the latter, keys included.
+// capture redirects klog and Go's standard logger to log. net/http prints a server's
+// unsolicited bytes to the standard logger, and these bytes can contain keys.
 func capture(log *slog.Logger) {
 	klog.SetSlogLogger(log)
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(libraries{log})
 }
 
-// libraries logs what a library prints, at level debug. It drops everything from the first
-// quotation mark on, because net/http quotes a server's bytes. [tidy] keeps plain words only.
+// libraries is a writer that logs the output of libraries at level debug. net/http quotes a
+// server's bytes, so libraries drops everything after the first quotation mark. Then [tidy]
+// drops all words that could be data.
 type libraries struct{ log *slog.Logger }
 
 // Write implements [io.Writer].
@@ -129,9 +130,8 @@ func (l libraries) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// tidy changes each attribute of each line, client-go's included: levels between debug
-// and info become debug, errors lose a server's quoted words, and texts lose characters
-// that a terminal would obey.
+// tidy cleans each attribute of each log line. Levels below info become debug. Errors lose
+// the parts that a server wrote, and strings lose terminal control characters.
 func tidy(_ []string, a slog.Attr) slog.Attr {
 	switch value := a.Value.Any().(type) {
 	case slog.Level:

@@ -12,20 +12,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit codes.
+// Exit codes of all commands.
 const (
 	exitOK      = 0
-	exitTrouble = 1 // the source or a remote is not well, or the command failed
-	exitUsage   = 2 // bad usage or configuration
+	exitTrouble = 1 // the source or a remote is unhealthy, or the command failed
+	exitUsage   = 2 // invalid usage or configuration
 )
 
-// exitError ends a command with exit code 1. err is nil if everything is printed already.
+// An exitError makes the exit code 1. If err is nil, nothing more is printed.
 type exitError struct{ err error }
 
 func (e exitError) Error() string { return fmt.Sprint(e.err) }
 func (e exitError) Unwrap() error { return e.err }
 
-// verdict returns nil if the source and all remotes are well; otherwise, exit code 1.
+// verdict returns nil if the source and all remotes are healthy, and an empty exitError otherwise.
 func verdict(st mirror.Status) error {
 	if st.Well() {
 		return nil
@@ -44,17 +44,18 @@ func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
 	}
 }
 
-// asks rejects a command that must ask if there is no terminal to ask on.
-func asks(cmd *cobra.Command, no bool) error {
-	if !no && !show.IsTerminal(cmd.InOrStdin()) {
-		return fmt.Errorf("%s asks before it acts, and there is no terminal to ask on: add --yes", cmd.Name())
+// requireTerminal returns an error if the command must ask for confirmation, but stdin isn't a
+// terminal. skip means that the command doesn't ask.
+func requireTerminal(cmd *cobra.Command, skip bool) error {
+	if !skip && !show.IsTerminal(cmd.InOrStdin()) {
+		return fmt.Errorf("%s asks for confirmation, but stdin is not a terminal: add --yes", cmd.Name())
 	}
 	return nil
 }
 
-// confirmed asks on stderr and waits for an answer or for the end of ctx.
+// confirmed asks on stderr, and reports whether the answer is yes. It returns false if ctx ends.
 func confirmed(ctx context.Context, cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
+	fmt.Fprint(cmd.ErrOrStderr(), "Continue? [y/N] ")
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')

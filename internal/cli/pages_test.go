@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// pages are the Markdown pages, by path from the checkout.
+// pages returns the Markdown pages by their path in the repository.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -37,8 +37,8 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
-// fenced splits a page into its lines outside and inside of code blocks. It keeps the
-// number of lines outside.
+// fenced splits a page into the lines outside and inside code blocks. An empty line outside
+// replaces each line inside, so that line numbers stay correct.
 func fenced(text string) (outside, inside []string) {
 	open := false
 	for line := range strings.Lines(text) {
@@ -58,7 +58,7 @@ func fenced(text string) (outside, inside []string) {
 
 var notInAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 
-// anchors are the anchors that GitHub gives to a page's headings.
+// anchors returns the anchors that GitHub generates for a page's headings.
 func anchors(text string) (all []string) {
 	outside, _ := fenced(text)
 	same := map[string]int{}
@@ -81,7 +81,7 @@ var (
 	mention = regexp.MustCompile(`\b(docs/[\w-]+\.md)(?:#([\w-]+))?`)
 )
 
-// The links of all pages resolve, with their anchors.
+// TestLinksResolve checks the links in all pages, including their anchors.
 func TestLinksResolve(t *testing.T) {
 	all := pages(t)
 	for page, text := range all {
@@ -104,7 +104,8 @@ func TestLinksResolve(t *testing.T) {
 	}
 }
 
-// Pages that code, manifests, and other files mention exist, with their anchors.
+// TestMentionedPagesExist checks that the pages and anchors exist that code, manifests, and other
+// files mention.
 func TestMentionedPagesExist(t *testing.T) {
 	all, found := pages(t), 0
 	err := filepath.WalkDir(checkout, func(path string, d fs.DirEntry, err error) error {
@@ -130,7 +131,8 @@ func TestMentionedPagesExist(t *testing.T) {
 
 var delimiter = regexp.MustCompile(`^\|( *:?-+:? *\|)+$`)
 
-// An empty line would cut a table in two, and the second half would be shown as text.
+// TestTablesHaveAHeader finds empty lines inside tables, because GitHub shows the rows after them
+// as text.
 func TestTablesHaveAHeader(t *testing.T) {
 	for page, text := range pages(t) {
 		outside, _ := fenced(text)
@@ -149,7 +151,7 @@ var (
 	shorthand = regexp.MustCompile(`^-\w$`)
 )
 
-// The commands and flags that the pages show are the program's.
+// TestPagesShowCommandsThatExist checks the commands and flags in all pages.
 func TestPagesShowCommandsThatExist(t *testing.T) {
 	root := newRoot("fernetcast")
 	root.InitDefaultHelpCmd()
@@ -174,8 +176,8 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 	}
 }
 
-// unknownIn returns the first command or flag that the program doesn't have. A word in
-// capitals stands for a command, and brackets mark what is optional.
+// unknownIn returns the first command or flag in the words that doesn't exist. It accepts
+// placeholders in capitals for commands, and ignores the brackets of optional words.
 func unknownIn(root *cobra.Command, args []string) string {
 	for i, arg := range args {
 		if arg == "[command]" {

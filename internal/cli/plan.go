@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// change holds the flags of a command that changes something. Such a command shows its
-// plan, asks, and then applies it.
+// change holds the flags of a command that shows a plan, asks for confirmation, and applies
+// the plan.
 type change struct {
 	output      string
 	dryRun, yes bool
@@ -17,11 +17,11 @@ type change struct {
 
 func (c *change) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "print the plan and exit")
-	cmd.Flags().BoolVar(&c.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&c.yes, "yes", false, "do not ask for confirmation")
 }
 
-// approved shows a plan and reports whether to apply it. If it isn't to be applied, the
-// error is the command's result: nil after --dry-run, which prints result with -o json.
+// approved shows a plan and reports whether to apply it. If not, the command must return the
+// error, which is nil for --dry-run. With --dry-run and -o json, approved prints result.
 func (c *change) approved(cmd *cobra.Command, plan []string, result any) (bool, error) {
 	out := cmd.ErrOrStderr()
 	if c.dryRun && c.output != "json" {

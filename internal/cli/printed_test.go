@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What a library prints about a server's bytes is logged without those bytes.
+// TestPrintedByLibraries checks that a library's message is logged without the server's bytes.
 func TestPrintedByLibraries(t *testing.T) {
 	const key = "VGhpcy1pcy1hLWtleS1vZi0zMi1ieXRlcy1leGFjdGx5"
 	var out bytes.Buffer
@@ -16,7 +16,8 @@ func TestPrintedByLibraries(t *testing.T) {
 	root.SetErr(&out)
 	(&options{logLevel: "debug", logFormat: "json"}).logger(root)
 	t.Cleanup(func() { capture(slog.New(slog.DiscardHandler)) })
-	// net/http's persistConn.readLoopPeekFailLocked; then a text that nobody has quoted.
+	// The first text is from net/http's persistConn.readLoopPeekFailLocked. The second has no
+	// quotation marks.
 	stdlog.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 secret words "+key, nil)
 	stdlog.Print("panic: " + strings.Repeat(key+" ", 1000))
 	shown := out.String()

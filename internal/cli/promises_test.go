@@ -12,10 +12,11 @@ import (
 
 const checkout = "../.."
 
-// testsNamed finds what a text calls a test.
+// testsNamed finds the names of tests in a page.
 var testsNamed = regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
 
-// make test runs a test of each promise. Tests called TestLong run in make test-all alone.
+// TestPromisesHaveAShortTest checks that make test covers each promise. Only make test-all runs
+// tests called TestLong.
 func TestPromisesHaveAShortTest(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(checkout, "docs/promises.md"))
 	if err != nil {
@@ -38,7 +39,7 @@ func TestPromisesHaveAShortTest(t *testing.T) {
 	}
 }
 
-// What a page calls a test is one, and still has that name.
+// TestPagesNameTestsThatAreThere checks that the tests in the pages exist.
 func TestPagesNameTestsThatAreThere(t *testing.T) {
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)

@@ -12,37 +12,37 @@ func newPromote(all *options) *cobra.Command {
 	o := &promoteOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "promote REGION",
-		Short: "Make this cluster the main",
-		Long: `Makes this cluster the main, at installation or at a failover, under the name
-that Keystone's catalogue has for the region. It reads every remote, shows what
-will change and whom it could not reach, asks, marks this cluster's Secret with
-a term above all that it read, and pushes, to an old main first. On the present
-main it raises the term.
+		Short: "Make this cluster the main region",
+		Long: `Makes this cluster the main region, at installation or during a failover. REGION is
+the region's name in Keystone's catalog. promote reads every remote, shows what
+will change and which remotes it could not reach, and asks for confirmation. Then
+it marks this cluster's Secret with a term higher than any it has read, and pushes
+the keys, to the old main region first. In the current main region, it raises the
+term.
 
-It refuses while a reachable copy or main is ahead of this cluster's keys, or
-not kin to them: their tokens would be lost. It also refuses a term that one
-cluster alone has, and that is more than 1,000 above all others': --ignore
-promotes without counting that remote. --force promotes in spite of both, and
-replaces a mark or an owner on this cluster's Secret that cannot be read.
+It refuses if a remote has keys that are newer than this cluster's or unrelated to
+them, because tokens would become invalid. It also refuses if the highest term
+exceeds all others by more than 1,000: --ignore excludes that remote's term.
+--force overrides both, and replaces an unreadable mark on this cluster's Secret.
 
-It is run with an operator's rights: the sidecar may not write the source.
+It writes with your credentials, because the sidecar can only read the source.
 
---dry-run prints the plan and changes nothing. -o json prints the plan and, unless
-it is a dry run, the status after the pushes.`,
+--dry-run prints the plan and changes nothing. -o json prints the plan and, without
+--dry-run, the status after the pushes.`,
 		Example:           "  fernetcast promote sjc --dry-run\n  fernetcast promote sjc --yes",
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              o.promote,
 	}
 	o.register(cmd)
-	cmd.Flags().BoolVar(&o.Force, "force", false, "also where keys of a reachable copy or main are lost, a term is far above all others', or a mark or owner here cannot be read")
-	cmd.Flags().StringArrayVar(&o.Ignore, "ignore", nil, "do not count the terms of this remote (repeatable)")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "promote even if a remote's tokens become invalid, a term is unusually high, or a mark here is unreadable")
+	cmd.Flags().StringArrayVar(&o.Ignore, "ignore", nil, "ignore this remote's term (repeatable)")
 	complete(cmd, "ignore", o.completeRemotes)
 	return cmd
 }
 
 func (o *promoteOptions) promote(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return errors.New("promote takes one REGION")
+		return errors.New("promote requires exactly one REGION")
 	}
 	if err := mirror.CheckRegion(args[0]); err != nil {
 		return err

@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// region is an API server with the one Secret, and no Jobs.
+// A region is an API server with one Secret and no Jobs.
 type region struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -73,14 +73,14 @@ func (r *region) ServeHTTP(answer http.ResponseWriter, req *http.Request) {
 	_, _ = answer.Write(encoded(r.secret))
 }
 
-// written returns how often the Secret was written.
+// written returns the number of writes.
 func (r *region) written() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.writes
 }
 
-// store writes a kubeconfig of the region to a file.
+// store writes a kubeconfig for the region to a file.
 func (r *region) store(t *testing.T, path string) {
 	t.Helper()
 	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}))
@@ -91,8 +91,8 @@ func (r *region) store(t *testing.T, path string) {
 	}
 }
 
-// TestPromoteAndRecover runs both commands as a dry run, which changes nothing, and for
-// real, each with text and JSON.
+// TestPromoteAndRecover runs both commands with and without --dry-run, and with and without
+// -o json. Dry runs write nothing.
 func TestPromoteAndRecover(t *testing.T) {
 	sjc, dfw, dir := newRegion(t, "sjc", 3), newRegion(t, "dfw", 7), t.TempDir()
 	remotes := filepath.Join(dir, "remotes")
@@ -136,8 +136,8 @@ func TestPromoteAndRecover(t *testing.T) {
 		}
 	}
 
-	run("promote sjc --dry-run", 0, 0, "sjc becomes the main, term 1, with primary 3", "")
-	result := run("promote sjc --dry-run -o json", 0, 0, `"status":null`, "sjc becomes the main, term 1")
+	run("promote sjc --dry-run", 0, 0, "sjc becomes the main region, term 1, with primary 3", "")
+	result := run("promote sjc --dry-run -o json", 0, 0, `"status":null`, "sjc becomes the main region, term 1")
 	planned(result, 1)
 	run("promote sjc", 2, 0, "", "add --yes")
 	synced(run("promote sjc --yes -o json", 0, 2, "", "Marked openstack/keystone-fernet-keys"), 1)
@@ -145,9 +145,9 @@ func TestPromoteAndRecover(t *testing.T) {
 	sjc.mu.Lock()
 	sjc.secret.Data = nil
 	sjc.mu.Unlock()
-	run("promote sjc --dry-run -o json", 1, 2, "", "cannot be a main's")
-	run("recover --from dfw --dry-run", 0, 2, "Good again: tokens signed with 3", "")
-	result = run("recover --from dfw --dry-run -o json", 0, 2, `"status":null`, "Good again: tokens signed with 3")
+	run("promote sjc --dry-run -o json", 1, 2, "", "cannot be the main region's")
+	run("recover --from dfw --dry-run", 0, 2, "Valid again: tokens signed with 3", "")
+	result = run("recover --from dfw --dry-run -o json", 0, 2, `"status":null`, "Valid again: tokens signed with 3")
 	planned(result, 2)
 	synced(run("recover --from dfw --yes -o json", 0, 4, "", "Marked openstack/keystone-fernet-keys"), 2)
 	run("recover --from dfw --dry-run", 1, 4, "Here now:", "there is nothing to recover")

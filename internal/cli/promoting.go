@@ -18,10 +18,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// markPause is how long promote waits before it resends the mark.
+// markPause is the delay before promote retries writing the mark.
 const markPause = time.Second
 
-// promoteOptions are the flags that promote and recover share.
+// promoteOptions holds the flags that promote and recover share.
 type promoteOptions struct {
 	*options
 	promotion.Options
@@ -43,10 +43,10 @@ type promoting struct {
 	lines     io.Writer                 // for the plan and the progress
 }
 
-// begin opens the source and the remotes. The plan and the progress go to lines, except
-// with --dry-run (stdout) and -o json (stderr).
+// begin opens the source and the remotes. It prints the plan and the progress to lines, but to
+// stderr with -o json, and to stdout with --dry-run.
 func (o *promoteOptions) begin(cmd *cobra.Command, lines io.Writer) (*promoting, error) {
-	if err := asks(cmd, o.yes || o.dryRun); err != nil {
+	if err := requireTerminal(cmd, o.yes || o.dryRun); err != nil {
 		return nil, err
 	}
 	s, err := o.open(cmd)
@@ -68,13 +68,13 @@ func (o *promoteOptions) begin(cmd *cobra.Command, lines io.Writer) (*promoting,
 
 func (p *promoting) say(line string) { fmt.Fprintln(p.lines, line) }
 
-// planned is a promotion or a recovery.
+// planned is implemented by [promotion.Promotion] and [promotion.Recovery].
 type planned interface {
 	Plan(context.Context) (promotion.Plan, error)
 	Apply(context.Context, promotion.Plan) error
 }
 
-// run plans, shows the plan, asks, and applies it.
+// run makes the plan, shows it, asks for confirmation, and applies it.
 func (p *promoting) run(cmd *cobra.Command, c planned) error {
 	ctx := cmd.Context()
 	plan, err := c.Plan(ctx)
@@ -96,14 +96,14 @@ func (p *promoting) run(cmd *cobra.Command, c planned) error {
 	return p.conclude(cmd, plan)
 }
 
-// promoted is the result, as -o json has it.
+// promoted is the document that -o json prints.
 type promoted struct {
 	promotion.Plan
-	// Status is that of status after the pushes; nil in a dry run.
+	// Status is the status after the pushes, or nil in a dry run.
 	Status *mirror.Status `json:"status"`
 }
 
-// encode writes the result with -o json.
+// encode writes the result if -o json is set.
 func (p *promoting) encode(out io.Writer, result promoted) error {
 	if p.output != "json" {
 		return nil
@@ -114,8 +114,8 @@ func (p *promoting) encode(out io.Writer, result promoted) error {
 	return nil
 }
 
-// conclude prints the remotes' status and the next steps. A remote whose term is ignored
-// does not count as another main.
+// conclude prints the remotes' status and the next steps. A remote in --ignore doesn't count
+// as another main region.
 func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 	out, st := cmd.OutOrStdout(), p.status(p.outcomes)
 	end := verdict(st)
@@ -130,11 +130,11 @@ func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 	}
 	for name, o := range p.outcomes {
 		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(p.promotion.Ignore, name) {
-			fmt.Fprintln(out, "\nAnother main has not given way, and neither overwrites the other. Promote once more, in the one region that is to be the main.")
+			fmt.Fprintln(out, "\nAnother region is also marked as the main region. Neither overwrites the other. Promote again in the region that should be the main region.")
 			break
 		}
 	}
-	fmt.Fprintln(out, "\nThe rotation CronJob (keystone-fernet-rotate) belongs on here, and off in every other region.")
+	fmt.Fprintln(out, "\nEnable the rotation CronJob (keystone-fernet-rotate) here, and suspend it in every other region.")
 	return end
 }
 
@@ -146,12 +146,12 @@ func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Sou
 	return p.wrote(p.secrets.Update(ctx, marked, mirror.MarkManager))
 }
 
-// create creates the source where it is absent.
+// create creates the source. It fails if the source exists.
 func (p *promoting) create(ctx context.Context, empty *corev1.Secret) (mirror.Source, error) {
 	return p.wrote(p.secrets.Create(ctx, empty, mirror.MarkManager))
 }
 
-// wrote takes the response to a write of the source.
+// wrote records the response to a write of the source.
 func (p *promoting) wrote(secret *corev1.Secret, err error) (mirror.Source, error) {
 	if err != nil {
 		return mirror.Source{}, err
@@ -168,8 +168,8 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Remote) {
 	})
 	for _, name := range p.set.Names() {
 		o := seen[name]
-		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // of a refused kubeconfig
-		if o.Err != nil {                                                          // the copy is an earlier one
+		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // set if the kubeconfig was rejected
+		if o.Err != nil {                                                          // the copy is from an earlier read
 			src, _ := p.source.Seen()
 			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
 		}

@@ -9,13 +9,13 @@ func newPush(o *options) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "push [REMOTE...]",
-		Short: "Push once, print the table, exit",
-		Long: `Pushes the source's keys to the named remotes, or to all, once, and prints how
-each stands then. It decides as run does, but does not wait where run waits.
+		Short: "Push the keys once and print the status",
+		Long: `Pushes the source's keys once, to the named remotes or to all, and prints their
+status. It makes the same decisions as run, but does not wait or retry.
 
-With --force it also pushes a key set that does not continue the one that a
-remote was given: the answer to a deliberate re-key of the same Secret. Nothing
-else is overridden; who owns a copy, only promote changes.`,
+--force also pushes keys that do not continue the remote's last pushed keys, for
+example after you deliberately recreated them. It does not override anything else:
+only promote changes which main region owns a copy.`,
 		Example:           "  fernetcast push\n  fernetcast push dfw",
 		ValidArgsFunction: o.completeRemotes,
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -29,7 +29,7 @@ else is overridden; who owns a copy, only promote changes.`,
 			return verdicts(cmd.OutOrStdout(), show.Options{})(s.status(s.push(cmd.Context(), names, force)))
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "push also a key set that does not continue what the remote was given")
+	cmd.Flags().BoolVar(&force, "force", false, "also push keys that do not continue those last pushed to the remote")
 	o.identityFlag(cmd)
 	return cmd
 }

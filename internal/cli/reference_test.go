@@ -49,7 +49,7 @@ var documents = map[string]any{
 var generated = regexp.MustCompile(`(?s)(<!-- generated: ([^>]+) -->\n)(.*?)(<!-- end -->)`)
 
 // TestReferenceIsUpToDate compares the generated parts of docs/reference.md with the code.
-// The columns of a table that the code has no facts for are written by hand, in the page.
+// Table columns that the code can't generate are written by hand in the page.
 func TestReferenceIsUpToDate(t *testing.T) {
 	text, err := os.ReadFile(referencePage)
 	if err != nil {
@@ -84,14 +84,14 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	}
 }
 
-// factTable is a Markdown table. Each row holds the cells that the code knows; the rest of the
-// columns is written by hand.
+// A factTable is a Markdown table. Its rows contain only the generated cells. The remaining
+// columns are written by hand.
 type factTable struct {
 	columns []string
 	rows    [][]string
 }
 
-// write returns the table's text, with the handwritten cells by the row's first cell.
+// write returns the table's text. byHand contains the handwritten rows by their first cell.
 func (w factTable) write(byHand map[string][]string) string {
 	var out strings.Builder
 	line := func(cells []string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
@@ -110,7 +110,7 @@ func (w factTable) write(byHand map[string][]string) string {
 	return out.String()
 }
 
-// handwritten returns the cells of a table's rows, by the row's first cell.
+// handwritten parses a table, and returns its rows by their first cell.
 func handwritten(text string) map[string][]string {
 	rows := map[string][]string{}
 	for line := range strings.Lines(text) {
@@ -121,7 +121,7 @@ func handwritten(text string) map[string][]string {
 	return rows
 }
 
-// cellsOf splits a row of a table, and reports whether the line is one.
+// cellsOf splits a table row into cells. It reports whether the line is a table row.
 func cellsOf(line string) ([]string, bool) {
 	line, ok := strings.CutPrefix(strings.TrimSpace(line), "| ")
 	cells := strings.Split(strings.TrimSuffix(line, " |"), " | ")
@@ -158,7 +158,7 @@ func referenceParts(t *testing.T) map[string]func(byHand map[string][]string) st
 	return parts
 }
 
-// namedTable is a table of names with one handwritten column.
+// namedTable returns a table of names with one handwritten column.
 func namedTable(column string, names []string) factTable {
 	w := factTable{columns: []string{column, "meaning"}}
 	for _, name := range names {
@@ -169,7 +169,7 @@ func namedTable(column string, names []string) factTable {
 
 func quoted(name string) string { return "`" + name + "`" }
 
-// stateTable is the table of a remote's states with the exit code of each.
+// stateTable returns the table of a remote's states and their exit codes.
 func stateTable(names []string) factTable {
 	w := factTable{columns: []string{"state", "exit code", "meaning"}}
 	for _, name := range names {
@@ -182,8 +182,8 @@ func stateTable(names []string) factTable {
 	return w
 }
 
-// checkTable is the table of what check examines, in its order. A refused kubeconfig needs no
-// cluster, and all other checks are skipped.
+// checkTable returns the table of checks in their order. A rejected kubeconfig makes Examine skip
+// all checks that need a cluster.
 func checkTable(t *testing.T) factTable {
 	t.Helper()
 	w := factTable{columns: []string{"ID", "passes if", "warns if", "fails if"}}
@@ -193,7 +193,7 @@ func checkTable(t *testing.T) factTable {
 	return w
 }
 
-// commandUsage is the usage of all commands, without the flags that all commands have.
+// commandUsage returns the usage of all commands without the global flags.
 func commandUsage() string {
 	root := newRoot("fernetcast")
 	root.InitDefaultCompletionCmd()
@@ -206,7 +206,8 @@ func commandUsage() string {
 	return out.String() + "\n"
 }
 
-// runMetrics is the table of the metrics of run, with all that the collector describes.
+// runMetrics returns the table of run's metrics. It fails if a metric that the code describes is
+// missing.
 func runMetrics(t *testing.T, files []*ast.File) factTable {
 	t.Helper()
 	now := time.Now()
@@ -216,7 +217,7 @@ func runMetrics(t *testing.T, files []*ast.File) factTable {
 			Counts: mirror.Counts{Requests: map[mirror.Request]int{{Method: "GET", Code: "200"}: 1}}}},
 	}
 	m := telemetry.NewMetrics("v", func() mirror.Status { return status })
-	// The queue has its own metrics.
+	// The work queue registers its own metrics.
 	queue := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{Name: "remotes", MetricsProvider: m.Queue()})
 	defer queue.ShutDown()
 	w := httptest.NewRecorder()
@@ -238,7 +239,7 @@ func runMetrics(t *testing.T, files []*ast.File) factTable {
 	return metricsOf(w.Body.String())
 }
 
-// filesMetrics is the table of the metrics of files.
+// filesMetrics returns the table of the metrics of files.
 func filesMetrics(t *testing.T) factTable {
 	t.Helper()
 	m := telemetry.NewFilesMetrics("v", func() int { return 1 }, time.Now)
@@ -252,7 +253,7 @@ var (
 	labelName  = regexp.MustCompile(`[{,](\w+)="`)
 )
 
-// metricsOf is the table of a page of metrics, without those of Go and of the process.
+// metricsOf returns the table of the metrics in a response, except Go and process metrics.
 func metricsOf(page string) factTable {
 	w := factTable{columns: []string{"metric", "type", "labels", "meaning"}}
 	help := map[string]string{}
@@ -275,7 +276,7 @@ func metricsOf(page string) factTable {
 	return w
 }
 
-// fieldTable is the table of the fields of a JSON document.
+// fieldTable returns the table of a JSON document's fields.
 func fieldTable(document reflect.Type) factTable {
 	w := factTable{columns: []string{"field", "type", "meaning"}}
 	var add func(prefix string, of reflect.Type)
@@ -322,7 +323,7 @@ func jsonType(of reflect.Type) string {
 	return of.Kind().String()
 }
 
-// productFiles parses the program's files.
+// productFiles parses the program's source files.
 func productFiles(t *testing.T) (files []*ast.File) {
 	t.Helper()
 	err := filepath.WalkDir(checkout, func(path string, d fs.DirEntry, err error) error {
@@ -345,8 +346,8 @@ func productFiles(t *testing.T) (files []*ast.File) {
 	return files
 }
 
-// constants returns the values of a package's exported constants of a type, or with names
-// that start with prefix, in the order of the code.
+// constants returns the values of a package's constants in the order of the code. It selects
+// them by type or by the prefix of their names.
 func constants(files []*ast.File, in, typed, prefix string) (values []string) {
 	for _, file := range files {
 		ast.Inspect(file, func(n ast.Node) bool {
@@ -363,10 +364,10 @@ func constants(files []*ast.File, in, typed, prefix string) (values []string) {
 	return values
 }
 
-// ofCommands are the messages that only commands which end by themselves log.
-var ofCommands = []string{"waiting", "the remotes are taken as they were"}
+// ofCommands lists messages of commands other than run and files.
+var ofCommands = []string{"waiting", "reading failed; using the previous remotes"}
 
-// messageTable is the table of the log lines of run and files, sorted by message.
+// messageTable returns the table of the log messages of run and files, sorted by message.
 func messageTable(t *testing.T, files []*ast.File) factTable {
 	t.Helper()
 	all := map[string][]string{}
@@ -398,8 +399,8 @@ func messageTable(t *testing.T, files []*ast.File) factTable {
 	return w
 }
 
-// logCall returns the message, the levels, and the attributes of a call that logs; for any
-// other call the message is "".
+// logCall returns the message, the levels, and the attributes of a call to a logger. For any
+// other call, the message is "".
 func logCall(call *ast.CallExpr) []string {
 	nothing := []string{""}
 	method, ok := call.Fun.(*ast.SelectorExpr)
@@ -421,7 +422,7 @@ func logCall(call *ast.CallExpr) []string {
 	if len(args) == 0 || literal(args[0]) == "" {
 		return nothing
 	}
-	var keys []string // without those that the loggers of a remote and of the source have themselves
+	var keys []string // except remote and source, which the loggers add to every line
 	for i := 1; i < len(args); i += 2 {
 		if key := literal(args[i]); key != "remote" && key != "source" || literal(args[0]) == "starting" {
 			keys = append(keys, quoted(key))
@@ -430,7 +431,8 @@ func logCall(call *ast.CallExpr) []string {
 	return []string{quoted(literal(args[0])), level, cmp.Or(strings.Join(keys, ", "), "none")}
 }
 
-// literal is a text; STATE stands for what is added to it.
+// literal returns the text of a string literal. If the code appends to it, STATE stands for
+// the rest. For other expressions, it returns "".
 func literal(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

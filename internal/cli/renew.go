@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// renewOptions are the flags of renew alone.
+// renewOptions holds the flags of renew.
 type renewOptions struct {
 	*options
 	remotePlace
@@ -33,38 +33,39 @@ func newRenew(all *options) *cobra.Command {
 	o := &renewOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "renew [NAME...]",
-		Short: "Give remotes new tokens, before the old ones expire",
-		Long: `Gives each remote whose token has less than a third of its life left a new one,
-with an operator's rights there: by --remote-context, else by the context of the
-remote's name, else by one that leads to its address. NAME or --all: however much
-is left. A new token is used before it is stored; where anything fails the old
-one stays, and the exit code is 1. The program in the main takes a new token
+		Short: "Replace remotes' tokens before they expire",
+		Long: `Replaces tokens that have less than a third of their lifetime left. If you name
+remotes or add --all, it replaces their tokens in any case. It uses your
+credentials for the remote: --remote-context or, by default, the context that has
+the remote's name or address. It tests a new token before it stores it. If a step
+fails, the old token stays and the exit code is 1. run picks up a new token
 without a restart.
 
-With --self each token asks for the next one itself, which manifests/remote/
-self-renew allows: for the CronJob of manifests/renew. It reads the kubeconfigs
-from a directory, and writes only the Secret fernetcast-tokens.`,
+With --self, each token requests its own successor, which
+manifests/remote/self-renew permits. This is for the CronJob in manifests/renew.
+It reads the kubeconfigs from a directory and writes only the Secret
+fernetcast-tokens.`,
 		Example: `  fernetcast renew
-  fernetcast renew dfw --ttl 720h
+  fernetcast renew dfw --ttl 30d
   fernetcast renew --all --dry-run`,
 		ValidArgsFunction: o.completeRemotes,
 		RunE:              o.run,
 	}
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	f.DurationVar(&o.life, "ttl", usualLife, "how long the tokens are to live")
-	f.BoolVar(&o.all, "all", false, "all remotes, however much of their tokens' life is left")
-	f.BoolVar(&o.self, "self", false, "by the present tokens, into Secret fernetcast-tokens")
-	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory of the tokens that it has kept before")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and end")
+	periodVar(f, &o.life, "ttl", defaultLife, "lifetime of the tokens")
+	f.BoolVar(&o.all, "all", false, "renew all tokens, even if they expire later")
+	f.BoolVar(&o.self, "self", false, "use the current tokens, and store new ones in the Secret fernetcast-tokens")
+	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory where the Secret fernetcast-tokens is mounted")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
 	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	return cmd
 }
 
-// renewed is what became of one remote's token, as -o json has it.
+// renewed is the result for one remote, as in the document that -o json prints.
 type renewed struct {
 	Name string `json:"name"`
-	// Action is kept, renew (in a dry run), renewed or failed.
+	// Action is kept, renewed, failed, or renew (in a dry run).
 	Action  string     `json:"action"`
 	Detail  string     `json:"detail"`
 	Expires *time.Time `json:"expires"`
@@ -72,16 +73,16 @@ type renewed struct {
 
 func (o *renewOptions) check(names []string) error {
 	switch {
-	case o.life < shortestLife:
-		return fmt.Errorf("--ttl %s: an API server grants no token of less than %s", o.life, shortestLife)
+	case o.life < minLife:
+		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(minLife))
 	case o.all && len(names) > 0:
-		return errors.New("--all is in place of NAMEs")
+		return errors.New("--all cannot be combined with NAME")
 	case o.self && (o.remoteContext != "" || o.remoteKubeconfig != ""):
-		return errors.New("--self asks by the present tokens, and takes no --remote-context")
+		return errors.New("--self cannot be combined with --remote-context or --remote-kubeconfig")
 	case o.self && strings.HasPrefix(o.clusters, secretPrefix):
-		return fmt.Errorf("--clusters %q: --self takes a directory; mount the Secret", o.clusters)
+		return fmt.Errorf("--clusters %q: --self requires a directory; mount the Secret", o.clusters)
 	case o.remoteContext != "" && len(names) != 1:
-		return errors.New("--remote-context is of one remote: name it")
+		return errors.New("--remote-context requires exactly one NAME")
 	}
 	return nil
 }
@@ -114,7 +115,7 @@ func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
 	})
 }
 
-// keep stores a change of one entry.
+// keep stores a change of one entry, and adds the Secret's name to errors.
 func (o *options) keep(ctx context.Context, entries access.Entries, change access.Change) error {
 	if err := entries.Store(ctx, change); err != nil {
 		return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, entries.Name(), mirror.Explain(err))
@@ -122,10 +123,10 @@ func (o *options) keep(ctx context.Context, entries access.Entries, change acces
 	return nil
 }
 
-// store keeps a remote's new token: in its kubeconfig, or by itself.
+// A store stores a remote's new token, either in the kubeconfig or separately.
 type store = func(ctx context.Context, f clusters.File, kubeconfig []byte, token string) error
 
-// renew renews the tokens of the remotes that were named, or of all, at once.
+// renew renews the tokens of the named remotes, or of all, concurrently.
 func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.File, names []string, keep store) error {
 	s.set.Apply(files)
 	chosen, err := s.choose(names)
@@ -137,7 +138,7 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 	var all sync.WaitGroup
 	for i, f := range files {
 		all.Go(func() {
-			r, err := o.one(cmd.Context(), f, len(names) > 0 || o.all, keep)
+			r, err := o.renewOne(cmd.Context(), f, len(names) > 0 || o.all, keep)
 			if err != nil {
 				r = renewed{Action: "failed", Detail: err.Error()}
 			}
@@ -149,29 +150,29 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 	return printRenewed(cmd.OutOrStdout(), o.output, results)
 }
 
-// by returns who asks for the new token, and a description of that.
+// by returns the clients that request the new token, and describes them for the plan.
 func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, error) {
 	if o.self {
 		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
-		return apis, "by its present token", err
+		return apis, "with its current token", err
 	}
-	there, err := o.wayTo(f.Name, server)
+	there, err := o.contextFor(f.Name, server)
 	if err == nil && there.config == nil {
-		err = errors.New("your kubeconfig has no context of it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
+		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	apis, err := o.apis(there.config)
-	return apis, "by context " + there.context, err
+	return apis, "with context " + there.context, err
 }
 
-// one renews one remote's token, if it is due or was asked for.
-func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, keep store) (renewed, error) {
+// renewOne renews one remote's token if it is due or asked is set.
+func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool, keep store) (renewed, error) {
 	if f.Err != nil {
 		return renewed{}, f.Err
 	}
-	if o.self { // as run takes it
+	if o.self { // with the same rules as run
 		if _, err := kubeconfig.Parse(f.Data, true); err != nil {
 			return renewed{}, err
 		}
@@ -188,9 +189,9 @@ func (o *renewOptions) one(ctx context.Context, f clusters.File, asked bool, kee
 	if !asked && !access.Due(token, time.Now()) {
 		left, ok := token.Left(time.Now())
 		if !ok {
-			return renewed{Action: "kept", Detail: "its token does not tell when it expires"}, nil
+			return renewed{Action: "kept", Detail: "its token has no known expiry"}, nil
 		}
-		return renewed{Action: "kept", Detail: fmt.Sprintf("%.0f %% of its life is left", 100*left), Expires: &token.Expires}, nil
+		return renewed{Action: "kept", Detail: fmt.Sprintf("%.0f%% of its lifetime is left", 100*left), Expires: &token.Expires}, nil
 	}
 	by, how, err := o.by(f, k.Server)
 	if err != nil {

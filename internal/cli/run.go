@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// runOptions are the flags of run.
+// runOptions holds the flags of run.
 type runOptions struct {
 	*options
 	listen, tokens             string
@@ -28,13 +28,14 @@ func newRun(all *options) *cobra.Command {
 	o := &runOptions{options: all}
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Watch and push until SIGTERM: what the sidecar runs",
-		Long: `Watches the source Secret and every remote, and pushes what differs, until SIGTERM.
+		Short: "Watch and push until SIGTERM (the sidecar's command)",
+		Long: `Watches the source Secret and every remote, and pushes the keys to remotes that
+differ, until SIGTERM.
 
-It acts where its own cluster's Secret bears the mark of the main, stands by
-where it is a copy, and touches nothing where it is neither: see promote.
-Bad flags end it at once. Nothing else does: what goes wrong is said, and tried
-again.`,
+It pushes only if its own cluster's Secret has the mark of the main region, which
+promote sets. If the Secret is a copy, it stands by. Otherwise, it changes nothing.
+
+Invalid flags end it immediately. All other errors are logged and retried.`,
 		Example:           "  fernetcast run --clusters /etc/fernetcast/clusters --listen :9464",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -47,11 +48,11 @@ again.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", ":9464", "address of /livez, /readyz, /statusz and /metrics; empty: none")
-	f.StringVar(&o.tokens, "tokens", defaultTokens, "directory of tokens that count before those in the kubeconfigs: those that renew --self keeps")
-	f.DurationVar(&o.resync, "resync", time.Minute, "how often source and remotes are read, whatever their watches say")
-	f.DurationVar(&o.backoffInitial, "backoff-initial", 200*time.Millisecond, "first wait of a remote that failed")
-	f.DurationVar(&o.backoffMax, "backoff-max", 30*time.Second, "longest wait of a remote that failed, and how long a contested one has to be quiet")
+	f.StringVar(&o.listen, "listen", ":9464", "address for /livez, /readyz, /statusz, and /metrics (empty: none)")
+	f.StringVar(&o.tokens, "tokens", defaultTokens, "directory of tokens that override those in the kubeconfigs, from renew --self")
+	periodVar(f, &o.resync, "resync", time.Minute, "how often to read the source and the remotes, in addition to watching them")
+	periodVar(f, &o.backoffInitial, "backoff-initial", 200*time.Millisecond, "initial retry delay for a failed remote")
+	periodVar(f, &o.backoffMax, "backoff-max", 30*time.Second, "maximum retry delay, and how long a contested remote must stay unchanged")
 	o.identityFlag(cmd)
 	return cmd
 }
@@ -61,7 +62,7 @@ func (o *runOptions) check() error {
 		return err
 	}
 	if strings.HasPrefix(o.clusters, secretPrefix) {
-		return fmt.Errorf("--clusters %q: run takes a directory; mount the Secret", o.clusters)
+		return fmt.Errorf("--clusters %q: run requires a directory; mount the Secret", o.clusters)
 	}
 	if o.clusters == "" {
 		o.clusters = defaultDirectory
@@ -71,15 +72,16 @@ func (o *runOptions) check() error {
 		return err
 	}
 	if o.backoffInitial > o.backoffMax {
-		return fmt.Errorf("--backoff-initial %s is above --backoff-max %s", o.backoffInitial, o.backoffMax)
+		return fmt.Errorf("--backoff-initial %s exceeds --backoff-max %s", readable(o.backoffInitial), readable(o.backoffMax))
 	}
 	return nil
 }
 
-// run wires everything together and returns when all goroutines have ended.
+// run connects all components and runs them until ctx ends. It returns after all its
+// goroutines have ended.
 func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	log.Info("starting", "version", release(), "source", o.namespace+"/"+o.secret, "clusters", o.clusters)
-	defer log.Info("ended")
+	defer log.Info("stopped")
 	cluster := lazy{o.options}
 	source := o.watcher(cluster, log, o.resync)
 	set := o.remotes(log)
@@ -107,10 +109,10 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		parts.Go(func() { server.Run(ctx) })
 	}
 	<-ctx.Done()
-	log.Info("ending")
+	log.Info("stopping")
 }
 
-// observer forwards the pusher's events to the telemetry.
+// observer forwards the pusher's events to the metrics and the Kubernetes events.
 type observer struct {
 	metrics *telemetry.Metrics
 	*telemetry.Events
@@ -122,7 +124,7 @@ func (o observer) Pushed(remote string, p mirror.Push) {
 	o.Events.Pushed(remote, p)
 }
 
-// instance returns the name of this replica: the pod's name.
+// instance returns this replica's name. In a pod, the hostname is the pod's name.
 func instance() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {

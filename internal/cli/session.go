@@ -22,22 +22,21 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// watchEvery is how often status --watch, wait, and join look.
+// watchEvery is the interval at which status --watch, wait, and join read the remotes.
 const watchEvery = 2 * time.Second
 
-// session is the source and the remotes, read live, for the commands that look or push
-// once.
+// A session reads the source and the remotes live, for commands that exit by themselves.
 type session struct {
 	opts    *options
-	secrets *kube.Secrets // the source's
+	secrets *kube.Secrets // in the source's namespace
 	source  *watcher.Watcher
 	set     *clusters.Set
 	log     *slog.Logger
-	warned  bool // that there are no remotes
+	warned  bool // about missing remotes
 }
 
-// open reads the source and the remotes' kubeconfigs. A source that doesn't answer is
-// not an error: the session's status shows it.
+// open reads the source and the remotes' kubeconfigs. If the source can't be read, open
+// returns no error, because the session's status shows the problem.
 func (o *options) open(cmd *cobra.Command) (*session, error) {
 	s, err := o.session(cmd)
 	if err != nil {
@@ -46,7 +45,7 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 	return s, s.read(cmd.Context())
 }
 
-// session returns a session that has read nothing yet.
+// session returns a session without reading anything.
 func (o *options) session(cmd *cobra.Command) (*session, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -57,13 +56,13 @@ func (o *options) session(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	secrets := apis.Secrets(o.namespace)
-	quiet := slog.New(slog.DiscardHandler) // their problems are printed with the outcome
+	quiet := slog.New(slog.DiscardHandler) // problems are printed with the outcome
 	return &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}, nil
 }
 
 // read reads the source and the remotes' kubeconfigs.
 func (s *session) read(ctx context.Context) error {
-	// Its failure shows in the source's status.
+	// The source's status shows the error.
 	_, _ = s.source.Get(ctx)
 	files, err := s.files(ctx)
 	if err != nil {
@@ -73,10 +72,10 @@ func (s *session) read(ctx context.Context) error {
 	return nil
 }
 
-// reread reads both again. If the kubeconfigs can't be read, the remotes stay as they are.
+// reread is like read. If it can't read the kubeconfigs, it logs a warning and keeps the remotes.
 func (s *session) reread(ctx context.Context) {
 	if err := s.read(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("the remotes are taken as they were", "error", err)
+		s.log.Warn("reading failed; using the previous remotes", "error", err)
 	}
 }
 
@@ -90,26 +89,26 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	name, isSecret := strings.CutPrefix(from, secretPrefix)
 	if !isSecret {
 		if absent {
-			s.warn("there are no remotes: the directory of kubeconfigs does not exist", "clusters", from)
+			s.warn("there are no remotes: the kubeconfig directory does not exist", "clusters", from)
 		}
 		return clusters.Read(from, defaultTokens)
 	}
 	secret, err := s.secrets.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
-		s.warn("there are no remotes: the Secret with their kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
+		s.warn("there are no remotes: the Secret with the kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
 	kept, err := s.secrets.Get(ctx, tokensOf(name))
-	if err != nil { // each kubeconfig has a token of its own
+	if err != nil { // the tokens in the kubeconfigs are still usable
 		return clusters.Files(secret.Data), nil
 	}
 	return clusters.WithTokens(clusters.Files(secret.Data), kept.Data), nil
 }
 
-// warn warns once, even if status --watch reads many times.
+// warn logs only once per session, because status --watch and wait read repeatedly.
 func (s *session) warn(text string, args ...any) {
 	if !s.warned {
 		s.warned = true
@@ -117,12 +116,13 @@ func (s *session) warn(text string, args ...any) {
 	}
 }
 
-// choose checks that the named remotes exist. Without names it returns all remotes.
+// choose returns the sorted names after checking that these remotes exist. Without names, it
+// returns all remotes.
 func (s *session) choose(names []string) ([]string, error) {
 	all := s.set.Names()
 	for _, name := range names {
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("there is no remote %q; there are: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
+			return nil, fmt.Errorf("there is no remote %q; existing remotes: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
 		}
 	}
 	if len(names) == 0 {
@@ -131,19 +131,19 @@ func (s *session) choose(names []string) ([]string, error) {
 	return slices.Compact(slices.Sorted(slices.Values(names))), nil
 }
 
-// look reads every named remote and changes nothing.
+// look reads the named remotes. It changes nothing.
 func (s *session) look(ctx context.Context, names []string) map[string]pusher.Outcome {
 	return s.each(ctx, names, pusher.Sync{Source: s.source}.Look)
 }
 
-// push brings every named remote up to date.
+// push updates the named remotes.
 func (s *session) push(ctx context.Context, names []string, force bool) map[string]pusher.Outcome {
 	return s.each(ctx, names, func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
 		return pusher.Sync{Source: s.source, Force: force}.Run(ctx, remote, true)
 	})
 }
 
-// each takes a step at every named remote at once, and returns the outcomes by name.
+// each runs step for all named remotes concurrently, and returns the outcomes by name.
 func (s *session) each(ctx context.Context, names []string, step func(context.Context, pusher.Remote) *pusher.Outcome) map[string]pusher.Outcome {
 	outcomes := make(map[string]pusher.Outcome, len(names))
 	var mu sync.Mutex

@@ -21,9 +21,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// connect returns the source's cluster: its config, which must not be changed, and its
-// clients. The first call that succeeds makes them, and sends nothing. It may be called
-// concurrently.
+// connect returns the config and the clients for the source's cluster. It caches them, and
+// sends no requests. Callers must not change the config. It is safe for concurrent use.
 func (o *options) connect() (*rest.Config, *setup.APIs, error) {
 	o.home.mu.Lock()
 	defer o.home.mu.Unlock()
@@ -42,8 +41,8 @@ func (o *options) connect() (*rest.Config, *setup.APIs, error) {
 	return cfg, apis, nil
 }
 
-// sourceConfig returns the config of the cluster that the flags name, or in which the
-// process runs, or that kubectl would use.
+// sourceConfig returns the config for the cluster that the flags select. Without flags, it is
+// the cluster that the process runs in or, outside a cluster, kubectl's current context.
 func (o *options) sourceConfig() (*rest.Config, error) {
 	if o.kubeconfig == "" && o.context == "" {
 		cfg, err := rest.InClusterConfig()
@@ -55,7 +54,7 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides).ClientConfig()
 }
 
-// apis creates the clients of a cluster. Nothing is sent.
+// apis creates the clients for a cluster. It sends no requests.
 func (o *options) apis(cfg *rest.Config) (*setup.APIs, error) {
 	return setup.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 }
@@ -70,11 +69,12 @@ func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (setup.Issuer,
 	return apis.Issuer(ctx)
 }
 
-// lazy is the source's cluster for run and files, which don't end if there is no
-// kubeconfig: each request connects until one succeeds. It may be used concurrently.
+// lazy accesses the source's cluster for run and files, which must not fail if there is no
+// kubeconfig yet. Each request tries to connect until that succeeds. It is safe for
+// concurrent use.
 type lazy struct{ *options }
 
-// ask sends a request, once it has clients.
+// ask connects if necessary, and then sends a request.
 func ask[T any](l lazy, request func(*setup.APIs) (T, error)) (answer T, err error) {
 	_, apis, err := l.connect()
 	if err != nil {
@@ -112,7 +112,8 @@ func (o *options) watcher(secrets watcher.Secrets, log *slog.Logger, resync time
 	})
 }
 
-// sourceStatus returns the watcher's view of the source, and why its last read failed.
+// sourceStatus returns the status of the source as last read. It includes the error if the last
+// attempt to read it failed.
 func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	seen, _ := source.Seen()
 	trouble := ""
@@ -122,7 +123,7 @@ func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	return seen.Status(o.namespace, o.secret, trouble)
 }
 
-// mint returns a function that creates tokens of --identity; nil without it.
+// mint returns a function that requests tokens for --identity, or nil without that flag.
 func (o *options) mint() clusters.Mint {
 	if o.identity == "" {
 		return nil
@@ -150,7 +151,7 @@ type remotes struct{ *clusters.Set }
 func (r remotes) Remote(name string) (pusher.Remote, error) {
 	remote, err := r.Set.Remote(name)
 	if remote == nil {
-		return nil, err // an interface that is nil itself
+		return nil, err // avoids an interface that contains a nil pointer
 	}
 	return remote, err
 }

@@ -13,18 +13,19 @@ func newStatus(o *options) *cobra.Command {
 	var how show.Options
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Read the source and every remote, and compare",
-		Long: `Reads the source and every remote live and compares them, whether or not run is
-up. It changes nothing.
+		Short: "Compare the source and every remote",
+		Long: `Reads the source and every remote live, and compares them. run need not be running.
+It changes nothing.
 
-The table has those first that are not well, and sums up all in its last line.
-BEHIND is how many rotations a remote is behind: at 1 the next rotation breaks
-the main's new tokens there, at 2 they are broken; "?" where the source's keys do
-not continue the remote's. Credentials are named where they expire within 30 days.
+The table lists unhealthy remotes first and ends with a summary. BEHIND is the
+number of rotations that a remote has missed. At 1, the next rotation breaks the
+main region's new tokens there. At 2, they are broken. "?" means that the source's
+keys do not continue the remote's. Credentials are shown if they expire within 30
+days.
 
-On a terminal the states are coloured, unless NO_COLOR is set or TERM is dumb, and
-rows are cut with "…" at its edge: -o wide cuts nothing. In a pipe nothing is cut. The exit code and the last line count all remotes, also with
---only-unwell.`,
+On a terminal, the states are colored, unless NO_COLOR is set or TERM is dumb. Rows
+are cut with "…" at the right edge, except with -o wide. Output to a pipe is never
+cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
 		Example:           "  fernetcast status\n  fernetcast status -o wide --only-unwell",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -41,13 +42,13 @@ rows are cut with "…" at its edge: -o wide cuts nothing. In a pipe nothing is 
 		},
 	}
 	choose(cmd, cmd.Flags(), &how.Format, "output", "o", "table, wide, json, or yaml", show.Formats...)
-	cmd.Flags().BoolVar(&how.OnlyUnwell, "only-unwell", false, "show only the remotes that are not well")
-	cmd.Flags().BoolVarP(&how.Stream, "watch", "w", false, "look again every 2 s: redraw on a terminal, append elsewhere")
+	cmd.Flags().BoolVar(&how.OnlyUnwell, "only-unwell", false, "show only unhealthy remotes")
+	cmd.Flags().BoolVarP(&how.Stream, "watch", "w", false, "repeat every 2 s; redraw on a terminal, otherwise append")
 	o.identityFlag(cmd)
 	return cmd
 }
 
-// watch writes a status every 2 s until ctx ends, and returns the last verdict.
+// watch writes the status every 2 s until ctx ends. It returns the last verdict.
 func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (verdict error) {
 	first := true
 	_ = wait.PollUntilContextCancel(ctx, watchEvery, true, func(context.Context) (bool, error) {
@@ -55,7 +56,7 @@ func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (v
 			s.reread(ctx)
 		}
 		first = false
-		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise it was interrupted
+		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise, the reads were interrupted
 			verdict = write(st)
 		}
 		return false, nil

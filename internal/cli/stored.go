@@ -10,19 +10,19 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// tokensSecret has the tokens that renew keeps beside the kubeconfigs of defaultSecret.
+// tokensSecret contains the tokens from renew --self for the kubeconfigs in defaultSecret.
 const tokensSecret = "fernetcast-tokens"
 
-// stored holds the Secrets that the source's cluster keeps about the remotes, for the
-// commands that write them with an operator's rights.
+// stored gives access to the remotes' kubeconfigs and tokens in the source's cluster, for
+// commands that change them with the operator's credentials.
 type stored struct {
-	home    *rest.Config // not to be changed
+	home    *rest.Config // must not be changed
 	apis    *setup.APIs
 	entries access.Entries // kubeconfigs
-	tokens  access.Entries // those that renew --self keeps
+	tokens  access.Entries // from renew --self
 }
 
-// stored returns them. Nothing is sent.
+// stored sends no requests.
 func (o *options) stored() (s stored, err error) {
 	name, err := o.entries()
 	if err != nil {
@@ -36,18 +36,18 @@ func (o *options) stored() (s stored, err error) {
 	return s, nil
 }
 
-// entries returns the name of the Secret with the remotes' kubeconfigs, for the commands
-// that write there.
+// entries returns the name of the Secret with the remotes' kubeconfigs. It rejects a directory,
+// because commands that change kubeconfigs can't write there.
 func (o *options) entries() (string, error) {
 	o.clusters = cmp.Or(o.clusters, defaultSecret)
 	name, ok := strings.CutPrefix(o.clusters, secretPrefix)
 	if !ok {
-		return "", fmt.Errorf("--clusters %q: the kubeconfigs are stored in a Secret: name it as secret/NAME", o.clusters)
+		return "", fmt.Errorf("--clusters %q: this command requires secret/NAME", o.clusters)
 	}
 	return name, nil
 }
 
-// tokensOf returns the name of the Secret with the tokens for a Secret of kubeconfigs.
+// tokensOf returns the name of the Secret with the tokens for the kubeconfigs in another Secret.
 func tokensOf(entries string) string {
 	if secretPrefix+entries == defaultSecret {
 		return tokensSecret

@@ -9,7 +9,8 @@ import (
 	"github.com/fernetcast/fernetcast/internal/show"
 )
 
-// The verdict counts the source and every remote, whatever is shown.
+// TestVerdicts checks that a verdict covers the source and every remote, even if --only-unwell
+// hides some.
 func TestVerdicts(t *testing.T) {
 	well, bad := mirror.RemoteStatus{Name: "dfw", State: mirror.StateSynced}, mirror.RemoteStatus{Name: "iad", State: mirror.StateHeld}
 	for _, c := range []struct {

@@ -15,7 +15,7 @@ func newVersion() *cobra.Command {
 		Example: "  fernetcast version",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			revision := "" // the commit, where the build recorded it
+			revision := "" // the commit, if the build recorded it
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {

@@ -14,29 +14,28 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// clearLine puts the cursor at the line's begin and clears it.
+// clearLine moves the cursor to the start of the line and clears the line.
 const clearLine = "\r\x1b[K"
 
 func newWait(o *options) *cobra.Command {
 	var timeout, settle time.Duration
 	cmd := &cobra.Command{
 		Use:   "wait [REMOTE...]",
-		Short: "Wait until every remote has held the source's keys for a while",
-		Long: `Blocks until all remotes, or those named, have held the source's key set for as
-long as --settle: the time that a kubelet, and whatever else copies the keys on
-to a region's Keystone, may take. It looks every 2 s, live as status does, and
-changes nothing. How long a remote has held the keys is told by its own API
-server's record and clock.
+		Short: "Wait until every remote has had the source's keys for a while",
+		Long: `Blocks until all remotes, or those named, have had the source's keys for at least
+--settle. This is the time in which the kubelet and other components copy the keys
+to a region's Keystone. wait reads the remotes every 2 s and changes nothing. The
+record and the clock of each remote's API server show how long it has had the keys.
 
-It is the gate before a rotation: exit code 0 says that these remotes are ready
-for the next one. At --timeout it prints the table, and the exit code is 1. It
-waits also for a source that is not the main, where no rotation belongs, and
-where there are no remotes at all. --settle 0 asks for no record.`,
+Run it before a rotation: exit code 0 means that these remotes are ready. At
+--timeout, it prints the table and exits with code 1. It also waits while the
+source is not the main region's, where a rotation must not run, and while there
+are no remotes. --settle 0 requires only that the remotes have the keys.`,
 		Example:           "  fernetcast wait dfw --settle 0 --timeout 5m",
 		ValidArgsFunction: o.completeRemotes,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if settle < 0 {
-				return fmt.Errorf("--settle %s: it cannot be below 0", settle)
+				return fmt.Errorf("--settle %s: must not be negative", readable(settle))
 			}
 			if err := positive("--timeout", timeout); err != nil {
 				return err
@@ -52,27 +51,27 @@ where there are no remotes at all. --settle 0 asks for no record.`,
 			return w.run(cmd.Context(), timeout, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait at most")
-	cmd.Flags().DurationVar(&settle, "settle", 2*time.Minute, "how long each remote has to have held the keys")
+	periodVar(cmd.Flags(), &timeout, "timeout", 10*time.Minute, "maximum time to wait")
+	periodVar(cmd.Flags(), &settle, "settle", 2*time.Minute, "how long each remote must have had the keys")
 	o.identityFlag(cmd)
 	return cmd
 }
 
-// waiting is one run of the command.
+// waiting is one run of wait. join uses it, too.
 type waiting struct {
 	*session
-	names  []string // empty: all there are
+	names  []string // if empty, all remotes
 	settle time.Duration
-	// line is where it is said for whom it waits: on a terminal in one line that is
-	// redrawn, elsewhere when it is for others than before.
+	// line shows which remotes lack the keys. On a terminal, the line is redrawn. Otherwise, it
+	// is logged when the set of remotes changes.
 	line  io.Writer
 	whose string
-	// What it saw last.
+	// The results of the last read.
 	last    mirror.Status
 	lacking []lack
 }
 
-// poll looks until nobody is waited for.
+// poll reads the remotes until none lacks the keys.
 func (w *waiting) poll(ctx context.Context, timeout time.Duration) error {
 	defer w.say(nil)
 	return wait.PollUntilContextTimeout(ctx, watchEvery, timeout, true, func(context.Context) (bool, error) {
@@ -84,7 +83,7 @@ func (w *waiting) poll(ctx context.Context, timeout time.Duration) error {
 			return false, err
 		}
 		now, lacks := w.compare(ctx, names)
-		if ctx.Err() != nil { // it was cut short, and says nothing
+		if ctx.Err() != nil { // the reads were interrupted
 			return false, ctx.Err()
 		}
 		w.last, w.lacking = now, lacks
@@ -98,27 +97,27 @@ func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer)
 	switch {
 	case err == nil:
 		n := len(w.last.Remotes)
-		_, err := fmt.Fprintf(out, "%d of %d remotes have held the source's keys for %s or longer\n", n, n, w.settle)
+		_, err := fmt.Fprintf(out, "%d of %d remotes have had the source's keys for at least %s\n", n, n, readable(w.settle))
 		return err
 	case ctx.Err() != nil && w.lacking == nil:
-		return exitError{errors.New("was interrupted")}
+		return exitError{errors.New("interrupted")}
 	case ctx.Err() != nil:
-		return exitError{fmt.Errorf("was interrupted waiting for %s", text(w.lacking))}
+		return exitError{fmt.Errorf("interrupted while waiting for %s", text(w.lacking))}
 	case errors.Is(err, context.DeadlineExceeded):
-		_ = verdicts(out, show.Options{})(w.last) // the wait's own verdict counts
-		return exitError{fmt.Errorf("waited %s in vain for %s", timeout, text(w.lacking))}
+		_ = verdicts(out, show.Options{})(w.last) // prints the table; the exit code is 1 anyway
+		return exitError{fmt.Errorf("timed out after %s waiting for %s", readable(timeout), text(w.lacking))}
 	}
 	return exitError{err}
 }
 
-// compare looks at the remotes, and returns their status and who is waited for.
+// compare reads the named remotes, and returns the status and what still lacks the keys.
 func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, []lack) {
 	outcomes := w.look(ctx, names)
 	st := w.status(outcomes)
 	if st.Source.Stale || st.Source.State != mirror.SourceMain {
 		return st, []lack{{"the source", string(st.Source.State)}}
 	}
-	if len(names) == 0 { // a gate that knows of none would let every rotation pass
+	if len(names) == 0 { // without this check, a missing Secret would let every rotation pass
 		return st, []lack{{"the remotes", "there are none"}}
 	}
 	var lacking []lack
@@ -135,10 +134,10 @@ func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, [
 	return st, lacking
 }
 
-// lack is who is waited for, and why.
+// A lack is something that wait waits for, and why.
 type lack struct{ who, why string }
 
-// say shows for whom it waits, and clears the line where that is nobody.
+// say shows what wait waits for. It clears the line if lacking is empty.
 func (w *waiting) say(lacking []lack) {
 	if show.ScreenOf(w.line).Redraws {
 		line := clearLine
@@ -158,7 +157,7 @@ func (w *waiting) say(lacking []lack) {
 	}
 }
 
-// text names the first few: it has to fit in a line.
+// text lists the first few lacks, so that they fit in one line.
 func text(lacking []lack) string {
 	const few = 3
 	var parts []string

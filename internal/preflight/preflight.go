@@ -72,7 +72,7 @@ func (e Examined) Err() error {
 			return c
 		}
 	}
-	return errors.New("there was no time left to examine it")
+	return errors.New("there was no time left to check it")
 }
 
 // Options are the same for all remotes of an examination.

@@ -29,7 +29,7 @@ func ExamineAll(ctx context.Context, remotes []Remote) Report {
 	report := Report{From: workstation, Remotes: make([]Examined, len(remotes))}
 	if _, err := rest.InClusterConfig(); err == nil {
 		name, _ := os.Hostname()
-		report.From = "pod " + cmp.Or(name, "of no name")
+		report.From = "pod " + cmp.Or(name, "(unknown)")
 	}
 	var all sync.WaitGroup
 	for i, remote := range remotes {
@@ -53,9 +53,9 @@ func (r Report) Write(out io.Writer, format string) error {
 	}
 	advice := ""
 	if r.From == workstation {
-		advice = " What counts is the pods' view: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"
+		advice = " To check from the main region's pods: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"
 	}
-	fmt.Fprintf(out, "Looking from %s.%s\n", r.From, advice)
+	fmt.Fprintf(out, "Checking from %s.%s\n", r.From, advice)
 	for _, e := range r.Remotes {
 		if format == "short" {
 			fmt.Fprintf(out, "%s  %s\n", e.Name, e.summary())
@@ -71,7 +71,7 @@ func (r Report) Write(out io.Writer, format string) error {
 		}
 	}
 	if len(r.Remotes) == 0 {
-		fmt.Fprintln(out, "There are no remotes: fernetcast join NAME lets one in.")
+		fmt.Fprintln(out, "There are no remotes. To add one: fernetcast join NAME")
 	}
 	return nil
 }
@@ -90,5 +90,5 @@ func (e Examined) summary() string {
 			parts = append(parts, fmt.Sprintf("%d %s: %s", len(ids), result, strings.Join(ids, ", ")))
 		}
 	}
-	return cmp.Or(strings.Join(parts, "; "), "all is well")
+	return cmp.Or(strings.Join(parts, "; "), "no problems found")
 }

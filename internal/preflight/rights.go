@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/utils/ptr"
 )
 
@@ -26,66 +27,66 @@ func (p *probe) identity(ctx context.Context) Check {
 	case apierrors.IsUnauthorized(err) && p.SignIn.Tokens != nil:
 		return Check{Result: Fail, What: mirror.Explain(err), Next: p.SignIn.Advice}
 	case apierrors.IsUnauthorized(err):
-		return Check{Result: Fail, What: "its token or certificate is refused (401): expired, or its account was deleted", Next: next}
+		return Check{Result: Fail, What: "its token or certificate is rejected (401): it expired, or its account was deleted", Next: next}
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
-		return Check{Result: Skip, What: "it does not tell who we are (Kubernetes 1.28 does)"}
+		return Check{Result: Skip, What: "it does not report our identity (Kubernetes 1.28 and newer do)"}
 	case err != nil:
-		return Check{Result: Fail, What: mirror.Explain(err), Next: "see what answers at " + p.Config.Host}
+		return Check{Result: Fail, What: mirror.Explain(err), Next: "check which server responds at " + p.Config.Host}
 	}
 	return Check{Result: Pass, What: review.Status.UserInfo.Username}
 }
 
 func (p *probe) expiry(context.Context) Check {
 	if p.SignIn.Tokens != nil {
-		return Check{Result: Pass, What: "no credentials are stored: the main makes a token of an hour when it needs one"}
+		return Check{Result: Pass, What: "no credentials are stored: the main region requests one-hour tokens"}
 	}
 	if p.Expires == nil {
-		return Check{Result: Pass, What: "the credentials do not say that they expire"}
+		return Check{Result: Pass, What: "the credentials have no known expiry"}
 	}
 	left, issued := time.Until(*p.Expires), kube.ReadToken(p.Config.BearerToken).Issued
-	what, next := fmt.Sprintf("the credentials expire at %s, in %s", p.Expires.Format(time.RFC3339), left.Round(time.Minute)), "fernetcast renew "+p.Name
+	what, next := fmt.Sprintf("the credentials expire at %s, in %s", p.Expires.Format(time.RFC3339), duration.HumanDuration(left)), "fernetcast renew "+p.Name
 	if p.Operator {
 		next = ""
 	}
 	switch {
 	case left <= 0:
-		return Check{Result: Fail, What: "the credentials have expired at " + p.Expires.Format(time.RFC3339), Next: next}
+		return Check{Result: Fail, What: "the credentials expired at " + p.Expires.Format(time.RFC3339), Next: next}
 	case !issued.IsZero() && left < p.Expires.Sub(issued)/3:
-		return Check{Result: Warn, What: what + ", with less than a third of their life left", Next: next}
+		return Check{Result: Warn, What: what + ", with less than a third of their lifetime left", Next: next}
 	}
 	return Check{Result: Pass, What: what}
 }
 
 func (p *probe) rights(ctx context.Context) Check {
 	if p.Operator {
-		return Check{Result: Skip, What: "these are your own rights: join makes an account"}
+		return Check{Result: Skip, What: "these are your own permissions: join creates an account"}
 	}
 	rules, incomplete, err := p.apis.Rules(ctx, p.Namespace)
 	if err != nil {
-		return Check{Result: Fail, What: "asking for its rights: " + mirror.Explain(err), Next: p.again()}
+		return Check{Result: Fail, What: "reading its permissions: " + mirror.Explain(err), Next: p.again()}
 	}
 	missing, excess := setup.Rights(rules, p.Secret, kube.ReadToken(p.Config.BearerToken).Account)
 	p.surplus = excess
 	where := fmt.Sprintf("Secret %s/%s", p.Namespace, p.Secret)
 	switch {
 	case len(missing) == 1 && missing[0] == "watch":
-		return Check{Result: Warn, What: "it may not watch " + where + ", which is read once a minute instead", Next: p.again()}
+		return Check{Result: Warn, What: "it may not watch " + where + ", so run reads it once a minute", Next: p.again()}
 	case len(missing) > 0 && incomplete:
-		return Check{Result: Warn, What: "its API server does not tell all rights; not seen: " + strings.Join(missing, ", ") + " of " + where}
+		return Check{Result: Warn, What: "its API server does not report all permissions; not reported: " + strings.Join(missing, ", ") + " for " + where}
 	case len(missing) > 0:
-		return Check{Result: Fail, What: "it may not " + strings.Join(missing, ", ") + " " + where, Next: p.again() + "; a missing namespace looks like this, too"}
+		return Check{Result: Fail, What: "it may not " + strings.Join(missing, ", ") + " " + where, Next: p.again() + "; a missing namespace causes the same error"}
 	}
-	return Check{Result: Pass, What: "all that is needed on " + where}
+	return Check{Result: Pass, What: "all required permissions for " + where}
 }
 
 func (p *probe) excess(context.Context) Check {
 	switch {
 	case p.Operator:
-		return Check{Result: Skip, What: "these are your own rights"}
+		return Check{Result: Skip, What: "these are your own permissions"}
 	case len(p.surplus) > 0:
-		return Check{Result: Warn, What: "its account may also " + strings.Join(p.surplus, "; "), Next: "take these rights away: whoever has the token has them, too"}
+		return Check{Result: Warn, What: "its account may also " + strings.Join(p.surplus, "; "), Next: "remove these permissions: anyone who has the token has them"}
 	}
-	return Check{Result: Pass, What: "nothing beyond that"}
+	return Check{Result: Pass, What: "no others"}
 }
 
 func (p *probe) secret(ctx context.Context) Check {
@@ -99,18 +100,18 @@ func (p *probe) secret(ctx context.Context) Check {
 		}
 	case apierrors.IsNotFound(err):
 		p.copy = mirror.ReadCopy(at, nil)
-		return Check{Result: Pass, What: "there is none yet: it is created"}
+		return Check{Result: Pass, What: "none yet: it will be created"}
 	case err != nil:
 		d := mirror.FailureOf(err)
 		return Check{Result: Fail, What: d.Detail, Next: p.again()}
 	}
 	p.copy = mirror.ReadCopy(at, secret)
-	remove := fmt.Sprintf("delete it there, and it is created again: kubectl --namespace %s delete secret %s", p.Namespace, p.Secret)
+	remove := fmt.Sprintf("delete it, and it is recreated: kubectl --namespace %s delete secret %s", p.Namespace, p.Secret)
 	switch {
 	case ptr.Deref(secret.Immutable, false):
-		return Check{Result: Fail, What: "it is immutable: no rotation could reach it", Next: remove}
+		return Check{Result: Fail, What: "it is immutable, so rotations cannot update it", Next: remove}
 	case secret.Type != corev1.SecretTypeOpaque:
-		return Check{Result: Fail, What: "it is of type " + string(secret.Type) + ", and keys are of type Opaque", Next: remove}
+		return Check{Result: Fail, What: "its type is " + string(secret.Type) + " instead of Opaque", Next: remove}
 	}
 	return Check{Result: Pass, What: fmt.Sprintf("%d keys", len(secret.Data))}
 }
@@ -125,15 +126,15 @@ func (p *probe) lacksNamespace(ctx context.Context) bool {
 // again returns the next step if these credentials don't work.
 func (p *probe) again() string {
 	if p.Operator {
-		return "correct your context " + p.Name
+		return "fix your context " + p.Name
 	}
-	return "let it in again: fernetcast join " + p.Name
+	return "join it again: fernetcast join " + p.Name
 }
 
 // source returns a skipped check if the source isn't known. Otherwise it returns the zero Check.
 func (p *probe) source() Check {
 	if s := p.Source.State(); s == mirror.SourceUnread || s == mirror.SourceAbsent {
-		return Check{Result: Skip, What: "the source is not known, so there is nothing to compare"}
+		return Check{Result: Skip, What: "the source is unknown, so there is nothing to compare"}
 	}
 	return Check{}
 }
@@ -143,9 +144,9 @@ func (p *probe) self(context.Context) Check {
 		return c
 	}
 	if p.copy.Is(p.Source) {
-		return Check{Result: Warn, What: "this kubeconfig leads to the source itself, where nothing is pushed", Next: "take it out: fernetcast leave " + p.Name + " --local"}
+		return Check{Result: Warn, What: "this kubeconfig is for the source itself, which needs no pushes", Next: "remove it: fernetcast leave " + p.Name + " --local"}
 	}
-	return Check{Result: Pass, What: "it is another cluster than the source's"}
+	return Check{Result: Pass, What: "it is not the source's cluster"}
 }
 
 func (p *probe) keys(context.Context) Check {
@@ -154,9 +155,9 @@ func (p *probe) keys(context.Context) Check {
 	case primary == 0:
 		return Check{Result: Pass, What: "it has none yet"}
 	case p.copy.SameKeys(p.Source):
-		return Check{Result: Pass, What: fmt.Sprintf("they are the source's (primary %d)", primary)}
+		return Check{Result: Pass, What: fmt.Sprintf("identical to the source's (primary %d)", primary)}
 	case p.copy.Whose(p.Source) == mirror.Nobodys && !p.copy.Is(p.Source):
-		return Check{Result: Warn, What: fmt.Sprintf("it has keys of its own (primary %d)", primary), Next: "the first push replaces them: tokens that it has signed with them become invalid, once"}
+		return Check{Result: Warn, What: fmt.Sprintf("it has its own keys (primary %d)", primary), Next: "the first push replaces them, and tokens signed with them become invalid"}
 	}
 	return Check{Result: Pass, What: fmt.Sprintf("primary %d", primary)}
 }
@@ -165,14 +166,14 @@ func (p *probe) rotation(ctx context.Context) Check {
 	active, err := p.apis.Rotates(ctx, p.Namespace)
 	switch {
 	case apierrors.IsForbidden(err):
-		return Check{Result: Skip, What: "it may not look at CronJobs; with your own rights: fernetcast check --remote-context CONTEXT"}
+		return Check{Result: Skip, What: "it may not read CronJobs; to check with your own permissions: fernetcast check --remote-context CONTEXT"}
 	case err != nil:
 		return Check{Result: Skip, What: mirror.Explain(err)}
 	case !active:
-		return Check{Result: Pass, What: "no CronJob " + setup.RotationJob + " is active there"}
+		return Check{Result: Pass, What: "no CronJob " + setup.RotationJob + " is active"}
 	}
 	return Check{
-		Result: Fail, What: "CronJob " + setup.RotationJob + " is active: it signs tokens with keys that nobody else has",
+		Result: Fail, What: "CronJob " + setup.RotationJob + " is active: it creates keys that no other region has",
 		Next: setup.SuspendRotation(p.Name, p.Namespace),
 	}
 }
@@ -182,7 +183,7 @@ func (p *probe) stamp(context.Context) Check {
 		return c
 	}
 	if p.copy.UID() == "" {
-		return Check{Result: Pass, What: "nothing was pushed there yet"}
+		return Check{Result: Pass, What: "nothing has been pushed yet"}
 	}
 	whose := p.copy.Whose(p.Source)
 	if p.Source.State() != mirror.SourceMain {

@@ -17,6 +17,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/version"
 )
 
@@ -88,7 +89,7 @@ func (p *probe) kubeconfig(context.Context) Check {
 	p.apis = apis
 	what := p.Config.Host
 	if proxy := p.proxied(); proxy != "" {
-		what += ", by the proxy " + proxy
+		what += ", through the proxy " + proxy
 	}
 	if p.TokenErr != nil {
 		return Check{Result: Warn, What: what + "; " + p.TokenErr.Error()}
@@ -102,17 +103,17 @@ func (p *probe) dns(ctx context.Context) Check {
 	host := hostOf(p.Config.Host)
 	if proxy := p.proxied(); proxy != "" {
 		if p.hello.dnsErr != nil {
-			return Check{Result: Fail, What: fmt.Sprintf("the proxy's name %s is not known here: %s", proxy, reason(p.hello.dnsErr)), Next: "put proxy-url right in its kubeconfig"}
+			return Check{Result: Fail, What: fmt.Sprintf("cannot resolve the proxy %s: %s", proxy, reason(p.hello.dnsErr)), Next: "fix proxy-url in its kubeconfig"}
 		}
-		return Check{Result: Skip, What: "the proxy looks the name up"}
+		return Check{Result: Skip, What: "the proxy resolves the name"}
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		return Check{Result: Pass, What: host + " is an address"}
 	}
 	if p.hello.dnsErr != nil {
-		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dnsErr)), Next: "make the name known where the main's pods run, or give the address: fernetcast join " + p.Name + " --server https://HOST:PORT"}
+		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dnsErr)), Next: "make the name resolvable for the main region's pods, or specify an address: fernetcast join " + p.Name + " --server https://HOST:PORT"}
 	}
-	return Check{Result: Pass, What: host + " is " + strings.Join(p.hello.addresses, ", ")}
+	return Check{Result: Pass, What: host + " resolves to " + strings.Join(p.hello.addresses, ", ")}
 }
 
 func (p *probe) tcp(context.Context) Check {
@@ -123,13 +124,13 @@ func (p *probe) tcp(context.Context) Check {
 	case h.tunnel:
 		return Check{Result: Pass, What: "connected to " + h.dialled}
 	case h.dialled != "":
-		return Check{Result: Fail, What: "the proxy " + p.proxied() + " opens no way there: " + reason(p.hello.err), Next: "have the proxy allow " + p.Config.Host + ", or put proxy-url right in its kubeconfig"}
+		return Check{Result: Fail, What: "the proxy " + p.proxied() + " does not connect: " + reason(p.hello.err), Next: "allow " + p.Config.Host + " in the proxy, or fix proxy-url in its kubeconfig"}
 	}
 	var refusal *kube.Refusal
 	if h.dialErr == nil && errors.As(p.hello.err, &refusal) { // there was no token, so nothing was sent
 		return Check{Result: Fail, What: mirror.Explain(refusal)}
 	}
-	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, p.hello.err)), Next: "see whether its API server is up, and whether a firewall lets the main's pods through to " + p.Config.Host}
+	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, p.hello.err)), Next: "check that its API server is running, and that firewalls let the main region's pods reach " + p.Config.Host}
 }
 
 func (p *probe) tls(context.Context) Check {
@@ -141,37 +142,37 @@ func (p *probe) tls(context.Context) Check {
 	if p.Config.ServerName != "" {
 		asked += " (tls-server-name " + p.Config.ServerName + ")"
 	}
-	next := "let it in again, which takes the CA and the name from your context: fernetcast join " + p.Name
+	next := "join it again, which updates the CA and the server name from your context: fernetcast join " + p.Name
 	if p.Operator {
 		next = p.again()
 	}
 	switch {
 	case errors.As(h.tlsErr, &unknown):
-		return Check{Result: Fail, What: "chain: its certificate is signed by nobody that its kubeconfig trusts", Next: next}
+		return Check{Result: Fail, What: "chain: its certificate is not signed by a CA that its kubeconfig trusts", Next: next}
 	case errors.As(h.tlsErr, &name):
-		return Check{Result: Fail, What: "name: its certificate is not for " + asked, Next: "use a name that the certificate has, by --server or tls-server-name: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: "name: its certificate is not for " + asked, Next: "use a name from the certificate, with --server or tls-server-name: fernetcast join " + p.Name}
 	case errors.As(h.tlsErr, &invalid) && invalid.Reason == x509.Expired:
-		return Check{Result: Fail, What: "time: its certificate is expired, or not valid yet, by the clock here", Next: "have it renewed there, or put the clock right"}
+		return Check{Result: Fail, What: "time: its certificate has expired or is not valid yet, according to the local clock", Next: "renew the certificate, or fix the clock"}
 	case h.tlsErr != nil:
 		return Check{Result: Fail, What: reason(h.tlsErr), Next: next}
 	case h.state.PeerCertificates == nil:
-		return Check{Result: Fail, What: "the handshake has not ended: " + reason(p.hello.err), Next: "see whether it is an API server that listens there"}
+		return Check{Result: Fail, What: "the TLS handshake did not finish: " + reason(p.hello.err), Next: "check that an API server listens there"}
 	}
 	ends := h.state.PeerCertificates[0].NotAfter
 	if left := time.Until(ends); left < soonExpired {
-		return Check{Result: Warn, What: fmt.Sprintf("its certificate expires at %s, in %s", ends.UTC().Format(time.RFC3339), left.Round(time.Minute)), Next: "have it renewed there"}
+		return Check{Result: Warn, What: fmt.Sprintf("its certificate expires at %s, in %s", ends.UTC().Format(time.RFC3339), duration.HumanDuration(left)), Next: "renew the certificate"}
 	}
-	return Check{Result: Pass, What: "its certificate is good until " + ends.UTC().Format(time.RFC3339)}
+	return Check{Result: Pass, What: "its certificate is valid until " + ends.UTC().Format(time.RFC3339)}
 }
 
 // time compares the clocks. The Date header has a resolution of one second.
 func (p *probe) time(context.Context) Check {
 	there, ok := p.apis.Clock()
 	if !ok {
-		return Check{Result: Skip, What: "it has not told its time"}
+		return Check{Result: Skip, What: "it did not report its time"}
 	}
 	off := there.Sub(p.hello.answered).Round(time.Second)
-	what, next := fmt.Sprintf("its clock is %s off ours", off.Abs()), "synchronise the clocks: a token that is issued later than now is refused"
+	what, next := fmt.Sprintf("its clock differs from ours by %s", off.Abs()), "synchronize the clocks: tokens issued in the future are rejected"
 	switch {
 	case off.Abs() >= clockFail:
 		return Check{Result: Fail, What: what, Next: next}
@@ -187,19 +188,19 @@ func (p *probe) version(context.Context) Check {
 	}
 	d := mirror.FailureOf(p.hello.err)
 	if d.State == mirror.StateDenied {
-		return Check{Result: Skip, What: "it does not tell"}
+		return Check{Result: Skip, What: "it does not report its version"}
 	}
-	return Check{Result: Fail, What: d.Detail, Next: "see whether it is an API server that answers at " + p.Config.Host}
+	return Check{Result: Fail, What: d.Detail, Next: "check that an API server responds at " + p.Config.Host}
 }
 
 // reason returns why a request failed, as text.
 func reason(err error) string {
 	if err == nil {
-		return "no reason was told"
+		return "no reason was given"
 	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
-		return "there is no such name"
+		return "the name does not exist"
 	}
 	return mirror.Explain(err)
 }

@@ -29,25 +29,25 @@ func TestSecondLook(t *testing.T) {
 		"nothing new":    {term: 3, silent: true},
 		"home is marked": {first: func(r *region) { r.remotes["sjc"] = r.secret }, meanwhile: func(r *region) { r.remotes["sjc"] = r.secret }, term: 3, silent: true},
 		"other keys": {meanwhile: shows("dfw", secret("dfw", newest, stamp("lon", 2, newest))), term: 3,
-			says: []string{"  dfw changed meanwhile: it was a copy of lon, term 2, primary 2, and is a copy of lon, term 2, primary 3"}},
+			says: []string{"  dfw has changed since the plan: it was a copy of lon, term 2, primary 2 and is now a copy of lon, term 2, primary 3"}},
 		"its own term": {meanwhile: shows("dfw", copyOf("dfw", 3)), term: 4,
-			says: []string{"dfw changed meanwhile", "Term 3 has turned up elsewhere meanwhile: marking once more.", "Marked openstack/keystone-fernet-keys as the main's: sjc, term 4."}},
-		"a higher one": {meanwhile: shows("dfw", copyOf("dfw", 1003)), term: 1004, says: []string{"Term 1003 has turned up elsewhere"}},
+			says: []string{"dfw has changed since the plan", "Term 3 has appeared in another region: marking again.", "Marked openstack/keystone-fernet-keys as the main region's: sjc, term 4."}},
+		"a higher one": {meanwhile: shows("dfw", copyOf("dfw", 1003)), term: 1004, says: []string{"Term 1003 has appeared in another region"}},
 		"one far above": {meanwhile: shows("dfw", copyOf("dfw", 1004)), term: 3,
-			says: []string{"Term 1004 has turned up meanwhile in dfw alone, far above all others', and is not followed"}},
-		"one far above, with force":           {meanwhile: shows("dfw", copyOf("dfw", 1004)), opts: Options{Force: true}, term: 3, says: []string{"is not followed"}},
-		"one far above with the source's uid": {meanwhile: shows("dfw", copyOf("home", 1004)), term: 3, says: []string{"in dfw alone"}},
+			says: []string{"Term 1004 has appeared in dfw, far above all others. It is ignored"}},
+		"one far above, with force":           {meanwhile: shows("dfw", copyOf("dfw", 1004)), opts: Options{Force: true}, term: 3, says: []string{"It is ignored"}},
+		"one far above with the source's uid": {meanwhile: shows("dfw", copyOf("home", 1004)), term: 3, says: []string{"in dfw, far above"}},
 		"one far above, and one above": {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 3) }, term: 4,
-			says: []string{"Term 9000 has turned up meanwhile in dfw alone", "Term 3 has turned up elsewhere"}},
-		"two far above":       {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 9000) }, term: 9001, says: []string{"Term 9000 has turned up elsewhere"}},
-		"one that is ignored": {meanwhile: shows("dfw", copyOf("dfw", 3)), opts: Options{Ignore: []string{"dfw"}}, term: 3, says: []string{"dfw changed meanwhile"}},
+			says: []string{"Term 9000 has appeared in dfw", "Term 3 has appeared in another region"}},
+		"two far above":       {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 9000) }, term: 9001, says: []string{"Term 9000 has appeared in another region"}},
+		"one that is ignored": {meanwhile: shows("dfw", copyOf("dfw", 3)), opts: Options{Ignore: []string{"dfw"}}, term: 3, says: []string{"dfw has changed since the plan"}},
 		"the highest there is": {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 999999), copyOf("lon", 999999) }, term: 3,
-			err: "this cluster is marked with term 3, and does not outrank term 999999, which has turned up elsewhere meanwhile; there is none above it: find out who wrote it"},
+			err: "this cluster is marked with term 3, but term 999999 has appeared in another region; no higher term is possible: find out who wrote it"},
 		"marked once more, and lost": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {true, answer(504), nil}}, term: 4, says: []string{"term 4."}},
 		"once more, and forbidden": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {false, answer(403), nil}}, term: 3,
-			err: "this cluster is marked with term 3, and does not outrank term 3, which has turned up elsewhere meanwhile; promote once more: marking the source: 403"},
+			err: "this cluster is marked with term 3, but term 3 has appeared in another region; promote again: marking the source: 403"},
 		"once more, and never answered": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: append([]put{{done: true}}, slices.Repeat([]put{{false, answer(504), nil}}, 9)...), term: 3,
-			err: "it is not known whether it is marked with term 4"},
+			err: "it is unknown whether the source is marked with term 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestSecondLook(t *testing.T) {
 						t.Errorf("it does not say %q:\n%s", text, said)
 					}
 				}
-				if tc.silent && strings.Contains(said, "meanwhile") {
+				if tc.silent && (strings.Contains(said, "has changed") || strings.Contains(said, "has appeared")) {
 					t.Errorf("it says\n%s", said)
 				}
 				if pushed := r.pushed != nil; pushed != (err == nil) {
@@ -87,13 +87,13 @@ func TestOldMainsFirst(t *testing.T) {
 
 // At whatever step a promotion is interrupted, the error says whether the source is marked.
 func TestInterrupted(t *testing.T) {
-	const before, after = "nothing was changed", "interrupted: this cluster is the main, marked with term 3; what was not pushed is pushed by run, by fernetcast push, or by promoting again"
+	const before, after = "nothing was changed", "interrupted: this cluster is the main region, with term 3; run, fernetcast push, or another promote pushes the rest"
 	for what, tc := range map[string]struct {
 		at   func(r *region, cancel func())
 		says string
 	}{
 		"in the first look":  {func(r *region, cancel func()) { r.first = func(*region) { cancel() } }, before},
-		"in the mark":        {func(r *region, cancel func()) { r.puts = []put{{true, context.Canceled, func(*region) { cancel() }}} }, "it is not known whether it is marked with term 3"},
+		"in the mark":        {func(r *region, cancel func()) { r.puts = []put{{true, context.Canceled, func(*region) { cancel() }}} }, "it is unknown whether the source is marked with term 3"},
 		"in the second look": {func(r *region, cancel func()) { r.meanwhile = func(*region) { cancel() } }, after},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -118,9 +118,9 @@ func TestNothingIsChanged(t *testing.T) {
 		says   string // "" if it is promoted
 	}{
 		"not to be read":            {newRegion().secret, answer(503), Options{Force: true}, "nothing was changed: the source cannot be read: 503"},
-		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be a main's: the Secret does not exist"},
-		"without keys":              {secret("home", ""), nil, Options{Force: true}, "cannot be a main's: "},
-		"unreadable":                {unreadable, nil, Options{}, "nothing was changed: the annotations fernetcast/main-term on Secret openstack/keystone-fernet-keys cannot be read; to replace them: --force"},
+		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be the main region's: the Secret does not exist"},
+		"without keys":              {secret("home", ""), nil, Options{Force: true}, "cannot be the main region's: "},
+		"unreadable":                {unreadable, nil, Options{}, "nothing was changed: the annotations fernetcast/main-term on Secret openstack/keystone-fernet-keys cannot be read; to replace them, add --force"},
 		"unreadable, and by force":  {unreadable, nil, Options{Force: true}, ""},
 		"a remote's keys are ahead": {secret("home", older), nil, Options{}, "nothing was changed: the keys of lon are"},
 	} {

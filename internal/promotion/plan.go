@@ -70,10 +70,10 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	terms := termsOf(src, looks, opts.Ignore)
 	plan := Plan{Region: opts.Region, Term: terms[0].value + 1, Remotes: []Effect{}}
 	if plan.Term > mirror.MaxTerm {
-		return plan, fmt.Errorf("nothing was changed: %s", terms[0].refusal("there is none above it"))
+		return plan, fmt.Errorf("nothing was changed: %s", terms[0].refusal("the highest that is possible"))
 	}
 	keys := src.Keys().Fingerprints()
-	plan.Lines = []string{fmt.Sprintf("%s becomes the main, term %d, with primary %d (%s).", opts.Region, plan.Term, keys.Primary(), keys[keys.Primary()])}
+	plan.Lines = []string{fmt.Sprintf("%s becomes the main region, term %d, with primary %d (%s).", opts.Region, plan.Term, keys.Primary(), keys[keys.Primary()])}
 	if len(looks) == 0 {
 		plan.Lines = append(plan.Lines, "  there are no remotes")
 	}
@@ -88,10 +88,10 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	}
 	var refusals []string
 	for _, t := range outliers(terms) {
-		refusals = append(refusals, t.refusal(fmt.Sprintf("more than %d above all others'", maxLead))+"; to go above it, add --force")
+		refusals = append(refusals, t.refusal(fmt.Sprintf("more than %d above all others", maxLead))+"; to exceed it, add --force")
 	}
 	if len(plan.Lost) > 0 {
-		refusals = append(refusals, fmt.Sprintf("the keys of %s are ahead of this cluster's, or not kin to them, and tokens would be lost; %s, or add --force", strings.Join(plan.Lost, ", "), cmp.Or(opts.instead, "promote there instead")))
+		refusals = append(refusals, fmt.Sprintf("the keys of %s are newer than this cluster's or unrelated to them, so tokens would be lost; %s, or add --force", strings.Join(plan.Lost, ", "), cmp.Or(opts.instead, "promote there instead")))
 	}
 	if len(refusals) == 0 || opts.Force {
 		return plan, nil
@@ -105,13 +105,13 @@ func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 	d := mirror.Decide(promoted, l.Copy, false)
 	switch {
 	case !l.Copy.Read():
-		return "NOT REACHED (" + l.Why + "): a higher term or newer keys there are not known; it follows when it is seen again", false
+		return "NOT REACHED (" + l.Why + "): its term and keys are unknown; it is updated when it is reachable again", false
 	case l.Copy.Is(src):
 		return "this cluster itself; nothing changes", false
 	case !l.Copy.Promotable(src) && d.Reason != mirror.ReasonOwned: // an ignored remote with a term that isn't outranked keeps its keys
 		return "has keys that this cluster does not continue (" + l.describe(src) + "): its tokens will be lost", true
 	case d.State == mirror.StateHeld:
-		return "stays as it is: " + d.Detail, false
+		return "not changed: " + d.Detail, false
 	}
 	return "gets these keys (now " + l.describe(src) + ")", false
 }
@@ -149,7 +149,7 @@ func (t term) refusal(why string) string {
 	if t.remote == "" {
 		return fmt.Sprintf("this cluster's own Secret has term %d, %s: find out who wrote it", t.value, why)
 	}
-	return fmt.Sprintf("%s has term %d, %s: find out who wrote it there, or, to promote without counting it, add --ignore %s", t.remote, t.value, why, t.remote)
+	return fmt.Sprintf("%s has term %d, %s: find out who wrote it there, or ignore it with --ignore %s", t.remote, t.value, why, t.remote)
 }
 
 // termsOf returns the terms that count, in descending order. If a kubeconfig points home, the

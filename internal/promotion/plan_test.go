@@ -90,18 +90,18 @@ func TestPlan(t *testing.T) {
 			lines: []string{"dfw: gets"}},
 		"a mark that came along counts": {remotes: fleet{"dfw": secret("dfw", older, mark("lon", 9, "gone"))}, term: 10, lines: []string{"dfw: gets these keys (now nobody's, primary 2)"}},
 		"not reached": {remotes: fleet{"dfw": nil}, unread: []string{"iad"}, term: 3,
-			lines: []string{"dfw: gets these keys (now absent)", "iad: NOT REACHED (down): a higher term or newer keys there are not known"}},
+			lines: []string{"dfw: gets these keys (now absent)", "iad: NOT REACHED (down): its term and keys are unknown"}},
 		"home itself":         {remotes: fleet{"sjc": secret("home", newest)}, term: 3, lines: []string{"sjc: this cluster itself; nothing changes"}},
 		"nobody's other keys": {remotes: fleet{"dfw": secret("dfw", alien)}, term: 3, lines: []string{"dfw: gets these keys (now nobody's, primary 1)"}},
-		"an unreadable owner": {remotes: fleet{"dfw": secret("dfw", older, map[string]string{mirror.StampTerm: "3"})}, term: 3, lines: []string{"dfw: stays as it is: stamp: "}},
+		"an unreadable owner": {remotes: fleet{"dfw": secret("dfw", older, map[string]string{mirror.StampTerm: "3"})}, term: 3, lines: []string{"dfw: not changed: stamp: "}},
 		"a copy is ahead": {remotes: fleet{"dfw": secret("dfw", next, stamp("lon", 2, next)), "iad": copyOf("iad", 2)}, term: 3, lost: "dfw",
 			lines:   []string{"dfw: has keys that this cluster does not continue (a copy of lon, term 2, primary 4): its tokens will be lost", "iad: gets"},
-			refusal: []string{"nothing was changed", "the keys of dfw are ahead", "promote there instead, or add --force"}, force: true},
+			refusal: []string{"nothing was changed", "the keys of dfw are newer", "promote there instead, or add --force"}, force: true},
 		"two are not kin": {remotes: fleet{"dfw": secret("dfw", alien, stamp("lon", 2, alien)), "iad": secret("iad", alien, mark("iad", 1, "iad"))}, term: 3, lost: "dfw iad",
 			lines: []string{"dfw: has keys", "iad: has keys"}, refusal: []string{"the keys of dfw, iad are"}, force: true},
 		"one cluster alone, 1,000 above": {remotes: fleet{"dfw": copyOf("dfw", 1002)}, term: 1003, lines: []string{"dfw: gets"}},
 		"one cluster alone, 1,001 above": {remotes: fleet{"dfw": copyOf("dfw", 1003), "iad": copyOf("iad", 2)}, term: 1004, lines: []string{"dfw: gets", "iad: gets"},
-			refusal: []string{"nothing was changed", "dfw has term 1003, more than 1000 above all others'", "--ignore dfw", "add --force"}, force: true},
+			refusal: []string{"nothing was changed", "dfw has term 1003, more than 1000 above all others", "--ignore dfw", "add --force"}, force: true},
 		"two clusters far above": {remotes: fleet{"dfw": copyOf("dfw", 5000), "iad": copyOf("iad", 4000)}, term: 5001, lines: []string{"dfw: gets", "iad: gets"}},
 		"two, one after the other": {remotes: fleet{"dfw": copyOf("dfw", 5000), "iad": copyOf("iad", 3000)}, term: 5001, lines: []string{"dfw: gets", "iad: gets"},
 			refusal: []string{"dfw has term 5000", "--ignore dfw", "and iad has term 3000", "--ignore iad"}, force: true},
@@ -112,19 +112,19 @@ func TestPlan(t *testing.T) {
 		"a stranger with the source's uid": {remotes: fleet{"dfw": secret("home", newest, stamp("lon", 5000, newest))}, term: 5001, lines: []string{"dfw: this"},
 			refusal: []string{"dfw has term 5000"}, force: true},
 		"far above, and keys ahead": {remotes: fleet{"dfw": secret("dfw", next, stamp("lon", 5000, next))}, term: 5001, lost: "dfw", lines: []string{"dfw: has keys"},
-			refusal: []string{"dfw has term 5000", "; and the keys of dfw are ahead"}, force: true},
+			refusal: []string{"dfw has term 5000", "; and the keys of dfw are newer"}, force: true},
 		"ignored": {remotes: fleet{"dfw": copyOf("dfw", 999998), "iad": copyOf("iad", 4)}, ignore: []string{"dfw"}, term: 5,
-			lines: []string{"dfw: stays as it is: owned by lon, term 999998", "iad: gets"}},
+			lines: []string{"dfw: not changed: owned by lon, term 999998", "iad: gets"}},
 		"ignored, and its keys stay": {remotes: fleet{"dfw": secret("dfw", alien, stamp("lon", 999998, alien))}, ignore: []string{"dfw"}, term: 3,
-			lines: []string{"dfw: stays as it is: owned by lon, term 999998"}},
+			lines: []string{"dfw: not changed: owned by lon, term 999998"}},
 		"ignored, and outranked all the same": {remotes: fleet{"dfw": secret("dfw", alien, stamp("lon", 1, alien))}, ignore: []string{"dfw"}, term: 3, lost: "dfw",
 			lines: []string{"dfw: has keys"}, refusal: []string{"the keys of dfw"}, force: true},
 		"the last term there is": {remotes: fleet{"dfw": copyOf("dfw", mirror.MaxTerm-1), "iad": copyOf("iad", mirror.MaxTerm-1)}, term: mirror.MaxTerm, lines: []string{"dfw: gets", "iad: gets"}},
 		"none above it": {remotes: fleet{"dfw": copyOf("dfw", mirror.MaxTerm), "iad": copyOf("iad", mirror.MaxTerm)}, term: mirror.MaxTerm + 1,
-			refusal: []string{"nothing was changed", "dfw has term 999999, there is none above it", "--ignore dfw"}},
+			refusal: []string{"nothing was changed", "dfw has term 999999, the highest that is possible", "--ignore dfw"}},
 		"none above it, one alone": {remotes: fleet{"dfw": copyOf("dfw", mirror.MaxTerm)}, term: mirror.MaxTerm + 1, refusal: []string{"--ignore dfw"}},
 		"none above its own": {source: secret("home", newest, mark("sjc", mirror.MaxTerm, "home")), term: mirror.MaxTerm + 1,
-			refusal: []string{"this cluster's own Secret has term 999999, there is none above it: find out who wrote it"}},
+			refusal: []string{"this cluster's own Secret has term 999999, the highest that is possible: find out who wrote it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.source == nil {
@@ -160,7 +160,7 @@ func checkLines(t *testing.T, plan Plan, want []string) {
 	if len(want) == 0 && len(plan.Lines) == 0 {
 		return
 	}
-	headline := fmt.Sprintf("sjc becomes the main, term %d, with primary 3 (%s).", plan.Term, keyset.FingerprintsOf(keys(newest))[3])
+	headline := fmt.Sprintf("sjc becomes the main region, term %d, with primary 3 (%s).", plan.Term, keyset.FingerprintsOf(keys(newest))[3])
 	if len(plan.Lines) != len(want)+1 || plan.Lines[0] != headline {
 		t.Fatalf("lines %q", plan.Lines)
 	}

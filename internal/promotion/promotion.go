@@ -88,7 +88,7 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 	now := p.Fleet.Look(ctx)
 	for i, l := range now {
 		if was := before[i]; l.changed(was, src) && !l.Copy.Is(src) {
-			p.Say(fmt.Sprintf("  %s changed meanwhile: it was %s, and is %s", l.title(), was.describe(src), l.describe(src)))
+			p.Say(fmt.Sprintf("  %s has changed since the plan: it was %s and is now %s", l.title(), was.describe(src), l.describe(src)))
 		}
 	}
 	if src, err = p.outrank(ctx, src, now); err != nil {
@@ -105,7 +105,7 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 		p.Fleet.Push(ctx, names)
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: this cluster is the main, marked with term %d; what was not pushed is pushed by run, by fernetcast push, or by promoting again", src.Owner().Term)
+		return fmt.Errorf("interrupted: this cluster is the main region, with term %d; run, fernetcast push, or another promote pushes the rest", src.Owner().Term)
 	}
 	return nil
 }
@@ -117,9 +117,9 @@ func (p *Promotion) readSource(ctx context.Context) (mirror.Source, error) {
 	case err != nil:
 		err = fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
 	case src.State() == mirror.SourceAbsent || src.State() == mirror.SourceRefused:
-		err = fmt.Errorf("nothing was changed: Secret %s cannot be a main's: %s", p.Secret, src.Detail())
+		err = fmt.Errorf("nothing was changed: Secret %s cannot be the main region's: %s", p.Secret, src.Detail())
 	case len(src.Unreadable()) > 0 && !p.Force:
-		err = fmt.Errorf("nothing was changed: the annotations %s on Secret %s cannot be read; to replace them: --force", strings.Join(src.Unreadable(), ", "), p.Secret)
+		err = fmt.Errorf("nothing was changed: the annotations %s on Secret %s cannot be read; to replace them, add --force", strings.Join(src.Unreadable(), ", "), p.Secret)
 	}
 	return src, err
 }
@@ -144,7 +144,7 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 	for range markTries {
 		seen, err := p.Source.Mark(ctx, src.Marked(p.Region, term))
 		if err == nil && !marked(seen) {
-			err = errors.New("the answer does not bear the mark")
+			err = errors.New("the response lacks the mark")
 		}
 		if err != nil {
 			trouble = "marking the source: " + mirror.Explain(err)
@@ -166,12 +166,12 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 		case err != nil:
 			trouble += "; reading it: " + mirror.Explain(err)
 		case marked(seen):
-			p.Say(fmt.Sprintf("Marked %s as the main's: %s, term %d.", p.Secret, p.Region, term))
+			p.Say(fmt.Sprintf("Marked %s as the main region's: %s, term %d.", p.Secret, p.Region, term))
 			return seen, nil
 		default:
 			next, fits := onChange(seen)
 			if seen.UID() != shown.UID() || !fits {
-				return src, errors.New("the source was changed by someone else meanwhile; look at fernetcast status, and give the command again")
+				return src, errors.New("someone else changed the source in the meantime; check fernetcast status, and run the command again")
 			}
 			src = next
 		}
@@ -179,7 +179,7 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 	if !unsettled {
 		return src, fmt.Errorf("%s: %s", undone, trouble)
 	}
-	return src, fmt.Errorf("%s; it is not known whether it is marked with term %d: look at fernetcast status, and give the command again", trouble, term)
+	return src, fmt.Errorf("%s; it is unknown whether the source is marked with term %d: check fernetcast status, and run the command again", trouble, term)
 }
 
 // codeOf returns the HTTP status code of an API server's error, or 0 for any other error.
@@ -198,7 +198,7 @@ func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remo
 	for _, t := range outliers(termsOf(src, looks, p.Ignore)) {
 		if t.value >= own && t.remote != "" {
 			p.Ignore = append(p.Ignore, t.remote)
-			p.Say(fmt.Sprintf("Term %d has turned up meanwhile in %s alone, far above all others', and is not followed: find out who wrote it there.", t.value, t.remote))
+			p.Say(fmt.Sprintf("Term %d has appeared in %s, far above all others. It is ignored: find out who wrote it there.", t.value, t.remote))
 		}
 	}
 	for _, l := range looks {
@@ -209,10 +209,10 @@ func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remo
 	if rival == 0 {
 		return src, nil
 	}
-	undone := fmt.Sprintf("this cluster is marked with term %d, and does not outrank term %d, which has turned up elsewhere meanwhile", own, rival)
+	undone := fmt.Sprintf("this cluster is marked with term %d, but term %d has appeared in another region", own, rival)
 	if rival >= mirror.MaxTerm {
-		return src, fmt.Errorf("%s; there is none above it: find out who wrote it", undone)
+		return src, fmt.Errorf("%s; no higher term is possible: find out who wrote it", undone)
 	}
-	p.Say(fmt.Sprintf("Term %d has turned up elsewhere meanwhile: marking once more.", rival))
-	return p.mark(ctx, src, rival+1, undone+"; promote once more")
+	p.Say(fmt.Sprintf("Term %d has appeared in another region: marking again.", rival))
+	return p.mark(ctx, src, rival+1, undone+"; promote again")
 }

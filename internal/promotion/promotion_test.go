@@ -140,24 +140,24 @@ func TestMark(t *testing.T) {
 		"cut, and done":                       {puts: []put{{true, lost, nil}}, marked: true, sent: 1},
 		"cut, and not done":                   {puts: []put{{false, lost, nil}}, marked: true, sent: 2},
 		"a 200 that is another's":             {puts: []put{{false, nil, nil}}, marked: true, sent: 2},
-		"never answered":                      {puts: again(put{false, context.DeadlineExceeded, nil}, 9), sent: 5, says: "no answer in time; it is not known whether it is marked with term 3: look at fernetcast status"},
+		"never answered":                      {puts: again(put{false, context.DeadlineExceeded, nil}, 9), sent: 5, says: "no answer in time; it is unknown whether the source is marked with term 3: check fernetcast status"},
 		"a rotation came in between":          {puts: []put{{true, nil, rotate}}, marked: true, sent: 2},
 		"a rotation after a lost answer":      {puts: []put{{false, answer(504), nil}, {true, nil, rotate}}, marked: true, sent: 3},
-		"new keys came in between":            {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Data = keys(alien) }) }}}, sent: 1, says: "changed by someone else"},
-		"another owner came in between":       {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Annotations = stamp("lon", 9, newest) }) }}}, sent: 1, says: "changed by someone else"},
-		"another object came in between":      {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.UID = "anew" }) }}}, sent: 1, says: "changed by someone else"},
+		"new keys came in between":            {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Data = keys(alien) }) }}}, sent: 1, says: "someone else changed the source"},
+		"another owner came in between":       {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Annotations = stamp("lon", 9, newest) }) }}}, sent: 1, says: "someone else changed the source"},
+		"another object came in between":      {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.UID = "anew" }) }}}, sent: 1, says: "someone else changed the source"},
 		"another writer at each try":          {puts: again(put{true, nil, func(r *region) { r.write(func(*corev1.Secret) {}) }}, 9), sent: 5, says: "the promotion has not begun: marking the source: 409"},
 		"done, and then not to be read":       {puts: []put{{true, answer(504), nil}}, gets: []error{answer(503)}, marked: true, sent: 2},
-		"done, and never to be read":          {puts: again(put{true, answer(504), nil}, 9), gets: slices.Repeat([]error{answer(503)}, 9), marked: true, sent: 5, says: "it is not known whether it is marked with term 3"},
+		"done, and never to be read":          {puts: again(put{true, answer(504), nil}, 9), gets: slices.Repeat([]error{answer(503)}, 9), marked: true, sent: 5, says: "it is unknown whether the source is marked with term 3"},
 		"not known, then forbidden":           {puts: []put{{true, answer(504), nil}, {false, answer(403), nil}}, gets: []error{answer(503), nil}, marked: true, sent: 2},
-		"not done so far, then forbidden":     {puts: append([]put{{false, answer(504), nil}}, again(put{false, answer(403), nil}, 9)...), sent: 5, says: "it is not known whether"},
+		"not done so far, then forbidden":     {puts: append([]put{{false, answer(504), nil}}, again(put{false, answer(403), nil}, 9)...), sent: 5, says: "it is unknown whether"},
 		"overtaken, and then not to be read":  {puts: []put{{true, nil, rotate}}, gets: []error{answer(503)}, marked: true, sent: 3},
 		"a 504 that calls itself a forbidden": {puts: []put{{true, reason(504), nil}}, marked: true, sent: 1},
 	}
 	for _, code := range []int{408, 418, 429, 500, 502, 503, 504} {
 		table[fmt.Sprintf("%d, and done", code)] = row{puts: []put{{true, answer(code), nil}}, marked: true, sent: 1}
 		table[fmt.Sprintf("%d, and not done", code)] = row{puts: []put{{false, answer(code), nil}}, marked: true, sent: 2}
-		table[fmt.Sprintf("%d, again and again", code)] = row{puts: again(put{false, answer(code), nil}, 9), sent: 5, says: "it is not known whether it is marked with term 3"}
+		table[fmt.Sprintf("%d, again and again", code)] = row{puts: again(put{false, answer(code), nil}, 9), sent: 5, says: "it is unknown whether the source is marked with term 3"}
 	}
 	for _, code := range []int{400, 401, 403, 404, 422} {
 		table[strconv.Itoa(code)] = row{puts: []put{{false, answer(code), nil}}, sent: 1, says: "the promotion has not begun: marking the source: " + strconv.Itoa(code)}
@@ -174,7 +174,7 @@ func TestMark(t *testing.T) {
 				if marked := r.term() == 3; marked != tc.marked || r.sent != tc.sent {
 					t.Errorf("term %d after %d PUTs; want marked %v after %d", r.term(), r.sent, tc.marked, tc.sent)
 				}
-				if told := strings.Contains(said, "Marked openstack/keystone-fernet-keys as the main's: sjc, term 3."); told != (err == nil) || told != (r.pushed != nil) {
+				if told := strings.Contains(said, "Marked openstack/keystone-fernet-keys as the main region's: sjc, term 3."); told != (err == nil) || told != (r.pushed != nil) {
 					t.Errorf("pushed %v, said\n%s", r.pushed, said)
 				}
 			})
@@ -202,7 +202,7 @@ func TestPause(t *testing.T) {
 		defer cancel()
 		began, r = time.Now(), newRegion()
 		r.puts = slices.Repeat([]put{{false, answer(503), nil}}, 9)
-		if _, err := r.promote(ctx, Options{}); err == nil || !strings.Contains(err.Error(), "not known whether it is marked") || time.Since(began) != 1500*time.Millisecond || r.sent != 2 {
+		if _, err := r.promote(ctx, Options{}); err == nil || !strings.Contains(err.Error(), "unknown whether the source is marked") || time.Since(began) != 1500*time.Millisecond || r.sent != 2 {
 			t.Errorf("after %v and %d PUTs: %v", time.Since(began), r.sent, err)
 		}
 	})

@@ -93,7 +93,7 @@ func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (mirror.
 	plan.Lines = slices.Concat(r.compare(src, from), plan.Lines)
 	refusals := r.refusals(src, from, termsOf(src, looks, r.Ignore)[0])
 	if len(refusals) > 0 && !r.Force {
-		err = errors.Join(err, fmt.Errorf("nothing was changed: %s; to recover all the same: --force", strings.Join(refusals, "; and ")))
+		err = errors.Join(err, fmt.Errorf("nothing was changed: %s; to recover anyway, add --force", strings.Join(refusals, "; and ")))
 	}
 	return restored, plan, err
 }
@@ -107,17 +107,17 @@ func (r *Recovery) refusals(src mirror.Source, from Remote, highest term) (list 
 	}
 	switch {
 	case src.State() == mirror.SourceMain && src.Keys().Fingerprints().Continues(from.Copy.Fingerprints()):
-		refuse("there is nothing to recover: this main's keys continue those of %s", r.From)
+		refuse("there is nothing to recover: this main region's keys continue those of %s", r.From)
 	case claimed.Region != "" && claimed.Region != owner.Region:
-		refuse("the keys of %s were pushed by %s, and this Secret is of %s", r.From, owner.Region, claimed.Region)
+		refuse("the keys of %s were pushed by %s, but this Secret belongs to %s", r.From, owner.Region, claimed.Region)
 	case src.State() == mirror.SourceStandby:
-		refuse("this cluster stands by (%s): its keys are the main's", src.Detail())
+		refuse("this cluster is a standby (%s): its keys are the main region's", src.Detail())
 	}
 	if unreadable := src.Unreadable(); len(unreadable) > 0 {
-		refuse("the annotations %s on Secret %s cannot be read, so whose it is is not known", strings.Join(unreadable, ", "), r.Secret)
+		refuse("the annotations %s on Secret %s cannot be read, so its owner is unknown", strings.Join(unreadable, ", "), r.Secret)
 	}
 	if owner.Term < highest.value {
-		refuse("the keys of %s are of term %d, and %s has term %d", r.From, owner.Term, cmp.Or(highest.remote, "this cluster"), highest.value)
+		refuse("the keys of %s have term %d, but %s has term %d", r.From, owner.Term, cmp.Or(highest.remote, "this cluster"), highest.value)
 	}
 	return list
 }
@@ -131,13 +131,13 @@ func (r *Recovery) compare(src mirror.Source, look Remote) []string {
 		"In " + r.From + ":    " + keysOf(there) + written(look.Copy.HeldSince()),
 	}
 	if len(flaws) > 0 {
-		lines[0] += fmt.Sprintf(", and %d that cannot be used: %s", len(flaws), flaws[0])
+		lines[0] += fmt.Sprintf(", and %d invalid: %s", len(flaws), flaws[0])
 	}
 	if len(flaws) == 1 && flaws[0].Index >= 0 && len(here) > 0 {
-		lines = append(lines, "To repair this one key instead: "+r.repair(flaws[0].Index, here, look))
+		lines = append(lines, "To repair only this key: "+r.repair(flaws[0].Index, here, look))
 	}
 	if list := without(there, here); list != "" {
-		lines = append(lines, "Good again: tokens signed with "+list)
+		lines = append(lines, "Valid again: tokens signed with "+list)
 	}
 	if list := without(here, there); list != "" {
 		lines = append(lines, "LOST: tokens signed here with "+list)
@@ -155,7 +155,7 @@ func (r *Recovery) loss(src mirror.Source, look Remote) string {
 	case lost == "":
 		return ""
 	case src.State() == mirror.SourceUnpromoted && kin:
-		return fmt.Sprintf("tokens signed here with %s would be lost, and these keys continue those of %s: to keep them: fernetcast promote %s", lost, r.From, mirror.Quote(r.Region))
+		return fmt.Sprintf("tokens signed here with %s would be lost, but these keys continue those of %s; to keep them: fernetcast promote %s", lost, r.From, mirror.Quote(r.Region))
 	case src.State() != mirror.SourceRefused:
 		return ""
 	}
@@ -221,12 +221,12 @@ func (r *Recovery) put(ctx context.Context, shown, restored mirror.Source, from 
 	if shown.State() == mirror.SourceAbsent {
 		made, err := r.Create(ctx, restored.Kept())
 		if err != nil {
-			return made, fmt.Errorf("creating Secret %s: %s; give the command again", r.Secret, mirror.Explain(err))
+			return made, fmt.Errorf("creating Secret %s: %s; run the command again", r.Secret, mirror.Explain(err))
 		}
 		shown, restored = made, made.Restored(from)
 	}
 	version := shown.ResourceVersion()
-	return r.write(ctx, restored, term, "the keys were not put back", func(seen mirror.Source) (mirror.Source, bool) {
+	return r.write(ctx, restored, term, "the keys were not restored", func(seen mirror.Source) (mirror.Source, bool) {
 		return seen.Restored(from), seen.ResourceVersion() == version
 	})
 }

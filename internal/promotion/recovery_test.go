@@ -26,7 +26,7 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 	}{
 		"the staged key is empty": {
 			source: edited(newer, func(d map[string][]byte) { d["0"] = nil }, ours), lost: "tokens signed here with 4 (",
-			shown: []string{"Here now:  2=", ", and 1 that cannot be used: key 0 is empty", "To repair this one key instead: " + patch + `"{\"stringData\":{\"0\":\"$(openssl rand 32 | base64 | tr +/ -_)\"}}"`},
+			shown: []string{"Here now:  2=", ", and 1 invalid: key 0 is empty", "To repair only this key: " + patch + `"{\"stringData\":{\"0\":\"$(openssl rand 32 | base64 | tr +/ -_)\"}}"`},
 		},
 		"a key is broken that the remote has staged": {
 			source: edited(newer, func(d map[string][]byte) { d["3"] = d["3"][:9] }, ours), lost: "tokens signed here with 4 (",
@@ -42,11 +42,11 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 		},
 		"a name is not an index": {
 			source: edited(newer, func(d map[string][]byte) { d["README"] = []byte("x") }, ours), lost: "5 (",
-			shown: []string{`, and 1 that cannot be used: data key "README" is not a key's index`},
+			shown: []string{`, and 1 invalid: data key "README" is not a key's index`},
 		},
-		"two are broken": {source: edited(newer, func(d map[string][]byte) { d["0"], d["2"] = nil, nil }, ours), lost: "5 (", shown: []string{", and 2 that cannot be used: key 0 is empty"}},
+		"two are broken": {source: edited(newer, func(d map[string][]byte) { d["0"], d["2"] = nil, nil }, ours), lost: "5 (", shown: []string{", and 2 invalid: key 0 is empty"}},
 		"the mark is lost, and the keys are newer": {source: secret("home", newer), shown: []string{"5="}, lost: "to keep them: fernetcast promote sjc"},
-		"broken, and nothing is newer":             {source: edited(older, func(d map[string][]byte) { d["0"] = nil }, ours), shown: []string{"To repair this one key instead"}},
+		"broken, and nothing is newer":             {source: edited(older, func(d map[string][]byte) { d["0"] = nil }, ours), shown: []string{"To repair only this key"}},
 		"empty":                                    {source: secret("home", "", ours), shown: []string{"Here now:  no keys"}},
 		"absent":                                   {shown: []string{"Here now:  no keys"}},
 		"set up again":                             {source: secret("home", alien), shown: []string{"LOST: tokens signed here with 1 ("}},
