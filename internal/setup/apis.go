@@ -1,7 +1,6 @@
-// Package setup has the requests that set up or examine a main's access to a cluster, on a
-// connection of package kube.
+// Package setup contains the requests that set up or check the main region's access to a cluster.
 //
-// It reads and writes no keys, and does not decide what a cluster needs.
+// It doesn't read or write keys, and doesn't decide which objects a cluster needs.
 package setup
 
 import (
@@ -27,10 +26,9 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// APIs are client-go's own clients of one cluster, for the commands that set up
-// or examine a main's access to it. Each request has a deadline, an answer is at
-// most 2 MiB, redirects are refused, and nothing is tried twice. They can not
-// watch. They may be used concurrently.
+// APIs contains client-go's clients for one cluster. The underlying [kube.Client] sets a deadline
+// for each request, limits responses to 2 MiB, rejects redirects, and doesn't retry. So these
+// clients can't watch. They are safe for concurrent use.
 type APIs struct {
 	Core           corev1client.CoreV1Interface
 	RBAC           rbacv1client.RbacV1Interface
@@ -42,8 +40,8 @@ type APIs struct {
 	*kube.Client
 }
 
-// NewAPIs makes the clients of the cluster of cfg, which stays as it is. Nothing is
-// sent. The caller owes a Close.
+// NewAPIs returns clients for the cluster in cfg. It doesn't modify cfg or send requests. The
+// caller must call Close.
 func NewAPIs(cfg *rest.Config, opts kube.Options) (*APIs, error) {
 	cfg = rest.CopyConfig(cfg)
 	client, err := kube.New(cfg, opts)
@@ -62,7 +60,7 @@ func NewAPIs(cfg *rest.Config, opts kube.Options) (*APIs, error) {
 	return a, errors.Join(errs[:]...)
 }
 
-// Version is the API server's.
+// Version returns the API server's version.
 func (a *APIs) Version(ctx context.Context) (version.Info, error) {
 	var info version.Info
 	body, err := a.Core.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
@@ -72,8 +70,9 @@ func (a *APIs) Version(ctx context.Context) (version.Info, error) {
 	return info, err
 }
 
-// ClusterUID returns the UID of the Namespace kube-system, which identifies a cluster
-// whatever its address, name, and CA are; "" if these credentials may not read it.
+// ClusterUID returns the UID of the Namespace kube-system. It identifies the cluster even if its
+// address, name, or CA changes. ClusterUID returns "" if the Namespace doesn't exist or these
+// credentials may not read it.
 func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
 	system, err := a.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
@@ -89,18 +88,18 @@ func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
 	return uid, nil
 }
 
-// maxUID bounds a cluster's UID, in bytes. It is stored, and a real one has 36.
+// maxUID is the maximum length of a cluster's UID in bytes, because it is stored. A real UID has 36.
 const maxUID = 64
 
-// RotationJob is the CronJob of openstack-helm that rotates the keys.
+// RotationJob is the name of openstack-helm's CronJob that rotates the keys.
 const RotationJob = "keystone-fernet-rotate"
 
-// SuspendRotation is the command that switches a namespace's rotation off.
+// SuspendRotation returns the kubectl command that suspends a namespace's rotation.
 func SuspendRotation(context, namespace string) string {
 	return fmt.Sprintf(`kubectl --context %s --namespace %s patch cronjob %s --patch '{"spec":{"suspend":true}}'`, mirror.Quote(context), namespace, RotationJob)
 }
 
-// Rotates says whether a namespace's rotation is active: there, and not suspended.
+// Rotates reports whether a namespace has the rotation CronJob and it isn't suspended.
 func (a *APIs) Rotates(ctx context.Context, namespace string) (bool, error) {
 	job, err := a.Batch.CronJobs(namespace).Get(ctx, RotationJob, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -109,8 +108,8 @@ func (a *APIs) Rotates(ctx context.Context, namespace string) (bool, error) {
 	return err == nil && !ptr.Deref(job.Spec.Suspend, false), err
 }
 
-// Rules are what these credentials may do in a namespace, as the API server says;
-// incomplete where it does not tell everything.
+// Rules returns these credentials' permissions in a namespace, as reported by the API server.
+// incomplete means that there may be more, such as with a webhook authorizer.
 func (a *APIs) Rules(ctx context.Context, namespace string) (rules []authorizationv1.ResourceRule, incomplete bool, err error) {
 	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
 	answer, err := a.Authorization.SelfSubjectRulesReviews().Create(ctx, review, metav1.CreateOptions{})

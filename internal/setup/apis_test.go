@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// The UID of a cluster is stored, so a server can't make it anything.
+// A cluster's UID is stored, so it must be short and printable.
 func TestClusterUID(t *testing.T) {
 	for name, c := range map[string]struct {
 		code int

@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// DiscoveryPath is where an issuer's discovery document is (OpenID Connect Discovery
-// 1.0, section 4), KeysPath where a Kubernetes API server has its keys.
+// DiscoveryPath is the path of an issuer's discovery document (OpenID Connect Discovery 1.0,
+// section 4). KeysPath is the path of the public keys on a Kubernetes API server.
 const (
 	DiscoveryPath = "/.well-known/openid-configuration"
 	KeysPath      = "/openid/v1/jwks"
@@ -35,18 +35,18 @@ func readDocument(document []byte) (s said, err error) {
 	return s, nil
 }
 
-// Issuer is what a cluster tells of who signs its ServiceAccounts' tokens.
+// An Issuer describes the signer of a cluster's ServiceAccount tokens.
 type Issuer struct {
-	// URL is the issuer's, as the tokens have it.
+	// URL is the issuer claim of the tokens.
 	URL string
-	// Document is the discovery document, Keys the public keys (a JWKS), both JSON.
+	// Document is the discovery document. Keys are the public keys (a JWKS). Both are JSON.
 	Document, Keys []byte
-	// KeptFor is how long who reads the keys may keep them, by the headers: a new key
-	// may be unknown as long.
+	// KeptFor is how long an API server may cache the keys, according to their HTTP headers. A new
+	// key may be unknown for that long.
 	KeptFor time.Duration
 }
 
-// Issuer reads the discovery document and the keys of the cluster's own issuer
+// Issuer reads the discovery document and the keys from the cluster's API server
 // (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery).
 func (a *APIs) Issuer(ctx context.Context) (Issuer, error) {
 	document, err := a.get(ctx, DiscoveryPath)
@@ -65,8 +65,9 @@ func (a *APIs) get(ctx context.Context, path string) ([]byte, error) {
 	return a.Core.RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json, */*").MaxRetries(0).Do(ctx).Raw()
 }
 
-// Published reads what an issuer publishes at an address, as an API server does that is
-// to trust it: without credentials. ca is PEM, nil for the system's own.
+// Published reads the discovery document and the keys that an issuer publishes at a URL. Like an API
+// server that trusts the issuer, it sends no credentials. ca is in PEM format; if it is nil,
+// Published uses the system's CAs.
 func Published(ctx context.Context, at string, ca []byte, timeout time.Duration) (Issuer, error) {
 	client, err := rest.HTTPClientFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: ca}, Timeout: timeout, Proxy: http.ProxyFromEnvironment})
 	if err != nil {
@@ -85,10 +86,10 @@ func Published(ctx context.Context, at string, ca []byte, timeout time.Duration)
 	return Issuer{found.Issuer, document, keys, keptFor(header, time.Now())}, err
 }
 
-// maxDocument bounds a document of an issuer, in bytes.
+// maxDocument is the maximum size of an issuer's document in bytes.
 const maxDocument = 64 << 10
 
-// fetch reads a small document, and the headers of its answer.
+// fetch returns a document, cut off after maxDocument bytes, and the headers of the response.
 func fetch(ctx context.Context, client *http.Client, address string) ([]byte, http.Header, error) {
 	if u, err := url.Parse(address); err != nil || u.Scheme != "https" {
 		return nil, nil, kube.NewRefusal("the discovery document names no https address of its keys", true)
@@ -112,9 +113,9 @@ func fetch(ctx context.Context, client *http.Client, address string) ([]byte, ht
 // An answer without a word about it is kept for a tenth of its age, a day at most.
 const keptShare, keptMost = 10, 24 * time.Hour
 
-// keptFor is how long an API server keeps an issuer's keys, by the headers they came with,
-// before it looks whether there are others (github.com/coreos/go-oidc v2, jwks.go, which
-// asks github.com/pquerna/cachecontrol).
+// keptFor returns how long an API server caches an issuer's keys, according to the headers of the
+// response. It follows github.com/coreos/go-oidc v2 (jwks.go), which uses
+// github.com/pquerna/cachecontrol.
 func keptFor(header http.Header, now time.Time) time.Duration {
 	said := map[string]time.Duration{}
 	for part := range strings.SplitSeq(header.Get("Cache-Control"), ",") {

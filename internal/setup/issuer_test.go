@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// How long a server's documents may be kept is how long a new key may be unknown.
+// A new key may be unknown for as long as the documents are cached.
 func TestKeptFor(t *testing.T) {
 	now := time.Now()
 	for text, want := range map[string]time.Duration{

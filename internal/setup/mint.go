@@ -20,19 +20,20 @@ import (
 // mintsAtOnce is how many tokens are asked for at the same time.
 const mintsAtOnce = 10
 
-// MintOptions are a [Minter]'s.
+// MintOptions configure a [Minter].
 type MintOptions struct {
-	// Config finds the main's cluster. It is called until it succeeds once.
+	// Config returns the client configuration for the main region's cluster. The Minter calls it
+	// until it succeeds once.
 	Config func() (*rest.Config, error)
-	// Namespace and Account are whose tokens are minted.
+	// Namespace and Account identify the ServiceAccount that the tokens are issued for.
 	Namespace, Account string
 	UserAgent          string
-	// Timeout bounds each request.
+	// Timeout is the deadline of each request.
 	Timeout time.Duration
 }
 
-// Minter has the main's API server make short-lived tokens of one ServiceAccount
-// (TokenRequest), each for one other cluster. It may be used concurrently.
+// A Minter requests short-lived tokens for one ServiceAccount (TokenRequest) from the main region's
+// API server, each for one other cluster. It is safe for concurrent use.
 type Minter struct {
 	opts MintOptions
 	slot chan struct{}
@@ -42,15 +43,15 @@ type Minter struct {
 	cfg  *rest.Config // without credentials
 }
 
-// NewMinter makes one. Nothing is sent.
+// NewMinter returns a Minter. It sends no requests.
 func NewMinter(opts MintOptions) *Minter {
 	return &Minter{opts: opts, slot: make(chan struct{}, mintsAtOnce)}
 }
 
-// Mint returns a token of the account for one audience, the address of the cluster that
-// it is for, and nothing else. A token that the main itself would accept is not returned:
-// whoever has written the address could then have the account's rights in the main. Errors
-// hold no token; each is a [kube.Refusal].
+// Mint returns a token for the account with a single audience, the address of another cluster. It
+// never returns a token that the main region's API server would accept. Otherwise, the author of the
+// kubeconfig with that address could get the account's permissions in the main region. Every error
+// is a [kube.Refusal] and contains no token.
 func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 	select {
 	case m.slot <- struct{}{}:
@@ -88,11 +89,12 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 	return token, nil
 }
 
+// failed returns the error for a token that the main region did not issue or that is unusable.
 func (m *Minter) failed(why string) error {
 	return kube.NewRefusal(fmt.Sprintf("the main makes no token of ServiceAccount %s/%s: %s", m.opts.Namespace, m.opts.Account, why), true)
 }
 
-// connect makes the clients of the main, once.
+// connect returns the clients for the main region, and creates them at the first call.
 func (m *Minter) connect() (*APIs, *rest.Config, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,8 +131,8 @@ func (m *Minter) refuses(ctx context.Context, cfg *rest.Config, token string) (b
 	return false, nil
 }
 
-// InCluster says whether an address is the one that every cluster has for itself, and so
-// perhaps an audience of the main's.
+// InCluster reports whether server is an address that every cluster uses for itself. The main
+// region's API server may accept it as an audience. InCluster also returns true for an invalid URL.
 func InCluster(server string) bool {
 	u, err := url.Parse(server)
 	if err != nil {

@@ -44,8 +44,8 @@ func code(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// A token is for one audience and an hour, and is handed out only once the main itself
-// has refused it.
+// A token has one audience and lasts an hour. Mint returns it only after the main region's API server
+// has rejected it.
 func TestMint(t *testing.T) {
 	var asked authenticationv1.TokenRequest
 	makes := func(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +100,7 @@ func TestMint(t *testing.T) {
 	}
 }
 
-// answer sends a body of a content type with a code.
+// answer returns a handler that sends this response.
 func answer(code int, contentType string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)

@@ -8,17 +8,18 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// SecretVerbs are what a main does with the one Secret of a remote: the verbs of
-// manifests/remote.
+// SecretVerbs are the verbs that the main region needs on a remote's Secret. manifests/remote grants
+// the same verbs.
 var SecretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
 
 // everybodys are the groups of the reviews that each authenticated user may make of
 // itself (the ClusterRole system:basic-user).
 var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
 
-// Rights compares what an account may do in a namespace with what a main needs there:
-// the verbs on the one Secret that are missing, and the rights beyond those and beyond
-// manifests/remote/self-renew, as they may be shown once they are printable.
+// Rights compares an account's permissions in a namespace with those that the main region needs. It
+// returns the missing verbs on the Secret, and descriptions of all permissions beyond
+// manifests/remote and manifests/remote/self-renew. The descriptions contain text from the server:
+// make it printable before you show it.
 func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missing, excess []string) {
 	missing = slices.Clone(SecretVerbs)
 	for _, rule := range rules {

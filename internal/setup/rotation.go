@@ -8,8 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Rotating returns the name of a Job of [RotationJob] in the namespace that runs pods, or
-// may still create some; "" for none.
+// Rotating returns the name of a Job of [RotationJob] that runs pods or may still create some, or ""
+// if there is none.
 func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
 	jobs, err := a.Batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -23,13 +23,15 @@ func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
 	return "", nil
 }
 
-// ofRotation reports whether a Job is the CronJob's, or was created from it by hand:
-// kubectl create job --from sets an owner, and people use the name.
+// ofRotation reports whether a Job was created by the CronJob or manually from it. kubectl create job
+// --from sets the owner. Jobs from other tools are recognized by the name's prefix.
 func ofRotation(job batchv1.Job) bool {
 	owner := metav1.GetControllerOf(&job)
 	return owner != nil && owner.Name == RotationJob || strings.HasPrefix(job.Name, RotationJob)
 }
 
+// unfinished reports whether a Job has pods or may create some. A Job can be complete or failed while
+// its last pods are terminating.
 func unfinished(job batchv1.Job) bool {
 	for _, c := range job.Status.Conditions {
 		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == "True" {

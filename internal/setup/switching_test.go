@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// A server that switches protocols and then is silent ends each kind of request at once.
+// If a server switches protocols and then stays silent, every kind of request fails immediately.
 func TestSwitchingProtocols(t *testing.T) {
 	t.Parallel()
 	const timeout = 20 * time.Second
