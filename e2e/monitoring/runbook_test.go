@@ -68,7 +68,7 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 	}
 	for anchor := range answers {
 		if strings.HasPrefix(anchor, "fernetcast") {
-			t.Errorf("#%s is no alert", anchor)
+			t.Errorf("#%s is not an alert", anchor)
 		}
 	}
 }

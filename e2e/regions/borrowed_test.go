@@ -55,7 +55,7 @@ func TestNamedAfterKeys(t *testing.T) {
 
 	plan := w.command("promote", mainRegion, "--yes")
 	if !strings.Contains(plan.Stdout, ", term 5, primary 3") {
-		t.Errorf("promote does not tell whose the copies are:\n%s", plan.Stdout)
+		t.Errorf("promote does not name the owners of the copies:\n%s", plan.Stdout)
 	}
 	w.hides(secrets, plan.Stdout, plan.Stderr)
 	run := w.run("--resync", "1s")

@@ -142,7 +142,7 @@ func TestDirectoryForAFile(t *testing.T) {
 	for name, why := range map[string]string{"iad": "iad.yaml is a directory, not a file", "pipe": "pipe.yaml is a pipe"} {
 		run.shows(name, "Misconfigured", why)
 		if line := lineOf(table, name); !strings.Contains(line, "Misconfigured") || !strings.Contains(line, why) {
-			t.Errorf("status says of %s: %q, want %s", name, line, why)
+			t.Errorf("status shows %s as %q, want %s", name, line, why)
 		}
 	}
 

@@ -171,7 +171,7 @@ func (w *world) spaced(h *history, keys testenv.Repository, least time.Duration)
 	}
 	for i := 1; i < len(repairs); i++ {
 		if gap := repairs[i].Sub(repairs[i-1]); gap < least {
-			w.Errorf("repair %d of %d came %v after the one before, not %v", i+1, len(repairs), gap, least)
+			w.Errorf("repair %d of %d came %v after the previous one, want at least %v", i+1, len(repairs), gap, least)
 		}
 	}
 }

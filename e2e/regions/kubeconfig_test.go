@@ -54,7 +54,7 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 	for name, o := range outposts {
 		w.arrived(o.history, second)
 		if line := lineOf(table, name); name != "newline" && (!strings.Contains(line, "Misconfigured") || !strings.Contains(line, bad[name].names)) {
-			t.Errorf("status says of %s: %q, want Misconfigured and %s", name, line, bad[name].names)
+			t.Errorf("status shows %s as %q, want Misconfigured and %s", name, line, bad[name].names)
 		}
 	}
 	run.shows("newline", "Synced", "")

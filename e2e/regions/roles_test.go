@@ -68,7 +68,7 @@ func TestWithoutWatch(t *testing.T) {
 		}
 	}
 	if said["dfw"] != 1 || said["iad"] != 0 {
-		t.Errorf("that a remote may not be watched was said %v times, want once of dfw alone", said)
+		t.Errorf("logged that watching is not allowed %v times, want once, for dfw only", said)
 	}
 }
 

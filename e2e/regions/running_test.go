@@ -79,7 +79,7 @@ func TestRunStays(t *testing.T) {
 		run.source("Unread", "")
 		run.logs("the source cannot be read")
 		if n := strings.Count(run.Stderr.String(), "the source cannot be read"); n > 2 {
-			t.Errorf("%s: the same trouble is told of %d times", name, n)
+			t.Errorf("%s: the same problem is logged %d times", name, n)
 		}
 	}
 

@@ -120,7 +120,7 @@ func TestStatusOnATerminal(t *testing.T) {
 		}
 		colored := strings.Contains(got, "\x1b[32mSynced\x1b[0m") && strings.Contains(got, "\x1b[31mMisconfigured\x1b[0m")
 		if colored != c.colors || (got != bare) != c.colors {
-			t.Errorf("%d columns, %s: coloured is %v:\n%q", c.columns, c.env, colored, got)
+			t.Errorf("%d columns, %s: colored is %v:\n%q", c.columns, c.env, colored, got)
 		}
 	}
 	// If the cursor can't move, tables are appended.

@@ -26,7 +26,7 @@ func TestWaitSettles(t *testing.T) {
 		t.Errorf("it ended %v after the write, not after %v", held, settle)
 	}
 	if !strings.Contains(said, "dfw (Synced for") {
-		t.Errorf("it does not say for whom it waits:\n%s", said)
+		t.Errorf("it does not name the remotes it waits for:\n%s", said)
 	}
 	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Patch(w.Ctx, testenv.SecretName, types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"seen":"by-somebody"}}}`), metav1.PatchOptions{})

@@ -25,7 +25,7 @@ const (
 var (
 	shared *testenv.Env
 	// length defaults to the short form. make soak sets 10m.
-	length = flag.Duration("length", 30*time.Second, "how long the soak goes on")
+	length = flag.Duration("length", 30*time.Second, "length of the soak")
 )
 
 func TestMain(m *testing.M) {

@@ -108,9 +108,9 @@ func TestDue(t *testing.T) {
 		}
 	}
 	if shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
-		t.Error("half a minute was told")
+		t.Error("a difference of half a minute was reported")
 	}
 	if said := shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "60m (3d18h was requested)") {
-		t.Errorf("it was told as %q", said)
+		t.Errorf("the note is %q", said)
 	}
 }

@@ -27,7 +27,7 @@ type region struct {
 	puts []put
 	// gets are the errors of the GETs, in order. Later GETs succeed.
 	gets []error
-	// first runs before the first Look, meanwhile before the second.
+	// first runs before the first Look. The field meanwhile runs before the second.
 	first     func(*region)
 	meanwhile func(*region)
 

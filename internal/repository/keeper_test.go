@@ -145,7 +145,7 @@ func TestUnusable(t *testing.T) {
 					t.Errorf("status %+v, a match at %v before", k.Status(), before)
 				}
 				if n := strings.Count(k.log.String(), "cannot be used"); n != 1 {
-					t.Errorf("it was said %d times:\n%s", n, k.log)
+					t.Errorf("it was logged %d times:\n%s", n, k.log)
 				}
 				k.shows("0d 1a 2b 3c")
 				k.after(0, "0d 1a 2b 3c")

@@ -75,7 +75,7 @@ func TestSomebodyElse(t *testing.T) {
 		write("notes", 0o644, []byte("x"))
 		time.Sleep(time.Minute)
 		if text := k.log.String(); strings.Count(text, "1_0, notes") != 1 {
-			t.Errorf("the other files are not told of once:\n%s", text)
+			t.Errorf("the other files are not logged exactly once:\n%s", text)
 		}
 		if _, err := os.Stat(filepath.Join(k.dir, "notes")); err != nil {
 			t.Errorf("a file of another name is gone: %v", err)
@@ -98,14 +98,14 @@ func TestDirectoryInTheWay(t *testing.T) {
 		k.shows("0e 2b 3c 4d")
 		k.after(time.Minute, "0d 1a 2b 3c")
 		if text := k.log.String(); strings.Count(text, "writing key 4: a directory") != 1 {
-			t.Errorf("not told of once:\n%s", text)
+			t.Errorf("not logged exactly once:\n%s", text)
 		}
 		if err := os.Remove(filepath.Join(k.dir, "4")); err != nil {
 			t.Fatal(err)
 		}
 		k.after(lookEvery+2*pause, "0e 2b 3c 4d")
 		if !strings.Contains(k.log.String(), "can be written again") {
-			t.Error("its end is not told of")
+			t.Error("its end is not logged")
 		}
 	})
 }

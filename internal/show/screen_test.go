@@ -159,7 +159,7 @@ func TestColours(t *testing.T) {
 		for _, wide := range []bool{false, true} {
 			got := table{Screen: bright, wide: wide}.text(st)
 			if uncolored.Replace(got) != (table{Screen: bare, wide: wide}).text(st) {
-				t.Errorf("colours move something:\n%q", got)
+				t.Errorf("colors move something:\n%q", got)
 			}
 			for _, part := range []string{
 				"  \x1b[31mUnreachable\x1b[0m  ", "  \x1b[31mDenied\x1b[0m       ", "  \x1b[31mHeld\x1b[0m         ",
