@@ -52,6 +52,6 @@ func (c contest) after(now time.Time, quiet time.Duration, o *Outcome, repaired 
 	}
 	return c, mirror.Decision{
 		State: mirror.StateContested, Reason: mirror.ReasonRival,
-		Detail: "its Secret is changed again and again by " + cmp.Or(c.rival, "somebody who is not named there") + "; it is repaired now and then; stop the other writer",
+		Detail: cmp.Or(c.rival, "an unknown writer") + " repeatedly changes its Secret; fernetcast repairs it with backoff; stop the other writer",
 	}
 }

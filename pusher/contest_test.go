@@ -77,12 +77,12 @@ func TestContestNamesTheRival(t *testing.T) {
 	now, behind := time.Now(), &Outcome{Decision: mirror.Decision{State: mirror.StateBehind}}
 	c, _ := contest{}.drift(now, time.Minute, "", true)
 	_, d := c.after(now, time.Minute, behind, false)
-	if d.Reason != mirror.ReasonRival || !strings.Contains(d.Detail, "somebody who is not named there") {
+	if d.Reason != mirror.ReasonRival || !strings.Contains(d.Detail, "an unknown writer") {
 		t.Errorf("%s: %s", d.Reason, d.Detail)
 	}
 	c, _ = c.drift(now, time.Minute, "argocd", true)
 	c, _ = c.drift(now, time.Minute, "", true)
-	if _, d = c.after(now, time.Minute, behind, false); !strings.Contains(d.Detail, "by argocd;") {
+	if _, d = c.after(now, time.Minute, behind, false); !strings.Contains(d.Detail, "argocd repeatedly changes") {
 		t.Error(d.Detail)
 	}
 }
@@ -103,7 +103,7 @@ func TestContest(t *testing.T) {
 		}
 		expect(t, p, "dfw", mirror.StateContested)
 		if st := state(t, p, "dfw"); !bytes.Contains([]byte(st.Detail), []byte("argocd")) {
-			t.Errorf("the rival is not named: %s", st.Detail)
+			t.Errorf("the detail does not name the rival: %s", st.Detail)
 		}
 		if _, after := dfw.counts(); after-before > 10 {
 			t.Errorf("%d writes in 5 s", after-before)

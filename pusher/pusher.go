@@ -214,7 +214,7 @@ func (p *Pusher) record(name string) *record {
 	defer p.mu.Unlock()
 	r := p.records[name]
 	if r == nil {
-		r = &record{decision: mirror.Decision{State: mirror.StatePending, Reason: mirror.ReasonNotLookedAt, Detail: "not looked at yet"}}
+		r = &record{decision: mirror.Decision{State: mirror.StatePending, Reason: mirror.ReasonNotLookedAt, Detail: "not read yet"}}
 		p.records[name] = r
 	}
 	return r

@@ -131,7 +131,7 @@ func Misconfigured(d mirror.Decision, refused error) mirror.Decision {
 	}
 	detail := refused.Error()
 	if d.State != mirror.StateMisconfigured {
-		detail += "; going on with the last good one: " + strings.TrimSpace(string(d.State)+" "+d.Detail)
+		detail += "; still using the last good kubeconfig: " + strings.TrimSpace(string(d.State)+" "+d.Detail)
 	}
 	return mirror.Decision{State: mirror.StateMisconfigured, Reason: mirror.ReasonKubeconfig, Detail: detail}
 }

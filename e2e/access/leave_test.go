@@ -89,7 +89,7 @@ func TestLeaveDead(t *testing.T) {
 	s.Must(proxy.Set(testenv.Hold))
 	for _, flag := range []string{"--yes", "--dry-run"} {
 		r := s.exits(1, "leave", "dfw", flag, "--request-timeout", "2s")
-		s.says(r.Stderr, "nothing was changed: ", "no answer in time", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
+		s.says(r.Stderr, "nothing was changed: ", "timed out", "delete serviceaccount fernetcast-sjc", "leave dfw --local")
 	}
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)

@@ -119,7 +119,7 @@ func TestRecoverRefuses(t *testing.T) {
 	// dfw's data doesn't match its stamp, and --force doesn't help.
 	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(9, 7))
 	s.Must(err)
-	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "somebody has changed them there")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "they were changed there")
 	unchanged()
 	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, before)
 	s.Must(err)

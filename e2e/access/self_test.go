@@ -84,7 +84,7 @@ func TestRenewSelf(t *testing.T) {
 	s.Must(err)
 	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 	s.ends(s.check(0, "dfw"), "excess", "pass")
-	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not request its successor", "no longer life than join or renew has given")
+	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not request its successor", "a longer lifetime than join or renew has set")
 
 	// The next join deletes a kept token that is no longer used, and leave deletes everything.
 	s.join("sjc", "dfw")

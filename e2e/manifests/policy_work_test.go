@@ -169,7 +169,7 @@ func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remot
 	}
 	result, err := site.Operator.Run(ctx, "promote", "sjc", "--yes")
 	testenv.Must(t, err)
-	if result.Code != 1 || !strings.Contains(result.Stdout, "Denied") || !strings.Contains(result.Stdout, "manifests/remote/policy allows the type Opaque alone") {
+	if result.Code != 1 || !strings.Contains(result.Stdout, "Denied") || !strings.Contains(result.Stdout, "manifests/remote/policy allows only the type Opaque") {
 		t.Errorf("exit %d: it does not report that manifests/remote/policy rejected the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
 	}
 }

@@ -81,7 +81,7 @@ func TestNotBelieved(t *testing.T) {
 	harmless(t, "promote", plan.Stdout+plan.Stderr)
 	for _, o := range reads {
 		if want := fmt.Sprintf("  %s (namespace %s): NOT REACHED (%s", o.region, o.ns, remotes[o].says); !strings.Contains(plan.Stdout, want) {
-			t.Errorf("promote does not say %q:\n%s", want, plan.Stdout)
+			t.Errorf("promote does not print %q:\n%s", want, plan.Stdout)
 		}
 	}
 	// A write that no API server rejected must succeed once the real API server responds.
@@ -110,14 +110,14 @@ func (o *outpost) backedOff(since time.Time) {
 	}
 	o.w.Logf("%s: %d reads, %d writes", o.region, reads, writes)
 	if reads > wrongReads || writes > wrongWrites {
-		o.w.Errorf("%s got %d reads and %d writes in %v, wanted %d and %d at most", o.region, reads, writes, wrongTime, wrongReads, wrongWrites)
+		o.w.Errorf("%s got %d reads and %d writes in %v, want %d and %d at most", o.region, reads, writes, wrongTime, wrongReads, wrongWrites)
 	}
 }
 
 // harmless fails the test if a text advises deleting keys or blames another writer.
 func harmless(t *testing.T, where, text string) {
 	t.Helper()
-	for _, bad := range []string{"delete", "made anew", "other writer", "immutable"} {
+	for _, bad := range []string{"delete", "recreate", "other writer", "immutable"} {
 		if strings.Contains(text, bad) {
 			t.Errorf("%s says %q: %s", where, bad, text)
 		}

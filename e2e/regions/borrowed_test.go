@@ -61,17 +61,17 @@ func TestNamedAfterKeys(t *testing.T) {
 	run := w.run("--resync", "1s")
 	forced := w.command("promote", mainRegion, "--yes", "--force")
 	w.hides(secrets, forced.Stdout, forced.Stderr)
-	run.shows(typed.name, "Held", "of type")
+	run.shows(typed.name, "Held", "has type")
 	run.shows("words", "Unreachable", "busy with")
 	for _, b := range borrowers {
 		w.arrived(b.history, keys)
 		// fernetcast overwrites a copy with a lower term and logs its owner.
 		b.relabel("5", typed.text)
 	}
-	run.logs("which this main outranks")
+	run.logs("lower than this main region's")
 	run.shows(borrowers[0].name, "Synced", "")
 	w.Must(borrowers[0].cluster.Edit(w.Ctx, borrowers[0].ns, typed.text, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
-	run.shows(borrowers[0].name, "Contested", "changed again and again by ")
+	run.shows(borrowers[0].name, "Contested", " repeatedly changes its Secret")
 	for _, b := range borrowers {
 		if b != borrowers[0] {
 			run.shows(b.name, "Synced", "")
@@ -129,7 +129,7 @@ func (w *world) hides(secrets []string, outputs ...string) {
 			for at := 0; at+showable < len(secret); at++ {
 				if found := strings.Index(folded, secret[at:at+showable+1]); found >= 0 {
 					line := output[strings.LastIndexByte(output[:found], '\n')+1 : found]
-					w.Errorf("output %d shows a piece of a key from character %d on, after %q", i, at, line[max(0, len(line)-120):])
+					w.Errorf("output %d contains part of a key, starting at character %d, after %q", i, at, line[max(0, len(line)-120):])
 					break
 				}
 			}

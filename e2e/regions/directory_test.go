@@ -54,7 +54,7 @@ func newDirectory(t *testing.T) *directory {
 	st, err := d.run.status(w.Ctx)
 	w.Must(err)
 	if len(st.Remotes) > 0 {
-		t.Errorf("without a directory the remotes are %v", st.States())
+		t.Errorf("without a directory, the remotes are %v", st.States())
 	}
 	return d
 }
@@ -82,7 +82,7 @@ func (d *directory) renewed(name string) {
 		d.rotates()
 		st, err := d.run.status(ctx)
 		if err == nil && st.Remote(name).State != "Denied" {
-			err = fmt.Errorf("%s is %s, with a token that was revoked", name, st.Remote(name).State)
+			err = fmt.Errorf("%s is %s with a revoked token", name, st.Remote(name).State)
 		}
 		return err
 	})
@@ -93,7 +93,7 @@ func (d *directory) renewed(name string) {
 func (d *directory) broken(name string) {
 	d.Helper()
 	d.Must(testenv.WriteFile(d.Clusters, name+".yaml", []byte("clusters: [half a fi")))
-	d.run.shows(name, "Misconfigured", "going on with the last good one")
+	d.run.shows(name, "Misconfigured", "still using the last good kubeconfig")
 	d.rotates(name)
 	d.added(name)
 }
@@ -114,7 +114,7 @@ func (r *replica) forgets(remote string) {
 	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err == nil && st.Remote(remote) != nil {
-			err = fmt.Errorf("%s is still there", remote)
+			err = fmt.Errorf("%s still exists", remote)
 		}
 		return err
 	})

@@ -72,7 +72,7 @@ func TestNothingForTerminals(t *testing.T) {
 				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "helm" + screen, Time: &metav1.Time{Time: time.Now()}}},
 			},
 			Type: corev1.SecretType("some" + screen), Data: map[string][]byte{"3" + screen: []byte(shared.Keys.New()), "3": []byte(shared.Keys.New())},
-		}}, "of type"},
+		}}, "has type"},
 	}
 	for name, s := range servers {
 		w.impostor(name, s.serverName, s.certificate, s.answers)
@@ -91,7 +91,7 @@ func TestNothingForTerminals(t *testing.T) {
 	table := w.exits(1, "status")
 	w.printable("the table", table)
 	if lines := strings.Count(table, "\n"); lines != 4+len(servers) {
-		t.Errorf("the table has %d lines, not %d:\n%q", lines, 4+len(servers), table)
+		t.Errorf("the table has %d lines, want %d:\n%q", lines, 4+len(servers), table)
 	}
 	for _, output := range []string{"wide", "json", "yaml"} {
 		w.printable(output, w.exits(1, "status", "-o", output))
@@ -101,7 +101,7 @@ func TestNothingForTerminals(t *testing.T) {
 	w.printable("promote", plan)
 	for name := range servers {
 		if name != "secret" && !strings.Contains(plan, "\n  "+name+": NOT REACHED (") {
-			t.Errorf("promote does not say that %s was not reached:\n%s", name, plan)
+			t.Errorf("promote does not say that %s could not be reached:\n%s", name, plan)
 		}
 	}
 }
@@ -117,7 +117,7 @@ func (r *replica) detail(remote, text string) (shown string) {
 		}
 		s := st.Remote(remote)
 		if s == nil || s.State == "Pending" || !strings.Contains(s.Detail, text) {
-			return fmt.Errorf("%s is %+v, without %q in its detail", remote, s, text)
+			return fmt.Errorf("%s is %+v, want %q in its detail", remote, s, text)
 		}
 		shown = s.Detail
 		return nil
@@ -135,7 +135,7 @@ func (w *world) printable(what, output string) {
 	}
 	for line := range strings.Lines(output) {
 		if at := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }); at >= 0 {
-			w.Errorf("%s: character %d does not print: %q", what, at, line)
+			w.Errorf("%s: character %d is not printable: %q", what, at, line)
 			return
 		}
 	}
@@ -163,7 +163,7 @@ func raw(text string) func(http.ResponseWriter, *http.Request) bool {
 func certify(serial, name string, ca pkix.Name, permitted []string) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, fmt.Errorf("creating a key: %w", err)
 	}
 	root := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes([]byte(serial)), Subject: ca, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -175,11 +175,11 @@ func certify(serial, name string, ca pkix.Name, permitted []string) (*tls.Certif
 	}
 	signed, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("making a CA: %w", err)
+		return nil, fmt.Errorf("creating a CA: %w", err)
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, leaf, root, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
+		return nil, fmt.Errorf("creating a certificate: %w", err)
 	}
 	return &tls.Certificate{Certificate: [][]byte{raw, signed}, PrivateKey: key}, nil
 }

@@ -37,9 +37,9 @@ func TestForbiddenBy(t *testing.T) {
 	for _, f := range []*forbidder{
 		{name: "quota", forbid: (*forbidder).byQuota, state: "Denied", words: "is forbidden: exceeded quota:"},
 		{name: "terminating", forbid: (*forbidder).byTermination, state: "Denied", words: "because it is being terminated"},
-		{name: "policy", forbid: byPolicy(metav1.StatusReasonForbidden), state: "Denied", words: "denied request: whoever is no operator cannot change this resource"},
-		{name: "policy-invalid", forbid: byPolicy(metav1.StatusReasonInvalid), state: "Failed", words: "denied request: whoever is no operator cannot change this resource"},
-		{name: "webhook", forbid: (*forbidder).byWebhook, state: "Denied", words: "denied the request: whoever is no operator cannot change this resource"},
+		{name: "policy", forbid: byPolicy(metav1.StatusReasonForbidden), state: "Denied", words: "denied request: you cannot change this resource without approval"},
+		{name: "policy-invalid", forbid: byPolicy(metav1.StatusReasonInvalid), state: "Failed", words: "denied request: you cannot change this resource without approval"},
+		{name: "webhook", forbid: (*forbidder).byWebhook, state: "Denied", words: "denied the request: you cannot change this resource without approval"},
 	} {
 		f.outpost = w.outpost(f.name, "dfw")
 		f.lift = f.forbid(f)
@@ -55,7 +55,7 @@ func TestForbiddenBy(t *testing.T) {
 		t.Helper()
 		run.shows(name, state, words)
 		if detail := run.detail(name, ""); strings.Contains(detail, rightsAdvice) != rights {
-			t.Errorf("%s: the advice on rights is there, or is not: %s", name, detail)
+			t.Errorf("%s: got %s, want the advice on rights in it: %t", name, detail, rights)
 		}
 	}
 	for _, f := range all {
@@ -66,7 +66,7 @@ func TestForbiddenBy(t *testing.T) {
 	for _, command := range []string{"push", "status"} {
 		// status doesn't write, so it can't know that writes are rejected.
 		if table, most := w.exits(1, command), map[string]int{"push": 2, "status": 1}[command]; strings.Count(table, rightsAdvice) != most {
-			t.Errorf("%s gives the advice on rights %d times, not %d:\n%s", command, strings.Count(table, rightsAdvice), most, table)
+			t.Errorf("%s gives the advice on rights %d times, want %d:\n%s", command, strings.Count(table, rightsAdvice), most, table)
 		}
 	}
 	for _, f := range all {
@@ -95,7 +95,7 @@ func (f *forbidder) waitRejected() {
 		_, err := f.cluster.Client().CoreV1().Secrets(f.ns).Create(ctx,
 			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "a-try"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil {
-			return errors.New("it lets a Secret be made")
+			return errors.New("the account can create a Secret")
 		}
 		return nil
 	})
@@ -134,7 +134,7 @@ func (f *forbidder) secretsOf() (*metav1.LabelSelector, admissionregistrationv1.
 }
 
 // refusal resembles RBAC's message.
-const refusal = "whoever is no operator cannot change this resource"
+const refusal = "you cannot change this resource without approval"
 
 func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {
 	return func(f *forbidder) func() error {

@@ -46,7 +46,7 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 	w.Must(testenv.WriteFile(w.Clusters, "newline.yaml", w.having(good["newline"], "user", map[string]any{"token": w.token("newline") + "\n"})))
 	for name, with := range bad {
 		run.shows(name, "Misconfigured", with.names)
-		run.shows(name, "Misconfigured", "going on with the last good one: Synced")
+		run.shows(name, "Misconfigured", "still using the last good kubeconfig: Synced")
 	}
 	run.takesUp("newline", 2)
 	second := w.rotate().Keys
@@ -61,10 +61,10 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
 	w.Must(err)
 	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
-		t.Error("a value is shown")
+		t.Error("the output contains a value")
 	}
 	if _, err := os.Stat(ran); err == nil {
-		t.Error("the program of an exec field was run")
+		t.Error("fernetcast ran the program of an exec field")
 	}
 
 	for name := range bad {
@@ -121,7 +121,7 @@ func (r *replica) takesUp(remote string, times int) {
 	r.w.Helper()
 	r.w.Until(func(context.Context) error {
 		if n := strings.Count(r.Stderr.String(), `"remote taken up","remote":"`+remote+`"`); n != times {
-			return fmt.Errorf("%s was taken up %d times, not %d", remote, n, times)
+			return fmt.Errorf("%s was loaded %d times, want %d", remote, n, times)
 		}
 		return nil
 	})

@@ -95,7 +95,7 @@ func TestStandby(t *testing.T) {
 	sjc.equal(testenv.Soon, second.Keys, "iad")
 }
 
-// TestSelf checks that a kubeconfig that points at the source itself does no harm.
+// TestSelf checks that a kubeconfig that points to the source itself does no harm.
 func TestSelf(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -105,7 +105,7 @@ func TestSelf(t *testing.T) {
 	home := w.follow("sjc")["sjc"]
 	run := w.run("--resync", "1s")
 	w.equal(testenv.Soon, keys, "dfw")
-	run.shows("sjc", "Self", "points at the source itself")
+	run.shows("sjc", "Self", "points to the source itself")
 	rotation := w.rotate()
 	w.equal(testenv.Soon, rotation.Keys, "dfw")
 	run.sees(rotation.ResourceVersion)
@@ -122,7 +122,7 @@ func TestSelf(t *testing.T) {
 	secret, err := w.Home.Secret(w.Ctx, w.NS)
 	w.Must(err)
 	if secret.ResourceVersion != rotation.ResourceVersion {
-		t.Errorf("the source's resourceVersion has moved from %s to %s", rotation.ResourceVersion, secret.ResourceVersion)
+		t.Errorf("the source's resourceVersion changed from %s to %s", rotation.ResourceVersion, secret.ResourceVersion)
 	}
 }
 
@@ -237,7 +237,7 @@ func (r *replica) settled() {
 			return err
 		}
 		if secret.ResourceVersion != st.Source.ResourceVersion {
-			return errors.New("it has not seen the newest source yet")
+			return errors.New("run has not seen the newest source yet")
 		}
 		for _, remote := range st.Remotes {
 			switch remote.State {

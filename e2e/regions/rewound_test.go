@@ -33,7 +33,7 @@ func TestRewoundSameKeys(t *testing.T) {
 	r.untouched(seen)
 	next := r.rotate()
 	if order, err := resourceversion.CompareResourceVersion(next.ResourceVersion, lost.ResourceVersion); err != nil || order >= 0 {
-		t.Fatalf("the rotation is version %s, wanted one before %s", next.ResourceVersion, lost.ResourceVersion)
+		t.Fatalf("the rotation has version %s, want one before %s", next.ResourceVersion, lost.ResourceVersion)
 	}
 	r.everywhere(next.Keys)
 	for _, h := range seen {
@@ -50,7 +50,7 @@ func TestRewoundByOneRotation(t *testing.T) {
 	lost := r.rotate().Keys
 	r.everywhere(lost)
 	r.restore(then)
-	r.run.allShow("Held", "(primary 9, now 8)", r.names...)
+	r.run.allShow("Held", "keys (primary 8) do not continue", r.names...)
 	r.says(1, []string{"discontinuous", "nothing was changed"}, "push")
 	for _, h := range seen {
 		h.only(lost)
@@ -74,12 +74,12 @@ func TestRewoundByTwoRotations(t *testing.T) {
 	r.everywhere(r.rotate().Keys)
 	seen := r.follow(r.names...)
 	r.restore(then)
-	r.run.allShow("Held", "(primary 10, now 8)", r.names...)
+	r.run.allShow("Held", "keys (primary 8) do not continue", r.names...)
 	var last testenv.Rotation
 	for primary := 9; primary <= 18; primary++ { // until the key sets have no index in common
 		last = r.rotate()
 		r.run.sees(last.ResourceVersion)
-		r.run.allShow("Held", fmt.Sprintf("(primary 10, now %d)", primary), r.names...)
+		r.run.allShow("Held", fmt.Sprintf("keys (primary %d) do not continue", primary), r.names...)
 	}
 	r.run.allShow("Held", "Discontinuous", r.names...)
 	r.says(1, []string{"MAIN", "discontinuous", "nothing was changed", "fernetcast push dfw --force"}, "status")

@@ -50,7 +50,7 @@ func TestSourceMalformed(t *testing.T) {
 		bad[d.index] = []byte(d.value)
 		run.refuses(bad, d.says)
 	}
-	run.refuses(testenv.Repository{}, "it holds no keys")
+	run.refuses(testenv.Repository{}, "it has no keys")
 	run.refuses(testenv.Repository{"0": keys["0"]}, "no primary key")
 	w.says(1, []string{"REFUSED", "source: ", "no primary key", "nothing was changed", "dfw", "iad", "ord"}, "status")
 	w.says(1, []string{"no primary key"}, "push", "--force")
@@ -70,7 +70,7 @@ func TestSourceMalformed(t *testing.T) {
 	histories["dfw"].only(good)
 	histories["iad"].only(good)
 	if versions := histories["ord"].since(); len(versions) != 2 || !versions[0].Deleted {
-		t.Errorf("ord: %v, wanted the deletion and the good keys", describe(versions))
+		t.Errorf("ord: %v, want the deletion and the good keys", describe(versions))
 	}
 	w.exits(0, "status")
 }
@@ -97,7 +97,7 @@ func TestSourceRecreated(t *testing.T) {
 	run.source("Absent", "")
 	run.allShow("Held", "SourceAbsent", remotes...)
 	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed"}, "status")
-	run.refuses(testenv.Repository{}, "it holds no keys")
+	run.refuses(testenv.Repository{}, "it has no keys")
 
 	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(1, 2))
 	w.Must(err)
@@ -113,7 +113,7 @@ func TestSourceRecreated(t *testing.T) {
 	w.says(1, []string{"not promoted"}, "push", "--force")
 	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
 	if secret, err := w.Home.Secret(w.Ctx, w.NS); err != nil || secret.ResourceVersion != last.ResourceVersion {
-		t.Errorf("a promotion that was refused has changed the source: %v", err)
+		t.Errorf("a refused promotion changed the source: %v", err)
 	}
 	w.untouched(histories)
 	run.stays()
@@ -143,7 +143,7 @@ func TestSourceRestored(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: backup.Name, Annotations: backup.Annotations}, Data: backup.Data,
 	}, metav1.CreateOptions{})
 	w.Must(err)
-	run.source("Unpromoted", "its mark was set on another object")
+	run.source("Unpromoted", "its mark belongs to another object")
 	run.allShow("Held", "NotPromoted", remotes...)
 	lost := w.rotate()
 	run.sees(lost.ResourceVersion)
@@ -170,15 +170,15 @@ func TestRekey(t *testing.T) {
 	histories := w.follow(remotes...)
 	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(8, 7)) // the same indices
 	w.Must(err)
-	run.allShow("Held", "now 8", remotes...)
+	run.allShow("Held", "keys (primary 8) do not continue", remotes...)
 	_, err = w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(1, 2))
 	w.Must(err)
-	run.allShow("Held", "now 1)", remotes...)
+	run.allShow("Held", "keys (primary 1) do not continue", remotes...)
 	var last testenv.Rotation
 	for range 12 {
 		last = w.rotate()
 	}
-	run.allShow("Held", "now 13", remotes...)
+	run.allShow("Held", "keys (primary 13) do not continue", remotes...)
 	run.allShow("Held", "Discontinuous", remotes...)
 	w.says(1, []string{"MAIN", "discontinuous", "nothing was changed", "fernetcast push dfw --force", "?"}, "status")
 	w.says(1, []string{"discontinuous"}, "push")

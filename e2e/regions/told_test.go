@@ -87,7 +87,7 @@ func TestEvents(t *testing.T) {
 	w.tells("KeysPushed", "primary 9 are in 2 of 3 remotes; not in ord (Denied)")
 
 	w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
-	w.tells("DriftRepaired", "dfw: it has no such Secret")
+	w.tells("DriftRepaired", "dfw: its Secret is missing")
 
 	w.Must(os.Remove(filepath.Join(w.Clusters, "iad.yaml")))
 	first.forgets("iad")

@@ -34,12 +34,12 @@ func ParseFingerprints(s string) (Fingerprints, error) {
 		name, print, _ := strings.Cut(part, "=")
 		n, ok := Index(name)
 		if !ok || len(print) != fingerprintDigits || strings.Trim(print, "0123456789abcdef") != "" {
-			return nil, fmt.Errorf("reading fingerprints: %s is not index=fingerprint", quote(part))
+			return nil, fmt.Errorf("reading fingerprints: entry %s is not index=fingerprint", quote(part))
 		}
 		p[n] = print
 	}
 	if p.String() != s {
-		return nil, fmt.Errorf("reading fingerprints: the indices are not in ascending order, each once")
+		return nil, fmt.Errorf("reading fingerprints: the indices are not in ascending order without repetition")
 	}
 	return p, nil
 }

@@ -15,11 +15,11 @@ import (
 // saysNoKey matches all errors of Parse. They contain nothing of the input except an index,
 // a length, or the name of a data key that is invalid and short. When quoted, each of its 8
 // bytes takes at most four characters.
-var saysNoKey = regexp.MustCompile(`^(it holds no keys` +
-	`|data key ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not a key's index \(0, 1, 2 …\)` +
-	`|key (0|[1-9]\d*) (is empty|has a line break inside, or more than one at its end|is not url-safe base64` +
-	`|is of \d+ bytes, not 32|is the all-zero key, which is known to the public)` +
-	`|it has no primary key, that is no index above 0)$`)
+var saysNoKey = regexp.MustCompile(`^(it has no keys` +
+	`|data key ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not a key index \(0, 1, 2, …\)` +
+	`|key (0|[1-9]\d*) (is empty|has a line break in the middle, or more than one at the end|is not URL-safe base64` +
+	`|has \d+ bytes instead of 32|is the all-zero key, which is publicly known)` +
+	`|it has no primary key \(no index above 0\))$`)
 
 // goodIndex and goodKey implement the rules independently of Parse.
 func goodIndex(name string) (int, bool) {
@@ -84,8 +84,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not index=fingerprint` +
-	`|the indices are not in ascending order, each once)$`)
+var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (entry ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not index=fingerprint` +
+	`|the indices are not in ascending order without repetition)$`)
 
 // ParseFingerprints accepts only what String returns. Its errors quote at most a few
 // characters, because the text could contain keys.

@@ -44,14 +44,14 @@ type keys struct {
 // has its own copy of data.
 func Parse(data map[string][]byte) (Set, error) {
 	if len(data) == 0 {
-		return Set{}, errors.New("it holds no keys")
+		return Set{}, errors.New("it has no keys")
 	}
 	if _, flaws := Usable(data); len(flaws) > 0 {
 		return Set{}, flaws[0]
 	}
 	prints := FingerprintsOf(data)
 	if prints.Primary() == 0 {
-		return Set{}, errors.New("it has no primary key, that is no index above 0")
+		return Set{}, errors.New("it has no primary key (no index above 0)")
 	}
 	held := keys{data: clone(data), prints: prints}
 	return Set{func() keys { return held }}, nil
@@ -74,7 +74,7 @@ func Usable(data map[string][]byte) (Fingerprints, []Flaw) {
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		index, ok := Index(name)
 		if !ok {
-			flaws = append(flaws, Flaw{-1, fmt.Sprintf("data key %s is not a key's index (0, 1, 2 …)", quote(name))})
+			flaws = append(flaws, Flaw{-1, fmt.Sprintf("data key %s is not a key index (0, 1, 2, …)", quote(name))})
 		} else if err := checkKey(data[name]); err != nil {
 			flaws = append(flaws, Flaw{index, fmt.Sprintf("key %s %v", name, err)})
 		} else {
@@ -113,17 +113,17 @@ func checkKey(value []byte) error {
 	}
 	// The decoder ignores line breaks anywhere.
 	if bytes.ContainsAny(text, "\r\n") {
-		return errors.New("has a line break inside, or more than one at its end")
+		return errors.New("has a line break in the middle, or more than one at the end")
 	}
 	key, err := base64.URLEncoding.DecodeString(string(text))
 	if err != nil {
-		return errors.New("is not url-safe base64")
+		return errors.New("is not URL-safe base64")
 	}
 	if len(key) != keyBytes {
-		return fmt.Errorf("is of %d bytes, not %d", len(key), keyBytes)
+		return fmt.Errorf("has %d bytes instead of %d", len(key), keyBytes)
 	}
 	if bytes.Equal(key, make([]byte, keyBytes)) {
-		return errors.New("is the all-zero key, which is known to the public")
+		return errors.New("is the all-zero key, which is publicly known")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
@@ -56,7 +57,7 @@ type Owner struct {
 // annotations, messages, and commands.
 func CheckRegion(region string) error {
 	if !regionForm.MatchString(region) {
-		return fmt.Errorf("a region's name has 1 to 63 of the characters A-Z a-z 0-9 . _ -, and begins and ends with a letter or digit; %q is none", Printable(region))
+		return fmt.Errorf("invalid region name %q: it must have 1 to 63 of the characters A-Z a-z 0-9 . _ - and start and end with a letter or digit", Printable(region))
 	}
 	return nil
 }
@@ -113,6 +114,11 @@ func (c *claims) readOwner(s *corev1.Secret, names ...string) (owner Owner, pres
 		return Owner{}, true
 	}
 	return o, true
+}
+
+// unknownOwner describes a Secret with unreadable annotations.
+func (c claims) unknownOwner() string {
+	return "its annotations " + strings.Join(c.unreadable, ", ") + " cannot be read, so its owner is unknown"
 }
 
 // highestTerm returns the highest term in mark and stamp. It includes marks with another

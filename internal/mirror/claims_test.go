@@ -15,7 +15,7 @@ func TestPromotable(t *testing.T) {
 		can  bool
 	}{
 		"absent":                           {nil, true},
-		"nobody's, with other keys":        {secret(farUID, "9", anew, nil), true},
+		"unowned, with other keys":         {secret(farUID, "9", anew, nil), true},
 		"a copy, behind":                   {secret(farUID, "9", older0, stamp("iad", 2, "u", "1", older0)), true},
 		"a copy, ahead":                    {secret(farUID, "9", "0=e 3=c 4=d", stamp("iad", 2, "u", "1", "0=e 3=c 4=d")), false},
 		"a copy, not kin":                  {secret(farUID, "9", anew, stamp("iad", 2, "u", "1", anew)), false},

@@ -3,6 +3,7 @@
 package mirror
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -97,14 +98,14 @@ func Decide(src Source, c Copy, force bool) Decision {
 	}
 	switch {
 	case !c.read:
-		return Decision{Action: ActionLook, State: StatePending, Reason: ReasonNotLookedAt, Detail: "not looked at yet"}
+		return Decision{Action: ActionLook, State: StatePending, Reason: ReasonNotLookedAt, Detail: "not read yet"}
 	case c.secret == nil: // row 5
 		return write(src, c, ActionCreate, ReasonAbsent)
 	case c.Is(src): // row 6
-		return Decision{State: StateSelf, Reason: ReasonSelf, Detail: "this kubeconfig points at the source itself"}
+		return Decision{State: StateSelf, Reason: ReasonSelf, Detail: "this kubeconfig points to the source itself"}
 	}
 	if other := c.Rival(src); other.Term > 0 { // row 7
-		d := held(ReasonOwned, "owned by %s, term %d, which this main (%s, term %d) does not outrank; nothing was changed; if this one is to be the main: fernetcast promote %s",
+		d := held(ReasonOwned, "owned by %s, term %d; this cluster (%s, term %d) needs a higher term to take over; nothing was changed; if this cluster should be the main region: fernetcast promote %s",
 			c.redact(src, other.Region), other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
 		// If the term is our own next one, the source that we saw is outdated.
 		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID
@@ -114,21 +115,20 @@ func Decide(src Source, c Copy, force bool) Decision {
 	same := src.set.SameData(c.secret.Data)
 	switch {
 	case len(c.claims.unreadable) > 0: // row 8
-		list := strings.Join(c.claims.unreadable, ", ")
-		return held(ReasonStamp, "stamp: its annotations %s cannot be read, so whose copy it is is not known; nothing was changed; if it is nobody's: remove them there: kubectl annotate secret -n %s %s %s-",
-			list, c.place.Namespace, c.place.Secret, strings.Join(c.claims.unreadable, "- "))
+		return held(ReasonStamp, "%s; nothing was changed; if no other main region owns it, run there: kubectl annotate secret -n %s %s %s-",
+			c.claims.unknownOwner(), c.place.Namespace, c.place.Secret, strings.Join(c.claims.unreadable, "- "))
 	case same && ours && !c.claims.marked && c.claims.pushed != "" && c.claims.keys.Equal(src.set.Fingerprints()): // row 9
 		return Decision{State: StateSynced}
 	case ptr.Deref(c.secret.Immutable, false): // row 10
-		return held(ReasonImmutable, "immutable: its Secret is; nothing was changed; delete it there and it is made anew")
+		return held(ReasonImmutable, "its Secret is immutable; nothing was changed; delete it there, and it is recreated")
 	case c.secret.Type != src.secret.Type:
-		return held(ReasonType, "type: its Secret is of type %s, the source's of %s; nothing was changed; delete it there and it is made anew",
+		return held(ReasonType, "its Secret has type %s, but the source has type %s; nothing was changed; delete it there, and it is recreated",
 			c.redact(src, words(string(c.secret.Type))), src.secret.Type)
 	case same: // row 11
 		return write(src, c, ActionUpdate, c.difference(src))
 	case ours && !force && !src.continues(c.stamped()): // row 12
-		d := held(ReasonDiscontinuous, "discontinuous: the source's keys do not continue the ones %s has (primary %d, now %d); nothing was changed; to push anyway: fernetcast push %s --force",
-			c.place.Remote, c.stamped().Primary(), src.set.Fingerprints().Primary(), c.place.Remote)
+		d := held(ReasonDiscontinuous, "discontinuous: the source's keys (primary %d) do not continue those pushed to %s (primary %d); nothing was changed; to push anyway: fernetcast push %s --force",
+			src.set.Fingerprints().Primary(), c.place.Remote, c.stamped().Primary(), c.place.Remote)
 		d.LiveRead = true
 		return d
 	}
@@ -142,18 +142,18 @@ func DecideBySource(src Source) (Decision, bool) {
 	case SourceUnread: // row 1
 		return Decision{State: StatePending, Reason: ReasonSourceUnread, Detail: "the source has not been read yet"}, true
 	case SourceAbsent: // row 2
-		return held(ReasonSourceAbsent, "source: %s; nothing was changed", src.detail), true
+		return held(ReasonSourceAbsent, "source: %s; nothing was changed; to restore the keys from a remote: fernetcast recover --from REMOTE", src.detail), true
 	case SourceRefused:
-		return held(ReasonSourceRefused, "source: %s; nothing was changed; put the source's keys right", src.detail), true
+		return held(ReasonSourceRefused, "source: %s; nothing was changed; to restore the keys from a remote: fernetcast recover --from REMOTE", src.detail), true
 	case SourceStandby: // row 3
 		return Decision{State: StateStandby, Reason: ReasonSourceCopy, Detail: src.detail}, true
 	case SourceUnpromoted: // row 4
-		return held(ReasonNotPromoted, "not promoted: %s; nothing was changed; if this cluster is the main: %s", src.detail, src.promoteCommand()), true
+		return held(ReasonNotPromoted, "not promoted: %s; nothing was changed; if this cluster should be the main region: %s", src.detail, src.promoteCommand()), true
 	}
 	return Decision{}, false
 }
 
-// promoteCommand returns the command that makes an unpromoted source the main.
+// promoteCommand returns the command that makes an unpromoted source the main region's.
 func (s Source) promoteCommand() string {
 	if len(s.claims.unreadable) > 0 {
 		return "fernetcast promote REGION --force"
@@ -193,21 +193,18 @@ func (c Copy) difference(src Source) Reason {
 func describe(src Source, c Copy, reason Reason) string {
 	switch reason {
 	case ReasonAbsent:
-		return "it has no such Secret"
+		return "its Secret is missing"
 	case ReasonUnstamped:
-		return "its Secret was never stamped: its keys are to be replaced"
+		return "its Secret was never stamped"
 	case ReasonSuperseded:
-		return "it is " + c.Whose(src) + ", which this main outranks"
+		return c.Whose(src) + ", lower than this main region's"
 	case ReasonRotated:
 		if n := src.generations(c.prints); n != nil && *n > 0 {
 			return fmt.Sprintf("%d generation%s behind", *n, map[bool]string{true: "", false: "s"}[*n == 1])
 		}
-		return "it has other keys than the source"
+		return "its keys differ from the source's"
 	}
-	if writer := c.LastWriter(src); writer != "" {
-		return "changed there by " + writer
-	}
-	return "changed there"
+	return "changed there by " + cmp.Or(c.LastWriter(src), "an unknown writer")
 }
 
 // generations returns how many rotations old is behind the source, or nil if the source

@@ -121,7 +121,7 @@ func rows() []row {
 	return []row{
 		{name: "1 source not read", source: Source{}, copy: absent, state: StatePending, reason: ReasonSourceUnread},
 		{name: "2 source absent", source: ReadSource(nil), copy: absent, state: StateHeld, reason: ReasonSourceAbsent, says: "source"},
-		{name: "2 source emptied", source: home(keys("")), copy: absent, state: StateHeld, reason: ReasonSourceRefused, says: "holds no keys"},
+		{name: "2 source emptied", source: home(keys("")), copy: absent, state: StateHeld, reason: ReasonSourceRefused, says: "has no keys"},
 		{name: "2 before 3", source: home(keys("0=a"), annotate(stamp("iad", 9, farUID, "1", older0))), copy: absent, state: StateHeld, reason: ReasonSourceRefused},
 		{name: "3 source is a copy", source: home(annotate(stamp("iad", 4, farUID, "1", newest))), copy: absent, state: StateStandby, reason: ReasonSourceCopy, says: "copy of iad"},
 		{name: "3 marked, and a copy of a higher term", source: home(annotate(both(mark("sjc", 3, homeUID), stamp("iad", 4, farUID, "1", newest)))), copy: absent, state: StateStandby, reason: ReasonSourceCopy},
@@ -175,7 +175,7 @@ func rows() []row {
 		{name: "13 a data key too many", source: home(), copy: far("9", newest, synced, func(s *corev1.Secret) { s.Data["extra"] = nil }), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
 		{name: "13 never stamped", source: home(), copy: far("9", anew, nil), action: ActionUpdate, state: StateBehind, reason: ReasonUnstamped, live: true},
 		{name: "13 of a lower term, whatever its keys", source: home(), copy: far("9", anew, stamp("iad", 2, farUID, "1", anew)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true},
-		{name: "13 a main of a lower term", source: home(), copy: far("9", anew, mark("iad", 2, farUID)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true, says: "the main iad, term 2"},
+		{name: "13 a main of a lower term", source: home(), copy: far("9", anew, mark("iad", 2, farUID)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true, says: "main region iad, term 2"},
 	}
 }
 

@@ -77,15 +77,15 @@ func byCode(code int) (State, Reason) {
 func remedy(message string, d Decision) string {
 	switch {
 	case strings.Contains(message, "denied request") || strings.Contains(message, "denied the request"):
-		return "an admission policy or webhook there refuses it"
+		return "an admission policy or webhook there rejects it; change the policy, or exempt this account"
 	case d.State != StateDenied:
 		return ""
 	case d.Reason == Reason(metav1.StatusReasonUnauthorized):
 		return "renew the token or the certificate in its kubeconfig: fernetcast renew"
 	case strings.Contains(message, " cannot ") && strings.Contains(message, " resource "):
-		return "let it in again (fernetcast join), or make the namespace: a missing one looks like this too"
+		return "to grant the missing rights, run fernetcast join again; if the namespace is missing, which looks the same, create it"
 	}
-	return "that is no lack of rights: see to it there"
+	return "missing rights are not the cause; fix the cause there"
 }
 
 // Explain returns a short, printable description of a failed request. It contains no keys,
@@ -103,9 +103,9 @@ func explain(err error) string {
 	dialing := operation != nil && operation.Op == "dial" // its text names the address
 	switch {
 	case errors.As(err, &status):
-		return fmt.Sprintf("%d, as the server says: \"%s\"", status.Status().Code, strings.ReplaceAll(words(status.Status().Message), `"`, "'"))
+		return fmt.Sprintf("%d, the server says: \"%s\"", status.Status().Code, strings.ReplaceAll(words(status.Status().Message), `"`, "'"))
 	case errors.Is(err, context.DeadlineExceeded) && !dialing:
-		return "no answer in time"
+		return "timed out"
 	}
 	var request *url.Error
 	if errors.As(err, &request) { // omit the address, which is shown next to it

@@ -71,10 +71,10 @@ func dialTimeout(t *testing.T) error {
 func TestExplain(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "keystone-fernet-keys", errors.New(`User "system:serviceaccount:openstack:fernetcast" cannot update resource "secrets" in API group "" in the namespace "openstack"`))
 	for want, err := range map[string]error{
-		`403, as the server says: "secrets 'keystone-fernet-keys' is forbidden: User 'system:serviceaccount:openstack:fernetcast' cannot update resource 'secrets' in API group '' in the namespace 'openstack'"`: forbidden,
+		`403, the server says: "secrets 'keystone-fernet-keys' is forbidden: User 'system:serviceaccount:openstack:fernetcast' cannot update resource 'secrets' in API group '' in the namespace 'openstack'"`: forbidden,
 		"dial tcp 10.0.0.9:6443: i/o timeout": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
 			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: dialTimeout(t)}},
-		"no answer in time": fmt.Errorf("reading: %w", &url.Error{Op: "Get", URL: "https://dfw", Err: context.DeadlineExceeded}),
+		"timed out": fmt.Errorf("reading: %w", &url.Error{Op: "Get", URL: "https://dfw", Err: context.DeadlineExceeded}),
 		"dial tcp 10.0.0.9:6443: connect: connection refused": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
 			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}},
 	} {
@@ -97,13 +97,13 @@ func TestAdvice(t *testing.T) {
 		not   string
 	}{
 		"RBAC":        {forbidden(403, `secrets "k" is forbidden: User "u" cannot update resource "secrets" in API group "" in the namespace "openstack"`), StateDenied, []string{rbac}, ""},
-		"quota":       {forbidden(403, `secrets "k" is forbidden: exceeded quota: object-counts, requested: secrets=1`), StateDenied, []string{"exceeded quota: object-counts", "no lack of rights"}, rbac},
+		"quota":       {forbidden(403, `secrets "k" is forbidden: exceeded quota: object-counts, requested: secrets=1`), StateDenied, []string{"exceeded quota: object-counts", "missing rights are not the cause"}, rbac},
 		"terminating": {forbidden(403, `secrets "k" is forbidden: unable to create new content in namespace openstack because it is being terminated`), StateDenied, []string{"because it is being terminated"}, rbac},
 		"policy":      {forbidden(403, `secrets "k" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), StateDenied, []string{"an admission policy or webhook"}, rbac},
 		"policy, 422": {forbidden(422, `secrets "k" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), StateFailed, []string{"an admission policy or webhook"}, rbac},
 		"webhook":     {forbidden(400, `admission webhook "w" denied the request: no`), StateFailed, []string{"an admission policy or webhook"}, rbac},
 		"401":         {forbidden(401, "Unauthorized"), StateDenied, []string{"renew the token"}, rbac},
-		"a page":      {forbidden(403, "Forbidden"), StateDenied, []string{"no lack of rights"}, rbac},
+		"a page":      {forbidden(403, "Forbidden"), StateDenied, []string{"missing rights are not the cause"}, rbac},
 		"escapes":     {forbidden(403, "\x1b[2J exceeded \x1b[31m quota"), StateDenied, []string{"exceeded … quota"}, "\x1b"},
 		"at length":   {forbidden(403, strings.Repeat("word ", 10_000)), StateDenied, []string{"word"}, strings.Repeat("word ", 100)},
 	} {

@@ -20,15 +20,15 @@ func TestOwnersOfACopy(t *testing.T) {
 		whose, unrecoverable string
 		asPushed, sameKeys   bool
 	}{
-		"absent":                      {nil, "absent", "it has no such Secret", false, false},
-		"nobody's":                    {secret(farUID, "9", newest, nil), Nobodys, "it bears no stamp", false, true},
+		"absent":                      {nil, "absent", "its Secret is missing", false, false},
+		"unowned":                     {secret(farUID, "9", newest, nil), Unowned, "it has no stamp", false, true},
 		"ours":                        {secret(farUID, "9", newest, ours), "a copy of sjc, term 3", "", true, true},
-		"ours, drifted":               {secret(farUID, "9", anew, ours), "a copy of sjc, term 3", "somebody has changed them", false, false},
-		"ours, emptied":               {secret(farUID, "9", "", ours), "a copy of sjc, term 3", "its keys are no key set", false, false},
+		"ours, drifted":               {secret(farUID, "9", anew, ours), "a copy of sjc, term 3", "they were changed there", false, false},
+		"ours, emptied":               {secret(farUID, "9", "", ours), "a copy of sjc, term 3", "its keys are invalid", false, false},
 		"another main's":              {secret(farUID, "9", older0, theirs), "a copy of iad, term 2", "", false, false},
-		"unreadable":                  {secret(farUID, "9", newest, broken), "of an owner that cannot be read", StampTerm, false, true},
-		"a main":                      {secret(farUID, "9", anew, mark("ord", 5, farUID)), "the main ord, term 5", "it bears no stamp", false, false},
-		"a main that was a copy":      {secret(farUID, "9", older0, both(mark("ord", 5, farUID), theirs)), "the main ord, term 5", "", false, false},
+		"unreadable":                  {secret(farUID, "9", newest, broken), "a copy with an unknown owner", StampTerm, false, true},
+		"a main":                      {secret(farUID, "9", anew, mark("ord", 5, farUID)), "main region ord, term 5", "it has no stamp", false, false},
+		"a main that was a copy":      {secret(farUID, "9", older0, both(mark("ord", 5, farUID), theirs)), "main region ord, term 5", "", false, false},
 		"a main that has become one":  {secret(farUID, "9", older0, both(mark("ord", 2, farUID), theirs)), "a copy of iad, term 2", "", false, false},
 		"a mark restored from a main": {secret(farUID, "9", older0, both(mark("ord", 5, "gone"), theirs)), "a copy of iad, term 2", "", false, false},
 	} {
@@ -56,7 +56,7 @@ func TestClaimsOfASource(t *testing.T) {
 		annotations map[string]string
 		claimed     string
 	}{
-		"nobody's": {map[string]string{}, ""},
+		"unowned":  {map[string]string{}, ""},
 		"a main's": {marked, "sjc"},
 		"a copy":   {stamped, "iad"},
 		"both":     {both(marked, stamped), "iad"},

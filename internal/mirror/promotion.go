@@ -62,8 +62,8 @@ func (c Copy) Rival(src Source) Owner {
 	return rival
 }
 
-// Nobodys is the result of Whose for a Secret with neither mark nor stamp.
-const Nobodys = "nobody's"
+// Unowned is the result of Whose for a Secret with neither mark nor stamp.
+const Unowned = "unowned"
 
 // Whose describes the owner of the copy in a few words. The description contains no part of
 // a key of src or of the copy.
@@ -73,16 +73,16 @@ func (c Copy) Whose(src Source) string {
 	case c.secret == nil:
 		return "absent"
 	case len(c.claims.unreadable) > 0:
-		return "of an owner that cannot be read"
+		return "a copy with an unknown owner"
 	case mark != Owner{} && mark.Term > stamp.Term:
-		return fmt.Sprintf("the main %s, term %d", c.redact(src, mark.Region), mark.Term)
+		return fmt.Sprintf("main region %s, term %d", c.redact(src, mark.Region), mark.Term)
 	case stamp != Owner{}:
 		return fmt.Sprintf("a copy of %s, term %d", c.redact(src, stamp.Region), stamp.Term)
 	}
-	return Nobodys
+	return Unowned
 }
 
-// Promotable reports whether src can become the main without losing keys that this copy
+// Promotable reports whether src can become the main region's without losing keys that this copy
 // holds. That is the case if the copy has neither mark nor stamp, or if src continues its
 // keys.
 func (c Copy) Promotable(src Source) bool {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -14,7 +13,7 @@ import (
 )
 
 // unmade is the UID of a source that does not exist yet.
-const unmade types.UID = "not made yet"
+const unmade types.UID = "not created yet"
 
 // Recoverable returns nil if the copy's keys can become the source's again: they are a
 // valid key set and match the copy's stamp. Otherwise, the error explains why not.
@@ -22,15 +21,15 @@ func (c Copy) Recoverable() error {
 	_, err := keyset.Parse(orEmpty(c.secret).Data)
 	switch {
 	case c.secret == nil:
-		return errors.New("it has no such Secret")
+		return errors.New("its Secret is missing")
 	case len(c.claims.unreadable) > 0:
-		return fmt.Errorf("its annotations %s cannot be read, so whose keys they are is not known", strings.Join(c.claims.unreadable, ", "))
+		return errors.New(c.claims.unknownOwner())
 	case c.claims.stamp == Owner{}:
-		return errors.New("it bears no stamp: its keys were never a main's")
+		return errors.New("it has no stamp, so no main region pushed its keys")
 	case err != nil:
-		return fmt.Errorf("its keys are no key set: %w", err)
+		return fmt.Errorf("its keys are invalid: %w", err)
 	case !c.asStamped():
-		return errors.New("its keys are not what its stamp says was pushed: somebody has changed them there")
+		return errors.New("its keys do not match its stamp: they were changed there")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (c Copy) Unsettled(state State, now time.Time, settle time.Duration) string
 	}
 	since := c.HeldSince()
 	if since == nil || now.IsZero() {
-		return "Synced, no record of since when"
+		return "Synced, but it is unknown since when"
 	}
 	if held := now.Sub(*since); held < settle {
 		return fmt.Sprintf("Synced for %s", max(0, held))

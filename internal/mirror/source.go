@@ -3,7 +3,6 @@ package mirror
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	corev1 "k8s.io/api/core/v1"
@@ -54,11 +53,11 @@ func ReadSource(s *corev1.Secret) Source {
 		src.state, src.owner, src.detail = SourceStandby, stamp, "copy of "+src.redact(stamp.Region)
 	case len(src.claims.unreadable) > 0:
 		src.state = SourceUnpromoted
-		src.detail = "its annotations " + strings.Join(src.claims.unreadable, ", ") + " cannot be read"
+		src.detail = src.claims.unknownOwner()
 	case mark == Owner{}:
-		src.state, src.detail = SourceUnpromoted, "it bears no mark of a main"
+		src.state, src.detail = SourceUnpromoted, "it has no mark of a main region"
 		if src.claims.marked {
-			src.detail = "its mark was set on another object: this one was restored, copied or made anew"
+			src.detail = "its mark belongs to another object: this one was restored, copied, or recreated"
 		}
 	default:
 		src.state, src.owner = SourceMain, mark

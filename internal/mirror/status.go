@@ -87,11 +87,11 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 		st.Term = &s.owner.Term
 	}
 	if s.State() == SourceUnpromoted {
-		st.Detail += "; if this cluster is the main: " + s.promoteCommand()
+		st.Detail += "; if this cluster should be the main region: " + s.promoteCommand()
 	}
 	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
 	if s.State() == SourceMain && !st.Staged {
-		st.Detail = "no staged key 0: the next rotation's primary is not known to the remotes beforehand"
+		st.Detail = "no staged key 0: after the next rotation, remotes reject new tokens until it is pushed"
 	}
 	if trouble != "" {
 		st.Detail, st.Stale = s.redact(trouble), true

@@ -46,11 +46,11 @@ func TestSourceStatus(t *testing.T) {
 		detail        string
 	}{
 		"a main":                   {secret: mainSecret(), term: 3, primary: 3, staged: true},
-		"no staged key":            {secret: mainSecret(keys("2=b 3=c")), term: 3, primary: 3, detail: "no staged key 0: the next rotation's primary is not known to the remotes beforehand"},
+		"no staged key":            {secret: mainSecret(keys("2=b 3=c")), term: 3, primary: 3, detail: "no staged key 0: after the next rotation, remotes reject new tokens until it is pushed"},
 		"a standby, no staged key": {secret: secret(farUID, "7", "2=b 3=c", stamp("sjc", 2, homeUID, "100", newest)), term: 2, primary: 3, detail: "copy of sjc"},
-		"not promoted":             {secret: mainSecret(annotate(nil)), primary: 3, staged: true, detail: "it bears no mark of a main; if this cluster is the main: fernetcast promote REGION"},
+		"not promoted":             {secret: mainSecret(annotate(nil)), primary: 3, staged: true, detail: "it has no mark of a main region; if this cluster should be the main region: fernetcast promote REGION"},
 		"an unreadable mark": {secret: mainSecret(annotate(map[string]string{MarkRegion: "sjc"})), primary: 3, staged: true,
-			detail: "its annotations fernetcast/main cannot be read; if this cluster is the main: fernetcast promote REGION --force"},
+			detail: "its annotations fernetcast/main cannot be read, so its owner is unknown; if this cluster should be the main region: fernetcast promote REGION --force"},
 		"absent":     {detail: "the Secret does not exist"},
 		"in trouble": {secret: mainSecret(), trouble: "no answer", term: 3, primary: 3, staged: true, stale: true, detail: "no answer"},
 	} {
@@ -156,10 +156,10 @@ func TestDescribes(t *testing.T) {
 	}{
 		"one rotation":       {secret(farUID, "9", older0, stamped(older0)), "1 generation behind"},
 		"two rotations":      {secret(farUID, "9", older1, stamped(older1)), "2 generations behind"},
-		"another staged key": {secret(farUID, "9", otherStaged, stamped(otherStaged)), "it has other keys than the source"},
-		"drift":              {secret(farUID, "9", anew, stamped(newest)), "changed there"},
+		"another staged key": {secret(farUID, "9", otherStaged, stamped(otherStaged)), "its keys differ from the source's"},
+		"drift":              {secret(farUID, "9", anew, stamped(newest)), "changed there by an unknown writer"},
 		"drift by a writer":  {secret(farUID, "9", anew, stamped(newest), by("argocd")), "changed there by argocd"},
-		"drift by ourselves": {secret(farUID, "9", anew, stamped(newest), by(FieldManager)), "changed there"},
+		"drift by ourselves": {secret(farUID, "9", anew, stamped(newest), by(FieldManager)), "changed there by an unknown writer"},
 	} {
 		if d := Decide(src, ReadCopy(Place{}, c.copied), false); d.Detail != c.want {
 			t.Errorf("%s: %q, want %q", name, d.Detail, c.want)

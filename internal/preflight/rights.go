@@ -156,7 +156,7 @@ func (p *probe) keys(context.Context) Check {
 		return Check{Result: Pass, What: "it has none yet"}
 	case p.copy.SameKeys(p.Source):
 		return Check{Result: Pass, What: fmt.Sprintf("identical to the source's (primary %d)", primary)}
-	case p.copy.Whose(p.Source) == mirror.Nobodys && !p.copy.Is(p.Source):
+	case p.copy.Whose(p.Source) == mirror.Unowned && !p.copy.Is(p.Source):
 		return Check{Result: Warn, What: fmt.Sprintf("it has its own keys (primary %d)", primary), Next: "the first push replaces them, and tokens signed with them become invalid"}
 	}
 	return Check{Result: Pass, What: fmt.Sprintf("primary %d", primary)}

@@ -17,42 +17,42 @@ func TestSecondLook(t *testing.T) {
 		return func(r *region) { r.remotes[name] = s }
 	}
 	for name, tc := range map[string]struct {
-		first     func(*region)
-		meanwhile func(*region)
-		puts      []put
-		opts      Options
-		term      int
-		says      []string
-		silent    bool   // prints only the plan and the marks
-		err       string // "" if it succeeds
+		first   func(*region)
+		between func(*region)
+		puts    []put
+		opts    Options
+		term    int
+		says    []string
+		silent  bool   // prints only the plan and the marks
+		err     string // "" if it succeeds
 	}{
 		"nothing new":    {term: 3, silent: true},
-		"home is marked": {first: func(r *region) { r.remotes["sjc"] = r.secret }, meanwhile: func(r *region) { r.remotes["sjc"] = r.secret }, term: 3, silent: true},
-		"other keys": {meanwhile: shows("dfw", secret("dfw", newest, stamp("lon", 2, newest))), term: 3,
+		"home is marked": {first: func(r *region) { r.remotes["sjc"] = r.secret }, between: func(r *region) { r.remotes["sjc"] = r.secret }, term: 3, silent: true},
+		"other keys": {between: shows("dfw", secret("dfw", newest, stamp("lon", 2, newest))), term: 3,
 			says: []string{"  dfw has changed since the plan: it was a copy of lon, term 2, primary 2 and is now a copy of lon, term 2, primary 3"}},
-		"its own term": {meanwhile: shows("dfw", copyOf("dfw", 3)), term: 4,
+		"its own term": {between: shows("dfw", copyOf("dfw", 3)), term: 4,
 			says: []string{"dfw has changed since the plan", "Term 3 has appeared in another region: marking again.", "Marked openstack/keystone-fernet-keys as the main region's: sjc, term 4."}},
-		"a higher one": {meanwhile: shows("dfw", copyOf("dfw", 1003)), term: 1004, says: []string{"Term 1003 has appeared in another region"}},
-		"one far above": {meanwhile: shows("dfw", copyOf("dfw", 1004)), term: 3,
+		"a higher one": {between: shows("dfw", copyOf("dfw", 1003)), term: 1004, says: []string{"Term 1003 has appeared in another region"}},
+		"one far above": {between: shows("dfw", copyOf("dfw", 1004)), term: 3,
 			says: []string{"Term 1004 has appeared in dfw, far above all others. It is ignored"}},
-		"one far above, with force":           {meanwhile: shows("dfw", copyOf("dfw", 1004)), opts: Options{Force: true}, term: 3, says: []string{"It is ignored"}},
-		"one far above with the source's uid": {meanwhile: shows("dfw", copyOf("home", 1004)), term: 3, says: []string{"in dfw, far above"}},
-		"one far above, and one above": {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 3) }, term: 4,
+		"one far above, with force":           {between: shows("dfw", copyOf("dfw", 1004)), opts: Options{Force: true}, term: 3, says: []string{"It is ignored"}},
+		"one far above with the source's uid": {between: shows("dfw", copyOf("home", 1004)), term: 3, says: []string{"in dfw, far above"}},
+		"one far above, and one above": {between: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 3) }, term: 4,
 			says: []string{"Term 9000 has appeared in dfw", "Term 3 has appeared in another region"}},
-		"two far above":       {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 9000) }, term: 9001, says: []string{"Term 9000 has appeared in another region"}},
-		"one that is ignored": {meanwhile: shows("dfw", copyOf("dfw", 3)), opts: Options{Ignore: []string{"dfw"}}, term: 3, says: []string{"dfw has changed since the plan"}},
-		"the highest there is": {meanwhile: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 999999), copyOf("lon", 999999) }, term: 3,
+		"two far above":       {between: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 9000), copyOf("lon", 9000) }, term: 9001, says: []string{"Term 9000 has appeared in another region"}},
+		"one that is ignored": {between: shows("dfw", copyOf("dfw", 3)), opts: Options{Ignore: []string{"dfw"}}, term: 3, says: []string{"dfw has changed since the plan"}},
+		"the highest there is": {between: func(r *region) { r.remotes["dfw"], r.remotes["lon"] = copyOf("dfw", 999999), copyOf("lon", 999999) }, term: 3,
 			err: "this cluster is marked with term 3, but term 999999 has appeared in another region; no higher term is possible: find out who wrote it"},
-		"marked once more, and lost": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {true, answer(504), nil}}, term: 4, says: []string{"term 4."}},
-		"once more, and forbidden": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {false, answer(403), nil}}, term: 3,
+		"marked once more, and lost": {between: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {true, answer(504), nil}}, term: 4, says: []string{"term 4."}},
+		"once more, and forbidden": {between: shows("dfw", copyOf("dfw", 3)), puts: []put{{done: true}, {false, answer(403), nil}}, term: 3,
 			err: "this cluster is marked with term 3, but term 3 has appeared in another region; promote again: marking the source: 403"},
-		"once more, and never answered": {meanwhile: shows("dfw", copyOf("dfw", 3)), puts: append([]put{{done: true}}, slices.Repeat([]put{{false, answer(504), nil}}, 9)...), term: 3,
+		"once more, and never answered": {between: shows("dfw", copyOf("dfw", 3)), puts: append([]put{{done: true}}, slices.Repeat([]put{{false, answer(504), nil}}, 9)...), term: 3,
 			err: "it is unknown whether the source is marked with term 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRegion()
-				r.first, r.meanwhile, r.puts = tc.first, tc.meanwhile, tc.puts
+				r.first, r.between, r.puts = tc.first, tc.between, tc.puts
 				said, err := r.promote(t.Context(), tc.opts)
 				if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 					t.Errorf("it ends with %v, want %q", err, tc.err)
@@ -94,7 +94,7 @@ func TestInterrupted(t *testing.T) {
 	}{
 		"in the first look":  {func(r *region, cancel func()) { r.first = func(*region) { cancel() } }, before},
 		"in the mark":        {func(r *region, cancel func()) { r.puts = []put{{true, context.Canceled, func(*region) { cancel() }}} }, "it is unknown whether the source is marked with term 3"},
-		"in the second look": {func(r *region, cancel func()) { r.meanwhile = func(*region) { cancel() } }, after},
+		"in the second look": {func(r *region, cancel func()) { r.between = func(*region) { cancel() } }, after},
 	} {
 		t.Run(what, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

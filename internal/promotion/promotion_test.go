@@ -27,9 +27,9 @@ type region struct {
 	puts []put
 	// gets are the errors of the GETs, in order. Later GETs succeed.
 	gets []error
-	// first runs before the first Look. The field meanwhile runs before the second.
-	first     func(*region)
-	meanwhile func(*region)
+	// first runs before the first Look. between runs before the second.
+	first   func(*region)
+	between func(*region)
 
 	sent, read, looked int
 	pushed             []string
@@ -94,8 +94,8 @@ func (r *region) Look(context.Context) []Remote {
 	if r.looked == 1 && r.first != nil {
 		r.first(r)
 	}
-	if r.looked == 2 && r.meanwhile != nil {
-		r.meanwhile(r)
+	if r.looked == 2 && r.between != nil {
+		r.between(r)
 	}
 	return looks(r.remotes)
 }
@@ -140,13 +140,13 @@ func TestMark(t *testing.T) {
 		"cut, and done":                       {puts: []put{{true, lost, nil}}, marked: true, sent: 1},
 		"cut, and not done":                   {puts: []put{{false, lost, nil}}, marked: true, sent: 2},
 		"a 200 that is another's":             {puts: []put{{false, nil, nil}}, marked: true, sent: 2},
-		"never answered":                      {puts: again(put{false, context.DeadlineExceeded, nil}, 9), sent: 5, says: "no answer in time; it is unknown whether the source is marked with term 3: check fernetcast status"},
+		"never answered":                      {puts: again(put{false, context.DeadlineExceeded, nil}, 9), sent: 5, says: "timed out; it is unknown whether the source is marked with term 3: check fernetcast status"},
 		"a rotation came in between":          {puts: []put{{true, nil, rotate}}, marked: true, sent: 2},
 		"a rotation after a lost answer":      {puts: []put{{false, answer(504), nil}, {true, nil, rotate}}, marked: true, sent: 3},
 		"new keys came in between":            {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Data = keys(alien) }) }}}, sent: 1, says: "someone else changed the source"},
 		"another owner came in between":       {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.Annotations = stamp("lon", 9, newest) }) }}}, sent: 1, says: "someone else changed the source"},
 		"another object came in between":      {puts: []put{{true, nil, func(r *region) { r.write(func(s *corev1.Secret) { s.UID = "anew" }) }}}, sent: 1, says: "someone else changed the source"},
-		"another writer at each try":          {puts: again(put{true, nil, func(r *region) { r.write(func(*corev1.Secret) {}) }}, 9), sent: 5, says: "the promotion has not begun: marking the source: 409"},
+		"another writer at every attempt":     {puts: again(put{true, nil, func(r *region) { r.write(func(*corev1.Secret) {}) }}, 9), sent: 5, says: "the promotion has not begun: marking the source: 409"},
 		"done, and then not to be read":       {puts: []put{{true, answer(504), nil}}, gets: []error{answer(503)}, marked: true, sent: 2},
 		"done, and never to be read":          {puts: again(put{true, answer(504), nil}, 9), gets: slices.Repeat([]error{answer(503)}, 9), marked: true, sent: 5, says: "it is unknown whether the source is marked with term 3"},
 		"not known, then forbidden":           {puts: []put{{true, answer(504), nil}, {false, answer(403), nil}}, gets: []error{answer(503), nil}, marked: true, sent: 2},

@@ -30,11 +30,11 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 		},
 		"a key is broken that the remote has staged": {
 			source: edited(newer, func(d map[string][]byte) { d["3"] = d["3"][:9] }, ours), lost: "tokens signed here with 4 (",
-			shown: []string{": key 3 is not url-safe base64", read + `{.data.0}) && test -n "$key" && ` + patch + `"{\"data\":{\"3\":\"$key\"}}"`},
+			shown: []string{": key 3 is not URL-safe base64", read + `{.data.0}) && test -n "$key" && ` + patch + `"{\"data\":{\"3\":\"$key\"}}"`},
 		},
 		"a key is broken that the remote has": {
 			source: edited(newer, func(d map[string][]byte) { d["2"] = d["2"][:9] }, ours), lost: "5 (",
-			shown: []string{": key 2 is not url-safe base64", read + `{.data.2})`},
+			shown: []string{": key 2 is not URL-safe base64", read + `{.data.2})`},
 		},
 		"a key is broken that nobody else has": {
 			source: edited(newer, func(d map[string][]byte) { d["5"] = d["5"][:9] }, ours), lost: "4 (",
@@ -42,7 +42,7 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 		},
 		"a name is not an index": {
 			source: edited(newer, func(d map[string][]byte) { d["README"] = []byte("x") }, ours), lost: "5 (",
-			shown: []string{`, and 1 invalid: data key "README" is not a key's index`},
+			shown: []string{`, and 1 invalid: data key "README" is not a key index`},
 		},
 		"two are broken": {source: edited(newer, func(d map[string][]byte) { d["0"], d["2"] = nil, nil }, ours), lost: "5 (", shown: []string{", and 2 invalid: key 0 is empty"}},
 		"the mark is lost, and the keys are newer": {source: secret("home", newer), shown: []string{"5="}, lost: "to keep them: fernetcast promote sjc"},

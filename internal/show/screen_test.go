@@ -131,7 +131,7 @@ iah                       Synced       8 1f2e3d4c  0       4h12m
 		prints(t, table{Screen: Screen{width: 120, height: 24}}, few(), strings.Replace(head, "  rotated", "\n        rotated", 1)+`REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
 iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
 nrt                       Denied       8 1f2e3d4c  0       4h12m        credentials expired 3h ago; 401 Unauthorized: r…
-ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continu…
+ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys (primary 8) do…
 syd                       Behind       7 77777777  1       -            1 generation behind
 lon                       Synced       8 1f2e3d4c  0       4h12m        credentials expire in 12d
 dfw                       Synced       8 1f2e3d4c  0       4h12m
@@ -140,7 +140,7 @@ iah                       Synced       8 1f2e3d4c  0       4h12m
 		prints(t, table{Screen: Screen{width: 200, height: 24}}, few(), head+`REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
 iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
 nrt                       Denied       8 1f2e3d4c  0       4h12m        credentials expired 3h ago; 401 Unauthorized: renew the token or the certificate
-ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continue the ones ord has (primary 5, now 8); nothing was changed; to push anyway: fern…
+ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys (primary 8) do not continue those pushed to ord (primary 5); nothing was changed; to push anyw…
 syd                       Behind       7 77777777  1       -            1 generation behind
 lon                       Synced       8 1f2e3d4c  0       4h12m        credentials expire in 12d
 dfw                       Synced       8 1f2e3d4c  0       4h12m

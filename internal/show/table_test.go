@@ -41,7 +41,7 @@ func few() mirror.Status {
 			{Name: "iad", Namespace: "identity", State: mirror.StateUnreachable, Detail: "dial tcp 10.0.0.9:6443: i/o timeout\x1b[2J"},
 			synced("iah"), soon, past,
 			{Name: "ord", State: mirror.StateHeld, Reason: mirror.ReasonDiscontinuous, Primary: ptr.To(5), Keys: keyset.Fingerprints{5: "0c0c0c0c"}, LastPushed: in(-48 * time.Hour),
-				Detail: "discontinuous: the source's keys do not continue the ones ord has (primary 5, now 8); nothing was changed; to push anyway: fernetcast push ord --force"},
+				Detail: "discontinuous: the source's keys (primary 8) do not continue those pushed to ord (primary 5); nothing was changed; to push anyway: fernetcast push ord --force"},
 			{Name: "syd", State: mirror.StateBehind, Reason: mirror.ReasonRotated, Primary: ptr.To(7), Behind: ptr.To(1), Keys: testKeys, Detail: "1 generation behind"},
 		},
 	}
@@ -76,7 +76,7 @@ func TestTable(t *testing.T) {
 REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL
 iad (namespace identity)  Unreachable  -           -       -            dial tcp 10.0.0.9:6443: i/o timeout?[2J
 nrt                       Denied       8 1f2e3d4c  0       4h12m        credentials expired 3h ago; 401 Unauthorized: renew the token or the certificate
-ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys do not continue the ones ord has (primary 5, now 8); nothing was changed; to push anyway: fernetcast push ord --force
+ord                       Held         5 0c0c0c0c  ?       2d           discontinuous: the source's keys (primary 8) do not continue those pushed to ord (primary 5); nothing was changed; to push anyway: fernetcast push ord --force
 syd                       Behind       7 77777777  1       -            1 generation behind
 lon                       Synced       8 1f2e3d4c  0       4h12m        credentials expire in 12d
 dfw                       Synced       8 1f2e3d4c  0       4h12m

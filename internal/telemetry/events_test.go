@@ -21,7 +21,7 @@ func TestEventOfEachKind(t *testing.T) {
 		want []string
 	}{
 		"drift":      {func(e *Events) { e.Pushed("dfw", repair) }, []string{"Warning DriftRepaired dfw: changed there by argocd; the source's keys were put back"}},
-		"created":    {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonAbsent, "it has no such Secret")) }, []string{"Normal Adopted dfw: it had no such Secret and has the source's keys now"}},
+		"created":    {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonAbsent, "its Secret is missing")) }, []string{"Normal Adopted dfw: it had no such Secret and has the source's keys now"}},
 		"unstamped":  {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonUnstamped, "never stamped")) }, []string{"Warning Adopted dfw: never stamped; its keys were replaced by the source's"}},
 		"superseded": {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonSuperseded, "iad's")) }, []string{"Warning Adopted dfw: iad's; its keys were replaced by the source's"}},
 		"held": {func(e *Events) {
