@@ -1,5 +1,5 @@
-// The tools of `make check` and `make release`. They stand apart so that what they need binds
-// nothing of the program.
+// The tools of `make check` and `make release`. They are a separate module so that their
+// dependencies don't affect the program.
 module github.com/fernetcast/fernetcast/tools
 
 go 1.26.0

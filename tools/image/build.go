@@ -39,7 +39,7 @@ func build(ctx context.Context, source, version string) (v1.ImageIndex, error) {
 		}
 		made, err := image(r, binary, version, platform)
 		if err != nil {
-			return nil, fmt.Errorf("making the image for %s: %w", platform, err)
+			return nil, fmt.Errorf("building the image for %s: %w", platform, err)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: made, Descriptor: v1.Descriptor{Platform: &platform}})
 	}

@@ -1,4 +1,5 @@
-// What `make image` and `make release` run. It stands alone, so that what it needs binds nothing else.
+// What `make image` and `make release` run. It is a separate module, so that its
+// dependencies affect nothing else.
 module github.com/fernetcast/fernetcast/tools/image
 
 go 1.26.0

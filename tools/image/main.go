@@ -34,14 +34,14 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	source := flags.String("source", ".", "the repository")
-	version := flags.String("version", "dev", "what the program calls itself, and the image's tag")
-	out := flags.String("out", "dist", "directory for the layout, image/, and the archive")
-	push := flags.String("push", "", "registry/name[:tag] to push the image to; tag: the version unless given")
+	version := flags.String("version", "dev", "version of the program and tag of the image")
+	out := flags.String("out", "dist", "directory for the layout (image/) and the archive")
+	push := flags.String("push", "", "registry/name[:tag] to push the image to (default tag: the version)")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // the flag package has printed the error
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are only flags", flags.Arg(0))
+		return fmt.Errorf("%q: only flags are allowed", flags.Arg(0))
 	}
 	to, err := target(*push, *version) // fail before a build that takes minutes
 	if err != nil {
@@ -76,14 +76,14 @@ var tags = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 // target returns the reference to push to, or nil if there is none.
 func target(push, version string) (name.Reference, error) {
 	if !tags.MatchString(version) {
-		return nil, fmt.Errorf("VERSION=%q makes no image's tag: 1 to 128 of letters, digits, '.', '_' and '-', as v1.2.3", version)
+		return nil, fmt.Errorf("VERSION=%q is not a valid image tag: use 1 to 128 letters, digits, '.', '_', and '-', such as v1.2.3", version)
 	}
 	if push == "" {
 		return nil, nil
 	}
 	to, err := name.NewTag(push, name.WithDefaultTag(version))
 	if err != nil {
-		return nil, fmt.Errorf("PUSH=%q is not registry/name[:tag], as registry.example.com/fernetcast: %w", push, err)
+		return nil, fmt.Errorf("PUSH=%q is not registry/name[:tag], such as registry.example.com/fernetcast: %w", push, err)
 	}
 	return to, nil
 }
@@ -92,7 +92,7 @@ func target(push, version string) (name.Reference, error) {
 func upload(ctx context.Context, to name.Reference, index v1.ImageIndex) error {
 	err := remote.WriteIndex(to, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	if err != nil {
-		return fmt.Errorf("pushing to %s: %w; credentials are taken from %s", to.Name(), err,
+		return fmt.Errorf("pushing to %s: %w; the credentials come from %s", to.Name(), err,
 			filepath.Join(cmp.Or(os.Getenv("DOCKER_CONFIG"), "~/.docker"), "config.json"))
 	}
 	return nil

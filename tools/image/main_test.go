@@ -61,7 +61,7 @@ func TestLongImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(read(t, filepath.Join(first, filepath.Base(archive))), read(t, archive)) {
-		t.Error("the same image has other bytes in another folder")
+		t.Error("the same image has other bytes in another directory")
 	}
 	pushed, err := index.Digest()
 	if err != nil {
@@ -144,7 +144,7 @@ func checkImage(t *testing.T, image v1.Image, architecture string) {
 	}
 	if architecture == runtime.GOARCH && runtime.GOOS == "linux" {
 		if out, err := exec.Command(binary, "version").CombinedOutput(); err != nil || !strings.Contains(string(out), "v1.2.3") {
-			t.Errorf("version says %q, %v", out, err)
+			t.Errorf("version printed %q, %v", out, err)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestBadUse(t *testing.T) {
 		{[]string{"-push", "registry.example.com/Fern et"}, "is not registry/name"},
 		{[]string{"-push", "registry.example.com/x@sha256:00"}, "is not registry/name"},
 		{[]string{"-source", t.TempDir()}, "reading the Dockerfile"},
-		{[]string{"more"}, "there are only flags"},
+		{[]string{"more"}, "only flags are allowed"},
 	} {
 		err := run(t.Context(), append([]string{"-out", out}, c.args...))
 		if err == nil || !strings.Contains(err.Error(), c.says) {

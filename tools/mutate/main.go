@@ -69,7 +69,7 @@ func (m mutant) key() string { return m.dir + "/" + m.file + ": " + m.after }
 
 func main() {
 	only := flag.String("only", "", "only packages and files whose path contains `TEXT`")
-	workers := flag.Int("workers", 2, "how many mutants are tested at a time")
+	workers := flag.Int("workers", 2, "number of mutants to test at a time")
 	flag.Parse()
 	failed, err := run(context.Background(), *only, *workers)
 	if err != nil {
@@ -113,7 +113,7 @@ func run(ctx context.Context, only string, workers int) (failed bool, err error)
 					return err
 				case verdict == doesNotCompile:
 					invalid++
-				case verdict == noticed:
+				case verdict == detected:
 					killed++
 				case equivalent[m.key()] != "":
 					same++
@@ -127,7 +127,7 @@ func run(ctx context.Context, only string, workers int) (failed bool, err error)
 		if err := tests.Wait(); err != nil {
 			return false, err
 		}
-		fmt.Printf("%s: %d of %d changes noticed (%.1f %%), %d change nothing; %.0f s\n", p.dir, killed, killed+len(survivors),
+		fmt.Printf("%s: %d of %d changes detected (%.1f %%), %d equivalent; %.0f s\n", p.dir, killed, killed+len(survivors),
 			100*float64(killed)/float64(max(1, killed+len(survivors))), same, time.Since(began).Seconds())
 		for _, m := range survivors {
 			fmt.Printf("  %v\n      was: %s\n", m, m.before)
@@ -136,7 +136,7 @@ func run(ctx context.Context, only string, workers int) (failed bool, err error)
 	}
 	for key := range equivalent {
 		if !known[key] && strings.Contains(key, only) {
-			fmt.Printf("listed as equivalent, but noticed or gone: %s\n", key)
+			fmt.Printf("listed as equivalent, but detected or gone: %s\n", key)
 			failed = true
 		}
 	}
@@ -191,8 +191,8 @@ type verdict int
 
 const (
 	doesNotCompile verdict = iota
-	noticed
-	unnoticed
+	detected
+	undetected
 )
 
 // test runs the package's unit tests on the mutant.
@@ -219,9 +219,9 @@ func (m mutant) test(ctx context.Context, base string) (verdict, error) {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case err == nil:
-		return unnoticed, nil
+		return undetected, nil
 	case bytes.Contains(output, []byte("[build failed]")), bytes.Contains(output, []byte("[setup failed]")):
 		return doesNotCompile, nil
 	}
-	return noticed, nil
+	return detected, nil
 }

@@ -45,7 +45,7 @@ func Read(source string) (Recipe, error) {
 	find := func(what string, line *regexp.Regexp) string {
 		found := line.FindStringSubmatch(whole)
 		if found == nil {
-			missing = errors.Join(missing, fmt.Errorf("reading %s: there is no %s", path, what))
+			missing = errors.Join(missing, fmt.Errorf("reading %s: %s not found", path, what))
 			return ""
 		}
 		return found[1]
@@ -66,13 +66,13 @@ func Read(source string) (Recipe, error) {
 func (r Recipe) Compile(ctx context.Context, source, version, system, architecture string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "fernetcast-build-")
 	if err != nil {
-		return nil, fmt.Errorf("making a directory for the program: %w", err)
+		return nil, fmt.Errorf("creating a directory for the program: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "fernetcast")
 	line := strings.Replace(r.build, "-o fernetcast ", `-o "$OUT" `, 1)
 	if line == r.build {
-		return nil, fmt.Errorf("reading the Dockerfile: its go build writes no fernetcast: %s", r.build)
+		return nil, fmt.Errorf("reading the Dockerfile: its build line does not write fernetcast: %s", r.build)
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
 	cmd.Dir = source

@@ -50,17 +50,17 @@ func run(ctx context.Context, args []string) error {
 	var r release
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.StringVar(&r.source, "source", ".", "the repository")
-	flags.StringVar(&r.version, "version", "", "the release's, as v1.2.3; CHANGELOG.md has to have a part of it")
-	flags.StringVar(&r.out, "out", "dist/release", "directory that is made for what the release consists of; one that is there is replaced")
-	flags.StringVar(&r.image, "image", "", "archive of the image, of make image, that is part of the release")
-	flags.StringVar(&r.key, "key", "", "file with a secret key of minisign, to sign with; a password is asked for on the terminal")
-	flags.StringVar(&r.database, "vulndb", "", "database of known vulnerabilities (default: Go's own)")
-	flags.StringVar(&r.tools, "tools", "tools", "directory of the module whose tools are used")
+	flags.StringVar(&r.version, "version", "", "version of the release, such as v1.2.3; CHANGELOG.md must have an entry for it")
+	flags.StringVar(&r.out, "out", "dist/release", "directory for the release's files; replaced if it exists")
+	flags.StringVar(&r.image, "image", "", "archive of the image to include, from make image")
+	flags.StringVar(&r.key, "key", "", "file with the minisign secret key to sign with; prompts for its password")
+	flags.StringVar(&r.database, "vulndb", "", "URL of a vulnerability database (default: Go's own)")
+	flags.StringVar(&r.tools, "tools", "tools", "directory of the Go module that declares the tools")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // the flag package has printed the error
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are only flags", flags.Arg(0))
+		return fmt.Errorf("%q: only flags are allowed", flags.Arg(0))
 	}
 	return r.run(ctx)
 }
@@ -69,7 +69,7 @@ var versionForm = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 
 func (r release) run(ctx context.Context) error {
 	if !versionForm.MatchString(r.version) {
-		return fmt.Errorf("VERSION=%q is no release's: it has to be like v1.2.3 or v1.2.3-rc.1", r.version)
+		return fmt.Errorf("invalid VERSION=%q: it must look like v1.2.3 or v1.2.3-rc.1", r.version)
 	}
 	notes, err := notesOf(r.source, r.version)
 	if err != nil {
@@ -77,7 +77,7 @@ func (r release) run(ctx context.Context) error {
 	}
 	if r.key != "" { // fail before a build that takes minutes
 		if _, err := os.Stat(r.key); err != nil {
-			return fmt.Errorf("the key to sign with: %w", err)
+			return fmt.Errorf("reading the signing key: %w", err)
 		}
 	}
 	if err := r.vulnerabilities(ctx); err != nil {
@@ -146,7 +146,7 @@ func (r release) write(ctx context.Context, dir string, notes []byte) error {
 	if r.image != "" {
 		data, err := os.ReadFile(r.image)
 		if err != nil {
-			return fmt.Errorf("the image: %w; make image makes it", err)
+			return fmt.Errorf("reading the image: %w; run make image first", err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(r.image)), data, 0o644); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (r release) completions(ctx context.Context, how recipe.Recipe) ([]file, er
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		text, err := exec.CommandContext(ctx, path, "completion", shell).Output()
 		if err != nil {
-			return nil, fmt.Errorf("making the completion for %s: %w", shell, err)
+			return nil, fmt.Errorf("generating the completion for %s: %w", shell, err)
 		}
 		files = append(files, file{"completions/fernetcast." + shell, 0o644, text})
 	}
@@ -252,7 +252,7 @@ func sum(dir string) error {
 // sign signs the checksums, which cover all other files.
 func (r release) sign(ctx context.Context, dir string) error {
 	if r.key == "" {
-		fmt.Fprintln(os.Stderr, "Not signed: no key was given (SIGN=FILE, a secret key of minisign).")
+		fmt.Fprintln(os.Stderr, "Not signed: no key was given (SIGN=FILE with a minisign secret key).")
 		return nil
 	}
 	key, err := filepath.Abs(r.key)
@@ -291,16 +291,16 @@ func (r release) vulnerabilities(ctx context.Context) error {
 	var exit *exec.ExitError
 	switch {
 	case err == nil && strings.Contains(said.String(), noneFound):
-		fmt.Fprintln(os.Stderr, "No known vulnerability concerns what the program calls.")
+		fmt.Fprintln(os.Stderr, "The program calls no code with a known vulnerability.")
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() == vulnerable:
 		return fmt.Errorf("the program calls code with a known vulnerability:\n%s", &said)
 	case strings.Contains(said.String(), "fetching vulnerabilities"):
-		fmt.Fprintf(os.Stderr, "NOT CHECKED for known vulnerabilities: their database cannot be had: %s", &said)
+		fmt.Fprintf(os.Stderr, "NOT CHECKED for known vulnerabilities: the database is unreachable: %s", &said)
 		return nil
 	}
 	if err == nil {
-		err = errors.New("govulncheck didn't say what it found")
+		err = errors.New("govulncheck reported no result")
 	}
-	return fmt.Errorf("looking for known vulnerabilities: %w:\n%s", err, &said)
+	return fmt.Errorf("checking for known vulnerabilities: %w:\n%s", err, &said)
 }

@@ -80,7 +80,7 @@ func TestLongRelease(t *testing.T) {
 	for range 2 {
 		dir := filepath.Join(t.TempDir(), "release")
 		must(t, os.Mkdir(dir, 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, "of-before"), nil, 0o644))
+		must(t, os.WriteFile(filepath.Join(dir, "earlier"), nil, 0o644))
 		must(t, run(t.Context(), []string{"-source", copied(t), "-version", "v1.2.3", "-out", dir, "-image", image, "-key", secret, "-tools", toolsDir, "-vulndb", database(t, `[]`)}))
 		dirs = append(dirs, dir)
 	}
@@ -102,7 +102,7 @@ func TestLongRelease(t *testing.T) {
 	for _, name := range names {
 		data := read(t, filepath.Join(dir, name))
 		if name != checksums+".minisig" && !bytes.Equal(data, read(t, filepath.Join(dirs[1], name))) {
-			t.Errorf("%s: another folder gives other bytes", name)
+			t.Errorf("%s: a build in another directory gives other bytes", name)
 		}
 		if line := fmt.Sprintf("%x  %s\n", sha256.Sum256(data), name); !strings.HasPrefix(name, checksums) && !strings.Contains(sums, line) {
 			t.Errorf("%s is not in %s", line, sums)
@@ -115,7 +115,7 @@ func TestLongRelease(t *testing.T) {
 	must(t, minisign(t, "-V", "-p", public, "-m", signed))
 	must(t, os.WriteFile(signed, []byte(sums+"\n"), 0o644))
 	if err := minisign(t, "-V", "-p", public, "-m", signed); err == nil {
-		t.Error("the signature holds for something else, too")
+		t.Error("the signature is still valid after a change")
 	}
 	inKrew(t, dir)
 	for _, p := range platforms {
@@ -146,7 +146,7 @@ func inKrew(t *testing.T, dir string) {
 		must(t, err)
 		name := filepath.Base(at.Path)
 		if sum := fmt.Sprintf("%x", sha256.Sum256(read(t, filepath.Join(dir, name)))); sum != p.SHA256 || !strings.Contains(name, p.Selector.MatchLabels["os"]+"_"+p.Selector.MatchLabels["arch"]) || p.Bin != "fernetcast" {
-			t.Errorf("of %s it says %+v", name, p)
+			t.Errorf("for %s, the manifest has %+v", name, p)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func inBOM(t *testing.T, text []byte) {
 	}
 	if bom.BOMFormat != "CycloneDX" || bom.Serial != "" || bom.Metadata.Timestamp != "" || bom.Metadata.Component.Version != "v1.2.3" ||
 		!slices.Contains(names, "k8s.io/client-go") || !slices.Contains(names, "github.com/cenkalti/backoff/v4") {
-		t.Errorf("the SBOM is of %+v, with %v", bom.Metadata, names)
+		t.Errorf("the SBOM describes %+v, with %v", bom.Metadata, names)
 	}
 }
 
@@ -192,7 +192,7 @@ func inArchive(t *testing.T, p platform, archive []byte) {
 	}
 	if !bytes.Equal(files["LICENSE"], read(t, filepath.Join(repository, "LICENSE"))) || !bytes.Contains(files["completions/fernetcast.bash"], []byte("fernetcast")) ||
 		len(files["completions/fernetcast.zsh"]) == 0 || len(files["completions/fernetcast.fish"]) == 0 || !bytes.HasPrefix(files["kubectl_complete-fernetcast"], []byte("#!/bin/sh\n")) || len(files) != 6 {
-		t.Errorf("%s: the archive lacks something, or has more", p)
+		t.Errorf("%s: the archive lacks files or has extra ones", p)
 	}
 	if p.system != runtime.GOOS || p.architecture != runtime.GOARCH {
 		return
@@ -202,7 +202,7 @@ func inArchive(t *testing.T, p platform, archive []byte) {
 	defer remove()
 	said, err := exec.CommandContext(t.Context(), path, "version").Output()
 	if err != nil || !strings.HasPrefix(string(said), "fernetcast v1.2.3 (") {
-		t.Errorf("it says %s, %v", said, err)
+		t.Errorf("version printed %s, %v", said, err)
 	}
 }
 
@@ -246,23 +246,23 @@ func TestLongReleaseRefuses(t *testing.T) {
 		says string
 	}{
 		"no version":            {none, nil, `VERSION=""`},
-		"dev":                   {none, []string{"-version", "dev"}, "like v1.2.3"},
-		"a path":                {none, []string{"-version", "v1.2.3-../x"}, "like v1.2.3"},
-		"not in the changelog":  {none, []string{"-version", "v1.2.4"}, "begins with ## [1.2.4]"},
-		"no changelog entry":    {none, []string{"-version", "v1.2.1"}, "says nothing of v1.2.1"},
-		"no such key":           {none, []string{"-version", "v1.2.3", "-key", "absent"}, "the key to sign with"},
+		"dev":                   {none, []string{"-version", "dev"}, "look like v1.2.3"},
+		"a path":                {none, []string{"-version", "v1.2.3-../x"}, "look like v1.2.3"},
+		"not in the changelog":  {none, []string{"-version", "v1.2.4"}, "rename [Unreleased] to ## [1.2.4]"},
+		"no changelog entry":    {none, []string{"-version", "v1.2.1"}, "the entry for v1.2.1 in CHANGELOG.md is empty"},
+		"no such key":           {none, []string{"-version", "v1.2.3", "-key", "absent"}, "reading the signing key"},
 		"a known vulnerability": {database(t, vulnerable), []string{"-version", "v1.2.3"}, "calls code with a known vulnerability:"},
-		"an argument":           {none, []string{"v1.2.3"}, "there are only flags"},
+		"an argument":           {none, []string{"v1.2.3"}, "only flags are allowed"},
 	} {
 		out := filepath.Join(t.TempDir(), "release")
 		must(t, os.Mkdir(out, 0o755))
-		must(t, os.WriteFile(filepath.Join(out, "of-before"), nil, 0o644))
+		must(t, os.WriteFile(filepath.Join(out, "earlier"), nil, 0o644))
 		err := run(t.Context(), append([]string{"-source", source, "-out", out, "-tools", toolsDir, "-vulndb", try.db}, try.args...))
 		if err == nil || !strings.Contains(err.Error(), try.says) {
 			t.Errorf("%s: %v, want %q", name, err, try.says)
 		}
-		if _, err := os.Stat(filepath.Join(out, "of-before")); err != nil {
-			t.Errorf("%s: what was there is gone", name)
+		if _, err := os.Stat(filepath.Join(out, "earlier")); err != nil {
+			t.Errorf("%s: it deleted the previous release", name)
 		}
 	}
 }
@@ -287,7 +287,7 @@ func TestWorkflowsRunMakeTargets(t *testing.T) {
 				for _, m := range makeStep.FindAllStringSubmatch(step.Run, -1) {
 					ran[m[1]] = true
 					if !strings.Contains(makefile, "\n"+m[1]+":") {
-						t.Errorf("%s, %s runs make %s, which there is not", file, name, m[1])
+						t.Errorf("%s: job %s runs make %s, which does not exist", file, name, m[1])
 					}
 				}
 				if strings.HasPrefix(step.Uses, "actions/attest-build-provenance@") {
@@ -297,6 +297,6 @@ func TestWorkflowsRunMakeTargets(t *testing.T) {
 		}
 	}
 	if !ran["test"] || !ran["test-all"] || !ran["release"] || !ran["image"] || !attests {
-		t.Errorf("they run make %v; provenance is attested: %v", ran, attests)
+		t.Errorf("the workflows run make %v; provenance attested: %v", ran, attests)
 	}
 }

@@ -68,7 +68,7 @@ func (r release) krew(archives map[platform][sha256.Size]byte) ([]byte, error) {
 		"spec": map[string]any{
 			"version": r.version, "homepage": home,
 			"shortDescription": "Keep Keystone's Fernet keys the same in every region",
-			"description":      "Lets regions in, shows and examines them, and promotes a main: the commands of\nfernetcast, which keeps the Secret with Keystone's Fernet keys the same in every\ncluster.\n",
+			"description":      "Adds regions, shows and checks them, and promotes the main region. fernetcast keeps\nthe Secret with Keystone's Fernet keys the same in every cluster.\n",
 			"platforms":        all,
 		},
 	})
@@ -83,12 +83,12 @@ func notesOf(source, version string) ([]byte, error) {
 	head := "## [" + strings.TrimPrefix(version, "v") + "]"
 	_, part, found := strings.Cut(string(text), "\n"+head)
 	if !found {
-		return nil, fmt.Errorf("CHANGELOG.md has no part of %s: make of [Unreleased] one that begins with %s - and the date", version, head)
+		return nil, fmt.Errorf("CHANGELOG.md has no entry for %s: rename [Unreleased] to %s - DATE", version, head)
 	}
 	_, part, _ = strings.Cut(part, "\n") // skip the date
 	part, _, _ = strings.Cut(part, "\n## [")
 	if part = strings.TrimSpace(part); part == "" {
-		return nil, fmt.Errorf("CHANGELOG.md says nothing of %s", version)
+		return nil, fmt.Errorf("the entry for %s in CHANGELOG.md is empty", version)
 	}
 	return []byte(part + "\n"), nil
 }
