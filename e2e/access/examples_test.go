@@ -71,7 +71,7 @@ func TestExamples(t *testing.T) {
 	all("version", "promote", "join", "push", "status", "check", "wait", "renew")
 	s.Until(func(context.Context) error {
 		if !strings.Contains(process.Stderr.String(), "remote taken up") {
-			return errors.New("run has not taken up dfw")
+			return errors.New("run has not loaded dfw")
 		}
 		return nil
 	})

@@ -229,7 +229,7 @@ func TestKeyless(t *testing.T) {
 	}
 	s.join("sjc", "iad")
 	if opened := s.opened("sjc", "iad"); len(opened) < 2 { // the search works
-		t.Errorf("iad, which was joined with a token, is opened by %v", opened)
+		t.Errorf("credentials that authenticate to iad, which was joined with a token: %v", opened)
 	}
 	metrics, err := testenv.Get(s.Ctx, "http://"+address+"/metrics")
 	s.Must(err)

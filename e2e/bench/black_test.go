@@ -38,13 +38,13 @@ func TestHalfBlack(t *testing.T) {
 	x := ratio(testenv.Percentile(r.each, 99), testenv.Percentile(alone.each, 99))
 	publish(t, "Half of the remotes unreachable", append(table, []string{"ratio", "", fmt.Sprintf("%.2f", x), ""}))
 	if x > mostBeside {
-		t.Errorf("p99 of the healthy half is %.2f times that of as many alone, the bar is %.2f", x, mostBeside)
+		t.Errorf("p99 of the healthy half is %.2f times that of as many remotes alone, want at most %.2f", x, mostBeside)
 	}
 	for _, c := range shared.Clusters(regions...) {
 		for _, v := range s.seen[c.Name].Versions() {
 			isBlack := func(p place) bool { return p.cluster == c && p.namespace == v.Secret.Namespace }
 			if v.Seen.After(fault) && slices.ContainsFunc(black, isBlack) {
-				t.Fatalf("%s was written in the dark", v.Secret.Namespace)
+				t.Fatalf("%s was written while it was unreachable", v.Secret.Namespace)
 			}
 		}
 	}

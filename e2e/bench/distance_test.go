@@ -32,7 +32,7 @@ func TestDistance(t *testing.T) {
 	publish(t, "Round trip of 100 ms", table)
 	for _, p := range []float64{50, 99} {
 		if took, most := testenv.Percentile(r.last, p), testenv.Percentile(near, p)+roundTrip; took > most {
-			t.Errorf("p%.0f is %v, the bar is %v", p, took, most)
+			t.Errorf("p%.0f is %v, want at most %v", p, took, most)
 		}
 	}
 }

@@ -27,10 +27,10 @@ func TestFirstSync(t *testing.T) {
 		}
 		table = append(table, append(row, fmt.Sprintf("%.2f", x)))
 		if worst := slices.Max(took); size.remotes == 3 && worst > mostFirst {
-			t.Errorf("a first sync of 3 took %v, the bar is %v", worst, mostFirst)
+			t.Errorf("a first sync of 3 took %v, want at most %v", worst, mostFirst)
 		}
 		if size.remotes == 1000 && x > mostFirstRatio {
-			t.Errorf("a first sync of 1,000 is %.2f times the least possible, the bar is %.2f", x, mostFirstRatio)
+			t.Errorf("a first sync of 1,000 takes %.2f times the least possible time, want at most %.2f", x, mostFirstRatio)
 		}
 	}
 	publish(t, "First sync", table)

@@ -42,7 +42,7 @@ func TestShare(t *testing.T) {
 			publish(t, fmt.Sprintf("Cost of stamp and watch, %d remotes", size.remotes), table)
 			ours, both := all[4], all[3]
 			if x := ratio(testenv.Percentile(ours.last, 50), testenv.Percentile(both.last, 50)); x > mostRatio {
-				t.Errorf("p50 is %.2f times that of the least that does the same, the bar is %.2f", x, mostRatio)
+				t.Errorf("p50 is %.2f times that of the minimal program, want at most %.2f", x, mostRatio)
 			}
 		})
 	}

@@ -55,7 +55,7 @@ var sides = sync.OnceValues(func() (made [5]*side, err error) {
 	for i := range made {
 		name := string(rune('a' + i))
 		if made[i], err = newSide(context.Background(), name); err != nil {
-			return made, fmt.Errorf("making side %s: %w", name, err)
+			return made, fmt.Errorf("creating side %s: %w", name, err)
 		}
 	}
 	return made, nil

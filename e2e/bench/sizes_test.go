@@ -67,7 +67,7 @@ func (s *stand) compare(ours, baseline *runner, most float64) []string {
 		row = append(row, fmt.Sprintf("%.2f", x))
 		// With fewer rotations, p99 is only the slowest one.
 		if most > 0 && x > most && (p == 50 || n == 3) {
-			s.Errorf("p%.0f is %.2f times the least possible, the bar is %.2f", p, x, most)
+			s.Errorf("p%.0f is %.2f times the least possible, want at most %.2f", p, x, most)
 		}
 	}
 	return row
@@ -96,7 +96,7 @@ func (s *stand) judgeMemory(c cost) {
 		most += mostMemoryEach * int64(c.remotes)
 	}
 	if c.memory > most {
-		s.Errorf("it had %s resident, the bar is %s", mib(c.memory), mib(most))
+		s.Errorf("resident memory was %s, want at most %s", mib(c.memory), mib(most))
 	}
 }
 
@@ -110,9 +110,9 @@ func judgeGrowth(t *testing.T, costs []cost) {
 	for name, of := range measures {
 		each := func(from, to int) float64 { return (of(at[to]) - of(at[from])) / float64(to-from) }
 		few, many := each(10, 300), each(300, 1000)
-		t.Logf("a remote more costs, in %s: %.3f up to 300 remotes, %.3f up to 1,000", name, few, many)
+		t.Logf("each additional remote costs, in %s: %.3f up to 300 remotes, %.3f up to 1,000", name, few, many)
 		if many > few*mostGrowth {
-			t.Errorf("%s: a remote more costs %.2f times as much among 1,000 remotes as among 300, the bar is %.2f", name, many/few, mostGrowth)
+			t.Errorf("%s: one more remote costs %.2f times as much with 1,000 remotes as with 300, want at most %.2f", name, many/few, mostGrowth)
 		}
 	}
 }

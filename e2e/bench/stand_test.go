@@ -134,7 +134,7 @@ func (s *stand) start(p *testenv.Program, side *side, places []place) *runner {
 		r.over()
 		r.Kill()
 		if s.Failed() {
-			s.Logf("the last of the log of %s:\n%s", p.Path, r.Stderr.Tail(20))
+			s.Logf("the last lines of the log of %s:\n%s", p.Path, r.Stderr.Tail(20))
 		}
 	})
 	return r

@@ -1,6 +1,6 @@
 // The control planes that the tests and the demo run on: kube-apiserver,
-// kube-controller-manager and etcd, built from their own modules. It stands alone,
-// so that the replaces that kubernetes needs bind nothing else.
+// kube-controller-manager, and etcd, built from their own modules. It is a separate module,
+// so that the replace directives that Kubernetes needs affect nothing else.
 module github.com/fernetcast/fernetcast/e2e/controlplane
 
 go 1.26.0

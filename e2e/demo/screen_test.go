@@ -23,7 +23,7 @@ func TestTablesAreAppendedWhereThereIsNoTerminal(t *testing.T) {
 	pieces(t, view.tables(), "first\nremotes\n\nsecond\nremotes\n\nhalf of the third")
 	view.say("the end")
 	if want := "first\nremotes\n\nsecond\nremotes\n\nthe end\n"; out.String() != want {
-		t.Errorf("got %q, wanted %q", out.String(), want)
+		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
 
@@ -40,7 +40,7 @@ func TestTerminalShowsTheLastTableAndEvents(t *testing.T) {
 	drawn := out.String()
 	for text, times := range map[string]int{"table": 1, "remotes": 1, "early": eventsShown - 1, "late": 1, "directions": 1, "\x1b[2J": 0} {
 		if got := strings.Count(drawn, text); got != times {
-			t.Errorf("%q is on screen %d times, wanted %d", text, got, times)
+			t.Errorf("%q is on screen %d times, want %d", text, got, times)
 		}
 	}
 }
@@ -48,7 +48,7 @@ func TestTerminalShowsTheLastTableAndEvents(t *testing.T) {
 func TestLengthFrom(t *testing.T) {
 	for seconds, want := range map[string]time.Duration{"": 0, "30": 30 * time.Second} {
 		if got, err := lengthFrom(seconds); err != nil || got != want {
-			t.Errorf("%q: %v, %v, wanted %v", seconds, got, err, want)
+			t.Errorf("%q: %v, %v, want %v", seconds, got, err, want)
 		}
 	}
 	for _, seconds := range []string{"0", "-1", "soon", "1.5"} {
@@ -65,7 +65,7 @@ func TestSummaryCountsWhatWasLate(t *testing.T) {
 		"4 rotations. Time until the last remote was equal: 20 ms (median), 30 ms (slowest). 1 late.": {slowest: []time.Duration{3e7, 1e7, 2e7}, failures: []string{"x"}},
 	} {
 		if got := r.summary(); got != want {
-			t.Errorf("got %q, wanted %q", got, want)
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

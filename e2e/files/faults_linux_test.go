@@ -25,7 +25,7 @@ func (p *place) said(text string) {
 	p.Helper()
 	p.Until(func(context.Context) error {
 		if !strings.Contains(p.process.Stderr.String(), text) {
-			return fmt.Errorf("it has not logged %q", text)
+			return fmt.Errorf("the log does not contain %q", text)
 		}
 		return nil
 	})
@@ -34,7 +34,7 @@ func (p *place) said(text string) {
 // A full file system leaves the files unchanged. Once there is space, files continues.
 func TestFullFileSystem(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("to mount a file system takes root")
+		t.Skip("mounting a file system requires root")
 	}
 	p := newPlace(t)
 	own := filepath.Dir(p.dir)
@@ -83,7 +83,7 @@ func TestUnusableSecret(t *testing.T) {
 		p.Must(change())
 		p.Until(func(context.Context) error {
 			if strings.Count(p.process.Stderr.String(), "stays as it is") == before {
-				return errors.New("it has not said so")
+				return errors.New("the program has not logged it")
 			}
 			return nil
 		})

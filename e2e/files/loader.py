@@ -1,6 +1,6 @@
-"""Loads a key repository again and again with Keystone's own code, and prints a line
-for each load: begin and end (seconds since 1970), and the keys' fingerprints, or the
-error's name. It ends when its stdin does."""
+"""Loads a key repository repeatedly with Keystone's own code, and prints a line for each
+load: start and end (seconds since 1970), and the keys' fingerprints, or the error's
+name. It ends when its stdin does."""
 import hashlib
 import sys
 import threading

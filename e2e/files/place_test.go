@@ -118,7 +118,7 @@ func (p *place) holds(keys testenv.Repository) {
 	p.Must(testenv.Until(ctx, time.Millisecond, func(context.Context) error {
 		there, staging, err := p.look()
 		if err == nil && (staging || !keys.Equal(there)) {
-			err = fmt.Errorf("the repository has primary %d of %d keys, wanted %d of %d", there.Primary(), len(there), keys.Primary(), len(keys))
+			err = fmt.Errorf("the repository has primary %d of %d keys, want %d of %d", there.Primary(), len(there), keys.Primary(), len(keys))
 		}
 		return err
 	}))

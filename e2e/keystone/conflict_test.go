@@ -35,7 +35,7 @@ func TestJobThatLostItsPut(t *testing.T) {
 	s.writes++
 	s.keys = done.Keys
 	if s.keys.Primary() != token.Index+2 {
-		t.Errorf("the second run made primary %d; the token has %d: the folder was clean", s.keys.Primary(), token.Index)
+		t.Errorf("the second run created primary %d; the token has %d: the folder was clean", s.keys.Primary(), token.Index)
 	}
 	s.sees(s.keys, all...)
 	for _, region := range all {

@@ -205,7 +205,7 @@ func (r *Region) Await(ctx context.Context, keys testenv.Repository) (time.Time,
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return time.Time{}, fmt.Errorf("waiting for %s to see primary %d, it has %d: %w", r.Name, keys.Primary(), mounted.Primary(), context.Cause(ctx))
+			return time.Time{}, fmt.Errorf("waiting for %s to see primary %d (it has %d): %w", r.Name, keys.Primary(), mounted.Primary(), context.Cause(ctx))
 		}
 	}
 }

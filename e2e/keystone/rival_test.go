@@ -52,7 +52,7 @@ func TestRemoteThatRotates(t *testing.T) {
 			_, _ = dfw.Cluster.Rotate(ctx, s.NS, s.maxActive)
 		}
 		tokens = append(tokens, s.issue("dfw"))
-		return errors.New("each of its tokens is good everywhere")
+		return errors.New("each of its tokens is valid everywhere")
 	})
 	contested := s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Contested" })
 	t.Logf("during the rotations: %s", contested.Detail)

@@ -47,7 +47,7 @@ func Reseal(token, from, to string) (string, error) {
 	padded := token + strings.Repeat("=", (4-len(token)%4)%4)
 	content := fernet.VerifyAndDecrypt([]byte(padded), 0, keys[:1])
 	if content == nil {
-		return "", errors.New("sealing a token: it is not of the key that it should be of")
+		return "", errors.New("sealing a token: it has the wrong key")
 	}
 	sealed, err := fernet.EncryptAndSign(content, keys[1])
 	if err != nil {

@@ -93,7 +93,7 @@ func (m *migration) move(f former, docker image, binary string) {
 	for region, history := range histories {
 		m.Must(history.CatchUp(m.Ctx))
 		if slices.ContainsFunc(history.Versions(), func(v testenv.Version) bool { return !keys.Equal(v.Keys()) }) {
-			m.Errorf("the keys of %s have changed on the way", region.Name)
+			m.Errorf("the keys of %s changed in transit", region.Name)
 		}
 		history.Stop()
 	}

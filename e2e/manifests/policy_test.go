@@ -226,7 +226,7 @@ func checkTypes(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 		policy, err := cluster.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies().
 			Get(ctx, policyName, metav1.GetOptions{})
 		if err == nil && (policy.Status.TypeChecking == nil || policy.Status.ObservedGeneration != policy.Generation) {
-			err = errors.New("the expressions' types have not been checked")
+			err = errors.New("the types of the expressions were not checked")
 		}
 		if err != nil {
 			return err

@@ -86,7 +86,7 @@ func TestRunbookCommands(t *testing.T) {
 	}
 	for _, region := range []*testenv.Cluster{sjc, dfw} {
 		if got := rulesIn(ctx, t, region); strings.Join(got, " ") != "fernetcast" {
-			t.Errorf("after the failover %s has the rules %q", region.Name, got)
+			t.Errorf("after the failover, %s has the rules %q", region.Name, got)
 		}
 	}
 }
@@ -122,7 +122,7 @@ fernetcast --context sjc promote sjc --yes`)
 	startKubelet(ctx, t, sjc, map[string]*testenv.Process{"fernetcast": run, filesName: files})
 	err = until(ctx, func(context.Context) error {
 		if !strings.Contains(run.Stderr.String(), "remote is Synced") || !strings.Contains(files.Stderr.String(), "was written") {
-			return errors.New("they have not looked yet: " + run.Stderr.String() + files.Stderr.String())
+			return errors.New("not all have read yet: " + run.Stderr.String() + files.Stderr.String())
 		}
 		return nil
 	})

@@ -155,7 +155,7 @@ func TestLabelAndIntervalCanBeChanged(t *testing.T) {
 		t.Errorf("%d of 4 objects have the label", n)
 	}
 	if diff := cmp.Diff(changed(before), after); diff != "" || before == after || !strings.Contains(after, `expr: "86400"`) {
-		t.Errorf("the overlay changes something else (-want +have):\n%s", diff)
+		t.Errorf("the overlay changes other things (-want +have):\n%s", diff)
 	}
 }
 

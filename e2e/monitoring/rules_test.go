@@ -69,7 +69,7 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 	for _, alert := range alerts(t) {
 		name := "alertname: " + alert.Alert
 		if !strings.Contains(all.String(), name+"\n        exp_alerts:\n") || !strings.Contains(all.String(), name+", exp_alerts: []") {
-			t.Errorf("%s is not seen both to fire and to stay silent", alert.Alert)
+			t.Errorf("%s was not seen both firing and silent", alert.Alert)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 	for _, alert := range alerts(t) {
 		anchor := strings.ToLower(alert.Alert)
 		if want := "https://github.com/fernetcast/fernetcast/blob/main/" + runbook + "#" + anchor; alert.Annotations["runbook_url"] != want {
-			t.Errorf("%s leads to %s, not to %s", alert.Alert, alert.Annotations["runbook_url"], want)
+			t.Errorf("%s leads to %s, want %s", alert.Alert, alert.Annotations["runbook_url"], want)
 		}
 		parts := regexp.MustCompile(`(?m)^\*\*(\w+)\.\*\*(?: \S|$)`).FindAllStringSubmatch(answers[anchor], -1)
 		var names []string
@@ -58,7 +58,7 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 			names = append(names, part[1])
 		}
 		if diff := cmp.Diff([]string{"Meaning", "Impact", "Diagnosis", "Mitigation"}, names); diff != "" {
-			t.Errorf("%s has other parts than it should (-want +have):\n%s", anchor, diff)
+			t.Errorf("%s has the wrong parts (-want +have):\n%s", anchor, diff)
 		}
 		// Commands must be in code blocks, so that a test of the manifests finds and runs them.
 		if loose := regexp.MustCompile("`(?:kubectl|fernetcast) [^`]*`").FindAllString(answers[anchor], -1); loose != nil {
@@ -92,7 +92,7 @@ func TestPrometheusTakesTheScrapeConfig(t *testing.T) {
 	scrape := config.ScrapeConfigs[0]
 	pods := []any{map[string]any{"role": "pod", "namespaces": map[string]any{"names": []any{"openstack"}}}}
 	if diff := cmp.Diff(pods, scrape["kubernetes_sd_configs"]); diff != "" {
-		t.Errorf("the pods are found elsewhere (-want +have):\n%s", diff)
+		t.Errorf("the pods are selected differently (-want +have):\n%s", diff)
 	}
 	delete(scrape, "kubernetes_sd_configs")
 	var ports []string
@@ -107,7 +107,7 @@ func TestPrometheusTakesTheScrapeConfig(t *testing.T) {
 		"source_labels": []any{"__meta_kubernetes_pod_container_port_name"}, "regex": strings.Join(ports, "|"), "action": "keep",
 	}
 	if diff := cmp.Diff(keep, scrape["relabel_configs"].([]any)[0]); diff != "" {
-		t.Errorf("something else is kept than what the PodMonitors scrape (-want +have):\n%s", diff)
+		t.Errorf("the kept series differ from those that the PodMonitors scrape (-want +have):\n%s", diff)
 	}
 	dir := t.TempDir()
 	if err := os.CopyFS(dir+"/fernetcast", os.DirFS(monitoringDir)); err != nil {

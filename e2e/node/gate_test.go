@@ -53,20 +53,20 @@ func (s *stage) gate() {
 			for _, c := range job.Status.Conditions {
 				said = append(said, fmt.Sprintf("%s: %s %s %s", job.Name, c.Type, c.Status, c.Message))
 				if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
-					s.Logf("a gate that gave up: %s", said[len(said)-1])
+					s.Logf("a gate that timed out: %s", said[len(said)-1])
 					return nil
 				}
 			}
 		}
-		return fmt.Errorf("of %d jobs none has failed: %q", len(jobs.Items), said)
+		return fmt.Errorf("none of %d jobs failed: %q", len(jobs.Items), said)
 	})
 	if now := testenv.Repository(s.secret(s.main, namespace).Data); !before.Equal(now) {
-		s.Errorf("the keys were rotated past a gate that is shut: primary %d, then %d", before.Primary(), now.Primary())
+		s.Errorf("the keys were rotated although the gate was closed: primary %d, then %d", before.Primary(), now.Primary())
 	}
 	s.Must(thaw())
 	s.Within(soon, func(context.Context) error {
 		if now := testenv.Repository(s.secret(s.main, namespace).Data).Primary(); now <= before.Primary() {
-			return fmt.Errorf("nothing was rotated since the region is back: primary %d", now)
+			return fmt.Errorf("no rotation since the region is back: primary %d", now)
 		}
 		return nil
 	})

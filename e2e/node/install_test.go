@@ -71,7 +71,7 @@ func (s *stage) install() {
 			}
 			lines := takenUp.FindAllString(out, -1)
 			if n := strings.Count(strings.Join(lines, "\n"), `"remote":"phx"`); n < 2 {
-				return fmt.Errorf("%s has loaded phx %d times:\n%s", pod.Name, n, out)
+				return fmt.Errorf("%s loaded phx %d times:\n%s", pod.Name, n, out)
 			}
 			return nil
 		})

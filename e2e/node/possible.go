@@ -43,10 +43,10 @@ func Possible() error {
 	}
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil || !strings.Contains(string(text), ":memory:") {
-		return errors.New("a node needs cgroup v1 here: nobody has tried it on v2")
+		return errors.New("a node needs cgroup v1: v2 is untested")
 	}
 	if text, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(text), "\toverlay\n") {
-		return errors.New("a node needs the file system overlay")
+		return errors.New("a node needs the overlay file system")
 	}
 	if out, err := exec.Command("unshare", "--mount", "--net", "--pid", "--ipc", "--cgroup", "--fork", "true").CombinedOutput(); err != nil {
 		return fmt.Errorf("a node needs its own namespaces: %w: %s", err, out)

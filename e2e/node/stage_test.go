@@ -72,7 +72,7 @@ func (s *stage) secret(client kubernetes.Interface, namespace string) *corev1.Se
 func holds(ctx context.Context, client kubernetes.Interface, namespace string, keys testenv.Repository) error {
 	secret, err := client.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
 	if err == nil && !keys.Equal(secret.Data) {
-		err = fmt.Errorf("namespace %s has primary %d, not %d", namespace, testenv.Repository(secret.Data).Primary(), keys.Primary())
+		err = fmt.Errorf("namespace %s has primary %d, want %d", namespace, testenv.Repository(secret.Data).Primary(), keys.Primary())
 	}
 	return err
 }

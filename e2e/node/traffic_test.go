@@ -183,7 +183,7 @@ func (s *stage) filesHave(ctx context.Context, d door, keys testenv.Repository) 
 		return err
 	}
 	if have["fernetcast_files_primary_index"] != float64(keys.Primary()) {
-		return fmt.Errorf("%s has primary %v, not %d", d, have["fernetcast_files_primary_index"], keys.Primary())
+		return fmt.Errorf("%s has primary %v, want %d", d, have["fernetcast_files_primary_index"], keys.Primary())
 	}
 	if age := float64(time.Now().UnixMilli())/1000 - have["fernetcast_files_last_match_timestamp_seconds"]; age > 1.5 {
 		return fmt.Errorf("%s last matched the Secret %.1f s ago", d, age)

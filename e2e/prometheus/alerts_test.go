@@ -62,7 +62,7 @@ func TestLagUntilResolved(t *testing.T) {
 	s.Until(func(ctx context.Context) error {
 		left, err := p.instant(ctx, fmt.Sprintf(`ALERTS{alertname=~%q}`, strings.Join(alerts, "|")))
 		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("there still are %v", left)
+			err = fmt.Errorf("%v still exist", left)
 		}
 		return err
 	})
@@ -82,7 +82,7 @@ func TestLagUntilResolved(t *testing.T) {
 		"FernetcastRegionNotSynced lagging", "FernetcastRegionRefusesTokens lagging",
 	}
 	if got := slices.Sorted(maps.Keys(fired)); !slices.Equal(got, want) {
-		t.Errorf("these have fired: %q", got)
+		t.Errorf("these alerts fired: %q", got)
 	}
 	if *picture != "" {
 		s.pause()
@@ -140,6 +140,6 @@ func (p *server) wasPendingFirst(name, remote string) {
 	}
 	pending, ok := first["pending"]
 	if firing := first["firing"]; !ok || !pending.Before(firing) {
-		p.s.Errorf("%s was pending from %v on, and fired from %v on", name, pending, firing)
+		p.s.Errorf("%s was pending since %v, and firing since %v", name, pending, firing)
 	}
 }

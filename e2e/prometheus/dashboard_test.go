@@ -92,7 +92,7 @@ func TestDashboardCanBeLoaded(t *testing.T) {
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other := places[[2]int{x, y}]; other != "" || x >= 24 {
-					t.Fatalf("%s lies on %q, or beyond the width", p.Title, other)
+					t.Fatalf("%s overlaps %q, or exceeds the width", p.Title, other)
 				}
 				places[[2]int{x, y}] = p.Title
 			}
@@ -138,7 +138,7 @@ func (p *server) dashboardReturnsData() {
 			continue
 		}
 		if v.AllValue != ".*" {
-			p.s.Errorf("the variable %s stands for %q where all are meant", v.Name, v.AllValue)
+			p.s.Errorf("the variable %s has the value %q for All", v.Name, v.AllValue)
 		}
 		var query struct{ Query string }
 		p.s.Must(json.Unmarshal(v.Query, &query))
@@ -215,13 +215,13 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		for _, row := range rows {
 			name := string(row.Metric["remote"])
 			if shown[name] != "" {
-				errs = append(errs, fmt.Errorf("%s is there twice", name))
+				errs = append(errs, fmt.Errorf("%s appears twice", name))
 			}
 			shown[name] = string(row.Metric["state"])
 		}
 		for name, state := range states {
 			if shown[name] != state {
-				errs = append(errs, fmt.Errorf("%s is shown as %q, not %s", name, shown[name], state))
+				errs = append(errs, fmt.Errorf("%s is shown as %q, want %s", name, shown[name], state))
 			}
 		}
 		if len(shown) != len(states) {

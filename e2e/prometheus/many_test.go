@@ -83,12 +83,12 @@ func TestThousandRemotes(t *testing.T) {
 		took, waited, text = append(took, min(passed, after-before)), append(waited, passed), string(page)
 	}
 	slices.Sort(took)
-	t.Logf("a scrape of %d remotes is %d KiB, and took %v; the answers came after %v", many, len(text)>>10, took, waited)
+	t.Logf("a scrape of %d remotes has %d KiB and took %v; the responses took %v", many, len(text)>>10, took, waited)
 	if fastest := slices.Min(waited); fastest > mostWait {
-		t.Errorf("the fastest of %d scrapes is answered after %v, the bar is %v", len(waited), fastest, mostWait)
+		t.Errorf("the fastest of %d scrapes is answered after %v, want at most %v", len(waited), fastest, mostWait)
 	}
 	if took[0] > mostScrape {
-		t.Errorf("the fastest of %d scrapes took %v, the bar is %v", len(took), took[0], mostScrape)
+		t.Errorf("the fastest of %d scrapes took %v, want at most %v", len(took), took[0], mostScrape)
 	}
 	series := map[string]int{}
 	for line := range strings.Lines(text) {

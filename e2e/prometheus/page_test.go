@@ -102,7 +102,7 @@ func (f *fleet) agrees(r replica) {
 				errs = append(errs, fmt.Errorf("%s: /statusz says %s and %s, /metrics %s, not %s", name, b.State, a.State, shown.state(name), state))
 			}
 			if !sameLive(state, l.State) {
-				errs = append(errs, fmt.Errorf("%s is %s in the live status, not %s", name, l.State, state))
+				errs = append(errs, fmt.Errorf("%s is %s in the live status, want %s", name, l.State, state))
 			}
 			errs = append(errs,
 				sameNumber(name+" is behind", b.Behind, a.Behind, shown.of("fernetcast_remote_generations_behind", name)),
@@ -136,7 +136,7 @@ func sameNumber(what string, before, after *int, shown *float64) error {
 	case before == nil && after == nil && shown == nil:
 		return nil
 	case before == nil || after == nil || shown == nil:
-		return fmt.Errorf("%s: known are %t, %t, and in /metrics %t", what, before != nil, after != nil, shown != nil)
+		return fmt.Errorf("%s: known: %t, %t, and in /metrics %t", what, before != nil, after != nil, shown != nil)
 	case float64(*before) != *shown || float64(*after) != *shown:
 		return fmt.Errorf("%s: %d, %d, and in /metrics %v", what, *before, *after, *shown)
 	}
@@ -149,7 +149,7 @@ func sameTime(what string, before, after *time.Time, shown *float64) error {
 	case before == nil && after == nil && shown == nil:
 		return nil
 	case before == nil || after == nil || shown == nil:
-		return fmt.Errorf("%s: known are %t, %t, and in /metrics %t", what, before != nil, after != nil, shown != nil)
+		return fmt.Errorf("%s: known: %t, %t, and in /metrics %t", what, before != nil, after != nil, shown != nil)
 	}
 	first, last := float64(before.UnixMilli())/1000, float64(after.UnixMilli())/1000
 	if *shown < first-.0005 || *shown > last+.0005 || math.IsNaN(*shown) {

@@ -37,7 +37,7 @@ func (s *stage) rules(changes ...change) []byte {
 	for _, c := range changes {
 		pattern := regexp.MustCompile(c.pattern)
 		if !pattern.Match(text) {
-			s.Fatalf("the rules have nothing like %s", c.pattern)
+			s.Fatalf("the rules have no counterpart of %s", c.pattern)
 		}
 		text = pattern.ReplaceAll(text, []byte(c.with))
 	}

@@ -58,7 +58,7 @@ func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 	s.Cleanup(func() {
 		process.Kill()
 		if s.Failed() {
-			s.Logf("the last of Prometheus's log:\n%s", process.Stderr.Tail(10))
+			s.Logf("the last lines of Prometheus's log:\n%s", process.Stderr.Tail(10))
 		}
 	})
 	client, err := api.NewClient(api.Config{Address: "http://" + address})

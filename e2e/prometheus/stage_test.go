@@ -79,7 +79,7 @@ func (s *stage) show(address string, states map[string]string) {
 			case r == nil:
 				errs = append(errs, fmt.Errorf("%s is not there", name))
 			case r.State != state:
-				errs = append(errs, fmt.Errorf("%s is %s, not %s: %s", name, r.State, state, r.Detail))
+				errs = append(errs, fmt.Errorf("%s is %s, want %s: %s", name, r.State, state, r.Detail))
 			}
 		}
 		return errors.Join(errs...)

@@ -43,7 +43,7 @@ func TestLostAnswer(t *testing.T) {
 				return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPut && lost.CompareAndSwap(false, true) {
 						if r.ProtoMajor != 2 {
-							t.Errorf("the write came over HTTP/%d, not over HTTP/2 as to an API server", r.ProtoMajor)
+							t.Errorf("the write used HTTP/%d, want HTTP/2 as with an API server", r.ProtoMajor)
 						}
 						honest.ServeHTTP(httptest.NewRecorder(), r)
 						lose(r)
@@ -65,7 +65,7 @@ func TestLostAnswer(t *testing.T) {
 				}
 			}
 			if len(more) > 1 {
-				t.Errorf("the lost answer cost %d more requests, wanted one at most: %+v", len(more), more)
+				t.Errorf("the lost response caused %d more requests, want at most one: %+v", len(more), more)
 			}
 			for _, h := range seen {
 				h.only(rotation.Keys)

@@ -46,11 +46,11 @@ func TestBurst(t *testing.T) {
 		w.arrived(h, line[burst])
 		run.shows(name, "Synced", "")
 		h.neverBack(line...)
-		t.Logf("%d rotations in %v: %s has had %d versions", burst, took, name, len(h.since()))
+		t.Logf("%d rotations in %v: %s had %d versions", burst, took, name, len(h.since()))
 	}
 	// Pushes to a remote don't overlap, and each contains the newest key set. That limits their
 	// number.
 	if n, most := len(far.since()), int(took/farAway)+3; n > most {
-		t.Errorf("the far remote was pushed %d of %d rotations, wanted %d at most", n, burst, most)
+		t.Errorf("the far remote got %d of %d rotations, want at most %d", n, burst, most)
 	}
 }

@@ -85,7 +85,7 @@ func TestServingCertificate(t *testing.T) {
 		run.shows(apartRemote, "Unreachable", change.says)
 		w.says(1, []string{"Unreachable", change.says}, "status")
 		if now := seen[apartRemote].since(); len(now) != before {
-			t.Errorf("%s was written to behind a bad certificate: %v", apartRemote, describe(now))
+			t.Errorf("%s was written despite a bad certificate: %v", apartRemote, describe(now))
 		}
 		change.renew()
 		w.equal(testenv.Soon, next, names...)

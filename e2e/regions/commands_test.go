@@ -79,7 +79,7 @@ func TestStatusFields(t *testing.T) {
 	run.shows("dfw", "Held", "Discontinuous")
 	for _, document := range w.documents(run, 1) {
 		if behind := document["dfw"]["behind"]; behind != nil {
-			t.Errorf("behind is %v where the source does not continue the copy", behind)
+			t.Errorf("behind is %v although the source does not continue the copy", behind)
 		}
 	}
 }
@@ -98,10 +98,10 @@ func TestStatusOutputs(t *testing.T) {
 	for _, output := range []string{"table", "wide", "json", "yaml"} {
 		all, few := w.exits(1, "status", "-o", output), w.exits(1, "status", "-o", output, "--only-unwell")
 		if !strings.Contains(all, "dfw") || strings.Contains(few, "dfw") || !strings.Contains(few, "iad") || !strings.Contains(few, "ord") {
-			t.Errorf("%s shows\n%s\nand of those that are not well\n%s", output, all, few)
+			t.Errorf("%s shows\n%s\nand with --only-unwell\n%s", output, all, few)
 		}
 		if table := output == "table" || output == "wide"; strings.HasSuffix(few, "\n1 Synced, 2 Misconfigured\n") != table {
-			t.Errorf("%s ends with another sum:\n%s", output, few)
+			t.Errorf("%s ends with a different summary:\n%s", output, few)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 func (w *world) fields(part map[string]any, names []string) {
 	w.Helper()
 	if have := slices.Sorted(maps.Keys(part)); !slices.Equal(have, names) {
-		w.Errorf("the fields are %v, documented are %v", have, names)
+		w.Errorf("the fields are %v, want the documented ones: %v", have, names)
 	}
 }
 
@@ -156,6 +156,6 @@ func wantNull(t *testing.T, document map[string]map[string]any, part string, nam
 	slices.Sort(null)
 	slices.Sort(names)
 	if !slices.Equal(null, names) {
-		t.Errorf("null in %s are %v, not %v", part, null, names)
+		t.Errorf("%s has null in %v, want %v", part, null, names)
 	}
 }

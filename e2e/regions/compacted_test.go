@@ -86,7 +86,7 @@ func (e *expiring) expire() {
 	close(there)
 	e.w.Until(func(context.Context) error {
 		if !e.gone.Load() {
-			return errors.New("no watch was answered 410")
+			return errors.New("no watch got a 410")
 		}
 		return nil
 	})

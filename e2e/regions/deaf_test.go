@@ -54,18 +54,18 @@ func TestDeafSource(t *testing.T) {
 			w.within(deafLate, seen, first)
 			found := w.arrived(seen, first.Keys)
 			if again := w.rewatched(gateway, first.Committed).Sub(found); again > deafRewatch {
-				t.Errorf("another watch began %v after a GET had found news", again)
+				t.Errorf("a new watch started %v after a GET found a change", again)
 			}
 			late := 0
 			for range 4 {
 				rotation := w.rotate()
 				if took := w.arrived(seen, rotation.Keys).Sub(rotation.Committed); took > heard {
-					t.Logf("primary %d came after %v", rotation.Keys.Primary(), took)
+					t.Logf("primary %d arrived after %v", rotation.Keys.Primary(), took)
 					late++
 				}
 			}
 			if late > 0 {
-				t.Errorf("%d rotations of four came late, beside the first", late)
+				t.Errorf("%d of four rotations arrived late, not counting the first", late)
 			}
 		})
 	}
@@ -113,7 +113,7 @@ func (w *world) rewatched(g *testenv.Gateway, after time.Time) (came time.Time) 
 				return nil
 			}
 		}
-		return errors.New("no other watch has begun")
+		return errors.New("no new watch has started")
 	})
 	return came
 }

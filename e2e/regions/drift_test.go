@@ -73,7 +73,7 @@ func (w *world) repaired(c *testenv.Cluster, keys testenv.Repository, stamp map[
 			return err
 		}
 		if !maps.Equal(after.Annotations, stamp) {
-			return fmt.Errorf("it has the annotations %v, not %v", after.Annotations, stamp)
+			return fmt.Errorf("the copy has the annotations %v, want %v", after.Annotations, stamp)
 		}
 		return c.Holds(ctx, w.NS, keys)
 	})
@@ -110,7 +110,7 @@ func TestContest(t *testing.T) {
 	w.repairs(seen["dfw"], keys, 4)
 	rotation := w.rotate()
 	if late := w.arrived(seen["dfw"], rotation.Keys).Sub(rotation.Committed); late > time.Second {
-		t.Errorf("new keys came to a contested remote after %v: they waited for its turn", late)
+		t.Errorf("new keys reached a contested remote after %v: they waited for its backoff", late)
 	}
 	w.equal(testenv.Soon, rotation.Keys, "iad", "ord")
 	seen["iad"].only(rotation.Keys)

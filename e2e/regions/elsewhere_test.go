@@ -52,11 +52,11 @@ func TestNamespaceElsewhere(t *testing.T) {
 			got[r.Name] = r.Namespace
 		}
 		if !maps.Equal(got, want) {
-			t.Errorf("%s has the namespaces %v, not %v", what, got, want)
+			t.Errorf("%s has the namespaces %v, want %v", what, got, want)
 		}
 	}
 	if plan := w.exits(0, "promote", mainRegion, "--yes"); !strings.Contains(plan, fmt.Sprintf("\n  dfw (namespace %s): gets these keys", elsewhere)) || !strings.Contains(plan, "\n  iad: gets these keys") {
-		t.Errorf("promote's plan does not name dfw's namespace alone:\n%s", plan)
+		t.Errorf("promote's plan does not name only dfw's namespace:\n%s", plan)
 	}
 	for _, command := range []string{"status", "push"} {
 		table := w.exits(0, command)
@@ -64,7 +64,7 @@ func TestNamespaceElsewhere(t *testing.T) {
 			t.Errorf("%s: %q does not name the namespace", command, line)
 		}
 		if strings.Count(table, "(namespace ") != 1 {
-			t.Errorf("%s names a namespace that is the source's own:\n%s", command, table)
+			t.Errorf("%s names a namespace although it is the source's own:\n%s", command, table)
 		}
 	}
 }

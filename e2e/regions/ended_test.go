@@ -40,7 +40,7 @@ func TestEndsInAPush(t *testing.T) {
 		select {
 		case <-h.came:
 		case <-time.After(testenv.Soon):
-			t.Fatal("no write has come")
+			t.Fatal("no write has arrived")
 		}
 		run.endsInTime()
 		close(h.ended)
@@ -125,8 +125,8 @@ func (r *replica) endsInTime() {
 	code, err := r.Wait(ctx)
 	r.w.Must(err)
 	took := time.Since(began)
-	r.w.Logf("it ended after %v", took)
+	r.w.Logf("the program ended after %v", took)
 	if code != 0 || took > shutdownTime {
-		r.w.Errorf("it ended with exit code %d after %v, want 0 within %v", code, took, shutdownTime)
+		r.w.Errorf("run ended with exit code %d after %v, want 0 within %v", code, took, shutdownTime)
 	}
 }

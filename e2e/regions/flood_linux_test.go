@@ -107,7 +107,7 @@ func flooded(t *testing.T, floods map[string]func(net.Conn)) {
 	quiet := w.rotations(seen)
 	now, _, err := run.Memory()
 	w.Must(err)
-	t.Logf("without a flood: rotations took %v at the median, %d MiB", quiet, now>>20)
+	t.Logf("without a flood: rotations took a median of %v, %d MiB", quiet, now>>20)
 	for name, client := range floods {
 		before, err := run.CPU()
 		w.Must(err)
@@ -125,13 +125,13 @@ func flooded(t *testing.T, floods map[string]func(net.Conn)) {
 		t.Logf("%s, %d connections: rotations took %v, /livez %v at most, %.1f %% of a core, %d MiB, %d MiB at most so far",
 			name, connections, took, longest, 100*share, now>>20, peak>>20)
 		if most := max(atOnce, 3*quiet); took > most {
-			t.Errorf("%s: rotations took %v at the median, wanted %v at most", name, took, most)
+			t.Errorf("%s: rotations took a median of %v, want at most %v", name, took, most)
 		}
 		if peak > roomInFlood {
-			t.Errorf("%s: %d MiB at most, wanted less than %d", name, peak>>20, roomInFlood>>20)
+			t.Errorf("%s: %d MiB at most, want less than %d", name, peak>>20, roomInFlood>>20)
 		}
 		if share > shareInFlood {
-			t.Errorf("%s: it used %.1f %% of a core, wanted %.0f %% at most", name, 100*share, 100*shareInFlood)
+			t.Errorf("%s: fernetcast used %.1f %% of a core, want at most %.0f %%", name, 100*share, 100*shareInFlood)
 		}
 		run.allShow("Synced", "", remotes...)
 	}
@@ -203,7 +203,7 @@ func (r *replica) probe() (done func() time.Duration) {
 			ctx, cancel := context.WithTimeout(r.w.Ctx, probeTime)
 			// Retry, because on a busy machine the client can miss a deadline, too.
 			if err := testenv.Until(ctx, testenv.Often, r.lives); err != nil {
-				r.w.Errorf("/livez in a flood: %v", err)
+				r.w.Errorf("/livez during a flood: %v", err)
 			}
 			cancel()
 			longest = max(longest, time.Since(began))

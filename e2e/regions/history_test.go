@@ -62,7 +62,7 @@ func (h *history) only(keys ...testenv.Repository) {
 		return !v.Deleted && r.Equal(v.Secret.Data)
 	})
 	if !same {
-		h.w.Fatalf("%s has %d versions, wanted %d: %v", h.region, len(versions), len(keys), describe(versions))
+		h.w.Fatalf("%s has %d versions, want %d: %v", h.region, len(versions), len(keys), describe(versions))
 	}
 }
 
@@ -78,7 +78,7 @@ func (h *history) neverBack(line ...testenv.Repository) {
 		}
 		at := slices.IndexFunc(line, func(r testenv.Repository) bool { return r.Equal(v.Secret.Data) })
 		if at < 0 {
-			h.w.Fatalf("%s had keys that nobody gave it: %v", h.region, describe([]testenv.Version{v}))
+			h.w.Fatalf("%s had keys that no test wrote: %v", h.region, describe([]testenv.Version{v}))
 		}
 		if at < newest {
 			h.w.Fatalf("%s went back from key set %d to %d: %v", h.region, newest, at, describe(h.Versions()))
@@ -144,7 +144,7 @@ func (r *replica) source(state, text string) {
 			return err
 		}
 		if s := st.Source; s.State != state || !strings.Contains(s.Detail, text) {
-			return fmt.Errorf("the source is %s (%s), not %s with %q", s.State, s.Detail, state, text)
+			return fmt.Errorf("the source is %s (%s), want %s with %q", s.State, s.Detail, state, text)
 		}
 		return nil
 	})
@@ -156,7 +156,7 @@ func (r *replica) sees(resourceVersion string) {
 	r.w.Until(func(ctx context.Context) error {
 		st, err := r.status(ctx)
 		if err == nil && st.Source.ResourceVersion != resourceVersion {
-			err = fmt.Errorf("it sees version %s, not %s", st.Source.ResourceVersion, resourceVersion)
+			err = fmt.Errorf("run has version %s, want %s", st.Source.ResourceVersion, resourceVersion)
 		}
 		return err
 	})

@@ -109,16 +109,16 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	spent, lasted := w.cpu(run)-used, time.Since(began)
 	now, peak, err := run.Memory()
 	w.Must(err)
-	t.Logf("memory: %d MiB now, %d MiB at most; %.3f of a core; the honest: %v alone, %v beside",
+	t.Logf("memory: %d MiB now, %d MiB at most; %.3f of a core; honest remotes: %v alone, %v with hostile ones",
 		now>>20, peak>>20, spent.Seconds()/lasted.Seconds(), alone, beside)
 	if peak > roomForHostiles {
-		t.Errorf("it takes %d MiB, wanted %d MiB at most", peak>>20, roomForHostiles>>20)
+		t.Errorf("run uses %d MiB, want at most %d MiB", peak>>20, roomForHostiles>>20)
 	}
 	if share := spent.Seconds() / lasted.Seconds(); share > timeForHostiles {
-		t.Errorf("it takes %.3f of a core, wanted %v at most", share, timeForHostiles)
+		t.Errorf("run uses %.3f of a core, want at most %v", share, timeForHostiles)
 	}
 	if beside > asFast*alone+asFastPlus {
-		t.Errorf("the honest remotes have new keys after %v, and had them after %v when all were honest", beside, alone)
+		t.Errorf("the honest remotes got new keys after %v, and after %v when all remotes were honest", beside, alone)
 	}
 	for i, k := range kinds {
 		o := others[i]
@@ -172,10 +172,10 @@ func (o *outpost) limited(k kind, since time.Time) {
 	o.w.Logf("%s: %d reads, %d writes", k.name, reads, writes)
 	most := readsAtOnce + int(readsPerSecond*(time.Since(since).Seconds()+1))
 	if reads > most {
-		o.w.Errorf("%s was read %d times, wanted %d at most", k.name, reads, most)
+		o.w.Errorf("%s was read %d times, want %d at most", k.name, reads, most)
 	}
 	if most += hostileTurns + 1; writes > most {
-		o.w.Errorf("%s was written %d times, wanted %d at most", k.name, writes, most)
+		o.w.Errorf("%s was written %d times, want %d at most", k.name, writes, most)
 	}
 }
 
@@ -219,7 +219,7 @@ func (r *replica) shown(limit time.Duration, remote string, k kind) {
 			return err
 		}
 		if state := st.Remote(remote).State; !slices.Contains(want, state) {
-			return fmt.Errorf("%s is %s, not one of %v", k.name, state, want)
+			return fmt.Errorf("%s is %s, want one of %v", k.name, state, want)
 		}
 		return nil
 	})

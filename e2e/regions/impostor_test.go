@@ -59,7 +59,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	st, err := run.status(w.Ctx)
 	w.Must(err)
 	if detail := st.Remote("real").Detail; !strings.HasSuffix(detail, command) {
-		t.Errorf("there is more to the command: %s", detail)
+		t.Errorf("the suggested command contains more: %s", detail)
 	}
 	w.says(1, []string{command, "another Secret"}, "status")
 	w.says(1, []string{command, "another Secret"}, "status", "-o", "json")
@@ -69,7 +69,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	} {
 		for _, text := range []string{"curl", "evil", "| sh"} {
 			if at := strings.Index(output, text); at >= 0 {
-				t.Errorf("%q is shown: %.200s", text, output[max(0, at-100):])
+				t.Errorf("the output contains %q: %.200s", text, output[max(0, at-100):])
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	slices.Sort(names)
 	for _, name := range names[:len(names)-1] {
 		if s := st.Remote(name); s == nil || s.Primary != nil {
-			t.Errorf("%s is taken for a copy", name)
+			t.Errorf("%s is reported as a copy", name)
 		}
 	}
 }

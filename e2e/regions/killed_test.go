@@ -48,9 +48,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		k.run = k.start()
 		k.equals()
 	}
-	t.Logf("%d of %d kills were with some of the remotes written; a push takes %v, a start with one %v", partly, kills, k.pushing, k.starting)
+	t.Logf("%d of %d kills came after some remotes were written; a push takes %v, a start with a push %v", partly, kills, k.pushing, k.starting)
 	if partly < kills/20 {
-		t.Error("too few of the kills were in the middle of a push to prove anything")
+		t.Error("too few kills hit a push for the test to prove anything")
 	}
 	k.run.allShow("Synced", "", remotes...)
 	for _, h := range k.seen {
@@ -140,7 +140,7 @@ func (h *history) stamped() {
 	h.w.Helper()
 	for _, v := range h.since() {
 		if want := stampOf(v.Keys()); !v.Deleted && v.Secret.Annotations["fernetcast/keys"] != want {
-			h.w.Fatalf("%s had keys without their stamp: %v: %q, wanted %q", h.region, describe([]testenv.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
+			h.w.Fatalf("%s had keys without their stamp: %v: %q, want %q", h.region, describe([]testenv.Version{v}), v.Secret.Annotations["fernetcast/keys"], want)
 		}
 	}
 }

@@ -66,10 +66,10 @@ func TestRetryAfter(t *testing.T) {
 		pause := min(time.Duration(l.seconds)*time.Second, highest)
 		// When the watch works again, the remote is retried immediately.
 		if most := int(lasted/pause) + 3; writes > most {
-			t.Errorf("%s got %d writes in %v, wanted %d at most", l.region, writes, lasted, most)
+			t.Errorf("%s got %d writes in %v, want %d at most", l.region, writes, lasted, most)
 		}
 		if most := 5 * int(lasted/time.Second); len(requests) > most {
-			t.Errorf("%s got %d requests in %v, wanted %d at most", l.region, len(requests), lasted, most)
+			t.Errorf("%s got %d requests in %v, want %d at most", l.region, len(requests), lasted, most)
 		}
 	}
 	for _, l := range all {
@@ -78,7 +78,7 @@ func TestRetryAfter(t *testing.T) {
 	ended := time.Now()
 	for _, l := range all {
 		if took := w.arrived(l.history, first.Keys).Sub(ended); took > highest+time.Second {
-			t.Errorf("%s was equal %v after the fault's end, not within %v", l.region, took, highest)
+			t.Errorf("%s matched %v after the fault ended, want within %v", l.region, took, highest)
 		}
 		run.shows(l.region, "Synced", "")
 		l.only(keys, first.Keys)

@@ -48,7 +48,7 @@ func echoing(w *world, list []style) {
 		w.Until(func(context.Context) error {
 			for name, e := range echoes {
 				if writes, reads := e.counts(); writes+reads < 3 || writes == 0 && !s.reads {
-					return fmt.Errorf("%s: %s was answered %d writes and %d reads", s.name, name, writes, reads)
+					return fmt.Errorf("%s: %s received %d writes and %d reads", s.name, name, writes, reads)
 				}
 			}
 			return nil
@@ -71,7 +71,7 @@ func echoing(w *world, list []style) {
 		}
 		for _, where := range slices.Sorted(maps.Keys(shown)) {
 			if leaks := shared.Keys.Leaks(shown[where]); len(leaks) > 0 {
-				t.Errorf("a remote that answers %s gets keys into %s: %v", s.name, where, leaks[0])
+				t.Errorf("the answers of a remote, %s, put keys into %s: %v", s.name, where, leaks[0])
 			}
 		}
 	}
@@ -149,6 +149,6 @@ func TestNothingShown(t *testing.T) {
 	}
 	w.Must(run.Signal(syscall.SIGQUIT))
 	if code, err := run.Wait(w.Ctx); err != nil || code != 2 || !strings.Contains(run.Stderr.String(), "goroutine ") {
-		t.Errorf("it did not crash with its stacks: exit %d, %v", code, err)
+		t.Errorf("run did not crash with stack traces: exit %d, %v", code, err)
 	}
 }

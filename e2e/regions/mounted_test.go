@@ -30,7 +30,7 @@ func TestMountedSecret(t *testing.T) {
 	second := w.rotate().Keys
 	w.equal(testenv.Soon, second, remotes...)
 	if n := strings.Count(run.Stderr.String(), `"remote taken up","remote":"dfw"`); n != 1 {
-		t.Errorf("dfw was loaded %d times, but equal bytes are not a change", n)
+		t.Errorf("dfw was loaded %d times, although equal bytes are not a change", n)
 	}
 
 	swap(map[string][]byte{"dfw.yaml": dfw, "ord.yaml": w.kubeconfig("ord")})

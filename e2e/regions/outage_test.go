@@ -104,7 +104,7 @@ func (w *world) within(limit time.Duration, h *history, rotation testenv.Rotatio
 	w.Helper()
 	took := w.arrived(h, rotation.Keys).Sub(rotation.Committed)
 	if took > limit {
-		w.Errorf("%s had primary %d after %v, not within %v", h.region, rotation.Keys.Primary(), took, limit)
+		w.Errorf("%s had primary %d after %v, want it within %v", h.region, rotation.Keys.Primary(), took, limit)
 	}
 }
 
@@ -113,7 +113,7 @@ func (w *world) returned(h *history, limit time.Duration, keys testenv.Repositor
 	w.Helper()
 	now := time.Now()
 	if took := w.arrived(h, keys).Sub(now); took > limit {
-		w.Errorf("%s was equal %v after its return, not within %v", h.region, took, limit)
+		w.Errorf("%s matched %v after its return, want within %v", h.region, took, limit)
 	}
 }
 

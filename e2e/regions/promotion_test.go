@@ -28,7 +28,7 @@ func (w *world) terms(term int, regions ...string) {
 				return err
 			}
 			if n, owner := ownerOf(testenv.Version{Secret: secret}); n != term || owner != mainRegion {
-				return fmt.Errorf("%s is of %q, term %d, not of term %d", region, owner, n, term)
+				return fmt.Errorf("%s is owned by %q, term %d, want term %d", region, owner, n, term)
 			}
 		}
 		return nil
@@ -73,7 +73,7 @@ func TestTermOfOneRemote(t *testing.T) {
 		}
 	}
 	if strings.Contains(output, "Another region") {
-		t.Errorf("an ignored remote passes for another main:\n%s", output)
+		t.Errorf("an ignored remote is shown as another main region:\n%s", output)
 	}
 	w.terms(2, mainRegion, "iad", "ord")
 	histories["dfw"].untouched()
@@ -149,7 +149,7 @@ func TestPromoteInterrupted(t *testing.T) {
 	t.Cleanup(promote.Kill)
 	w.Until(func(context.Context) error {
 		if reads.Load() < 2 {
-			return errors.New("the second look has not begun")
+			return errors.New("the second read has not started")
 		}
 		return nil
 	})

@@ -81,14 +81,14 @@ func TestRefusedWrites(t *testing.T) {
 		writes, normal := r.writes(began), whole[r.code].writes(began)
 		t.Logf("%s: %d writes, %d requests", r.name, writes, len(r.Requests()))
 		if normal < 5 {
-			t.Errorf("%s was written %d times, which is nothing to compare with", whole[r.code].name, normal)
+			t.Errorf("%s was written %d times, so there is nothing to compare with", whole[r.code].name, normal)
 		}
 		most := normal + normal/2 + 1
 		if r.severed { // reads sometimes fail, too, and reaching the remote again resets backoff once in 30 s
 			most = 2*normal + 1
 		}
 		if writes > most {
-			t.Errorf("%s was written %d times, with a whole watch %d times", r.name, writes, normal)
+			t.Errorf("%s was written %d times, and %d times with an intact watch", r.name, writes, normal)
 		}
 	}
 

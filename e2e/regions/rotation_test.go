@@ -35,7 +35,7 @@ func TestTenRotations(t *testing.T) {
 		}
 		for _, name := range remotes {
 			if r := st.Remote(name); r.State != "Synced" || r.PushedResourceVersion != last.ResourceVersion {
-				err = errors.Join(err, fmt.Errorf("/statusz says that %s is %s and was pushed version %s, not %s", name, r.State, r.PushedResourceVersion, last.ResourceVersion))
+				err = errors.Join(err, fmt.Errorf("/statusz says that %s is %s and got version %s, want %s", name, r.State, r.PushedResourceVersion, last.ResourceVersion))
 			}
 		}
 		return err
@@ -73,7 +73,7 @@ func TestRotationsWhileAway(t *testing.T) {
 	w.Must(err)
 	for _, name := range remotes {
 		if r := st.Remote(name); r.State != "Behind" || r.Behind == nil || *r.Behind != 3 {
-			t.Errorf("status says that %s is %s, not Behind by 3:\n%s", name, r.State, result.Stdout)
+			t.Errorf("status says that %s is %s, want Behind by 3:\n%s", name, r.State, result.Stdout)
 		}
 	}
 	if result.Code != 1 {

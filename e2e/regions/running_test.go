@@ -28,7 +28,7 @@ func (r *replica) answers(path string, code int) {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != code {
-			return fmt.Errorf("%s answers %s, not %d", path, resp.Status, code)
+			return fmt.Errorf("%s returned %s, want %d", path, resp.Status, code)
 		}
 		return nil
 	})
@@ -39,7 +39,7 @@ func (r *replica) logs(text string) {
 	r.w.Helper()
 	r.w.Until(func(context.Context) error {
 		if !strings.Contains(r.Stderr.String(), text) {
-			return fmt.Errorf("its log does not say %q", text)
+			return fmt.Errorf("the log does not contain %q", text)
 		}
 		return nil
 	})
@@ -138,7 +138,7 @@ func (w *world) watches(worth, n int, text string, args ...string) string {
 	defer process.Kill()
 	w.Until(func(context.Context) error {
 		if strings.Count(process.Stdout.String(), text) < n {
-			return errors.New("it has not looked often enough: " + process.Stdout.String() + process.Stderr.String())
+			return errors.New("too few reads so far: " + process.Stdout.String() + process.Stderr.String())
 		}
 		return nil
 	})

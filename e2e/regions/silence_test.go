@@ -146,7 +146,7 @@ func echoingSource(w *world, list []style) {
 		e.set(s)
 		w.Until(func(context.Context) error {
 			if _, reads := e.counts(); reads < 2 {
-				return fmt.Errorf("%s: run has read %d times", s.name, reads)
+				return fmt.Errorf("%s: run sent %d reads", s.name, reads)
 			}
 			return nil
 		})

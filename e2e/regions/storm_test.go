@@ -56,7 +56,7 @@ func TestStorm(t *testing.T) {
 		w.Within(afterStorm-time.Since(ended), func(ctx context.Context) error {
 			secret, err := o.cluster.Secret(ctx, o.ns)
 			if err == nil && !keys.Equal(secret.Data) {
-				err = fmt.Errorf("%s has other keys", o.region)
+				err = fmt.Errorf("%s has different keys", o.region)
 			}
 			return err
 		})
@@ -67,7 +67,7 @@ func TestStorm(t *testing.T) {
 			}
 		}
 		if ours > handful {
-			t.Errorf("%s was written %d times, wanted %d at most", o.region, ours, handful)
+			t.Errorf("%s was written %d times, want %d at most", o.region, ours, handful)
 		}
 		t.Logf("%s was written %d times", o.region, ours)
 	}
@@ -95,7 +95,7 @@ func (o *outpost) storm(keys testenv.Repository) {
 		_, err := o.cluster.Client().CoreV1().Secrets(o.ns).
 			Patch(ctx, testenv.SecretName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: rival})
 		if err != nil && ctx.Err() == nil {
-			o.w.Errorf("the rival's write: %v", err)
+			o.w.Errorf("writing as the rival: %v", err)
 		}
 		select {
 		case <-beat.C:

@@ -102,7 +102,7 @@ func TestStatusOnATerminal(t *testing.T) {
 	w.Must(testenv.WriteFile(w.Clusters, "long.yaml", w.with("iad", "user", "a-field-"+strings.Repeat("x", 40), "is set")))
 	piped := w.exits(1, "status")
 	if longest(piped) < 200 || strings.Contains(piped, "…") || strings.Contains(piped, "\x1b") {
-		t.Errorf("a pipe is taken for a terminal:\n%q", piped)
+		t.Errorf("a pipe is treated as a terminal:\n%q", piped)
 	}
 	for _, c := range []struct {
 		columns uint16
@@ -113,10 +113,10 @@ func TestStatusOnATerminal(t *testing.T) {
 		w.noLeaks(got)
 		bare := sgr.ReplaceAllString(got, "")
 		if n := longest(bare); n > int(c.columns) {
-			t.Errorf("%d columns, %s: a line has %d:\n%s", c.columns, c.env, n, bare)
+			t.Errorf("%d columns, %s: a line has %d columns:\n%s", c.columns, c.env, n, bare)
 		}
 		if whole := strings.Contains(bare, "client-key-data\n"); whole != (c.columns == 400) || whole == strings.Contains(bare, "…") {
-			t.Errorf("%d columns: it is not cut where it has to be, and only there:\n%s\n%s", c.columns, bare, piped)
+			t.Errorf("%d columns: lines are not truncated exactly where necessary:\n%s\n%s", c.columns, bare, piped)
 		}
 		colored := strings.Contains(got, "\x1b[32mSynced\x1b[0m") && strings.Contains(got, "\x1b[31mMisconfigured\x1b[0m")
 		if colored != c.colors || (got != bare) != c.colors {
@@ -128,7 +128,7 @@ func TestStatusOnATerminal(t *testing.T) {
 	dumb.prints("REMOTE ", 2)
 	dumb.interrupt()
 	if got := dumb.ends(1); strings.Contains(got, "\x1b") {
-		t.Errorf("a dumb terminal is sent %q", got)
+		t.Errorf("a dumb terminal received %q", got)
 	}
 }
 
@@ -137,7 +137,7 @@ func (t *terminal) prints(text string, n int) {
 	t.Helper()
 	t.Until(func(context.Context) error {
 		if printed := t.output.String(); strings.Count(printed, text) < n {
-			return fmt.Errorf("it does not print %q %d times:\n%s", text, n, printed)
+			return fmt.Errorf("the program did not print %q %d times:\n%s", text, n, printed)
 		}
 		return nil
 	})
@@ -165,10 +165,10 @@ func TestWatchOnATerminal(t *testing.T) {
 	frames := strings.Split(term.ends(1), home)
 	w.noLeaks(frames...)
 	if strings.TrimLeft(frames[0], "\n") != "" || strings.Contains(strings.Join(frames, ""), "\x1b[2J") {
-		t.Errorf("the screen is cleared, or something else is printed: %q", frames[0])
+		t.Errorf("the screen is cleared, or the program printed something else: %q", frames[0])
 	}
 	if tail := frames[len(frames)-1]; !strings.HasSuffix(strings.TrimSuffix(tail, "^C"), "\n"+below) {
-		t.Errorf("the cursor is not below the table: %q", tail)
+		t.Errorf("the cursor does not end up below the table: %q", tail)
 	}
 	for i, frame := range frames[1:] {
 		lines := strings.Split(strings.TrimSuffix(sgr.ReplaceAllString(frame, ""), "^C"), "\n")

@@ -59,7 +59,7 @@ func (t *trap) empty(tokens ...string) {
 		head, _, _ := strings.Cut(text, "\n")
 		t.w.Errorf("a redirect was followed: %s", head)
 		if slices.ContainsFunc(tokens, func(token string) bool { return strings.Contains(text, token) }) {
-			t.w.Errorf("the token went along with it")
+			t.w.Errorf("the token was sent along")
 		}
 	}
 }

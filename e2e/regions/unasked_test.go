@@ -62,7 +62,7 @@ func TestUnasked(t *testing.T) {
 	}
 	w.Until(func(context.Context) error {
 		if !strings.Contains(run.Stderr.String(), "Unsolicited response") {
-			return fmt.Errorf("net/http has not noticed it")
+			return fmt.Errorf("net/http has not detected the response")
 		}
 		return nil
 	})

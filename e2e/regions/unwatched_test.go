@@ -47,7 +47,7 @@ func TestBrokenWatches(t *testing.T) {
 	w.sleepUntil(time.Now().Add(unwatchedTime))
 	for _, o := range all {
 		if reads, _ := o.requests(); reads > unwatchedReads {
-			t.Errorf("%s: it was read %d times in %v, wanted %d at most", o.region, reads, unwatchedTime, unwatchedReads)
+			t.Errorf("%s: read %d times in %v, want at most %d", o.region, reads, unwatchedTime, unwatchedReads)
 		} else {
 			t.Logf("%s: %d reads", o.region, reads)
 		}
@@ -83,11 +83,11 @@ func (r *replica) saidOnce(remote string, texts ...string) {
 			continue
 		}
 		if said[texts[at]]++; said[texts[at]] > 1 {
-			r.w.Errorf("it says again %s", line)
+			r.w.Errorf("the log says again %s", line)
 		}
 	}
 	if len(said) == 0 {
-		r.w.Errorf("%s: it is not said that its watch is broken", remote)
+		r.w.Errorf("%s: the log does not report the broken watch", remote)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestBrokenSourceWatch(t *testing.T) {
 			}
 			const warning = "the watch of the source is broken"
 			if said := strings.Count(run.Stderr.String(), warning); said != 1 {
-				t.Errorf("it says %d times that %s", said, warning)
+				t.Errorf("the log says %d times that %s", said, warning)
 			}
 		})
 	}
@@ -185,6 +185,6 @@ func TestWithoutBookmarks(t *testing.T) {
 		}
 	}
 	if strings.Contains(run.Stderr.String(), "the watch of") {
-		t.Error("it says that a watch is broken")
+		t.Error("the log says that a watch is broken")
 	}
 }

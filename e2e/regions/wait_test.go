@@ -23,21 +23,21 @@ func TestWaitSettles(t *testing.T) {
 	written := w.lastWrite()
 	said := w.exits(0, "wait", "--settle", settle.String(), "--timeout", "1m")
 	if held := time.Since(written); held < settle-time.Second {
-		t.Errorf("it ended %v after the write, not after %v", held, settle)
+		t.Errorf("wait ended %v after the write, want %v", held, settle)
 	}
 	if !strings.Contains(said, "dfw (Synced for") {
-		t.Errorf("it does not name the remotes it waits for:\n%s", said)
+		t.Errorf("wait does not name the remotes it waits for:\n%s", said)
 	}
 	_, err := shared.Cluster("dfw").Client().CoreV1().Secrets(w.NS).Patch(w.Ctx, testenv.SecretName, types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"seen":"by-somebody"}}}`), metav1.PatchOptions{})
 	w.Must(err)
 	if said := w.exits(0, "wait", "--settle", settle.String()); strings.Contains(said, "waiting") {
-		t.Errorf("it waits for keys that were not written since:\n%s", said)
+		t.Errorf("wait is still waiting although no keys were written since:\n%s", said)
 	}
 	w.drift("ord")
 	w.exits(0, "push", "ord")
 	if said := w.exits(0, "wait", "--settle", settle.String()); !strings.Contains(said, "ord (Synced for") || strings.Contains(said, "dfw") {
-		t.Errorf("it waits for others than the one that was written:\n%s", said)
+		t.Errorf("wait names remotes other than the one that was written:\n%s", said)
 	}
 }
 
@@ -107,6 +107,6 @@ func TestWaitOnStandby(t *testing.T) {
 	standby := newMain(w.Stage, "dfw")
 	standby.join("ord")
 	if said := standby.exits(1, "wait", "--settle", "0", "--timeout", "1s"); !strings.Contains(said, "the source (Standby)") {
-		t.Errorf("it does not say what it waits for:\n%s", said)
+		t.Errorf("wait does not say what it waits for:\n%s", said)
 	}
 }

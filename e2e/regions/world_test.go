@@ -132,7 +132,7 @@ func (r *replica) end() {
 	}
 	r.w.noLeaks(r.Stdout.String(), r.Stderr.String())
 	if r.w.Failed() {
-		r.w.Logf("the last of run's log:\n%s", r.Stderr.Tail(60))
+		r.w.Logf("the last lines of run's log:\n%s", r.Stderr.Tail(60))
 	}
 }
 
@@ -157,7 +157,7 @@ func (r *replica) fresh() string {
 		text = string(body)
 		first = cmp.Or(first, text)
 		if err == nil && text == first && asked.Sub(began) < time.Second {
-			err = errors.New("it may have been made before")
+			err = errors.New("the event may be older")
 		}
 		return err
 	})
@@ -178,7 +178,7 @@ func (r *replica) shows(remote, state, text string) {
 			return fmt.Errorf("/statusz has no %s", remote)
 		}
 		if s.State != state || !strings.Contains(s.Reason+" "+s.Detail, text) {
-			return fmt.Errorf("%s is %s (%s: %s), not %s with %q", remote, s.State, s.Reason, s.Detail, state, text)
+			return fmt.Errorf("%s is %s (%s: %s), want %s with %q", remote, s.State, s.Reason, s.Detail, state, text)
 		}
 		return nil
 	})

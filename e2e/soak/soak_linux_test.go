@@ -129,7 +129,7 @@ func (s *stand) compare(soaked, fresh *run) {
 	old, young := s.goroutines(soaked), s.goroutines(fresh)
 	s.Logf("%d goroutines after the soak, %d in a fresh process", old, young)
 	if old > young+goroutines {
-		s.Errorf("%d goroutines after the soak, %d in a fresh process; begun by\n%s\nand\n%s", old, young, goroutineOrigins(soaked), goroutineOrigins(fresh))
+		s.Errorf("%d goroutines after the soak, %d in a fresh process; created by\n%s\nand\n%s", old, young, goroutineOrigins(soaked), goroutineOrigins(fresh))
 	}
 }
 

@@ -78,11 +78,11 @@ func TestRolesAllowWhatTheySayAndNoMore(t *testing.T) {
 	} {
 		c, in := client(t, cluster, testenv.Access{Namespace: namespace, Role: role})
 		if in != namespace {
-			t.Errorf("%s: the kubeconfig's namespace is %q, wanted %q", role, in, namespace)
+			t.Errorf("%s: the kubeconfig's namespace is %q, want %q", role, in, namespace)
 		}
 		for verb, try := range verbs {
 			if err := try(c); allowed[verb] && err != nil || !allowed[verb] && !apierrors.IsForbidden(err) {
-				t.Errorf("%s: %s: %v, wanted allowed: %t", role, verb, err, allowed[verb])
+				t.Errorf("%s: %s: %v, want allowed: %t", role, verb, err, allowed[verb])
 			}
 		}
 	}
@@ -93,7 +93,7 @@ func TestCredentialsEnd(t *testing.T) {
 	access := testenv.Access{Namespace: namespace, Role: testenv.RemoteRole, NoNamespace: true}
 	c, in := client(t, cluster, access)
 	if in != "" {
-		t.Errorf("the kubeconfig has the namespace %q, wanted none", in)
+		t.Errorf("the kubeconfig has the namespace %q, want none", in)
 	}
 	read := func(ctx context.Context) error {
 		_, err := c.CoreV1().Secrets(namespace).Get(ctx, testenv.SecretName, metav1.GetOptions{})
@@ -148,7 +148,7 @@ func TestProxyFaults(t *testing.T) {
 	}
 	testenv.Must(t, proxy.Set(testenv.Pass))
 	if err := read(short); err == nil {
-		t.Error("a connection that lost data worked again")
+		t.Error("a connection with lost data worked again")
 	}
 	c, _ = client(t, cluster, access)
 	testenv.Must(t, read(long))
@@ -171,7 +171,7 @@ func TestProxyFaults(t *testing.T) {
 		t.Error("got a response through a lost connection")
 	}
 	if n := proxy.Connections(); n != 1 {
-		t.Errorf("%d connections are open, wanted only the lost one", n)
+		t.Errorf("%d connections are open, want only the lost one", n)
 	}
 	c, _ = client(t, cluster, access)
 	testenv.Must(t, read(long))

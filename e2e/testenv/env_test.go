@@ -58,16 +58,16 @@ func TestRotationIsOneWriteAndHistorySeesEach(t *testing.T) {
 
 	versions := history.Versions()
 	if len(versions) != len(want)+1 || !versions[len(want)].Deleted {
-		t.Fatalf("recorded %d versions, wanted %d and a deletion", len(versions), len(want))
+		t.Fatalf("recorded %d versions, want %d and a deletion", len(versions), len(want))
 	}
 	for i, keys := range want {
 		if !keys.Equal(versions[i].Keys()) {
-			t.Errorf("version %d: recorded %v, wanted %v", i, indices(versions[i].Keys()), indices(keys))
+			t.Errorf("version %d: recorded %v, want %v", i, indices(versions[i].Keys()), indices(keys))
 		}
 	}
 	for i, indexes := range []string{"[0 1]", "[0 1 2]", "[0 1 2 3]", "[0 2 3 4]", "[0 3 4 5]", "[0 4 5 6]"} {
 		if got := fmt.Sprint(indices(want[i])); got != indexes {
-			t.Errorf("after %d rotations: indices %s, wanted %s", i, got, indexes)
+			t.Errorf("after %d rotations: indices %s, want %s", i, got, indexes)
 		}
 		if i > 0 && string(want[i][fmt.Sprint(want[i].Primary())]) != string(want[i-1]["0"]) {
 			t.Errorf("rotation %d: the primary is not the previously staged key", i)

@@ -162,7 +162,7 @@ func TestFindPrograms(t *testing.T) {
 	find("released")
 	find("released")
 	if n := asked.Load(); n != 1 {
-		t.Errorf("it was downloaded %d times", n)
+		t.Errorf("the program was downloaded %d times", n)
 	}
 	key, err := controlplaneKey(module)
 	Must(t, err)

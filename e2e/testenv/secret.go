@@ -85,7 +85,7 @@ func (c *Cluster) Holds(ctx context.Context, namespace string, keys Repository) 
 		return fmt.Errorf("reading the Secret in %s: %w", c.Name, err)
 	}
 	if !keys.Equal(secret.Data) {
-		return fmt.Errorf("%s has different keys: primary %d of %d keys, wanted primary %d of %d",
+		return fmt.Errorf("%s has different keys: primary %d of %d keys, want primary %d of %d",
 			c.Name, Repository(secret.Data).Primary(), len(secret.Data), keys.Primary(), len(keys))
 	}
 	return nil

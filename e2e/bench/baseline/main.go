@@ -87,7 +87,7 @@ func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
 	for event := range events.ResultChan() {
 		secret, ok := event.Object.(*corev1.Secret)
 		if !ok {
-			return fmt.Errorf("watching the source: it brought %v", event)
+			return fmt.Errorf("watching the source: got %v", event)
 		}
 		annotations := m.annotations(secret)
 		for _, c := range copies {
@@ -143,7 +143,7 @@ func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Se
 	absent.Namespace = nil // from the request's path
 	secret, err := secrets.Apply(ctx, absent, metav1.ApplyOptions{FieldManager: "baseline"})
 	if err != nil {
-		return nil, fmt.Errorf("making a copy: %w", err)
+		return nil, fmt.Errorf("creating a copy: %w", err)
 	}
 	if m.watch {
 		events, err := follow(ctx, secrets, secret)
@@ -193,7 +193,7 @@ func open(kubeconfig string) (corev1client.SecretInterface, error) {
 	config.Proxy = http.ProxyFromEnvironment
 	client, err := corev1client.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, fmt.Errorf("creating a client: %w", err)
 	}
 	return client.Secrets(namespace), nil
 }
