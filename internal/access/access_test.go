@@ -54,11 +54,11 @@ func TestCheckAddress(t *testing.T) {
 		"https://\x1b]0;x\x07:6443":                "not an address",
 		"https://x.svc.cluster.local.example.test": "",
 	} {
-		err := CheckAddress(t.Context(), address)
+		err := checkAddress(t.Context(), address)
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", address, err, says)
 		}
-		var local LocalAddress
+		var local localAddress
 		if errors.As(err, &local) != (says == "loopback") {
 			t.Errorf("%q: a loopback address: %v", address, err)
 		}
@@ -103,7 +103,7 @@ func TestDue(t *testing.T) {
 		"new": {token(0, 90), false}, "two thirds gone": {token(-60, 30), false}, "more gone": {token(-61, 29), true},
 		"expired": {token(-90, -1), true}, "does not tell": {kube.Token{}, false},
 	} {
-		if got := Due(try.token, now); got != try.due {
+		if got := due(try.token, now); got != try.due {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

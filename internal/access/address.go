@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,20 +10,47 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
 )
 
-// LocalAddress is the error for a loopback address.
-type LocalAddress struct{ error }
+// NewKubeconfig returns a kubeconfig without credentials for the cluster of an operator's context. Its
+// address is server or, if that is "", the context's. proxy is the context's proxy-url. NewKubeconfig
+// returns an error if the main region's pods can't use the address, and passes say a warning if it is
+// a loopback address in server.
+func NewKubeconfig(ctx context.Context, there Cluster, proxy, server string, say func(string)) (kubeconfig.Config, error) {
+	cfg := there.Config
+	k := kubeconfig.Config{Server: cmp.Or(server, cfg.Host), ProxyURL: proxy, TLS: rest.TLSClientConfig{ServerName: cfg.ServerName, CAData: cfg.CAData}}
+	if cfg.Insecure {
+		return k, fmt.Errorf("context %s skips TLS verification, so an attacker on the network could obtain the keys; set certificate-authority-data instead", there.Context)
+	}
+	err := checkAddress(ctx, k.Server)
+	switch {
+	case err == nil:
+	case server == "":
+		return k, fmt.Errorf("context %s: %w; specify an address that the main region's pods can reach: --server https://HOST:PORT%s", there.Context, err, hint(ctx, there.APIs))
+	case errors.As(err, new(localAddress)):
+		say(fmt.Sprintf("Warning: --server: %v", err))
+	default:
+		return k, fmt.Errorf("--server: %w", err)
+	}
+	return k, nil
+}
 
-// CheckAddress rejects a server URL that isn't https or that works only on this machine or in the
-// remote's own cluster: a loopback address, such as a tunnel's (a [LocalAddress] error), an
+// localAddress is the error for a loopback address.
+type localAddress struct{ error }
+
+// checkAddress rejects a server URL that isn't https or that works only on this machine or in the
+// remote's own cluster: a loopback address, such as a tunnel's (a [localAddress] error), an
 // unspecified or link-local address, or a Service. It resolves names on this machine, and accepts
 // those that don't resolve.
-func CheckAddress(ctx context.Context, server string) error {
+func checkAddress(ctx context.Context, server string) error {
 	u, err := url.Parse(server)
 	switch {
 	case err != nil || u.Hostname() == "":
@@ -42,7 +70,7 @@ func CheckAddress(ctx context.Context, server string) error {
 		ip = ip.Unmap()
 		switch err := fmt.Errorf("%s is %s (%s), which only this machine can reach", server, onlyHere(ip), ip); {
 		case ip.IsLoopback():
-			return LocalAddress{err}
+			return localAddress{err}
 		case onlyHere(ip) != "":
 			return err
 		}
@@ -62,21 +90,17 @@ func onlyHere(ip netip.Addr) string {
 	return ""
 }
 
-// OwnAddress returns the API server URL that a cluster publishes for joining nodes, in kubeadm's
-// ConfigMap cluster-info. It returns an error if the cluster publishes none.
-func OwnAddress(ctx context.Context, apis *setup.APIs) (string, error) {
+// hint returns a hint for an error message: the API server URL that a cluster publishes for joining
+// nodes, in kubeadm's ConfigMap cluster-info.
+func hint(ctx context.Context, apis *setup.APIs) string {
 	info, err := apis.Core.ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	cfg, err := clientcmd.Load([]byte(info.Data["kubeconfig"]))
-	if err != nil {
-		return "", errors.New("its cluster-info contains no kubeconfig")
-	}
-	for _, cluster := range cfg.Clusters {
-		if cluster.Server != "" {
-			return mirror.Printable(cluster.Server), nil
+	if err == nil {
+		cfg, _ := clientcmd.Load([]byte(info.Data["kubeconfig"]))
+		for _, cluster := range ptr.Deref(cfg, clientcmdapi.Config{}).Clusters {
+			if cluster.Server != "" {
+				return " (the cluster's cluster-info contains " + mirror.Printable(cluster.Server) + ")"
+			}
 		}
 	}
-	return "", errors.New("its cluster-info contains no server")
+	return "; the cluster's cluster-info contains no address"
 }

@@ -20,9 +20,8 @@ import (
 // A Cluster is a cluster that fernetcast accesses with an operator's permissions.
 type Cluster struct {
 	*setup.APIs
-	// Context is the name of the operator's kubectl context. Server and CA (PEM) come from it.
-	Context, Server string
-	CA              []byte
+	// Context is the name of the operator's kubectl context.
+	Context string
 
 	uid string // the UID of kube-system; "" if it may not be read
 }
@@ -52,8 +51,9 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 			return false, fmt.Errorf("reading ServiceAccount %s with context %s: %s", token.Account, c.Context, mirror.Explain(err))
 		}
 	}
-	another := len(k.TLS.CAData) > 0 && len(c.CA) > 0 && !bytes.Equal(k.TLS.CAData, c.CA)
-	return !another && k.Server == c.Server, nil
+	ca := c.Config.CAData
+	another := len(k.TLS.CAData) > 0 && len(ca) > 0 && !bytes.Equal(k.TLS.CAData, ca)
+	return !another && k.Server == c.Config.Host, nil
 }
 
 // storedAs returns the name of another remote that is stored for the same cluster and namespace, or

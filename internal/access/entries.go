@@ -26,17 +26,17 @@ var ErrChanged = errors.New("someone else changed it in the meantime; it was not
 
 // Entries are the entries of one Secret. Each entry holds one remote's kubeconfig or token.
 type Entries struct {
-	secrets corev1client.SecretInterface
-	name    string
+	secrets         corev1client.SecretInterface
+	namespace, name string
 }
 
-// NewEntries returns the entries of the named Secret, which doesn't need to exist.
-func NewEntries(secrets corev1client.SecretInterface, name string) Entries {
-	return Entries{secrets, name}
+// NewEntries returns the entries of a Secret, which doesn't need to exist.
+func NewEntries(core corev1client.SecretsGetter, namespace, name string) Entries {
+	return Entries{core.Secrets(namespace), namespace, name}
 }
 
-// Name returns the name of the Secret.
-func (e Entries) Name() string { return e.name }
+// String returns the Secret's namespace and name.
+func (e Entries) String() string { return e.namespace + "/" + e.name }
 
 // Read returns all entries, or none if the Secret doesn't exist.
 func (e Entries) Read(ctx context.Context) (map[string][]byte, error) {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,10 +14,12 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/fernetcast/fernetcast/internal/setup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/yaml"
 )
 
 // Stored is the data about remotes that the source's cluster stores: their kubeconfigs, and the
@@ -63,7 +66,7 @@ func (j *Join) Plan(ctx context.Context) (preflight.Examined, error) {
 	case errors.As(err, &c) && c.ID == "secret":
 		return found, fmt.Errorf("reading Secret %s/%s in %s: %w", j.Kubeconfig.Namespace, j.Operator.Secret, j.Kubeconfig.Remote, err)
 	}
-	return found, fmt.Errorf("%s cannot be reached: %w", j.There.Server, err)
+	return found, fmt.Errorf("%s cannot be reached: %w", j.There.Config.Host, err)
 }
 
 // Identify determines which cluster the remote is. It returns a [Refusal] if that is the source's
@@ -96,7 +99,7 @@ func (j *Join) apart(ctx context.Context) error {
 			return same
 		}
 		return nil
-	case j.Here.Server == j.There.Server:
+	case j.Here.Config.Host == j.There.Config.Host:
 		return same
 	}
 	secret, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Get(ctx, j.Operator.Secret, metav1.GetOptions{})
@@ -162,10 +165,10 @@ func (j *Join) Lines(found preflight.Examined) []string {
 	return lines
 }
 
-// Objects returns the objects to create in the remote, in the order to apply them.
-func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
+// objects returns the objects to create in the remote, in the order to apply them.
+func (j *Join) objects() ([]*unstructured.Unstructured, error) {
 	if j.Trust != nil {
-		return j.Trust.Rights()
+		return j.Trust.rights()
 	}
 	objects, err := rights(j.Kubeconfig.Account, j.Kubeconfig.Namespace, j.Operator.Secret)
 	if err != nil || !j.Token.SelfRenew {
@@ -173,6 +176,46 @@ func (j *Join) Objects() ([]*unstructured.Unstructured, error) {
 	}
 	self, err := selfRights(j.Kubeconfig.Account, j.Kubeconfig.Namespace)
 	return append(objects, self...), err
+}
+
+// Documents returns the objects for both clusters as YAML, without a token. If the remote trusts the
+// main region's tokens, its API servers' configuration comes first. A [Refusal] is as for Identify.
+func (j *Join) Documents(ctx context.Context, kubespray bool) ([]byte, error) {
+	if err := j.Identify(ctx); errors.As(err, new(Refusal)) {
+		return nil, err
+	} else if err != nil {
+		j.Say(fmt.Sprintf("Warning: cannot identify the cluster of %s, so its kubeconfig does not contain the cluster's UID: %v", j.Kubeconfig.Remote, err))
+	}
+	var out bytes.Buffer
+	about := fmt.Sprintf("It contains no token, because a token does not belong in a repository. To add one: fernetcast join %s --remote-context %s", j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
+	if j.Trust != nil {
+		text, err := j.Trust.Configuration(kubespray)
+		if err != nil {
+			return nil, err
+		}
+		out.Write(text)
+		about = "It contains no credentials."
+	}
+	objects, err := j.objects()
+	comment := fmt.Sprintf("# For the cluster %s.\n", j.Kubeconfig.Remote)
+	for _, object := range objects {
+		err = errors.Join(err, write(&out, comment, object.Object))
+		comment = ""
+	}
+	encoded, failed := j.Kubeconfig.Encode()
+	err = errors.Join(err, failed, write(&out, "# For the main region's cluster. "+about+"\n", &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: j.Kubeconfigs.name, Namespace: j.Kubeconfig.Namespace},
+		StringData: map[string]string{kubeconfig.EntryOf(nil, j.Kubeconfig.Remote): string(encoded)},
+	}))
+	return out.Bytes(), err
+}
+
+// write writes one document of a YAML stream, with a comment before it.
+func write(out *bytes.Buffer, comment string, document any) error {
+	text, err := yaml.Marshal(document)
+	fmt.Fprintf(out, "---\n%s%s", comment, text)
+	return err
 }
 
 // Make applies the objects in the remote and verifies that the new kubeconfig works. It returns
@@ -201,7 +244,7 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (encoded []byte, 
 
 // apply applies the objects in the remote.
 func (j *Join) apply(ctx context.Context) error {
-	objects, err := j.Objects()
+	objects, err := j.objects()
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
@@ -61,9 +62,23 @@ func (l *Leave) Read(ctx context.Context, region string) error {
 // Known reports whether a kubeconfig is stored for the remote.
 func (l *Leave) Known() bool { return l.entry.Was != nil }
 
-// Identify sets UsedBy. It returns a [Refusal] if There isn't the stored cluster. After any error,
-// don't delete anything in the remote.
+// Identify verifies that There is the stored cluster, and sets UsedBy. A [Refusal] means that it is
+// a different cluster. After any error, don't delete anything in the remote.
 func (l *Leave) Identify(ctx context.Context) error {
+	err := l.identify(ctx)
+	if err == nil || errors.As(err, new(Refusal)) {
+		return err
+	}
+	return l.manually(l.Remote, err)
+}
+
+func (l *Leave) identify(ctx context.Context) error {
+	switch {
+	case l.There == nil && !l.Known():
+		return nil
+	case l.There == nil:
+		return errors.New("your kubeconfig has no context for it: specify one with --remote-context")
+	}
 	if err := l.There.identify(ctx); err != nil {
 		return err
 	}
@@ -73,13 +88,39 @@ func (l *Leave) Identify(ctx context.Context) error {
 	}
 	if !same && l.Kubeconfig.Server != "" {
 		return Refusal{fmt.Errorf("your context %s is for a different cluster (%s) than the one stored as %s (%s): specify the right one with --remote-context, or remove only what is stored here with --local",
-			l.There.Context, l.There.Server, l.Remote, mirror.Printable(l.Kubeconfig.Server))}
+			l.There.Context, l.There.Config.Host, l.Remote, mirror.Printable(l.Kubeconfig.Server))}
 	}
 	entries, err := l.Kubeconfigs.Read(ctx)
 	if err == nil {
 		l.UsedBy, err = l.There.storedAs(ctx, entries, l.Remote, l.Namespace, l.Account)
 	}
 	return err
+}
+
+// manually adds to err how to remove the remote without [Leave].
+func (l *Leave) manually(context string, err error) error {
+	if !l.Mine {
+		return fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", err, l.Remote)
+	}
+	return fmt.Errorf("%w; run the command again, or run:\n  %s\n  fernetcast leave %s --local", err, strings.Join(l.stays(context), "\n  "), l.Remote)
+}
+
+// Lines describes what Withdraw and Forget will do.
+func (l *Leave) Lines() (lines []string) {
+	account := mirror.Printable(l.Account)
+	switch {
+	case l.There == nil:
+	case l.UsedBy != "":
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: %s is the same cluster and uses it", account, l.UsedBy))
+	case !l.Mine:
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: it does not belong to this main region only", cmp.Or(account, "(unknown)")))
+	default:
+		lines = append(lines, fmt.Sprintf("delete with context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nothing else uses it", l.There.Context, l.There.Config.Host, mirror.Printable(l.Namespace), l.Account, RoleOf(l.Secret)))
+	}
+	if l.Known() {
+		lines = append(lines, fmt.Sprintf("remove %s from Secret %s, so nothing is pushed to it", l.Remote, l.Kubeconfigs))
+	}
+	return append(lines, "keep the keys, the namespace, and the policy in the remote")
 }
 
 // A deletion deletes one object in the remote.
@@ -128,8 +169,8 @@ func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteO
 	return roles.Delete(ctx, name, opts)
 }
 
-// Withdraw deletes the objects in the remote and returns those that it deleted, even with an error.
-// It deletes nothing if another main region or another remote uses the account.
+// Withdraw deletes the objects in the remote and returns those that it deleted. It deletes nothing
+// if another main region or another remote uses the account.
 func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	if l.There == nil || !l.Mine || l.UsedBy != "" {
 		return nil, nil
@@ -141,26 +182,29 @@ func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 		case err == nil:
 			gone = append(gone, what)
 		case !apierrors.IsNotFound(err) && !errors.Is(err, errRoleUsed):
-			return gone, fmt.Errorf("deleting %s: %s", what, mirror.Explain(err))
+			return nil, l.manually(l.There.Context, fmt.Errorf("%s is still stored here, because its account was not completely removed: deleting %s: %s", l.Remote, what, mirror.Explain(err)))
 		}
 	}
 	return gone, nil
 }
 
-// Forget removes the stored token, then the kubeconfig. It returns [ErrChanged] if the kubeconfig
-// was changed since Read.
+// Forget removes the stored token, then the kubeconfig, unless the kubeconfig was changed since Read.
 func (l *Leave) Forget(ctx context.Context) error {
-	if err := l.Tokens.Remove(ctx, l.Remote); err != nil {
-		return err
+	err := l.Tokens.Remove(ctx, l.Remote)
+	if err == nil {
+		err = l.Kubeconfigs.Store(ctx, l.entry)
 	}
-	return l.Kubeconfigs.Store(ctx, l.entry)
+	if err != nil {
+		return fmt.Errorf("removing %s from Secret %s: %s; run the command again", l.Remote, l.Kubeconfigs, mirror.Explain(err))
+	}
+	return nil
 }
 
 // renewal returns the name of the Role and the RoleBinding in manifests/remote/self-renew.
 func (l *Leave) renewal() string { return l.Account + "-renew" }
 
-// Stays returns the commands that delete the objects in a remote that can't be reached now.
-func (l *Leave) Stays(context string) []string {
+// stays returns the commands that delete the objects in a remote that can't be reached now.
+func (l *Leave) stays(context string) []string {
 	return append(l.ofAccount(context), l.kubectl(context)+"--ignore-not-found rolebinding "+keylessBinding(l.Account))
 }
 

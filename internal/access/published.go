@@ -14,11 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// FindCA sets t.CA to the first of cas (PEM; nil means the system's) with which the issuer's
-// documents can be read without credentials. The timeout applies to each request. FindCA passes say
+// findCA sets t.CA to the first of cas (PEM; nil means the system's) with which the issuer's
+// documents can be read without credentials. The timeout applies to each request. findCA passes say
 // a warning if no CA works from here or if the published keys differ from the issuer's, and a note
-// if API servers can cache the keys. It returns an error if the documents belong to another issuer.
-func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, timeout time.Duration, say func(string)) error {
+// if API servers can cache the keys. It returns a [Refusal] if the documents belong to another issuer.
+func (t *Trust) findCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, timeout time.Duration, say func(string)) error {
 	at := cmp.Or(t.At, t.Issuer)
 	var last error
 	for _, ca := range cas {
@@ -30,7 +30,7 @@ func (t *Trust) FindCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, t
 		}
 		switch {
 		case found.URL != issuer.URL:
-			return fmt.Errorf("the documents at %s belong to issuer %s, but the main region's issuer is %s", at, mirror.Printable(found.URL), issuer.URL)
+			return Refusal{fmt.Errorf("the documents at %s belong to issuer %s, but the main region's issuer is %s", at, mirror.Printable(found.URL), issuer.URL)}
 		case !slices.Equal(keyIDs(found.Keys), keyIDs(issuer.Keys)):
 			say(fmt.Sprintf("Warning: the keys at %s differ from the main region's, so tokens may be rejected. Update the copy with --static DIR", at))
 		}

@@ -36,9 +36,23 @@ type Renewal struct {
 	Self bool
 }
 
-// Due reports whether a token has less than a third of its lifetime left. It returns false if the
+// Kept returns why the token in use need not be renewed, and when it expires. It returns "" if the
+// token is due.
+func (r Renewal) Kept(at time.Time) (why string, expires *time.Time) {
+	token := kube.ReadToken(r.Token)
+	left, ok := token.Left(at)
+	switch {
+	case !ok:
+		return "its token has no known expiry", nil
+	case due(token, at):
+		return "", nil
+	}
+	return fmt.Sprintf("%.0f%% of its lifetime is left", 100*left), &token.Expires
+}
+
+// due reports whether a token has less than a third of its lifetime left. It returns false if the
 // token doesn't contain its lifetime.
-func Due(token kube.Token, at time.Time) bool {
+func due(token kube.Token, at time.Time) bool {
 	left, ok := token.Left(at)
 	return ok && left < third
 }

@@ -2,6 +2,7 @@ package access
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 )
 
@@ -37,9 +40,40 @@ type Trust struct {
 	Namespace, Secret string
 }
 
-// Check returns an error if a remote's API server can't use this issuer. remoteIssuer is the
+// Complete verifies that the remote can trust the issuer of here, the main region's cluster. It
+// sets Issuer and, unless it is set, CA. Unless static is "", Complete writes the issuer's documents
+// to that directory. It passes say warnings and results. A [Refusal] means that this issuer or its
+// documents can't be used.
+func (t *Trust) Complete(ctx context.Context, here, there *setup.APIs, static string, timeout time.Duration, say func(string)) error {
+	issuer, err := here.Issuer(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the main region's issuer: %s", mirror.Explain(err))
+	}
+	t.Issuer = issuer.URL
+	found, err := there.Issuer(ctx)
+	if err != nil {
+		say(fmt.Sprintf("Warning: cannot verify that %s has a different issuer: %s", t.Remote, mirror.Explain(err)))
+	}
+	if err := t.check(found.URL); err != nil {
+		return Refusal{err}
+	}
+	if at := cmp.Or(t.At, t.Issuer); static != "" {
+		if err := writeStatic(static, at, issuer); err != nil {
+			return fmt.Errorf("--static: %w", err)
+		}
+		say(fmt.Sprintf("Wrote the documents of issuer %s to %s. Serve them at %s.", t.Issuer, static, at))
+	}
+	candidates := [][]byte{t.CA}
+	own := rest.CopyConfig(here.Config)
+	if t.CA == nil && rest.LoadTLSFiles(own) == nil && own.CAData != nil {
+		candidates = append(candidates, own.CAData)
+	}
+	return t.findCA(ctx, candidates, issuer, timeout, say)
+}
+
+// check returns an error if a remote's API server can't use this issuer. remoteIssuer is the
 // remote's own issuer, or "" if it isn't known.
-func (t Trust) Check(remoteIssuer string) error {
+func (t Trust) check(remoteIssuer string) error {
 	u, err := url.Parse(t.Issuer)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "":
@@ -115,23 +149,25 @@ func (t Trust) entry() authenticator {
 	}
 }
 
-// Configuration returns the remote's authentication configuration file, as YAML.
-func (t Trust) Configuration() ([]byte, error) {
-	return yaml.Marshal(authenticationConfiguration{"apiserver.config.k8s.io/v1", "AuthenticationConfiguration", []authenticator{t.entry()}})
+// Configuration returns the remote's authentication configuration file or, for kubespray 2.31 or
+// newer, the same configuration as inventory variables, as YAML.
+func (t Trust) Configuration(kubespray bool) ([]byte, error) {
+	head := "# For --authentication-config of %s's API servers, not for kubectl. If they already use such a file, add the entry to its jwt list.\n# For Kubernetes 1.30 to 1.33, set apiVersion to apiserver.config.k8s.io/v1beta1.\n"
+	var document any = authenticationConfiguration{"apiserver.config.k8s.io/v1", "AuthenticationConfiguration", []authenticator{t.entry()}}
+	if kubespray {
+		head = "# For group_vars/k8s_cluster in the inventory of %s (kubespray 2.31 or newer). If the list exists, add the entry to it.\n"
+		document = map[string]any{
+			"kube_apiserver_use_authentication_config_file": true,
+			"kube_apiserver_authentication_config_jwt":      []authenticator{t.entry()},
+		}
+	}
+	text, err := yaml.Marshal(document)
+	return append(fmt.Appendf(nil, head, t.Remote), text...), err
 }
 
-// Kubespray returns the same configuration as variables for a kubespray inventory (2.31 or newer),
-// as YAML.
-func (t Trust) Kubespray() ([]byte, error) {
-	return yaml.Marshal(map[string]any{
-		"kube_apiserver_use_authentication_config_file": true,
-		"kube_apiserver_authentication_config_jwt":      []authenticator{t.entry()},
-	})
-}
-
-// Rights returns the objects that the user needs in the remote: a Role, a RoleBinding, and the
+// rights returns the objects that the user needs in the remote: a Role, a RoleBinding, and the
 // cluster-scoped policies.
-func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
+func (t Trust) rights() ([]*unstructured.Unstructured, error) {
 	objects, err := rights(t.account(), t.Namespace, t.Secret)
 	if err != nil {
 		return nil, err
@@ -146,9 +182,9 @@ func (t Trust) Rights() ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// WriteStatic writes an issuer's discovery document and keys into dir, for a web server that serves
+// writeStatic writes an issuer's discovery document and keys into dir, for a web server that serves
 // dir at the https URL at. It replaces existing files atomically, the keys first.
-func WriteStatic(dir, at string, is setup.Issuer) error {
+func writeStatic(dir, at string, is setup.Issuer) error {
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("%q is not an address like https://host/path", mirror.Printable(at))

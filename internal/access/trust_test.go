@@ -21,12 +21,12 @@ func TestTrustCheck(t *testing.T) {
 		"http://sjc.example.com":                     "start with https://",
 		"https://dfw.example.com":                    "dfw's own issuer",
 	} {
-		err := Trust{Remote: "dfw", Issuer: issuer}.Check("https://dfw.example.com")
+		err := Trust{Remote: "dfw", Issuer: issuer}.check("https://dfw.example.com")
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", issuer, err, says)
 		}
 	}
-	if err := (Trust{Issuer: "https://sjc.example.com"}).Check(""); err != nil {
+	if err := (Trust{Issuer: "https://sjc.example.com"}).check(""); err != nil {
 		t.Errorf("where the remote's own is not known: %v", err)
 	}
 }
@@ -36,7 +36,7 @@ func TestTrustNames(t *testing.T) {
 	if user := trust.User(); !strings.HasPrefix(user, "fernetcast-sjc-1-") || !strings.HasSuffix(user, ":system:serviceaccount:openstack:fernetcast-identity") {
 		t.Errorf("the user is %s", user)
 	}
-	objects, err := trust.Rights()
+	objects, err := trust.rights()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestTrustNames(t *testing.T) {
 			}
 		}
 	}
-	text, err := trust.Configuration()
+	text, err := trust.Configuration(false)
 	if err != nil || strings.Contains(string(text), "discoveryURL") { // At equals the issuer's URL
 		t.Errorf("%s, %v", text, err)
 	}
@@ -61,7 +61,7 @@ func TestWriteStatic(t *testing.T) {
 	is := setup.Issuer{URL: "https://sjc.example.com", Document: []byte(`{"issuer":"https://sjc.example.com","jwks_uri":"https://10.0.0.1:6443/openid/v1/jwks","id_token_signing_alg_values_supported":["RS256"]}`), Keys: []byte(`{"keys":[{"kid":"a"}]}`)}
 	dir := t.TempDir()
 	for range 2 { // the second pass replaces the files
-		if err := WriteStatic(dir, "https://keys.example.com/sjc/", is); err != nil {
+		if err := writeStatic(dir, "https://keys.example.com/sjc/", is); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestWriteStatic(t *testing.T) {
 		"http://keys.example.com": is, "keys": is, "https://keys.example.com?x": is,
 		"https://keys.example.com": {URL: is.URL, Document: is.Document, Keys: []byte(`{"keys":[]}`)},
 	} {
-		if err := WriteStatic(t.TempDir(), at, is); err == nil {
+		if err := writeStatic(t.TempDir(), at, is); err == nil {
 			t.Errorf("%s: written", at)
 		}
 	}

@@ -1,18 +1,10 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
-	"log/slog"
-	"slices"
 
-	"github.com/fernetcast/fernetcast/clusters"
-	"github.com/fernetcast/fernetcast/internal/kubeconfig"
-	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
 )
 
 // checkOptions holds the flags of check.
@@ -71,8 +63,8 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	var there place
 	if o.remoteContext != "" {
 		var err error
-		if there, err = o.there(); err != nil {
-			return nil, fmt.Errorf("--remote-context: %w", err)
+		if there, err = o.place("", ""); err != nil {
+			return nil, err
 		}
 	}
 	s, err := o.session(cmd)
@@ -81,53 +73,18 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	}
 	source, _ := s.source.Get(cmd.Context()) // if it can't be read, checks that need it are skipped
 	if there.config != nil {
-		return []preflight.Remote{o.byOperator(o.remoteContext, there.config, source)}, nil
+		return []preflight.Remote{o.byOperator(there, there.config, source)}, nil
 	}
 	files, err := s.files(cmd.Context())
 	if err != nil {
 		return nil, exitError{err}
 	}
-	s.set.Apply(files)
-	if names, err = s.choose(names); err != nil {
+	if files, err = s.chooseFiles(files, names); err != nil {
 		return nil, err
 	}
 	var remotes []preflight.Remote
 	for _, f := range files {
-		if slices.Contains(names, f.Name) {
-			remotes = append(remotes, o.target(f, source))
-		}
+		remotes = append(remotes, o.target(f, source))
 	}
 	return remotes, nil
-}
-
-// examination returns the options that are the same for all remotes.
-func (o *options) examination(source mirror.Source) preflight.Options {
-	return preflight.Options{Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
-}
-
-// byOperator returns a remote that is checked with the operator's credentials.
-func (o *options) byOperator(context string, cfg *rest.Config, source mirror.Source) preflight.Remote {
-	return preflight.Remote{
-		Options: o.examination(source), Name: context, Config: cfg, Namespace: o.namespace, Expires: kubeconfig.Expiry(cfg), Operator: true,
-	}
-}
-
-// target returns the remote for a kubeconfig file, with the same client config as in run.
-func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote {
-	r := preflight.Remote{Options: o.examination(source), Name: f.Name, Refused: f.Err}
-	if f.Err != nil {
-		return r
-	}
-	mint := o.mint()
-	k, err := kubeconfig.Parse(f.Data, mint != nil)
-	if err != nil {
-		r.Refused = err
-		return r
-	}
-	if r.SignIn = clusters.SignIn(f.Name, k, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
-		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
-	}
-	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace)
-	r.Expires = kubeconfig.Expiry(r.Config)
-	return r
 }

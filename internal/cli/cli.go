@@ -4,15 +4,15 @@
 // It makes no decisions about keys.
 //
 // Its files form layers. Each file uses only its own layer and the layers below it:
-//   - cli.go: the process and the root command
-//   - run.go, promote.go, push.go, and so on: one command each
-//   - promoting.go and complete.go: code shared by several commands
-//   - session.go: the source and the remotes, read without a cache
-//   - stored.go: the Secrets with the remotes' kubeconfigs and tokens
-//   - source.go: clients for the source's cluster
+//   - cli.go: the process, the root command, and version
+//   - run.go, join.go and joining.go, push.go, and so on: one command each. join also uses wait.go,
+//     and recover uses promote.go
+//   - plan.go and complete.go: plans, questions, and results; completion of remotes
+//   - session.go: the source, the remotes, and the Secrets that contain their kubeconfigs and tokens
+//   - source.go: clients for the source's cluster, and how to reach each remote
 //   - options.go: the global flags and the logger
 //   - operator.go: the operator's kubectl contexts
-//   - flags.go and output.go: flag types, confirmation, and exit codes
+//   - flags.go and output.go: flag types, exit codes, and output of a status
 package cli
 
 import (
@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -137,6 +138,8 @@ the command failed; 2, invalid usage or configuration.`,
 			return errors.New("a command is required")
 		},
 	}
+	root.SetFlagErrorFunc(usage)
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	o.register(root)
 	root.AddCommand(
 		newRun(o), newPromote(o), newPush(o), newStatus(o), newWait(o),
@@ -144,4 +147,25 @@ the command failed; 2, invalid usage or configuration.`,
 		newVersion(),
 	)
 	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  fernetcast version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			revision := "" // the commit, if the build recorded it
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						revision = ", " + s.Value
+					}
+				}
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fernetcast %s (%s, %s/%s%s)\n", release(), runtime.Version(), runtime.GOOS, runtime.GOARCH, revision)
+			return err
+		},
+	}
 }

@@ -32,56 +32,53 @@ func newFiles(all *options) *cobra.Command {
 		Short: "Keep Keystone's key repository identical to this cluster's Secret",
 		Long: `Watches this cluster's Secret and keeps DIR, Keystone's key repository, identical
 to it until SIGTERM. Keystone gets new keys immediately, without waiting for the
-kubelet. Run it next to each Keystone, in every region, as Keystone's user.
+kubelet. Run it next to every Keystone in every region, as Keystone's user.
 
 If DIR does not exist, files creates it for its own user only. It adds new keys
 first, then replaces the staged key, then removes old keys. It pauses between
 these steps, so that Keystone never loads an incomplete set. If the Secret is
-missing or invalid, no file changes. Files that are not keys are left alone.
+missing or invalid, no file changes. It never touches files that are not keys.
 
 If the API is unavailable, the keys come from --from, a mounted volume of the same
-Secret: after 2 s if DIR has no keys yet, otherwise after 1 m and only if they
+Secret: after 2s if DIR has no keys yet, otherwise after 1m and only if they
 continue those in DIR.
 
-Invalid flags end it immediately. All other errors are logged and retried.`,
+It exits if a flag is invalid. It logs and retries all other errors.`,
 		Example: `  fernetcast files /run/fernetcast/keys --from /run/fernetcast-secret
   fernetcast files /run/fernetcast/keys --once`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("files requires exactly one DIR")
+		Args: one("DIR", func(dir string) error {
+			if dir == "" {
+				return errors.New("DIR is empty: specify Keystone's key repository")
 			}
+			return nil
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			o.directory = args[0]
-			if err := o.check(); err != nil {
+			if err := o.validate(); err != nil {
 				return err
 			}
 			return o.run(cmd.Context(), o.logger(cmd))
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.from, "from", "", "directory where the same Secret is mounted, for when the API is unavailable")
-	periodVar(f, &o.pause, "pause", 2*time.Second, "pause between steps; must exceed the time in which Keystone loads its keys")
-	f.StringVar(&o.listen, "listen", ":9466", "address for /livez, /readyz, and /metrics (empty: none)")
+	f.StringVar(&o.from, "from", "", "directory where the same Secret is mounted, used while the API is unavailable")
+	periodVar(f, &o.pause, "pause", 2*time.Second, 0, "pause between steps; must be longer than Keystone takes to load its keys")
+	textVar(f, &o.listen, "listen", ":9466", "address for /livez, /readyz, and /metrics (empty: none)", listenAddress)
 	f.BoolVar(&o.once, "once", false, "exit when DIR has the keys, without listening (for an init container)")
 	return cmd
 }
 
-func (o *filesOptions) check() error {
-	if err := o.options.check(); err != nil {
-		return err
-	}
-	if o.directory == "" {
-		return errors.New("DIR is empty: specify Keystone's key repository")
-	}
+func (o *filesOptions) validate() error {
 	if o.from != "" && nested(o.from, o.directory) {
 		return fmt.Errorf("--from %q and DIR %q: neither directory may contain the other", o.from, o.directory)
 	}
-	if o.pause < 0 || o.pause > maxPause {
-		return fmt.Errorf("--pause %s: must be between 0s and %s", readable(o.pause), readable(maxPause))
+	if o.pause > maxPause {
+		return fmt.Errorf("--pause %s: must be at most %s", readable(o.pause), readable(maxPause))
 	}
-	return checkListen(o.listen)
+	return nil
 }
 
 // nested reports whether the paths are equal or one contains the other.

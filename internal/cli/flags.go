@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -16,68 +16,118 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// completionTime limits how long shell completion can block the prompt.
-const completionTime = 1500 * time.Millisecond
-
 const day = 24 * time.Hour
 
-func positive(flag string, d time.Duration) error {
-	if d <= 0 {
-		return fmt.Errorf("%s %s: must be above 0", flag, readable(d))
+// one accepts exactly one argument, and only if it is valid. name is the argument's name in the usage.
+func one(name string, valid func(string) error) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s requires exactly one %s", cmd.Name(), name)
+		}
+		return valid(args[0])
 	}
-	return nil
 }
 
-// checkListen rejects malformed addresses. "" is valid and means: don't listen.
-func checkListen(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
-		return fmt.Errorf("--listen %q: must be HOST:PORT or :PORT, with a port up to 65535", address)
+// usage formats an error from parsing flags.
+func usage(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return fmt.Errorf("--%s %s: %w", invalid.GetFlag().Name, mirror.Printable(cmp.Or(invalid.GetValue(), `""`)), invalid.Unwrap())
 	}
-	return nil
+	return err
 }
 
-func checkName(remote string) error {
-	if validation.IsDNS1123Label(remote) != nil {
-		return fmt.Errorf("%q is not a valid remote name: use 1 to 63 lowercase letters, digits, and hyphens, with no hyphen at the start or end", mirror.Printable(remote))
-	}
-	return nil
+// A textFlag is a flag that accepts only valid strings, and "" if that is the default. It implements
+// [pflag.Value].
+type textFlag struct {
+	to       *string
+	optional bool
+	valid    func(string) error
 }
 
-// A choice is a flag that accepts a fixed set of values. It implements [pflag.Value].
-type choice struct {
-	to *string
-	of []string
+// textVar registers a [textFlag].
+func textVar(flags *pflag.FlagSet, to *string, name, value, help string, valid func(string) error) {
+	*to = value
+	flags.Var(textFlag{to, value == "", valid}, name, help)
 }
 
-// choose registers a [choice] and its completion. The first value is the default.
+// choose registers a flag that accepts only the given values, and completes them. The first value is the default.
 func choose(cmd *cobra.Command, flags *pflag.FlagSet, to *string, name, short, help string, of ...string) {
 	*to = of[0]
-	flags.VarP(choice{to, of}, name, short, help)
+	flags.VarP(textFlag{to, false, func(value string) error {
+		if !slices.Contains(of, value) {
+			return fmt.Errorf("must be one of %s", strings.Join(of, ", "))
+		}
+		return nil
+	}}, name, short, help)
 	complete(cmd, name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (c choice) String() string { return *c.to }
+func (t textFlag) String() string { return *t.to }
 
 // Type returns the name that --help shows.
-func (choice) Type() string { return "string" }
+func (textFlag) Type() string { return "string" }
 
-// Set rejects all other values.
-func (c choice) Set(value string) error {
-	if !slices.Contains(c.of, value) {
-		return fmt.Errorf("must be one of %s", strings.Join(c.of, ", "))
+// Set rejects invalid values.
+func (t textFlag) Set(value string) error {
+	*t.to = value
+	if value == "" && t.optional {
+		return nil
 	}
-	*c.to = value
+	return t.valid(value)
+}
+
+// objectName returns a check for the names of Kubernetes objects, from package validation.
+func objectName(reasons func(string) []string) func(string) error {
+	return func(name string) error {
+		if why := reasons(name); why != nil {
+			return errors.New(why[0])
+		}
+		return nil
+	}
+}
+
+// remoteName rejects invalid names of remotes.
+func remoteName(name string) error {
+	if validation.IsDNS1123Label(name) != nil {
+		return fmt.Errorf("%q is not a valid remote name: use 1 to 63 lowercase letters, digits, and hyphens, with no hyphen at the start or end", mirror.Printable(name))
+	}
+	return nil
+}
+
+// listenAddress rejects malformed addresses. "" is valid, and means not to listen.
+func listenAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if _, bad := strconv.ParseUint(port, 10, 16); address != "" && (err != nil || bad != nil) {
+		return errors.New("must be HOST:PORT or :PORT, with a port up to 65535")
+	}
 	return nil
 }
 
 // A period is a flag that accepts a duration. It implements [pflag.Value].
 type period time.Duration
 
-// periodVar registers a [period].
-func periodVar(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, help string) {
+// A limited is a period of at least min. It implements [pflag.Value].
+type limited struct {
+	*period
+	min time.Duration
+}
+
+// periodVar registers a [limited].
+func periodVar(flags *pflag.FlagSet, to *time.Duration, name string, value, min time.Duration, help string) {
 	*to = value
-	flags.Var((*period)(to), name, help)
+	flags.Var(limited{(*period)(to), min}, name, help)
+}
+
+// Set rejects shorter durations.
+func (l limited) Set(value string) error {
+	if err := l.period.Set(value); err != nil {
+		return err
+	}
+	if time.Duration(*l.period) < l.min {
+		return fmt.Errorf("must be at least %s", readable(l.min))
+	}
+	return nil
 }
 
 func (p *period) String() string { return readable(time.Duration(*p)) }
@@ -120,26 +170,5 @@ func readable(d time.Duration) string {
 func complete(cmd *cobra.Command, flag string, with cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, with); err != nil {
 		panic(err) // the flag doesn't exist, which is a bug
-	}
-}
-
-// completed returns the results of names, or nothing after an error or a timeout. names can
-// run a credential plugin that ignores ctx, so completed abandons its goroutine.
-func completed(ctx context.Context, names func(context.Context) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(ctx, completionTime)
-	defer cancel()
-	found := make(chan []string, 1)
-	go func() {
-		list, err := names(ctx)
-		if err != nil {
-			list = nil // printing the error would disturb the prompt
-		}
-		found <- list
-	}()
-	select {
-	case list := <-found:
-		return list, cobra.ShellCompDirectiveNoFileComp
-	case <-ctx.Done():
-		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 }

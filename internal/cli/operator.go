@@ -2,10 +2,8 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,10 +16,9 @@ import (
 // A place is a cluster that one of the operator's contexts leads to.
 type place struct {
 	context string
-	// config contains the operator's credentials.
+	// config contains the operator's credentials, and no paths of certificate files.
 	config *rest.Config
-	// cluster is the cluster's entry in the kubeconfig.
-	cluster *clientcmdapi.Cluster
+	proxy  string // proxy-url; "" if there is none
 }
 
 // remotePlace holds the flags that select the operator's context for a remote.
@@ -33,58 +30,47 @@ func (r *remotePlace) register(cmd *cobra.Command) {
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 
-// there returns the place for --remote-context.
-func (r *remotePlace) there() (place, error) {
+// place returns the place for --remote-context. Without that flag, it is the context with the remote's name, or the first with
+// its address, or zero if there is none.
+func (r *remotePlace) place(remote, server string) (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {
 		return place{}, err
 	}
-	return placeIn(raw, r.remoteContext)
-}
-
-// contextFor returns the operator's context for a remote: --remote-context, or the context with the
-// remote's name, or the first with its address. If there is none, it returns a zero place.
-func (r *remotePlace) contextFor(remote, server string) (place, error) {
-	raw, err := contexts(r.remoteKubeconfig)
-	if err != nil {
-		return place{}, err
-	}
-	if r.remoteContext != "" {
-		return placeIn(raw, r.remoteContext)
-	}
-	if raw.Contexts[remote] != nil {
-		return placeIn(raw, remote)
+	context := r.remoteContext
+	if context == "" && raw.Contexts[remote] != nil {
+		context = remote
 	}
 	for _, name := range contextsOf(raw) {
-		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; cluster != nil && server != "" && cluster.Server == server {
-			return placeIn(raw, name)
+		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; context == "" && server != "" && cluster != nil && cluster.Server == server {
+			context = name
 		}
 	}
-	return place{}, nil
-}
-
-func placeIn(raw *clientcmdapi.Config, context string) (place, error) {
+	if context == "" && remote != "" {
+		return place{}, nil
+	}
 	found := raw.Contexts[context]
 	if found == nil || raw.Clusters[found.Cluster] == nil {
-		return place{}, fmt.Errorf("your kubeconfig has no context %q; it has: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
+		return place{}, fmt.Errorf("--remote-context: your kubeconfig has no context %q; it has: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
 	}
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err == nil {
+		err = rest.LoadTLSFiles(cfg)
+	}
 	if err != nil {
 		return place{}, fmt.Errorf("reading context %q: %w", context, err)
 	}
-	return place{context, cfg, raw.Clusters[found.Cluster]}, nil
+	return place{context, cfg, raw.Clusters[found.Cluster].ProxyURL}, nil
 }
 
 // completeContexts completes the names of contexts. kubeconfig is a flag, which it reads late.
 func completeContexts(kubeconfig *string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return completed(cmd.Context(), func(context.Context) ([]string, error) {
-			raw, err := contexts(*kubeconfig)
-			if err != nil {
-				return nil, err
-			}
-			return contextsOf(raw), nil
-		})
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		raw, err := contexts(*kubeconfig)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return contextsOf(raw), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -105,11 +91,3 @@ func loadingRules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
 
 // contextsOf returns the sorted names of a kubeconfig's contexts.
 func contextsOf(raw *clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(raw.Contexts)) }
-
-// caOf returns the PEM-encoded CA of a config, or nil if it uses the system's CAs.
-func caOf(cfg *rest.Config) ([]byte, error) {
-	if len(cfg.CAData) > 0 || cfg.CAFile == "" {
-		return cfg.CAData, nil
-	}
-	return os.ReadFile(cfg.CAFile)
-}

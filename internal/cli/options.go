@@ -16,7 +16,6 @@ import (
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 )
 
@@ -27,6 +26,8 @@ const (
 	defaultSecret    = secretPrefix + "fernetcast-clusters"
 	// defaultIdentity is the ServiceAccount in manifests/identity.
 	defaultIdentity = "fernetcast-identity"
+	// defaultLife is the default lifetime of a token. minLife is the API server's minimum.
+	defaultLife, minLife = 90 * day, 10 * time.Minute
 )
 
 // version is set in release builds: -ldflags "-X …/internal/cli.version=v1.2.3".
@@ -54,11 +55,10 @@ type options struct {
 	home                home
 }
 
-// home caches the source's cluster. It is zero until the first successful connect.
+// home caches the clients for the source's cluster. It is zero until connect succeeds.
 type home struct {
-	mu     sync.Mutex
-	config *rest.Config
-	apis   *setup.APIs
+	mu   sync.Mutex
+	apis *setup.APIs
 }
 
 func (o *options) register(root *cobra.Command) {
@@ -66,35 +66,35 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source's cluster (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
 	f.StringVar(&o.context, "context", "", "context in that kubeconfig (default: its current context)")
 	complete(root, "context", completeContexts(&o.kubeconfig))
-	f.StringVar(&o.namespace, "namespace", "openstack", "namespace of the Secret, in the source's cluster and in each remote whose kubeconfig sets no namespace")
-	f.StringVar(&o.secret, "secret", "keystone-fernet-keys", "name of the Secret that contains the keys")
-	f.StringVar(&o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory or, except for run, secret/NAME in the source's namespace\n"+
-		"(default: "+defaultDirectory+" if it exists or for run, otherwise "+defaultSecret+")")
-	periodVar(f, &o.requestTimeout, "request-timeout", 10*time.Second, "timeout of each request")
+	textVar(f, &o.namespace, "namespace", "openstack", "namespace of the Secret, in the source's cluster and in each remote whose kubeconfig sets no namespace", objectName(validation.IsDNS1123Label))
+	textVar(f, &o.secret, "secret", "keystone-fernet-keys", "name of the Secret that contains the keys", objectName(validation.IsDNS1123Subdomain))
+	textVar(f, &o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory or, except for run, secret/NAME in the source's namespace\n"+
+		"(default: "+defaultDirectory+" if it exists or for run, otherwise "+defaultSecret+")", clustersLocation)
+	periodVar(f, &o.requestTimeout, "request-timeout", 10*time.Second, time.Millisecond, "timeout of each request")
 	choose(root, f, &o.logLevel, "log-level", "", "debug, info, warn, or error", "info", "debug", "warn", "error")
 	choose(root, f, &o.logFormat, "log-format", "", "text, json, or auto (text on a terminal, otherwise json)", "auto", "text", "json")
 }
 
 // identityFlag registers --identity, for commands that connect to remotes.
 func (o *options) identityFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.identity, "identity", "", "ServiceAccount in the source's namespace whose one-hour tokens authenticate to remotes without stored credentials,\nsuch as "+defaultIdentity+" from manifests/identity (default: kubeconfigs without credentials are rejected)")
+	textVar(cmd.Flags(), &o.identity, "identity", "", "ServiceAccount in the source's namespace whose one-hour tokens authenticate to remotes without stored credentials,\nsuch as "+defaultIdentity+" from manifests/identity (default: kubeconfigs without credentials are rejected)", objectName(validation.IsDNS1123Subdomain))
 }
 
-// check rejects values that can never work, without sending any requests.
-func (o *options) check() error {
-	if reasons := validation.IsDNS1123Label(o.namespace); reasons != nil {
-		return fmt.Errorf("--namespace %q: %s", o.namespace, reasons[0])
+// clustersLocation rejects a Secret with an invalid name.
+func clustersLocation(value string) error {
+	if name, ok := strings.CutPrefix(value, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
+		return fmt.Errorf("%q is not a valid Secret name", name)
 	}
-	if reasons := validation.IsDNS1123Subdomain(o.secret); reasons != nil {
-		return fmt.Errorf("--secret %q: %s", o.secret, reasons[0])
+	return nil
+}
+
+// kubectl returns the start of a kubectl command for the source's namespace, to suggest to the operator.
+func (o *options) kubectl() string {
+	command := "kubectl"
+	if o.context != "" {
+		command += " --context " + mirror.Quote(o.context)
 	}
-	if name, ok := strings.CutPrefix(o.clusters, secretPrefix); ok && validation.IsDNS1123Subdomain(name) != nil {
-		return fmt.Errorf("--clusters %q: %q is not a valid Secret name", o.clusters, name)
-	}
-	if o.identity != "" && validation.IsDNS1123Subdomain(o.identity) != nil {
-		return fmt.Errorf("--identity %q is not a valid ServiceAccount name", o.identity)
-	}
-	return positive("--request-timeout", o.requestTimeout)
+	return command + " --namespace " + o.namespace
 }
 
 // logger returns the logger, and redirects all log output of libraries to it.

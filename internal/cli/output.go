@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"bufio"
-	"context"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/show"
-	"github.com/spf13/cobra"
 )
 
 // Exit codes of all commands.
@@ -24,6 +22,19 @@ type exitError struct{ err error }
 
 func (e exitError) Error() string { return fmt.Sprint(e.err) }
 func (e exitError) Unwrap() error { return e.err }
+
+// refused adds to an error that nothing was changed, and makes the exit code 1 except for an
+// [access.Refusal].
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("nothing was changed: %w", err)
+	if errors.As(err, new(access.Refusal)) {
+		return err
+	}
+	return exitError{err}
+}
 
 // verdict returns nil if the source and all remotes are healthy, and an empty exitError otherwise.
 func verdict(st mirror.Status) error {
@@ -41,31 +52,5 @@ func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
 			return exitError{err}
 		}
 		return verdict(st)
-	}
-}
-
-// requireTerminal returns an error if the command must ask for confirmation, but stdin isn't a
-// terminal. skip means that the command doesn't ask.
-func requireTerminal(cmd *cobra.Command, skip bool) error {
-	if !skip && !show.IsTerminal(cmd.InOrStdin()) {
-		return fmt.Errorf("%s asks for confirmation, but stdin is not a terminal: add --yes", cmd.Name())
-	}
-	return nil
-}
-
-// confirmed asks on stderr, and reports whether the answer is yes. It returns false if ctx ends.
-func confirmed(ctx context.Context, cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.ErrOrStderr(), "Continue? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case line := <-answer:
-		return line == "y" || line == "yes"
-	case <-ctx.Done():
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return false
 	}
 }

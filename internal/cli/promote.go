@@ -1,12 +1,36 @@
 package cli
 
 import (
-	"errors"
+	"context"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/promotion"
+	"github.com/fernetcast/fernetcast/internal/show"
+	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 )
+
+// markPause is the delay before promote retries writing the mark.
+const markPause = time.Second
+
+// promoteOptions holds the flags that promote and recover share.
+type promoteOptions struct {
+	*options
+	promotion.Options
+	change
+}
+
+func (o *promoteOptions) register(cmd *cobra.Command) {
+	o.change.register(cmd)
+	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text or json", "text", "json")
+	o.identityFlag(cmd)
+}
 
 func newPromote(all *options) *cobra.Command {
 	o := &promoteOptions{options: all}
@@ -16,8 +40,8 @@ func newPromote(all *options) *cobra.Command {
 		Long: `Makes this cluster the main region, at installation or during a failover. REGION is
 the region's name in Keystone's catalog. promote reads every remote, shows what
 will change and which remotes it could not reach, and asks for confirmation. Then
-it marks this cluster's Secret with a term higher than any it has read, and pushes
-the keys, to the old main region first. In the current main region, it raises the
+it marks this cluster's Secret with a higher term than any it has read, and pushes
+the keys, first to the old main region. In the current main region, it raises the
 term.
 
 It refuses if a remote has keys that are newer than this cluster's or unrelated to
@@ -26,12 +50,10 @@ exceeds all others by more than 1,000: --ignore excludes that remote's term.
 --force overrides both, and replaces an unreadable mark on this cluster's Secret.
 
 It writes with your credentials, because the sidecar can only read the source.
-
---dry-run prints the plan and changes nothing. -o json prints the plan and, without
---dry-run, the status after the pushes.`,
-		Example:           "  fernetcast promote sjc --dry-run\n  fernetcast promote sjc --yes",
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              o.promote,
+-o json prints the plan and, without --dry-run, the status after the pushes.`,
+		Example: "  fernetcast promote sjc --dry-run\n  fernetcast promote sjc --yes",
+		Args:    one("REGION", mirror.CheckRegion),
+		RunE:    o.promote,
 	}
 	o.register(cmd)
 	cmd.Flags().BoolVar(&o.Force, "force", false, "promote even if a remote's tokens become invalid, a term is unusually high, or a mark here is unreadable")
@@ -41,12 +63,6 @@ It writes with your credentials, because the sidecar can only read the source.
 }
 
 func (o *promoteOptions) promote(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return errors.New("promote requires exactly one REGION")
-	}
-	if err := mirror.CheckRegion(args[0]); err != nil {
-		return err
-	}
 	o.Region = args[0]
 	p, err := o.begin(cmd, cmd.OutOrStdout())
 	if err != nil {
@@ -56,4 +72,134 @@ func (o *promoteOptions) promote(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("--ignore: %w", err)
 	}
 	return p.run(cmd, &p.promotion)
+}
+
+// promoting is one run of promote or recover.
+type promoting struct {
+	*session
+	*promoteOptions
+	promotion promotion.Promotion
+	outcomes  map[string]pusher.Outcome // of the pushes
+	notes     io.Writer                 // for the plan and the progress
+}
+
+// begin opens the source and the remotes. usual is the stream for the plan and the progress.
+func (o *promoteOptions) begin(cmd *cobra.Command, usual io.Writer) (*promoting, error) {
+	if err := o.requireTerminal(cmd); err != nil {
+		return nil, err
+	}
+	s, err := o.open(cmd)
+	if err != nil {
+		return nil, err
+	}
+	p := &promoting{session: s, promoteOptions: o, outcomes: map[string]pusher.Outcome{}, notes: o.change.notes(cmd, usual)}
+	p.promotion = promotion.Promotion{
+		Options: o.Options, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause, Say: p.say,
+	}
+	return p, nil
+}
+
+func (p *promoting) say(line string) { fmt.Fprintln(p.notes, line) }
+
+// planned is implemented by [promotion.Promotion] and [promotion.Recovery].
+type planned interface {
+	Plan(context.Context) (promotion.Plan, error)
+	Apply(context.Context, promotion.Plan) error
+}
+
+// run makes the plan, shows it, asks for confirmation, and applies it.
+func (p *promoting) run(cmd *cobra.Command, c planned) error {
+	ctx := cmd.Context()
+	plan, err := c.Plan(ctx)
+	if err != nil {
+		for _, line := range plan.Lines {
+			p.say(line)
+		}
+		return exitError{err}
+	}
+	if ok, err := p.approved(cmd, p.notes, plan.Lines, promoted{plan, nil}); !ok {
+		return err
+	}
+	if err := c.Apply(ctx, plan); err != nil {
+		return exitError{err}
+	}
+	return p.conclude(cmd, plan)
+}
+
+// promoted is the document that -o json prints.
+type promoted struct {
+	promotion.Plan
+	// Status is the status after the pushes, or nil in a dry run.
+	Status *mirror.Status `json:"status"`
+}
+
+// conclude prints the remotes' status and the next steps. A remote in --ignore doesn't count
+// as another main region.
+func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
+	out, st := cmd.OutOrStdout(), p.status(p.outcomes)
+	if err := printed(cmd, p.output, promoted{plan, &st}, "\n"); err != nil {
+		return err
+	}
+	end := verdict(st)
+	if p.output == "json" {
+		out = p.notes
+	} else {
+		end = verdicts(out, show.Options{})(st)
+	}
+	for name, o := range p.outcomes {
+		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(p.promotion.Ignore, name) {
+			fmt.Fprintln(out, "\nAnother region is also marked as the main region. Neither overwrites the other. Promote again in the region that should be the main region.")
+			break
+		}
+	}
+	fmt.Fprintln(out, "\nEnable the rotation CronJob (keystone-fernet-rotate) here, and suspend it in every other region.")
+	return end
+}
+
+// Get implements [promotion.Source].
+func (p *promoting) Get(ctx context.Context) (mirror.Source, error) { return p.source.Get(ctx) }
+
+// Mark implements [promotion.Source].
+func (p *promoting) Mark(ctx context.Context, marked *corev1.Secret) (mirror.Source, error) {
+	return p.wrote(p.home.Secrets(p.namespace).Update(ctx, marked, mirror.MarkManager))
+}
+
+// create creates the source. It fails if the source exists.
+func (p *promoting) create(ctx context.Context, empty *corev1.Secret) (mirror.Source, error) {
+	return p.wrote(p.home.Secrets(p.namespace).Create(ctx, empty, mirror.MarkManager))
+}
+
+// wrote records the response to a write of the source.
+func (p *promoting) wrote(secret *corev1.Secret, err error) (mirror.Source, error) {
+	if err != nil {
+		return mirror.Source{}, err
+	}
+	p.source.Wrote(secret)
+	return mirror.ReadSource(secret), nil
+}
+
+// Look implements [promotion.Fleet].
+func (p *promoting) Look(ctx context.Context) (looks []promotion.Remote) {
+	seen := p.each(ctx, p.set.Names(), func(ctx context.Context, remote pusher.Remote) *pusher.Outcome {
+		c, err := remote.Look(ctx)
+		return &pusher.Outcome{Copy: c, Err: err}
+	})
+	for _, name := range p.set.Names() {
+		o := seen[name]
+		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // set if the kubeconfig was rejected
+		if o.Err != nil {                                                          // the copy is from an earlier read
+			src, _ := p.source.Seen()
+			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail
+		}
+		if remote, _ := p.set.Remote(name); remote != nil && remote.Namespace != p.namespace {
+			look.Namespace = remote.Namespace
+		}
+		looks = append(looks, look)
+	}
+	return looks
+}
+
+// Push implements [promotion.Fleet].
+func (p *promoting) Push(ctx context.Context, names []string) {
+	maps.Copy(p.outcomes, p.push(ctx, names, false))
 }

@@ -20,7 +20,7 @@ func newRecover(all *options) *cobra.Command {
 		Long: `Restores the keys of this cluster's Secret from REMOTE, after the Secret was
 emptied, deleted, or recreated with other keys. recover shows both key sets and
 which tokens become valid or invalid, and asks for confirmation. Then it writes
-the keys and the main region's mark in one request, with a term higher than any it
+the keys and the main region's mark in one request, with a higher term than any it
 has read, and pushes the keys like promote.
 
 It refuses keys that changed since they were pushed, and while a rotation Job is
@@ -34,17 +34,14 @@ it also refuses in these cases:
 If only one key here is invalid, recover prints the command that repairs it.
 
 It writes with your credentials, because the sidecar can only read the source.
-
---dry-run prints the plan and changes nothing. -o json prints the plan and, without
---dry-run, the status after the pushes.`,
-		Example:           "  fernetcast recover --from dfw --dry-run\n  fernetcast recover --from dfw --yes",
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return o.recover(cmd, from) },
+-o json prints the plan and, without --dry-run, the status after the pushes.`,
+		Example: "  fernetcast recover --from dfw --dry-run\n  fernetcast recover --from dfw --yes",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.recover(cmd, from) },
 	}
 	o.register(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "remote to restore the keys from")
-	cmd.Flags().BoolVar(&o.Force, "force", false, "restore even keys from another main region, with a lower term, or older than this cluster's")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "restore keys even if they are from another main region, have a lower term, or are older than this cluster's")
 	complete(cmd, "from", o.completeRemotes)
 	return cmd
 }
@@ -68,20 +65,16 @@ func (o *promoteOptions) recover(cmd *cobra.Command, from string) error {
 // idle returns an error while a rotation Job is active, because that Job would overwrite the
 // restored keys.
 func (p *promoting) idle(ctx context.Context) error {
-	_, here, err := p.connect()
-	if err != nil {
-		return err
-	}
-	job, err := here.Rotating(ctx, p.namespace)
+	job, err := p.home.Rotating(ctx, p.namespace)
 	switch {
 	case apierrors.IsForbidden(err):
-		p.say("Warning: you may not list Jobs here. Make sure that no Job of " + setup.RotationJob + " is running.")
+		p.say("Warning: your credentials do not permit listing Jobs here. Make sure that no Job of CronJob " + setup.RotationJob + " is running.")
 		return nil
 	case err != nil:
-		return fmt.Errorf("checking for an active rotation Job: %s", mirror.Explain(err))
+		return fmt.Errorf("looking for an active rotation Job: %s", mirror.Explain(err))
 	case job != "":
-		return fmt.Errorf("rotation Job %s is active and would overwrite the restored keys; suspend CronJob %s, then wait until the Job ends, or delete it: kubectl --namespace %s delete job %s",
-			mirror.Printable(job), setup.RotationJob, p.namespace, mirror.Printable(job))
+		return fmt.Errorf("rotation Job %s is active and would overwrite the restored keys; suspend CronJob %s, then wait until the Job ends, or delete it: %s delete job %s",
+			mirror.Printable(job), setup.RotationJob, p.kubectl(), mirror.Quote(job))
 	}
 	return nil
 }

@@ -1,19 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/access"
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
@@ -34,12 +31,11 @@ func newRenew(all *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "renew [NAME...]",
 		Short: "Replace remotes' tokens before they expire",
-		Long: `Replaces tokens that have less than a third of their lifetime left. If you name
-remotes or add --all, it replaces their tokens in any case. It uses your
-credentials for the remote: --remote-context or, by default, the context that has
-the remote's name or address. It tests a new token before it stores it. If a step
-fails, the old token stays and the exit code is 1. run picks up a new token
-without a restart.
+		Long: `Replaces tokens that have less than a third of their lifetime left, or all tokens
+of the remotes that you name or with --all. It uses your credentials for the
+remote: --remote-context or, by default, the context that has the remote's name or
+address. It tests a new token before it stores it. If a step fails, the old token
+stays and the exit code is 1. run uses a new token without a restart.
 
 With --self, each token requests its own successor, which
 manifests/remote/self-renew permits. This is for the CronJob in manifests/renew.
@@ -53,12 +49,14 @@ fernetcast-tokens.`,
 	}
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
-	periodVar(f, &o.life, "ttl", defaultLife, "lifetime of the tokens")
-	f.BoolVar(&o.all, "all", false, "renew all tokens, even if they expire later")
+	periodVar(f, &o.life, "ttl", defaultLife, minLife, "lifetime of the tokens")
+	f.BoolVar(&o.all, "all", false, "renew the tokens of all remotes, even those that are not due")
 	f.BoolVar(&o.self, "self", false, "use the current tokens, and store new ones in the Secret fernetcast-tokens")
 	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory where the Secret fernetcast-tokens is mounted")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
 	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
+	cmd.MarkFlagsMutuallyExclusive("self", "remote-context")
+	cmd.MarkFlagsMutuallyExclusive("self", "remote-kubeconfig")
 	return cmd
 }
 
@@ -71,14 +69,10 @@ type renewed struct {
 	Expires *time.Time `json:"expires"`
 }
 
-func (o *renewOptions) check(names []string) error {
+func (o *renewOptions) validate(names []string) error {
 	switch {
-	case o.life < minLife:
-		return fmt.Errorf("--ttl %s: the minimum is %s", readable(o.life), readable(minLife))
 	case o.all && len(names) > 0:
 		return errors.New("--all cannot be combined with NAME")
-	case o.self && (o.remoteContext != "" || o.remoteKubeconfig != ""):
-		return errors.New("--self cannot be combined with --remote-context or --remote-kubeconfig")
 	case o.self && strings.HasPrefix(o.clusters, secretPrefix):
 		return fmt.Errorf("--clusters %q: --self requires a directory; mount the Secret", o.clusters)
 	case o.remoteContext != "" && len(names) != 1:
@@ -87,53 +81,22 @@ func (o *renewOptions) check(names []string) error {
 	return nil
 }
 
+// run renews the tokens of the named remotes, or of all, concurrently.
 func (o *renewOptions) run(cmd *cobra.Command, names []string) error {
-	if err := o.check(names); err != nil {
+	if err := o.validate(names); err != nil {
 		return err
 	}
 	s, err := o.session(cmd)
 	if err != nil {
 		return err
 	}
-	if o.self {
-		return o.renewSelf(cmd, s, names)
-	}
-	here, err := o.stored()
+	files, keep, err := o.read(cmd.Context(), s)
 	if err != nil {
 		return err
 	}
-	defer here.apis.Close()
-	stored, err := here.entries.Read(cmd.Context())
-	if err != nil {
-		return exitError{fmt.Errorf("nothing was changed: reading the stored kubeconfigs: %s", mirror.Explain(err))}
-	}
-	return o.renew(cmd, s, clusters.Files(stored), names, func(ctx context.Context, f clusters.File, now []byte, _ string) error {
-		if err := o.keep(ctx, here.entries, access.Change{Entry: kubeconfig.EntryOf(stored, f.Name), Was: f.Data, Now: now}); err != nil {
-			return err
-		}
-		return here.tokens.Remove(ctx, f.Name)
-	})
-}
-
-// keep stores a change of one entry, and adds the Secret's name to errors.
-func (o *options) keep(ctx context.Context, entries access.Entries, change access.Change) error {
-	if err := entries.Store(ctx, change); err != nil {
-		return fmt.Errorf("storing it in Secret %s/%s: %s", o.namespace, entries.Name(), mirror.Explain(err))
-	}
-	return nil
-}
-
-// A store stores a remote's new token, either in the kubeconfig or separately.
-type store = func(ctx context.Context, f clusters.File, kubeconfig []byte, token string) error
-
-// renew renews the tokens of the named remotes, or of all, concurrently.
-func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.File, names []string, keep store) error {
-	s.set.Apply(files)
-	chosen, err := s.choose(names)
-	if err != nil {
+	if files, err = s.chooseFiles(files, names); err != nil {
 		return err
 	}
-	files = slices.DeleteFunc(files, func(f clusters.File) bool { return !slices.Contains(chosen, f.Name) })
 	results := make([]renewed, len(files))
 	var all sync.WaitGroup
 	for i, f := range files {
@@ -147,7 +110,48 @@ func (o *renewOptions) renew(cmd *cobra.Command, s *session, files []clusters.Fi
 		})
 	}
 	all.Wait()
-	return printRenewed(cmd.OutOrStdout(), o.output, results)
+	return o.print(cmd, results)
+}
+
+// A store stores a remote's new token.
+type store = func(ctx context.Context, f clusters.File, kubeconfig []byte, token string) error
+
+// read reads the kubeconfigs. The returned store writes to the same Secret or, with --self, only to
+// the Secret for tokens.
+func (o *renewOptions) read(ctx context.Context, s *session) ([]clusters.File, store, error) {
+	if o.self {
+		return o.readSelf(ctx, s)
+	}
+	stored, err := s.stored()
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err := stored.Kubeconfigs.Read(ctx)
+	if err != nil {
+		return nil, nil, refused(fmt.Errorf("reading Secret %s: %s", stored.Kubeconfigs, mirror.Explain(err)))
+	}
+	return clusters.Files(entries), func(ctx context.Context, f clusters.File, now []byte, _ string) error {
+		if err := stored.Kubeconfigs.Store(ctx, access.Change{Entry: kubeconfig.EntryOf(entries, f.Name), Was: f.Data, Now: now}); err != nil {
+			return err
+		}
+		return stored.Tokens.Remove(ctx, f.Name)
+	}, nil
+}
+
+func (o *renewOptions) readSelf(ctx context.Context, s *session) ([]clusters.File, store, error) {
+	files, err := clusters.Read(cmp.Or(o.clusters, defaultDirectory), o.tokens)
+	if err != nil {
+		return nil, nil, exitError{err}
+	}
+	tokens := access.NewEntries(s.home.Core, o.namespace, tokensSecret)
+	kept, err := tokens.Read(ctx)
+	if err != nil {
+		return nil, nil, refused(fmt.Errorf("reading Secret %s: %s", tokens, mirror.Explain(err)))
+	}
+	// The mounted tokens can be older.
+	return clusters.WithTokens(files, kept), func(ctx context.Context, f clusters.File, _ []byte, token string) error {
+		return tokens.Store(ctx, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)})
+	}, nil
 }
 
 // by returns the clients that request the new token, and describes them for the plan.
@@ -156,7 +160,7 @@ func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, 
 		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
 		return apis, "with its current token", err
 	}
-	there, err := o.contextFor(f.Name, server)
+	there, err := o.place(f.Name, server)
 	if err == nil && there.config == nil {
 		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
@@ -184,14 +188,9 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	if k.Keyless() {
 		return renewed{Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}, nil
 	}
-	present := f.Bearer(k.Token)
-	token := kube.ReadToken(present)
-	if !asked && !access.Due(token, time.Now()) {
-		left, ok := token.Left(time.Now())
-		if !ok {
-			return renewed{Action: "kept", Detail: "its token has no known expiry"}, nil
-		}
-		return renewed{Action: "kept", Detail: fmt.Sprintf("%.0f%% of its lifetime is left", 100*left), Expires: &token.Expires}, nil
+	r := access.Renewal{Name: f.Name, Kubeconfig: f.Data, Token: f.Bearer(k.Token), Life: o.life, Self: o.self, Remote: o.through(f.Name, mirror.Source{})}
+	if why, expires := r.Kept(time.Now()); why != "" && !asked {
+		return renewed{Action: "kept", Detail: why, Expires: expires}, nil
 	}
 	by, how, err := o.by(f, k.Server)
 	if err != nil {
@@ -201,40 +200,33 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	if o.dryRun {
 		return renewed{Action: "renew", Detail: how}, nil
 	}
-	now, given, err := access.Renewal{
-		Name: f.Name, Kubeconfig: f.Data, Token: present, Life: o.life, Self: o.self, Remote: o.examined(f.Name, mirror.Source{}),
-	}.Make(ctx, by)
-	if err == nil {
-		err = keep(ctx, f, now, given.Token)
+	now, given, err := r.Make(ctx, by)
+	if err != nil {
+		return renewed{}, err
 	}
-	return renewed{Action: "renewed", Detail: given.Note, Expires: &given.Expires}, err
+	if err := keep(ctx, f, now, given.Token); err != nil {
+		return renewed{}, fmt.Errorf("storing the new token: %s", mirror.Explain(err))
+	}
+	return renewed{Action: "renewed", Detail: given.Note, Expires: &given.Expires}, nil
 }
 
-func printRenewed(out io.Writer, format string, results []renewed) error {
-	if format == "json" {
-		if err := json.NewEncoder(out).Encode(map[string]any{"remotes": results}); err != nil {
-			return err
-		}
-	}
-	var verdict error
+func (o *renewOptions) print(cmd *cobra.Command, results []renewed) (verdict error) {
+	var text strings.Builder
 	for _, r := range results {
 		if r.Action == "failed" {
 			verdict = exitError{}
 		}
-		if format == "json" {
-			continue
-		}
-		line := r.Name + ": " + r.Action
+		text.WriteString(r.Name + ": " + r.Action)
 		if r.Expires != nil {
-			line += ", expires at " + r.Expires.Format(time.RFC3339)
+			text.WriteString(", expires at " + r.Expires.Format(time.RFC3339))
 		}
 		if r.Detail != "" {
-			line += ": " + r.Detail
+			text.WriteString(": " + r.Detail)
 		}
-		fmt.Fprintln(out, line)
+		text.WriteString("\n")
 	}
-	if len(results) == 0 && format == "text" {
-		fmt.Fprintln(out, "There are no remotes.")
+	if len(results) == 0 {
+		text.WriteString("There are no remotes.\n")
 	}
-	return verdict
+	return cmp.Or(printed(cmd, o.output, map[string]any{"remotes": results}, text.String()), verdict)
 }

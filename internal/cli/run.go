@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,12 +35,11 @@ differ, until SIGTERM.
 It pushes only if its own cluster's Secret has the mark of the main region, which
 promote sets. If the Secret is a copy, it stands by. Otherwise, it changes nothing.
 
-Invalid flags end it immediately. All other errors are logged and retried.`,
-		Example:           "  fernetcast run --clusters /etc/fernetcast/clusters --listen :9464",
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
+It exits if a flag is invalid. It logs and retries all other errors.`,
+		Example: "  fernetcast run --clusters /etc/fernetcast/clusters --listen :9464",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
+			if err := o.validate(); err != nil {
 				return err
 			}
 			o.run(cmd.Context(), o.logger(cmd))
@@ -48,29 +47,20 @@ Invalid flags end it immediately. All other errors are logged and retried.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", ":9464", "address for /livez, /readyz, /statusz, and /metrics (empty: none)")
+	textVar(f, &o.listen, "listen", ":9464", "address for /livez, /readyz, /statusz, and /metrics (empty: none)", listenAddress)
 	f.StringVar(&o.tokens, "tokens", defaultTokens, "directory of tokens that override those in the kubeconfigs, from renew --self")
-	periodVar(f, &o.resync, "resync", time.Minute, "how often to read the source and the remotes, in addition to watching them")
-	periodVar(f, &o.backoffInitial, "backoff-initial", 200*time.Millisecond, "initial retry delay for a failed remote")
-	periodVar(f, &o.backoffMax, "backoff-max", 30*time.Second, "maximum retry delay, and how long a contested remote must stay unchanged")
+	periodVar(f, &o.resync, "resync", time.Minute, time.Millisecond, "how often to read the source and the remotes, in addition to watching them")
+	periodVar(f, &o.backoffInitial, "backoff-initial", 200*time.Millisecond, time.Millisecond, "initial retry delay for a failed remote")
+	periodVar(f, &o.backoffMax, "backoff-max", 30*time.Second, time.Millisecond, "maximum retry delay, and how long a contested remote must stay unchanged")
 	o.identityFlag(cmd)
 	return cmd
 }
 
-func (o *runOptions) check() error {
-	if err := o.options.check(); err != nil {
-		return err
-	}
+func (o *runOptions) validate() error {
 	if strings.HasPrefix(o.clusters, secretPrefix) {
 		return fmt.Errorf("--clusters %q: run requires a directory; mount the Secret", o.clusters)
 	}
-	if o.clusters == "" {
-		o.clusters = defaultDirectory
-	}
-	if err := errors.Join(checkListen(o.listen), positive("--resync", o.resync), positive("--backoff-initial", o.backoffInitial),
-		positive("--backoff-max", o.backoffMax)); err != nil {
-		return err
-	}
+	o.clusters = cmp.Or(o.clusters, defaultDirectory)
 	if o.backoffInitial > o.backoffMax {
 		return fmt.Errorf("--backoff-initial %s exceeds --backoff-max %s", readable(o.backoffInitial), readable(o.backoffMax))
 	}
@@ -92,7 +82,8 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		return st
 	}
 	metrics := telemetry.NewMetrics(release(), status)
-	events := telemetry.NewEvents(telemetry.EventsOptions{Status: status, Create: cluster.createEvent, Instance: instance(), Log: log})
+	hostname, _ := os.Hostname() // in a pod, the pod's name
+	events := telemetry.NewEvents(telemetry.EventsOptions{Status: status, Create: cluster.createEvent, Instance: cmp.Or(hostname, "unknown"), Log: log})
 	push = pusher.New(pusher.Options{
 		Source: source, Remotes: remotes{set}, Resync: o.resync,
 		BackoffInitial: o.backoffInitial, BackoffMax: o.backoffMax, Log: log,
@@ -122,13 +113,4 @@ type observer struct {
 func (o observer) Pushed(remote string, p mirror.Push) {
 	o.metrics.Pushed(p)
 	o.Events.Pushed(remote, p)
-}
-
-// instance returns this replica's name. In a pod, the hostname is the pod's name.
-func instance() string {
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return "unknown"
-	}
-	return name
 }

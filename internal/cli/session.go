@@ -14,8 +14,9 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/clusters"
-	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
 	"github.com/spf13/cobra"
@@ -25,14 +26,17 @@ import (
 // watchEvery is the interval at which status --watch, wait, and join read the remotes.
 const watchEvery = 2 * time.Second
 
+// tokensSecret contains the tokens from renew --self for the kubeconfigs in defaultSecret.
+const tokensSecret = "fernetcast-tokens"
+
 // A session reads the source and the remotes live, for commands that exit by themselves.
 type session struct {
-	opts    *options
-	secrets *kube.Secrets // in the source's namespace
-	source  *watcher.Watcher
-	set     *clusters.Set
-	log     *slog.Logger
-	warned  bool // about missing remotes
+	opts   *options
+	home   *setup.APIs // the source's cluster
+	source *watcher.Watcher
+	set    *clusters.Set
+	log    *slog.Logger
+	warned bool // about missing remotes
 }
 
 // open reads the source and the remotes' kubeconfigs. If the source can't be read, open
@@ -47,17 +51,13 @@ func (o *options) open(cmd *cobra.Command) (*session, error) {
 
 // session returns a session without reading anything.
 func (o *options) session(cmd *cobra.Command) (*session, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
 	log := o.logger(cmd)
-	_, apis, err := o.connect()
+	home, err := o.connect()
 	if err != nil {
 		return nil, err
 	}
-	secrets := apis.Secrets(o.namespace)
 	quiet := slog.New(slog.DiscardHandler) // problems are printed with the outcome
-	return &session{opts: o, secrets: secrets, source: o.watcher(secrets, quiet, 0), set: o.remotes(quiet), log: log}, nil
+	return &session{opts: o, home: home, source: o.watcher(home.Secrets(o.namespace), quiet, 0), set: o.remotes(quiet), log: log}, nil
 }
 
 // read reads the source and the remotes' kubeconfigs.
@@ -93,7 +93,8 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		}
 		return clusters.Read(from, defaultTokens)
 	}
-	secret, err := s.secrets.Get(ctx, name)
+	secrets := s.home.Secrets(s.opts.namespace)
+	secret, err := secrets.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
 		s.warn("there are no remotes: the Secret with the kubeconfigs does not exist", "namespace", s.opts.namespace, "secret", name)
 		return nil, nil
@@ -101,11 +102,45 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
 	}
-	kept, err := s.secrets.Get(ctx, tokensOf(name))
+	kept, err := secrets.Get(ctx, tokensOf(name))
 	if err != nil { // the tokens in the kubeconfigs are still usable
 		return clusters.Files(secret.Data), nil
 	}
 	return clusters.WithTokens(clusters.Files(secret.Data), kept.Data), nil
+}
+
+// region returns this region's name: given, or the name in the source's mark if given is "".
+func (s *session) region(given string) (string, error) {
+	src, _ := s.source.Seen()
+	switch {
+	case given != "":
+		return given, nil
+	case src.State() == mirror.SourceMain:
+		return src.Owner().Region, nil
+	}
+	return "", fmt.Errorf("cannot determine this region's name, because Secret %s/%s lacks the main region's mark: promote this region first, or specify its name in Keystone's catalog: --from REGION", s.opts.namespace, s.opts.secret)
+}
+
+// stored returns the remotes' kubeconfigs and tokens in the source's cluster, for commands that
+// change them with the operator's credentials. It rejects a directory, because these commands can't
+// write there.
+func (s *session) stored() (access.Stored, error) {
+	s.opts.clusters = cmp.Or(s.opts.clusters, defaultSecret)
+	name, ok := strings.CutPrefix(s.opts.clusters, secretPrefix)
+	if !ok {
+		return access.Stored{}, fmt.Errorf("--clusters %q: this command requires secret/NAME", s.opts.clusters)
+	}
+	return access.Stored{
+		Kubeconfigs: access.NewEntries(s.home.Core, s.opts.namespace, name), Tokens: access.NewEntries(s.home.Core, s.opts.namespace, tokensOf(name)),
+	}, nil
+}
+
+// tokensOf returns the name of the Secret with the tokens for the kubeconfigs in another Secret.
+func tokensOf(entries string) string {
+	if secretPrefix+entries == defaultSecret {
+		return tokensSecret
+	}
+	return entries + "-tokens"
 }
 
 // warn logs only once per session, because status --watch and wait read repeatedly.
@@ -116,8 +151,8 @@ func (s *session) warn(text string, args ...any) {
 	}
 }
 
-// choose returns the sorted names after checking that these remotes exist. Without names, it
-// returns all remotes.
+// choose returns the sorted names, or an error if one of these remotes doesn't exist. Without names,
+// it returns all remotes.
 func (s *session) choose(names []string) ([]string, error) {
 	all := s.set.Names()
 	for _, name := range names {
@@ -129,6 +164,14 @@ func (s *session) choose(names []string) ([]string, error) {
 		return all, nil
 	}
 	return slices.Compact(slices.Sorted(slices.Values(names))), nil
+}
+
+// chooseFiles uses files for the session's remotes. It returns the files of the named remotes, or
+// all files without names.
+func (s *session) chooseFiles(files []clusters.File, names []string) ([]clusters.File, error) {
+	s.set.Apply(files)
+	names, err := s.choose(names)
+	return slices.DeleteFunc(files, func(f clusters.File) bool { return !slices.Contains(names, f.Name) }), err
 }
 
 // look reads the named remotes. It changes nothing.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/fernetcast/fernetcast/clusters"
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/fernetcast/fernetcast/watcher"
@@ -21,24 +24,24 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// connect returns the config and the clients for the source's cluster. It caches them, and
-// sends no requests. Callers must not change the config. It is safe for concurrent use.
-func (o *options) connect() (*rest.Config, *setup.APIs, error) {
+// connect returns the clients for the source's cluster. It caches them, and sends no requests. It
+// is safe for concurrent use.
+func (o *options) connect() (*setup.APIs, error) {
 	o.home.mu.Lock()
 	defer o.home.mu.Unlock()
 	if o.home.apis != nil {
-		return o.home.config, o.home.apis, nil
+		return o.home.apis, nil
 	}
 	cfg, err := o.sourceConfig()
 	if err != nil {
-		return nil, nil, fmt.Errorf("finding the source's cluster: %w", err)
+		return nil, fmt.Errorf("finding the source's cluster: %w", err)
 	}
 	apis, err := o.apis(cfg)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connecting to the source's cluster: %w", err)
+		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
 	}
-	o.home.config, o.home.apis = cfg, apis
-	return cfg, apis, nil
+	o.home.apis = apis
+	return apis, nil
 }
 
 // sourceConfig returns the config for the cluster that the flags select. Without flags, it is
@@ -59,16 +62,6 @@ func (o *options) apis(cfg *rest.Config) (*setup.APIs, error) {
 	return setup.NewAPIs(cfg, kube.Options{UserAgent: userAgent(), Timeout: o.requestTimeout})
 }
 
-// issuerOf reads the issuer of a cluster's tokens.
-func (o *options) issuerOf(ctx context.Context, cfg *rest.Config) (setup.Issuer, error) {
-	apis, err := o.apis(cfg)
-	if err != nil {
-		return setup.Issuer{}, err
-	}
-	defer apis.Close()
-	return apis.Issuer(ctx)
-}
-
 // lazy accesses the source's cluster for run and files, which must not fail if there is no
 // kubeconfig yet. Each request tries to connect until that succeeds. It is safe for
 // concurrent use.
@@ -76,11 +69,11 @@ type lazy struct{ *options }
 
 // ask connects if necessary, and then sends a request.
 func ask[T any](l lazy, request func(*setup.APIs) (T, error)) (answer T, err error) {
-	_, apis, err := l.connect()
-	if err != nil {
-		return answer, err
+	apis, err := l.connect()
+	if err == nil {
+		answer, err = request(apis)
 	}
-	return request(apis)
+	return answer, err
 }
 
 // Get implements [watcher.Secrets].
@@ -129,8 +122,7 @@ func (o *options) mint() clusters.Mint {
 		return nil
 	}
 	config := func() (*rest.Config, error) {
-		cfg, _, err := o.connect()
-		return cfg, err
+		return ask(lazy{o}, func(c *setup.APIs) (*rest.Config, error) { return c.Config, nil })
 	}
 	return setup.NewMinter(setup.MintOptions{
 		Config: config, Namespace: o.namespace, Account: o.identity, UserAgent: userAgent(), Timeout: o.requestTimeout,
@@ -154,4 +146,43 @@ func (r remotes) Remote(name string) (pusher.Remote, error) {
 		return nil, err // avoids an interface that contains a nil pointer
 	}
 	return remote, err
+}
+
+// examination returns the options that are the same for all remotes.
+func (o *options) examination(source mirror.Source) preflight.Options {
+	return preflight.Options{Secret: o.secret, Source: source, Timeout: o.requestTimeout, UserAgent: userAgent()}
+}
+
+// byOperator returns a remote that is checked with the operator's credentials in cfg.
+func (o *options) byOperator(there place, cfg *rest.Config, source mirror.Source) preflight.Remote {
+	return preflight.Remote{
+		Options: o.examination(source), Name: there.context, Config: cfg, Namespace: o.namespace, Expires: kubeconfig.Expiry(cfg), Operator: true,
+	}
+}
+
+// through returns a function that returns the named remote as accessed through a kubeconfig.
+func (o *options) through(name string, source mirror.Source) func(encoded []byte) preflight.Remote {
+	return func(encoded []byte) preflight.Remote {
+		return o.target(clusters.File{Name: name, Data: encoded}, source)
+	}
+}
+
+// target returns the remote for a kubeconfig file, with the same client config as in run.
+func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote {
+	r := preflight.Remote{Options: o.examination(source), Name: f.Name, Refused: f.Err}
+	if f.Err != nil {
+		return r
+	}
+	mint := o.mint()
+	k, err := kubeconfig.Parse(f.Data, mint != nil)
+	if err != nil {
+		r.Refused = err
+		return r
+	}
+	if r.SignIn = clusters.SignIn(f.Name, k, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
+		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
+	}
+	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace)
+	r.Expires = kubeconfig.Expiry(r.Config)
+	return r
 }

@@ -20,15 +20,13 @@ It changes nothing.
 The table lists unhealthy remotes first and ends with a summary. BEHIND is the
 number of rotations that a remote has missed. At 1, the next rotation breaks the
 main region's new tokens there. At 2, they are broken. "?" means that the source's
-keys do not continue the remote's. Credentials are shown if they expire within 30
-days.
+keys do not continue the remote's. Credentials are shown if they expire within 30d.
 
 On a terminal, the states are colored, unless NO_COLOR is set or TERM is dumb. Rows
 are cut with "…" at the right edge, except with -o wide. Output to a pipe is never
 cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
-		Example:           "  fernetcast status\n  fernetcast status -o wide --only-unwell",
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  fernetcast status\n  fernetcast status -o wide --only-unwell",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := o.open(cmd)
 			if err != nil {
@@ -43,7 +41,7 @@ cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
 	}
 	choose(cmd, cmd.Flags(), &how.Format, "output", "o", "table, wide, json, or yaml", show.Formats...)
 	cmd.Flags().BoolVar(&how.OnlyUnwell, "only-unwell", false, "show only unhealthy remotes")
-	cmd.Flags().BoolVarP(&how.Stream, "watch", "w", false, "repeat every 2 s; redraw on a terminal, otherwise append")
+	cmd.Flags().BoolVarP(&how.Stream, "watch", "w", false, "repeat every 2s; redraw on a terminal, otherwise append")
 	o.identityFlag(cmd)
 	return cmd
 }

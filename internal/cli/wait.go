@@ -24,7 +24,7 @@ func newWait(o *options) *cobra.Command {
 		Short: "Wait until every remote has had the source's keys for a while",
 		Long: `Blocks until all remotes, or those named, have had the source's keys for at least
 --settle. This is the time in which the kubelet and other components copy the keys
-to a region's Keystone. wait reads the remotes every 2 s and changes nothing. The
+to a region's Keystone. wait reads the remotes every 2s and changes nothing. The
 record and the clock of each remote's API server show how long it has had the keys.
 
 Run it before a rotation: exit code 0 means that these remotes are ready. At
@@ -34,12 +34,6 @@ are no remotes. --settle 0 requires only that the remotes have the keys.`,
 		Example:           "  fernetcast wait dfw --settle 0 --timeout 5m",
 		ValidArgsFunction: o.completeRemotes,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if settle < 0 {
-				return fmt.Errorf("--settle %s: must not be negative", readable(settle))
-			}
-			if err := positive("--timeout", timeout); err != nil {
-				return err
-			}
 			s, err := o.open(cmd)
 			if err != nil {
 				return err
@@ -51,8 +45,8 @@ are no remotes. --settle 0 requires only that the remotes have the keys.`,
 			return w.run(cmd.Context(), timeout, cmd.OutOrStdout())
 		},
 	}
-	periodVar(cmd.Flags(), &timeout, "timeout", 10*time.Minute, "maximum time to wait")
-	periodVar(cmd.Flags(), &settle, "settle", 2*time.Minute, "how long each remote must have had the keys")
+	periodVar(cmd.Flags(), &timeout, "timeout", 10*time.Minute, time.Millisecond, "maximum time to wait")
+	periodVar(cmd.Flags(), &settle, "settle", 2*time.Minute, 0, "how long each remote must have had the keys")
 	o.identityFlag(cmd)
 	return cmd
 }

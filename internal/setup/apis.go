@@ -36,6 +36,8 @@ type APIs struct {
 	Authentication authenticationv1client.AuthenticationV1Interface
 	Authorization  authorizationv1client.AuthorizationV1Interface
 	Dynamic        dynamic.Interface
+	// Config is the configuration that the clients were created from. It must not be changed.
+	Config *rest.Config
 
 	*kube.Client
 }
@@ -43,13 +45,13 @@ type APIs struct {
 // NewAPIs returns clients for the cluster in cfg. It doesn't modify cfg or send requests. The
 // caller must call Close.
 func NewAPIs(cfg *rest.Config, opts kube.Options) (*APIs, error) {
-	cfg = rest.CopyConfig(cfg)
+	given, cfg := cfg, rest.CopyConfig(cfg)
 	client, err := kube.New(cfg, opts)
 	if err != nil {
 		return nil, err
 	}
 	cfg.ContentType, cfg.AcceptContentTypes = "", ""
-	a, timed := &APIs{Client: client}, client.HTTP()
+	a, timed := &APIs{Config: given, Client: client}, client.HTTP()
 	var errs [6]error
 	a.Core, errs[0] = corev1client.NewForConfigAndClient(cfg, timed)
 	a.RBAC, errs[1] = rbacv1client.NewForConfigAndClient(cfg, timed)
