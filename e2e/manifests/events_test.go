@@ -65,7 +65,7 @@ func TestKubectlShowsEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Must(t, lab.Delete(ctx, elsewhere))
-	shows("Warning DriftRepaired Secret/keystone-fernet-keys dfw: its Secret is missing; the source's keys were put back")
+	shows("Warning DriftRepaired Secret/keystone-fernet-keys dfw: its Secret is missing; the source's keys were restored")
 	if _, err := lab.Rotate(ctx, namespace, 7); err != nil {
 		t.Fatal(err)
 	}

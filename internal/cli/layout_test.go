@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
 	"watcher":             {"internal/logonce", "internal/view", "internal/kube", "internal/mirror"},
 	"pusher":              {"internal/mirror", "internal/keyset"},
-	"clusters":            {"internal/logonce", "internal/view", "internal/kubeconfig", "internal/kube", "internal/mirror"},
+	"clusters":            {"internal/logonce", "internal/view", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
 	"internal/view":       {},
 	"internal/logonce":    {},
 	"internal/kube":       {"internal/mirror"},
@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
-	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
+	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
 }
 
 func goList(t *testing.T, args ...string) []string {

@@ -10,8 +10,12 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// freshFor is how long a document is reused.
-const freshFor = time.Second
+const (
+	// freshFor is how long a document is reused. One that takes long to create is reused for
+	// freshTimes as long as that took, so that clients can use only a twentieth of a core.
+	freshFor   = time.Second
+	freshTimes = 20
+)
 
 // document caches the response of a handler to a plain GET. It is created at most once per
 // second, and all clients get the same bytes.
@@ -19,9 +23,9 @@ type document struct {
 	make    http.Handler
 	readers chan struct{} // its capacity limits concurrent reads of documents
 
-	mu   sync.Mutex
-	made time.Time
-	last *page
+	mu    sync.Mutex
+	until time.Time // when last must be replaced
+	last  *page
 }
 
 // ServeHTTP implements [http.Handler].
@@ -31,7 +35,7 @@ func (d *document) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		defer func() { <-d.readers }()
 	default:
 		w.Header().Set("Retry-After", "1")
-		answer(w, http.StatusServiceUnavailable, "too many clients read at once: ask again in a second\n")
+		answer(w, http.StatusServiceUnavailable, "too many concurrent clients; retry in a second\n")
 		return
 	}
 	p := d.latest()
@@ -41,15 +45,15 @@ func (d *document) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(p.Bytes())
 }
 
-// latest returns the document, which is at most freshFor old. The caller must not modify
-// it.
+// latest returns the document. The caller must not modify it.
 func (d *document) latest() *page {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.last == nil || time.Since(d.made) >= freshFor {
-		d.made, d.last = time.Now(), &page{header: http.Header{}, code: http.StatusOK}
+	if began := time.Now(); !began.Before(d.until) {
+		d.last = &page{header: http.Header{}, code: http.StatusOK}
 		// Use our own request, so that no client determines what all others get.
 		d.make.ServeHTTP(d.last, &http.Request{Method: http.MethodGet, Header: http.Header{}})
+		d.until = began.Add(max(freshFor, freshTimes*time.Since(began)))
 	}
 	return d.last
 }

@@ -91,3 +91,17 @@ func TestStatusIsMadeOnceASecond(t *testing.T) {
 		}
 	})
 }
+
+// A document that takes long to create is reused for longer.
+func TestSlowDocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		d := document{make: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { made++; time.Sleep(time.Second) })}
+		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(freshFor) {
+			d.latest()
+		}
+		if most := int(time.Minute/time.Second)/freshTimes + 1; made > most {
+			t.Errorf("made %d times in a minute, wanted %d at most", made, most)
+		}
+	})
+}

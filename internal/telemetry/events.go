@@ -103,9 +103,9 @@ func (e *Events) Pushed(remote string, p mirror.Push) {
 	d := p.Decision
 	switch {
 	case p.Repair:
-		e.add(event{reason: EventDriftRepaired, remote: remote, note: d.Detail + "; the source's keys were put back", warning: true})
+		e.add(event{reason: EventDriftRepaired, remote: remote, note: d.Detail + "; the source's keys were restored", warning: true})
 	case d.Reason == mirror.ReasonAbsent:
-		e.add(event{reason: EventAdopted, remote: remote, note: "it had no such Secret and has the source's keys now"})
+		e.add(event{reason: EventAdopted, remote: remote, note: "the Secret was missing and was created with the source's keys"})
 	case d.Reason == mirror.ReasonUnstamped || d.Reason == mirror.ReasonSuperseded:
 		e.add(event{reason: EventAdopted, remote: remote, note: d.Detail + "; its keys were replaced by the source's", warning: true})
 	}
@@ -207,7 +207,7 @@ func (e *Events) send(ctx context.Context, ev event) {
 		e.recent.Delete(ev.key())
 	}
 	if e.trouble.Changed(trouble) && trouble != "" {
-		e.opts.Log.Warn("events about the source cannot be made; keys are pushed all the same", "error", trouble)
+		e.opts.Log.Warn("cannot create events; pushing continues", "error", trouble)
 	}
 }
 

@@ -20,8 +20,8 @@ func TestEventOfEachKind(t *testing.T) {
 		tell func(*Events)
 		want []string
 	}{
-		"drift":      {func(e *Events) { e.Pushed("dfw", repair) }, []string{"Warning DriftRepaired dfw: changed there by argocd; the source's keys were put back"}},
-		"created":    {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonAbsent, "its Secret is missing")) }, []string{"Normal Adopted dfw: it had no such Secret and has the source's keys now"}},
+		"drift":      {func(e *Events) { e.Pushed("dfw", repair) }, []string{"Warning DriftRepaired dfw: changed there by argocd; the source's keys were restored"}},
+		"created":    {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonAbsent, "its Secret is missing")) }, []string{"Normal Adopted dfw: the Secret was missing and was created with the source's keys"}},
 		"unstamped":  {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonUnstamped, "never stamped")) }, []string{"Warning Adopted dfw: never stamped; its keys were replaced by the source's"}},
 		"superseded": {func(e *Events) { e.Pushed("dfw", pushed(mirror.ReasonSuperseded, "iad's")) }, []string{"Warning Adopted dfw: iad's; its keys were replaced by the source's"}},
 		"held": {func(e *Events) {
@@ -125,7 +125,7 @@ func TestEventsFail(t *testing.T) {
 			e.StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateHeld})
 		}
 		synctest.Wait()
-		if n := strings.Count(lines.String(), "cannot be made"); n != 1 {
+		if n := strings.Count(lines.String(), "cannot create events"); n != 1 {
 			t.Errorf("logged %d times:\n%s", n, &lines)
 		}
 		api.mu.Lock()

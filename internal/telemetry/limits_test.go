@@ -3,12 +3,14 @@ package telemetry
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -77,7 +79,7 @@ func TestHeaderLimit(t *testing.T) {
 	}{
 		"honest":     {"Authorization: Bearer " + strings.Repeat("x", 2<<10), "200"},
 		"one line":   {"X: " + strings.Repeat("x", 6<<10), "431"},
-		"many lines": {strings.Repeat("a:\r\n", 1536) + "b: c", "431"},
+		"many lines": {"X: " + strings.Repeat("x", maxPeek) + strings.Repeat("\r\na:", 1024), "431"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := dial(t, address, "GET /livez HTTP/1.1\r\nHost: pod\r\n"+c.header+"\r\n\r\n")
@@ -87,6 +89,44 @@ func TestHeaderLimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Only complete requests of kubelets and similar clients count as probes.
+func TestKindOf(t *testing.T) {
+	const head, end = "GET /livez HTTP/1.1\r\nHost: pod\r\n", "\r\n"
+	for text, want := range map[string]visitorKind{
+		head + end: probeVisitor,
+		head + "User-Agent: kube-probe/1.36\r\nAccept: */*\r\nConnection: close\r\n" + end: probeVisitor,
+		"GET /readyz HTTP/1.0\r\n" + end:     probeVisitor,
+		"":                                   silentVisitor,
+		head:                                 otherVisitor,
+		head + "Content-Length: 9\r\n" + end: otherVisitor,
+		head + "transfer-encoding: chunked\r\n" + end:           otherVisitor,
+		"POST /livez HTTP/1.1\r\nHost: pod\r\n" + end:           otherVisitor,
+		"GET /metrics HTTP/1.1\r\nHost: pod\r\n" + end:          otherVisitor,
+		"GET /livez/../metrics HTTP/1.1\r\nHost: pod\r\n" + end: otherVisitor,
+		head + strings.Repeat("a:\r\n", maxPeekLines):           abusiveVisitor,
+	} {
+		if got := kindOf([]byte(text)); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// Errors of net/http are logged once a minute, without what a client sent and without stacks.
+func TestComplaints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := few.server(nil, slog.New(slog.NewTextHandler(&out, nil))).ErrorLog
+		for range 100 {
+			log.Print("http: panic serving 10.0.0.1:1: trouble\ngoroutine 1 [running]:")
+			time.Sleep(complainEvery / 50)
+		}
+		log.Print(`http: invalid header "secret-word"`)
+		if text := out.String(); strings.Count(text, "\n") != 3 || strings.Contains(text, "goroutine") || strings.Contains(text, "secret-word") {
+			t.Errorf("logged:\n%s", text)
+		}
+	})
 }
 
 // All clients together get only a few connections, but each client is served eventually.
@@ -103,7 +143,7 @@ func TestFewConnections(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 10 * few.conns {
 		clients.Go(func() {
-			becomes(t, "http://"+address+"/readyz", http.StatusOK)
+			becomes(t, "http://"+address+"/readyz?", http.StatusOK)
 		})
 	}
 	clients.Wait()
@@ -120,7 +160,7 @@ func TestPace(t *testing.T) {
 	const asked = 30
 	began := time.Now()
 	for range asked {
-		conn := dial(t, address, strings.Repeat("GET /livez HTTP/1.1\r\nHost: pod\r\n\r\n", 5))
+		conn := dial(t, address, strings.Repeat("GET /livez? HTTP/1.1\r\nHost: pod\r\n\r\n", 5))
 		text, err := io.ReadAll(conn)
 		if n := strings.Count(string(text), "HTTP/1.1 200"); n != 1 || err != nil {
 			t.Fatalf("%d requests of one connection were answered, %v", n, err)
@@ -143,7 +183,7 @@ func TestUnreadAnswerEnds(t *testing.T) {
 				return
 			}
 		}
-	}))
+	}), slog.New(slog.DiscardHandler))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

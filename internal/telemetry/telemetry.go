@@ -16,7 +16,6 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"golang.org/x/net/netutil"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -49,7 +48,7 @@ func (s Server) Run(ctx context.Context) {
 	var trouble logonce.Text
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := s.serve(ctx); trouble.ErrorChanged(err) && err != nil {
-			s.Log.Warn("health, status and metrics are not served; trying again", "address", s.Address, "error", err)
+			s.Log.Warn("cannot serve health, status, and metrics; retrying", "address", s.Address, "error", err)
 		}
 	}, cmp.Or(s.retry, listenRetry))
 }
@@ -59,17 +58,21 @@ func (s Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Log.Info("serving health, status and metrics", "address", listener.Addr().String())
+	s.Log.Info("serving health, status, and metrics", "address", listener.Addr().String())
 	return s.serveOn(ctx, listener)
 }
 
 // serveOn serves until ctx is done and closes the listener.
 func (s Server) serveOn(ctx context.Context, listener net.Listener) error {
 	s.limits = cmp.Or(s.limits, defaultLimits)
-	server := s.limits.server(s.handler())
+	guarded, err := s.limits.guard(listener)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server := s.limits.server(s.handler(), s.Log)
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(netutil.LimitListener(listener, s.limits.conns)); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
