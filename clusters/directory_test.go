@@ -3,6 +3,7 @@ package clusters
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -14,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/keyset"
 )
 
 // outcome returns the error text of each remote's file, or "" if there is none.
@@ -54,7 +55,7 @@ func expect(t *testing.T, got, want map[string]string) {
 }
 
 func TestFiles(t *testing.T) {
-	const no = "makes no remote's name"
+	const no = "cannot be a remote's name"
 	long := strings.Repeat("long", 16)
 	raw := map[string][]byte{}
 	for _, name := range []string{
@@ -67,20 +68,20 @@ func TestFiles(t *testing.T) {
 	for range 10 { // with different map orders
 		expect(t, outcome(t, Files(raw)), map[string]string{
 			"dfw": "", "iad": "", "ord": "", "sjc": "", "a-b": "",
-			"hkg":                              "two files are of this name, hkg.yaml and hkg.yml",
-			"a":                                "two files are of this name, a and a.yaml",
-			`"Bad_Name.yaml"`:                  `"Bad_Name.yaml" ` + no,
-			`"dfw.yaml.yaml"`:                  no,
-			`"-.yaml"`:                         no,
-			`"\x1b[2J.yaml"`:                   `"\x1b[2J.yaml" ` + no,
-			`"\\x1b[2J.yaml"`:                  no,
-			`"\u202eyaml.wfd"`:                 no,
-			`"\xff.yaml"`:                      no,
-			`"d f w"`:                          no,
-			`"\"dfw\""`:                        no,
-			`"` + long + `"`:                   no,
-			kubeconfig.Quoted(long + "1.yaml"): no,
-			kubeconfig.Quoted(long + "2.yaml"): no,
+			"hkg":                             "two files have this name, hkg.yaml and hkg.yml",
+			"a":                               "two files have this name, a and a.yaml",
+			`"Bad_Name.yaml"`:                 `"Bad_Name.yaml" ` + no,
+			`"dfw.yaml.yaml"`:                 no,
+			`"-.yaml"`:                        no,
+			`"\x1b[2J.yaml"`:                  `"\x1b[2J.yaml" ` + no,
+			`"\\x1b[2J.yaml"`:                 no,
+			`"\u202eyaml.wfd"`:                no,
+			`"\xff.yaml"`:                     no,
+			`"d f w"`:                         no,
+			`"\"dfw\""`:                       no,
+			`"` + long + `"`:                  no,
+			keyset.QuoteName(long + "1.yaml"): no,
+			keyset.QuoteName(long + "2.yaml"): no,
 		})
 	}
 	for _, f := range Files(raw) {
@@ -90,18 +91,27 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// Two long names with the same quoted form and checksum don't hide each other.
-func TestFilesOfOneQuotedName(t *testing.T) {
-	long := strings.Repeat("x", 64)
-	files := outcome(t, Files(map[string][]byte{long + "plumless": nil, long + "buckeroo": nil}))
-	if len(files) != 1 || !strings.Contains(files[kubeconfig.Quoted(long+"plumless")], "two files are of this name") {
-		t.Errorf("files: %q", files)
+// Foreign data keys in the Secret are few remotes, and those that are keys aren't shown.
+func TestManyMisnamed(t *testing.T) {
+	const key = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
+	raw := map[string][]byte{"zz.yaml": nil}
+	for n := range 20_000 {
+		raw[fmt.Sprintf("%d_%s", n, key)] = []byte("x")
+	}
+	files := outcome(t, Files(raw))
+	if _, there := files["zz"]; !there || len(files) != maxMisnamed+1 {
+		t.Errorf("%d remotes, zz %v", len(files), there)
+	}
+	for name, err := range files {
+		if text := name + err; keyset.Redact(text, map[string][]byte{"1": []byte(key)}) != text {
+			t.Errorf("a part of the key is shown: %s", text)
+		}
 	}
 }
 
 func TestReadDir(t *testing.T) {
 	dir := t.TempDir()
-	if files, err := ReadDir(filepath.Join(dir, "absent")); err != nil || len(files) != 0 {
+	if files, err := Read(filepath.Join(dir, "absent"), ""); err != nil || len(files) != 0 {
 		t.Errorf("an absent directory: %v, %v", files, err)
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -127,17 +137,17 @@ func TestReadDir(t *testing.T) {
 	defer socket.Close()
 	want := map[string]string{
 		"dfw": "", "link": "", "full": "", "empty": "", // Parse rejects an empty one
-		"large": "large.yaml is larger than 512 KiB", "twice": "two files are of this name, twice and twice.yaml",
+		"large": "large.yaml is larger than 512 KiB", "twice": "two files have this name, twice and twice.yaml",
 		"iad": "iad.yaml is a directory, not a file", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
-		`"\x1b[2J.yaml"`: "is a directory", "dangling": "dangling.yaml cannot be read: no such file",
-		"loop": "loop.yaml cannot be read", "through": "through.yaml cannot be read", "pipe": "pipe.yaml is a pipe or a device",
-		"to-pipe": "is a pipe or a device", "zero": "is a pipe or a device", "null": "is a pipe or a device", "socket": "socket.yaml cannot be read",
+		`"\x1b[2J.yaml"`: "cannot be a remote's name", "dangling": "dangling.yaml cannot be read: no such file",
+		"loop": "loop.yaml cannot be read", "through": "through.yaml cannot be read", "pipe": "pipe.yaml is a pipe, a socket",
+		"to-pipe": "is a pipe, a socket, or a device", "zero": "is a pipe, a socket, or a device", "null": "is a pipe, a socket, or a device", "socket": "socket.yaml is a pipe, a socket",
 	}
 	if os.Geteuid() != 0 {
 		must(t, os.WriteFile(in("mine.yaml"), []byte("x"), 0))
 		want["mine"] = "mine.yaml cannot be read: permission denied"
 	}
-	files, err := ReadDir(dir)
+	files, err := Read(dir, "")
 	must(t, err)
 	got := outcome(t, files)
 	expect(t, got, want)
@@ -146,67 +156,8 @@ func TestReadDir(t *testing.T) {
 			t.Errorf("%s: the error has a path of this machine: %s", name, err)
 		}
 	}
-	if _, err := ReadDir(in("dfw.yaml")); err == nil {
+	if _, err := Read(in("dfw.yaml"), ""); err == nil {
 		t.Error("a file is taken for a directory")
-	}
-}
-
-// Every change that affects what is read counts as a change. Reading the directory does not.
-func TestDirectoryChanged(t *testing.T) {
-	dir := t.TempDir()
-	long := time.Unix(1e9, 0)
-	in := func(name string) string { return filepath.Join(dir, name) }
-	write := func(name, text string) func() {
-		return func() {
-			must(t, os.WriteFile(in(name), []byte(text), 0o600))
-			must(t, os.Chtimes(in(name), long, long))
-		}
-	}
-	swap := func(to string) func() {
-		return func() {
-			must(t, os.Symlink(to, in("..new")))
-			must(t, os.Rename(in("..new"), in("..data")))
-		}
-	}
-	look := directory{path: dir}
-	for _, step := range []struct {
-		what string
-		do   func()
-		want bool
-	}{
-		{"the first look", func() {}, true},
-		{"nothing", func() {}, false},
-		{"a file more", write("dfw.yaml", "a"), true},
-		{"the same again", write("dfw.yaml", "a"), false},
-		{"another size", write("dfw.yaml", "ab"), true},
-		{"another time", func() { must(t, os.Chtimes(in("dfw.yaml"), long, long.Add(1))) }, true},
-		{"other rights", func() { must(t, os.Chmod(in("dfw.yaml"), 0o400)) }, true},
-		{"a file renamed", func() { must(t, os.Rename(in("dfw.yaml"), in("iad.yaml"))) }, true},
-		{"a file less", func() { must(t, os.Remove(in("iad.yaml"))) }, true},
-		{"two that differ in their bytes alone", func() {
-			must(t, os.Mkdir(in("..1"), 0o700))
-			must(t, os.Mkdir(in("..2"), 0o700))
-			write("..1/dfw.yaml", "a")()
-			write("..2/dfw.yaml", "b")()
-			must(t, os.Chtimes(in("..1"), long, long))
-			must(t, os.Chtimes(in("..2"), long, long))
-			swap("..1")()
-			must(t, os.Symlink("..data/dfw.yaml", in("dfw.yaml")))
-		}, true},
-		{"nothing", func() {}, false},
-		{"one in place of the other, by a link", swap("..2"), true},
-		{"a file in place of a link", func() { must(t, os.Remove(in("dfw.yaml"))); write("dfw.yaml", "b")() }, true},
-		{"a link to nothing", func() { must(t, os.Symlink("nowhere", in("ord.yaml"))) }, true},
-		{"still a link to nothing", func() {}, true},
-		{"the directory removed", func() { must(t, os.RemoveAll(dir)) }, true},
-		{"still none, which is an empty one", func() {}, false},
-		{"an empty one in its place", func() { must(t, os.Mkdir(dir, 0o700)) }, false},
-		{"nothing", func() {}, false},
-	} {
-		step.do()
-		if got := look.changed(); got != step.want {
-			t.Errorf("%s: changed is %v", step.what, got)
-		}
 	}
 }
 
@@ -235,7 +186,7 @@ func TestRunWithoutTheDirectory(t *testing.T) {
 			must(t, os.RemoveAll(dir))
 			must(t, os.WriteFile(dir, nil, 0o600)) // a file in place of the directory
 			look(3)
-			if n := strings.Count(log.String(), "the remotes stay as they are"); n != round {
+			if n := strings.Count(log.String(), "cannot read all kubeconfigs"); n != round {
 				t.Errorf("said %d times, not %d:\n%s", n, round, log.String())
 			}
 			must(t, os.Remove(dir))

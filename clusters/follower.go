@@ -29,7 +29,7 @@ const (
 	forbiddenRetryMax = time.Hour
 )
 
-var errStalled = errors.New("the watch brings nothing")
+var errStalled = errors.New("the watch has stalled")
 
 // Secrets is the access to a remote that a Follower needs.
 type Secrets interface {
@@ -67,7 +67,7 @@ func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror
 	f.lists = kube.NewListWatch(secrets, name, kube.Reports{
 		Failed:   f.watchFailed,
 		Answered: func() { f.calls.Load().answered() },
-		Steady:   func() { log.Info("the remote is watched again") },
+		Steady:   func() { log.Info("remote watch works again") },
 	})
 	return f
 }
@@ -127,12 +127,12 @@ func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 			return
 		}
 		if errors.Is(why, errStalled) {
-			f.log.Warn("the watch of the remote brings nothing, so another begins: a connection that died, or an etcd that was restored?")
+			f.log.Warn("remote watch stalled; restarting it")
 			continue
 		}
 		if !logged {
 			logged = true
-			f.log.Info("may not watch the Secret, so it is read with GET from time to time")
+			f.log.Info("remote watch is forbidden; polling instead")
 		}
 		f.markStale() // changes since the watch ended are unknown
 		select {
@@ -168,7 +168,7 @@ func (f *Follower) watchFailed(err error, first bool) {
 		if own := (*kube.Refusal)(nil); errors.As(err, &own) {
 			why = own.Error()
 		}
-		f.log.Info("the watch of the remote is broken, so its changes may be seen late", "reason", why)
+		f.log.Info("remote watch failed; retrying", "reason", why)
 		f.markStale()
 	}
 }

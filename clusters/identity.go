@@ -48,7 +48,7 @@ func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Durati
 	}
 	return kube.SignIn{
 		Tokens: cached{transport.NewCachedTokenSource(&minted{audience: cfg.Server, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
-		Advice: fmt.Sprintf("%s does not trust the main's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Server)),
+		Advice: fmt.Sprintf("%s does not trust the main region's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Server)),
 	}
 }
 
@@ -95,7 +95,7 @@ func (m *minted) Token() (*oauth2.Token, error) {
 	switch {
 	case err != nil && lives:
 		if m.trouble.ErrorChanged(err) {
-			m.log.Warn("no new token could be made", "error", err.Error())
+			m.log.Warn("token request failed; keeping the current token", "error", err.Error())
 		}
 		return present, nil
 	case err != nil:

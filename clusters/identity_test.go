@@ -61,7 +61,7 @@ func TestIdentityForADay(t *testing.T) {
 		if n := m.made.Load(); n < 24 || n > 36 || waits > int(n)+14*10 {
 			t.Errorf("%d tokens were made, and %d requests waited", n, waits)
 		}
-		if strings.Contains(log.String(), "e30.") || strings.Count(log.String(), "no new token could be made") > 14 {
+		if strings.Contains(log.String(), "e30.") || strings.Count(log.String(), "token request failed; keeping the current token") > 14 {
 			t.Errorf("the log is\n%s", log.String())
 		}
 	})

@@ -13,15 +13,10 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
-	"github.com/fernetcast/fernetcast/internal/logonce"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
-
-// lookEvery is how often the directory is checked. An inotify watch would miss a directory that is
-// created or replaced later, and changed targets of links.
-const lookEvery = 4 * time.Second
 
 // Options configure a [Set]. All except Mint are required.
 type Options struct {
@@ -53,11 +48,11 @@ type Events interface {
 type Set struct {
 	opts Options
 
-	// applying serializes Apply. Clients are created while only this lock is held, because creating
-	// a thousand of them takes a quarter of a second.
+	// applying is held while members change. Clients are created while only this lock is held,
+	// because creating a thousand of them takes a quarter of a second.
 	applying sync.Mutex
 
-	mu        sync.Mutex // guards the fields below; only Apply changes members
+	mu        sync.Mutex // guards the fields below
 	members   map[string]member
 	running   context.Context // the context of Run; nil before Run, while no remote is followed
 	events    Events
@@ -87,9 +82,7 @@ func (s *Set) Names() []string {
 // Remote returns the live remote from the last good kubeconfig, or nil if there is none. The error
 // is set if the newest kubeconfig is rejected.
 func (s *Set) Remote(name string) (*Remote, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.members[name]
+	m := s.member(name)
 	return m.remote, m.err
 }
 
@@ -113,23 +106,8 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 	s.mu.Unlock()
 	defer s.followers.Wait()
 	defer s.close()
-	var trouble logonce.Text
-	look, kept := directory{path: dir}, directory{path: tokens}
-	wait.UntilWithContext(ctx, func(context.Context) {
-		if files, tokens := look.changed(), kept.changed(); !files && !tokens {
-			return
-		}
-		files, err := Read(dir, tokens)
-		if trouble.ErrorChanged(err) && err != nil {
-			s.opts.Log.Warn("the remotes stay as they are", "error", err.Error())
-		}
-		if err == nil {
-			s.Apply(files)
-		}
-		if err != nil || slices.ContainsFunc(files, func(f File) bool { return f.Err != nil || f.TokenErr != nil }) {
-			look.seen = nil // read again at the next check
-		}
-	}, lookEvery)
+	l := lookout{set: s, dir: dir, tokens: tokens, seen: map[string]*sight{}}
+	wait.UntilWithContext(ctx, l.look, lookEvery)
 }
 
 // Apply replaces the remotes by those of files, which must have distinct names. An unchanged file
@@ -137,25 +115,36 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 func (s *Set) Apply(files []File) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	changed := map[string]member{} // the zero member means that the file is gone
-	for name := range s.members {
-		changed[name] = member{}
-	}
-	for _, f := range files {
-		m := s.members[f.Name]
-		if s.take(f, &m) {
-			changed[f.Name] = m
-		} else {
-			delete(changed, f.Name)
+	for _, name := range s.Names() {
+		if !slices.ContainsFunc(files, func(f File) bool { return f.Name == name }) {
+			s.remove(name)
 		}
 	}
-	events := s.exchange(changed)
-	if events == nil {
-		return
+	for _, f := range files {
+		if m, changed := s.prepare(f); changed {
+			s.exchange(f.Name, m)
+		}
 	}
-	for name := range changed {
-		events.ClientChanged(name)
+}
+
+// remove removes a remote if it exists.
+func (s *Set) remove(name string) {
+	if m := s.member(name); m.remote != nil || m.err != nil {
+		s.exchange(name, member{})
 	}
+}
+
+// prepare returns the new member for a file, and reports whether it has changed.
+func (s *Set) prepare(f File) (m member, changed bool) {
+	m = s.member(f.Name)
+	changed = s.take(f, &m)
+	return m, changed
+}
+
+func (s *Set) member(name string) member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members[name]
 }
 
 // take updates a member from its newest file. It reports whether anything changed.
@@ -169,10 +158,8 @@ func (s *Set) take(f File, m *member) bool {
 		return false
 	}
 	m.tried = hash
-	log := s.opts.Log.With("remote", f.Name)
 	if m.remote != nil && hash == m.good {
 		m.err = nil
-		log.Info("kubeconfig put right")
 		return true
 	}
 	remote, err := s.open(f)
@@ -182,11 +169,9 @@ func (s *Set) take(f File, m *member) bool {
 	}
 	if err != nil {
 		m.err = fmt.Errorf("reading kubeconfig %s: %w", f.Name, err)
-		log.Warn("kubeconfig refused", "error", err.Error(), "lastGoodInUse", m.remote != nil)
 		return true
 	}
 	m.good, m.err = hash, nil
-	log.Info("remote taken up", "server", remote.Server)
 	return true
 }
 
@@ -219,23 +204,22 @@ func (s *Set) open(f File) (*Remote, error) {
 	}, trouble
 }
 
-// exchange replaces the changed members, and removes those without a file. It returns the Events to
-// notify, or nil if the set isn't running.
-func (s *Set) exchange(changed map[string]member) Events {
+// exchange replaces a member, or removes it if m is the zero member.
+func (s *Set) exchange(name string, m member) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, m := range changed {
-		if before := s.members[name]; before.remote != m.remote {
-			before.close()
-			m.stop = s.follow(name, m.remote)
-		}
-		s.members[name] = m
-		if m.remote == nil && m.err == nil {
-			delete(s.members, name)
-			s.opts.Log.Info("remote removed", "remote", name)
-		}
+	if before := s.members[name]; before.remote != m.remote {
+		before.close()
+		m.stop = s.follow(name, m.remote)
 	}
-	return s.events
+	s.members[name] = m
+	if m.remote == nil && m.err == nil {
+		delete(s.members, name)
+	}
+	events := s.events
+	s.mu.Unlock()
+	if events != nil {
+		events.ClientChanged(name)
+	}
 }
 
 // follow follows a remote until stop is called. It does nothing if the set isn't running.

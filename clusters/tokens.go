@@ -1,6 +1,7 @@
 package clusters
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,25 +18,16 @@ func WithTokens(files []File, tokens map[string][]byte) []File {
 	return files
 }
 
-// Read reads a directory of kubeconfigs like [ReadDir], and a directory of separately stored
-// tokens, which are named after the remotes. A missing directory counts as empty. An unreadable
-// token affects only its own remote. An unreadable directory of tokens affects all remotes.
+// Read reads the kubeconfigs in a directory, and the separately stored tokens in another, whose
+// files are named after the remotes. A missing directory counts as empty. If a file is unreadable,
+// only its own File has the error.
 func Read(dir, tokens string) ([]File, error) {
-	files, err := ReadDir(dir)
-	if err != nil {
+	files, err := list(dir)
+	if err != nil && !errors.Is(err, errTooMany) {
 		return nil, err
 	}
-	kept := map[string]File{}
-	unread := readEach(tokens, func(name string, data []byte, err error) { kept[name] = File{Data: data, Err: err} })
-	if unread != nil {
-		unread = fmt.Errorf("reading the directory of tokens: %w", unread)
-	}
-	for i, f := range files {
-		token, err := kept[f.Name], unread
-		if err == nil && token.Err != nil {
-			err = fmt.Errorf("it %w", withoutPath(token.Err))
-		}
-		files[i].keep(token.Data, err)
+	for i := range files {
+		files[i].read(tokens)
 	}
 	return files, nil
 }
@@ -48,7 +40,7 @@ func (f *File) keep(token []byte, err error) {
 	}
 	f.TokenErr = nil
 	if err != nil {
-		f.Token, f.TokenErr = "", fmt.Errorf("the token that is kept for it is not used: %w; to replace it: fernetcast renew %s", err, f.Name)
+		f.Token, f.TokenErr = "", fmt.Errorf("its separately stored token is rejected: %w; to replace it: fernetcast renew %s", err, f.Name)
 	}
 }
 

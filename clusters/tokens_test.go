@@ -89,7 +89,7 @@ func TestBadKeptToken(t *testing.T) {
 	}
 	first, iad := apply("a b")
 	if first == nil || iad == nil {
-		t.Fatal("a remote is not taken up")
+		t.Fatal("a remote was not added")
 	}
 	good, _ := apply("new")
 	if good == first {

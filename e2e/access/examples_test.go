@@ -70,7 +70,7 @@ func TestExamples(t *testing.T) {
 	t.Cleanup(process.Kill)
 	all("version", "promote", "join", "push", "status", "check", "wait", "renew")
 	s.Until(func(context.Context) error {
-		if !strings.Contains(process.Stderr.String(), "remote taken up") {
+		if !strings.Contains(process.Stderr.String(), "remote added") {
 			return errors.New("run has not loaded dfw")
 		}
 		return nil

@@ -193,7 +193,7 @@ func TestKeyless(t *testing.T) {
 	s.says(refused.Stderr, "the main makes no token of ServiceAccount "+s.NS+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
 	s.identifies("sjc")
 	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
-	s.says(refused.Stderr, "dfw does not trust the main's tokens: fernetcast join dfw --remote-context CONTEXT --keyless --server "+s.cluster("dfw").URL+" -o config", "nothing was stored")
+	s.says(refused.Stderr, "dfw does not trust the main region's tokens: fernetcast join dfw --remote-context CONTEXT --keyless --server "+s.cluster("dfw").URL+" -o config", "nothing was stored")
 	if s.entry("sjc", "dfw") != nil {
 		t.Error("a kubeconfig that doesn't work was stored")
 	}

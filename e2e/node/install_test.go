@@ -62,14 +62,14 @@ func (s *stage) install() {
 	}
 	keys, _ := s.rotate(7)
 	s.everywhere(keys)
-	takenUp := regexp.MustCompile(`(?m)^.*"msg":"remote taken up".*$`)
+	added := regexp.MustCompile(`(?m)^.*"msg":"remote (added|changed)".*$`)
 	for _, pod := range s.pods() {
 		s.Within(soon, func(ctx context.Context) error {
 			out, err := shell(ctx, "kubectl --context sjc --namespace openstack logs "+pod.Name+" -c fernetcast")
 			if err != nil {
 				return err
 			}
-			lines := takenUp.FindAllString(out, -1)
+			lines := added.FindAllString(out, -1)
 			if n := strings.Count(strings.Join(lines, "\n"), `"remote":"phx"`); n < 2 {
 				return fmt.Errorf("%s loaded phx %d times:\n%s", pod.Name, n, out)
 			}

@@ -1,8 +1,6 @@
 package regions
 
 import (
-	"context"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -48,7 +46,6 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 		run.shows(name, "Misconfigured", with.names)
 		run.shows(name, "Misconfigured", "still using the last good kubeconfig: Synced")
 	}
-	run.takesUp("newline", 2)
 	second := w.rotate().Keys
 	table := w.exits(1, "status")
 	for name, o := range outposts {
@@ -72,12 +69,9 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 		run.shows(name, "Synced", "")
 	}
 	third := w.rotate().Keys
-	for name, o := range outposts {
+	for _, o := range outposts {
 		w.arrived(o.history, third)
 		o.only(first, second, third)
-		if name != "newline" {
-			run.takesUp(name, 1) // the previous client stayed in use
-		}
 	}
 }
 
@@ -114,17 +108,6 @@ func (w *world) pair() (cert, key []byte) {
 	config, err := clientcmd.Load(kubeconfig)
 	w.Must(err)
 	return config.AuthInfos["admin"].ClientCertificateData, config.AuthInfos["admin"].ClientKeyData
-}
-
-// takesUp waits until the remote has been taken up exactly that many times.
-func (r *replica) takesUp(remote string, times int) {
-	r.w.Helper()
-	r.w.Until(func(context.Context) error {
-		if n := strings.Count(r.Stderr.String(), `"remote taken up","remote":"`+remote+`"`); n != times {
-			return fmt.Errorf("%s was loaded %d times, want %d", remote, n, times)
-		}
-		return nil
-	})
 }
 
 // with returns a valid kubeconfig of a cluster, with one field set in its cluster, user, or

@@ -29,7 +29,7 @@ func TestMountedSecret(t *testing.T) {
 	w.equal(testenv.Soon, first, remotes...)
 	second := w.rotate().Keys
 	w.equal(testenv.Soon, second, remotes...)
-	if n := strings.Count(run.Stderr.String(), `"remote taken up","remote":"dfw"`); n != 1 {
+	if n := strings.Count(run.Stderr.String(), `"remote added","remote":"dfw"`); n != 1 {
 		t.Errorf("dfw was loaded %d times, although equal bytes are not a change", n)
 	}
 

@@ -62,7 +62,7 @@ func TestWithoutWatch(t *testing.T) {
 	said := map[string]int{}
 	for line := range strings.Lines(run.Stderr.String()) {
 		for _, name := range []string{"dfw", "iad"} {
-			if strings.Contains(line, "may not watch") && strings.Contains(line, `"remote":"`+name+`"`) {
+			if strings.Contains(line, "remote watch is forbidden") && strings.Contains(line, `"remote":"`+name+`"`) {
 				said[name]++
 			}
 		}

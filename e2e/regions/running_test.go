@@ -77,7 +77,7 @@ func TestRunStays(t *testing.T) {
 		run.answers("/readyz", http.StatusServiceUnavailable)
 		run.answers("/elsewhere", http.StatusNotFound)
 		run.source("Unread", "")
-		run.logs("the source cannot be read")
+		run.logs("cannot read the source")
 		if n := strings.Count(run.Stderr.String(), "the source cannot be read"); n > 2 {
 			t.Errorf("%s: the same problem is logged %d times", name, n)
 		}

@@ -64,7 +64,7 @@ func TestBrokenWatches(t *testing.T) {
 	for _, o := range all {
 		w.arrived(o.history, line[1])
 		run.shows(o.region, "Synced", "")
-		run.saidOnce(o.region, "the watch of the remote is broken", "may not watch")
+		run.saidOnce(o.region, "remote watch failed", "remote watch is forbidden")
 	}
 }
 
@@ -120,7 +120,7 @@ func TestBrokenSourceWatch(t *testing.T) {
 			for _, h := range seen {
 				h.only(sets...)
 			}
-			const warning = "the watch of the source is broken"
+			const warning = "source watch failed"
 			if said := strings.Count(run.Stderr.String(), warning); said != 1 {
 				t.Errorf("the log says %d times that %s", said, warning)
 			}

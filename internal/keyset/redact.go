@@ -3,6 +3,8 @@ package keyset
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -13,7 +15,32 @@ const (
 	maxKeys = 200
 	// hidden replaces text that must not be shown.
 	hidden = "…"
+	// maxName limits how much of a name is shown, in bytes.
+	maxName = 64
 )
+
+var (
+	// base64Run matches text that could be a part of a key.
+	base64Run = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_=-]{%d,}`, revealing))
+	// plainRun matches words and numbers. Parts of a key mix case and digits in any encoding.
+	plainRun = regexp.MustCompile(`^(([A-Z]?[a-z]*|[A-Z]*)[0-9]{0,8}([+/_=-]+|$))*$`)
+)
+
+// QuoteName returns the name of a file in quotation marks, in printable ASCII. Someone may have named
+// the file after a key, so it replaces words that mix case and digits with dots. It also shortens a
+// long name. It then appends a fingerprint, so that different names stay distinguishable.
+func QuoteName(name string) string {
+	shown := base64Run.ReplaceAllStringFunc(name[:min(len(name), maxName)], func(run string) string {
+		if plainRun.MatchString(run) {
+			return run
+		}
+		return "..."
+	})
+	if shown == name {
+		return fmt.Sprintf("%+q", name)
+	}
+	return fmt.Sprintf("%+q...%s", shown, fingerprint([]byte(name)))
+}
 
 // Redact removes from text what it shares with the keys in sets: case-insensitive runs of
 // six or more characters of the key's text, its base64 encoding, or its hex digits. Use it

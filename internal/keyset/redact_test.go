@@ -60,3 +60,29 @@ func TestRedactManyKeys(t *testing.T) {
 		}
 	}
 }
+
+// Names of files are recognizable, but not those that are keys.
+func TestQuoteName(t *testing.T) {
+	const key = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
+	set := map[string][]byte{"8": []byte(key)}
+	raw, err := base64.URLEncoding.DecodeString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"1_0", "notes", "DFW Region-2.yaml", "lost+found", "backup_20261130.tar.gz", "README"} {
+		if got := QuoteName(name); got != `"`+name+`"` {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	seen := map[string]bool{}
+	for _, name := range []string{
+		key, key + ".yaml", "0-" + key, key[:20], key[20:], hex.EncodeToString(raw), base64.StdEncoding.EncodeToString([]byte(key)),
+		strings.Repeat("x ", 60) + key, "\x1b[2J" + key,
+	} {
+		got := QuoteName(name)
+		if Redact(got, set) != got || len(got) > 5*maxName || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) || seen[got] {
+			t.Errorf("%q: %s", name, got)
+		}
+		seen[got] = true
+	}
+}

@@ -84,8 +84,8 @@ var errForm = errors.New("it is not the YAML of a kubeconfig whose current-conte
 
 // load returns a kubeconfig and its current context, whose cluster and user exist.
 func load(kubeconfig []byte) (*clientcmdapi.Config, *clientcmdapi.Context, error) {
-	if aliased(kubeconfig) {
-		return nil, nil, errAliases
+	if err := costly(kubeconfig); err != nil {
+		return nil, nil, err
 	}
 	cfg, err := clientcmd.Load(kubeconfig)
 	if err != nil {

@@ -24,8 +24,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxAddress bounds an address, in bytes, because addresses are printed.
-const maxAddress = 1024
+const (
+	// maxAddress bounds an address, in bytes, because addresses are printed.
+	maxAddress = 1024
+	// maxPEM bounds certificates and keys, in bytes, because each remote keeps them in memory.
+	maxPEM = 64 << 10
+	// maxMarks bounds the characters that begin a list, a mapping, or an entry.
+	maxMarks = 50_000
+)
 
 // An outline is a kubeconfig before the entries of its current context are decoded.
 type outline struct {
@@ -35,11 +41,28 @@ type outline struct {
 	Contexts       []map[string]any `json:"contexts"`
 }
 
-var errAliases = errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+var (
+	errAliases = errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+	errComplex = fmt.Errorf("it has more than %d lines, colons, commas, brackets, or hyphens", maxMarks)
+)
 
-// aliased reports whether data may contain YAML aliases, which can expand half a MiB to gigabytes.
-func aliased(data []byte) bool {
-	return bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*')
+// costly rejects YAML that could take much more memory than its size. Aliases can expand half a MiB
+// to gigabytes, and each list or mapping takes hundreds of bytes.
+func costly(data []byte) error {
+	if bytes.ContainsRune(data, '&') && bytes.ContainsRune(data, '*') {
+		return errAliases
+	}
+	marks := 0
+	for _, b := range data {
+		switch b {
+		case '\n', ':', ',', '[', '{', '-', '?':
+			marks++
+		}
+	}
+	if marks > maxMarks {
+		return errComplex
+	}
+	return nil
 }
 
 // Parse reads the current context of an untrusted kubeconfig. A field may run a program, read a
@@ -50,8 +73,8 @@ func Parse(data []byte, keyless bool) (c Config, err error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return c, errors.New("it is empty")
 	}
-	if aliased(data) {
-		return c, errAliases
+	if err := costly(data); err != nil {
+		return c, err
 	}
 	var all outline
 	// Field names are case-sensitive, as in kubectl. The standard library's decoder would accept
@@ -113,6 +136,9 @@ func take(fields map[string]string, kind string, list []map[string]any, allowed 
 			data, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
 				return fmt.Errorf("%s is not base64", field)
+			}
+			if len(data) > maxPEM {
+				return fmt.Errorf("%s is larger than %d KiB", field, maxPEM>>10)
 			}
 			text = string(data)
 		}

@@ -248,6 +248,8 @@ func TestKubeconfigRefusesFiles(t *testing.T) {
 	}
 	for text, data := range map[string]string{
 		"aliases": aliases,
+		"commas":  strings.Repeat("{},", maxMarks),
+		"hyphens": strings.Repeat("-\t", maxMarks+1),
 		"empty":   " \n", "YAML": "\t{", "YAML of": "[]", "current-context": "apiVersion: v1\nkind: Config\n",
 		"contexts has 0": "current-context: secret-word\n",
 		"contexts has 2": "current-context: x\ncontexts: [{name: x, context: {cluster: c}}, {name: x, context: {cluster: d}}]\n",
