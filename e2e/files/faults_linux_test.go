@@ -61,7 +61,7 @@ func TestFullFileSystem(t *testing.T) {
 	}
 	p.Must(os.Remove(filler))
 	p.holds(rotated.Keys)
-	p.said("can be written again")
+	p.said("updating the key repository works again")
 }
 
 // A missing or invalid Secret changes nothing, and SIGTERM leaves the files in place.
@@ -79,10 +79,10 @@ func TestUnusableSecret(t *testing.T) {
 			return err
 		},
 	} {
-		before := strings.Count(p.process.Stderr.String(), "stays as it is")
+		before := strings.Count(p.process.Stderr.String(), "keeping the key repository")
 		p.Must(change())
 		p.Until(func(context.Context) error {
-			if strings.Count(p.process.Stderr.String(), "stays as it is") == before {
+			if strings.Count(p.process.Stderr.String(), "keeping the key repository") == before {
 				return errors.New("the program has not logged it")
 			}
 			return nil
@@ -105,6 +105,39 @@ func TestUnusableSecret(t *testing.T) {
 	p.Must(err)
 	if owner := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)); info.Mode().Perm() != 0o700 || os.Geteuid() == 0 && owner != keystoneUser {
 		t.Errorf("the repository has mode %v and user %s", info.Mode(), owner)
+	}
+}
+
+// roomForFiles is the memory limit in manifests/files.
+const roomForFiles = 64 << 20
+
+// Many other files in the repository, even some named after keys, cost little memory, and no key is
+// logged (checked by newPlace).
+func TestManyOtherFiles(t *testing.T) {
+	p := newPlace(t)
+	first, err := p.home().Secret(p.Ctx, p.NS)
+	p.Must(err)
+	p.start()
+	p.holds(first.Data)
+	for n := range 20_000 {
+		name := fmt.Sprintf("%d %s", n, first.Data["0"])
+		p.Must(os.WriteFile(filepath.Join(p.dir, name), nil, 0o644))
+	}
+	p.said("and 19990 more")
+	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)
+	p.Must(err)
+	p.Until(func(context.Context) error {
+		for index, key := range rotated.Keys {
+			if there, err := os.ReadFile(filepath.Join(p.dir, index)); err != nil || string(there) != string(key) {
+				return fmt.Errorf("key %s is not there: %w", index, err)
+			}
+		}
+		return nil
+	})
+	_, peak, err := p.process.Memory()
+	p.Must(err)
+	if t.Logf("%d MiB at most", peak>>20); peak > roomForFiles {
+		t.Errorf("%d MiB, wanted less than %d", peak>>20, roomForFiles>>20)
 	}
 }
 

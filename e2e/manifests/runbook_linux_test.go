@@ -63,7 +63,7 @@ func TestRunbookCommands(t *testing.T) {
 		shared.Keys.NoLeaks(t, command, string(output))
 	}
 	for part, says := range map[string]string{
-		"status": "Synced", "-c fernetcast ": "remote is Synced", "-c fernetcast-files": "the key repository was written", "get pods": "keystone-api", "get jobs": "rotate-now", "managedFields": "fernetcast-promote",
+		"status": "Synced", "-c fernetcast ": "remote is Synced", "-c fernetcast-files": "key repository updated", "get pods": "keystone-api", "get jobs": "rotate-now", "managedFields": "fernetcast-promote",
 	} {
 		asked := false
 		for command, output := range said {
@@ -121,7 +121,7 @@ fernetcast --context sjc promote sjc --yes`)
 	t.Cleanup(files.Kill)
 	startKubelet(ctx, t, sjc, map[string]*testenv.Process{"fernetcast": run, filesName: files})
 	err = until(ctx, func(context.Context) error {
-		if !strings.Contains(run.Stderr.String(), "remote is Synced") || !strings.Contains(files.Stderr.String(), "was written") {
+		if !strings.Contains(run.Stderr.String(), "remote is Synced") || !strings.Contains(files.Stderr.String(), "key repository updated") {
 			return errors.New("not all have read yet: " + run.Stderr.String() + files.Stderr.String())
 		}
 		return nil

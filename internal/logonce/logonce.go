@@ -3,15 +3,29 @@
 // It writes no logs itself.
 package logonce
 
+import "time"
+
 // A Text is the last logged text about one subject. The zero Text is "", which means no problem. It
 // is not safe for concurrent use.
-type Text struct{ last string }
+type Text struct {
+	last string
+	at   time.Time // when ChangedAfter last returned true
+}
 
 // Changed stores text and reports whether it differs from the last one.
 func (t *Text) Changed(text string) bool {
 	changed := text != t.last
 	t.last = text
 	return changed
+}
+
+// ChangedAfter is like Changed, but ignores text for this time after the last change.
+func (t *Text) ChangedAfter(every time.Duration, text string) bool {
+	if !t.at.IsZero() && time.Since(t.at) < every || !t.Changed(text) {
+		return false
+	}
+	t.at = time.Now()
+	return true
 }
 
 // ErrorChanged is like Changed for the text of err. A nil error counts as "".

@@ -1,9 +1,11 @@
 package repository
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,9 +29,9 @@ func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	switch reason := unusable(src); {
 	case !k.said.source.Changed(reason):
 	case reason == "":
-		k.opts.Log.Info("the Secret's keys can be used again")
+		k.opts.Log.Info("using the Secret's keys again")
 	default:
-		k.opts.Log.Warn("the Secret's keys cannot be used, so the key repository stays as it is", "reason", reason)
+		k.opts.Log.Warn("cannot use the Secret's keys; keeping the key repository", "reason", reason)
 	}
 	usable, silent := len(src.Keys().Fingerprints()) > 0, k.silent()
 	known := k.want.Fingerprints()
@@ -40,7 +42,7 @@ func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	case usable && !silent:
 		k.want = src.Keys()
 		if k.said.mount.Changed("") {
-			k.opts.Log.Info("the keys come from the API again")
+			k.opts.Log.Info("using the API instead of the mounted Secret again")
 		}
 	case silent, known.Primary() == 0 && now.Sub(k.started) >= fillFrom:
 		k.mounted(known)
@@ -70,19 +72,22 @@ func (k *Keeper) mounted(known keyset.Fingerprints) {
 		return
 	}
 	set, err := readMount(k.opts.Mount)
-	text := "its keys are taken"
+	text := "using its keys"
 	switch {
 	case err != nil:
 		text = fmt.Sprintf("reading the mounted Secret: %v", err)
 	case known.Primary() > 0 && !set.Fingerprints().Continues(known):
-		text = "the mounted Secret does not continue the keys that are there"
+		text = "its keys do not continue the current keys"
 	default:
 		k.want = set
 	}
 	if k.said.mount.Changed(text) {
-		k.opts.Log.Warn("the API shows no usable keys, so the mounted Secret was looked at", "mount", k.opts.Mount, "outcome", text)
+		k.opts.Log.Warn("the API has no usable keys; tried the mounted Secret", "mount", k.opts.Mount, "outcome", text)
 	}
 }
+
+// maxMounted limits the files of a mounted Secret, because each takes memory.
+const maxMounted = 1000
 
 // readMount reads a key set from a Secret volume. The kubelet updates the volume by switching the
 // symlink ..data to a new directory. readMount resolves the link once, so that a switch during the
@@ -92,20 +97,37 @@ func readMount(path string) (keyset.Set, error) {
 	if err != nil { // not a Secret volume
 		folder = path
 	}
-	entries, err := os.ReadDir(folder)
+	f, err := os.OpenFile(folder, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return keyset.Set{}, err
 	}
+	defer f.Close()
+	found, err := f.Readdirnames(maxMounted)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return keyset.Set{}, err
+	}
+	if len(found) == maxMounted {
+		return keyset.Set{}, fmt.Errorf("there are %d files or more", maxMounted)
+	}
 	data := map[string][]byte{}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
+	for _, name := range found {
+		if strings.HasPrefix(name, ".") {
 			continue
 		}
-		if data[e.Name()], err = readKey(filepath.Join(folder, e.Name())); err != nil {
-			return keyset.Set{}, err
+		if data[name], err = readKey(filepath.Join(folder, name)); err != nil {
+			return keyset.Set{}, fmt.Errorf("reading %s: %w", keyset.QuoteName(name), withoutPath(err))
 		}
 	}
 	return keyset.Parse(data)
+}
+
+// withoutPath returns an error without the file's name, which could contain a key.
+func withoutPath(err error) error {
+	var in *fs.PathError
+	if errors.As(err, &in) {
+		return in.Err
+	}
+	return err
 }
 
 func readKey(path string) ([]byte, error) {
@@ -115,7 +137,7 @@ func readKey(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s is no file", path))
+		return nil, cmp.Or(err, errors.New("not a regular file"))
 	}
-	return io.ReadAll(io.LimitReader(f, maxKey))
+	return io.ReadAll(io.LimitReader(f, maxKey+1))
 }

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -26,8 +27,10 @@ const (
 	directoryMode fs.FileMode = 0o700
 	keyMode       fs.FileMode = 0o400
 
-	// maxKey limits how much is read from a file. A key has 44 characters.
-	maxKey = 4 << 10
+	// maxKey limits the size of a key file, in bytes. A key has 44 characters.
+	maxKey = 64
+	// maxNames limits the names that are kept of other files, and that are logged.
+	maxNames = 10
 )
 
 // A directory is an open and locked key repository.
@@ -40,19 +43,19 @@ type directory struct {
 // caller must close it.
 func open(path string) (*directory, error) {
 	if err := os.Mkdir(path, directoryMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("making the key repository: %w", err)
+		return nil, fmt.Errorf("creating the key repository: %w", err)
 	}
 	info, err := os.Lstat(path)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("opening the key repository: %w", err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("the key repository %s is no directory: name another, or remove it", path)
+		return nil, fmt.Errorf("the key repository %s is not a directory; specify another, or remove it", path)
 	case !own(info):
-		return nil, fmt.Errorf("the key repository %s belongs to another user: name a directory in it, which is then made", path)
+		return nil, fmt.Errorf("the key repository %s belongs to another user; specify a subdirectory, which is then created", path)
 	case info.Mode().Perm() != directoryMode:
 		if err := os.Chmod(path, directoryMode); err != nil {
-			return nil, fmt.Errorf("closing the key repository to others: %w", err)
+			return nil, fmt.Errorf("restricting access to the key repository: %w", err)
 		}
 	}
 	root, err := os.OpenRoot(path)
@@ -66,7 +69,7 @@ func open(path string) (*directory, error) {
 	d := &directory{root, lock}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		d.close()
-		return nil, fmt.Errorf("locking the key repository, which another process has: %w", err)
+		return nil, fmt.Errorf("locking the key repository, which another process uses: %w", err)
 	}
 	return d, nil
 }
@@ -86,11 +89,43 @@ func own(info fs.FileInfo) bool {
 // contents is the state of a key repository.
 type contents struct {
 	keys map[string][]byte // readable keys by index
-	odd  []string          // indices whose file must be replaced whatever its content: a link, or a wrong owner or mode
+	odd  map[string]bool   // indices whose file must be replaced whatever its content: a link, or a wrong owner or mode
 	dirs []string          // indices that are directories, which Keystone skips
-	// strays are the names of all other files. Keystone opens them, too.
-	strays []string
+	// strays are the other files. Keystone opens them, too.
+	strays names
 	staged bool // an interrupted run left staged files
+}
+
+// names is a bounded list of files.
+type names struct {
+	first []string // up to maxNames, sorted
+	more  int
+}
+
+func (n *names) add(name string) {
+	if len(n.first) == maxNames {
+		n.more++
+		return
+	}
+	i, _ := slices.BinarySearch(n.first, name)
+	n.first = slices.Insert(n.first, i, name)
+}
+
+// String returns the names, or "" if there are none.
+func (n names) String() string {
+	var quoted []string
+	for _, name := range n.first {
+		shown := keyset.QuoteName(name)
+		if bare := strings.Trim(shown, `"`); bare == name && !strings.ContainsAny(name, ", ") {
+			shown = name
+		}
+		quoted = append(quoted, shown)
+	}
+	text := strings.Join(quoted, ", ")
+	if n.more > 0 {
+		text += fmt.Sprintf(" and %d more", n.more)
+	}
+	return text
 }
 
 // equal reports whether the repository contains exactly this set.
@@ -101,34 +136,47 @@ func (c contents) fingerprints() keyset.Fingerprints { return keyset.Fingerprint
 
 // look reads the repository. An unreadable key isn't an error. It is listed in odd.
 func (d *directory) look() (contents, error) {
-	c := contents{keys: map[string][]byte{}}
-	entries, err := fs.ReadDir(d.root.FS(), ".")
+	c := contents{keys: map[string][]byte{}, odd: map[string]bool{}}
+	folder, err := d.root.Open(".")
 	if err != nil {
 		return c, fmt.Errorf("reading the key repository: %w", err)
 	}
-	for _, e := range entries {
-		_, index := keyset.Index(e.Name())
-		switch {
-		case e.IsDir() && index:
-			c.dirs = append(c.dirs, e.Name())
-		case e.IsDir():
-			c.staged = c.staged || e.Name() == staging
-		case !index:
-			c.strays = append(c.strays, e.Name())
-		default:
-			key, fine, err := d.read(e.Name())
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if !fine || err != nil {
-				c.odd = append(c.odd, e.Name())
-			}
-			if key != nil {
-				c.keys[e.Name()] = key
-			}
+	defer folder.Close()
+	for {
+		entries, err := folder.ReadDir(256)
+		for _, e := range entries {
+			d.lookAt(e, &c)
+		}
+		if errors.Is(err, io.EOF) {
+			return c, nil
+		}
+		if err != nil {
+			return c, fmt.Errorf("reading the key repository: %w", err)
 		}
 	}
-	return c, nil
+}
+
+func (d *directory) lookAt(e fs.DirEntry, c *contents) {
+	_, index := keyset.Index(e.Name())
+	switch {
+	case e.IsDir() && index:
+		c.dirs = append(c.dirs, e.Name())
+	case e.IsDir():
+		c.staged = c.staged || e.Name() == staging
+	case !index:
+		c.strays.add(e.Name())
+	default:
+		key, fine, err := d.read(e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if !fine || err != nil {
+			c.odd[e.Name()] = true
+		}
+		if key != nil {
+			c.keys[e.Name()] = key
+		}
+	}
 }
 
 // read reads a key file. fine reports whether only Keystone's user can read the file and it can
@@ -153,7 +201,7 @@ func (d *directory) stage(data map[string][]byte, names []string) error {
 		return err
 	}
 	if err := d.root.Mkdir(staging, directoryMode); err != nil {
-		return fmt.Errorf("making a directory for new keys: %w", err)
+		return fmt.Errorf("creating the directory for new keys: %w", err)
 	}
 	for _, name := range names {
 		if err := d.write(staging+"/"+name, data[name]); err != nil {
@@ -184,7 +232,7 @@ func (d *directory) write(path string, key []byte) error {
 func (d *directory) put(names []string) error {
 	for _, name := range names {
 		if err := d.root.Rename(staging+"/"+name, name); err != nil {
-			return fmt.Errorf("putting key %s in its place: %w", name, err)
+			return fmt.Errorf("moving key %s into place: %w", name, err)
 		}
 	}
 	return d.lock.Sync()
@@ -209,7 +257,7 @@ func planned(c contents, data map[string][]byte) plan {
 	var p plan
 	for _, name := range ascending(data) {
 		key, there := c.keys[name]
-		if there && !slices.Contains(c.odd, name) && string(key) == string(data[name]) {
+		if there && !c.odd[name] && string(key) == string(data[name]) {
 			continue
 		}
 		if name == "0" {
@@ -218,8 +266,12 @@ func planned(c contents, data map[string][]byte) plan {
 			p.above = append(p.above, name)
 		}
 	}
-	for _, name := range slices.Concat(ascending(c.keys), c.odd) {
-		if _, wanted := data[name]; !wanted && !slices.Contains(p.gone, name) {
+	there := maps.Clone(c.odd)
+	for name := range c.keys {
+		there[name] = true
+	}
+	for _, name := range ascending(there) {
+		if _, wanted := data[name]; !wanted {
 			p.gone = append(p.gone, name)
 		}
 	}
@@ -227,7 +279,7 @@ func planned(c contents, data map[string][]byte) plan {
 }
 
 // ascending returns the indices in data in numeric order.
-func ascending(data map[string][]byte) []string {
+func ascending[T any](data map[string]T) []string {
 	return slices.SortedFunc(maps.Keys(data), func(a, b string) int {
 		i, _ := keyset.Index(a)
 		j, _ := keyset.Index(b)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +19,8 @@ const (
 	silentFor = time.Minute
 	// lookEvery is the interval between checks of the files, which others may change.
 	lookEvery = 500 * time.Millisecond
+	// logEvery is the minimum interval between log lines about changes by others.
+	logEvery = time.Minute
 )
 
 // A Source shows the Secret of the Keeper's own cluster, as read from the API. Its methods must be
@@ -119,9 +120,9 @@ func (k *Keeper) Run(ctx context.Context, once bool) bool {
 		switch {
 		case ctx.Err() != nil || !k.said.write.ErrorChanged(err):
 		case err == nil:
-			k.opts.Log.Info("the key repository can be written again")
+			k.opts.Log.Info("updating the key repository works again")
 		default:
-			k.opts.Log.Warn("the key repository cannot be kept; trying again", "error", err)
+			k.opts.Log.Warn("cannot update the key repository; retrying", "error", err)
 		}
 		if once && (done || k.silent() && k.Ready()) {
 			return true
@@ -174,15 +175,19 @@ func (k *Keeper) keep(ctx context.Context) (done bool, err error) {
 }
 
 // logWrite logs a new set once. It logs a repair only if its indices differ from those of the last
-// repair.
+// logged repair, and at most once in logEvery.
 func (k *Keeper) logWrite(before contents, took time.Duration) {
 	if keys := k.want.Fingerprints().String(); k.said.written.Changed(keys) {
-		k.opts.Log.Info("the key repository was written", "primary", k.want.Fingerprints().Primary(), "keys", keys, "took", took)
+		k.opts.Log.Info("key repository updated", "primary", k.want.Fingerprints().Primary(), "keys", keys, "took", took)
 		return
 	}
 	p := planned(before, k.want.Data())
-	if names := strings.Join(slices.Concat(p.above, p.staged, p.gone), ", "); k.said.repaired.Changed(names) {
-		k.opts.Log.Warn("somebody else has changed the key repository, and it was repaired", "indices", names)
+	var repaired names
+	for _, index := range slices.Concat(p.above, p.staged, p.gone) {
+		repaired.add(index)
+	}
+	if text := repaired.String(); k.said.repaired.ChangedAfter(logEvery, text) {
+		k.opts.Log.Warn("another process changed the key repository; repaired it", "indices", text)
 	}
 }
 
@@ -191,8 +196,8 @@ func (k *Keeper) observe(c contents) {
 	k.mu.Lock()
 	k.status.Primary = c.fingerprints().Primary()
 	k.mu.Unlock()
-	if names := strings.Join(c.strays, ", "); k.said.strays.Changed(names) && names != "" {
-		k.opts.Log.Warn("other files are in the key repository, and Keystone opens them at each load: remove them", "files", names)
+	if text := keyset.Redact(c.strays.String(), k.want.Data(), c.keys); k.said.strays.ChangedAfter(logEvery, text) && text != "" {
+		k.opts.Log.Warn("key repository contains other files, which Keystone opens; remove them", "files", text)
 	}
 }
 

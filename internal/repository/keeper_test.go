@@ -144,7 +144,7 @@ func TestUnusable(t *testing.T) {
 				if k.Status().LastMatch.Sub(before) > time.Second || !k.Ready() {
 					t.Errorf("status %+v, a match at %v before", k.Status(), before)
 				}
-				if n := strings.Count(k.log.String(), "cannot be used"); n != 1 {
+				if n := strings.Count(k.log.String(), "cannot use the Secret's keys"); n != 1 {
 					t.Errorf("it was logged %d times:\n%s", n, k.log)
 				}
 				k.shows("0d 1a 2b 3c")

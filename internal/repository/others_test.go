@@ -2,6 +2,7 @@ package repository
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,14 +98,14 @@ func TestDirectoryInTheWay(t *testing.T) {
 		}
 		k.shows("0e 2b 3c 4d")
 		k.after(time.Minute, "0d 1a 2b 3c")
-		if text := k.log.String(); strings.Count(text, "writing key 4: a directory") != 1 {
+		if text := k.log.String(); strings.Count(text, "writing key 4: the key repository has a directory") != 1 {
 			t.Errorf("not logged exactly once:\n%s", text)
 		}
 		if err := os.Remove(filepath.Join(k.dir, "4")); err != nil {
 			t.Fatal(err)
 		}
 		k.after(lookEvery+2*pause, "0e 2b 3c 4d")
-		if !strings.Contains(k.log.String(), "can be written again") {
+		if !strings.Contains(k.log.String(), "updating the key repository works again") {
 			t.Error("its end is not logged")
 		}
 	})
@@ -117,7 +118,7 @@ func TestLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(path); err == nil || !strings.Contains(err.Error(), "another process has") {
+	if _, err := open(path); err == nil || !strings.Contains(err.Error(), "another process uses") {
 		t.Errorf("the second one got %v", err)
 	}
 	first.close()
@@ -129,3 +130,33 @@ func TestLocked(t *testing.T) {
 }
 
 func bytesOf(n int) []byte { return make([]byte, n) }
+
+// Many other files, some of them named after keys, cost little memory, and no key is logged.
+func TestManyOtherFiles(t *testing.T) {
+	keep(t, func(k *keeping) {
+		k.shows("0d 1a 2b 3c")
+		k.start()
+		secret := string(key('c'))
+		for n := range 1000 {
+			must := os.WriteFile(filepath.Join(k.dir, fmt.Sprintf("%d-%s", n, secret)), nil, keyMode)
+			if must = errors.Join(must, os.WriteFile(filepath.Join(k.dir, fmt.Sprint(100+n)), bytesOf(4<<10), keyMode)); must != nil {
+				t.Fatal(must)
+			}
+		}
+		time.Sleep(time.Minute)
+		k.stop()
+		synctest.Wait()
+		d, err := open(k.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.close()
+		c, err := d.look()
+		if err != nil || len(c.strays.first) != maxNames || c.strays.more != 1000-maxNames || len(c.keys) != 4 {
+			t.Errorf("%v: %d and %d other files, %d keys", err, len(c.strays.first), c.strays.more, len(c.keys))
+		}
+		if text := k.log.String(); strings.Contains(text, secret[:6]) || len(text) > 4<<10 || !strings.Contains(text, "and 990 more") {
+			t.Errorf("logged:\n%.5000s", text)
+		}
+	})
+}

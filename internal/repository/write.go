@@ -23,7 +23,7 @@ func (d *directory) replace(ctx context.Context, c contents, set keyset.Set, pau
 	data := set.Data()
 	for _, name := range c.dirs {
 		if _, wanted := data[name]; wanted {
-			return fmt.Errorf("writing key %s: a directory of that name is in the key repository; remove it", name)
+			return fmt.Errorf("writing key %s: the key repository has a directory with this name; remove it", name)
 		}
 	}
 	if !set.Fingerprints().Continues(c.fingerprints()) {
