@@ -64,7 +64,7 @@ func (w *Watcher) watched(secret *corev1.Secret, version string) {
 func (w *Watcher) watchFailed(err error, first bool) {
 	w.view.MarkStale()
 	if first {
-		w.opts.Log.Warn("the watch of the source is broken, so the source is read often", "every", unwatchedPoll, "error", err)
+		w.opts.Log.Warn("source watch failed; polling", "every", unwatchedPoll, "error", err)
 		w.readSoon()
 	}
 }
@@ -82,6 +82,6 @@ func (w *Watcher) restartInformer(stalled bool) {
 	w.watch.alive = silent // the old watch's events say nothing about the next one
 	if stalled && !w.watch.stalled {
 		w.watch.stalled = true
-		w.opts.Log.Warn("the watch of the source brings nothing, so another begins: a connection that died, or an etcd that was restored?")
+		w.opts.Log.Warn("source watch stalled; restarting it")
 	}
 }

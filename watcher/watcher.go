@@ -80,7 +80,7 @@ func silent() bool { return false }
 func New(opts Options) *Watcher {
 	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: coalesced{turn: make(chan struct{}, 1)}, poke: make(chan struct{}, 1), changed: func() {}}
 	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
-		Failed: w.watchFailed, Answered: func() {}, Steady: func() { opts.Log.Info("the source is watched again") },
+		Failed: w.watchFailed, Answered: func() {}, Steady: func() { opts.Log.Info("source watch works again") },
 	})
 	return w
 }
@@ -151,9 +151,9 @@ func (w *Watcher) setErr(err error) (recovered bool) {
 	case !w.trouble.ErrorChanged(err):
 		return false
 	case err == nil:
-		w.opts.Log.Info("the source can be read again")
+		w.opts.Log.Info("reading the source works again")
 	default:
-		w.opts.Log.Warn("the source cannot be read", "error", err)
+		w.opts.Log.Warn("cannot read the source", "error", err)
 	}
 	return err == nil
 }

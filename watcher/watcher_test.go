@@ -146,7 +146,7 @@ func TestAbsentAtTheStart(t *testing.T) {
 	})
 }
 
-// After an outage of any length, the source is watched again within 3 s.
+// After an outage of any length, source watch works again within 3 s.
 func TestOutage(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
