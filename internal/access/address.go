@@ -54,13 +54,15 @@ func checkAddress(ctx context.Context, server string) error {
 	u, err := url.Parse(server)
 	switch {
 	case err != nil || u.Hostname() == "":
-		return fmt.Errorf("%q is not an address like https://host:port", mirror.Printable(server))
+		return errors.New("the server is not an address like https://host:port")
+	case u.User != nil || strings.ContainsAny(server, "?#"):
+		return errors.New("the server's address contains more than a host, a port, and a path; credentials belong in a token or a certificate")
 	case u.Scheme != "https":
-		return fmt.Errorf("%s is not https: keys and tokens would be sent unencrypted", mirror.Printable(server))
+		return fmt.Errorf("%s is not https: keys and tokens would be sent unencrypted", mirror.Address(server))
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	if strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".svc.cluster.local") {
-		return fmt.Errorf("%s is a Service of that cluster, which no other cluster can reach", server)
+		return fmt.Errorf("%s is a Service of that cluster, which no other cluster can reach", mirror.Address(server))
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil { // the main region may resolve it, and the next check tries to connect
@@ -68,7 +70,7 @@ func checkAddress(ctx context.Context, server string) error {
 	}
 	for _, ip := range ips {
 		ip = ip.Unmap()
-		switch err := fmt.Errorf("%s is %s (%s), which only this machine can reach", server, onlyHere(ip), ip); {
+		switch err := fmt.Errorf("%s is %s (%s), which only this machine can reach", mirror.Address(server), onlyHere(ip), ip); {
 		case ip.IsLoopback():
 			return localAddress{err}
 		case onlyHere(ip) != "":
@@ -98,7 +100,7 @@ func hint(ctx context.Context, apis *setup.APIs) string {
 		cfg, _ := clientcmd.Load([]byte(info.Data["kubeconfig"]))
 		for _, cluster := range ptr.Deref(cfg, clientcmdapi.Config{}).Clusters {
 			if cluster.Server != "" {
-				return " (the cluster's cluster-info contains " + mirror.Printable(cluster.Server) + ")"
+				return " (the cluster's cluster-info contains " + mirror.Address(cluster.Server) + ")"
 			}
 		}
 	}

@@ -48,7 +48,7 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 		case err == nil:
 			return string(account.UID) == token.AccountUID, nil
 		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
-			return false, fmt.Errorf("reading ServiceAccount %s with context %s: %s", token.Account, c.Context, mirror.Explain(err))
+			return false, fmt.Errorf("reading ServiceAccount %s with context %s: %s", mirror.Name(token.Account), c.Context, mirror.Explain(err))
 		}
 	}
 	ca := c.Config.CAData

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -129,11 +130,11 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 		return err
 	}
 	if stored.Server == j.Kubeconfig.Server {
-		j.Say(fmt.Sprintf("Warning: the cluster at %s is not the one stored as %s, and replaces it.", mirror.Printable(stored.Server), j.Kubeconfig.Remote))
+		j.Say(fmt.Sprintf("Warning: the cluster at %s is not the one stored as %s, and replaces it.", mirror.Address(stored.Server), j.Kubeconfig.Remote))
 		return nil
 	}
 	return Refusal{fmt.Errorf("%s is already stored with address %s; to use the name for another cluster, first: fernetcast leave %s",
-		j.Kubeconfig.Remote, mirror.Printable(stored.Server), j.Kubeconfig.Remote)}
+		j.Kubeconfig.Remote, mirror.Address(stored.Server), j.Kubeconfig.Remote)}
 }
 
 // Lines describes what Make and Store will do.
@@ -201,6 +202,9 @@ func (j *Join) Documents(ctx context.Context, kubespray bool) ([]byte, error) {
 	for _, object := range objects {
 		err = errors.Join(err, write(&out, comment, object.Object))
 		comment = ""
+	}
+	if proxy, err := url.Parse(j.Kubeconfig.ProxyURL); err != nil || proxy.User != nil {
+		return nil, fmt.Errorf("the proxy-url of context %s contains credentials, which do not belong in a repository: remove them from your context, or join without -o yaml", j.There.Context)
 	}
 	encoded, failed := j.Kubeconfig.Encode()
 	err = errors.Join(err, failed, write(&out, "# For the main region's cluster. "+about+"\n", &corev1.Secret{

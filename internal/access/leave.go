@@ -88,12 +88,13 @@ func (l *Leave) identify(ctx context.Context) error {
 	}
 	if !same && l.Kubeconfig.Server != "" {
 		return Refusal{fmt.Errorf("your context %s is for a different cluster (%s) than the one stored as %s (%s): specify the right one with --remote-context, or remove only what is stored here with --local",
-			l.There.Context, l.There.Config.Host, l.Remote, mirror.Printable(l.Kubeconfig.Server))}
+			l.There.Context, l.There.Config.Host, l.Remote, mirror.Address(l.Kubeconfig.Server))}
 	}
 	entries, err := l.Kubeconfigs.Read(ctx)
-	if err == nil {
-		l.UsedBy, err = l.There.storedAs(ctx, entries, l.Remote, l.Namespace, l.Account)
+	if err != nil {
+		return fmt.Errorf("reading the stored kubeconfigs: %s", mirror.Explain(err))
 	}
+	l.UsedBy, err = l.There.storedAs(ctx, entries, l.Remote, l.Namespace, l.Account)
 	return err
 }
 

@@ -30,7 +30,7 @@ func (t *Trust) findCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, t
 		}
 		switch {
 		case found.URL != issuer.URL:
-			return Refusal{fmt.Errorf("the documents at %s belong to issuer %s, but the main region's issuer is %s", at, mirror.Printable(found.URL), issuer.URL)}
+			return Refusal{fmt.Errorf("the documents at %s belong to issuer %s, but the main region's issuer is %s", at, mirror.Address(found.URL), issuer.URL)}
 		case !slices.Equal(keyIDs(found.Keys), keyIDs(issuer.Keys)):
 			say(fmt.Sprintf("Warning: the keys at %s differ from the main region's, so tokens may be rejected. Update the copy with --static DIR", at))
 		}

@@ -76,8 +76,8 @@ func (t *Trust) Complete(ctx context.Context, here, there *setup.APIs, static st
 func (t Trust) check(remoteIssuer string) error {
 	u, err := url.Parse(t.Issuer)
 	switch {
-	case err != nil || u.Scheme != "https" || u.Host == "":
-		return fmt.Errorf("the main region's issuer is %s, but API servers trust only issuers that start with https://", mirror.Printable(t.Issuer))
+	case err != nil || u.Scheme != "https" || mirror.Address(t.Issuer) != t.Issuer:
+		return fmt.Errorf("the main region's issuer is %s, but it must start with https://, and contain only a host, a port, and a path", mirror.Address(t.Issuer))
 	case setup.InCluster(t.Issuer):
 		return fmt.Errorf("the main region's issuer is %s, which every cluster uses by default: %s's API server would not start, or would mistake its own tokens for the main region's. Give the main region a unique issuer (--service-account-issuer), as described in docs/keyless.md", t.Issuer, t.Remote)
 	case t.Issuer == remoteIssuer:
@@ -185,9 +185,8 @@ func (t Trust) rights() ([]*unstructured.Unstructured, error) {
 // writeStatic writes an issuer's discovery document and keys into dir, for a web server that serves
 // dir at the https URL at. It replaces existing files atomically, the keys first.
 func writeStatic(dir, at string, is setup.Issuer) error {
-	u, err := url.Parse(at)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%q is not an address like https://host/path", mirror.Printable(at))
+	if !strings.HasPrefix(at, "https://") || mirror.Address(at) != at {
+		return errors.New("the URL is not an address like https://host/path")
 	}
 	var document map[string]any
 	var keys struct {

@@ -28,6 +28,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 )
 
@@ -105,11 +106,11 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 		return exitOK
 	case errors.As(err, &trouble):
 		if trouble.err != nil {
-			fmt.Fprintln(stderr, "fernetcast:", err)
+			fmt.Fprintln(stderr, "fernetcast:", mirror.Hide(err.Error()))
 		}
 		return exitTrouble
 	}
-	fmt.Fprintf(stderr, "fernetcast: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
+	fmt.Fprintf(stderr, "fernetcast: %s\nRun '%s --help' for usage.\n", mirror.Hide(err.Error()), cmd.CommandPath())
 	return exitUsage
 }
 

@@ -32,7 +32,11 @@ func one(name string, valid func(string) error) cobra.PositionalArgs {
 func usage(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
-		return fmt.Errorf("--%s %s: %w", invalid.GetFlag().Name, mirror.Printable(cmp.Or(invalid.GetValue(), `""`)), invalid.Unwrap())
+		value := mirror.Printable(cmp.Or(invalid.GetValue(), `""`))
+		if strings.ContainsAny(value, "@?#") { // a URL's password or token
+			value = "…"
+		}
+		return fmt.Errorf("--%s %s: %w", invalid.GetFlag().Name, value, invalid.Unwrap())
 	}
 	return err
 }

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -53,6 +55,9 @@ func (r *remotePlace) place(remote, server string) (place, error) {
 	if found == nil || raw.Clusters[found.Cluster] == nil {
 		return place{}, fmt.Errorf("--remote-context: your kubeconfig has no context %q; it has: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
 	}
+	if err := checkCluster(raw.Clusters[found.Cluster]); err != nil {
+		return place{}, fmt.Errorf("context %q: %w", context, err)
+	}
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err == nil {
 		err = rest.LoadTLSFiles(cfg)
@@ -61,6 +66,19 @@ func (r *remotePlace) place(remote, server string) (place, error) {
 		return place{}, fmt.Errorf("reading context %q: %w", context, err)
 	}
 	return place{context, cfg, raw.Clusters[found.Cluster].ProxyURL}, nil
+}
+
+// checkCluster rejects addresses in the operator's kubeconfig that would reveal a password: a
+// server with one, which messages show, and an invalid proxy-url, which client-go's error quotes.
+func checkCluster(cluster *clientcmdapi.Cluster) error {
+	if strings.ContainsAny(cluster.Server, "@?#") {
+		return errors.New("its server contains more than a host, a port, and a path; credentials belong in a token or a certificate")
+	}
+	proxy, err := url.Parse(cluster.ProxyURL)
+	if err != nil || cluster.ProxyURL != "" && !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
+		return errors.New("its proxy-url does not start with http://, https://, or socks5://, or is not a URL")
+	}
+	return nil
 }
 
 // completeContexts completes the names of contexts. kubeconfig is a flag, which it reads late.

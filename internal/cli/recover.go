@@ -74,7 +74,7 @@ func (p *promoting) idle(ctx context.Context) error {
 		return fmt.Errorf("looking for an active rotation Job: %s", mirror.Explain(err))
 	case job != "":
 		return fmt.Errorf("rotation Job %s is active and would overwrite the restored keys; suspend CronJob %s, then wait until the Job ends, or delete it: %s delete job %s",
-			mirror.Printable(job), setup.RotationJob, p.kubectl(), mirror.Quote(job))
+			job, setup.RotationJob, p.kubectl(), mirror.Quote(job))
 	}
 	return nil
 }

@@ -54,7 +54,15 @@ func (o *options) sourceConfig() (*rest.Config, error) {
 		}
 	}
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.context}
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides).ClientConfig()
+	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides)
+	if raw, err := config.RawConfig(); err == nil { // otherwise ClientConfig returns the error
+		if current := raw.Contexts[cmp.Or(o.context, raw.CurrentContext)]; current != nil && raw.Clusters[current.Cluster] != nil {
+			if err := checkCluster(raw.Clusters[current.Cluster]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return config.ClientConfig()
 }
 
 // apis creates the clients for a cluster. It sends no requests.

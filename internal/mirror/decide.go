@@ -123,7 +123,7 @@ func Decide(src Source, c Copy, force bool) Decision {
 		return held(ReasonImmutable, "its Secret is immutable; nothing was changed; delete it there, and it is recreated")
 	case c.secret.Type != src.secret.Type:
 		return held(ReasonType, "its Secret has type %s, but the source has type %s; nothing was changed; delete it there, and it is recreated",
-			c.redact(src, words(string(c.secret.Type))), src.secret.Type)
+			c.redact(src, Name(string(c.secret.Type))), Name(string(src.secret.Type)))
 	case same: // row 11
 		return write(src, c, ActionUpdate, c.difference(src))
 	case ours && !force && !src.continues(c.stamped()): // row 12

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -99,9 +100,11 @@ func explain(err error) string {
 	var certificate *tls.CertificateVerificationError
 	var file *fs.PathError
 	var answer refusal
-	known := errors.As(err, &operation) || errors.As(err, &certificate) || errors.As(err, &file) || errors.As(err, &answer)
+	known := errors.As(err, &operation) || errors.As(err, &file) || errors.As(err, &answer)
 	dialing := operation != nil && operation.Op == "dial" // its text names the address
 	switch {
+	case errors.As(err, &certificate):
+		return untrusted(certificate.Err)
 	case errors.As(err, &status):
 		return fmt.Sprintf("%d, the server says: \"%s\"", status.Status().Code, strings.ReplaceAll(words(status.Status().Message), `"`, "'"))
 	case errors.Is(err, context.DeadlineExceeded) && !dialing:
@@ -115,4 +118,20 @@ func explain(err error) string {
 		return err.Error()
 	}
 	return words(err.Error())
+}
+
+// untrusted explains why a certificate is rejected. Go's text quotes names in the certificate.
+func untrusted(err error) string {
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &authority):
+		return "x509: certificate signed by unknown authority"
+	case errors.As(err, &name):
+		return "x509: certificate is not valid for " + name.Host
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "x509: certificate has expired or is not yet valid, according to the local clock"
+	}
+	return "x509: certificate cannot be verified"
 }

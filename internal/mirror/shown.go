@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"unicode"
@@ -20,6 +22,18 @@ const (
 // word matches plain words, including hyphenated names and paths, and abbreviations.
 var word = regexp.MustCompile(`^([A-Z]?[a-z]+([-.:/][a-z]+)*|[A-Z]{2,5})?$`)
 
+// secretForm matches text that can be a key, a token, or a part of them: 32 bytes or more in
+// base64 or hex.
+var secretForm = regexp.MustCompile(`[A-Za-z0-9+/_-]{42,}=+|[A-Za-z0-9_-]{43,}`)
+
+// nameForm matches the names of Kubernetes objects, users, resources, and verbs.
+var nameForm = regexp.MustCompile(`^(\*|[a-z0-9]+([._-]+[a-z0-9]+)*)([:@/](\*|[a-z0-9]+([._-]+[a-z0-9]+)*))*$`)
+
+var (
+	kubernetesVersion = regexp.MustCompile(`^v[0-9]{1,3}(\.[0-9]{1,3}){2}([.+-][a-z0-9]{1,14}){0,5}$`)
+	plainPath         = regexp.MustCompile(`^[A-Za-z0-9/._~-]*$`)
+)
+
 // plainWord matches a word that needs no quoting in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 
@@ -32,9 +46,59 @@ func Quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// Printable returns at most the first 400 characters of text. It replaces control
-// characters, including those that change the writing direction, with "?".
+// Hide replaces keys and tokens of any region in text with "…", and control characters other
+// than line breaks with "?".
+func Hide(text string) string {
+	text = secretForm.ReplaceAllStringFunc(text, func(run string) string {
+		// Names of objects can be as long, but are lowercase words.
+		if nameForm.MatchString(run) && strings.Contains(run, "-") {
+			return run
+		}
+		return leftOut
+	})
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (r == unicode.ReplacementChar || !unicode.IsPrint(r)) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// Name returns the name of an object, a user, a resource, or a verb from a server. It replaces a
+// name that Kubernetes would not accept, which could be a command.
+func Name(name string) string {
+	if len(name) > maxShown || !nameForm.MatchString(name) {
+		return "(unusual name)"
+	}
+	return Printable(name)
+}
+
+// Version returns the Kubernetes version that a server reports, unless it is malformed.
+func Version(reported string) string {
+	if !kubernetesVersion.MatchString(reported) {
+		return "unknown version"
+	}
+	return reported
+}
+
+// Address returns a URL without user, password, query, and fragment, which can contain secrets.
+func Address(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || !plainPath.MatchString(u.Path) {
+		return "(unusual address)"
+	}
+	host := strings.ToLower(u.Hostname())
+	if _, err := netip.ParseAddr(host); err != nil && !nameForm.MatchString(host) {
+		return "(unusual address)"
+	}
+	return Printable((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
+}
+
+// Printable returns at most the first 400 characters of text on one line. It hides keys and
+// tokens like [Hide], and replaces control characters, including those that change the writing
+// direction, with "?".
 func Printable(text string) string {
+	text = strings.ReplaceAll(Hide(text), "\n", "?")
 	shown := 0
 	for i := range text {
 		if shown == maxShown {
@@ -43,12 +107,7 @@ func Printable(text string) string {
 		}
 		shown++
 	}
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
+	return text
 }
 
 // words returns the plain words in text from other writers. This removes keys and parts of

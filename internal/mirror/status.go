@@ -80,7 +80,7 @@ func (s SourceStatus) Well() bool {
 // source failed; "" if it succeeded.
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
-		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: s.ResourceVersion(), UID: s.UID(),
+		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: versionForm.FindString(s.ResourceVersion()), UID: s.UID(),
 		State: s.State(), Detail: s.detail, RotatedAt: s.Written(), Keys: s.set.Fingerprints(),
 	}
 	if s.owner.Term > 0 {

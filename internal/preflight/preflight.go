@@ -159,7 +159,9 @@ func Examine(ctx context.Context, r Remote) Examined {
 	}
 	found := Examined{Name: r.Name, Copy: p.copy}
 	for _, s := range steps {
-		found.Checks = append(found.Checks, done[s.id])
+		c := done[s.id]
+		c.What = mirror.Decision{Detail: c.What}.Redacted(p.Source, p.copy).Detail
+		found.Checks = append(found.Checks, c)
 	}
 	return found
 }

@@ -33,7 +33,7 @@ func (p *probe) identity(ctx context.Context) Check {
 	case err != nil:
 		return Check{Result: Fail, What: mirror.Explain(err), Next: "check which server responds at " + p.Config.Host}
 	}
-	return Check{Result: Pass, What: review.Status.UserInfo.Username}
+	return Check{Result: Pass, What: mirror.Name(review.Status.UserInfo.Username)}
 }
 
 func (p *probe) expiry(context.Context) Check {
@@ -111,7 +111,7 @@ func (p *probe) secret(ctx context.Context) Check {
 	case ptr.Deref(secret.Immutable, false):
 		return Check{Result: Fail, What: "it is immutable, so rotations cannot update it", Next: remove}
 	case secret.Type != corev1.SecretTypeOpaque:
-		return Check{Result: Fail, What: "its type is " + string(secret.Type) + " instead of Opaque", Next: remove}
+		return Check{Result: Fail, What: "its type is " + mirror.Name(string(secret.Type)) + " instead of Opaque", Next: remove}
 	}
 	return Check{Result: Pass, What: fmt.Sprintf("%d keys", len(secret.Data))}
 }

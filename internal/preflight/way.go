@@ -18,7 +18,6 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/apimachinery/pkg/version"
 )
 
 const (
@@ -39,7 +38,7 @@ type hello struct {
 	tunnel    bool // the TLS handshake started
 	state     tls.ConnectionState
 	tlsErr    error
-	info      version.Info
+	version   string
 	answered  time.Time // by the local clock
 	err       error
 }
@@ -73,7 +72,7 @@ func (p *probe) greet(ctx context.Context) {
 		TLSHandshakeStart: func() { locked(func() { h.tunnel = true }) },
 		TLSHandshakeDone:  func(state tls.ConnectionState, err error) { locked(func() { h.state, h.tlsErr = state, err }) },
 	})
-	h.info, h.err = p.apis.Version(ctx)
+	h.version, h.err = p.apis.Version(ctx)
 	h.answered = time.Now()
 	locked(func() { p.hello = h })
 }
@@ -184,7 +183,7 @@ func (p *probe) time(context.Context) Check {
 
 func (p *probe) version(context.Context) Check {
 	if p.hello.err == nil {
-		return Check{Result: Pass, What: p.hello.info.GitVersion}
+		return Check{Result: Pass, What: p.hello.version}
 	}
 	d := mirror.FailureOf(p.hello.err)
 	if d.State == mirror.StateDenied {

@@ -63,13 +63,13 @@ func NewAPIs(cfg *rest.Config, opts kube.Options) (*APIs, error) {
 }
 
 // Version returns the API server's version.
-func (a *APIs) Version(ctx context.Context) (version.Info, error) {
+func (a *APIs) Version(ctx context.Context) (string, error) {
 	var info version.Info
 	body, err := a.Core.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
 	if err == nil && json.Unmarshal(body, &info) != nil {
 		err = kube.NewRefusal(fmt.Sprintf("the server answers with %s in place of its version", kube.Describe(http.Header{}, body)), false)
 	}
-	return info, err
+	return mirror.Version(info.GitVersion), err
 }
 
 // ClusterUID returns the UID of the Namespace kube-system. It identifies the cluster even if its
@@ -84,7 +84,7 @@ func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
 		return "", err
 	}
 	uid := string(system.UID)
-	if len(uid) > maxUID || kube.CheckToken(uid) != nil {
+	if len(uid) > maxUID || mirror.Name(uid) != uid {
 		return "", kube.NewRefusal("the server answers with a Namespace kube-system without a uid", true)
 	}
 	return uid, nil

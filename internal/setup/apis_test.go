@@ -29,6 +29,7 @@ func TestClusterUID(t *testing.T) {
 		"in trouble":      {http.StatusInternalServerError, "", "", true},
 		"none":            {http.StatusOK, "", "", true},
 		"of 534 KiB":      {http.StatusOK, strings.Repeat("u", 546_361), "", true},
+		"a key":           {http.StatusOK, "Vq3xL0_tYd8Kf2ZrW7bN-c5HsPm1JgQe9UaXi6ToRyA=", "", true},
 		"for a terminal":  {http.StatusOK, "5ed6\x1b[2J", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {

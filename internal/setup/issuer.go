@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"k8s.io/client-go/rest"
 )
 
@@ -74,7 +74,13 @@ func Published(ctx context.Context, at string, ca []byte, timeout time.Duration)
 		return Issuer{}, err
 	}
 	defer client.CloseIdleConnections()
-	document, _, err := fetch(ctx, client, strings.TrimSuffix(at, "/")+DiscoveryPath)
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if host := "https://" + req.URL.Host; len(via) >= maxRedirects || mirror.Address(host) != host {
+			return kube.NewRefusal("too many redirects, or a redirect to an unusual address", true)
+		}
+		return nil
+	}
+	document, _, err := fetch(ctx, client, "the discovery document", strings.TrimSuffix(at, "/")+DiscoveryPath)
 	if err != nil {
 		return Issuer{}, err
 	}
@@ -82,17 +88,17 @@ func Published(ctx context.Context, at string, ca []byte, timeout time.Duration)
 	if err != nil {
 		return Issuer{}, err
 	}
-	keys, header, err := fetch(ctx, client, found.Keys)
+	keys, header, err := fetch(ctx, client, "the jwks_uri in the discovery document", found.Keys)
 	return Issuer{found.Issuer, document, keys, keptFor(header, time.Now())}, err
 }
 
 // maxDocument is the maximum size of an issuer's document in bytes.
-const maxDocument = 64 << 10
+const maxDocument, maxRedirects = 64 << 10, 10
 
 // fetch returns a document, cut off after maxDocument bytes, and the headers of the response.
-func fetch(ctx context.Context, client *http.Client, address string) ([]byte, http.Header, error) {
-	if u, err := url.Parse(address); err != nil || u.Scheme != "https" {
-		return nil, nil, kube.NewRefusal("the discovery document names no https address of its keys", true)
+func fetch(ctx context.Context, client *http.Client, what, address string) ([]byte, http.Header, error) {
+	if !strings.HasPrefix(address, "https://") || mirror.Address(address) != address {
+		return nil, nil, kube.NewRefusal(what+" is not an https address", true)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -104,7 +110,7 @@ func fetch(ctx context.Context, client *http.Client, address string) ([]byte, ht
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, kube.NewRefusal(fmt.Sprintf("%s is answered with %d", req.URL.Path, resp.StatusCode), true)
+		return nil, nil, kube.NewRefusal(fmt.Sprintf("%s is answered with %d", what, resp.StatusCode), true)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
 	return body, resp.Header, err

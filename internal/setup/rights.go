@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
@@ -18,8 +19,7 @@ var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
 
 // Rights compares an account's permissions in a namespace with those that the main region needs. It
 // returns the missing verbs on the Secret, and descriptions of all permissions beyond
-// manifests/remote and manifests/remote/self-renew. The descriptions contain text from the server:
-// make it printable before you show it.
+// manifests/remote and manifests/remote/self-renew.
 func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missing, excess []string) {
 	missing = slices.Clone(SecretVerbs)
 	for _, rule := range rules {
@@ -50,9 +50,17 @@ func subset(some, of []string) bool {
 }
 
 func describeRule(rule authorizationv1.ResourceRule) string {
-	text := fmt.Sprintf("%s of %s", strings.Join(rule.Verbs, ","), strings.Join(rule.Resources, ","))
+	text := fmt.Sprintf("%s of %s", names(rule.Verbs), names(rule.Resources))
 	if len(rule.ResourceNames) > 0 {
-		text += " named " + strings.Join(rule.ResourceNames, ",")
+		text += " named " + names(rule.ResourceNames)
 	}
 	return text
+}
+
+func names(list []string) string {
+	var shown []string
+	for _, name := range list {
+		shown = append(shown, mirror.Name(name))
+	}
+	return strings.Join(shown, ",")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -17,7 +18,7 @@ func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
 	}
 	for _, job := range jobs.Items {
 		if ofRotation(job) && unfinished(job) {
-			return job.Name, nil
+			return mirror.Name(job.Name), nil
 		}
 	}
 	return "", nil
