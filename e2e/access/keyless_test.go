@@ -212,11 +212,11 @@ func TestKeyless(t *testing.T) {
 	s.rotates("sjc", "dfw")
 
 	s.says(s.exits(0, append([]string{"status"}, byIdentity...)...).Stdout, "1 Synced")
-	s.says(s.exits(1, "status").Stdout, "Misconfigured", "give --identity")
+	s.says(s.exits(1, "status").Stdout, "Misconfigured", "set --identity")
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "identity", "pass", "fernetcast-sjc:system:serviceaccount:")
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "expiry", "pass", "no credentials are stored")
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "excess", "pass")
-	s.ends(s.check(1, "dfw"), "kubeconfig", "fail", "give --identity")
+	s.ends(s.check(1, "dfw"), "kubeconfig", "fail", "set --identity")
 	s.says(s.exits(0, "renew", "--all").Stdout, "dfw: kept: no credentials are stored")
 	clusters, tokens := s.directory()
 	s.says(s.exits(0, "renew", "--self", "--all", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept: no credentials are stored")

@@ -2,8 +2,11 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -216,4 +219,77 @@ func TestRecoverKilled(t *testing.T) {
 	}
 	begin := func() { s.Must(s.cluster("sjc").Delete(s.Ctx, s.NS)) }
 	s.killedEverywhere(gateways, begin, ended, "recover", "--from", "iad", "--yes", "--force")
+}
+
+// forge adds a key to a remote's copy, with a stamp that fits. Anyone who controls the remote can do
+// that.
+func (s *stage) forge(region string, index int) (forged string) {
+	s.Helper()
+	s.Must(s.cluster(region).Edit(s.Ctx, s.NS, "somebody", func(secret *corev1.Secret) {
+		forged = shared.Keys.New()
+		secret.Data[strconv.Itoa(index)] = []byte(forged)
+		sum := sha256.Sum256([]byte(forged))
+		secret.Annotations["fernetcast/keys"] += fmt.Sprintf(",%d=%x", index, sum[:4])
+	}))
+	return forged
+}
+
+// A remote with a forged key doesn't become the source of a recovery unnoticed: the main region is
+// healthy, or no other cluster has such an index.
+func TestRecoverForgedKey(t *testing.T) {
+	s := newStage(t)
+	keys := s.main("sjc")
+	for _, remote := range []string{"dfw", "iad"} {
+		s.join("sjc", remote, "--wait", "0")
+	}
+	s.exits(0, "push")
+	s.forge("iad", 999999999)
+	before := s.snapshot("sjc", "dfw", "iad")
+	s.says(s.exits(1, "recover", "--from", "iad", "--yes").Stderr, "nothing was changed", "nothing to recover", "primary 999999999 of iad is more than 1000 above", "recover from another remote", "--force")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "nothing to recover")
+	s.says(s.exits(2, "recover", "--from", "iad", "--ignore", "iad", "--yes").Stderr, "--ignore iad: it is the remote to recover from")
+	s.says(s.exits(2, "recover", "--from", "iad", "--ignore", "fra", "--yes").Stderr, `--ignore: there is no remote "fra"`)
+	if after := s.snapshot("sjc", "dfw", "iad"); after != before {
+		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
+	}
+
+	// The forged key must not prevent a real recovery.
+	s.wipe()
+	s.says(s.exits(1, "recover", "--from", "iad", "--yes").Stderr, "primary 999999999 of iad is more than 1000 above")
+	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of iad are newer than those of dfw", "to recover without iad, add --ignore iad")
+	s.says(s.exits(0, "recover", "--from", "dfw", "--ignore", "iad", "--yes").Stdout, "2 Synced")
+	s.all(keys, "sjc", "dfw", "iad")
+}
+
+// One hostile region can't prevent a failover: without it, the other regions still count.
+func TestPromoteForgedKey(t *testing.T) {
+	s := newStage(t)
+	keys := s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	s.join("sjc", "iad", "--wait", "0")
+	s.exits(0, "push")
+	for _, remote := range []string{"sjc", "iad", "ord"} {
+		s.join("dfw", remote, "--from", "dfw", "--wait", "0")
+	}
+	promote := func(code int, flags ...string) string {
+		s.Helper()
+		r := s.exits(code, append([]string{"--context", "dfw", "promote", "dfw", "--yes"}, flags...)...)
+		return r.Stdout + r.Stderr
+	}
+	s.forge("iad", 9)
+	before := s.snapshot("sjc", "dfw", "iad")
+	s.says(promote(1), "nothing was changed", "the keys of iad are newer", "to promote without iad, add --ignore iad")
+	s.says(promote(1, "--ignore", "ord"), "the keys of iad are newer")
+	s.says(promote(2, "--ignore", "fra"), `there is no remote "fra"; existing remotes: iad, ord, sjc`)
+	// What the others hold still counts.
+	sjc := s.cluster("sjc")
+	rotation, err := sjc.Rotate(s.Ctx, s.NS, 7)
+	s.Must(err)
+	s.says(promote(1, "--ignore", "iad"), "the keys of sjc are newer", "to promote without sjc, add --ignore sjc")
+	if after := s.snapshot("dfw", "iad"); !strings.Contains(before, after) {
+		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
+	}
+	s.Must(sjc.Holds(s.Ctx, s.NS, rotation.Keys))
+	s.says(promote(0, "--ignore", "iad", "--ignore", "sjc"), "dfw becomes the main region, term 2", "3 Synced")
+	s.all(keys, "sjc", "dfw", "iad", "ord")
 }

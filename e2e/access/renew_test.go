@@ -2,12 +2,20 @@ package access
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
@@ -40,6 +48,85 @@ func TestRenew(t *testing.T) {
 	s.says(s.exits(2, "renew", "nobody").Stderr, `no remote "nobody"`)
 	s.store("iad", s.altered("iad", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "by-hand" }))
 	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is not from a ServiceAccount; to replace it: fernetcast join iad")
+}
+
+// Anyone who can write the stored kubeconfigs can put any claims, address, and CA there. With the
+// operator's permissions, renew requests only a token of this main region's own account, and sends
+// it only to the operator's cluster. leave deletes only that account.
+func TestForgedKubeconfig(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	s.join("ord", "dfw", "--from", "ord", "--wait", "0")
+	gateway := s.gateways("dfw")[0]
+	elsewhere := s.NS + "-x"
+	core := s.cluster("dfw").Client().CoreV1()
+	_, err := core.Namespaces().Create(s.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: elsewhere}}, metav1.CreateOptions{})
+	s.Must(err)
+	for _, name := range []string{account, "fernetcast-identity"} {
+		_, err := core.ServiceAccounts(elsewhere).Create(s.Ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		s.Must(err)
+	}
+	var stolen atomic.Int32
+	thief := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		stolen.Add(1)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(thief.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: thief.Certificate().Raw})
+	forged := func(namespace, account string) string {
+		claims := fmt.Sprintf(`{"sub":"system:serviceaccount:%s:%s","iat":1,"exp":2}`, namespace, account)
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".e30"
+	}
+	joined := s.entry("sjc", "dfw")
+	gateway.Spoil(func(honest http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/token") {
+				t.Errorf("a token was requested: %s", r.URL.Path)
+			}
+			honest.ServeHTTP(w, r)
+		})
+	})
+	for _, try := range []struct {
+		token string
+		away  bool // the address and the CA are the thief's
+		says  string
+	}{
+		{forged(elsewhere, "fernetcast-identity"), true, "its token belongs to account " + elsewhere + "/fernetcast-identity"},
+		{forged(elsewhere, account), false, "its token belongs to account " + elsewhere + "/" + account},
+		{forged(s.NS, "fernetcast-ord"), false, "its token belongs to account " + s.NS + "/fernetcast-ord"},
+		{forged(s.NS, account), true, "another CA or address than your context dfw"},
+	} {
+		s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) {
+			if a.Token = try.token; try.away {
+				c.Server, c.CertificateAuthorityData = thief.URL, ca
+			}
+		}))
+		for _, flags := range [][]string{nil, {"--all"}, {"--dry-run"}} {
+			r := s.exits(1, append([]string{"renew"}, flags...)...)
+			s.says(r.Stdout, "dfw: failed: ", try.says, "to replace it: fernetcast join dfw")
+		}
+		s.store("dfw", joined)
+	}
+	if stolen.Load() > 0 {
+		t.Errorf("the thief got %d requests", stolen.Load())
+	}
+
+	// leave keeps accounts that it can't attribute to this main region.
+	config, err := clientcmd.Load(joined)
+	s.Must(err)
+	config.Contexts["dfw"].Namespace = elsewhere
+	moved, err := clientcmd.Write(*config)
+	s.Must(err)
+	s.store("dfw", moved)
+	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Removed dfw. The remote keeps its keys.")
+	s.says(s.exits(1, "--context", "ord", "leave", "dfw", "--yes").Stderr, "nothing was changed", "--from REGION", "leave dfw --local")
+	for namespace, names := range map[string][]string{elsewhere: {account, "fernetcast-identity"}, s.NS: {account, "fernetcast-ord"}} {
+		for _, name := range names {
+			_, err := core.ServiceAccounts(namespace).Get(s.Ctx, name, metav1.GetOptions{})
+			s.Must(err)
+		}
+	}
 }
 
 // aged returns a remote's kubeconfig with a token that was issued long ago and expires soon.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -69,27 +68,14 @@ func checkAddress(ctx context.Context, server string) error {
 		return nil
 	}
 	for _, ip := range ips {
-		ip = ip.Unmap()
-		switch err := fmt.Errorf("%s is %s (%s), which only this machine can reach", mirror.Address(server), onlyHere(ip), ip); {
+		switch ip = ip.Unmap(); {
 		case ip.IsLoopback():
-			return localAddress{err}
-		case onlyHere(ip) != "":
-			return err
+			return localAddress{fmt.Errorf("%s is a loopback address (%s), which only this machine can reach", mirror.Address(server), ip)}
+		case ip.IsUnspecified(), ip.IsLinkLocalUnicast():
+			return fmt.Errorf("%s is a placeholder or a link-local address (%s), which only this machine can reach", mirror.Address(server), ip)
 		}
 	}
 	return nil
-}
-
-func onlyHere(ip netip.Addr) string {
-	switch {
-	case ip.IsLoopback():
-		return "a loopback address"
-	case ip.IsUnspecified():
-		return "a placeholder"
-	case ip.IsLinkLocalUnicast():
-		return "a link-local address"
-	}
-	return ""
 }
 
 // hint returns a hint for an error message: the API server URL that a cluster publishes for joining

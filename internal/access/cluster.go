@@ -56,12 +56,19 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	return !another && k.Server == c.Config.Host, nil
 }
 
+// confirms reports whether k can reach only this cluster, whoever wrote k: it has the cluster's CA or,
+// if that is the system's, the cluster's address.
+func (c *Cluster) confirms(k kubeconfig.Config) bool {
+	ca := c.Config.CAData
+	return bytes.Equal(bytes.TrimSpace(k.TLS.CAData), bytes.TrimSpace(ca)) && (len(ca) > 0 || k.Server == c.Config.Host)
+}
+
 // storedAs returns the name of another remote that is stored for the same cluster and namespace, or
-// "". Unless account is "", its account must match, too. Entries that can't be read are skipped.
+// "". Unless account is "", its account must match, too. Invalid entries are skipped.
 func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace, account string) (string, error) {
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
 		name := kubeconfig.RemoteOf(entry)
-		k, err := kubeconfig.Decode(entries[entry])
+		k, err := kubeconfig.Parse(entries[entry], true)
 		if err != nil || name == "" || name == remote || cmp.Or(k.Namespace, namespace) != namespace || account != "" && k.Account != account {
 			continue
 		}

@@ -1,25 +1,19 @@
 package access
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
+	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/util/retry"
 )
 
-const (
-	// manager is the field manager of all writes.
-	manager = "fernetcast-access"
-	// storeTries limits the attempts of a write that conflicts with changes to other entries.
-	storeTries = 5
-)
+// manager is the field manager of all writes.
+const manager = "fernetcast-access"
 
 // ErrChanged reports that an entry has changed since it was read.
 var ErrChanged = errors.New("someone else changed it in the meantime; it was not overwritten")
@@ -56,59 +50,39 @@ type Change struct {
 	Was, Now []byte
 }
 
-// done reports whether the entry already has its new value.
-func (c Change) done(data map[string][]byte) bool { return same(data, c.Entry, c.Now) }
-
-func same(data map[string][]byte, entry string, want []byte) bool {
-	present, there := data[entry]
-	return there == (want != nil) && bytes.Equal(present, want)
-}
-
-// Store applies all changes in one compare-and-swap write, and retries if another entry was changed
-// at the same time. It returns [ErrChanged] if an entry has neither its old nor its new value.
-func (e Entries) Store(ctx context.Context, changes ...Change) error {
-	var err error
-	for range storeTries {
-		if err = e.try(ctx, changes); !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+// Store applies a change by compare-and-swap, and retries if another entry was changed at the same
+// time. It returns [ErrChanged] if the entry has neither its old nor its new value.
+func (e Entries) Store(ctx context.Context, c Change) error {
+	overtaken := func(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+	return retry.OnError(retry.DefaultRetry, overtaken, func() error {
+		secret, err := e.secrets.Get(ctx, e.name, metav1.GetOptions{})
+		absent := apierrors.IsNotFound(err)
+		if absent {
+			secret, err = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: e.name}}, nil
+		}
+		if err != nil {
 			return err
 		}
-	}
-	return fmt.Errorf("other entries keep changing: %w", err)
-}
-
-func (e Entries) try(ctx context.Context, changes []Change) error {
-	secret, err := e.secrets.Get(ctx, e.name, metav1.GetOptions{})
-	absent := apierrors.IsNotFound(err)
-	if absent {
-		secret, err = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: e.name}}, nil
-	}
-	if err != nil {
-		return err
-	}
-	left := slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.done(secret.Data) })
-	if len(left) == 0 {
-		return nil
-	}
-	data := maps.Clone(secret.Data)
-	if data == nil {
-		data = map[string][]byte{}
-	}
-	for _, c := range left {
-		if !same(secret.Data, c.Entry, c.Was) {
+		// An empty entry differs from a missing one.
+		switch present := secret.Data[c.Entry]; {
+		case reflect.DeepEqual(present, c.Now):
+			return nil
+		case !reflect.DeepEqual(present, c.Was):
 			return ErrChanged
+		case c.Now == nil:
+			delete(secret.Data, c.Entry)
+		case secret.Data == nil:
+			secret.Data = map[string][]byte{c.Entry: c.Now}
+		default:
+			secret.Data[c.Entry] = c.Now
 		}
-		data[c.Entry] = c.Now
-		if c.Now == nil {
-			delete(data, c.Entry)
+		if absent {
+			_, err = e.secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: manager})
+			return err
 		}
-	}
-	secret.Data = data
-	if absent {
-		_, err = e.secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: manager})
+		_, err = e.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
 		return err
-	}
-	_, err = e.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager})
-	return err
+	})
 }
 
 // Remove removes an entry, whatever it contains. If the entry doesn't exist, Remove returns nil.

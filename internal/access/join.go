@@ -92,20 +92,14 @@ func (j *Join) Identify(ctx context.Context) error {
 
 // apart returns an error if the remote is the source's own cluster.
 func (j *Join) apart(ctx context.Context) error {
-	same := Refusal{fmt.Errorf("%s is the source's own cluster, which needs no access to itself", j.Kubeconfig.Remote)}
 	here, err := j.Here.ClusterUID(ctx)
-	switch {
-	case err == nil && here != "" && j.There.uid != "":
-		if here == j.There.uid {
-			return same
-		}
-		return nil
-	case j.Here.Config.Host == j.There.Config.Host:
-		return same
+	same := here == j.There.uid
+	if err != nil || here == "" || j.There.uid == "" {
+		secret, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Get(ctx, j.Operator.Secret, metav1.GetOptions{})
+		same = j.Here.Config.Host == j.There.Config.Host || err == nil && secret.UID == j.Operator.Source.UID()
 	}
-	secret, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Get(ctx, j.Operator.Secret, metav1.GetOptions{})
-	if err == nil && secret.UID == j.Operator.Source.UID() {
-		return same
+	if same {
+		return Refusal{fmt.Errorf("%s is the source's own cluster, which needs no access to itself", j.Kubeconfig.Remote)}
 	}
 	return nil
 }
@@ -121,9 +115,9 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 		return Refusal{fmt.Errorf("this cluster is already stored as %s; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
 			other, other, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))}
 	}
-	stored, err := kubeconfig.Decode(j.entry.Was)
+	stored, err := kubeconfig.Parse(j.entry.Was, true)
 	if err != nil {
-		return nil // a missing or unreadable kubeconfig can be replaced
+		return nil // a missing or invalid kubeconfig can be replaced
 	}
 	same, err := j.There.is(ctx, stored)
 	if same || err != nil {
@@ -227,7 +221,7 @@ func write(out *bytes.Buffer, comment string, document any) error {
 // what remains in the remote.
 func (j *Join) Make(ctx context.Context, within time.Duration) (encoded []byte, expires *time.Time, err error) {
 	if err := j.apply(ctx); err != nil {
-		return nil, nil, err
+		return nil, nil, j.left(err)
 	}
 	k := j.Kubeconfig
 	if j.Trust == nil {
@@ -260,7 +254,7 @@ func (j *Join) apply(ctx context.Context) error {
 		case optional:
 			j.Say(fmt.Sprintf("Warning: %s could not be created (%s). Until a cluster administrator applies manifests/remote/policy, the token can be used to obtain tokens of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
 		case err != nil:
-			return j.left(fmt.Errorf("creating %s: %s", what, mirror.Explain(err)))
+			return fmt.Errorf("creating %s: %s", what, mirror.Explain(err))
 		}
 	}
 	return nil
@@ -273,7 +267,7 @@ func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 		return "", nil, fmt.Errorf("requesting a token for %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	// Register the token even if it can't renew itself now: self-renewal may be enabled later.
-	if err := register(ctx, j.There.APIs, kube.ReadToken(given.Token), "", j.Token.Life); err != nil {
+	if err := register(ctx, j.There.APIs, j.Kubeconfig.Namespace, j.Kubeconfig.Account, kube.ReadToken(given.Token).ID, j.Token.Life); err != nil {
 		return "", nil, fmt.Errorf("recording the token's ID on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	if given.Note != "" {
@@ -282,14 +276,14 @@ func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
 	return given.Token, &given.Expires, nil
 }
 
-// Before returns the commands that revoke the account and the token that the remote used before it
-// trusted the main region. It returns nil if there are none.
+// Before returns the commands that revoke this main region's account and its token, which the remote
+// used before it trusted the main region. It returns nil if there are none.
 func (j *Join) Before() []string {
-	before, err := kubeconfig.Decode(j.entry.Was)
-	if j.Trust == nil || err != nil || before.Token == "" || !Own(before.Account) {
+	before, err := kubeconfig.Parse(j.entry.Was, true)
+	l := Leave{Account: j.Kubeconfig.Account, Namespace: j.Kubeconfig.Namespace}
+	if j.Trust == nil || err != nil || before.Token == "" || before.Account != l.Account || cmp.Or(before.Namespace, l.Namespace) != l.Namespace {
 		return nil
 	}
-	l := Leave{Account: before.Account, Namespace: cmp.Or(before.Namespace, j.Kubeconfig.Namespace)}
 	return l.ofAccount(j.There.Context)
 }
 

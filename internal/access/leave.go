@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -26,9 +28,9 @@ type Leave struct {
 	// There is the remote. If it is nil, only the stored data is removed.
 	There *Cluster
 
-	// Kubeconfig is the stored kubeconfig; zero if it is missing or unreadable. Account is this
-	// main region's account in the remote. Mine reports whether no other main region uses it. Read
-	// sets all three.
+	// Kubeconfig is the stored kubeconfig; zero if it is missing or invalid. Account is the account
+	// that it names. Mine reports whether that is exactly the account that join gives this main
+	// region. Read sets all three.
 	Kubeconfig kubeconfig.Config
 	Account    string
 	Mine       bool
@@ -47,14 +49,14 @@ func (l *Leave) Read(ctx context.Context, region string) error {
 	}
 	l.entry.Entry = kubeconfig.EntryOf(entries, l.Remote)
 	l.entry.Was = entries[l.entry.Entry]
-	l.Kubeconfig, _ = kubeconfig.Decode(l.entry.Was) // an unreadable kubeconfig counts as missing
-	l.Namespace = cmp.Or(l.Kubeconfig.Namespace, l.Namespace)
-	l.Account = l.Kubeconfig.Account
-	l.Mine = Own(l.Account)
+	l.Kubeconfig, _ = kubeconfig.Parse(l.entry.Was, true) // an invalid kubeconfig counts as missing
+	// The kubeconfig is untrusted: its account and namespace can be anyone's.
+	joined := l.Namespace
+	l.Namespace, l.Account = cmp.Or(l.Kubeconfig.Namespace, joined), l.Kubeconfig.Account
 	if region != "" {
 		own := AccountOf(region, l.Secret)
 		l.Account = cmp.Or(l.Account, own)
-		l.Mine = l.Account == own
+		l.Mine = l.Account == own && l.Namespace == joined
 	}
 	return nil
 }
@@ -114,7 +116,7 @@ func (l *Leave) Lines() (lines []string) {
 	case l.UsedBy != "":
 		lines = append(lines, fmt.Sprintf("keep account %s in the remote: %s is the same cluster and uses it", account, l.UsedBy))
 	case !l.Mine:
-		lines = append(lines, fmt.Sprintf("keep account %s in the remote: it does not belong to this main region only", cmp.Or(account, "(unknown)")))
+		lines = append(lines, fmt.Sprintf("keep account %s in the remote: it is not the one that join gives this main region", cmp.Or(account, "(unknown)")))
 	default:
 		lines = append(lines, fmt.Sprintf("delete with context %s (%s), in namespace %s: RoleBinding and ServiceAccount %s, and Role %s if nothing else uses it", l.There.Context, l.There.Config.Host, mirror.Printable(l.Namespace), l.Account, RoleOf(l.Secret)))
 	}
@@ -124,29 +126,8 @@ func (l *Leave) Lines() (lines []string) {
 	return append(lines, "keep the keys, the namespace, and the policy in the remote")
 }
 
-// A deletion deletes one object in the remote.
-type deletion struct {
-	kind, name string
-	delete     func(ctx context.Context, name string, opts metav1.DeleteOptions) error
-}
-
-// deletions returns the objects that join created for this main region, and the Role that all main
-// regions share. The bindings go first, which makes the account useless. The account goes later
-// because its UID can identify the cluster when leave is repeated.
-func (l *Leave) deletions() []deletion {
-	bindings, roles, accounts := l.There.RBAC.RoleBindings(l.Namespace), l.There.RBAC.Roles(l.Namespace), l.There.Core.ServiceAccounts(l.Namespace)
-	return []deletion{
-		{"RoleBinding", l.Account, bindings.Delete},
-		{"RoleBinding", keylessBinding(l.Account), bindings.Delete},
-		{"RoleBinding", l.renewal(), bindings.Delete},
-		{"Role", l.renewal(), roles.Delete},
-		{"ServiceAccount", l.Account, accounts.Delete},
-		{"Role", RoleOf(l.Secret), l.deleteRole},
-	}
-}
-
 // errRoleUsed reports that a RoleBinding still refers to the Role.
-var errRoleUsed = errors.New("another main has this Role")
+var errRoleUsed = errors.New("a RoleBinding refers to this Role")
 
 // deleteRole deletes a Role unless a RoleBinding refers to it. It reads the Role before it lists
 // the RoleBindings, and deletes only that version. A concurrent join that applies the Role either
@@ -161,22 +142,34 @@ func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteO
 	if err != nil {
 		return err
 	}
-	for _, b := range bindings.Items {
-		if b.RoleRef.Kind == "Role" && b.RoleRef.Name == name {
-			return errRoleUsed
-		}
+	if slices.ContainsFunc(bindings.Items, func(b rbacv1.RoleBinding) bool { return b.RoleRef.Kind == "Role" && b.RoleRef.Name == name }) {
+		return errRoleUsed
 	}
 	opts.Preconditions = &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}
 	return roles.Delete(ctx, name, opts)
 }
 
-// Withdraw deletes the objects in the remote and returns those that it deleted. It deletes nothing
-// if another main region or another remote uses the account.
+// Withdraw deletes the objects that join created in the remote for this main region, and the Role
+// that all main regions share. It returns those that it deleted, even with an error. It deletes
+// nothing if another main region or another remote uses the account.
 func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	if l.There == nil || !l.Mine || l.UsedBy != "" {
 		return nil, nil
 	}
-	for _, d := range l.deletions() {
+	bindings, roles := l.There.RBAC.RoleBindings(l.Namespace), l.There.RBAC.Roles(l.Namespace)
+	// The bindings go first, which makes the account useless. The account goes later because its UID
+	// can identify the cluster when leave is repeated.
+	for _, d := range []struct {
+		kind, name string
+		delete     func(ctx context.Context, name string, opts metav1.DeleteOptions) error
+	}{
+		{"RoleBinding", l.Account, bindings.Delete},
+		{"RoleBinding", keylessBinding(l.Account), bindings.Delete},
+		{"RoleBinding", l.renewal(), bindings.Delete},
+		{"Role", l.renewal(), roles.Delete},
+		{"ServiceAccount", l.Account, l.There.Core.ServiceAccounts(l.Namespace).Delete},
+		{"Role", RoleOf(l.Secret), l.deleteRole},
+	} {
 		what := d.kind + " " + d.name
 		err := d.delete(ctx, d.name, metav1.DeleteOptions{})
 		switch {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // provePause is the delay between two examinations of a new kubeconfig.
@@ -40,23 +41,16 @@ func (j *Join) keys(c mirror.Copy) string {
 
 // prove examines the remote through a new kubeconfig, the way run uses it. RBAC changes take a
 // moment to reach all API servers, so prove retries until ctx ends.
-func (j *Join) prove(ctx context.Context, kubeconfig []byte) error {
+func (j *Join) prove(ctx context.Context, kubeconfig []byte) (why error) {
 	remote := j.Remote(kubeconfig)
-	var why error
-	for {
+	_ = wait.PollUntilContextCancel(ctx, provePause, true, func(ctx context.Context) (bool, error) {
 		err := proof(preflight.Examine(ctx, remote))
-		if err == nil {
-			return nil
-		}
-		if why == nil || ctx.Err() == nil { // an examination that ctx interrupts gives a less specific reason
+		if err == nil || why == nil || ctx.Err() == nil { // an examination that ctx interrupts gives a less specific reason
 			why = err
 		}
-		select {
-		case <-ctx.Done():
-			return why
-		case <-time.After(provePause):
-		}
-	}
+		return err == nil, nil
+	})
+	return why
 }
 
 // proof returns nil if a new kubeconfig works and has exactly the permissions in manifests/remote.

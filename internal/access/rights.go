@@ -13,8 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/utils/ptr"
 )
 
 // Names of objects in manifests/remote. All main regions share the Role and the policy. Each has
@@ -68,14 +66,15 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 	if object.GetNamespace() != "" {
 		object.SetNamespace(namespace)
 	}
-	if object.GetName() == roleName && object.GetKind() != "Role" { // all main regions share the Role
-		object.SetName(account)
-	}
-	if object.GetKind() == "Role" && object.GetName() == roleName {
+	switch {
+	case object.GetName() != roleName: // self-renew and the policies have their own names
+	case object.GetKind() == "Role": // all main regions share it
 		object.SetName(RoleOf(secret))
 		for _, rule := range object.Object["rules"].([]any) {
 			rule.(map[string]any)["resourceNames"] = []any{secret}
 		}
+	default:
+		object.SetName(account)
 	}
 	if object.GetKind() == "RoleBinding" {
 		if secret != "" { // otherwise it belongs to self-renew, which names its own Role
@@ -87,19 +86,7 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 
 // apply uses server-side apply, so fields that others have set stay.
 func apply(ctx context.Context, apis *setup.APIs, object *unstructured.Unstructured) error {
-	data, err := object.MarshalJSON()
-	if err != nil {
-		return err
-	}
-	_, err = resource(apis, object).Patch(ctx, object.GetName(), "application/apply-patch+yaml", data,
-		metav1.PatchOptions{FieldManager: manager, Force: ptr.To(true)})
-	return err
-}
-
-func resource(apis *setup.APIs, object *unstructured.Unstructured) dynamic.ResourceInterface {
 	plural, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
-	if namespace := object.GetNamespace(); namespace != "" {
-		return apis.Dynamic.Resource(plural).Namespace(namespace)
-	}
-	return apis.Dynamic.Resource(plural)
+	_, err := apis.Dynamic.Resource(plural).Namespace(object.GetNamespace()).Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: manager, Force: true})
+	return err
 }

@@ -86,11 +86,11 @@ func (t Trust) check(remoteIssuer string) error {
 	return nil
 }
 
-// Prefix returns the prefix of a main region's user names in a remote.
-func Prefix(region string) string { return AccountOf(region, usualSecret) + ":" }
+// prefix returns the prefix of the main region's user name in the remote.
+func (t Trust) prefix() string { return AccountOf(t.Region, usualSecret) + ":" }
 
 // User returns the user name of the main region in the remote.
-func (t Trust) User() string { return Prefix(t.Region) + t.subject() }
+func (t Trust) User() string { return t.prefix() + t.subject() }
 
 func (t Trust) subject() string {
 	return "system:serviceaccount:" + t.HomeNamespace + ":" + t.Account
@@ -104,48 +104,29 @@ func (t Trust) account() string { return AccountOf(t.Region, t.Secret) }
 // differs from the name of the account's own RoleBinding, so both can exist.
 func keylessBinding(account string) string { return account + "-keyless" }
 
-// The fields of an AuthenticationConfiguration that fernetcast sets. See
+// entry returns the jwt entry of an AuthenticationConfiguration. It accepts only this ServiceAccount,
+// this audience, and at most an hour of lifetime. See
 // https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration.
-type (
-	authenticationConfiguration struct {
-		APIVersion string          `json:"apiVersion"`
-		Kind       string          `json:"kind"`
-		JWT        []authenticator `json:"jwt"`
+func (t Trust) entry() map[string]any {
+	issuer := map[string]any{"url": t.Issuer, "audiences": []string{t.Audience}}
+	if len(t.CA) > 0 {
+		issuer["certificateAuthority"] = string(t.CA)
 	}
-	authenticator struct {
-		Issuer               issuer          `json:"issuer"`
-		ClaimValidationRules []rule          `json:"claimValidationRules"`
-		ClaimMappings        map[string]rule `json:"claimMappings"`
-		UserValidationRules  []rule          `json:"userValidationRules"`
+	if at := strings.TrimSuffix(t.At, "/"); at != "" && at != strings.TrimSuffix(t.Issuer, "/") {
+		issuer["discoveryURL"] = at + setup.DiscoveryPath
 	}
-	issuer struct {
-		URL                  string   `json:"url"`
-		DiscoveryURL         string   `json:"discoveryURL,omitempty"`
-		CertificateAuthority string   `json:"certificateAuthority,omitempty"`
-		Audiences            []string `json:"audiences"`
+	rule := func(message, format string, args ...any) map[string]string {
+		return map[string]string{"expression": fmt.Sprintf(format, args...), "message": message}
 	}
-	rule struct {
-		Expression string `json:"expression"`
-		Message    string `json:"message,omitempty"`
-	}
-)
-
-// entry returns the jwt entry. It accepts only this ServiceAccount, this audience, and at most an
-// hour of lifetime.
-func (t Trust) entry() authenticator {
-	is := issuer{URL: t.Issuer, CertificateAuthority: string(t.CA), Audiences: []string{t.Audience}}
-	if t.At != "" && strings.TrimSuffix(t.At, "/") != strings.TrimSuffix(t.Issuer, "/") {
-		is.DiscoveryURL = strings.TrimSuffix(t.At, "/") + setup.DiscoveryPath
-	}
-	return authenticator{
-		Issuer: is,
-		ClaimValidationRules: []rule{
-			{fmt.Sprintf("claims.sub == %q", t.subject()), "the token is not from the main region's fernetcast"},
-			{fmt.Sprintf("claims.aud == [%q]", t.Audience), "the token is valid for other clusters"},
-			{fmt.Sprintf("claims.exp - claims.iat <= %d", int(kube.MintedLife.Seconds())), "the token lives longer than an hour"},
+	return map[string]any{
+		"issuer": issuer,
+		"claimValidationRules": []any{
+			rule("the token is not from the main region's fernetcast", "claims.sub == %q", t.subject()),
+			rule("the token is valid for other clusters", "claims.aud == [%q]", t.Audience),
+			rule("the token lives longer than an hour", "claims.exp - claims.iat <= %d", int(kube.MintedLife.Seconds())),
 		},
-		ClaimMappings:       map[string]rule{"username": {Expression: fmt.Sprintf("%q + claims.sub", Prefix(t.Region))}},
-		UserValidationRules: []rule{{"!user.username.startsWith('system:')", "the username is reserved for Kubernetes"}},
+		"claimMappings":       map[string]any{"username": map[string]string{"expression": fmt.Sprintf("%q + claims.sub", t.prefix())}},
+		"userValidationRules": []any{rule("the username is reserved for Kubernetes", "!user.username.startsWith('system:')")},
 	}
 }
 
@@ -153,13 +134,10 @@ func (t Trust) entry() authenticator {
 // newer, the same configuration as inventory variables, as YAML.
 func (t Trust) Configuration(kubespray bool) ([]byte, error) {
 	head := "# For --authentication-config of %s's API servers, not for kubectl. If they already use such a file, add the entry to its jwt list.\n# For Kubernetes 1.30 to 1.33, set apiVersion to apiserver.config.k8s.io/v1beta1.\n"
-	var document any = authenticationConfiguration{"apiserver.config.k8s.io/v1", "AuthenticationConfiguration", []authenticator{t.entry()}}
+	document := map[string]any{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": []any{t.entry()}}
 	if kubespray {
 		head = "# For group_vars/k8s_cluster in the inventory of %s (kubespray 2.31 or newer). If the list exists, add the entry to it.\n"
-		document = map[string]any{
-			"kube_apiserver_use_authentication_config_file": true,
-			"kube_apiserver_authentication_config_jwt":      []authenticator{t.entry()},
-		}
+		document = map[string]any{"kube_apiserver_use_authentication_config_file": true, "kube_apiserver_authentication_config_jwt": []any{t.entry()}}
 	}
 	text, err := yaml.Marshal(document)
 	return append(fmt.Appendf(nil, head, t.Remote), text...), err
@@ -189,10 +167,7 @@ func writeStatic(dir, at string, is setup.Issuer) error {
 		return errors.New("the URL is not an address like https://host/path")
 	}
 	var document map[string]any
-	var keys struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := cmp.Or(json.Unmarshal(is.Document, &document), json.Unmarshal(is.Keys, &keys)); err != nil || len(keys.Keys) == 0 {
+	if err := json.Unmarshal(is.Document, &document); err != nil || len(keyIDs(is.Keys)) == 0 {
 		return errors.New("the main region's API server publishes no keys for its issuer")
 	}
 	document["jwks_uri"] = strings.TrimSuffix(at, "/") + setup.KeysPath
@@ -208,16 +183,12 @@ func writeStatic(dir, at string, is setup.Issuer) error {
 
 // replace atomically writes a world-readable file.
 func replace(path string, data []byte) error {
+	half := path + ".half"
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	half, err := os.CreateTemp(filepath.Dir(path), ".half-")
-	if err != nil {
-		return err
+	if err := os.WriteFile(half, data, 0o644); err != nil {
+		return errors.Join(err, os.Remove(half))
 	}
-	_, err = half.Write(data)
-	if err := errors.Join(err, half.Chmod(0o644), half.Close()); err != nil {
-		return errors.Join(err, os.Remove(half.Name()))
-	}
-	return os.Rename(half.Name(), path)
+	return cmp.Or(os.Chmod(half, 0o644), os.Rename(half, path)) // Chmod, because the umask could hide it from the web server
 }

@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"internal/setup":      {"internal/kube", "internal/mirror"},
 	"internal/kubeconfig": {"internal/kube"},
 	"internal/access":     {"internal/preflight", "internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror", "manifests"},
-	"internal/preflight":  {"internal/setup", "internal/kube", "internal/mirror"},
+	"internal/preflight":  {"internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror"},
 	"internal/promotion":  {"internal/mirror", "internal/keyset"},
 	"internal/repository": {"internal/logonce", "internal/mirror", "internal/keyset"},
 	"internal/show":       {"internal/mirror"},

@@ -115,10 +115,13 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 		return nil, err
 	}
 	_, _ = s.source.Get(ctx)
-	region, _ := s.region(o.from) // stays unknown if the source can't be read
+	region, unknown := s.region(o.from) // also if the source cannot be read
 	l := &access.Leave{Remote: name, Namespace: o.namespace, Secret: o.secret, Stored: stored}
 	if err := l.Read(ctx, region); err != nil || o.local {
 		return l, refused(err)
+	}
+	if unknown != nil && l.Known() {
+		return nil, refused(fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", unknown, name))
 	}
 	there, err := o.place(name, l.Kubeconfig.Server)
 	if err != nil {

@@ -30,6 +30,8 @@ func (o *promoteOptions) register(cmd *cobra.Command) {
 	o.change.register(cmd)
 	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text or json", "text", "json")
 	o.identityFlag(cmd)
+	cmd.Flags().StringArrayVar(&o.Ignore, "ignore", nil, "ignore this remote's term and keys (repeatable)")
+	complete(cmd, "ignore", o.completeRemotes)
 }
 
 func newPromote(all *options) *cobra.Command {
@@ -46,8 +48,9 @@ term.
 
 It refuses if a remote has keys that are newer than this cluster's or unrelated to
 them, because tokens would become invalid. It also refuses if the highest term
-exceeds all others by more than 1,000: --ignore excludes that remote's term.
---force overrides both, and replaces an unreadable mark on this cluster's Secret.
+exceeds all others by more than 1,000. If you do not trust a remote, --ignore
+excludes its keys and its term. The other remotes still count. --force overrides
+both refusals, and replaces an unreadable mark on this cluster's Secret.
 
 It writes with your credentials, because the sidecar can only read the source.
 -o json prints the plan and, without --dry-run, the status after the pushes.`,
@@ -57,8 +60,6 @@ It writes with your credentials, because the sidecar can only read the source.
 	}
 	o.register(cmd)
 	cmd.Flags().BoolVar(&o.Force, "force", false, "promote even if a remote's tokens become invalid, a term is unusually high, or a mark here is unreadable")
-	cmd.Flags().StringArrayVar(&o.Ignore, "ignore", nil, "ignore this remote's term (repeatable)")
-	complete(cmd, "ignore", o.completeRemotes)
 	return cmd
 }
 
@@ -67,9 +68,6 @@ func (o *promoteOptions) promote(cmd *cobra.Command, args []string) error {
 	p, err := o.begin(cmd, cmd.OutOrStdout())
 	if err != nil {
 		return err
-	}
-	if _, err := p.choose(o.Ignore); err != nil {
-		return fmt.Errorf("--ignore: %w", err)
 	}
 	return p.run(cmd, &p.promotion)
 }
@@ -91,6 +89,9 @@ func (o *promoteOptions) begin(cmd *cobra.Command, usual io.Writer) (*promoting,
 	s, err := o.open(cmd)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := s.choose(o.Ignore); err != nil {
+		return nil, fmt.Errorf("--ignore: %w", err)
 	}
 	p := &promoting{session: s, promoteOptions: o, outcomes: map[string]pusher.Outcome{}, notes: o.change.notes(cmd, usual)}
 	p.promotion = promotion.Promotion{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/promotion"
@@ -28,8 +29,10 @@ active here, because a retry of that Job would overwrite the keys. Without --for
 it also refuses in these cases:
 
 - Another main region pushed the remote's keys, or their term is not the highest.
-- This cluster's keys continue the remote's.
+- This cluster is the main region, and its keys are valid.
 - This cluster's Secret is invalid or has lost its mark, and its keys are newer.
+- The remote's primary is more than 1,000 above that of any other cluster.
+- Another remote has newer or unrelated keys. --ignore excludes a remote.
 
 If only one key here is invalid, recover prints the command that repairs it.
 
@@ -49,6 +52,9 @@ It writes with your credentials, because the sidecar can only read the source.
 func (o *promoteOptions) recover(cmd *cobra.Command, from string) error {
 	if from == "" {
 		return errors.New("specify the remote that has the keys: --from REMOTE")
+	}
+	if slices.Contains(o.Ignore, from) {
+		return fmt.Errorf("--ignore %s: it is the remote to recover from", from)
 	}
 	p, err := o.begin(cmd, cmd.ErrOrStderr())
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
-	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 )
 
@@ -22,6 +21,7 @@ type renewOptions struct {
 	*options
 	remotePlace
 	output, tokens    string
+	from, account     string // account is this region's account in each remote
 	life              time.Duration
 	all, self, dryRun bool
 }
@@ -34,8 +34,10 @@ func newRenew(all *options) *cobra.Command {
 		Long: `Replaces tokens that have less than a third of their lifetime left, or all tokens
 of the remotes that you name or with --all. It uses your credentials for the
 remote: --remote-context or, by default, the context that has the remote's name or
-address. It tests a new token before it stores it. If a step fails, the old token
-stays and the exit code is 1. run uses a new token without a restart.
+address. It requests tokens only for the account that join created for this region,
+and only if the stored kubeconfig has your context's CA. It tests a new token before
+it stores it. If a step fails, the old token stays and the exit code is 1. run uses
+a new token without a restart.
 
 With --self, each token requests its own successor, which
 manifests/remote/self-renew permits. This is for the CronJob in manifests/renew.
@@ -50,6 +52,7 @@ fernetcast-tokens.`,
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
 	periodVar(f, &o.life, "ttl", defaultLife, minLife, "lifetime of the tokens")
+	f.StringVar(&o.from, "from", "", "name of this region (default: from the source's mark)")
 	f.BoolVar(&o.all, "all", false, "renew the tokens of all remotes, even those that are not due")
 	f.BoolVar(&o.self, "self", false, "use the current tokens, and store new ones in the Secret fernetcast-tokens")
 	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory where the Secret fernetcast-tokens is mounted")
@@ -57,6 +60,7 @@ fernetcast-tokens.`,
 	choose(cmd, f, &o.output, "output", "o", "text or json", "text", "json")
 	cmd.MarkFlagsMutuallyExclusive("self", "remote-context")
 	cmd.MarkFlagsMutuallyExclusive("self", "remote-kubeconfig")
+	cmd.MarkFlagsMutuallyExclusive("self", "from")
 	return cmd
 }
 
@@ -126,6 +130,14 @@ func (o *renewOptions) read(ctx context.Context, s *session) ([]clusters.File, s
 	if err != nil {
 		return nil, nil, err
 	}
+	if _, err := s.source.Get(ctx); err != nil {
+		return nil, nil, refused(fmt.Errorf("the source cannot be read: %s", mirror.Explain(err)))
+	}
+	region, err := s.region(o.from)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.account = access.AccountOf(region, o.secret)
 	entries, err := stored.Kubeconfigs.Read(ctx)
 	if err != nil {
 		return nil, nil, refused(fmt.Errorf("reading Secret %s: %s", stored.Kubeconfigs, mirror.Explain(err)))
@@ -155,20 +167,20 @@ func (o *renewOptions) readSelf(ctx context.Context, s *session) ([]clusters.Fil
 }
 
 // by returns the clients that request the new token, and describes them for the plan.
-func (o *renewOptions) by(f clusters.File, server string) (*setup.APIs, string, error) {
+func (o *renewOptions) by(f clusters.File, k kubeconfig.Config) (access.Cluster, string, error) {
 	if o.self {
-		apis, err := o.apis(o.target(f, mirror.Source{}).Config)
-		return apis, "with its current token", err
+		apis, err := o.apis(k.ClientConfig())
+		return access.Cluster{APIs: apis}, "with its current token", err
 	}
-	there, err := o.place(f.Name, server)
+	there, err := o.place(f.Name, k.Server)
 	if err == nil && there.config == nil {
 		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
 	if err != nil {
-		return nil, "", err
+		return access.Cluster{}, "", err
 	}
 	apis, err := o.apis(there.config)
-	return apis, "with context " + there.context, err
+	return access.Cluster{APIs: apis, Context: there.context}, "with context " + there.context, err
 }
 
 // renewOne renews one remote's token if it is due or asked is set.
@@ -176,31 +188,34 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	if f.Err != nil {
 		return renewed{}, f.Err
 	}
-	if o.self { // with the same rules as run
-		if _, err := kubeconfig.Parse(f.Data, true); err != nil {
-			return renewed{}, err
-		}
-	}
-	k, err := kubeconfig.Decode(f.Data)
+	k, err := kubeconfig.Parse(f.Data, true)
 	if err != nil {
 		return renewed{}, err
 	}
 	if k.Keyless() {
 		return renewed{Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}, nil
 	}
-	r := access.Renewal{Name: f.Name, Kubeconfig: f.Data, Token: f.Bearer(k.Token), Life: o.life, Self: o.self, Remote: o.through(f.Name, mirror.Source{})}
+	k.Token = f.Bearer(k.Token)
+	r := access.Renewal{
+		Name: f.Name, Kubeconfig: k, Namespace: o.namespace, Account: o.account, Self: o.self,
+		Life: o.life, Remote: o.through(f.Name, mirror.Source{}),
+	}
 	if why, expires := r.Kept(time.Now()); why != "" && !asked {
 		return renewed{Action: "kept", Detail: why, Expires: expires}, nil
 	}
-	by, how, err := o.by(f, k.Server)
+	by, how, err := o.by(f, k)
 	if err != nil {
 		return renewed{}, err
 	}
 	defer by.Close()
+	r.By = by
+	if err := r.Check(); err != nil {
+		return renewed{}, err
+	}
 	if o.dryRun {
 		return renewed{Action: "renew", Detail: how}, nil
 	}
-	now, given, err := r.Make(ctx, by)
+	now, given, err := r.Make(ctx)
 	if err != nil {
 		return renewed{}, err
 	}

@@ -164,7 +164,7 @@ func (o *options) examination(source mirror.Source) preflight.Options {
 // byOperator returns a remote that is checked with the operator's credentials in cfg.
 func (o *options) byOperator(there place, cfg *rest.Config, source mirror.Source) preflight.Remote {
 	return preflight.Remote{
-		Options: o.examination(source), Name: there.context, Config: cfg, Namespace: o.namespace, Expires: kubeconfig.Expiry(cfg), Operator: true,
+		Options: o.examination(source), Name: there.context, Config: cfg, Namespace: o.namespace, Operator: true,
 	}
 }
 
@@ -191,6 +191,5 @@ func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote
 		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
 	}
 	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace)
-	r.Expires = kubeconfig.Expiry(r.Config)
 	return r
 }

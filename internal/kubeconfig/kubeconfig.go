@@ -5,13 +5,10 @@
 package kubeconfig
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,8 +18,8 @@ import (
 // A Config is the current context of a kubeconfig. A field is empty if the kubeconfig doesn't set
 // it.
 type Config struct {
-	// Remote is the name of the context. Account is the ServiceAccount in the token, or the user's
-	// name if there is none.
+	// Remote is the name of the context. Account is the ServiceAccount that the token names, or the
+	// user's name if the token names none. Neither is verified.
 	Remote, Account string
 	Namespace       string
 	// Server is the API server's URL, as pods in the main region reach it.
@@ -31,7 +28,7 @@ type Config struct {
 	// used.
 	TLS   rest.TLSClientConfig
 	Token string
-	// Cluster is the UID of the cluster's Namespace kube-system. Parse leaves it empty.
+	// Cluster is the UID of the cluster's Namespace kube-system, as join stored it. It isn't verified.
 	Cluster string
 }
 
@@ -56,15 +53,11 @@ func (c Config) ClientConfig() *rest.Config {
 // kubeconfigs ignore extensions that they don't know.
 const clusterExtension = "fernetcast/cluster"
 
-type clusterOf struct {
-	UID string `json:"uid"`
-}
-
 // Encode returns a kubeconfig with only this context, as YAML.
 func (c Config) Encode() ([]byte, error) {
 	cluster := &clientcmdapi.Cluster{Server: c.Server, CertificateAuthorityData: c.TLS.CAData, TLSServerName: c.TLS.ServerName, ProxyURL: c.ProxyURL}
 	if c.Cluster != "" {
-		raw, err := json.Marshal(clusterOf{c.Cluster})
+		raw, err := json.Marshal(map[string]string{"uid": c.Cluster})
 		if err != nil {
 			return nil, err
 		}
@@ -77,59 +70,4 @@ func (c Config) Encode() ([]byte, error) {
 		Contexts:       map[string]*clientcmdapi.Context{c.Remote: {Cluster: c.Remote, AuthInfo: c.Account, Namespace: c.Namespace}},
 		CurrentContext: c.Remote,
 	})
-}
-
-// errForm replaces the parser's error, which could quote a token.
-var errForm = errors.New("it is not the YAML of a kubeconfig whose current-context names a cluster and a user")
-
-// load returns a kubeconfig and its current context, whose cluster and user exist.
-func load(kubeconfig []byte) (*clientcmdapi.Config, *clientcmdapi.Context, error) {
-	if err := costly(kubeconfig); err != nil {
-		return nil, nil, err
-	}
-	cfg, err := clientcmd.Load(kubeconfig)
-	if err != nil {
-		return nil, nil, errForm
-	}
-	current := cfg.Contexts[cfg.CurrentContext]
-	if current == nil || cfg.AuthInfos[current.AuthInfo] == nil || cfg.Clusters[current.Cluster] == nil {
-		return nil, nil, errForm
-	}
-	return cfg, current, nil
-}
-
-// Decode reads a kubeconfig as kubectl does, but rejects YAML aliases. It accepts fields and values
-// that [Parse] rejects. Use the result to identify the stored cluster and account. Never connect with
-// it, because it can contain unsafe values.
-func Decode(kubeconfig []byte) (Config, error) {
-	cfg, current, err := load(kubeconfig)
-	if err != nil {
-		return Config{}, err
-	}
-	cluster, user := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo]
-	var of clusterOf
-	if kept, ok := cluster.Extensions[clusterExtension].(*runtime.Unknown); ok {
-		_ = json.Unmarshal(kept.Raw, &of) // an unreadable UID counts as absent
-	}
-	return Config{
-		Remote: cfg.CurrentContext, Account: accountOf(user.Token, current.AuthInfo), Namespace: current.Namespace,
-		Server: cluster.Server, ProxyURL: cluster.ProxyURL, Token: user.Token, Cluster: of.UID,
-		TLS: rest.TLSClientConfig{
-			ServerName: cluster.TLSServerName, CAData: cluster.CertificateAuthorityData,
-			CertData: user.ClientCertificateData, KeyData: user.ClientKeyData,
-		},
-	}, nil
-}
-
-func accountOf(token, user string) string { return cmp.Or(kube.ReadToken(token).Account, user) }
-
-// WithToken returns a kubeconfig that has this token for the user of its current context and is
-// otherwise unchanged.
-func WithToken(kubeconfig []byte, token string) ([]byte, error) {
-	cfg, current, err := load(kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	cfg.AuthInfos[current.AuthInfo].Token = token
-	return clientcmd.Write(*cfg)
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/yaml"
 )
 
@@ -42,7 +43,7 @@ type outline struct {
 }
 
 var (
-	errAliases = errors.New("it may have YAML's anchors and aliases (& and *), which are not taken: write out what they mean")
+	errAliases = errors.New("it may contain YAML anchors and aliases (& and *), which are not allowed: write out the values")
 	errComplex = fmt.Errorf("it has more than %d lines, colons, commas, brackets, or hyphens", maxMarks)
 )
 
@@ -95,8 +96,8 @@ func Parse(data []byte, keyless bool) (c Config, err error) {
 	}
 	token := strings.TrimRightFunc(fields["token"], unicode.IsSpace)
 	c = Config{
-		Remote: all.CurrentContext, Account: accountOf(token, fields["user"]), Namespace: fields["namespace"],
-		Server: fields["server"], ProxyURL: fields["proxy-url"], Token: token,
+		Remote: all.CurrentContext, Account: cmp.Or(kube.ReadToken(token).Account, fields["user"]), Namespace: fields["namespace"],
+		Server: fields["server"], ProxyURL: fields["proxy-url"], Token: token, Cluster: fields["uid"],
 		TLS: rest.TLSClientConfig{
 			ServerName: fields["tls-server-name"], CAData: []byte(fields["certificate-authority-data"]),
 			CertData: []byte(fields["client-certificate-data"]), KeyData: []byte(fields["client-key-data"]),
@@ -113,7 +114,7 @@ func Parse(data []byte, keyless bool) (c Config, err error) {
 func take(fields map[string]string, kind string, list []map[string]any, allowed ...string) error {
 	list = slices.DeleteFunc(list, func(entry map[string]any) bool { return entry["name"] != fields[kind] })
 	if len(list) != 1 {
-		return fmt.Errorf("%ss has %d entries of the name that the current context asks for; there has to be one", kind, len(list))
+		return fmt.Errorf("%ss has %d entries with the name in the current context; there must be exactly one", kind, len(list))
 	}
 	entry, ok := list[0][kind].(map[string]any)
 	if !ok {
@@ -121,16 +122,19 @@ func take(fields map[string]string, kind string, list []map[string]any, allowed 
 	}
 	for _, field := range slices.Sorted(maps.Keys(entry)) {
 		value := entry[field]
+		if field == "extensions" { // harmless, because every reader ignores extensions that it doesn't know
+			fields["uid"] = cmp.Or(uidIn(value), fields["uid"])
+			continue
+		}
 		if !slices.Contains(allowed, field) {
-			// Extensions are harmless, because every reader ignores them.
-			if set(value) && field != "extensions" {
-				return fmt.Errorf("the current context's %s sets the field %s, which is not allowed; allowed are %s", kind, Quoted(field), strings.Join(allowed, ", "))
+			if set(value) {
+				return fmt.Errorf("the current context's %s sets the field %s, which is not allowed; allowed: %s", kind, Quoted(field), strings.Join(allowed, ", "))
 			}
 			continue
 		}
 		text, ok := value.(string)
 		if !ok && value != nil {
-			return fmt.Errorf("%s is not a text", field)
+			return fmt.Errorf("%s is not a string", field)
 		}
 		if strings.HasSuffix(field, "-data") {
 			data, err := base64.StdEncoding.DecodeString(text)
@@ -147,6 +151,19 @@ func take(fields map[string]string, kind string, list []map[string]any, allowed 
 	return nil
 }
 
+// uidIn returns the cluster's UID in a list of extensions, or "" if there is none.
+func uidIn(extensions any) string {
+	list, _ := extensions.([]any)
+	for _, item := range list {
+		named, _ := item.(map[string]any)
+		if extension, _ := named["extension"].(map[string]any); named["name"] == clusterExtension {
+			uid, _ := extension["uid"].(string)
+			return uid
+		}
+	}
+	return ""
+}
+
 // set reports whether a field has a value: false, 0, "", null, and empty lists count as absent.
 func set(value any) bool {
 	v := reflect.ValueOf(value)
@@ -157,18 +174,20 @@ func set(value any) bool {
 // check rejects values that can never work.
 func (c Config) check(keyless bool) error {
 	ca, cert, key := c.TLS.CAData, c.TLS.CertData, c.TLS.KeyData
+	_, pairErr := tls.X509KeyPair(cert, key)
+	_, chainErr := certutil.ParseCertsPEM(cert) // X509KeyPair parses only the first certificate
 	switch {
 	case c.Namespace != "" && validation.IsDNS1123Label(c.Namespace) != nil:
-		return errors.New("namespace is no namespace's name: that is 1 to 63 of a-z, 0-9 and -, with no - at its ends")
+		return errors.New("namespace is invalid: use 1 to 63 of the characters a-z 0-9 -, and start and end with a letter or digit")
 	case c.TLS.ServerName != "" && !isHost(c.TLS.ServerName):
-		return errors.New("tls-server-name is no host's name")
+		return errors.New("tls-server-name is not a host name")
 	// Like kubectl, accept a bundle if at least one of its certificates can be read.
 	case len(ca) > 0 && !x509.NewCertPool().AppendCertsFromPEM(ca):
-		return errors.New("certificate-authority-data has no certificate in it, as PEM")
+		return errors.New("certificate-authority-data contains no PEM certificate")
 	case (len(cert) == 0) != (len(key) == 0):
-		return errors.New("of client-certificate-data and client-key-data there is only one")
-	case len(cert) > 0 && !pairs(cert, key):
-		return errors.New("client-certificate-data and client-key-data are not a certificate and its key, as PEM")
+		return errors.New("only one of client-certificate-data and client-key-data is set")
+	case len(cert) > 0 && cmp.Or(pairErr, chainErr) != nil:
+		return errors.New("client-certificate-data and client-key-data are not a PEM certificate and its key")
 	}
 	if err := kube.CheckToken(c.Token); c.Token != "" && err != nil {
 		return err
@@ -180,18 +199,9 @@ func (c Config) check(keyless bool) error {
 		return err
 	}
 	if c.Keyless() && !keyless {
-		return errors.New("the current context's user has neither a token nor client-certificate-data; for one without credentials give --identity")
+		return errors.New("the current context's user has neither a token nor client-certificate-data; to use a kubeconfig without credentials, set --identity")
 	}
 	return nil
-}
-
-func pairs(cert, key []byte) bool {
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return false
-	}
-	_, err = x509.ParseCertificates(slices.Concat(pair.Certificate...))
-	return err == nil
 }
 
 // checkAddress rejects text that isn't a URL to connect to, with one of these schemes, in printable
@@ -204,13 +214,13 @@ func checkAddress(field, text string, schemes ...string) error {
 	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
 	switch {
 	case !slices.Contains(schemes, u.Scheme):
-		return fmt.Errorf("%s does not begin with %s://", field, strings.Join(schemes, "://, "))
+		return fmt.Errorf("%s does not start with %s://", field, strings.Join(schemes, "://, "))
 	case err != nil || port == 0 || strings.HasSuffix(u.Host, ":"):
-		return fmt.Errorf("%s has a port that is none: they go from 1 to 65535", field)
+		return fmt.Errorf("%s has an invalid port: use 1 to 65535", field)
 	case !isHost(u.Hostname()):
-		return fmt.Errorf("%s has no host's name or address in it", field)
+		return fmt.Errorf("%s contains no host name or IP address", field)
 	case strings.ContainsAny(text, "?#") || u.User != nil && field == "server":
-		return fmt.Errorf("%s has more to it than a host, a port and a path", field)
+		return fmt.Errorf("%s contains more than a host, a port, and a path", field)
 	}
 	return nil
 }

@@ -74,10 +74,10 @@ func (p *promoting) judgeSource(before *corev1.Secret) {
 }
 
 // judgeKeys checks that without --force, the source's keys continue those of every copy and
-// main region that was read. Exceptions are ignored remotes that the mark does not outrank.
+// main region that was read, except ignored ones.
 func (p *promoting) judgeKeys(mark owner) {
 	for name, s := range p.looked {
-		if p.opts.Force || s == nil || s.UID == p.source.UID || slices.Contains(p.opts.Ignore, name) && rivalTerm(s, mark) > 0 {
+		if p.opts.Force || s == nil || s.UID == p.source.UID || slices.Contains(p.opts.Ignore, name) {
 			continue
 		}
 		held := ""

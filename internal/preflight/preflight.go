@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
@@ -41,10 +43,7 @@ type Check struct {
 
 // Error returns the problem and the next step.
 func (c Check) Error() string {
-	if c.Next == "" {
-		return c.What
-	}
-	return c.What + "; " + c.Next
+	return strings.TrimSuffix(c.What+"; "+c.Next, "; ")
 }
 
 // Examined is the result of examining one remote.
@@ -101,8 +100,6 @@ type Remote struct {
 	Namespace string
 	// SignIn supplies tokens for a kubeconfig without credentials; otherwise zero.
 	SignIn kube.SignIn
-	// Expires is the expiry of the credentials; nil if they don't expire.
-	Expires *time.Time
 	// Operator means that Config is a kubectl context with a person's permissions.
 	Operator bool
 }
@@ -186,13 +183,12 @@ func (p *probe) proxied() string {
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
 	}
-	request, err := http.NewRequest(http.MethodGet, p.Config.Host, nil)
+	server, err := url.Parse(p.Config.Host)
 	if err != nil {
 		return ""
 	}
-	address, err := proxy(request)
-	if err != nil || address == nil {
-		return ""
+	if address, err := proxy(&http.Request{URL: server}); err == nil && address != nil {
+		return address.Host // the userinfo could contain a password
 	}
-	return address.Host // the userinfo could contain a password
+	return ""
 }

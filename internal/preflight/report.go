@@ -41,9 +41,7 @@ func ExamineAll(ctx context.Context, remotes []Remote) Report {
 
 // Failed reports whether any check failed.
 func (r Report) Failed() bool {
-	return slices.ContainsFunc(r.Remotes, func(e Examined) bool {
-		return slices.ContainsFunc(e.Checks, func(c Check) bool { return c.Result == Fail })
-	})
+	return slices.ContainsFunc(r.Remotes, func(e Examined) bool { return len(e.ids(Fail)) > 0 })
 }
 
 // Write writes the report to out. The format is text, short (one line per remote), or json.
@@ -76,17 +74,21 @@ func (r Report) Write(out io.Writer, format string) error {
 	return nil
 }
 
+// ids returns the IDs of the checks with this result.
+func (e Examined) ids(result Result) (ids []string) {
+	for _, c := range e.Checks {
+		if c.Result == result {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
 // summary returns the number and the names of the checks that failed or warn.
 func (e Examined) summary() string {
 	var parts []string
 	for _, result := range []Result{Fail, Warn} {
-		var ids []string
-		for _, c := range e.Checks {
-			if c.Result == result {
-				ids = append(ids, c.ID)
-			}
-		}
-		if len(ids) > 0 {
+		if ids := e.ids(result); len(ids) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s: %s", len(ids), result, strings.Join(ids, ", ")))
 		}
 	}

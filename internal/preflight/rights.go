@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -40,18 +41,19 @@ func (p *probe) expiry(context.Context) Check {
 	if p.SignIn.Tokens != nil {
 		return Check{Result: Pass, What: "no credentials are stored: the main region requests one-hour tokens"}
 	}
-	if p.Expires == nil {
+	expires := kubeconfig.Expiry(p.Config)
+	if expires == nil {
 		return Check{Result: Pass, What: "the credentials have no known expiry"}
 	}
-	left, issued := time.Until(*p.Expires), kube.ReadToken(p.Config.BearerToken).Issued
-	what, next := fmt.Sprintf("the credentials expire at %s, in %s", p.Expires.Format(time.RFC3339), duration.HumanDuration(left)), "fernetcast renew "+p.Name
+	left, issued := time.Until(*expires), kube.ReadToken(p.Config.BearerToken).Issued
+	what, next := fmt.Sprintf("the credentials expire at %s, in %s", expires.Format(time.RFC3339), duration.HumanDuration(left)), "fernetcast renew "+p.Name
 	if p.Operator {
 		next = ""
 	}
 	switch {
 	case left <= 0:
-		return Check{Result: Fail, What: "the credentials expired at " + p.Expires.Format(time.RFC3339), Next: next}
-	case !issued.IsZero() && left < p.Expires.Sub(issued)/3:
+		return Check{Result: Fail, What: "the credentials expired at " + expires.Format(time.RFC3339), Next: next}
+	case !issued.IsZero() && left < expires.Sub(issued)/3:
 		return Check{Result: Warn, What: what + ", with less than a third of their lifetime left", Next: next}
 	}
 	return Check{Result: Pass, What: what}
@@ -93,12 +95,13 @@ func (p *probe) secret(ctx context.Context) Check {
 	secret, err := p.apis.Secrets(p.Namespace).Get(ctx, p.Secret)
 	at := mirror.Place{Remote: p.Name, Namespace: p.Namespace, Secret: p.Secret}
 	switch {
-	case apierrors.IsNotFound(err) && p.Operator && p.lacksNamespace(ctx):
-		return Check{
-			Result: Fail, What: p.Name + " has no namespace " + p.Namespace,
-			Next: fmt.Sprintf("if Keystone will run there: kubectl --context %s create namespace %s", mirror.Quote(p.Name), p.Namespace),
-		}
 	case apierrors.IsNotFound(err):
+		if p.Operator { // fernetcast's own accounts may not read namespaces
+			if _, err := p.apis.Core.Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+				next := fmt.Sprintf("if Keystone will run there: kubectl --context %s create namespace %s", mirror.Quote(p.Name), p.Namespace)
+				return Check{Result: Fail, What: p.Name + " has no namespace " + p.Namespace, Next: next}
+			}
+		}
 		p.copy = mirror.ReadCopy(at, nil)
 		return Check{Result: Pass, What: "none yet: it will be created"}
 	case err != nil:
@@ -114,13 +117,6 @@ func (p *probe) secret(ctx context.Context) Check {
 		return Check{Result: Fail, What: "its type is " + mirror.Name(string(secret.Type)) + " instead of Opaque", Next: remove}
 	}
 	return Check{Result: Pass, What: fmt.Sprintf("%d keys", len(secret.Data))}
-}
-
-// lacksNamespace reports whether the namespace is missing. The response to reading a Secret doesn't
-// show that, and fernetcast's own accounts may not read namespaces.
-func (p *probe) lacksNamespace(ctx context.Context) bool {
-	_, err := p.apis.Core.Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{})
-	return apierrors.IsNotFound(err)
 }
 
 // again returns the next step if these credentials don't work.

@@ -31,16 +31,15 @@ const (
 // hello records the progress of one request. It uses the same transport as a push, including the
 // proxy and the CA, so it fails at the same step.
 type hello struct {
-	addresses []string
-	dnsErr    error
-	dialled   string // address of the last successful connection
-	dialErr   error
-	tunnel    bool // the TLS handshake started
-	state     tls.ConnectionState
-	tlsErr    error
-	version   string
-	answered  time.Time // by the local clock
-	err       error
+	dns      httptrace.DNSDoneInfo
+	dialed   string // address of the last successful connection
+	dialErr  error
+	tunnel   bool // the TLS handshake started
+	state    tls.ConnectionState
+	tlsErr   error
+	version  string
+	answered time.Time // by the local clock
+	err      error
 }
 
 // greet sends the request. Trace hooks can still run after it returns, so they write to a local
@@ -54,18 +53,11 @@ func (p *probe) greet(ctx context.Context) {
 		set()
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSDone: func(d httptrace.DNSDoneInfo) {
-			locked(func() {
-				h.dnsErr = d.Err
-				for _, a := range d.Addrs {
-					h.addresses = append(h.addresses, a.String())
-				}
-			})
-		},
+		DNSDone: func(found httptrace.DNSDoneInfo) { locked(func() { h.dns = found }) },
 		ConnectDone: func(_, address string, err error) {
 			locked(func() {
 				if h.dialErr = err; err == nil {
-					h.dialled = address
+					h.dialed = address
 				}
 			})
 		},
@@ -81,11 +73,10 @@ func (p *probe) kubeconfig(context.Context) Check {
 	if p.Refused != nil {
 		return Check{Result: Fail, What: p.Refused.Error(), Next: p.again()}
 	}
-	apis, err := setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn})
-	if err != nil {
+	var err error
+	if p.apis, err = setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn}); err != nil {
 		return Check{Result: Fail, What: mirror.Explain(err), Next: p.again()}
 	}
-	p.apis = apis
 	what := p.Config.Host
 	if proxy := p.proxied(); proxy != "" {
 		what += ", through the proxy " + proxy
@@ -101,18 +92,22 @@ func (p *probe) dns(ctx context.Context) Check {
 	p.greet(ctx)
 	host := hostOf(p.Config.Host)
 	if proxy := p.proxied(); proxy != "" {
-		if p.hello.dnsErr != nil {
-			return Check{Result: Fail, What: fmt.Sprintf("cannot resolve the proxy %s: %s", proxy, reason(p.hello.dnsErr)), Next: "fix proxy-url in its kubeconfig"}
+		if p.hello.dns.Err != nil {
+			return Check{Result: Fail, What: fmt.Sprintf("cannot resolve the proxy %s: %s", proxy, reason(p.hello.dns.Err)), Next: "fix proxy-url in its kubeconfig"}
 		}
 		return Check{Result: Skip, What: "the proxy resolves the name"}
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		return Check{Result: Pass, What: host + " is an address"}
 	}
-	if p.hello.dnsErr != nil {
-		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dnsErr)), Next: "make the name resolvable for the main region's pods, or specify an address: fernetcast join " + p.Name + " --server https://HOST:PORT"}
+	if p.hello.dns.Err != nil {
+		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dns.Err)), Next: "make the name resolvable for the main region's pods, or specify an address: fernetcast join " + p.Name + " --server https://HOST:PORT"}
 	}
-	return Check{Result: Pass, What: host + " resolves to " + strings.Join(p.hello.addresses, ", ")}
+	var addresses []string
+	for _, a := range p.hello.dns.Addrs {
+		addresses = append(addresses, a.String())
+	}
+	return Check{Result: Pass, What: host + " resolves to " + strings.Join(addresses, ", ")}
 }
 
 func (p *probe) tcp(context.Context) Check {
@@ -121,8 +116,8 @@ func (p *probe) tcp(context.Context) Check {
 	case h.tunnel && p.proxied() != "":
 		return Check{Result: Pass, What: "connected through the proxy " + p.proxied()}
 	case h.tunnel:
-		return Check{Result: Pass, What: "connected to " + h.dialled}
-	case h.dialled != "":
+		return Check{Result: Pass, What: "connected to " + h.dialed}
+	case h.dialed != "":
 		return Check{Result: Fail, What: "the proxy " + p.proxied() + " does not connect: " + reason(p.hello.err), Next: "allow " + p.Config.Host + " in the proxy, or fix proxy-url in its kubeconfig"}
 	}
 	var refusal *kube.Refusal

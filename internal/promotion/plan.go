@@ -1,7 +1,6 @@
 package promotion
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,8 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// maxLead is how far one cluster's term can exceed all others before promote refuses to outrank it.
-// Otherwise, anyone who can write one remote's annotations could use up all terms.
+// maxLead is how far one cluster's term can exceed all others before promote refuses to outrank it,
+// and how far its primary can before recover refuses to restore it. Otherwise, anyone who can write
+// one remote's Secret could use up all terms or indices.
 const maxLead = 1000
 
 // A Remote is the state of one remote when it was read.
@@ -31,10 +31,10 @@ type Options struct {
 	// Force overrides all refusals except two: the source has no usable keys, or the new term would
 	// exceed [mirror.MaxTerm].
 	Force bool
-	// Ignore lists the remotes whose terms don't count.
+	// Ignore lists the remotes that cause no refusal: neither their terms nor their keys count.
 	Ignore []string
-	// instead is the advice if a remote is ahead. If it is "", the advice is to promote there.
-	instead string
+	// from is the remote whose keys are recovered; "" for a promotion.
+	from string
 }
 
 // A Plan describes the effects of a promotion. Its JSON encoding is the output of -o json.
@@ -45,12 +45,13 @@ type Plan struct {
 	Remotes []Effect `json:"remotes"`
 	// Lines tells the operator what happens to this cluster and to each remote.
 	Lines []string `json:"plan"`
-	// Lost lists the remotes whose keys this cluster's keys don't continue.
+	// Lost lists the remotes, except ignored ones, whose keys this cluster's keys don't continue.
 	Lost []string `json:"-"`
 
-	// The source as it was read, and as it will be written, except for the mark.
-	shown, promoted mirror.Source
-	looks           []Remote
+	// The source and the remotes as they were read, and the copy to recover.
+	shown mirror.Source
+	looks []Remote
+	from  mirror.Copy
 }
 
 // An Effect is the effect of a promotion on one remote.
@@ -70,7 +71,7 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	terms := termsOf(src, looks, opts.Ignore)
 	plan := Plan{Region: opts.Region, Term: terms[0].value + 1, Remotes: []Effect{}}
 	if plan.Term > mirror.MaxTerm {
-		return plan, fmt.Errorf("nothing was changed: %s", terms[0].refusal("the highest that is possible"))
+		return plan, fmt.Errorf("nothing was changed: %s", terms[0].refusal("the highest that is possible", opts.from))
 	}
 	keys := src.Keys().Fingerprints()
 	plan.Lines = []string{fmt.Sprintf("%s becomes the main region, term %d, with primary %d (%s).", opts.Region, plan.Term, keys.Primary(), keys[keys.Primary()])}
@@ -82,16 +83,21 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 		text, lost := look.effect(src, promoted)
 		plan.Lines = append(plan.Lines, "  "+look.title()+": "+text)
 		plan.Remotes = append(plan.Remotes, Effect{look.Name, look.Copy.Read(), lost, text})
-		if lost {
+		if lost && !slices.Contains(opts.Ignore, look.Name) {
 			plan.Lost = append(plan.Lost, look.Name)
 		}
 	}
 	var refusals []string
 	for _, t := range outliers(terms) {
-		refusals = append(refusals, t.refusal(fmt.Sprintf("more than %d above all others", maxLead))+"; to exceed it, add --force")
+		refusals = append(refusals, t.refusal(fmt.Sprintf("more than %d above all others", maxLead), opts.from)+"; to exceed it, add --force")
 	}
 	if len(plan.Lost) > 0 {
-		refusals = append(refusals, fmt.Sprintf("the keys of %s are newer than this cluster's or unrelated to them, so tokens would be lost; %s, or add --force", strings.Join(plan.Lost, ", "), cmp.Or(opts.instead, "promote there instead")))
+		lost, whose, instead, verb := strings.Join(plan.Lost, ", "), "this cluster's", "promote there instead", "promote"
+		if opts.from != "" {
+			whose, instead, verb = "those of "+opts.from, "recover from there instead", "recover"
+		}
+		refusals = append(refusals, fmt.Sprintf("the keys of %s are newer than %s or unrelated to them, so tokens would be lost; %s, or add --force; to %s without %s, add --ignore %s",
+			lost, whose, instead, verb, lost, strings.Join(plan.Lost, " --ignore ")))
 	}
 	if len(refusals) == 0 || opts.Force {
 		return plan, nil
@@ -144,10 +150,14 @@ type term struct {
 	uid    types.UID
 }
 
-// refusal explains why the term isn't outranked, and what to do.
-func (t term) refusal(why string) string {
-	if t.remote == "" {
+// refusal explains why the term isn't outranked, and what to do. from is the remote whose keys are
+// recovered, which can't be ignored.
+func (t term) refusal(why, from string) string {
+	switch t.remote {
+	case "":
 		return fmt.Sprintf("this cluster's own Secret has term %d, %s: find out who wrote it", t.value, why)
+	case from:
+		return fmt.Sprintf("%s has term %d, %s: find out who wrote it there, or recover from another remote", t.remote, t.value, why)
 	}
 	return fmt.Sprintf("%s has term %d, %s: find out who wrote it there, or ignore it with --ignore %s", t.remote, t.value, why, t.remote)
 }

@@ -58,13 +58,18 @@ type Promotion struct {
 // Plan reads the source and the remotes and returns a plan. It changes nothing. Even if the error
 // refuses the plan, the plan can be shown.
 func (p *Promotion) Plan(ctx context.Context) (Plan, error) {
-	src, err := p.readSource(ctx)
-	if err != nil {
-		return Plan{}, err
+	src, err := p.Source.Get(ctx)
+	switch {
+	case err != nil:
+		return Plan{}, fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
+	case src.State() == mirror.SourceAbsent || src.State() == mirror.SourceRefused:
+		return Plan{}, fmt.Errorf("nothing was changed: Secret %s cannot be the main region's: %s", p.Secret, src.Detail())
+	case len(src.Unreadable()) > 0 && !p.Force:
+		return Plan{}, fmt.Errorf("nothing was changed: the annotations %s on Secret %s cannot be read; to replace them, add --force", strings.Join(src.Unreadable(), ", "), p.Secret)
 	}
 	looks := p.Fleet.Look(ctx)
 	plan, err := NewPlan(src, looks, p.Options)
-	plan.shown, plan.promoted, plan.looks = src, src, looks
+	plan.shown, plan.looks = src, looks
 	return plan, err
 }
 
@@ -108,20 +113,6 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 		return fmt.Errorf("interrupted: this cluster is the main region, with term %d; run, fernetcast push, or another promote pushes the rest", src.Owner().Term)
 	}
 	return nil
-}
-
-// readSource reads the source. It returns an error if the source can't be promoted.
-func (p *Promotion) readSource(ctx context.Context) (mirror.Source, error) {
-	src, err := p.Source.Get(ctx)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
-	case src.State() == mirror.SourceAbsent || src.State() == mirror.SourceRefused:
-		err = fmt.Errorf("nothing was changed: Secret %s cannot be the main region's: %s", p.Secret, src.Detail())
-	case len(src.Unreadable()) > 0 && !p.Force:
-		err = fmt.Errorf("nothing was changed: the annotations %s on Secret %s cannot be read; to replace them, add --force", strings.Join(src.Unreadable(), ", "), p.Secret)
-	}
-	return src, err
 }
 
 // mark writes the mark by compare-and-swap. If a rotation is faster, mark retries with the new
@@ -194,7 +185,7 @@ func codeOf(err error) int32 {
 // outrank marks the source again if another cluster has its term or a higher one. It doesn't
 // outrank a single cluster that is far above all others.
 func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remote) (mirror.Source, error) {
-	own, rival := src.Owner().Term, 0
+	own, rival, at := src.Owner().Term, 0, ""
 	for _, t := range outliers(termsOf(src, looks, p.Ignore)) {
 		if t.value >= own && t.remote != "" {
 			p.Ignore = append(p.Ignore, t.remote)
@@ -202,8 +193,8 @@ func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remo
 		}
 	}
 	for _, l := range looks {
-		if !slices.Contains(p.Ignore, l.Name) {
-			rival = max(rival, l.Copy.Rival(src).Term)
+		if t := l.Copy.Rival(src).Term; t > rival && !slices.Contains(p.Ignore, l.Name) {
+			rival, at = t, l.Name
 		}
 	}
 	if rival == 0 {
@@ -211,7 +202,7 @@ func (p *Promotion) outrank(ctx context.Context, src mirror.Source, looks []Remo
 	}
 	undone := fmt.Sprintf("this cluster is marked with term %d, but term %d has appeared in another region", own, rival)
 	if rival >= mirror.MaxTerm {
-		return src, fmt.Errorf("%s; no higher term is possible: find out who wrote it", undone)
+		return src, fmt.Errorf("%s; no higher term is possible: find out who wrote it in %s, or promote again with --ignore %s", undone, at, at)
 	}
 	p.Say(fmt.Sprintf("Term %d has appeared in another region: marking again.", rival))
 	return p.mark(ctx, src, rival+1, undone+"; promote again")

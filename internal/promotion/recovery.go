@@ -44,9 +44,7 @@ func (r *Recovery) Plan(ctx context.Context) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	restored, plan, err := r.plan(src, from, looks)
-	plan.shown, plan.promoted, plan.looks = src, restored, looks
-	return plan, err
+	return r.plan(src, from, looks)
 }
 
 // Apply carries out a plan that wasn't refused. It writes the keys and the mark in one request, and
@@ -56,11 +54,7 @@ func (r *Recovery) Apply(ctx context.Context, plan Plan) error {
 	if err := r.Idle(ctx); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	from, err := r.giver(plan.looks)
-	if err != nil {
-		return err
-	}
-	restored, err := r.put(ctx, plan.shown, plan.promoted, from.Copy, plan.Term)
+	restored, err := r.put(ctx, plan)
 	if err != nil {
 		return err
 	}
@@ -85,29 +79,35 @@ func (r *Recovery) giver(looks []Remote) (Remote, error) {
 
 // plan plans the recovery without sending a request. It refuses a plan that would lose keys or
 // overrule another main region. It sets the region if there is none.
-func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (mirror.Source, Plan, error) {
+func (r *Recovery) plan(src mirror.Source, from Remote, looks []Remote) (Plan, error) {
 	r.Region = cmp.Or(r.Region, from.Copy.Owner().Region)
-	r.instead = "recover from there instead"
-	restored := src.Restored(from.Copy)
-	plan, err := NewPlan(restored, looks, r.Options)
+	r.from = r.From
+	plan, err := NewPlan(src.Restored(from.Copy), looks, r.Options)
+	plan.shown, plan.looks, plan.from = src, looks, from.Copy
 	plan.Lines = slices.Concat(r.compare(src, from), plan.Lines)
-	refusals := r.refusals(src, from, termsOf(src, looks, r.Ignore)[0])
+	refusals := r.refusals(src, from, looks)
 	if len(refusals) > 0 && !r.Force {
 		err = errors.Join(err, fmt.Errorf("nothing was changed: %s; to recover anyway, add --force", strings.Join(refusals, "; and ")))
 	}
-	return restored, plan, err
+	return plan, err
 }
 
-// refusals returns the reasons why the recovery needs --force. highest is the highest term.
-func (r *Recovery) refusals(src mirror.Source, from Remote, highest term) (list []string) {
+// refusals returns the reasons why the recovery needs --force.
+func (r *Recovery) refusals(src mirror.Source, from Remote, looks []Remote) (list []string) {
 	refuse := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	owner, claimed := from.Copy.Owner(), src.Claimed()
-	if loss := r.loss(src, from); loss != "" {
-		list = append(list, loss)
+	owner, claimed, there := from.Copy.Owner(), src.Claimed(), from.Copy.Fingerprints()
+	here, _ := src.Usable()
+	// A source that was set up again with unrelated keys has nothing to keep.
+	switch lost := without(here, there); {
+	case lost == "":
+	case src.State() == mirror.SourceRefused:
+		refuse("tokens signed here with %s would be lost", lost)
+	case src.State() == mirror.SourceUnpromoted && here.Continues(there):
+		refuse("tokens signed here with %s would be lost, but these keys continue those of %s; to keep them: fernetcast promote %s", lost, r.From, mirror.Quote(r.Region))
 	}
 	switch {
-	case src.State() == mirror.SourceMain && src.Keys().Fingerprints().Continues(from.Copy.Fingerprints()):
-		refuse("there is nothing to recover: this main region's keys continue those of %s", r.From)
+	case src.State() == mirror.SourceMain:
+		refuse("there is nothing to recover: this cluster is the main region, and its keys are valid (primary %d)", src.Keys().Fingerprints().Primary())
 	case claimed.Region != "" && claimed.Region != owner.Region:
 		refuse("the keys of %s were pushed by %s, but this Secret belongs to %s", r.From, owner.Region, claimed.Region)
 	case src.State() == mirror.SourceStandby:
@@ -116,8 +116,17 @@ func (r *Recovery) refusals(src mirror.Source, from Remote, highest term) (list 
 	if unreadable := src.Unreadable(); len(unreadable) > 0 {
 		refuse("the annotations %s on Secret %s cannot be read, so its owner is unknown", strings.Join(unreadable, ", "), r.Secret)
 	}
-	if owner.Term < highest.value {
-		refuse("the keys of %s have term %d, but %s has term %d", r.From, owner.Term, cmp.Or(highest.remote, "this cluster"), highest.value)
+	if highest := termsOf(src, looks, r.Ignore)[0]; owner.Term < highest.value {
+		refuse("the keys of %s have term %d, but %s", r.From, owner.Term, highest.refusal("which is higher", r.From))
+	}
+	others := here.Primary() // the highest of all clusters except from
+	for _, l := range looks {
+		if l.Copy.UID() != from.Copy.UID() && !slices.Contains(r.Ignore, l.Name) {
+			others = max(others, l.Copy.Fingerprints().Primary())
+		}
+	}
+	if there.Primary()-others > maxLead {
+		refuse("the primary %d of %s is more than %d above that of any other cluster that could be read (at most %d): find out who wrote it there, or recover from another remote", there.Primary(), r.From, maxLead, others)
 	}
 	return list
 }
@@ -127,8 +136,8 @@ func (r *Recovery) compare(src mirror.Source, look Remote) []string {
 	here, flaws := src.Usable()
 	there := look.Copy.Fingerprints()
 	lines := []string{
-		"Here now:  " + keysOf(here) + written(src.Written()),
-		"In " + r.From + ":    " + keysOf(there) + written(look.Copy.HeldSince()),
+		"Here now:  " + cmp.Or(here.String(), "no keys") + written(src.Written()),
+		"In " + r.From + ":    " + cmp.Or(there.String(), "no keys") + written(look.Copy.HeldSince()),
 	}
 	if len(flaws) > 0 {
 		lines[0] += fmt.Sprintf(", and %d invalid: %s", len(flaws), flaws[0])
@@ -143,23 +152,6 @@ func (r *Recovery) compare(src mirror.Source, look Remote) []string {
 		lines = append(lines, "LOST: tokens signed here with "+list)
 	}
 	return lines
-}
-
-// loss returns a refusal if the recovery would lose usable keys of this source. It returns "" if
-// none are lost, or if the source was set up again with an unrelated key set.
-func (r *Recovery) loss(src mirror.Source, look Remote) string {
-	here, _ := src.Usable()
-	there := look.Copy.Fingerprints()
-	kin, lost := here.Continues(there), without(here, there)
-	switch {
-	case lost == "":
-		return ""
-	case src.State() == mirror.SourceUnpromoted && kin:
-		return fmt.Sprintf("tokens signed here with %s would be lost, but these keys continue those of %s; to keep them: fernetcast promote %s", lost, r.From, mirror.Quote(r.Region))
-	case src.State() != mirror.SourceRefused:
-		return ""
-	}
-	return fmt.Sprintf("tokens signed here with %s would be lost", lost)
 }
 
 // repair returns the command that repairs one bad data key of the source's Secret. A staged key has
@@ -189,13 +181,6 @@ func (r *Recovery) repair(index int, here keyset.Fingerprints, look Remote) stri
 	return fmt.Sprintf(`%skubectl%s --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%d\":%s}}"`, first, context, namespace, name, field, index, value)
 }
 
-func keysOf(p keyset.Fingerprints) string {
-	if len(p) == 0 {
-		return "no keys"
-	}
-	return p.String()
-}
-
 func written(at *time.Time) string {
 	if at == nil {
 		return ""
@@ -217,16 +202,14 @@ func without(some, others keyset.Fingerprints) string {
 
 // put writes the keys and the mark in one request. It fails if the source has changed since it was
 // shown.
-func (r *Recovery) put(ctx context.Context, shown, restored mirror.Source, from mirror.Copy, term int) (mirror.Source, error) {
-	if shown.State() == mirror.SourceAbsent {
-		made, err := r.Create(ctx, restored.Kept())
-		if err != nil {
-			return made, fmt.Errorf("creating Secret %s: %s; run the command again", r.Secret, mirror.Explain(err))
+func (r *Recovery) put(ctx context.Context, plan Plan) (_ mirror.Source, err error) {
+	src := plan.shown
+	if src.State() == mirror.SourceAbsent {
+		if src, err = r.Create(ctx, src.Restored(plan.from).Kept()); err != nil {
+			return src, fmt.Errorf("creating Secret %s: %s; run the command again", r.Secret, mirror.Explain(err))
 		}
-		shown, restored = made, made.Restored(from)
 	}
-	version := shown.ResourceVersion()
-	return r.write(ctx, restored, term, "the keys were not restored", func(seen mirror.Source) (mirror.Source, bool) {
-		return seen.Restored(from), seen.ResourceVersion() == version
+	return r.write(ctx, src.Restored(plan.from), plan.Term, "the keys were not restored", func(seen mirror.Source) (mirror.Source, bool) {
+		return seen.Restored(plan.from), seen.ResourceVersion() == src.ResourceVersion()
 	})
 }
