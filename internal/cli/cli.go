@@ -75,6 +75,7 @@ func calledAs(args []string) call {
 
 // prepareProcess sets process-wide options. Call it before creating any client.
 func prepareProcess() error {
+	capture(slog.New(slog.DiscardHandler)) // until a command has a logger
 	// A core dump would contain the keys.
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("switching core dumps off: %w", err)
@@ -86,7 +87,6 @@ func prepareProcess() error {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	capture(slog.New(slog.DiscardHandler)) // until a command has a logger
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -15,6 +16,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 )
@@ -113,9 +115,37 @@ func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 // capture redirects klog and Go's standard logger to log. net/http prints a server's
 // unsolicited bytes to the standard logger, and these bytes can contain keys.
 func capture(log *slog.Logger) {
-	klog.SetSlogLogger(log)
+	limited := func() *slog.Logger {
+		return slog.New(perMinute{log.Handler(), rate.NewLimiter(rate.Every(time.Minute), 1)})
+	}
+	klog.SetSlogLogger(limited())
 	stdlog.SetFlags(0)
-	stdlog.SetOutput(libraries{log})
+	stdlog.SetOutput(libraries{limited()})
+}
+
+// perMinute is a handler that logs one line per minute, because a remote can make libraries log
+// any number of lines.
+type perMinute struct {
+	slog.Handler
+	limiter *rate.Limiter
+}
+
+// Handle implements [slog.Handler].
+func (m perMinute) Handle(ctx context.Context, line slog.Record) error {
+	if !m.limiter.Allow() {
+		return nil
+	}
+	return m.Handler.Handle(ctx, line)
+}
+
+// WithAttrs implements [slog.Handler].
+func (m perMinute) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return perMinute{m.Handler.WithAttrs(attrs), m.limiter}
+}
+
+// WithGroup implements [slog.Handler].
+func (m perMinute) WithGroup(name string) slog.Handler {
+	return perMinute{m.Handler.WithGroup(name), m.limiter}
 }
 
 // libraries is a writer that logs the output of libraries at level debug. net/http quotes a

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"k8s.io/klog/v2"
 )
 
 // TestPrintedByLibraries checks that a library's message is logged without the server's bytes.
@@ -19,6 +21,7 @@ func TestPrintedByLibraries(t *testing.T) {
 	// The first text is from net/http's persistConn.readLoopPeekFailLocked. The second has no
 	// quotation marks.
 	stdlog.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 secret words "+key, nil)
+	(&options{logLevel: "debug", logFormat: "json"}).logger(root) // another minute
 	stdlog.Print("panic: " + strings.Repeat(key+" ", 1000))
 	shown := out.String()
 	if !strings.Contains(shown, "Unsolicited response received on idle") || !strings.Contains(shown, "panic:") {
@@ -26,5 +29,20 @@ func TestPrintedByLibraries(t *testing.T) {
 	}
 	if strings.Contains(shown, key[:6]) || strings.Contains(shown, "secret words") || len(shown) > 1000 {
 		t.Errorf("a server's bytes are logged: %s", shown)
+	}
+}
+
+// TestLibrariesPrintOncePerMinute checks that net/http and client-go log one line per minute each,
+// however many a remote causes.
+func TestLibrariesPrintOncePerMinute(t *testing.T) {
+	var out bytes.Buffer
+	capture(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	t.Cleanup(func() { capture(slog.New(slog.DiscardHandler)) })
+	for range 1000 {
+		stdlog.Print("http2: Transport: unhandled response frame type *http2.UnknownFrame")
+		klog.Error("a remote caused this")
+	}
+	if lines := strings.Count(out.String(), "\n"); lines != 2 {
+		t.Errorf("%d lines, want one from each logger", lines)
 	}
 }
