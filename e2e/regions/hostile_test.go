@@ -56,7 +56,7 @@ func TestLongHostileRemotes(t *testing.T) {
 func allHostile(t *testing.T, include func(kind) bool) {
 	trap := newTrap(newWorld(t))
 	var kinds, others []kind
-	for _, k := range slices.Concat(costlyWatches(), costlyAnswers(trap)) {
+	for _, k := range slices.Concat(costlyWatches(), costlyAnswers(trap), costlyFrames()) {
 		switch {
 		case !include(k):
 		case k.thrice:
@@ -208,6 +208,8 @@ func (r *replica) shown(limit time.Duration, remote string, k kind) {
 	r.w.Helper()
 	want := []string{"Unreachable", "Failed"}
 	switch {
+	case k.also != nil:
+		want = append(want, "Synced")
 	case k.rival:
 		want = []string{"Contested", "Synced"}
 	case k.on&aWrite == 0: // writing needs no LIST or WATCH

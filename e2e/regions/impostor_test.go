@@ -52,7 +52,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 
 	run := w.run("--backoff-max", "1s", "--resync", "1s")
 	for name := range impostors {
-		run.shows(name, "Failed", "another Secret")
+		run.shows(name, "Failed", "a different Secret")
 	}
 	command := "kubectl annotate secret -n " + real.ns + " " + testenv.SecretName + " fernetcast/region- fernetcast/term- fernetcast/source-uid-"
 	run.shows("real", "Held", command)

@@ -2,6 +2,7 @@ package regions
 
 import (
 	"bytes"
+	"net"
 	"net/http"
 	"time"
 
@@ -37,6 +38,8 @@ type kind struct {
 	name   string
 	on     request
 	answer http.HandlerFunc
+	// also runs once on each connection, next to honest answers.
+	also func(net.Conn)
 	// old makes the remote use HTTP/1.1, for responses that Go's HTTP/2 server can't send.
 	old bool
 	// rival reports whether it looks as if another writer changes the Secret.
@@ -50,6 +53,9 @@ type kind struct {
 // spoil is passed to [testenv.Gateway.Spoil]. If a kind spoils only LISTs, watches expire, because
 // nothing else triggers a LIST.
 func (k kind) spoil(honest http.Handler) http.Handler {
+	if k.also != nil {
+		return spoilConnections(honest, k.also)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch is := requestOf(r); {
 		case k.on&is != 0:
@@ -143,8 +149,8 @@ func wrongAnswers() []wrong {
 	return []wrong{
 		{kind{name: "p404", answer: page(http.StatusNotFound, "text/html", html)}, "Unreachable", "404, with an HTML page"},
 		{kind{name: "json-409", answer: page(http.StatusConflict, inJSON, `{"kind":"Status","apiVersion":"v1","reason":"Conflict","code":409}`)}, "Unreachable", "409, with JSON"},
-		{kind{name: "login-page", answer: page(http.StatusOK, "text/html", html)}, "Failed", "the server answers with an HTML page in place of the Secret"},
-		{kind{name: "another-secret", answer: object(anotherSecret())}, "Failed", "the server answers with another Secret than the one"},
+		{kind{name: "login-page", answer: page(http.StatusOK, "text/html", html)}, "Failed", "the server returned an HTML page instead of the Secret"},
+		{kind{name: "another-secret", answer: object(anotherSecret())}, "Failed", "the server returned a different Secret than requested"},
 	}
 }
 

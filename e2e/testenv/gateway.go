@@ -71,6 +71,7 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	g.server.EnableHTTP2 = true
 	g.server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, GetConfigForClient: g.protocol(pair)}
 	g.server.Config.ErrorLog = quiet
+	g.server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": serveFrames}
 	g.server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		return context.WithValue(ctx, connection{}, conn)
 	}
@@ -137,13 +138,14 @@ func (g *Gateway) Requests() []Request {
 // Cut breaks all connections. The gateway still accepts new ones.
 func (g *Gateway) Cut() { g.server.CloseClientConnections() }
 
+// Connection returns the connection of a request to a Gateway.
+func Connection(r *http.Request) *tls.Conn { return r.Context().Value(connection{}).(*tls.Conn) }
+
 // Sever breaks the connection of a request to a Gateway, and with it all other requests on that
 // connection.
 func Sever(r *http.Request) {
-	if conn, ok := r.Context().Value(connection{}).(*tls.Conn); ok {
-		// Close fails only if the connection is already closed.
-		_ = conn.NetConn().Close()
-	}
+	// Close fails only if the connection is already closed.
+	_ = Connection(r).NetConn().Close()
 }
 
 // Close breaks all connections and stops the gateway.

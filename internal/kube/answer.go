@@ -23,17 +23,50 @@ var magic = []byte("k8s\x00")
 // object. A Secret with 100 keys has about 150 fields.
 const maxParts = 10_000
 
+// maxJSON bounds the number of values in a JSON response. An object or array counts as nestedCost
+// values, because {} can decode to 2 KiB.
+const maxJSON, nestedCost = 50_000, 10
+
 var (
-	errBroken   = &Refusal{"the server's answer is broken protobuf", true}
-	errTooMany  = &Refusal{"the server's answer has more than 10,000 parts", true}
-	errNotOne   = &Refusal{"the server lists more than the one Secret", true}
-	errNotAsked = &Refusal{"the server answers with another Secret than the one that it was asked for", true}
-	errNoUID    = &Refusal{"the server answers with a Secret without uid or resourceVersion", true}
+	errBroken   = &Refusal{"the server's response is invalid protobuf", true}
+	errTooMany  = &Refusal{"the server's response has too many parts", true}
+	errNotOne   = &Refusal{"the server's list contains more than the requested Secret", true}
+	errNotAsked = &Refusal{"the server returned a different Secret than requested", true}
+	errNoUID    = &Refusal{"the server returned a Secret without uid or resourceVersion", true}
 )
 
 func isProtobuf(header http.Header) bool {
 	got, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	return err == nil && got == mediaType
+}
+
+// checkJSON returns an error if decoding a body could take too much memory.
+func checkJSON(body []byte) error {
+	left, quoted := maxJSON, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case !quoted && (c == '{' || c == '['):
+			left -= nestedCost
+		case !quoted && c == ',':
+			left--
+		}
+	}
+	if left < 0 {
+		return errTooMany
+	}
+	return nil
+}
+
+// onlyJSON keeps client-go from decoding any other encoding, such as YAML.
+func onlyJSON(header http.Header) {
+	got, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil || got != "application/json" {
+		header.Set("Content-Type", "text/plain")
+	}
 }
 
 // A walk scans a response once before it is decoded. It counts the fields and extracts the object's
@@ -152,7 +185,7 @@ func (e expected) check(header http.Header, body []byte) error {
 }
 
 func (e expected) instead(what string) error {
-	return &Refusal{fmt.Sprintf("the server answers with %s in place of the Secret: is the server in its kubeconfig an API server?", what), true}
+	return &Refusal{fmt.Sprintf("the server returned %s instead of the Secret: is the server in its kubeconfig an API server?", what), true}
 }
 
 func (e expected) checkList(w *walk, message []byte) error {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/oauth2"
-	"golang.org/x/time/rate"
 	eventsv1 "k8s.io/api/events/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	eventsv1client "k8s.io/client-go/kubernetes/typed/events/v1"
@@ -35,10 +34,9 @@ const (
 	// keeps them empty. Two 4 KiB tables would be a large share of a remote's memory and save
 	// little at two requests per minute.
 	headerTable = 1
-	// connBytes limits the bytes per second read from a remote's connection after a burst of
-	// connBurst. It covers all traffic, because HTTP/2 and TLS respond to some frames by
-	// themselves, such as pings. Each read counts as at least connRead bytes.
-	connBytes, connBurst, connRead = 128 << 10, 4 << 20, 256
+	// frameBytes is the size of the largest HTTP/2 frame, each of which is buffered. It is the
+	// protocol's minimum.
+	frameBytes = 16 << 10
 	// remotePing is how long a remote's connection can be idle before HTTP/2 pings it. Only the
 	// watch needs pings, because requests have their own deadlines. With a shorter interval, the
 	// pings of a thousand remotes would be most of the work of an idle process.
@@ -96,8 +94,8 @@ type Client struct {
 	core    corev1client.CoreV1Interface
 	events  eventsv1client.EventsV1Interface // nil for a remote
 	timeout time.Duration
-	dialer  *connrotation.Dialer
-	remote  bool
+	pace    *pace
+	dialer  *connrotation.Dialer // uses pace
 	closed  atomic.Bool
 	clock   atomic.Pointer[time.Time] // the server's time in its last response; nil if unknown
 
@@ -107,8 +105,11 @@ type Client struct {
 
 // New returns a client for the cluster of cfg. It modifies cfg and sends nothing.
 func New(cfg *rest.Config, opts Options) (*Client, error) {
-	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext)
-	c := &Client{timeout: opts.Timeout, remote: opts.Remote, dialer: dialer, sent: map[mirror.Request]int{}}
+	c := &Client{timeout: opts.Timeout, pace: newPace(homeWork), sent: map[mirror.Request]int{}}
+	if opts.Remote {
+		c.pace = newPace(remoteWork)
+	}
+	c.dialer = connrotation.NewDialer(c.pace.dial)
 	if cfg.Proxy == nil { // client-go caches transports without a Proxy function forever
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
@@ -120,7 +121,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &guard{next: bounded(next, c), advice: opts.SignIn.Advice, client: c}
+		t := &guard{next: bounded(next, c, opts.Remote), advice: opts.SignIn.Advice, client: c}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}
@@ -144,11 +145,11 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 
 // bounded limits the data that net/http reads by itself. Because the config has a Proxy function,
 // client-go passes a plain [http.Transport].
-func bounded(transport http.RoundTripper, c *Client) http.RoundTripper {
+func bounded(transport http.RoundTripper, c *Client, remote bool) http.RoundTripper {
 	if t, ok := transport.(*http.Transport); ok {
 		t.MaxResponseHeaderBytes = maxHeader
-		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer}
-		if c.remote {
+		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer, MaxReadFrameSize: frameBytes}
+		if remote {
 			t.HTTP2.MaxDecoderHeaderTableSize, t.HTTP2.MaxEncoderHeaderTableSize = headerTable, headerTable
 			t.HTTP2.SendPingTimeout = remotePing
 		}
@@ -185,24 +186,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err == nil && c.closed.Load() {
 		return nil, errors.Join(net.ErrClosed, conn.Close())
 	}
-	if err == nil && c.remote {
-		conn = &pacedConn{conn, rate.NewLimiter(connBytes, connBurst)}
-	}
 	return conn, err
-}
-
-// A pacedConn limits the rate of reads from a connection.
-type pacedConn struct {
-	net.Conn
-	limiter *rate.Limiter
-}
-
-func (c *pacedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p[:min(len(p), connBurst)])
-	if wait := c.limiter.ReserveN(time.Now(), max(n, connRead)).Delay(); wait > 0 {
-		time.Sleep(wait)
-	}
-	return n, err
 }
 
 // HTTP returns a client for requests that aren't about Secrets. It has a deadline and a response

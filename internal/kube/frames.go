@@ -18,13 +18,6 @@ const (
 	eventCost = 4 << 10
 	// lengthBytes is the length prefix of each event (apimachinery's length-delimited framer).
 	lengthBytes = 4
-	// answerBurst is how many bytes of any other response from a remote are read at full speed. It
-	// is the size limit of a Secret. After that, the rate is answerBytes per second.
-	answerBurst = 1 << 20
-	answerBytes = 256 << 10
-	// readCost is the minimum size that counts for each of these reads, because an HTTP/1.1 chunk
-	// can be a single byte.
-	readCost = 4 << 10
 )
 
 // A frameReader is a watch's response body. It returns only checked events.
@@ -79,20 +72,4 @@ func (f *frameReader) next() error {
 	}
 	f.ready = event
 	return f.want.checkEvent(event[lengthBytes:])
-}
-
-// A paced reader limits the rate of reads from a response body.
-type paced struct {
-	ctx context.Context
-	io.Reader
-	limiter *rate.Limiter
-}
-
-// Read implements [io.Reader].
-func (p paced) Read(b []byte) (int, error) {
-	n, err := p.Reader.Read(b[:min(len(b), answerBurst)])
-	if err == nil && p.limiter.WaitN(p.ctx, max(n, readCost)) != nil {
-		err = context.DeadlineExceeded
-	}
-	return n, err
 }

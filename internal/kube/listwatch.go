@@ -28,9 +28,9 @@ const (
 
 // ErrMayNotWatch means that a WATCH was forbidden directly after a successful LIST, so the token
 // lacks the watch permission. An API server that is starting forbids both.
-var ErrMayNotWatch = errors.New("the token may list and not watch")
+var ErrMayNotWatch = errors.New("the token may list but not watch")
 
-var errShort = &Refusal{"the watch ends as soon as it has begun", true}
+var errShort = &Refusal{"the watch ends immediately", true}
 
 // Watchable lists and watches a named Secret. [Secrets] implements it, and so do fakes in tests.
 type Watchable interface {

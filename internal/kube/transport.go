@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"sync/atomic"
 
-	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/flowcontrol"
@@ -22,6 +21,8 @@ const (
 	maxAnswer = 2 << 20
 	// maxError bounds the body of an error response.
 	maxError = 64 << 10
+	// usualAnswer is the size of the first buffer for a body, in bytes.
+	usualAnswer = 8 << 10
 	// describedBytes is how much of a body that isn't protobuf is read, to describe it.
 	describedBytes = 64
 )
@@ -44,9 +45,9 @@ func (r *Refusal) Error() string { return r.text }
 func (r *Refusal) Reached() bool { return r.reached }
 
 var (
-	errTooLarge   = &Refusal{"the server's answer is larger than 2 MiB", true}
-	errNoAnswer   = &Refusal{"the watch was not answered", false}
-	errRedirected = &Refusal{"the server redirects, which is not followed: it would carry keys and credentials to another host", true}
+	errTooLarge   = &Refusal{"the server's response is larger than 2 MiB", true}
+	errNoAnswer   = &Refusal{"the watch got no response", false}
+	errRedirected = &Refusal{"the server redirects, and fernetcast follows no redirects: they could carry keys and credentials to another host", true}
 )
 
 // An expected is the object that a request asks for: a Secret, or a list of at most that Secret.
@@ -76,14 +77,14 @@ type guard struct {
 }
 
 // RoundTrip implements [http.RoundTripper]. For a request from this package, it converts an error
-// response to an API status error or a [Refusal]. For a request from [Client.HTTP], it only bounds
-// the response and leaves the rest to client-go.
+// response to an API status error or a [Refusal]. For a request from [Client.HTTP], it bounds the
+// response, lets only JSON be decoded, and leaves the errors to client-go.
 func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	_, ours := ctx.Value(expectedKey{}).(expected)
 	if t.reads != nil && req.Method == http.MethodGet {
 		if err := t.reads.Wait(ctx); err != nil {
-			return nil, fmt.Errorf("%w: too many reads were needed there", context.DeadlineExceeded)
+			return nil, fmt.Errorf("%w: waiting for the limit of reads", context.DeadlineExceeded)
 		}
 	}
 	resp, err := t.next.RoundTrip(req)
@@ -96,7 +97,7 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if req.URL.Query().Has("watch") && resp.StatusCode == http.StatusOK {
 		if !isProtobuf(resp.Header) {
-			return nil, errors.Join(&Refusal{"the server answers a watch with " + Describe(resp.Header, nil), true}, resp.Body.Close())
+			return nil, errors.Join(&Refusal{"the server answered a watch with " + Describe(resp.Header, nil), true}, resp.Body.Close())
 		}
 		if answered := expectedBy(ctx).answered; answered != nil {
 			answered.Store(true)
@@ -104,7 +105,7 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = newFrameReader(ctx, resp.Body, t.reads != nil)
 		return resp, nil
 	}
-	body, err := t.read(ctx, resp, ours)
+	body, err := read(resp, ours)
 	closed := resp.Body.Close()
 	if err != nil {
 		t.resetOnTimeout(ctx, ours)
@@ -113,19 +114,33 @@ func (t *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if closed != nil {
 		return nil, closed
 	}
-	advice := t.advice != "" && resp.StatusCode == http.StatusUnauthorized
-	if !ours && resp.StatusCode >= http.StatusBadRequest && !advice { // client-go creates the error
-		resp.Header.Del("Retry-After")
-	} else if err := judge(req, resp, body); err != nil {
-		return nil, advised(err, t.advice)
+	if err := t.accept(req, resp, body, ours); err != nil {
+		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 
-// read reads only as much of a body as the checks need. It reads a remote's body at a limited rate.
-func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byte, error) {
-	most, from := maxAnswer+1, io.Reader(resp.Body)
+// accept returns an error if the response must not reach client-go. Unless the request is ours,
+// client-go creates the errors for error responses.
+func (t *guard) accept(req *http.Request, resp *http.Response, body []byte, ours bool) error {
+	if !ours {
+		onlyJSON(resp.Header)
+		if err := checkJSON(body); err != nil {
+			return err
+		}
+	}
+	advice := t.advice != "" && resp.StatusCode == http.StatusUnauthorized
+	if !ours && resp.StatusCode >= http.StatusBadRequest && !advice {
+		resp.Header.Del("Retry-After")
+		return nil
+	}
+	return advised(judge(req, resp, body), t.advice)
+}
+
+// read reads only as much of a body as the checks need.
+func read(resp *http.Response, ours bool) ([]byte, error) {
+	most := maxAnswer + 1
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
 		most = maxError + 1
@@ -134,11 +149,8 @@ func (t *guard) read(ctx context.Context, resp *http.Response, ours bool) ([]byt
 	case resp.ContentLength > maxAnswer:
 		return nil, errTooLarge
 	}
-	if t.reads != nil {
-		from = paced{ctx, from, rate.NewLimiter(answerBytes, answerBurst)}
-	}
-	body := bytes.NewBuffer(make([]byte, 0, 2*readCost))
-	_, err := body.ReadFrom(io.LimitReader(from, int64(most)))
+	body := bytes.NewBuffer(make([]byte, 0, usualAnswer))
+	_, err := body.ReadFrom(io.LimitReader(resp.Body, int64(most)))
 	return body.Bytes(), err
 }
 
@@ -156,7 +168,7 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 	case len(body) > maxAnswer:
 		return errTooLarge
 	case code < http.StatusOK || code == http.StatusNoContent: // no content
-		return &Refusal{fmt.Sprintf("the server answers with code %d", code), true}
+		return &Refusal{fmt.Sprintf("the server responded with code %d", code), true}
 	case code < http.StatusMultipleChoices:
 		return expectedBy(req.Context()).check(resp.Header, body)
 	case code < http.StatusBadRequest:
@@ -174,9 +186,9 @@ func statusError(req *http.Request, resp *http.Response, body []byte) error {
 	switch {
 	case code == http.StatusNotFound && !(proto && int(st.Code) == code && st.Details != nil),
 		code == http.StatusConflict && !(proto && int(st.Code) == code):
-		return &Refusal{fmt.Sprintf("%d, with %s: that is no API server's answer", code, Describe(resp.Header, body)), false}
+		return &Refusal{fmt.Sprintf("%d, with %s: this answer isn't from an API server", code, Describe(resp.Header, body)), false}
 	case code == http.StatusNotFound && (st.Details.Kind != "secrets" || st.Details.Name != want.name):
-		return &Refusal{"404 for something else than the Secret: does its namespace exist?", true}
+		return &Refusal{"404 for something other than the Secret: does its namespace exist?", true}
 	}
 	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if err != nil || seconds < 0 {

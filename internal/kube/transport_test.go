@@ -88,22 +88,20 @@ func TestEndlessAnswerIsCut(t *testing.T) {
 	}
 }
 
-// Only as much of a response is read as the checks need. Large responses are read slowly, in chunks
-// of any size.
-func TestAnswersArePaced(t *testing.T) {
+// Only as much of a response is read as the checks need, in chunks of any size.
+func TestAnswersAreCut(t *testing.T) {
 	t.Parallel()
 	for what, tc := range map[string]struct {
 		code        int
 		contentType string
 		piece       int
-		least       time.Duration
 		most        int // bytes, including buffered data
 	}{
-		"large":         {http.StatusOK, mediaType, 32 << 10, (maxAnswer - answerBurst) / answerBytes * time.Second / 2, maxAnswer + 2<<20},
-		"in pieces":     {http.StatusOK, mediaType, 1, 2 * time.Second, maxAnswer + 2<<20},
-		"error":         {http.StatusNotFound, mediaType, 32 << 10, 0, maxError + 2<<20},
-		"no protobuf":   {http.StatusOK, "text/html", 32 << 10, 0, 2 << 20},
-		"error in JSON": {http.StatusForbidden, "application/json", 32 << 10, 0, maxError + 2<<20},
+		"large":         {http.StatusOK, mediaType, 32 << 10, maxAnswer + 2<<20},
+		"in pieces":     {http.StatusOK, mediaType, 1, maxAnswer + 2<<20},
+		"error":         {http.StatusNotFound, mediaType, 32 << 10, maxError + 2<<20},
+		"no protobuf":   {http.StatusOK, "text/html", 32 << 10, 2 << 20},
+		"error in JSON": {http.StatusForbidden, "application/json", 32 << 10, maxError + 2<<20},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -121,10 +119,8 @@ func TestAnswersArePaced(t *testing.T) {
 					}
 				}
 			})
-			began := time.Now()
-			_, err := client.Secrets(namespace).Update(t.Context(), good(), "test")
-			if took := time.Since(began); err == nil || took < tc.least {
-				t.Errorf("error %v after %v, want one after %v", err, took, tc.least)
+			if _, err := client.Secrets(namespace).Update(t.Context(), good(), "test"); err == nil {
+				t.Error("no error")
 			}
 			if n := sent.Load(); n > int64(tc.most) {
 				t.Errorf("%d bytes were taken, want %d at most", n, tc.most)

@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,12 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -214,52 +210,4 @@ func TestOutageAfterAShortWatch(t *testing.T) {
 			t.Errorf("4 s after the outage there were %d WATCHes, want 1", server.watches)
 		}
 	})
-}
-
-// All data on a remote's connection is read at a limited rate, in pieces of any size.
-func TestConnectionIsPaced(t *testing.T) {
-	t.Parallel()
-	for piece, most := range map[int]float64{1: connBytes / connRead, 16 << 10: connBytes} {
-		near, far := net.Pipe()
-		go func() {
-			for data := make([]byte, piece); ; {
-				if _, err := far.Write(data); err != nil {
-					return
-				}
-			}
-		}()
-		conn := &pacedConn{near, rate.NewLimiter(connBytes, connBytes)}
-		began, read := time.Now(), 0
-		for buffer := make([]byte, piece); time.Since(began) < 2*time.Second; {
-			n, err := conn.Read(buffer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			read += n
-		}
-		if limit := most*(time.Since(began).Seconds()+1) + 16<<10; float64(read) > limit {
-			t.Errorf("in pieces of %d: %d bytes in %v, want %.0f at most", piece, read, time.Since(began), limit)
-		}
-		_ = far.Close()
-	}
-}
-
-// Only connections to remotes are paced, not those to the source.
-func TestRemotesConnectionsArePaced(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	t.Cleanup(server.Close)
-	for _, remote := range []bool{false, true} {
-		client, err := New(&rest.Config{Host: server.URL}, Options{Timeout: time.Minute, Remote: remote})
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn, err := client.dial(t.Context(), "tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, paced := conn.(*pacedConn); paced != remote {
-			t.Errorf("remote %v: paced %v", remote, paced)
-		}
-		client.Close()
-	}
 }
