@@ -90,7 +90,7 @@ func TestGateOfAKeylessRemote(t *testing.T) {
 	s.Must(err)
 	r, err = program.Run(s.Ctx, append(args, "--timeout", "5s")...)
 	s.Must(err)
-	s.says(r.Stdout, "the main makes no token of ServiceAccount "+s.NS+"/"+identity, "403")
+	s.says(r.Stdout, "the main region issues no token for ServiceAccount "+s.NS+"/"+identity, "403")
 	if r.Code != 1 {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}

@@ -102,7 +102,7 @@ func TestMintsNoTokenForTheMain(t *testing.T) {
 	s.main("sjc")
 	s.identifies("sjc")
 	for server, says := range map[string]string{
-		s.cluster("sjc").Issuer():                    "the main's own API server would accept it",
+		s.cluster("sjc").Issuer():                    "the main region's own API server would accept it",
 		"https://kubernetes.default.svc":             "each cluster's own name for itself",
 		"https://kubernetes.default.svc.example.com": "each cluster's own name for itself",
 	} {

@@ -78,12 +78,16 @@ func checkAddress(ctx context.Context, server string) error {
 	return nil
 }
 
+// maxClusterInfo bounds the kubeconfig in cluster-info, in bytes.
+const maxClusterInfo = 16 << 10
+
 // hint returns a hint for an error message: the API server URL that a cluster publishes for joining
 // nodes, in kubeadm's ConfigMap cluster-info.
 func hint(ctx context.Context, apis *setup.APIs) string {
 	info, err := apis.Core.ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
-	if err == nil {
-		cfg, _ := clientcmd.Load([]byte(info.Data["kubeconfig"]))
+	// kubeadm's kubeconfig has 2 KiB. Aliases in YAML could make a short text large.
+	if text := info.Data["kubeconfig"]; err == nil && len(text) <= maxClusterInfo && !strings.ContainsAny(text, "&*") {
+		cfg, _ := clientcmd.Load([]byte(text))
 		for _, cluster := range ptr.Deref(cfg, clientcmdapi.Config{}).Clusters {
 			if cluster.Server != "" {
 				return " (the cluster's cluster-info contains " + mirror.Address(cluster.Server) + ")"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,6 +127,9 @@ func (l *Leave) Lines() (lines []string) {
 	return append(lines, "keep the keys, the namespace, and the policy in the remote")
 }
 
+// bindingsPage is the number of RoleBindings in one response.
+const bindingsPage = 50
+
 // errRoleUsed reports that a RoleBinding still refers to the Role.
 var errRoleUsed = errors.New("a RoleBinding refers to this Role")
 
@@ -138,11 +142,16 @@ func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteO
 	if err != nil {
 		return err
 	}
-	bindings, err := l.There.RBAC.RoleBindings(l.Namespace).List(ctx, metav1.ListOptions{})
+	used := false
+	err = setup.EachPage(ctx, bindingsPage, l.There.RBAC.RoleBindings(l.Namespace).List, func(bindings *rbacv1.RoleBindingList) {
+		used = used || slices.ContainsFunc(bindings.Items, func(b rbacv1.RoleBinding) bool {
+			return b.RoleRef.Kind == "Role" && b.RoleRef.Name == name
+		})
+	})
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(bindings.Items, func(b rbacv1.RoleBinding) bool { return b.RoleRef.Kind == "Role" && b.RoleRef.Name == name }) {
+	if used {
 		return errRoleUsed
 	}
 	opts.Preconditions = &metav1.Preconditions{UID: &role.UID, ResourceVersion: ptr.To(role.ResourceVersion)}

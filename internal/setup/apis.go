@@ -15,6 +15,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/dynamic"
 	authenticationv1client "k8s.io/client-go/kubernetes/typed/authentication/v1"
@@ -50,7 +51,9 @@ func NewAPIs(cfg *rest.Config, opts kube.Options) (*APIs, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.ContentType, cfg.AcceptContentTypes = "", ""
+	// The guard counts the values in JSON before they are decoded. By default, client-go would
+	// request protobuf.
+	cfg.ContentType, cfg.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	a, timed := &APIs{Config: given, Client: client}, client.HTTP()
 	var errs [6]error
 	a.Core, errs[0] = corev1client.NewForConfigAndClient(cfg, timed)
@@ -67,7 +70,7 @@ func (a *APIs) Version(ctx context.Context) (string, error) {
 	var info version.Info
 	body, err := a.Core.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
 	if err == nil && json.Unmarshal(body, &info) != nil {
-		err = kube.NewRefusal(fmt.Sprintf("the server answers with %s in place of its version", kube.Describe(http.Header{}, body)), false)
+		err = kube.NewRefusal(fmt.Sprintf("the server returned %s instead of its version", kube.Describe(http.Header{}, body)), false)
 	}
 	return mirror.Version(info.GitVersion), err
 }
@@ -85,7 +88,7 @@ func (a *APIs) ClusterUID(ctx context.Context) (string, error) {
 	}
 	uid := string(system.UID)
 	if len(uid) > maxUID || mirror.Name(uid) != uid {
-		return "", kube.NewRefusal("the server answers with a Namespace kube-system without a uid", true)
+		return "", kube.NewRefusal("the server returned a Namespace kube-system without a uid", true)
 	}
 	return uid, nil
 }

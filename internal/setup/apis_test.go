@@ -33,7 +33,10 @@ func TestClusterUID(t *testing.T) {
 		"for a terminal":  {http.StatusOK, "5ed6\x1b[2J", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if accepted := r.Header.Get("Accept"); accepted != "application/json" {
+					t.Errorf("it accepts %s, which is not decoded", accepted)
+				}
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(c.code)
 				_ = json.NewEncoder(w).Encode(corev1.Namespace{

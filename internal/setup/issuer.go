@@ -3,6 +3,7 @@ package setup
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,17 +23,17 @@ const (
 	KeysPath      = "/openid/v1/jwks"
 )
 
-// said is what is read of a discovery document.
-type said struct {
+// discovery holds the fields that are read from a discovery document.
+type discovery struct {
 	Issuer string `json:"issuer"`
 	Keys   string `json:"jwks_uri"`
 }
 
-func readDocument(document []byte) (s said, err error) {
-	if err := json.Unmarshal(document, &s); err != nil || s.Issuer == "" {
-		return s, kube.NewRefusal("the discovery document names no issuer", true)
+func readDocument(document []byte) (d discovery, err error) {
+	if err := json.Unmarshal(document, &d); err != nil || d.Issuer == "" {
+		return d, kube.NewRefusal("the discovery document names no issuer", true)
 	}
-	return s, nil
+	return d, nil
 }
 
 // An Issuer describes the signer of a cluster's ServiceAccount tokens.
@@ -62,25 +63,23 @@ func (a *APIs) Issuer(ctx context.Context) (Issuer, error) {
 }
 
 func (a *APIs) get(ctx context.Context, path string) ([]byte, error) {
-	return a.Core.RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json, */*").MaxRetries(0).Do(ctx).Raw()
+	body, err := a.Core.RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json, */*").MaxRetries(0).Do(ctx).Raw()
+	if err == nil && len(body) > maxDocument {
+		err = tooLong(path)
+	}
+	return body, err
 }
 
 // Published reads the discovery document and the keys that an issuer publishes at a URL. Like an API
-// server that trusts the issuer, it sends no credentials. ca is in PEM format; if it is nil,
-// Published uses the system's CAs.
+// server that trusts the issuer, it sends no credentials. Unlike an API server, it follows no
+// redirects. ca is in PEM format; if it is nil, Published uses the system's CAs.
 func Published(ctx context.Context, at string, ca []byte, timeout time.Duration) (Issuer, error) {
-	client, err := rest.HTTPClientFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: ca}, Timeout: timeout, Proxy: http.ProxyFromEnvironment})
+	client, err := kube.New(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: ca}}, kube.Options{Timeout: timeout, Remote: true})
 	if err != nil {
 		return Issuer{}, err
 	}
-	defer client.CloseIdleConnections()
-	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if host := "https://" + req.URL.Host; len(via) >= maxRedirects || mirror.Address(host) != host {
-			return kube.NewRefusal("too many redirects, or a redirect to an unusual address", true)
-		}
-		return nil
-	}
-	document, _, err := fetch(ctx, client, "the discovery document", strings.TrimSuffix(at, "/")+DiscoveryPath)
+	defer client.Close()
+	document, _, err := fetch(ctx, client, "the issuer", strings.TrimSuffix(at, "/")+DiscoveryPath)
 	if err != nil {
 		return Issuer{}, err
 	}
@@ -88,50 +87,60 @@ func Published(ctx context.Context, at string, ca []byte, timeout time.Duration)
 	if err != nil {
 		return Issuer{}, err
 	}
-	keys, header, err := fetch(ctx, client, "the jwks_uri in the discovery document", found.Keys)
+	keys, header, err := fetch(ctx, client, "the discovery document's jwks_uri", found.Keys)
 	return Issuer{found.Issuer, document, keys, keptFor(header, time.Now())}, err
 }
 
 // maxDocument is the maximum size of an issuer's document in bytes.
-const maxDocument, maxRedirects = 64 << 10, 10
+const maxDocument = 64 << 10
 
-// fetch returns a document, cut off after maxDocument bytes, and the headers of the response.
-func fetch(ctx context.Context, client *http.Client, what, address string) ([]byte, http.Header, error) {
+func tooLong(path string) error {
+	return kube.NewRefusal(fmt.Sprintf("%s has more than %d bytes", path, maxDocument), true)
+}
+
+// fetch returns a document and the headers of the response. The error names the origin of an
+// address that isn't https.
+func fetch(ctx context.Context, client *kube.Client, origin, address string) ([]byte, http.Header, error) {
 	if !strings.HasPrefix(address, "https://") || mirror.Address(address) != address {
-		return nil, nil, kube.NewRefusal(what+" is not an https address", true)
+		return nil, nil, kube.NewRefusal(origin+" is not an https URL", true)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	resp, err := client.Do(req)
+	resp, err := client.HTTP().Do(req)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, nil, kube.NewRefusal(fmt.Sprintf("%s is answered with %d", what, resp.StatusCode), true)
+	body, err := io.ReadAll(resp.Body) // the client bounds it
+	path := mirror.Printable(req.URL.Path)
+	switch err := errors.Join(err, resp.Body.Close()); {
+	case err != nil:
+		return nil, nil, err
+	case resp.StatusCode != http.StatusOK:
+		return nil, nil, kube.NewRefusal(fmt.Sprintf("the server responded to %s with code %d", path, resp.StatusCode), true)
+	case len(body) > maxDocument:
+		return nil, nil, tooLong(path)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
-	return body, resp.Header, err
+	return body, resp.Header, nil
 }
 
-// An answer without a word about it is kept for a tenth of its age, a day at most.
+// Without these headers, keys are cached for a tenth of their age, but at most a day.
 const keptShare, keptMost = 10, 24 * time.Hour
 
 // keptFor returns how long an API server caches an issuer's keys, according to the headers of the
 // response. It follows github.com/coreos/go-oidc v2 (jwks.go), which uses
 // github.com/pquerna/cachecontrol.
 func keptFor(header http.Header, now time.Time) time.Duration {
-	said := map[string]time.Duration{}
+	directives := map[string]time.Duration{}
 	for part := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-			said[strings.ToLower(name)] = time.Duration(seconds) * time.Second
+			directives[strings.ToLower(name)] = time.Duration(seconds) * time.Second
 		}
 	}
 	for _, name := range []string{"s-maxage", "max-age"} {
-		if kept, ok := said[name]; ok {
+		if kept, ok := directives[name]; ok {
 			return kept
 		}
 	}

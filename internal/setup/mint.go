@@ -60,7 +60,7 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 		return "", m.failed("there was no time to ask for one")
 	}
 	if InCluster(audience) {
-		return "", kube.NewRefusal(fmt.Sprintf("no token is made for %s: that is each cluster's own name for itself, also the main's", mirror.Printable(audience)), true)
+		return "", kube.NewRefusal(fmt.Sprintf("no token is requested for %s: every cluster uses this address for itself, including the main region", mirror.Printable(audience)), true)
 	}
 	main, cfg, err := m.connect()
 	if err != nil {
@@ -72,7 +72,7 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 	answer, err := main.Core.ServiceAccounts(m.opts.Namespace).CreateToken(ctx, m.opts.Account, request, metav1.CreateOptions{})
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-		return "", m.failed(mirror.Explain(err) + "; in the main: kubectl apply -k manifests/identity")
+		return "", m.failed(mirror.Explain(err) + "; to grant it, in the main region's cluster: kubectl apply -k manifests/identity")
 	case err != nil:
 		return "", m.failed(mirror.Explain(err))
 	}
@@ -82,16 +82,16 @@ func (m *Minter) Mint(ctx context.Context, audience string) (string, error) {
 	}
 	switch refused, err := m.refuses(ctx, cfg, token); {
 	case err != nil:
-		return "", m.failed("the main does not say whether it would accept one itself: " + mirror.Explain(err))
+		return "", m.failed("asking the main region whether it would accept the token itself failed: " + mirror.Explain(err))
 	case !refused:
-		return "", kube.NewRefusal(fmt.Sprintf("no token is made for %s: the main's own API server would accept it, so it is one of the main's own audiences", mirror.Printable(audience)), true)
+		return "", kube.NewRefusal(fmt.Sprintf("no token is requested for %s: the main region's own API server would accept it, because that address is one of its audiences", mirror.Printable(audience)), true)
 	}
 	return token, nil
 }
 
 // failed returns the error for a token that the main region did not issue or that is unusable.
 func (m *Minter) failed(why string) error {
-	return kube.NewRefusal(fmt.Sprintf("the main makes no token of ServiceAccount %s/%s: %s", m.opts.Namespace, m.opts.Account, why), true)
+	return kube.NewRefusal(fmt.Sprintf("the main region issues no token for ServiceAccount %s/%s: %s", m.opts.Namespace, m.opts.Account, why), true)
 }
 
 // connect returns the clients for the main region, and creates them at the first call.
@@ -113,7 +113,7 @@ func (m *Minter) connect() (*APIs, *rest.Config, error) {
 	return m.main, m.cfg, nil
 }
 
-// refuses says whether the main's API server refuses a token as of nobody (401).
+// refuses reports whether the main region's API server rejects a token with 401.
 func (m *Minter) refuses(ctx context.Context, cfg *rest.Config, token string) (bool, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.BearerToken = token

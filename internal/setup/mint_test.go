@@ -77,16 +77,16 @@ func TestMint(t *testing.T) {
 		makes, accepts http.HandlerFunc
 		audience, says string
 	}{
-		"the main accepts it":         {makes, answer(http.StatusOK, "application/json", []byte(`{}`)), audience, "the main's own API server would accept it"},
-		"the main knows it":           {makes, code(http.StatusForbidden), audience, "the main's own API server would accept it"},
-		"the main does not say":       {makes, code(http.StatusInternalServerError), audience, "does not say whether it would accept one itself"},
+		"the main accepts it":         {makes, answer(http.StatusOK, "application/json", []byte(`{}`)), audience, "the main region's own API server would accept it"},
+		"the main knows it":           {makes, code(http.StatusForbidden), audience, "the main region's own API server would accept it"},
+		"the main does not say":       {makes, code(http.StatusInternalServerError), audience, "whether it would accept the token itself failed"},
 		"no right to":                 {code(http.StatusForbidden), code(http.StatusUnauthorized), audience, "kubectl apply -k manifests/identity"},
 		"no account":                  {code(http.StatusNotFound), code(http.StatusUnauthorized), audience, "kubectl apply -k manifests/identity"},
 		"the main is not well":        {code(http.StatusServiceUnavailable), code(http.StatusUnauthorized), audience, "503"},
 		"one without end":             {large, code(http.StatusUnauthorized), audience, "more than 8192"},
-		"each cluster's own name":     {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc", "own name for itself"},
-		"the same in other letters":   {makes, code(http.StatusUnauthorized), "https://Kubernetes.Default.SVC.:443", "own name for itself"},
-		"the same of a longer domain": {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc.cluster.local", "own name for itself"},
+		"each cluster's own name":     {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc", "every cluster uses this address for itself"},
+		"the same in other letters":   {makes, code(http.StatusUnauthorized), "https://Kubernetes.Default.SVC.:443", "every cluster uses this address for itself"},
+		"the same of a longer domain": {makes, code(http.StatusUnauthorized), "https://kubernetes.default.svc.cluster.local", "every cluster uses this address for itself"},
 	} {
 		token, err := newMinter(t, try.makes, try.accepts).Mint(t.Context(), try.audience)
 		var refusal *kube.Refusal

@@ -2,8 +2,10 @@ package setup
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,16 +14,35 @@ import (
 // Rotating returns the name of a Job of [RotationJob] that runs pods or may still create some, or ""
 // if there is none.
 func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
-	jobs, err := a.Batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", err
-	}
-	for _, job := range jobs.Items {
-		if ofRotation(job) && unfinished(job) {
-			return mirror.Name(job.Name), nil
+	name := ""
+	err := EachPage(ctx, jobsPage, a.Batch.Jobs(namespace).List, func(jobs *batchv1.JobList) {
+		for _, job := range jobs.Items {
+			if ofRotation(job) && unfinished(job) {
+				name = mirror.Name(job.Name)
+			}
+		}
+	})
+	return name, err
+}
+
+// Limits of a list. A large Job has about 800 nested values, most of them in managedFields, and
+// package kube limits a response to 5,000.
+const jobsPage, maxPages = 5, 200
+
+// EachPage calls visit for each page of a list, with up to size items.
+func EachPage[L metav1.ListInterface](ctx context.Context, size int64, list func(context.Context, metav1.ListOptions) (L, error), visit func(L)) error {
+	next := ""
+	for range maxPages {
+		page, err := list(ctx, metav1.ListOptions{Limit: size, Continue: next})
+		if err != nil {
+			return err
+		}
+		visit(page)
+		if next = page.GetContinue(); next == "" {
+			return nil
 		}
 	}
-	return "", nil
+	return kube.NewRefusal(fmt.Sprintf("the server's list has more than %d pages", maxPages), true)
 }
 
 // ofRotation reports whether a Job was created by the CronJob or manually from it. kubectl create job
