@@ -24,8 +24,8 @@ const (
 	// roomInFlood limits memory in any flood. Without one, fernetcast uses 27 MiB.
 	roomInFlood = 60 << 20
 	// shareInFlood limits CPU use in a flood, as a share of one core and including rotations. On a
-	// quiet machine, it is a tenth.
-	shareInFlood = 0.25
+	// quiet machine, it is up to a quarter.
+	shareInFlood = 0.35
 	// probeTime limits how long /livez takes in a flood on a busy machine. On a quiet one, it is a
 	// tenth of a second.
 	probeTime = 2 * time.Second

@@ -20,7 +20,7 @@ const (
 	turn = 5 * time.Millisecond
 	// In each turn, at most turnAccepts connections are accepted (15 µs each), and at most
 	// turnProbes probes are passed to the HTTP server (80 µs each).
-	turnAccepts, turnProbes = 64, 3
+	turnAccepts, turnProbes = 20, 2
 	// maxWaiting limits the accepted connections that wait for the HTTP server.
 	maxWaiting = 512
 	// deferAccept is how long the kernel waits for a client's first bytes, in seconds.
@@ -173,21 +173,19 @@ func (d *door) admit() error {
 
 // welcome adds an accepted connection to those that wait, unless its client has closed it.
 func (d *door) welcome(socket int, from unix.Sockaddr) {
-	poll := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN | unix.POLLRDHUP}}
-	if _, err := unix.Poll(poll, 0); err != nil || poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0 {
+	n, _, err := unix.Recvfrom(socket, d.head[:], unix.MSG_PEEK)
+	kind := kindOf(d.head[:max(n, 0)]) // n is -1 after an error
+	gone := n <= 0 && !errors.Is(err, unix.EAGAIN)
+	if n > 0 && kind != abusiveVisitor {
+		poll := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLRDHUP}}
+		_, err := unix.Poll(poll, 0)
+		gone = err != nil || poll[0].Revents != 0
+	}
+	if gone || kind == abusiveVisitor {
 		_ = unix.Close(socket)
 		return
 	}
-	n := 0
-	if poll[0].Revents&unix.POLLIN != 0 {
-		n, _, _ = unix.Recvfrom(socket, d.head[:], unix.MSG_PEEK) // n is -1 after an error
-	}
-	v := visitor{socket: socket, client: clientOf(from), kind: kindOf(d.head[:max(n, 0)])}
-	if v.kind == abusiveVisitor {
-		_ = unix.Close(socket)
-		return
-	}
-	d.waiting = append(d.waiting, v)
+	d.waiting = append(d.waiting, visitor{socket: socket, client: clientOf(from), kind: kind})
 }
 
 // drop closes all waiting connections except the best.

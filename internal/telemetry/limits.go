@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"errors"
 	stdlog "log"
 	"log/slog"
@@ -35,7 +36,7 @@ type limits struct {
 }
 
 // defaultLimits cost 15 MiB.
-var defaultLimits = limits{conns: 64, rate: 100, read: time.Second, write: 5 * time.Second}
+var defaultLimits = limits{conns: 64, rate: 80, read: time.Second, write: 5 * time.Second}
 
 // server applies the limits except conns and rate, which the listener applies.
 func (l limits) server(handler http.Handler, log *slog.Logger) *http.Server {
@@ -64,14 +65,15 @@ const (
 // probe is a complete request for /livez or /readyz without a body. A client that sends many short
 // header lines is abusive, because each takes much memory and time.
 func kindOf(head []byte) visitorKind {
-	text := strings.ToLower(string(head))
 	switch {
-	case text == "":
+	case len(head) == 0:
 		return silentVisitor
-	case strings.Count(text, "\n") > maxPeekLines:
+	case bytes.Count(head, []byte("\n")) > maxPeekLines:
 		return abusiveVisitor
-	case (strings.HasPrefix(text, "get /livez http/1.") || strings.HasPrefix(text, "get /readyz http/1.")) &&
-		strings.HasSuffix(text, "\r\n\r\n") && !strings.Contains(text, "\ncontent-length") && !strings.Contains(text, "\ntransfer-encoding"):
+	}
+	text := strings.ToLower(string(head))
+	if (strings.HasPrefix(text, "get /livez http/1.") || strings.HasPrefix(text, "get /readyz http/1.")) &&
+		strings.HasSuffix(text, "\r\n\r\n") && !strings.Contains(text, "\ncontent-length") && !strings.Contains(text, "\ntransfer-encoding") {
 		return probeVisitor
 	}
 	return otherVisitor
