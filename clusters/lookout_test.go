@@ -27,8 +27,8 @@ func TestFlippingFiles(t *testing.T) {
 		set.opts.Log = slog.New(slog.NewTextHandler(&log, nil))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); set.Run(ctx, dir, "", h) }()
 		write("honest", token(0))
+		go func() { defer close(ended); set.Run(ctx, dir, "", h) }()
 		time.Sleep(lookEvery / 2) // never write during a check
 		for n := range int(minutes * time.Minute / lookEvery) {
 			write("token", token(n))

@@ -115,7 +115,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 		return nil, err
 	}
 	_, _ = s.source.Get(ctx)
-	region, unknown := s.region(o.from) // also if the source cannot be read
+	region, unknown := s.region(o.from) // an unreadable source has no region
 	l := &access.Leave{Remote: name, Namespace: o.namespace, Secret: o.secret, Stored: stored}
 	if err := l.Read(ctx, region); err != nil || o.local {
 		return l, refused(err)

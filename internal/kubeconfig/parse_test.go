@@ -244,8 +244,8 @@ func TestKubeconfigRefusesFiles(t *testing.T) {
 	aliases := "a: &a " + strings.Repeat("y", 500<<10) + "\nb: [" + strings.Repeat("*a,", 2000) + "*a]\n" + string(kubeconfigOf(t, "", "", nil))
 	for text, data := range map[string]string{
 		"aliases": aliases,
-		"commas":  strings.Repeat("{},", maxMarks),
-		"hyphens": strings.Repeat("-\t", maxMarks+1),
+		"commas":  strings.Repeat("{},", 511<<10/3),
+		"hyphens": strings.Repeat("-\t", 511<<10/2),
 		"empty":   " \n", "YAML": "\t{", "YAML of": "[]", "current-context": "apiVersion: v1\nkind: Config\n",
 		"contexts has 0": "current-context: secret-word\n",
 		"contexts has 2": "current-context: x\ncontexts: [{name: x, context: {cluster: c}}, {name: x, context: {cluster: d}}]\n",
