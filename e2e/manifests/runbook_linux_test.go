@@ -105,13 +105,11 @@ func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, opera
 		t.Fatal(err)
 	}
 	clusters := t.TempDir()
-	kubeconfig, err := dfw.Kubeconfig(ctx, testenv.Access{Namespace: namespace, Role: testenv.RemoteRole})
-	testenv.Must(t, err)
-	testenv.Must(t, testenv.WriteFile(clusters, "dfw.yaml", kubeconfig))
 	operator.shell(ctx, t, `
-kubectl --context sjc --namespace openstack create secret generic fernetcast-clusters --from-file `+clusters+`
 kubectl --context sjc --namespace openstack create job --from=cronjob/keystone-fernet-rotate rotate-now
-fernetcast --context sjc promote sjc --yes`)
+fernetcast --context sjc promote sjc --yes
+fernetcast --context sjc join dfw --remote-context dfw --server `+dfw.URL+` --wait 0 --yes
+kubectl --context sjc --namespace openstack get secret fernetcast-clusters -o 'jsonpath={.data.dfw\.yaml}' | base64 -d > `+clusters+`/dfw.yaml`)
 
 	run, err := program.WithEnv(operator.env...).Start("run", "--context", "sjc", "--clusters", clusters, "--listen", "")
 	testenv.Must(t, err)

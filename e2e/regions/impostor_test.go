@@ -61,9 +61,9 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	if detail := st.Remote("real").Detail; !strings.HasSuffix(detail, command) {
 		t.Errorf("the suggested command contains more: %s", detail)
 	}
-	w.says(1, []string{command, "another Secret"}, "status")
-	w.says(1, []string{command, "another Secret"}, "status", "-o", "json")
-	w.says(1, []string{"another Secret", "name: NOT REACHED", "namespace: NOT REACHED"}, "promote", mainRegion, "--yes")
+	w.says(1, []string{command, "different Secret"}, "status")
+	w.says(1, []string{command, "different Secret"}, "status", "-o", "json")
+	w.says(1, []string{"different Secret", "name: NOT REACHED", "namespace: NOT REACHED"}, "promote", mainRegion, "--yes")
 	for _, output := range []string{
 		run.Stderr.String(), w.exits(1, "status"), w.exits(1, "status", "-o", "json"), w.exits(1, "push"), w.exits(1, "promote", mainRegion, "--yes"),
 	} {

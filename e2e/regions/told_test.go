@@ -94,7 +94,7 @@ func TestEvents(t *testing.T) {
 	second.forgets("iad")
 	w.Must(shared.Cluster("iad").Delete(w.Ctx, w.NS))
 	w.join("iad")
-	w.tells("Adopted", "iad: it had no such Secret")
+	w.tells("Adopted", "iad: the Secret was missing and was created")
 
 	w.Must(w.Home.Delete(w.Ctx, w.NS))
 	w.tells("Held", "source: the Secret does not exist")
