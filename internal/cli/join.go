@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/mirror"
+	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 )
@@ -146,7 +148,10 @@ type joining struct {
 
 // prepare determines the account, the address, and the clients for the join.
 func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error) {
-	ctx := cmd.Context()
+	there, err := o.place("", "")
+	if err != nil {
+		return nil, err
+	}
 	s, err := o.session(cmd)
 	if err != nil {
 		return nil, err
@@ -155,19 +160,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error)
 	if err != nil {
 		return nil, err
 	}
-	there, err := o.place("", "")
-	if err != nil {
-		return nil, err
-	}
-	s.warned = true // the first join has no remotes yet
-	if err := s.read(ctx); err != nil {
-		return nil, err
-	}
-	src, _ := s.source.Seen()
-	if err := s.source.Err(); err != nil {
-		return nil, refused(fmt.Errorf("the source cannot be read: %s", mirror.Explain(err)))
-	}
-	region, err := s.region(o.from)
+	region, err := o.begin(cmd.Context(), s)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +170,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error)
 	}
 	defer operator.Close()
 	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
-	k, err := access.NewKubeconfig(ctx, access.Cluster{APIs: operator, Context: there.context}, there.proxy, o.server, say)
+	k, err := access.NewKubeconfig(cmd.Context(), access.Cluster{APIs: operator, Context: there.context}, there.proxy, o.server, say)
 	if err != nil {
 		return nil, err
 	}
@@ -188,22 +181,41 @@ func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error)
 	if err != nil {
 		return nil, err
 	}
+	src, _ := s.source.Seen()
 	j := &joining{joinOptions: o, session: s, Join: access.Join{
 		Kubeconfig: k, Token: access.TokenOptions{Life: o.life, SelfRenew: o.selfRenew}, Stored: stored,
 		Here: access.Cluster{APIs: s.home}, There: access.Cluster{APIs: remote, Context: there.context},
 		Operator: o.byOperator(there, cfg, src), Remote: o.through(name, src), Say: say,
 	}}
-	if !o.keyless {
-		return j, nil
+	if o.keyless {
+		err = j.trust(cmd.Context(), region, operator)
 	}
+	return j, err
+}
+
+// begin reads the source, and returns this region's name.
+func (o *joinOptions) begin(ctx context.Context, s *session) (string, error) {
+	s.warned = true // the first join has no remotes yet
+	if err := s.read(ctx); err != nil {
+		return "", err
+	}
+	if err := s.source.Err(); err != nil {
+		return "", refused(fmt.Errorf("the source cannot be read: %s", mirror.Explain(err)))
+	}
+	return s.region(o.from)
+}
+
+// trust prepares --keyless.
+func (j *joining) trust(ctx context.Context, region string, operator *setup.APIs) (err error) {
+	k := j.Kubeconfig
 	j.Trust = &access.Trust{
-		Region: region, Remote: name, At: o.at, Audience: k.Server,
-		HomeNamespace: o.namespace, Account: o.identity, Namespace: k.Namespace, Secret: o.secret,
+		Region: region, Remote: k.Remote, At: j.at, Audience: k.Server,
+		HomeNamespace: j.namespace, Account: j.identity, Namespace: k.Namespace, Secret: j.secret,
 	}
-	if o.ca != "" {
-		if j.Trust.CA, err = os.ReadFile(o.ca); err != nil {
-			return nil, fmt.Errorf("--ca: %w", err)
+	if j.ca != "" {
+		if j.Trust.CA, err = os.ReadFile(j.ca); err != nil {
+			return fmt.Errorf("--ca: %w", err)
 		}
 	}
-	return j, refused(j.Trust.Complete(ctx, s.home, operator, o.static, o.requestTimeout, say))
+	return refused(j.Trust.Complete(ctx, j.home, operator, j.static, j.requestTimeout, j.Say))
 }

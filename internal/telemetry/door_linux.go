@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +31,7 @@ const (
 // whose client is gone, and prefers the clients that it has served least in the last second.
 type door struct {
 	net.Listener
-	socket *os.File // a duplicate of the listener's, for accepting in batches
-	raw    syscall.RawConn
+	socket *os.File      // a duplicate of the listener's, for accepting in batches
 	slots  chan struct{} // its capacity limits the open connections, except those of probes
 	pace   *rate.Limiter // of connections, except those of probes
 
@@ -70,7 +68,7 @@ func (l limits) guard(listener net.Listener) (net.Listener, error) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept)
 	})
 	return &door{
-		Listener: listener, socket: socket, raw: raw, slots: make(chan struct{}, l.conns),
+		Listener: listener, socket: socket, slots: make(chan struct{}, l.conns),
 		pace: rate.NewLimiter(l.rate, l.conns), served: map[netip.Addr]int{},
 	}, nil
 }
@@ -145,7 +143,11 @@ func (d *door) admit() error {
 	time.Sleep(turn - time.Since(d.began))
 	d.began, d.probes = time.Now(), turnProbes
 	n, failed := 0, false
-	err := d.raw.Read(func(fd uintptr) bool {
+	raw, err := d.socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = raw.Read(func(fd uintptr) bool {
 		for n < turnAccepts {
 			socket, from, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			if err != nil {
