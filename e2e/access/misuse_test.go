@@ -103,8 +103,8 @@ func TestMintsNoTokenForTheMain(t *testing.T) {
 	s.identifies("sjc")
 	for server, says := range map[string]string{
 		s.cluster("sjc").Issuer():                    "the main region's own API server would accept it",
-		"https://kubernetes.default.svc":             "each cluster's own name for itself",
-		"https://kubernetes.default.svc.example.com": "each cluster's own name for itself",
+		"https://kubernetes.default.svc":             "every cluster uses this address for itself",
+		"https://kubernetes.default.svc.example.com": "every cluster uses this address for itself",
 	} {
 		dir := t.TempDir()
 		kubeconfig := fmt.Sprintf(`{"clusters": [{"name": "x", "cluster": {"server": %q}}], "users": [{"name": "x", "user": {}}],
