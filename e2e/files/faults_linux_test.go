@@ -111,8 +111,8 @@ func TestUnusableSecret(t *testing.T) {
 // roomForFiles is the memory limit in manifests/files.
 const roomForFiles = 64 << 20
 
-// Many other files in the repository, even some named after keys, cost little memory, and no key is
-// logged (checked by newPlace).
+// Many other files in the repository use little memory. If a key is a file's name, it isn't
+// logged, which newPlace checks.
 func TestManyOtherFiles(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)

@@ -109,7 +109,7 @@ func (f *traffic) keep(token keystone.Token) {
 	f.kept[token.Index][token.Region] = token
 }
 
-// of returns the kept tokens of a key.
+// of returns the saved tokens for a key.
 func (f *traffic) of(index int) []keystone.Token {
 	f.mu.Lock()
 	defer f.mu.Unlock()

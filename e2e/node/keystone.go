@@ -37,5 +37,5 @@ func (n *Node) PushKeystone(ctx context.Context, database string, w io.Writer) e
 }
 
 // Registry returns the address of the node's registry in this process's network, for pushing. The
-// node pulls the same images from names such as FernetcastImage.
+// node pulls the same images under names such as FernetcastImage.
 func (n *Node) Registry() string { return n.images.local }

@@ -116,7 +116,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// Freeze stops the process like a hung machine: its sockets stay open and nothing answers. It
+// Freeze makes the process behave like a hung machine: its sockets stay open, but nothing answers. It
 // returns when the kernel has stopped the process.
 func (p *Process) Freeze() error {
 	if err := p.Signal(syscall.SIGSTOP); err != nil {

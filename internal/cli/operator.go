@@ -32,7 +32,7 @@ func (r *remotePlace) register(cmd *cobra.Command) {
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 
-// place returns the place for --remote-context. Without that flag, it is the context with the remote's name, or the first with
+// place returns the cluster that --remote-context selects. Without that flag, it is the context with the remote's name, or the first with
 // its address, or zero if there is none.
 func (r *remotePlace) place(remote, server string) (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)

@@ -131,7 +131,7 @@ func TestLocked(t *testing.T) {
 
 func bytesOf(n int) []byte { return make([]byte, n) }
 
-// Many other files, some of them named after keys, cost little memory, and no key is logged.
+// Many other files use little memory. If a key is a file's name, it isn't logged.
 func TestManyOtherFiles(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")

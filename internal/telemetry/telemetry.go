@@ -34,7 +34,7 @@ type Server struct {
 	Unready string
 	// Status returns the document of /statusz. It is called at most once per second.
 	Status func() mirror.Status
-	// Metrics serves the document of /metrics. It is called at most once per second.
+	// Metrics serves /metrics. It is called at most once per second.
 	Metrics http.Handler
 	Log     *slog.Logger
 
