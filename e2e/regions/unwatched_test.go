@@ -184,7 +184,9 @@ func TestWithoutBookmarks(t *testing.T) {
 			})
 		}
 	}
-	if strings.Contains(run.Stderr.String(), "the watch of") {
-		t.Error("the log says that a watch is broken")
+	for _, text := range []string{"watch stalled", "watch failed"} {
+		if strings.Contains(run.Stderr.String(), text) {
+			t.Errorf("the log says %q", text)
+		}
 	}
 }
