@@ -65,11 +65,11 @@ func Files(raw map[string][]byte) []File {
 
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// newFile returns the File for a name, with an error if the name is invalid. It quotes an invalid
-// name, because that could contain terminal escape sequences or a key.
-func newFile(name string) File {
+// newFile returns the File for a name, with an error if the name can't be a remote's. It quotes
+// such a name, because that could contain terminal escape sequences or a key.
+func newFile(name string, misnamed bool) File {
 	f := File{Name: kubeconfig.RemoteOf(name), shown: name}
-	if validation.IsDNS1123Label(f.Name) != nil {
+	if misnamed {
 		f.Name = keyset.QuoteName(name)
 		f.shown = f.Name
 		f.fail(errors.New("cannot be a remote's name: without .yaml, .yml, or .kubeconfig, it must consist of 1 to 63 lowercase letters, digits, and hyphens, with no hyphen at the start or end; rename it"))
@@ -99,7 +99,7 @@ func (l *fileList) add(name string, data []byte, path string) {
 	case misnamed:
 		l.misnamed++
 	}
-	f := newFile(name)
+	f := newFile(name, misnamed)
 	f.Data, f.path = data, path
 	l.files = append(l.files, f)
 }

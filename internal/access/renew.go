@@ -76,9 +76,12 @@ func register(ctx context.Context, by *setup.APIs, namespace, account, ids strin
 	return err
 }
 
-// Make requests a token and verifies that it works. It returns the kubeconfig with the new token. The
-// old token stays valid, and nothing is stored. Call Check first.
+// Make requests a token, unless Check returns an error, and verifies that it works. It returns the
+// kubeconfig with the new token. The old token stays valid, and nothing is stored.
 func (r Renewal) Make(ctx context.Context) (renewed []byte, given Grant, err error) {
+	if err := r.Check(); err != nil {
+		return nil, given, err
+	}
 	old := kube.ReadToken(r.Kubeconfig.Token)
 	given, err = newToken(ctx, r.By.Core, old.Namespace, old.Account, r.Life)
 	switch {

@@ -32,8 +32,8 @@ func (r *remotePlace) register(cmd *cobra.Command) {
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 
-// place returns the cluster that --remote-context selects. Without that flag, it is the context with the remote's name, or the first with
-// its address, or zero if there is none.
+// place returns the cluster that --remote-context selects. Without that flag, it is the cluster of the
+// context with the remote's name, or of the first context with its address, or zero if there is none.
 func (r *remotePlace) place(remote, server string) (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {

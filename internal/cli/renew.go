@@ -52,7 +52,7 @@ fernetcast-tokens.`,
 	f := cmd.Flags()
 	o.remotePlace.register(cmd)
 	periodVar(f, &o.life, "ttl", defaultLife, minLife, "lifetime of the tokens")
-	f.StringVar(&o.from, "from", "", "name of this region (default: from the source's mark)")
+	textVar(f, &o.from, "from", "", "name of this region (default: from the source's mark)", mirror.CheckRegion)
 	f.BoolVar(&o.all, "all", false, "renew the tokens of all remotes, even those that are not due")
 	f.BoolVar(&o.self, "self", false, "use the current tokens, and store new ones in the Secret fernetcast-tokens")
 	f.StringVar(&o.tokens, "tokens", defaultTokens, "with --self: directory where the Secret fernetcast-tokens is mounted")
@@ -209,11 +209,8 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	}
 	defer by.Close()
 	r.By = by
-	if err := r.Check(); err != nil {
-		return renewed{}, err
-	}
 	if o.dryRun {
-		return renewed{Action: "renew", Detail: how}, nil
+		return renewed{Action: "renew", Detail: how}, r.Check()
 	}
 	now, given, err := r.Make(ctx)
 	if err != nil {
