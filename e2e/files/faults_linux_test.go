@@ -119,10 +119,12 @@ func TestManyOtherFiles(t *testing.T) {
 	p.Must(err)
 	p.start()
 	p.holds(first.Data)
+	p.kill() // so that its first look finds them all
 	for n := range 20_000 {
 		name := fmt.Sprintf("%d %s", n, first.Data["0"])
 		p.Must(os.WriteFile(filepath.Join(p.dir, name), nil, 0o644))
 	}
+	p.start()
 	p.said("and 19990 more")
 	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)
 	p.Must(err)
