@@ -146,7 +146,12 @@ func TestJoinWithFewRights(t *testing.T) {
 	r := s.join("sjc", "iad", "--wait", "0")
 	s.says(r.Stderr, "ValidatingAdmissionPolicy fernetcast-remote could not be created (403", "Until a cluster administrator applies manifests/remote/policy")
 	s.ends(s.check(0, "iad"), "rights", "pass")
-	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Removed iad")
+	const warning = "Warning: context iad may not read Namespace kube-system"
+	s.says(r.Stderr, warning)
+	s.says(s.exits(0, "renew", "iad").Stdout, "iad: renewed", warning)
+	left := s.exits(0, "leave", "iad", "--yes")
+	s.says(left.Stderr, warning)
+	s.says(left.Stdout, "Removed iad")
 }
 
 // Two Secrets of one main region, each with its own process, don't share permissions in a remote.

@@ -39,7 +39,7 @@ func TestRenew(t *testing.T) {
 	s.Must(closed.Set(testenv.Refuse))
 	s.reach("ord", closed.URL())
 	r := s.exits(1, "renew", "--ttl", "100h")
-	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: requesting a token for fernetcast-sjc: dial tcp")
+	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: reading Namespace kube-system with context ord: dial tcp")
 	if got := s.entry("sjc", "dfw"); string(got) == string(dfw) || string(s.entry("sjc", "iad")) != string(iad) || string(s.entry("sjc", "ord")) != string(ord) {
 		t.Error("an entry other than dfw was written")
 	}
@@ -95,7 +95,7 @@ func TestForgedKubeconfig(t *testing.T) {
 		{forged(elsewhere, "fernetcast-identity"), true, "its token belongs to account " + elsewhere + "/fernetcast-identity"},
 		{forged(elsewhere, account), false, "its token belongs to account " + elsewhere + "/" + account},
 		{forged(s.NS, "fernetcast-ord"), false, "its token belongs to account " + s.NS + "/fernetcast-ord"},
-		{forged(s.NS, account), true, "another CA or address than your context dfw"},
+		{forged(s.NS, account), true, "server name, or address than your context dfw"},
 	} {
 		s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) {
 			if a.Token = try.token; try.away {

@@ -34,9 +34,17 @@ func (c *Cluster) identify(ctx context.Context) (err error) {
 	return err
 }
 
+// unidentified returns a warning if identify may not read the UID, or "".
+func (c *Cluster) unidentified() string {
+	if c.uid != "" {
+		return ""
+	}
+	return fmt.Sprintf("Warning: context %s may not read Namespace kube-system, so only the token, the address, and the CA identify the cluster.", c.Context)
+}
+
 // is reports whether k leads to this cluster. It compares the UID of kube-system or, if k or the
-// cluster lacks it, the UID of the account in the token. Without either, it compares the address
-// and the CA.
+// cluster lacks it, the UID of the account in the token. Without either, it compares the address, the
+// server name, and the CA.
 func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	if k.Cluster != "" && c.uid != "" {
 		return k.Cluster == c.uid, nil
@@ -53,14 +61,15 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	}
 	ca := c.Config.CAData
 	another := len(k.TLS.CAData) > 0 && len(ca) > 0 && !bytes.Equal(k.TLS.CAData, ca)
-	return !another && k.Server == c.Config.Host, nil
+	return !another && k.Server == c.Config.Host && k.TLS.ServerName == c.Config.ServerName, nil
 }
 
-// confirms reports whether k can reach only this cluster, whoever wrote k: it has the cluster's CA or,
-// if that is the system's, the cluster's address.
+// confirms reports whether k can reach only this cluster, whoever wrote k: it has the cluster's server
+// name, and its CA or, if that is the system's, its address. A UID that k stores must match, too.
 func (c *Cluster) confirms(k kubeconfig.Config) bool {
 	ca := c.Config.CAData
-	return bytes.Equal(bytes.TrimSpace(k.TLS.CAData), bytes.TrimSpace(ca)) && (len(ca) > 0 || k.Server == c.Config.Host)
+	return bytes.Equal(bytes.TrimSpace(k.TLS.CAData), bytes.TrimSpace(ca)) && (len(ca) > 0 || k.Server == c.Config.Host) &&
+		k.TLS.ServerName == c.Config.ServerName && (k.Cluster == "" || c.uid == "" || k.Cluster == c.uid)
 }
 
 // storedAs returns the name of another remote that is stored for the same cluster and namespace, or

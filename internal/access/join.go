@@ -83,6 +83,9 @@ func (j *Join) Identify(ctx context.Context) error {
 	if err := j.There.identify(ctx); err != nil {
 		return err
 	}
+	if warning := j.There.unidentified(); warning != "" {
+		j.Say(warning)
+	}
 	if err := j.apart(ctx); err != nil {
 		return err
 	}

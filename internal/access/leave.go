@@ -124,7 +124,11 @@ func (l *Leave) Lines() (lines []string) {
 	if l.Known() {
 		lines = append(lines, fmt.Sprintf("remove %s from Secret %s, so nothing is pushed to it", l.Remote, l.Kubeconfigs))
 	}
-	return append(lines, "keep the keys, the namespace, and the policy in the remote")
+	lines = append(lines, "keep the keys, the namespace, and the policy in the remote")
+	if l.There != nil && l.There.unidentified() != "" {
+		lines = append(lines, l.There.unidentified())
+	}
+	return lines
 }
 
 // bindingsPage is the number of RoleBindings in one response.

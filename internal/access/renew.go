@@ -39,6 +39,14 @@ type Renewal struct {
 	Remote func(kubeconfig []byte) preflight.Remote
 }
 
+// Identify determines which cluster By is, for Check, unless Self is set.
+func (r *Renewal) Identify(ctx context.Context) error {
+	if r.Self {
+		return nil
+	}
+	return r.By.identify(ctx)
+}
+
 // Kept returns why the token in use need not be renewed, and when it expires. It returns "" if the
 // token is due.
 func (r Renewal) Kept(at time.Time) (why string, expires *time.Time) {
@@ -92,6 +100,9 @@ func (r Renewal) Make(ctx context.Context) (renewed []byte, given Grant, err err
 	case err != nil:
 		return nil, given, fmt.Errorf("requesting a token for %s: %s", old.Account, mirror.Explain(err))
 	}
+	if !r.Self {
+		given.Note = strings.TrimSpace(given.Note + " " + r.By.unidentified())
+	}
 	r.Kubeconfig.Token = given.Token
 	if renewed, err = r.Kubeconfig.Encode(); err != nil {
 		return nil, given, err
@@ -131,7 +142,7 @@ func (r Renewal) Check() error {
 	case !own:
 		return fmt.Errorf("its token belongs to account %s/%s, not to this main region's %s/%s%s", mirror.Printable(old.Namespace), mirror.Printable(old.Account), r.Namespace, r.Account, again)
 	case !r.By.confirms(r.Kubeconfig):
-		return fmt.Errorf("its kubeconfig has another CA or address than your context %s, so a new token could be sent to another server%s", r.By.Context, again)
+		return fmt.Errorf("its kubeconfig has another cluster UID, CA, server name, or address than your context %s, so a new token could be sent to another server%s", r.By.Context, again)
 	}
 	return nil
 }

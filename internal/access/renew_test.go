@@ -27,6 +27,7 @@ func TestRenewalCheck(t *testing.T) {
 	const own, server, ca = "system:serviceaccount:openstack:fernetcast-sjc", "https://10.0.0.5:6443", "the CA"
 	for name, c := range map[string]struct {
 		token, ca, server string
+		name, uid         string // tls-server-name and the cluster's stored UID
 		self              bool
 		says              string // "" if the token may be renewed
 	}{
@@ -42,19 +43,30 @@ func TestRenewalCheck(t *testing.T) {
 		"a person":                     {token: forged("system:admin"), ca: ca, server: server, says: "not from a ServiceAccount"},
 		"not a JWT":                    {token: "by-hand", ca: ca, server: server, says: "not from a ServiceAccount"},
 		"a certificate":                {ca: ca, server: server, says: "client certificate"},
-		"another CA":                   {token: forged(own), ca: "another CA", server: server, says: "another CA or address than your context dfw"},
-		"another CA in addition":       {token: forged(own), ca: ca + "\nanother CA", server: server, says: "another CA"},
-		"the system's CAs":             {token: forged(own), server: server, says: "another CA"},
+		"another CA":                   {token: forged(own), ca: "another CA", server: server, says: "server name, or address than your context dfw"},
+		"another CA in addition":       {token: forged(own), ca: ca + "\nanother CA", server: server, says: "UID, CA, server name"},
+		"another server name":          {token: forged(own), ca: ca, server: server, name: "iad", says: "server name"},
+		"the same UID":                 {token: forged(own), ca: ca, server: server, uid: "dfw's"},
+		"another UID":                  {token: forged(own), ca: ca, server: server, uid: "iad's", says: "another cluster UID"},
+		"the system's CAs":             {token: forged(own), server: server, says: "UID, CA, server name"},
 		"by itself":                    {token: forged(own), ca: "another CA", server: server, self: true},
 		"by itself, as the manifests":  {token: forged("system:serviceaccount:openstack:fernetcast"), ca: ca, server: server, self: true},
 		"by itself, as another":        {token: forged("system:serviceaccount:kube-system:admin"), ca: ca, server: server, self: true, says: "fernetcast did not create"},
 	} {
 		r := Renewal{
 			Name: "dfw", Namespace: "openstack", Account: "fernetcast-sjc", Self: c.self, By: at(server, ca),
-			Kubeconfig: kubeconfig.Config{Server: c.server, Token: c.token, TLS: rest.TLSClientConfig{CAData: []byte(c.ca)}},
+			Kubeconfig: kubeconfig.Config{Server: c.server, Token: c.token, TLS: rest.TLSClientConfig{CAData: []byte(c.ca), ServerName: c.name}, Cluster: c.uid},
 		}
+		r.By.uid = "dfw's"
 		if err := r.Check(); (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+	plain, named, shared := at(server, ""), kubeconfig.Config{Server: server, TLS: rest.TLSClientConfig{ServerName: "dfw"}}, at(server, "")
+	shared.Config.ServerName = "dfw"
+	for _, there := range []Cluster{plain, shared} {
+		if same, err := there.is(t.Context(), named); err != nil || same != (there.Config.ServerName == "dfw") {
+			t.Errorf("the cluster at server name %q is the one at dfw: %v, %v", there.Config.ServerName, same, err)
 		}
 	}
 	public := at(server, "")

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 )
@@ -63,7 +64,7 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 	var there place
 	if o.remoteContext != "" {
 		var err error
-		if there, err = o.place("", ""); err != nil {
+		if there, err = o.place("", kubeconfig.Config{}); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
@@ -148,7 +149,7 @@ type joining struct {
 
 // prepare determines the account, the address, and the clients for the join.
 func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error) {
-	there, err := o.place("", "")
+	there, err := o.place("", kubeconfig.Config{})
 	if err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if unknown != nil && l.Known() {
 		return nil, refused(fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", unknown, name))
 	}
-	there, err := o.place(name, l.Kubeconfig.Server)
+	there, err := o.place(name, l.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}

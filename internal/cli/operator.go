@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -33,8 +35,9 @@ func (r *remotePlace) register(cmd *cobra.Command) {
 }
 
 // place returns the cluster that --remote-context selects. Without that flag, it is the cluster of the
-// context with the remote's name, or of the first context with its address, or zero if there is none.
-func (r *remotePlace) place(remote, server string) (place, error) {
+// context with the remote's name, or of the first context for the server in stored, or zero if there is
+// none.
+func (r *remotePlace) place(remote string, stored kubeconfig.Config) (place, error) {
 	raw, err := contexts(r.remoteKubeconfig)
 	if err != nil {
 		return place{}, err
@@ -44,7 +47,7 @@ func (r *remotePlace) place(remote, server string) (place, error) {
 		context = remote
 	}
 	for _, name := range contextsOf(raw) {
-		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; context == "" && server != "" && cluster != nil && cluster.Server == server {
+		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; context == "" && cluster != nil && sameServer(cluster, stored) {
 			context = name
 		}
 	}
@@ -66,6 +69,14 @@ func (r *remotePlace) place(remote, server string) (place, error) {
 		return place{}, fmt.Errorf("reading context %q: %w", context, err)
 	}
 	return place{context, cfg, raw.Clusters[found.Cluster].ProxyURL}, nil
+}
+
+// sameServer reports whether a context's cluster has a remote's address. Several servers can share one:
+// their names or CAs differ.
+func sameServer(cluster *clientcmdapi.Cluster, stored kubeconfig.Config) bool {
+	ca := cluster.CertificateAuthorityData
+	return cluster.Server == stored.Server && cluster.TLSServerName == stored.TLS.ServerName &&
+		(len(ca) == 0 || len(stored.TLS.CAData) == 0 || bytes.Equal(ca, stored.TLS.CAData))
 }
 
 // checkCluster rejects addresses in the operator's kubeconfig that would reveal a password: a

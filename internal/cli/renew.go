@@ -172,7 +172,7 @@ func (o *renewOptions) by(f clusters.File, k kubeconfig.Config) (access.Cluster,
 		apis, err := o.apis(k.ClientConfig())
 		return access.Cluster{APIs: apis}, "with its current token", err
 	}
-	there, err := o.place(f.Name, k.Server)
+	there, err := o.place(f.Name, k)
 	if err == nil && there.config == nil {
 		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
 	}
@@ -209,6 +209,9 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	}
 	defer by.Close()
 	r.By = by
+	if err := r.Identify(ctx); err != nil {
+		return renewed{}, err
+	}
 	if o.dryRun {
 		return renewed{Action: "renew", Detail: how}, r.Check()
 	}
