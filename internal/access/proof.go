@@ -7,6 +7,8 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -18,6 +20,14 @@ type Refusal struct{ error }
 
 // Unwrap returns the cause, for the errors package.
 func (r Refusal) Unwrap() error { return r.error }
+
+// Request has run write a copy that is already Synced: it removes the pushed version from its stamp.
+// When the copy is Synced again, run has written it since.
+func (j *Join) Request(ctx context.Context) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, mirror.StampVersion)
+	_, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Patch(ctx, j.Operator.Secret, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+	return err
+}
 
 // keys describes the effect on the remote's keys.
 func (j *Join) keys(c mirror.Copy) string {

@@ -40,8 +40,8 @@ After you confirm the plan, join takes three steps:
 1. It creates an account in the remote, for this main region only, and requests
    a token. The account can access only the Secret that contains the keys.
 2. It tests the new kubeconfig and, if it works, stores it in the source's cluster.
-3. It waits until the remote has the source's keys. Only run or push writes them,
-   so this also proves that the pods can reach the remote.
+3. It waits until run writes the source's keys to the remote. This proves that
+   run works. If the remote already has them, join requests a write.
 
 The kubeconfig contains your context's address. If the main region's pods need a
 different address, set --server. To replace the token, run join again. -o yaml

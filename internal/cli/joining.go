@@ -79,6 +79,11 @@ func (j *joining) await(cmd *cobra.Command, done *joined) error {
 	j.Say(fmt.Sprintf("Waiting up to %s for the main region to push the keys to %s.", readable(j.wait), j.Kubeconfig.Remote))
 	w := &waiting{session: j.session, names: []string{j.Kubeconfig.Remote}, line: cmd.ErrOrStderr()}
 	j.reread(cmd.Context())
+	if j.look(cmd.Context(), w.names)[j.Kubeconfig.Remote].Decision.State == mirror.StateSynced {
+		if err := j.Request(cmd.Context()); err != nil {
+			j.Say("Warning: cannot prove that fernetcast is running: " + mirror.Explain(err))
+		}
+	}
 	err := w.poll(cmd.Context(), j.wait)
 	last := "its state is unknown"
 	for _, r := range w.last.Remotes {

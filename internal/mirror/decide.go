@@ -56,6 +56,7 @@ const (
 	ReasonSuperseded    Reason = "Superseded"
 	ReasonDiscontinuous Reason = "Discontinuous"
 	ReasonDrifted       Reason = "Drifted"
+	ReasonRequested     Reason = "Requested"
 	ReasonRotated       Reason = "Rotated"
 	ReasonRival         Reason = "Rival"
 	ReasonKubeconfig    Reason = "Kubeconfig"
@@ -186,6 +187,8 @@ func (c Copy) difference(src Source) Reason {
 		return ReasonSuperseded
 	case c.asStamped() && !c.prints.Equal(src.set.Fingerprints()):
 		return ReasonRotated
+	case c.claims.pushed == "" && !c.claims.marked && c.asStamped(): // join has removed the version
+		return ReasonRequested
 	}
 	return ReasonDrifted
 }
@@ -203,6 +206,8 @@ func describe(src Source, c Copy, reason Reason) string {
 			return fmt.Sprintf("%d generation%s behind", *n, map[bool]string{true: "", false: "s"}[*n == 1])
 		}
 		return "its keys differ from the source's"
+	case ReasonRequested:
+		return "its keys are current, but join requested a write, to prove that fernetcast is running"
 	}
 	return "changed there by " + cmp.Or(c.LastWriter(src), "an unknown writer")
 }

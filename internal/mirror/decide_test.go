@@ -158,7 +158,7 @@ func rows() []row {
 		{name: "11 equal, never stamped", source: home(), copy: far("9", newest, nil), action: ActionUpdate, state: StateBehind, reason: ReasonUnstamped, live: true},
 		{name: "11 equal, of a lower term", source: home(), copy: far("9", newest, stamp("iad", 2, farUID, "1", newest)), action: ActionUpdate, state: StateBehind, reason: ReasonSuperseded, live: true},
 		{name: "11 equal, keys lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampKeys)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
-		{name: "11 equal, version lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampVersion)), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
+		{name: "11 equal, version lost from the stamp", source: home(), copy: far("9", newest, without(synced, StampVersion)), action: ActionUpdate, state: StateBehind, reason: ReasonRequested, live: true},
 		{name: "11 equal, with a mark of another object", source: home(), copy: far("9", newest, both(synced, mark("sjc", 9, homeUID))), action: ActionUpdate, state: StateBehind, reason: ReasonDrifted, live: true},
 		{name: "12 set up again", source: home(keys(anew)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true, says: "push dfw --force"},
 		{name: "12 the source is older", source: home(keys(older0)), copy: far("9", newest, synced), state: StateHeld, reason: ReasonDiscontinuous, live: true},
