@@ -18,8 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The second of apimachinery's error handlers sleeps until a wall-clock time, which is years
-	// away in a synctest bubble.
+	// Apimachinery's second error handler sleeps until a wall-clock time. In a synctest bubble,
+	// that time is years away.
 	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
 	goleak.VerifyTestMain(m)
 }
@@ -36,7 +36,7 @@ var (
 type cluster struct {
 	mu             sync.Mutex
 	version        string // of the Secret; "" if it is absent
-	down, watching error  // errors of all requests, and of WATCH; nil for success
+	down, watching error  // errors for all requests, and for WATCH only; nil means success
 	stalled        bool   // watches deliver no events
 	streams        []*watch.FakeWatcher
 
@@ -93,7 +93,8 @@ func (c *cluster) Watch(context.Context, string, metav1.ListOptions) (watch.Inte
 	return w, nil
 }
 
-// becomes changes the Secret's version, which watches deliver.
+// becomes changes the Secret's version. The open watches deliver the change, unless they are
+// stalled.
 func (c *cluster) becomes(version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +121,8 @@ func (c *cluster) bring(kind watch.EventType, version string) {
 	}
 }
 
-// cut ends all watches. From then on, all requests fail with down, or succeed if it is nil.
+// cut ends all watches. From then on, all requests fail with the error down, or succeed if down is
+// nil.
 func (c *cluster) cut(down error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +147,7 @@ func (c *cluster) counts() (gets, lists, watches int) {
 	return c.gets, c.lists, c.watches
 }
 
-// watching returns a Watcher of a cluster.
+// watching returns a Watcher for the cluster c.
 func watching(c Secrets, opts Options) *Watcher {
 	opts.Secrets, opts.Name, opts.Log, opts.Parse = c, name, slog.New(slog.DiscardHandler), mirror.Source.Then
 	return New(opts)

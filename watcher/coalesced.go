@@ -8,10 +8,10 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// coalesced shares a GET among callers, but only if it starts after their call. While one GET is
-// running, any number of callers need only one more.
+// coalesced shares a GET among callers. A caller gets the result only of a GET that started after
+// its call. So while one GET is running, all new callers together need only one more.
 type coalesced struct {
-	turn  chan struct{} // its holder sends the request, and may use the fields after begun
+	turn  chan struct{} // its holder sends the request, and may use number, source, and err
 	begun atomic.Uint64 // number of the newest request
 
 	number uint64 // of the last finished request, with the results source and err

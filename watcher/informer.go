@@ -9,9 +9,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// inform runs a shared informer until ctx is done or restartInformer is called. The next informer
-// lists immediately, without this one's backoff. The informer's cache isn't used, because it
-// doesn't include our GETs.
+// inform runs a shared informer until ctx is done or restartInformer is called. Since each informer
+// has its own backoff, the next one lists immediately. The informer's cache isn't used, because it
+// doesn't include the results of our own GETs.
 func (w *Watcher) inform(ctx context.Context) {
 	ctx, restart := context.WithCancel(ctx)
 	defer restart()
@@ -22,7 +22,7 @@ func (w *Watcher) inform(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	informer := cache.NewTypedSharedIndexInformer[*corev1.Secret](
 		cache.NewSharedIndexInformerWithOptions(w.lists, &corev1.Secret{}, cache.SharedIndexInformerOptions{}))
-	// Neither call can fail before the informer starts.
+	// This call and AddTypedEventHandler can't fail before the informer starts.
 	_ = informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {})
 	handler, _ := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[*corev1.Secret]{
 		AddFunc:    func(s *corev1.Secret) { w.watched(s, s.ResourceVersion) },
@@ -42,7 +42,7 @@ func (w *Watcher) inform(ctx context.Context) {
 			return
 		}
 		listed := informer.GetStore().LastStoreSyncResourceVersion()
-		if len(informer.GetStore().List()) == 0 { // there is no event if the Secret is absent at the start
+		if len(informer.GetStore().List()) == 0 { // an absent Secret causes no event at the start
 			w.watched(nil, listed)
 		}
 		w.mu.Lock()
@@ -59,8 +59,8 @@ func (w *Watcher) watched(secret *corev1.Secret, version string) {
 	}
 }
 
-// watchFailed marks the source stale, because the watch may miss changes. The source is then read
-// immediately, and frequently until a watch is steady.
+// watchFailed marks the source stale, because the watch may miss changes. It makes Run read the
+// source immediately, and then frequently until a watch is steady.
 func (w *Watcher) watchFailed(err error, first bool) {
 	w.view.MarkStale()
 	if first {
@@ -69,8 +69,8 @@ func (w *Watcher) watchFailed(err error, first bool) {
 	}
 }
 
-// restartInformer ends the informer, so that Run starts another. If the watch has stalled, the
-// source is then read frequently until a watch delivers something, such as a bookmark.
+// restartInformer ends the informer, so that Run starts another. If stalled is true, Run also reads
+// the source frequently until a watch delivers something, such as a bookmark.
 func (w *Watcher) restartInformer(stalled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,7 +79,7 @@ func (w *Watcher) restartInformer(stalled bool) {
 	}
 	w.lists.Restart()
 	w.watch.restart()
-	w.watch.alive = silent // the old watch's events say nothing about the next one
+	w.watch.alive = silent // events of the old watch don't prove that the next one works
 	if stalled && !w.watch.stalled {
 		w.watch.stalled = true
 		w.opts.Log.Warn("source watch stalled; restarting it")

@@ -1,5 +1,5 @@
-// Package watcher watches the source Secret. A shared informer signals changes, and a Watcher
-// returns the last known state.
+// Package watcher watches the source Secret. Its Watcher reports changes and returns the last known
+// state.
 //
 // It makes no decisions and writes nothing.
 package watcher
@@ -23,16 +23,16 @@ import (
 )
 
 const (
-	// A failed GET is retried after a delay between these two.
+	// retryMin and retryMax bound the delay before a failed GET is retried.
 	retryMin = 200 * time.Millisecond
 	retryMax = 2 * time.Second
-	// unwatchedPoll is how often the source is read while the watch delivers nothing.
+	// unwatchedPoll is the interval between reads of the source while the watch doesn't work.
 	unwatchedPoll = 500 * time.Millisecond
-	// resyncJitter spreads the GETs of many replicas.
+	// resyncJitter spreads the GETs of many replicas over time.
 	resyncJitter = 0.2
 )
 
-// Secrets is the access to the source's cluster that a Watcher needs.
+// Secrets is the part of the source cluster's client that a Watcher needs.
 type Secrets interface {
 	kube.Watchable
 	Get(ctx context.Context, name string) (*corev1.Secret, error)
@@ -44,8 +44,8 @@ type Options struct {
 	Name    string
 	// Parse derives the next Source from the last one and the Secret, which is nil if absent.
 	Parse func(last mirror.Source, secret *corev1.Secret) mirror.Source
-	// Resync is how often Run reads the Secret with GET, with jitter, regardless of the informer. 0
-	// disables these reads.
+	// Resync is the interval, before jitter, at which Run reads the Secret with GET even if the
+	// informer works. 0 disables these reads.
 	Resync time.Duration
 	Log    *slog.Logger
 }
@@ -62,21 +62,21 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	changed func() // passed to Run
-	err     error  // of the last GET
+	err     error  // error of the last GET
 	watch   watchState
 }
 
 // watchState is the state of the current informer. Watcher.mu guards it.
 type watchState struct {
-	restart func()      // ends the informer, so that the next one starts; nil before the first
+	restart func()      // ends the informer, so that the next one starts; nil before the first one starts
 	alive   func() bool // reports whether the informer's watch has delivered anything
-	stalled bool        // a watch missed a change that a GET found, and nothing has been delivered since
+	stalled bool        // a watch missed a change that a GET found, and no watch has delivered anything since
 }
 
 // silent is the initial value of alive.
 func silent() bool { return false }
 
-// New returns a Watcher that has seen nothing.
+// New returns a Watcher that hasn't seen the source yet.
 func New(opts Options) *Watcher {
 	w := &Watcher{opts: opts, view: view.New(opts.Parse), gets: coalesced{turn: make(chan struct{}, 1)}, poke: make(chan struct{}, 1), changed: func() {}}
 	w.lists = kube.NewListWatch(opts.Secrets, opts.Name, kube.Reports{
@@ -85,11 +85,11 @@ func New(opts Options) *Watcher {
 	return w
 }
 
-// Seen returns the last known source and reports whether it is fresh. If not, call Get before
+// Seen returns the last known source and reports whether it is fresh. If it isn't, call Get before
 // relying on it.
 func (w *Watcher) Seen() (mirror.Source, bool) { return w.view.Get() }
 
-// Read reports whether the source, or its absence, was ever seen.
+// Read reports whether the Watcher has ever seen the source or its absence.
 func (w *Watcher) Read() bool { return w.view.Read() }
 
 // Wrote records the response to our own write.
@@ -102,9 +102,9 @@ func (w *Watcher) Err() error {
 	return w.err
 }
 
-// Get reads the source from etcd. Concurrent callers share a request, but never one that started
-// before their call. An absent Secret is not an error. If the read fails, Get returns the last
-// known source with the error.
+// Get reads the source from etcd. Concurrent callers can share a request, but only if it starts
+// after their calls. An absent Secret is not an error. If the read fails, Get returns the error and
+// the last known source.
 func (w *Watcher) Get(ctx context.Context) (mirror.Source, error) {
 	src, err := w.gets.do(ctx, w.get)
 	if err != nil {
@@ -133,7 +133,7 @@ func (w *Watcher) get(ctx context.Context) (mirror.Source, error) {
 	}
 	if changed {
 		w.notify()
-		w.readSoon() // then check whether the watch has delivered it
+		w.readSoon() // to check by then whether the watch has delivered the change
 	}
 	return src, nil
 }
@@ -181,8 +181,8 @@ func (w *Watcher) notify() {
 	changed()
 }
 
-// resync reads the source at each Resync. It reads more often if the watch is unreliable, and
-// retries soon after a failure.
+// resync reads the source at every Resync interval. It reads more often while the watch is
+// unreliable, and retries soon after a failed GET.
 func (w *Watcher) resync(ctx context.Context) {
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(retryMin), backoff.WithMaxInterval(retryMax), backoff.WithMaxElapsedTime(0))

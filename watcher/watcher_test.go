@@ -13,7 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// A slow cluster delays each GET, and returns the version from before the delay.
+// A slow cluster delays the response to each GET. The response has the version from before the
+// delay.
 type slow struct {
 	*cluster
 	number atomic.Int64
@@ -26,8 +27,8 @@ func (s *slow) Get(ctx context.Context, name string) (*corev1.Secret, error) {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: v}}, nil
 }
 
-// Get never shares a request that started before the call. Waiting callers share the next one, so
-// any number of them need only one more.
+// Get never uses a request that started before the call. All callers that wait share the next
+// request, so they need only one.
 func TestGetIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &slow{cluster: &cluster{}}
@@ -35,11 +36,11 @@ func TestGetIsShared(t *testing.T) {
 		var callers sync.WaitGroup
 		callers.Go(func() { _, _ = w.Get(t.Context()) })
 		time.Sleep(10 * time.Millisecond)
-		c.number.Store(1) // the running GET doesn't see this
+		c.number.Store(1) // the running GET doesn't return this version
 		for range 100 {
 			callers.Go(func() {
 				if seen, err := w.Get(t.Context()); seen.ResourceVersion() != "2" || err != nil {
-					t.Errorf("got %q, %v: from before the call", seen.ResourceVersion(), err)
+					t.Errorf("Get returned version %q from before the call, error %v", seen.ResourceVersion(), err)
 				}
 			})
 		}
@@ -50,7 +51,7 @@ func TestGetIsShared(t *testing.T) {
 	})
 }
 
-// If a caller gives up, the others still get their result.
+// If one caller of a shared GET gives up, the others still get their results.
 func TestGetGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &slow{cluster: &cluster{}}
@@ -85,7 +86,7 @@ func TestGetFails(t *testing.T) {
 	}
 }
 
-// run runs a Watcher in a bubble, and counts the calls of changed.
+// run runs a Watcher in a synctest bubble, and counts the calls to changed.
 func run(t *testing.T, c *cluster, story func(w *Watcher, changes *atomic.Int32)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watching(c, Options{Resync: time.Minute})
@@ -108,12 +109,13 @@ func (w *Watcher) sees(t *testing.T, version string) {
 	}
 }
 
-// The informer delivers each change immediately. In addition, GETs run periodically.
+// The informer delivers each change immediately. In addition, the Watcher reads the source
+// periodically.
 func TestRun(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, changes *atomic.Int32) {
 		if n := changes.Load(); n != 1 {
-			t.Errorf("%d changes at the start, want 1", n)
+			t.Errorf("%d calls to changed at the start, want 1", n)
 		}
 		c.becomes("6")
 		synctest.Wait()
@@ -125,12 +127,13 @@ func TestRun(t *testing.T) {
 		time.Sleep(time.Hour)
 		gets, lists, watches := c.counts()
 		if gets < 50 || gets > 75 || lists+watches > 0 || changes.Load() != 3 {
-			t.Errorf("in an hour %d GETs, %d LISTs, %d WATCHes; in all %d changes", gets, lists, watches, changes.Load())
+			t.Errorf("%d GETs, %d LISTs, and %d WATCHes in an hour; %d calls to changed in total", gets, lists, watches, changes.Load())
 		}
 	})
 }
 
-// If the source is absent at the start, there is no event, but the absence is known.
+// If the source is absent at the start, the watch delivers no event, but the Watcher still reports
+// the absence.
 func TestAbsentAtTheStart(t *testing.T) {
 	c := &cluster{}
 	run(t, c, func(w *Watcher, changes *atomic.Int32) {
@@ -146,7 +149,7 @@ func TestAbsentAtTheStart(t *testing.T) {
 	})
 }
 
-// After an outage of any length, source watch works again within 3 s.
+// After an outage of any length, the source watch works again within 3 s.
 func TestOutage(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
@@ -160,13 +163,13 @@ func TestOutage(t *testing.T) {
 		time.Sleep(3*time.Second + retryMax/2) // the last delay of the backoff has jitter
 		w.sees(t, "6")
 		if _, _, watches := c.counts(); watches == 0 {
-			t.Error("it is not watched again")
+			t.Error("the source is not watched again")
 		}
 	})
 }
 
-// While the watch is broken in any way, a rotation is seen within a second, and client-go's
-// requests back off. After the watch recovers, GETs become rare again.
+// However the watch is broken, a rotation is seen within a second, and client-go's requests back
+// off. After the watch recovers, GETs become rare again.
 func TestBrokenWatch(t *testing.T) {
 	for what, spoil := range map[string]func(*cluster){
 		"refused": func(c *cluster) { c.watching = errGone },
@@ -188,13 +191,14 @@ func TestBrokenWatch(t *testing.T) {
 				c.counts()
 				c.set(func(c *cluster) { c.version = "6" })
 				time.Sleep(time.Second)
-				// It is fresh only if the watch hasn't ended since the last GET.
+				// The source counts as fresh only if the watch hasn't ended since the last GET, so
+				// don't check fresh here.
 				if seen, _ := w.Seen(); seen.ResourceVersion() != "6" {
-					t.Errorf("a second after the rotation %q is seen, want \"6\"", seen.ResourceVersion())
+					t.Errorf("a second after the rotation, version %q is seen, want \"6\"", seen.ResourceVersion())
 				}
 				time.Sleep(9 * time.Second)
 				if gets, lists, watches := c.counts(); gets > 25 || lists+watches > 20 {
-					t.Errorf("in 10 s %d GETs, %d LISTs, %d WATCHes", gets, lists, watches)
+					t.Errorf("%d GETs, %d LISTs, and %d WATCHes in 10 s", gets, lists, watches)
 				}
 				time.Sleep(2 * time.Minute)
 				c.set(func(c *cluster) { c.watching = nil })
@@ -209,9 +213,9 @@ func TestBrokenWatch(t *testing.T) {
 	}
 }
 
-// A watch that stays open without delivering events delays at most one rotation, by up to a minute.
-// Another informer starts 5 s after a GET has found the change. Until a watch delivers something, a
-// rotation is seen within a second.
+// A watch that stays open without delivering events delays only one rotation, by at most a minute.
+// A new informer starts 5 s after a GET has found the change. From then until a watch delivers
+// something, each rotation is seen within a second.
 func TestDeafWatch(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
@@ -220,13 +224,13 @@ func TestDeafWatch(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		w.sees(t, "6")
 		if _, lists, _ := c.counts(); lists != 1 {
-			t.Errorf("%d informers have begun, want 1", lists)
+			t.Errorf("%d informers started, want 1", lists)
 		}
 		c.becomes("7") // the new watch stalls, too
 		time.Sleep(time.Second)
 		w.sees(t, "7")
 		c.set(func(c *cluster) { c.stalled = false })
-		time.Sleep(time.Minute) // another watch has started, which works
+		time.Sleep(time.Minute) // by now, another watch has started, and it works
 		c.becomes("8")
 		synctest.Wait()
 		w.sees(t, "8")
@@ -239,8 +243,8 @@ func TestDeafWatch(t *testing.T) {
 	})
 }
 
-// A watch that stalls later is handled like one that stalled from the start. The source is read
-// frequently until the next watch delivers something.
+// A watch that stalls after it has delivered events is handled like one that never delivered any:
+// the source is read frequently until the next watch delivers something.
 func TestDeafAfterItHasHeard(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
@@ -257,7 +261,7 @@ func TestDeafAfterItHasHeard(t *testing.T) {
 	})
 }
 
-// A bookmark also shows that a watch works.
+// A bookmark is enough to show that a watch works.
 func TestBookmarkAfterDeafness(t *testing.T) {
 	c := &cluster{version: "5"}
 	run(t, c, func(_ *Watcher, _ *atomic.Int32) {
@@ -269,13 +273,13 @@ func TestBookmarkAfterDeafness(t *testing.T) {
 		c.counts()
 		time.Sleep(10 * time.Minute)
 		if gets, _, _ := c.counts(); gets > 15 {
-			t.Errorf("in 10 min %d GETs", gets)
+			t.Errorf("%d GETs in 10 min", gets)
 		}
 	})
 }
 
-// A restored etcd reuses versions. Another informer starts immediately, because the current watch
-// waits for versions that are still in the future.
+// After etcd is restored, resourceVersions start again at a lower number. A new informer starts
+// immediately, because the current watch waits for higher versions.
 func TestRewound(t *testing.T) {
 	c := &cluster{version: "9"}
 	run(t, c, func(w *Watcher, _ *atomic.Int32) {
@@ -286,7 +290,7 @@ func TestRewound(t *testing.T) {
 		time.Sleep(time.Second)
 		w.sees(t, "5")
 		if _, lists, _ := c.counts(); lists != 1 {
-			t.Errorf("%d informers have begun, want 1", lists)
+			t.Errorf("%d informers started, want 1", lists)
 		}
 	})
 }

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Fingerprints maps the index of each key to its fingerprint. It can be shown, and a stamp
-// stores it. The nil map is a set without keys. Fingerprints are never modified, so they
-// are safe for concurrent use.
+// Fingerprints maps the index of each key to its fingerprint. Fingerprints aren't secret, and a
+// stamp stores them. The nil map describes a set without keys. Fingerprints are never modified, so
+// they are safe for concurrent use.
 type Fingerprints map[int]string
 
-// FingerprintsOf returns the fingerprints of all values in data whose name is an index,
-// even if they are not valid keys. A remote's Secret can contain anything. Other data keys
-// are ignored.
+// FingerprintsOf returns the fingerprint of each value in data whose name is an index, even if the
+// value is not a valid key, because a remote's Secret can contain anything. It ignores all other
+// data keys.
 func FingerprintsOf(data map[string][]byte) Fingerprints {
 	p := make(Fingerprints, len(data))
 	for name, value := range data {
@@ -71,11 +71,11 @@ func (p Fingerprints) Staged() string { return p[0] }
 // Equal reports whether both have the same keys at the same indices.
 func (p Fingerprints) Equal(other Fingerprints) bool { return maps.Equal(p, other) }
 
-// Continues reports whether p can result from old by rotations alone:
+// Continues reports whether rotations alone can turn old into p:
 //   - p's primary index is not lower than old's.
 //   - No index above 0 has different keys in p and old.
-//   - There is proof: both have the same key at an index above 0, or p has old's staged key
-//     at the index after old's primary.
+//   - There is proof that they are related: both have the same key at an index above 0, or p has
+//     old's staged key at the index after old's primary.
 //
 // Without proof, p could be a recreated repository. After a few rotations, it looks the same
 // as a continued repository whose rotations were all missed.

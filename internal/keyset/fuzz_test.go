@@ -12,16 +12,16 @@ import (
 	"testing"
 )
 
-// saysNoKey matches all errors of Parse. They contain nothing of the input except an index,
-// a length, or the name of a data key that is invalid and short. When quoted, each of its 8
-// bytes takes at most four characters.
+// saysNoKey matches every error of Parse. The error reveals nothing about the input except an
+// index, a length, or a short, invalid data key. In quotes, each of that data key's up to 8 bytes
+// takes at most four characters.
 var saysNoKey = regexp.MustCompile(`^(it has no keys` +
 	`|data key ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not a key index \(0, 1, 2, …\)` +
 	`|key (0|[1-9]\d*) (is empty|has a line break in the middle, or more than one at the end|is not URL-safe base64` +
 	`|has \d+ bytes instead of 32|is the all-zero key, which is publicly known)` +
 	`|it has no primary key \(no index above 0\))$`)
 
-// goodIndex and goodKey implement the rules independently of Parse.
+// goodIndex and goodKey implement Parse's rules a second time, without its code.
 func goodIndex(name string) (int, bool) {
 	n, err := strconv.Atoi(name)
 	return n, err == nil && n >= 0 && n <= math.MaxInt32 && strconv.Itoa(n) == name
@@ -36,12 +36,12 @@ func goodKey(value string) bool {
 	if strings.Trim(text[:43], alphabet) != "" {
 		return false
 	}
-	// The two lowest bits of the last character belong to no byte.
+	// The two lowest bits of the last character are padding.
 	return strings.Trim(text[:42], "A") != "" || strings.IndexByte(alphabet, text[42]) >= 4
 }
 
-// Parse accepts only valid sets and returns their data byte for byte. No error or printed
-// form contains a key.
+// Parse accepts only valid sets, and a set's data is the input, byte for byte. No error or printed
+// set contains a key.
 func FuzzParse(f *testing.F) {
 	f.Add("0", key(1), "1", key(2))
 	f.Add("1", key(1)+"\n", "01", key(2)+"\n")
@@ -61,22 +61,22 @@ func FuzzParse(f *testing.F) {
 		}
 		set, err := Parse(d)
 		if (err == nil) != (want && primary > 0) {
-			t.Fatalf("%q is taken: %v", d, err)
+			t.Fatalf("Parse accepted %q: %v", d, err)
 		}
 		if err != nil {
 			if !saysNoKey.MatchString(err.Error()) || len(set.Data())+len(set.Fingerprints()) > 0 {
-				t.Errorf("refused with %q, and %v", err, set)
+				t.Errorf("rejected with %q and set %v", err, set)
 			}
 			return
 		}
 		if !set.SameData(d) || len(set.Data()) != len(d) || set.Fingerprints().Primary() != primary {
-			t.Errorf("%q is read as %v", d, set)
+			t.Errorf("%q was parsed as %v", d, set)
 		}
 		if again, err := Parse(set.Data()); err != nil || !again.SameData(d) {
-			t.Errorf("what was taken is refused: %v", err)
+			t.Errorf("the data of an accepted set is rejected: %v", err)
 		}
 		if back, err := ParseFingerprints(set.Fingerprints().String()); err != nil || !back.Equal(set.Fingerprints()) {
-			t.Errorf("the fingerprints do not read back: %v", err)
+			t.Errorf("the fingerprints don't survive a round trip: %v", err)
 		}
 		if shown := fmt.Sprintf("%v", set); shown != set.Fingerprints().String() {
 			t.Errorf("printed as %s", shown)
@@ -87,8 +87,8 @@ func FuzzParse(f *testing.F) {
 var printsSayLittle = regexp.MustCompile(`^reading fingerprints: (entry ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not index=fingerprint` +
 	`|the indices are not in ascending order without repetition)$`)
 
-// ParseFingerprints accepts only what String returns. Its errors quote at most a few
-// characters, because the text could contain keys.
+// ParseFingerprints accepts only the output of String. Its errors quote only a few characters of
+// the input, because that could contain keys.
 func FuzzParseFingerprints(f *testing.F) {
 	f.Add("0=1a2b3c4d,7=00000000,10=ffffffff")
 	f.Add("0=1a2b3c4d,0=1a2b3c4d")
@@ -101,22 +101,22 @@ func FuzzParseFingerprints(f *testing.F) {
 		p, err := ParseFingerprints(text)
 		if err != nil {
 			if !printsSayLittle.MatchString(err.Error()) || p != nil {
-				t.Errorf("refused with %q, and %v", err, p)
+				t.Errorf("rejected with %q and fingerprints %v", err, p)
 			}
 			return
 		}
 		if p.String() != text || len(p) == 0 {
-			t.Errorf("%q is read as %v", text, p)
+			t.Errorf("%q was parsed as %v", text, p)
 		}
 		for n, print := range p {
 			if raw, err := strconv.ParseUint(print, 16, 32); err != nil || fmt.Sprintf("%08x", raw) != print || n < 0 || n > math.MaxInt32 {
-				t.Errorf("%d=%s is taken", n, print)
+				t.Errorf("%d=%s was accepted", n, print)
 			}
 		}
 		var back Fingerprints
 		asJSON, err := json.Marshal(p)
 		if err != nil || json.Unmarshal(asJSON, &back) != nil || !back.Equal(p) {
-			t.Errorf("%v reads back from JSON as %v", p, back)
+			t.Errorf("%v became %v after a round trip through JSON", p, back)
 		}
 	})
 }

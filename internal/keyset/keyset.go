@@ -1,7 +1,7 @@
 // Package keyset parses and compares sets of Fernet keys the way Keystone reads them.
 //
-// It is pure and does not depend on Kubernetes. It reveals keys only through [Set.Data]:
-// everything printed shows only indices and fingerprints.
+// It is pure and does not depend on Kubernetes. Only [Set.Data] returns keys. A printed, logged, or
+// encoded [Set] shows only indices and fingerprints.
 package keyset
 
 import (
@@ -19,10 +19,9 @@ import (
 )
 
 const (
-	// keyBytes is the length of a decoded key: 16 bytes to sign with and 16 to encrypt
-	// with.
+	// keyBytes is the length of a decoded key: 16 bytes for signing and 16 for encryption.
 	keyBytes = 32
-	// fingerprintDigits is the number of hex digits of the SHA-256 sum that identify a key.
+	// fingerprintDigits is how many hex digits of its SHA-256 hash identify a key.
 	fingerprintDigits = 8
 )
 
@@ -30,8 +29,8 @@ const (
 // tokens, an optional staged key (index 0), and secondary keys, which only validate tokens.
 //
 // Use [Parse] to create a Set. The zero Set holds no keys. A Set is immutable and safe for
-// concurrent use. A function holds the keys, because package fmt does not call Format for a
-// Set in an unexported field and would print them.
+// concurrent use. The keys are behind a function, because package fmt does not call Format on a Set
+// in an unexported field, and would print the keys.
 type Set struct{ keys func() keys }
 
 type keys struct {
@@ -84,17 +83,17 @@ func Usable(data map[string][]byte) (Fingerprints, []Flaw) {
 	return FingerprintsOf(good), flaws
 }
 
-// Index parses the index of a key and accepts only Keystone's canonical form. Keystone
-// passes file names to Python's int(), so 01, -1, and 1_0 would also become keys, and 1_0
-// even the primary (keystone/common/fernet_utils.py).
+// Index parses the index of a key and accepts only the form that Keystone writes. Keystone passes
+// file names to Python's int(), so it would also load keys named 01, -1, and 1_0, and 1_0 would
+// even become the primary (keystone/common/fernet_utils.py).
 func Index(name string) (int, bool) {
-	// 31 bits never overflow and allow a rotation per second for 68 years.
+	// 31 bits fit into any int and allow one rotation per second for 68 years.
 	n, err := strconv.ParseUint(name, 10, 31)
 	return int(n), err == nil && strconv.FormatUint(n, 10) == name
 }
 
-// quote returns the name of a data key for an error message. It hides long names, because
-// someone may have put a key, or a part of it, in place of its index.
+// quote returns the name of a data key for an error message. It hides a long name, because someone
+// may have used a key, or a part of it, as the name.
 func quote(name string) string {
 	const enough, digits = 8, 20 // for names such as 1_0 and README; for numbers
 	if len(name) > enough && (len(name) > digits || strings.Trim(name, "0123456789") != "") {
@@ -144,8 +143,8 @@ func clone(data map[string][]byte) map[string][]byte {
 	return c
 }
 
-// Data returns a copy of the parsed data, byte for byte, and is the only access to the
-// keys. It returns nil for the zero Set.
+// Data returns a copy of the parsed data, byte for byte. No other method gives access to the keys.
+// For the zero Set, Data returns nil.
 func (s Set) Data() map[string][]byte {
 	if s.keys == nil {
 		return nil
@@ -161,7 +160,7 @@ func (s Set) Fingerprints() Fingerprints {
 	return s.keys().prints
 }
 
-// SameData reports whether data has the same data keys and bytes as the set.
+// SameData reports whether data has exactly the set's data keys and bytes.
 func (s Set) SameData(data map[string][]byte) bool {
 	return s.keys != nil && maps.EqualFunc(s.keys().data, data, bytes.Equal)
 }

@@ -20,7 +20,7 @@ func key(n int) string {
 	return base64.URLEncoding.EncodeToString(b)
 }
 
-// data returns data with key(n) at index i for each pair i: n.
+// data returns a Secret's data with key(n) at index i for each pair i: n.
 func data(pairs map[int]int) map[string][]byte {
 	d := map[string][]byte{}
 	for i, n := range pairs {
@@ -40,22 +40,22 @@ func TestParseTakesWhatKeystoneWrites(t *testing.T) {
 		t.Errorf("primary %d, want 8", p)
 	}
 	if !set.SameData(d) || !maps.EqualFunc(set.Data(), d, bytes.Equal) {
-		t.Error("the data is not what was parsed, byte for byte")
+		t.Error("the data differs from the parsed data")
 	}
 	d["7"][0]++
 	if set.SameData(d) {
-		t.Error("the set shares its bytes with the caller")
+		t.Error("the set shares memory with the parsed data")
 	}
 	set.Data()["7"][0]++
 	if string(set.Data()["7"]) != key(2)+"\n" {
-		t.Error("the set gives its own bytes away")
+		t.Error("the set shares memory with the result of Data")
 	}
 }
 
 func TestParseWithoutStagedKey(t *testing.T) {
 	set, err := Parse(data(map[int]int{1: 1}))
 	if err != nil || set.Fingerprints().Staged() != "" {
-		t.Errorf("staged %q, error %v; want none of both", set.Fingerprints().Staged(), err)
+		t.Errorf("staged %q, error %v; want neither", set.Fingerprints().Staged(), err)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestParseRefuses(t *testing.T) {
 			d[tc.index] = []byte(tc.value)
 			_, err := Parse(d)
 			if err == nil || !strings.Contains(err.Error(), tc.reason) {
-				t.Fatalf("error %v, want one with %q", err, tc.reason)
+				t.Fatalf("error %v, want an error containing %q", err, tc.reason)
 			}
 			if strings.Contains(err.Error(), good[4:20]) {
 				t.Errorf("the error shows the key: %v", err)
@@ -104,12 +104,12 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for name, d := range map[string]map[string][]byte{"no data": nil, "only staged": data(map[int]int{0: 1})} {
 		if _, err := Parse(d); err == nil {
-			t.Errorf("%s: not refused", name)
+			t.Errorf("%s: not rejected", name)
 		}
 	}
 	for _, part := range []string{good, good[:20], good[:9]} {
 		if _, err := Parse(map[string][]byte{part: []byte(good)}); err == nil || strings.Contains(err.Error(), good[:8]) {
-			t.Errorf("a key where its index belongs is shown, or taken: %v", err)
+			t.Errorf("a key in place of its index is shown or accepted: %v", err)
 		}
 	}
 }
@@ -165,15 +165,15 @@ func TestSetShowsNoKey(t *testing.T) {
 func TestPrintsRoundTrip(t *testing.T) {
 	p := Fingerprints{0: "1a2b3c4d", 7: "00000000", 10: "ffffffff"}
 	if got, want := p.String(), "0=1a2b3c4d,7=00000000,10=ffffffff"; got != want {
-		t.Errorf("written %s, want %s", got, want)
+		t.Errorf("JSON %s, want %s", got, want)
 	}
 	back, err := ParseFingerprints(p.String())
 	if err != nil || !back.Equal(p) {
-		t.Errorf("read back %v, %v", back, err)
+		t.Errorf("after a round trip: %v, error %v", back, err)
 	}
 	for _, bad := range []string{"", "0", "0=", "0=1a2b3c4", "0=1A2B3C4D", "x=1a2b3c4d", "01=1a2b3c4d", "7=1a2b3c4d,0=1a2b3c4d", "0=1a2b3c4d,0=1a2b3c4d", "0=1a2b3c4d,", " 0=1a2b3c4d"} {
 		if got, err := ParseFingerprints(bad); err == nil {
-			t.Errorf("%q is read as %v", bad, got)
+			t.Errorf("%q was parsed as %v", bad, got)
 		}
 	}
 }
@@ -210,16 +210,16 @@ func TestContinues(t *testing.T) {
 	} {
 		b, a := set(tc.b), set(tc.a)
 		if got := b.Continues(a); got != tc.continues {
-			t.Errorf("%s: continues is %v", tc.name, got)
+			t.Errorf("%s: Continues returned %v", tc.name, got)
 		}
 		if got := b.NextAfter(a); got != tc.next {
-			t.Errorf("%s: next is %v", tc.name, got)
+			t.Errorf("%s: NextAfter returned %v", tc.name, got)
 		}
 	}
 }
 
-// rotate does what keystone-manage fernet_rotate does to a repository of at most limit
-// keys. fresh is the new staged key.
+// rotate simulates keystone-manage fernet_rotate on a repository that keeps at most limit keys.
+// fresh is the new staged key.
 func rotate(repo map[int]int, fresh, limit int) map[int]int {
 	next := maps.Clone(repo)
 	highest := 0
@@ -233,8 +233,8 @@ func rotate(repo map[int]int, fresh, limit int) map[int]int {
 	return next
 }
 
-// With m keys, a copy is continued if it missed up to m - 1 rotations. One rotation is
-// always the next.
+// With m keys, the current set continues each set that is at most m - 1 rotations older. NextAfter
+// is true only for the set that is one rotation older.
 func TestRotationsContinue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(2, 8).Draw(t, "max_active_keys")
@@ -252,10 +252,10 @@ func TestRotationsContinue(t *testing.T) {
 		}
 		now := FingerprintsOf(data(repo))
 		if got, want := now.Continues(old), missed <= limit-1; got != want {
-			t.Fatalf("%v continues %v: %v, want %v", now, old, got, want)
+			t.Fatalf("%v.Continues(%v) is %v, want %v", now, old, got, want)
 		}
 		if got, want := now.NextAfter(old), missed == 1; got != want {
-			t.Fatalf("%v is next after %v: %v, want %v", now, old, got, want)
+			t.Fatalf("%v.NextAfter(%v) is %v, want %v", now, old, got, want)
 		}
 		if missed > 0 && old.Continues(now) {
 			t.Fatalf("%v continues %v, which is newer", old, now)

@@ -20,23 +20,23 @@ import (
 // python is the interpreter that Debian's keystone package uses.
 const python = "/usr/bin/python3"
 
-// loaded is what Keystone loads from a key repository.
+// loaded lists the keys that Keystone loads from a key repository.
 type loaded struct {
 	Keys    []string // by index, descending
-	Primary []string // the keys that validate what Keystone signs
+	Primary []string // the keys that validate a token that Keystone signs
 	Error   string
 }
 
-// keystone loads each key set with Keystone's own code. It needs Debian's keystone package.
-// Without the package, it skips the test, or fails it if REQUIRE_KEYSTONE is set.
+// keystone loads each key set with Keystone's own code from Debian's keystone package. Without the
+// package, it skips the test, or fails it if REQUIRE_KEYSTONE is set.
 func keystone(t *testing.T, sets []map[string][]byte) []loaded {
 	t.Helper()
 	const there = `import importlib.util, sys; sys.exit(importlib.util.find_spec("keystone") is None)`
 	if err := exec.CommandContext(t.Context(), python, "-c", there).Run(); err != nil {
 		if os.Getenv("REQUIRE_KEYSTONE") != "" {
-			t.Fatalf("there is no Keystone: %v", err)
+			t.Fatalf("Keystone is not installed: %v", err)
 		}
-		t.Skip("left out: there is no Keystone here (Debian's package keystone); with REQUIRE_KEYSTONE=1 this fails")
+		t.Skip("skipped: Debian's package keystone is not installed (with REQUIRE_KEYSTONE=1, the test fails instead)")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -61,8 +61,8 @@ func keystone(t *testing.T, sets []map[string][]byte) []loaded {
 	return all
 }
 
-// Keystone loads every set that Parse accepts. It loads exactly these keys, all of them
-// usable, and signs with the highest index.
+// Keystone loads every set that Parse accepts. It loads exactly these keys, can use all of them,
+// and signs with the highest index.
 func TestTakesOnlyWhatKeystoneLoads(t *testing.T) {
 	var sets []map[string][]byte
 	for range 1500 {
@@ -81,16 +81,16 @@ func TestTakesOnlyWhatKeystoneLoads(t *testing.T) {
 			keys = append(keys, string(d[strconv.Itoa(n)]))
 		}
 		if got := answers[i]; got.Error != "" || !slices.Equal(got.Keys, keys) || !slices.Contains(got.Primary, keys[0]) {
-			t.Errorf("Parse takes %q; Keystone loads %+v", d, got)
+			t.Errorf("Parse accepts %q, but Keystone loads %+v", d, got)
 		}
 	}
 	if taken < len(sets)/4 || taken > len(sets)*3/4 {
-		t.Errorf("%d of %d are taken: that proves little", taken, len(sets))
+		t.Errorf("Parse accepted %d of %d sets, which proves little", taken, len(sets))
 	}
 }
 
-// Each rejected key is a problem for Keystone: it fails for every token, or it loads other
-// keys than expected.
+// Each key that Parse rejects is a problem for Keystone: either every token request fails, or
+// Keystone loads keys other than expected.
 func TestKeystoneHasReasonsToRefuse(t *testing.T) {
 	good, other, null := key(1), key(2), base64.URLEncoding.EncodeToString(make([]byte, keyBytes))
 	cases := map[string]struct {
@@ -117,7 +117,7 @@ func TestKeystoneHasReasonsToRefuse(t *testing.T) {
 		d[cases[name].index] = []byte(cases[name].value)
 		sets = append(sets, d)
 		if _, err := Parse(d); err == nil {
-			t.Errorf("%s: it is taken", name)
+			t.Errorf("%s: Parse accepted it", name)
 		}
 	}
 	sets = append(sets, data(map[int]int{0: 1}), map[string][]byte{})
@@ -125,11 +125,11 @@ func TestKeystoneHasReasonsToRefuse(t *testing.T) {
 	for i, name := range names {
 		want := cases[name].keys
 		if got := answers[i]; !slices.Equal(got.Keys, want) || (got.Error != "") != (want == nil) {
-			t.Errorf("%s: Keystone loads %+v, not %v", name, got, want)
+			t.Errorf("%s: Keystone loads %+v, want %v", name, got, want)
 		}
 	}
 	if got := answers[len(names)]; !slices.Equal(got.Keys, []string{good}) || answers[len(names)+1].Error == "" {
-		t.Errorf("of a staged key alone Keystone makes %+v, of no key %+v", got, answers[len(names)+1])
+		t.Errorf("Keystone loads %+v from a staged key alone, and %+v from no keys", got, answers[len(names)+1])
 	}
 }
 

@@ -9,26 +9,29 @@ import (
 )
 
 const (
-	// revealing is the shortest run of characters of a key that must not be shown.
+	// revealing is the number of consecutive characters of a key from which on they must not be
+	// shown.
 	revealing = 6
-	// maxKeys limits how many keys of a set are searched for. No key set in use has more.
+	// maxKeys limits how many keys of a set Redact searches for. Real key sets have fewer.
 	maxKeys = 200
 	// hidden replaces text that must not be shown.
 	hidden = "…"
-	// maxName limits how much of a name is shown, in bytes.
+	// maxName is how many bytes of a file's name are shown.
 	maxName = 64
 )
 
 var (
 	// base64Run matches text that could be a part of a key.
 	base64Run = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_=-]{%d,}`, revealing))
-	// plainRun matches words and numbers. Parts of a key mix case and digits in any encoding.
+	// plainRun matches words and numbers. A part of a key doesn't look like that: in any encoding,
+	// it mixes case or digits.
 	plainRun = regexp.MustCompile(`^(([A-Z]?[a-z]*|[A-Z]*)[0-9]{0,8}([+/_=-]+|$))*$`)
 )
 
-// QuoteName returns the name of a file in quotation marks, in printable ASCII. Someone may have named
-// the file after a key, so it replaces words that mix case and digits with dots. It also shortens a
-// long name. It then appends a fingerprint, so that different names stay distinguishable.
+// QuoteName returns the name of a file in quotation marks and printable ASCII. Because the name
+// could contain a key, QuoteName replaces words that mix case and digits with dots. It also
+// shortens a long name. To a changed name, it appends a fingerprint, so that different names stay
+// distinguishable.
 func QuoteName(name string) string {
 	shown := base64Run.ReplaceAllStringFunc(name[:min(len(name), maxName)], func(run string) string {
 		if plainRun.MatchString(run) {
@@ -42,12 +45,12 @@ func QuoteName(name string) string {
 	return fmt.Sprintf("%+q...%s", shown, fingerprint([]byte(name)))
 }
 
-// Redact removes from text what it shares with the keys in sets: case-insensitive runs of
-// six or more characters of the key's text, its base64 encoding, or its hex digits. Use it
-// for text from other writers.
+// Redact removes every part of a key in sets from text: six or more consecutive characters of the
+// key itself, its base64 encoding, or its hex digits, in upper or lower case. Use it for text from
+// other writers.
 func Redact(text string, sets ...map[string][]byte) string {
 	folded := strings.ToLower(text)
-	if len(folded) != len(text) { // only ASCII is sure to keep its length
+	if len(folded) != len(text) { // lowercasing can change the length of non-ASCII text
 		return hidden
 	}
 	at := map[string][]int{}
@@ -91,9 +94,9 @@ func Redact(text string, sets ...map[string][]byte) string {
 	return kept.String()
 }
 
-// encodings returns the usual encodings of a key in lowercase: its text, hex, and base64,
-// which depends on the key's offset in the encoded text. It returns nil if value is not a
-// key.
+// encodings returns the usual encodings of a key in lowercase: its text, hex, and base64. There are
+// several in base64, because it depends on the key's offset in the encoded text. If value is not a
+// key, encodings returns nil.
 func encodings(value []byte) []string {
 	if checkKey(value) != nil {
 		return nil

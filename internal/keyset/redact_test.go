@@ -47,7 +47,7 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-// Only a limited number of keys in a set is searched for.
+// Redact searches for at most 200 keys of a set.
 func TestRedactManyKeys(t *testing.T) {
 	for n, all := range map[int]bool{maxKeys: true, 3 * maxKeys: false} {
 		set, text := map[string][]byte{}, ""
@@ -56,12 +56,12 @@ func TestRedactManyKeys(t *testing.T) {
 			text += " " + key(i)
 		}
 		if got := Redact(text, set); (strings.Count(got, "…") == n && !strings.Contains(got, "=")) != all {
-			t.Errorf("of %d keys %d are redacted", n, strings.Count(got, "…"))
+			t.Errorf("%d keys: %d are redacted", n, strings.Count(got, "…"))
 		}
 	}
 }
 
-// Names of files are recognizable, but not those that are keys.
+// QuoteName keeps an ordinary file name recognizable, but not a key that is used as a file name.
 func TestQuoteName(t *testing.T) {
 	const key = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
 	set := map[string][]byte{"8": []byte(key)}

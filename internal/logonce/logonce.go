@@ -5,8 +5,8 @@ package logonce
 
 import "time"
 
-// A Text is the last logged text about one subject. The zero Text is "", which means no problem. It
-// is not safe for concurrent use.
+// A Text holds the last logged text about one subject. The zero Text holds "", which means that
+// there is no problem. A Text is not safe for concurrent use.
 type Text struct {
 	last string
 	at   time.Time // when ChangedAfter last returned true
@@ -19,7 +19,8 @@ func (t *Text) Changed(text string) bool {
 	return changed
 }
 
-// ChangedAfter is like Changed, but ignores text for this time after the last change.
+// ChangedAfter is like Changed, but after a change, it ignores text and returns false until the
+// duration every has passed.
 func (t *Text) ChangedAfter(every time.Duration, text string) bool {
 	if !t.at.IsZero() && time.Since(t.at) < every || !t.Changed(text) {
 		return false

@@ -11,15 +11,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Annotations of the mark. Only promote sets them, and only on the main region's own
-// Secret.
+// These annotations form the mark. Only promote and recover set them, and only on the main region's
+// own Secret.
 const (
 	MarkRegion = "fernetcast/main"
 	MarkTerm   = "fernetcast/main-term"
 	MarkUID    = "fernetcast/main-uid"
 )
 
-// Annotations of the stamp, which each copy has.
+// These annotations form the stamp that each push writes on the copy.
 const (
 	StampRegion  = "fernetcast/region"
 	StampTerm    = "fernetcast/term"
@@ -31,8 +31,8 @@ const (
 // FieldManager is fernetcast's name in managedFields.
 const FieldManager = "fernetcast"
 
-// MarkManager is the name in managedFields for setting a mark. It differs from FieldManager
-// so that a promotion is not mistaken for a push or a rotation.
+// MarkManager is fernetcast's name in managedFields when it sets a mark. It differs from
+// FieldManager so that a promotion is not mistaken for a push or a rotation.
 const MarkManager = "fernetcast-promote"
 
 // MaxTerm is the highest valid term.
@@ -44,8 +44,8 @@ var (
 	regionForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 )
 
-// Owner identifies the main region that a stamp or a mark refers to. The zero Owner means
-// that there is none.
+// Owner identifies the main region that a stamp or a mark refers to. The zero Owner means that
+// there is no owner.
 type Owner struct {
 	Region string
 	Term   int
@@ -53,8 +53,8 @@ type Owner struct {
 	UID types.UID
 }
 
-// CheckRegion returns an error if the name of a region could not be shown unmodified in
-// annotations, messages, and commands.
+// CheckRegion returns an error unless the region's name can appear unmodified in annotations,
+// messages, and commands.
 func CheckRegion(region string) error {
 	if !regionForm.MatchString(region) {
 		return fmt.Errorf("invalid region name %q: it must have 1 to 63 of the characters A-Z a-z 0-9 . _ - and start and end with a letter or digit", Printable(region))
@@ -62,19 +62,19 @@ func CheckRegion(region string) error {
 	return nil
 }
 
-// claims is the parsed mark and stamp of a Secret. If an owner lacks a part or is
-// malformed, it is the zero Owner, and its annotations are listed in unreadable.
+// claims holds the parsed mark and stamp of a Secret. An incomplete or malformed owner is parsed as
+// the zero Owner, and unreadable lists its annotations.
 type claims struct {
 	stamp Owner
 	mark  Owner
-	// main is the mark if it was set on this very object. A mark in a copied or restored
-	// manifest has another object's UID and does not count.
+	// main equals mark if the mark was set on this very object. Otherwise, it is zero: a mark in a
+	// copied or restored manifest has another object's UID and does not count.
 	main Owner
-	// pushed and keys describe the pushed keys according to the stamp; "" and nil if they
-	// are missing or malformed.
+	// pushed is the source's resourceVersion in the stamp, and keys are the fingerprints there.
+	// They are "" and nil if missing or malformed.
 	pushed string
 	keys   keyset.Fingerprints
-	// marked reports whether any annotation of a mark exists, valid or not.
+	// marked reports whether the Secret has any annotation of a mark, valid or not.
 	marked     bool
 	unreadable []string
 }
@@ -95,8 +95,8 @@ func readClaims(s *corev1.Secret) claims {
 	return c
 }
 
-// readOwner parses the three annotations of an owner and reports whether any of them
-// exists.
+// readOwner parses the three annotations of an owner and reports whether the Secret has any of
+// them.
 func (c *claims) readOwner(s *corev1.Secret, names ...string) (owner Owner, present bool) {
 	var there []string
 	for _, name := range names {
@@ -121,6 +121,6 @@ func (c claims) unknownOwner() string {
 	return "its annotations " + strings.Join(c.unreadable, ", ") + " cannot be read, so its owner is unknown"
 }
 
-// highestTerm returns the highest term in mark and stamp. It includes marks with another
-// object's UID, because promote must exceed every term in use.
+// highestTerm returns the higher of the terms in the mark and the stamp. It includes a mark with
+// another object's UID, because promote must exceed every term in use.
 func (c claims) highestTerm() int { return max(c.mark.Term, c.stamp.Term) }

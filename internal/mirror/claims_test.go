@@ -55,10 +55,10 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 		t.Errorf("held since %v, want 30", got)
 	}
 	if got := c.LastWriter(Source{}); got != "argocd" {
-		t.Errorf("last writer %s", got)
+		t.Errorf("the last writer is %s", got)
 	}
 	if got := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, secret(farUID, "1", newest, nil)).Status(Source{}, Decision{}); got.LastPushed != nil || got.Behind != nil {
-		t.Errorf("without a record: %+v", got)
+		t.Errorf("without managedFields: %+v", got)
 	}
 }
 

@@ -12,21 +12,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Place identifies a copy by our own names for the remote, the namespace, and the Secret.
+// Place identifies a copy by its remote, namespace, and Secret, as our own configuration names
+// them.
 type Place struct{ Remote, Namespace, Secret string }
 
-// Copy is a parsed Secret of a remote. It is immutable and safe for concurrent use. The
-// zero Copy has not been read.
+// Copy is a parsed Secret of a remote. It is immutable and safe for concurrent use. The zero Copy
+// stands for a Secret that has not been read.
 type Copy struct {
 	place Place
 	read  bool
-	// secret is nil if the remote has none.
+	// secret is nil if the remote does not have the Secret.
 	secret *corev1.Secret
 	claims claims
 	prints keyset.Fingerprints
 }
 
-// ReadCopy parses the Secret at a place, which is absent if s is nil. The Copy keeps s, so
+// ReadCopy parses s, the Secret at the given place, or nil if there is none. The Copy keeps s, so
 // the caller must not modify it.
 func ReadCopy(at Place, s *corev1.Secret) Copy {
 	c := Copy{place: at, read: true, secret: s}
@@ -63,9 +64,8 @@ func (c Copy) asStamped() bool {
 	return c.claims.keys.Equal(c.prints) && len(c.prints) == len(c.secret.Data)
 }
 
-// LastWriter returns the field manager, other than fernetcast, that wrote last, or "" if
-// managedFields names none. The name contains no part of a key of src or of the
-// copy.
+// LastWriter returns the last field manager, other than fernetcast, that wrote the Secret, or "" if
+// managedFields lists none. The name contains no part of a key of src or of the copy.
 func (c Copy) LastWriter(src Source) string {
 	var last metav1.ManagedFieldsEntry
 	for _, m := range orEmpty(c.secret).ManagedFields {
@@ -80,19 +80,20 @@ func (c Copy) LastWriter(src Source) string {
 	return c.redact(src, name)
 }
 
-// lastPushed returns when fernetcast last wrote, according to managedFields.
+// lastPushed returns when fernetcast last wrote the Secret, according to managedFields.
 func (c Copy) lastPushed() *time.Time {
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager })
 }
 
-// HeldSince returns when anyone last wrote the data, or when fernetcast last wrote the
-// Secret, according to managedFields; nil if they don't say.
+// HeldSince returns when the remote got its current keys, according to managedFields: the time of
+// the last write to the data by anyone or to the Secret by fernetcast. It returns nil if the time
+// is unknown.
 func (c Copy) HeldSince() *time.Time {
 	return lastWrite(c.secret, func(m managed) bool { return m.Manager == FieldManager || m.writesData() })
 }
 
-// maxManagedFields limits the size of managedFields entries that are parsed, in bytes. For
-// 200 keys, an entry has about 3,000 bytes.
+// maxManagedFields limits the size of managedFields entries that are parsed, in bytes. An entry for
+// 200 keys takes about 3,000 bytes.
 const maxManagedFields = 64 << 10
 
 type managed metav1.ManagedFieldsEntry
@@ -130,7 +131,7 @@ func lastWrite(s *corev1.Secret, counts func(managed) bool) *time.Time {
 func secretFor(src Source, c Copy) *corev1.Secret {
 	var s *corev1.Secret
 	if c.secret != nil {
-		// Don't copy the large fields: the data is replaced, and the API server keeps its
+		// Don't clone the large fields. The data is replaced below, and the API server keeps its
 		// own managedFields.
 		kept := *c.secret
 		kept.Data, kept.ManagedFields = nil, nil
@@ -149,7 +150,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 	return s
 }
 
-// setClaims replaces all annotations of mark and stamp.
+// setClaims replaces all annotations of the mark and the stamp.
 func setClaims(s *corev1.Secret, claims map[string]string) {
 	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
 		delete(s.Annotations, name)

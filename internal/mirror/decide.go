@@ -72,11 +72,11 @@ type Action int
 const (
 	ActionNone   Action = iota
 	ActionLook          // read the copy first
-	ActionCreate        // create an absent Secret; fail if one has appeared since
+	ActionCreate        // create the missing Secret; fail if it exists by now
 	ActionUpdate        // replace the copy that was read, by compare-and-swap
 )
 
-// Decision is what to do with one remote, and why.
+// Decision describes what to do with one remote, and why.
 type Decision struct {
 	Action Action
 	State  State
@@ -85,8 +85,8 @@ type Decision struct {
 	Detail string
 	// Secret is the complete Secret to write for ActionCreate and ActionUpdate.
 	Secret *corev1.Secret
-	// LiveRead reports whether the decision is provisional. The caller must then read the
-	// source with GET, after the copy was read, and decide again.
+	// LiveRead reports whether the decision is provisional. If so, the caller must read the source
+	// with a GET that starts after the copy was read, and then decide again.
 	LiveRead bool
 }
 
@@ -108,7 +108,7 @@ func Decide(src Source, c Copy, force bool) Decision {
 	if other := c.Rival(src); other.Term > 0 { // row 7
 		d := held(ReasonOwned, "owned by %s, term %d; this cluster (%s, term %d) needs a higher term to take over; nothing was changed; if this cluster should be the main region: fernetcast promote %s",
 			c.redact(src, other.Region), other.Term, src.owner.Region, src.owner.Term, src.owner.Region)
-		// If the term is our own next one, the source that we saw is outdated.
+		// A higher term of our own region and UID means that our view of the source is outdated.
 		d.LiveRead = other.Region == src.owner.Region && other.UID == src.owner.UID
 		return d
 	}
@@ -136,8 +136,8 @@ func Decide(src Source, c Copy, force bool) Decision {
 	return write(src, c, ActionUpdate, c.difference(src)) // row 13
 }
 
-// DecideBySource applies the rows of the decision table that don't need a copy. It returns
-// false if none matches, so that the remote must be read.
+// DecideBySource applies the rows of the decision table that don't depend on the copy. If none
+// matches, it returns false, and the caller must read the remote.
 func DecideBySource(src Source) (Decision, bool) {
 	switch src.State() {
 	case SourceUnread: // row 1
@@ -166,9 +166,9 @@ func held(reason Reason, format string, args ...any) Decision {
 	return Decision{State: StateHeld, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
-// write returns the decision to write. It requires a live read, except for the plain next
-// step: the copy is exactly as we left it, and the source is one rotation ahead. In that
-// case, the stamp proves that our keys are newer.
+// write returns a decision to write. The decision requires a live read, except after a normal
+// rotation: the copy is exactly as we left it, and the source is one rotation ahead. Then the stamp
+// already proves that our keys are newer.
 func write(src Source, c Copy, action Action, reason Reason) Decision {
 	plain := reason == ReasonRotated && older(c.claims.pushed, src.secret.ResourceVersion) &&
 		src.set.Fingerprints().NextAfter(c.claims.keys)
@@ -212,8 +212,8 @@ func describe(src Source, c Copy, reason Reason) string {
 	return "changed there by " + cmp.Or(c.LastWriter(src), "an unknown writer")
 }
 
-// generations returns how many rotations old is behind the source, or nil if the source
-// does not continue old.
+// generations returns how many rotations the old keys are behind the source, or nil if the source
+// does not continue them.
 func (s Source) generations(old keyset.Fingerprints) *int {
 	if !s.continues(old) {
 		return nil
@@ -221,8 +221,8 @@ func (s Source) generations(old keyset.Fingerprints) *int {
 	return ptr.To(s.set.Fingerprints().Primary() - old.Primary())
 }
 
-// older reports whether a is an older resourceVersion than b. If they cannot be compared,
-// it returns false.
+// older reports whether resourceVersion a is older than b. It returns false if they cannot be
+// compared.
 func older(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order < 0

@@ -20,7 +20,7 @@ const (
 	farUID  = types.UID("uid-of-the-copy")
 )
 
-// repo returns data for "index=letter" pairs. Each letter stands for a key.
+// repo returns a Secret's data for "index=letter" pairs. Each letter stands for a key.
 func repo(pairs string) map[string][]byte {
 	data := map[string][]byte{}
 	for pair := range strings.FieldsSeq(pairs) {
@@ -32,7 +32,7 @@ func repo(pairs string) map[string][]byte {
 
 func prints(pairs string) string { return keyset.FingerprintsOf(repo(pairs)).String() }
 
-// secret returns a Secret with the given keys and annotations, modified by edits.
+// secret returns a Secret with the given keys and annotations, after applying edits.
 func secret(uid types.UID, version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) *corev1.Secret {
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -73,7 +73,7 @@ func without(a map[string]string, names ...string) map[string]string {
 	return a
 }
 
-// Key sets of the table. Each is one rotation ahead of the previous one.
+// These are the key sets in the table. Each is one rotation ahead of the previous one.
 const (
 	older1 = "0=b 1=a"
 	older0 = "0=c 1=a 2=b"
@@ -81,7 +81,7 @@ const (
 	anew   = "0=x 1=y"
 )
 
-// mainSecret returns the source of most rows: sjc, term 3, version 100.
+// mainSecret returns the source for most rows: main region sjc, term 3, version 100.
 func mainSecret(edits ...func(*corev1.Secret)) *corev1.Secret {
 	return secret(homeUID, "100", newest, mark("sjc", 3, homeUID), edits...)
 }
@@ -94,7 +94,7 @@ func keys(pairs string) func(*corev1.Secret) {
 	return func(s *corev1.Secret) { s.Data = repo(pairs) }
 }
 
-// row is a test case of a row in the decision table.
+// row is a test case for one row of the decision table.
 type row struct {
 	name   string
 	source Source
@@ -188,7 +188,7 @@ func TestDecisionTable(t *testing.T) {
 					d.Action, d.State, d.Reason, d.LiveRead, r.action, r.state, r.reason, r.live, d.Detail)
 			}
 			if !strings.Contains(d.Detail, r.says) {
-				t.Errorf("the detail is %q, without %q", d.Detail, r.says)
+				t.Errorf("the detail %q does not contain %q", d.Detail, r.says)
 			}
 			if !d.State.Well() && d.Detail == "" {
 				t.Error("the detail is empty")
@@ -198,7 +198,7 @@ func TestDecisionTable(t *testing.T) {
 			}
 			writes := d.Action == ActionCreate || d.Action == ActionUpdate
 			if writes != (d.Secret != nil) {
-				t.Fatalf("action %v with Secret %v", d.Action, d.Secret != nil)
+				t.Fatalf("action %v, but the decision has a Secret: %v", d.Action, d.Secret != nil)
 			}
 			if writes {
 				checkWrite(t, r, d.Secret)
@@ -207,22 +207,22 @@ func TestDecisionTable(t *testing.T) {
 	}
 }
 
-// checkWrite checks that the written Secret has exactly the source's data, the
-// preconditions of the copy, other writers' metadata, a complete stamp, and no mark. Once
-// written, it must be Synced.
+// checkWrite checks that the Secret to write has exactly the source's data, the copy's UID and
+// resourceVersion as preconditions, other writers' metadata, a complete stamp, and no mark. After
+// the write, the remote must be Synced.
 func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 	t.Helper()
 	if !r.source.Keys().SameData(s.Data) {
-		t.Error("the data is not the source's")
+		t.Error("the data differs from the source's")
 	}
 	for _, name := range []string{MarkRegion, MarkTerm, MarkUID} {
 		if _, ok := s.Annotations[name]; ok {
-			t.Errorf("annotation %s stays", name)
+			t.Errorf("annotation %s was not removed", name)
 		}
 	}
 	if before := r.copy.secret; before != nil {
 		if s.UID != before.UID || s.ResourceVersion != before.ResourceVersion || s.Labels["kept"] != "yes" || s.Type != before.Type {
-			t.Error("it is not the copy that was seen, with its labels and type")
+			t.Error("the Secret lost the copy's UID, version, labels, or type")
 		}
 	}
 	written := s.DeepCopy()
@@ -230,7 +230,7 @@ func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 		written.UID = farUID
 	}
 	if after := Decide(r.source, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, written), false); after.State != StateSynced {
-		t.Errorf("once written it is %s (%s: %s)", after.State, after.Reason, after.Detail)
+		t.Errorf("after the write, the remote is %s (%s: %s)", after.State, after.Reason, after.Detail)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// FailureOf returns the decision to show for a remote whose request failed with err.
+// FailureOf returns the decision that describes a remote whose request failed with err.
 func FailureOf(err error) Decision {
 	d := Decision{State: StateFailed, Reason: ReasonAnswer, Detail: Explain(err)}
 	var status apierrors.APIStatus
@@ -45,7 +45,7 @@ func FailureOf(err error) Decision {
 	return d
 }
 
-// refusal is a response that package kube rejects. Its text is our own.
+// refusal is an error from package kube about a response that it rejects. Its text is our own.
 type refusal interface {
 	error
 	// Reached reports whether the response may have come from the cluster.
@@ -58,8 +58,8 @@ type advised interface {
 	Advice() string
 }
 
-// byCode derives state and reason from the status code. The reason in the response is not
-// used, because the server can send anything.
+// byCode derives the state and the reason from the HTTP status code. It ignores the reason in the
+// response, because the server can send anything.
 func byCode(code int) (State, Reason) {
 	reason := Reason(apierrors.ReasonForError(apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", "", 0, true)))
 	switch {
@@ -89,9 +89,9 @@ func remedy(message string, d Decision) string {
 	return "missing rights are not the cause; fix the cause there"
 }
 
-// Explain returns a short, printable description of a failed request. It contains no keys,
-// even if the server quotes its request: of text that is neither ours nor Go's, only plain
-// words are kept.
+// Explain returns a short, printable description of a failed request. It contains no keys, even if
+// the server quotes the request: from text that is neither ours nor Go's, it keeps only plain
+// words.
 func Explain(err error) string { return Printable(explain(err)) }
 
 func explain(err error) string {
@@ -120,7 +120,8 @@ func explain(err error) string {
 	return words(err.Error())
 }
 
-// untrusted explains why a certificate is rejected. Go's text quotes names in the certificate.
+// untrusted explains why a certificate is rejected. Go's own error text isn't used, because it
+// quotes names in the certificate.
 func untrusted(err error) string {
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError

@@ -50,14 +50,14 @@ func TestFailed(t *testing.T) {
 			shown := d.Detail + string(d.Reason)
 			for part := 0; part+8 <= len(quoted); part++ {
 				if strings.Contains(shown, quoted[part:part+8]) {
-					t.Fatalf("of what the server quoted, %q is shown: %s", quoted[part:part+8], shown)
+					t.Fatalf("the text shows %q, which the server quoted: %s", quoted[part:part+8], shown)
 				}
 			}
 		}
 	}
 }
 
-// dialTimeout returns the error inside a dial error after its deadline.
+// dialTimeout returns the error that a net.OpError wraps when a dial times out.
 func dialTimeout(t *testing.T) error {
 	t.Helper()
 	_, err := (&net.Dialer{Deadline: time.Now().Add(-time.Second)}).DialContext(t.Context(), "tcp", "127.0.0.1:9")
@@ -84,7 +84,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// A 403 response can have different causes, which need different advice.
+// Different causes of a 403 response need different advice.
 func TestAdvice(t *testing.T) {
 	forbidden := func(code int, message string) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: int32(code), Message: message}}
@@ -113,11 +113,11 @@ func TestAdvice(t *testing.T) {
 		}
 		for _, says := range tc.says {
 			if !strings.Contains(d.Detail, says) {
-				t.Errorf("%s: %q does not say %q", name, d.Detail, says)
+				t.Errorf("%s: %q does not contain %q", name, d.Detail, says)
 			}
 		}
 		if tc.not != "" && strings.Contains(d.Detail, tc.not) {
-			t.Errorf("%s: %q says %q", name, d.Detail, tc.not)
+			t.Errorf("%s: %q contains %q", name, d.Detail, tc.not)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 // annotationNames lists the annotations of the mark, followed by those of the stamp.
 var annotationNames = []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys}
 
-// ownerIn parses an owner independently of readOwner. The owner is either complete or zero.
-// If it is zero, the existing annotations are unreadable.
+// ownerIn parses an owner without using readOwner. The owner is either complete or zero. If it is
+// zero, the annotations that exist are returned as unreadable.
 func ownerIn(a map[string]string, names []string) (o Owner, unreadable []string) {
 	region, term, uid := a[names[0]], a[names[1]], a[names[2]]
 	n, err := strconv.Atoi(term)
@@ -29,9 +29,9 @@ func ownerIn(a map[string]string, names []string) (o Owner, unreadable []string)
 	return Owner{}, unreadable
 }
 
-// For any annotations, an owner is complete or zero. A source is a Main only if its own
-// mark says so. A copy is written only if its owner is readable and is outranked or
-// ourselves, and the written claims can be parsed.
+// Whatever the annotations are, a parsed owner is complete or zero. A source is a Main only if it
+// has a valid mark of its own. A copy is written only if its owner is readable, and is this main
+// region or outranked by it. The written annotations can be parsed.
 func FuzzClaims(f *testing.F) {
 	all := byte(1<<len(annotationNames) - 1)
 	f.Add("dfw", "2", string(farUID), "sjc", "3", string(homeUID), "7", prints(older0), all)
@@ -52,10 +52,10 @@ func FuzzClaims(f *testing.F) {
 		unreadable := slices.Concat(unreadableMark, unreadableStamp)
 		c := readClaims(mainSecret(annotate(a)))
 		if c.mark != wantMark || c.stamp != wantStamp || !slices.Equal(c.unreadable, unreadable) {
-			t.Fatalf("%q is read as %+v", a, c)
+			t.Fatalf("%q parsed as %+v", a, c)
 		}
 		if c.keys != nil && c.keys.String() != a[StampKeys] || c.pushed != "" && c.pushed != a[StampVersion] {
-			t.Errorf("%q is read as %+v", a, c)
+			t.Errorf("%q parsed as %+v", a, c)
 		}
 		asSource(t, a, wantMark, wantStamp, unreadable)
 		asCopy(t, a, wantMark, wantStamp, unreadable)

@@ -9,7 +9,7 @@ import (
 
 var somewhere = Place{"dfw", "openstack", "keystone-fernet-keys"}
 
-// The table lists the owner of a copy, whether it is as pushed, and why its keys cannot be
+// The table lists the owner of each copy, whether the copy is as pushed, and why its keys cannot be
 // recovered ("" if they can).
 func TestOwnersOfACopy(t *testing.T) {
 	src := ReadSource(secret(homeUID, "100", newest, mark("sjc", 3, homeUID)))
@@ -34,10 +34,10 @@ func TestOwnersOfACopy(t *testing.T) {
 	} {
 		c := ReadCopy(somewhere, tc.secret)
 		if got := c.Whose(src); got != tc.whose {
-			t.Errorf("%s: it is %q, want %q", name, got, tc.whose)
+			t.Errorf("%s: the owner is %q, want %q", name, got, tc.whose)
 		}
 		if err := c.Recoverable(); (err == nil) != (tc.unrecoverable == "") || err != nil && !strings.Contains(err.Error(), tc.unrecoverable) {
-			t.Errorf("%s: recoverable: %v, want %q", name, err, tc.unrecoverable)
+			t.Errorf("%s: Recoverable returned %v, want %q", name, err, tc.unrecoverable)
 		}
 		if c.AsPushedBy(src) != tc.asPushed || c.SameKeys(src) != tc.sameKeys {
 			t.Errorf("%s: as pushed %v, same keys %v", name, c.AsPushedBy(src), c.SameKeys(src))
@@ -45,8 +45,8 @@ func TestOwnersOfACopy(t *testing.T) {
 	}
 }
 
-// A source is claimed by the owner with the higher term, or by the stamp's if they are
-// equal. SameClaims detects each change of mark and stamp.
+// Claimed returns the owner with the higher term in a source, or the stamp's owner if the terms are
+// equal. SameClaims detects every change to the mark and the stamp.
 func TestClaimsOfASource(t *testing.T) {
 	marked, stamped := mark("sjc", 3, homeUID), stamp("iad", 3, farUID, "1", newest)
 	read := func(annotations map[string]string) Source {
@@ -73,14 +73,14 @@ func TestClaimsOfASource(t *testing.T) {
 			"a broken stamp": both(both(tc.annotations, stamp("iad", 3, farUID, "1", newest)), map[string]string{StampTerm: "x"}),
 		} {
 			if got := s.SameClaims(read(annotations)); got != (other == "the same") {
-				t.Errorf("%s, and %s: the same claims: %v", name, other, got)
+				t.Errorf("%s compared with %s: SameClaims returned %v", name, other, got)
 			}
 		}
 	}
 	if r := (Source{}).Restored(ReadCopy(somewhere, secret(farUID, "9", newest, stamped))); r.UID() != unmade {
-		t.Errorf("a source to be created has the uid %q", r.UID())
+		t.Errorf("an absent source restored from a copy has UID %q", r.UID())
 	}
 	if r := read(marked).Restored(ReadCopy(somewhere, secret(farUID, "9", older0, stamped))); r.UID() != homeUID {
-		t.Errorf("a restored source has the uid %q", r.UID())
+		t.Errorf("a restored source has UID %q", r.UID())
 	}
 }

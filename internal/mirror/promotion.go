@@ -11,7 +11,7 @@ import (
 // there is none.
 func (s Source) HighestTerm() int { return s.claims.highestTerm() }
 
-// SameClaims reports whether mark and stamp are the same as in other.
+// SameClaims reports whether the mark and the stamp are the same as in other.
 func (s Source) SameClaims(other Source) bool {
 	return s.claims.mark == other.claims.mark && s.claims.stamp == other.claims.stamp &&
 		len(s.claims.unreadable) == len(other.claims.unreadable)
@@ -20,11 +20,11 @@ func (s Source) SameClaims(other Source) bool {
 // Unreadable returns the names of the annotations of a mark or stamp that cannot be parsed.
 func (s Source) Unreadable() []string { return s.claims.unreadable }
 
-// Marked returns the Secret with a main region's mark and without a stamp, for promote to
-// write by compare-and-swap.
+// Marked returns the Secret that a promotion must write by compare-and-swap: with the mark of a
+// main region, and without a stamp.
 func (s Source) Marked(region string, term int) *corev1.Secret {
 	marked := s.secret.DeepCopy()
-	marked.ManagedFields = nil // the API server keeps its own record
+	marked.ManagedFields = nil // the API server keeps its own
 	setClaims(marked, map[string]string{
 		MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID),
 	})
@@ -49,9 +49,9 @@ func (c Copy) SameKeys(src Source) bool {
 // IsMain reports whether the copy has the valid mark of a main region.
 func (c Copy) IsMain() bool { return c.claims.main != Owner{} }
 
-// Rival returns the owner in the copy's mark or stamp, other than src's owner, whose term
-// src does not outrank. It returns the higher term if there are two, and the zero Owner if
-// there is none.
+// Rival returns the owner in the copy's mark or stamp that differs from src's owner and that src's
+// term does not outrank. If both do, it returns the one with the higher term. If neither does, it
+// returns the zero Owner.
 func (c Copy) Rival(src Source) Owner {
 	var rival Owner
 	for _, other := range []Owner{c.claims.main, c.claims.stamp} {
@@ -62,7 +62,7 @@ func (c Copy) Rival(src Source) Owner {
 	return rival
 }
 
-// Unowned is the result of Whose for a Secret with neither mark nor stamp.
+// Unowned is the result of Whose for a Secret with neither a mark nor a stamp.
 const Unowned = "unowned"
 
 // Whose describes the owner of the copy in a few words. The description contains no part of
@@ -82,11 +82,11 @@ func (c Copy) Whose(src Source) string {
 	return Unowned
 }
 
-// Promotable reports whether src can become the main region's without losing keys that this copy
-// holds. That is the case if the copy has neither mark nor stamp, or if src continues its
+// Promotable reports whether src can become the main region's Secret without losing keys that this
+// copy holds. It can if the copy has neither a mark nor a stamp, or if src continues the copy's
 // keys.
 func (c Copy) Promotable(src Source) bool {
-	holds := c.prints // the keys of a main region
+	holds := c.prints // if the copy has a mark, its current keys count
 	switch {
 	case c.claims.mark == Owner{} && c.claims.stamp == Owner{}:
 		return true

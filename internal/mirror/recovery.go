@@ -15,8 +15,8 @@ import (
 // unmade is the UID of a source that does not exist yet.
 const unmade types.UID = "not created yet"
 
-// Recoverable returns nil if the copy's keys can become the source's again: they are a
-// valid key set and match the copy's stamp. Otherwise, the error explains why not.
+// Recoverable returns nil if the source can be restored from the copy's keys: they are a valid key
+// set and match the copy's stamp. Otherwise, the error explains why not.
 func (c Copy) Recoverable() error {
 	_, err := keyset.Parse(orEmpty(c.secret).Data)
 	switch {
@@ -37,8 +37,8 @@ func (c Copy) Recoverable() error {
 // Owner returns the owner in the copy's stamp, or the zero Owner if it has none.
 func (c Copy) Owner() Owner { return c.claims.stamp }
 
-// Claimed returns the owner according to the source's annotations, even if its keys are
-// invalid. It returns the zero Owner if there is none.
+// Claimed returns the owner in the source's annotations, even if the keys are invalid. It returns
+// the zero Owner if there is none.
 func (s Source) Claimed() Owner {
 	if s.claims.stamp.Term >= s.claims.main.Term {
 		return s.claims.stamp
@@ -46,19 +46,19 @@ func (s Source) Claimed() Owner {
 	return s.claims.main
 }
 
-// Usable returns the fingerprints of the keys that Keystone can use, and a Flaw for each
-// other data key. It also works if the key set is rejected.
+// Usable returns the fingerprints of the keys that Keystone can use, and a Flaw for every other
+// data key. It works even if the key set as a whole is rejected.
 func (s Source) Usable() (keyset.Fingerprints, []keyset.Flaw) {
 	return keyset.Usable(orEmpty(s.secret).Data)
 }
 
-// Written returns when the keys were last written, according to managedFields; nil if they
-// don't say.
+// Written returns when the keys were last written, according to managedFields, or nil if that is
+// unknown.
 func (s Source) Written() *time.Time { return lastWrite(s.secret, managed.writesData) }
 
-// Restored returns the source with the keys of the copy, which must be Recoverable. A
-// recovery marks this Secret and writes it. If the source is absent, the result has a
-// placeholder UID.
+// Restored returns the source with the keys of copy c, which must be Recoverable. A recovery then
+// marks the returned source and writes it. If the source is absent, the result has a placeholder
+// UID.
 func (s Source) Restored(c Copy) Source {
 	restored := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: c.secret.Name, UID: unmade}, Type: corev1.SecretTypeOpaque}
 	if s.secret != nil {
@@ -68,8 +68,8 @@ func (s Source) Restored(c Copy) Source {
 	return ReadSource(restored)
 }
 
-// Kept returns the Secret that creates an absent source. It has no keys: they are written
-// when the Secret has a UID.
+// Kept returns the Secret to create if the source is absent. It has no keys, because they are
+// written only after the Secret has a UID.
 func (s Source) Kept() *corev1.Secret {
 	empty := orEmpty(s.secret).DeepCopy()
 	empty.UID, empty.Data = "", nil

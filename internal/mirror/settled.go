@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Unsettled returns why a copy in the given state has not provably held the source's keys
-// for as long as settle; "" if it has, or if it is the source itself. now is the time of
-// the copy's own API server, which dates its writes; zero if unknown. A settle of 0 needs
-// no date.
+// Unsettled explains why it isn't proven that a copy in the given state has held the source's keys
+// for the duration settle. It returns "" if this is proven or the copy is the source itself. now is
+// the time according to the copy's own API server, whose clock also dates writes, or zero if
+// unknown. If settle is 0, the times don't matter.
 func (c Copy) Unsettled(state State, now time.Time, settle time.Duration) string {
 	switch {
 	case state == StateSelf:

@@ -30,11 +30,11 @@ func TestUnsettled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.copy.Unsettled(c.state, c.now, time.Minute); got != c.want {
-				t.Errorf("it lacks %q, want %q", got, c.want)
+				t.Errorf("Unsettled returned %q, want %q", got, c.want)
 			}
 		})
 	}
 	if got := undated.Unsettled(StateSynced, time.Time{}, 0); got != "" {
-		t.Errorf("with --settle 0 it lacks %q", got)
+		t.Errorf("with --settle 0, Unsettled returned %q", got)
 	}
 }

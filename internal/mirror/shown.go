@@ -19,10 +19,10 @@ const (
 	leftOut       = "…"
 )
 
-// word matches plain words, including hyphenated names and paths, and abbreviations.
+// word matches a plain word, a hyphenated name, a path, or an abbreviation.
 var word = regexp.MustCompile(`^([A-Z]?[a-z]+([-.:/][a-z]+)*|[A-Z]{2,5})?$`)
 
-// secretForm matches text that can be a key, a token, or a part of them: 32 bytes or more in
+// secretForm matches text that can be a key, a token, or a part of either: 32 bytes or more in
 // base64 or hex.
 var secretForm = regexp.MustCompile(`[A-Za-z0-9+/_-]{42,}=+|[A-Za-z0-9_-]{43,}`)
 
@@ -50,7 +50,7 @@ func Quote(word string) string {
 // than line breaks with "?".
 func Hide(text string) string {
 	text = secretForm.ReplaceAllStringFunc(text, func(run string) string {
-		// Names of objects can be as long, but are lowercase words.
+		// Names of objects can be just as long, but consist of lowercase words.
 		if nameForm.MatchString(run) && strings.Contains(run, "-") {
 			return run
 		}
@@ -64,8 +64,8 @@ func Hide(text string) string {
 	}, text)
 }
 
-// Name returns the name of an object, a user, a resource, or a verb from a server. It replaces a
-// name that Kubernetes would not accept, which could be a command.
+// Name returns the name of an object, a user, a resource, or a verb that a server sent. It replaces
+// a name that Kubernetes would not accept, because that could be a shell command.
 func Name(name string) string {
 	if len(name) > maxShown || !nameForm.MatchString(name) {
 		return "(unusual name)"
@@ -81,7 +81,7 @@ func Version(reported string) string {
 	return reported
 }
 
-// Address returns a URL without user, password, query, and fragment, which can contain secrets.
+// Address returns a URL without its user, password, query, and fragment, which can contain secrets.
 func Address(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || !plainPath.MatchString(u.Path) {

@@ -41,7 +41,7 @@ func TestCertificateIsShownPrintably(t *testing.T) {
 	}
 }
 
-// The description of a copy contains no part of a key, neither the source's nor the copy's.
+// The description of a copy contains no part of a key of the source or the copy.
 func TestNoKeyIsShownOfACopy(t *testing.T) {
 	const ours = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
 	const theirs = "PqLmZx0192837465AbCdEfGhIjKlMnOpQrStUvWxYz8="
@@ -78,7 +78,7 @@ func TestNoKeyIsShownOfACopy(t *testing.T) {
 	}
 }
 
-// A time that JSON does not support must not break the document.
+// A time that JSON does not support must not break the status document.
 func TestTimesBeyondJSON(t *testing.T) {
 	for _, year := range []int{-1, 0, 1, 9999, 10_000, 292_277_022_365} {
 		at := metav1.NewTime(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC))

@@ -31,10 +31,10 @@ type Source struct {
 	claims claims
 	owner  Owner
 	set    keyset.Set
-	past   []pastPrimary // primaries that were seen to lead to the current one, oldest first
+	past   []pastPrimary // earlier primaries, from each of which every rotation was seen; oldest first
 }
 
-// ReadSource parses and classifies the source Secret, which is absent if s is nil. The
+// ReadSource parses and classifies the source Secret. A nil s means that it does not exist. The
 // Source keeps s, so the caller must not modify it.
 func ReadSource(s *corev1.Secret) Source {
 	if s == nil {
@@ -42,7 +42,8 @@ func ReadSource(s *corev1.Secret) Source {
 	}
 	src := Source{secret: s, claims: readClaims(s)}
 	mark, stamp := src.claims.main, src.claims.stamp
-	// If there are both, the higher term counts. If they are equal, the stamp counts.
+	// If the Secret has a mark and a stamp, the higher term counts. If the terms are equal, the
+	// stamp counts.
 	standby := stamp != Owner{} && stamp.Term >= mark.Term
 	set, err := keyset.Parse(s.Data)
 	src.set = set
@@ -77,8 +78,8 @@ func (s Source) State() SourceState {
 // Source.
 func (s Source) Detail() string { return s.detail }
 
-// Owner returns the owner of the keys: a Main owns its own, and a Standby has another main
-// region's. In all other states, Owner returns the zero Owner.
+// Owner returns the owner of the keys: for a Main, its own region, and for a Standby, another main
+// region. In all other states, Owner returns the zero Owner.
 func (s Source) Owner() Owner { return s.owner }
 
 // Keys returns the key set, or the zero Set if the data is invalid.
@@ -99,21 +100,22 @@ func (s Source) ResourceVersion() string { return orEmpty(s.secret).ResourceVers
 // orEmpty returns s, or an empty Secret if s is nil.
 func orEmpty(s *corev1.Secret) *corev1.Secret { return cmp.Or(s, &corev1.Secret{}) }
 
-// maxPast limits the past primaries that a source remembers. With a rotation every 12
-// hours, they span more than a year.
+// maxPast limits how many past primaries a source remembers. With a rotation every 12 hours, 1,000
+// of them span more than a year.
 const maxPast = 1000
 
-// pastPrimary is a primary that led to the current one, rotation by rotation.
+// pastPrimary is an earlier primary from which every rotation to the current one was seen.
 type pastPrimary struct {
 	index       int
 	fingerprint string
 }
 
-// Then returns the Source for the Secret that is seen after s, like [ReadSource].
+// Then returns the Source for a Secret that is seen after s. It parses the Secret like
+// [ReadSource].
 //
-// If the new keys continue those of s, the result remembers the primaries of s. It then
-// continues a copy that was given one of these primaries, even if no remaining key proves
-// it. If the owner differs or the keys do not continue those of s, the result remembers
+// If the new keys continue those of s, the result remembers the primaries of s. It therefore
+// continues a copy with one of these primaries, even if no remaining key proves that they are
+// related. If the owner differs or the keys do not continue those of s, the result remembers
 // nothing. Then does not modify s.
 func (s Source) Then(secret *corev1.Secret) Source {
 	next := ReadSource(secret)
@@ -132,8 +134,8 @@ func (s Source) Then(secret *corev1.Secret) Source {
 	return next
 }
 
-// continues reports whether the source continues the keys that a copy was given, either by
-// the keys themselves or by the remembered primaries.
+// continues reports whether the source continues the keys that a copy was given. The proof is
+// either a key in both sets or a remembered primary.
 func (s Source) continues(given keyset.Fingerprints) bool {
 	primary := given.Primary()
 	return s.set.Fingerprints().Continues(given) || slices.Contains(s.past, pastPrimary{primary, given[primary]})

@@ -7,8 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// rotations returns n sets of three keys. The primaries start at first, and each set is one
-// rotation ahead of the previous one.
+// rotations returns n sets of three keys. The first set's primary has the index first, and each set
+// is one rotation ahead of the previous one.
 func rotations(first, n int) []string {
 	var sets []string
 	for p := first; p < first+n; p++ {
@@ -25,8 +25,8 @@ func seen(sets ...string) (last Source) {
 	return last
 }
 
-// If no key of a copy is left, a source continues it only if it was seen to rotate without
-// a gap.
+// If the source no longer has any of a copy's keys, it continues the copy only if every rotation in
+// between was seen.
 func TestThen(t *testing.T) {
 	all := rotations(5, 10)
 	at := Place{"dfw", "openstack", "keystone-fernet-keys"}
@@ -66,14 +66,14 @@ func TestThen(t *testing.T) {
 		}
 	}
 	if len(promoted.past) != 4 {
-		t.Errorf("a promotion was remembered past: %d primaries", len(promoted.past))
+		t.Errorf("%d primaries from before a promotion are remembered", len(promoted.past))
 	}
 	if many := seen(rotations(5, maxPast+20)...); len(many.past) != maxPast {
 		t.Errorf("%d primaries are remembered", len(many.past))
 	}
 }
 
-// Calling Then twice on a source does not change the source.
+// Then does not modify its source, even if it is called twice on it.
 func TestThenTwice(t *testing.T) {
 	all := rotations(5, 6)
 	first := seen(all[:4]...)

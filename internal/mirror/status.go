@@ -7,11 +7,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// maxShownKeys limits the keys that are shown of a Secret that is not a key set.
+// maxShownKeys limits the number of keys that a status lists. Only a Secret that is not a key set
+// has more.
 const maxShownKeys = 200
 
-// Status describes the source and the remotes. It is the document of /statusz and of status
-// -o json. Fields are added, but never renamed. An unknown value is null, or "" if it is a
+// Status describes the source and the remotes. It is the document that /statusz and status -o json
+// return. Fields may be added, but are never renamed. An unknown value is null, or "" if it is a
 // string.
 type Status struct {
 	Source  SourceStatus   `json:"source"`
@@ -20,7 +21,8 @@ type Status struct {
 
 // SourceStatus describes the source in a [Status].
 type SourceStatus struct {
-	// Region is the main region, even if the source is a copy of its keys (SourceStandby).
+	// Region is the main region's name, even if the source is only a copy of its keys
+	// (SourceStandby).
 	Region          string              `json:"region"`
 	Term            *int                `json:"term"`
 	Namespace       string              `json:"namespace"`
@@ -38,8 +40,8 @@ type SourceStatus struct {
 	Stale bool `json:"-"`
 }
 
-// RemoteStatus describes a remote in a [Status]. CredentialsExpire comes from the
-// credentials themselves: the token or the client certificate.
+// RemoteStatus describes a remote in a [Status]. CredentialsExpire is the expiry date in the token
+// or the client certificate.
 type RemoteStatus struct {
 	Name string `json:"name"`
 	// Namespace is the namespace of the remote's Secret.
@@ -56,12 +58,11 @@ type RemoteStatus struct {
 	NextTry               *time.Time          `json:"nextTry"`
 	CredentialsExpire     *time.Time          `json:"credentialsExpire"`
 	Keys                  keyset.Fingerprints `json:"keys"`
-	// Counts is only exported as metrics.
+	// Counts are exported only as metrics.
 	Counts Counts `json:"-"`
 }
 
-// Well reports whether the source is readable, is a Main or a Standby, and every remote is
-// well.
+// Well reports whether the source is well and every remote is well.
 func (s Status) Well() bool {
 	for _, r := range s.Remotes {
 		if !r.State.Well() {
@@ -71,13 +72,13 @@ func (s Status) Well() bool {
 	return s.Source.Well()
 }
 
-// Well reports whether the source is readable and is a Main or a Standby.
+// Well reports whether the last read of the source succeeded and the source is a Main or a Standby.
 func (s SourceStatus) Well() bool {
 	return !s.Stale && (s.State == SourceMain || s.State == SourceStandby)
 }
 
-// Status returns the source's status. trouble explains why the last attempt to read the
-// source failed; "" if it succeeded.
+// Status returns the source's status. trouble is the error of the last attempt to read the source,
+// or "" if it succeeded.
 func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	st := SourceStatus{
 		Region: s.redact(s.owner.Region), Namespace: namespace, Secret: name, ResourceVersion: versionForm.FindString(s.ResourceVersion()), UID: s.UID(),
@@ -119,11 +120,11 @@ func primary(p keyset.Fingerprints) *int {
 	return nil
 }
 
-// Counts records what this process has done in a remote.
+// Counts holds the numbers of this process's writes and requests to a remote.
 type Counts struct {
-	// Pushes counts the sent writes by result.
+	// Pushes counts the writes that were sent, by result.
 	Pushes map[Result]int
-	// Repairs counts the repaired drifts.
+	// Repairs counts the writes that undid another writer's change.
 	Repairs int
 	// Requests counts all requests since the remote got its current client.
 	Requests map[Request]int
@@ -132,8 +133,8 @@ type Counts struct {
 // Request is the key by which requests are counted.
 type Request struct {
 	Method string
-	// Code is the HTTP status code, "other" for a code that API servers don't use, or
-	// "none" without a response.
+	// Code is the HTTP status code, "other" for a code that API servers don't use, or "none" if
+	// there was no response.
 	Code string
 }
 
@@ -160,7 +161,7 @@ func ResultOf(err error) Result {
 	return ResultFailed
 }
 
-// Push is a write that a remote has acknowledged.
+// Push describes a write that a remote has acknowledged.
 type Push struct {
 	Decision Decision
 	// Rotation reports whether the write brought the source's newest keys to an older copy.
@@ -169,7 +170,7 @@ type Push struct {
 	Repair bool
 	// Took is the time since the sync started.
 	Took time.Duration
-	// Lag is the time since this process saw the rotation. It is 0 for other writes, and
-	// for keys that were found at startup.
+	// Lag is the time since this process saw the rotation. It is 0 for a write that isn't due to a
+	// rotation, and for keys that were already there at startup.
 	Lag time.Duration
 }

@@ -12,12 +12,12 @@ import (
 func TestWell(t *testing.T) {
 	for _, state := range []State{StatePending, StateBehind, StateHeld, StateContested, StateDenied, StateUnreachable, StateFailed, StateMisconfigured} {
 		if state.Well() {
-			t.Errorf("%s is well", state)
+			t.Errorf("%s counts as well", state)
 		}
 	}
 	for _, state := range []State{StateSynced, StateStandby, StateSelf} {
 		if !state.Well() {
-			t.Errorf("%s is not well", state)
+			t.Errorf("%s does not count as well", state)
 		}
 	}
 	good, bad := SourceStatus{State: SourceMain}, []RemoteStatus{{State: StateSynced}, {State: StateHeld}}
@@ -70,7 +70,7 @@ func TestSourceStatus(t *testing.T) {
 	}
 }
 
-// If a Secret is not a key set, at most 200 keys are shown.
+// If a Secret is not a key set, the status lists at most 200 keys.
 func TestStatusShowsSoManyKeys(t *testing.T) {
 	for n, want := range map[int]int{maxShownKeys: maxShownKeys, maxShownKeys + 1: 0} {
 		var pairs []string
@@ -79,12 +79,12 @@ func TestStatusShowsSoManyKeys(t *testing.T) {
 		}
 		copied := ReadCopy(Place{}, secret(farUID, "7", strings.Join(pairs, " "), nil))
 		if got := len(copied.Status(Source{}, Decision{}).Keys); got != want {
-			t.Errorf("of %d keys %d are shown, want %d", n, got, want)
+			t.Errorf("%d keys: %d are shown, want %d", n, got, want)
 		}
 	}
 }
 
-// Rival returns the owner that the source does not outrank.
+// Rival returns the owner in the copy that the source does not outrank.
 func TestRival(t *testing.T) {
 	src := ReadSource(mainSecret())
 	other := func(term int) map[string]string { return stamp("lon", term, "uid-of-lon", "7", newest) }
@@ -139,7 +139,7 @@ func TestThenOfAnotherMain(t *testing.T) {
 	}
 }
 
-// A decision describes how a copy differs. It names another writer only if there is one.
+// A decision's detail describes how the copy differs. It names another writer only if there is one.
 func TestDescribes(t *testing.T) {
 	src := ReadSource(mainSecret())
 	stamped := func(pairs string) map[string]string { return stamp("sjc", 3, homeUID, "90", pairs) }
@@ -167,7 +167,7 @@ func TestDescribes(t *testing.T) {
 	}
 }
 
-// Words of up to 63 letters are shown, and managedFields entries of up to 64 KiB are read.
+// Words of at most 63 letters are shown, and managedFields entries of at most 64 KiB are parsed.
 func TestBounds(t *testing.T) {
 	for n, want := range map[int]string{maxWordLength: strings.Repeat("a", maxWordLength), maxWordLength + 1: leftOut} {
 		if got := words(strings.Repeat("a", n)); got != want {
@@ -179,10 +179,10 @@ func TestBounds(t *testing.T) {
 		fields := &metav1.FieldsV1{}
 		fields.SetRawBytes([]byte(text + strings.Repeat(" ", n-len(text))))
 		if got := (managed{FieldsV1: fields}).writesData(); got != want {
-			t.Errorf("a record of %d bytes: %v", n, got)
+			t.Errorf("managedFields entry of %d bytes: %v", n, got)
 		}
 	}
 	if (managed{}).writesData() {
-		t.Error("without a record it writes data")
+		t.Error("without fields, it owns data keys")
 	}
 }

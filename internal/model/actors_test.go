@@ -37,7 +37,7 @@ func describe(s *corev1.Secret) string {
 
 func (w *world) toss(what string) bool { return rapid.Bool().Draw(w.draws, what) }
 
-// pick draws an element with equal probability. rapid itself prefers the first.
+// pick draws each element with the same probability, unlike rapid, which prefers the first.
 func pick[T any](w *world, what string, from []T) T {
 	drawn := 0
 	for reach := 1; reach < 4*len(from); reach *= 2 {
@@ -49,7 +49,8 @@ func pick[T any](w *world, what string, from []T) T {
 	return from[drawn%len(from)]
 }
 
-// somewhere draws a cluster. It prefers one cluster, so that more events interact.
+// somewhere draws a cluster. It draws one of them more often, so that more events affect each
+// other.
 func (w *world) somewhere(what string) *cluster {
 	sjc, dfw, lon, syd := w.clusters[0], w.clusters[1], w.clusters[2], w.clusters[3]
 	return pick(w, what, []*cluster{lon, syd, lon, sjc, lon, dfw})
@@ -63,14 +64,15 @@ func present(c *cluster) *cluster {
 	return c
 }
 
-// rotate runs a rotation job, from its GET to its PUT. Every region has such a job.
+// rotate runs a region's rotation job, from its GET to its PUT.
 func (w *world) rotate() {
 	if c := present(pick(w, "region", w.regions)); c != nil {
 		w.rotated(c, c.now)
 	}
 }
 
-// rotated is the PUT of a rotation job, based on the Secret that it read.
+// rotated performs the PUT of a rotation job. The new keys result from the Secret that the job
+// read.
 func (w *world) rotated(c *cluster, read *corev1.Secret) {
 	next := w.keys.rotated(read.Data)
 	if next == nil {
@@ -85,20 +87,20 @@ func (w *world) rotated(c *cluster, read *corev1.Secret) {
 	}
 }
 
-// rotateSlowly runs the GET of a rotation job, or its PUT if it has already read the
-// Secret.
+// rotateSlowly runs one request of a rotation job: its GET or, if the job has already read the
+// Secret, its PUT.
 func (w *world) rotateSlowly() {
 	c := pick(w, "cluster", w.regions)
 	if read := w.jobs[c]; read != nil {
 		delete(w.jobs, c)
 		w.rotated(c, read)
 	} else if c.now != nil {
-		w.say("rotation in %s: has read %s", c.name, describe(c.now))
+		w.say("rotation in %s: read %s", c.name, describe(c.now))
 		w.jobs[c] = c.now
 	}
 }
 
-// rival writes its own keys to some cluster.
+// rival simulates another program that writes to some cluster.
 func (w *world) rival() {
 	c := present(w.somewhere("cluster"))
 	if c == nil {
@@ -125,7 +127,7 @@ func (w *world) rival() {
 	w.say("rival writes %s: %s: %s", c.name, how, describe(c.now))
 }
 
-// strip removes annotations.
+// strip removes annotations from some Secret.
 func (w *world) strip() {
 	c := present(w.somewhere("cluster"))
 	if c == nil {
@@ -138,11 +140,11 @@ func (w *world) strip() {
 			return name == how || how == "all" && strings.HasPrefix(name, "fernetcast/")
 		})
 	})
-	w.say("annotations of %s are taken away: %s: %s", c.name, how, describe(c.now))
+	w.say("annotations of %s are removed: %s: %s", c.name, how, describe(c.now))
 }
 
-// remove is a manual kubectl delete. recreate is Argo CD deleting the Secret and a setup
-// job creating new keys.
+// remove simulates a manual kubectl delete. recreate simulates Argo CD, which deletes the Secret,
+// and a setup job, which then creates new keys.
 func (w *world) remove() {
 	if c := present(w.somewhere("cluster")); c != nil {
 		c.remove()
@@ -186,8 +188,8 @@ func (w *world) restore() {
 	w.say("%s is restored from v%s of %s: %s", c.name, backup.ResourceVersion, from.name, describe(c.now))
 }
 
-// claimTerm writes another owner's stamp on a remote, with a term that is far above all
-// others or one that comes next. It is rare, because no region is the main until the next
+// claimTerm puts another owner's stamp on some Secret. The stamp's term is the next one, or far
+// above all others. claimTerm runs rarely, because after it no region is the main until the next
 // promotion.
 func (w *world) claimTerm() {
 	c := present(w.somewhere("cluster"))
@@ -208,5 +210,5 @@ func (w *world) claimTerm() {
 		}
 		s.Annotations[mirror.StampRegion], s.Annotations[mirror.StampTerm], s.Annotations[mirror.StampUID] = "hkg", fmt.Sprint(term), "hkg-1"
 	})
-	w.say("somebody writes on %s: %s", c.name, describe(c.now))
+	w.say("somebody stamps %s: %s", c.name, describe(c.now))
 }

@@ -18,8 +18,8 @@ const secretName = "keystone-fernet-keys"
 
 var resource = schema.GroupResource{Resource: "secrets"}
 
-// cluster is an API server with etcd that holds one Secret. A stored Secret is never
-// modified. A change stores another Secret with the next version.
+// cluster simulates an API server with etcd that holds one Secret. A stored Secret is never
+// modified: each change stores a new Secret with the next version.
 type cluster struct {
 	name    string
 	version int
@@ -28,7 +28,7 @@ type cluster struct {
 	past    []moment       // all changes, in ascending order
 }
 
-// moment is the state from a version on.
+// moment is the state of a cluster from one version until the next.
 type moment struct {
 	version int
 	secret  *corev1.Secret // for a deletion, the last Secret, with the version of the deletion
@@ -46,7 +46,7 @@ func (c *cluster) conflict(why string) error {
 	return apierrors.NewConflict(resource, secretName, errors.New(why))
 }
 
-// update is a PUT. If s has a UID and a resourceVersion, they are preconditions.
+// update simulates a PUT. If s has a UID and a resourceVersion, they are preconditions.
 func (c *cluster) update(s *corev1.Secret) (*corev1.Secret, error) {
 	switch {
 	case c.now == nil:
@@ -59,23 +59,23 @@ func (c *cluster) update(s *corev1.Secret) (*corev1.Secret, error) {
 	return c.store(s, c.now.UID), nil
 }
 
-// overwrite is an update by a server that ignores the resourceVersion.
+// overwrite simulates a PUT to a server that ignores the resourceVersion.
 func (c *cluster) overwrite(s *corev1.Secret) (*corev1.Secret, error) {
 	s = s.DeepCopy()
 	s.ResourceVersion = ""
 	return c.update(s)
 }
 
-// apply is a server-side apply with resourceVersion 1.
+// apply simulates a server-side apply with resourceVersion "1", which fails if the Secret exists.
 func (c *cluster) apply(s *corev1.Secret) (*corev1.Secret, error) {
 	if c.now != nil {
-		return nil, c.conflict("it is there")
+		return nil, c.conflict("the Secret exists")
 	}
 	return c.create(s), nil
 }
 
-// applyOver is a server-side apply without a precondition. If a Secret exists, its data was
-// also applied: it is replaced, and other writers' metadata stays.
+// applyOver simulates a server-side apply without a precondition. If the Secret exists, all its
+// data was also applied and is therefore replaced, but other writers' metadata stays.
 func (c *cluster) applyOver(s *corev1.Secret) (*corev1.Secret, error) {
 	if c.now == nil {
 		return c.create(s), nil
@@ -123,7 +123,7 @@ func (c *cluster) remove() {
 	c.past = append(c.past, moment{c.version, s, true})
 }
 
-// at returns the Secret at a version, or nil if it was absent.
+// at returns the Secret at a version, or nil if it was absent then.
 func (c *cluster) at(version int) *corev1.Secret {
 	var s *corev1.Secret
 	for _, m := range c.past {
@@ -148,7 +148,7 @@ func (c *cluster) after(version int) (moment, bool) {
 	return moment{}, false
 }
 
-// manifest returns a Secret as people write it.
+// manifest returns a Secret as it would be in a manifest, without metadata from a server.
 func manifest(d data, annotations map[string]string) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Annotations: annotations, Labels: map[string]string{"kept": "yes"}},
@@ -168,15 +168,15 @@ var (
 	stampParts = []string{mirror.StampRegion, mirror.StampTerm, mirror.StampUID}
 )
 
-// owner is the owner in a mark or a stamp.
+// owner is the owner that a mark or a stamp names.
 type owner struct {
 	region string
 	term   int
 	uid    string
 }
 
-// claim parses an owner. readable is false if a part is missing or the term is malformed,
-// and true if there is no owner at all.
+// claim parses an owner. readable is false if only some parts exist or the term is malformed. It is
+// true if no part exists.
 func claim(s *corev1.Secret, parts []string) (o owner, readable bool) {
 	a := s.Annotations
 	term, err := strconv.Atoi(a[parts[1]])

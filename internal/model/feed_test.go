@@ -13,15 +13,15 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// feed is the client of one watcher for a cluster. Its GETs block until the story serves
+// feed is the client that one watcher uses to read a cluster. Its GETs block until the story serves
 // them. Its watch delivers only the events that the story lets through.
 type feed struct {
 	world   *world
 	cluster *cluster
 	// at is the last version that the watch has delivered.
 	at int
-	// stale makes the next list as old as possible, as from an outdated watch cache in the
-	// API server.
+	// stale makes the next list as old as possible, as if the API server's watch cache were
+	// outdated.
 	stale  bool
 	broken bool
 	stream *stream // nil if there is no watch
@@ -52,8 +52,8 @@ func (f *feed) answered(s *corev1.Secret, err error) {
 	}
 }
 
-// List implements [watcher.Secrets]. The response can come from the API server's watch
-// cache and be as old as what the reflector already had.
+// List implements [watcher.Secrets]. As with an API server's watch cache, the response can be old,
+// but not older than the version that the reflector already had.
 func (f *feed) List(_ context.Context, _ string, opts metav1.ListOptions) (*corev1.SecretList, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
@@ -71,7 +71,7 @@ func (f *feed) List(_ context.Context, _ string, opts metav1.ListOptions) (*core
 	return list, nil
 }
 
-// Watch implements [watcher.Secrets]. It starts at a version.
+// Watch implements [watcher.Secrets]. The watch starts after the version in opts.
 func (f *feed) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watch.Interface, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
@@ -83,7 +83,7 @@ func (f *feed) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watc
 	return f.stream, nil
 }
 
-// bring delivers one more event. It returns false if there is no event or no watch.
+// bring makes the watch deliver its next event. It returns false if there is no event or no watch.
 func (f *feed) bring() bool {
 	next, ok := f.cluster.after(f.at)
 	if !ok || f.stream == nil || f.broken || f.stream.full() {
@@ -105,8 +105,8 @@ func (f *feed) bring() bool {
 	return true
 }
 
-// cut ends the watch. If expired is set, the client must start with a list. Otherwise, the
-// watch resumes.
+// cut ends the watch. If expired is true, the client must list again. Otherwise, it can resume the
+// watch.
 func (f *feed) cut(expired bool) {
 	if f.stream == nil {
 		return
@@ -120,11 +120,11 @@ func (f *feed) cut(expired bool) {
 	f.world.settle()
 }
 
-// stream is a watch without a goroutine, so there is nothing to stop.
+// stream is a watch that has no goroutine. Its Stop does nothing.
 type stream struct{ events chan watch.Event }
 
-// full reports that nobody reads the watch. The client has ended it and is about to start
-// another.
+// full reports whether the client no longer reads the watch. It has then ended the watch and is
+// about to start another.
 func (s *stream) full() bool { return len(s.events) == cap(s.events) }
 
 func (s *stream) Stop()                          {}

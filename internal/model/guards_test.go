@@ -8,20 +8,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// dropped lists the guards that are disabled in the program, by hiding information from it
-// or by a server that ignores its preconditions.
+// dropped lists the guards that a story disables, either by hiding information from the program or
+// by ignoring the preconditions of its writes.
 type dropped struct {
 	liveRead           bool // the source's GET is answered from the cache
 	updatePrecondition bool // a PUT's resourceVersion is ignored
 	createPrecondition bool // a create's resourceVersion is ignored
-	term               bool // copies are shown without a foreign owner
-	row3               bool // the source is shown without its stamp
+	term               bool // the program sees copies without their foreign owner
+	row3               bool // the program sees the source without its stamp
 	row12              bool // every push is forced
 	// Guards of promote:
 	refusals         bool // every promotion is forced
-	nextTerm         bool // its term is one too low
-	markPrecondition bool // the mark's resourceVersion is ignored
-	lookAgain        bool // its second look returns the result of the first
+	nextTerm         bool // promote uses a term that is one too low
+	markPrecondition bool // the resourceVersion of the write that sets the mark is ignored
+	lookAgain        bool // promote's second look returns the result of the first
 	unsettled        bool // an ambiguous response is treated as a refusal
 }
 
@@ -45,7 +45,8 @@ func (d dropped) readCopy(remote string, home *cluster, s *corev1.Secret) mirror
 	return mirror.ReadCopy(mirror.Place{Remote: remote, Namespace: "openstack", Secret: secretName}, s)
 }
 
-// without returns a Secret without some of its annotations.
+// without returns a copy of a Secret without the annotations for which the function which returns
+// true.
 func without(s *corev1.Secret, which func(name string) bool) *corev1.Secret {
 	s = s.DeepCopy()
 	maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return which(name) })

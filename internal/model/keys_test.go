@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// maxActive is max_active_keys. It is small, so that a few rotations replace all keys of a
-// set.
+// maxActive is Keystone's setting max_active_keys. It is so small that a few rotations replace all
+// keys of a set.
 const maxActive = 3
 
 type data = map[string][]byte
 
-// keyring creates all keys in the world and records which key set came from which. It is
-// the model's source of truth for older and newer, independent of package keyset.
+// keyring creates all keys in the world and records which key set was rotated to which. With this
+// record, the model can determine which of two sets is older without using package keyset.
 type keyring struct {
 	made   map[string]bool
 	parent map[string]string // the set that was rotated to this one
@@ -34,10 +34,10 @@ func (k *keyring) key() []byte {
 	return value
 }
 
-// repository returns new keys, like fernet_setup.
+// repository returns new keys, like keystone-manage fernet_setup.
 func (k *keyring) repository() data { return data{"0": k.key(), "1": k.key()} }
 
-// rotated returns the result of keystone-manage fernet_rotate, or nil if it would fail.
+// rotated returns the keys after keystone-manage fernet_rotate, or nil if that would fail.
 func (k *keyring) rotated(old data) data {
 	if old["0"] == nil || !k.good(old) {
 		return nil
@@ -52,8 +52,7 @@ func (k *keyring) rotated(old data) data {
 	return next
 }
 
-// good reports whether Keystone can use the data: it consists only of keys and has a
-// primary.
+// good reports whether Keystone can use the data: it contains only keys, one of which is a primary.
 func (k *keyring) good(d data) bool {
 	for name, value := range d {
 		if n, err := strconv.Atoi(name); err != nil || n < 0 || !k.made[string(value)] {
@@ -63,7 +62,7 @@ func (k *keyring) good(d data) bool {
 	return len(indices(d)) > 0
 }
 
-// older reports whether other results from this by rotations alone.
+// older reports whether rotations alone turned this into other.
 func (k *keyring) older(this, other data) bool {
 	for at, ok := k.parent[text(other)]; ok; at, ok = k.parent[at] {
 		if at == text(this) {
@@ -110,9 +109,8 @@ func prints(d data) string {
 	return strings.Join(names, ",")
 }
 
-// continues implements the rule in docs/design.md independently of package keyset. The
-// primary is not lower, no index above 0 has different keys, and one key proves that the
-// sets are related.
+// continues implements the rule in docs/design.md without using package keyset: the primary index
+// is not lower, no index above 0 has different keys, and one key proves that the sets are related.
 func continues(next, old string) bool {
 	n, o := byIndex(next), byIndex(old)
 	top := slices.Max(append(slices.Collect(maps.Keys(o)), 0))
@@ -140,7 +138,7 @@ func byIndex(prints string) map[int]string {
 	return m
 }
 
-// short describes a key set by its indices and two digits of each fingerprint.
+// short describes a key set by its indices and the first two digits of each fingerprint.
 func short(d data) string {
 	if len(d) == 0 {
 		return "no keys"

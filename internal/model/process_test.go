@@ -10,16 +10,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// process is the sync of one remote or a promotion. It is a goroutine that blocks at each
-// of its requests until the story serves it.
+// process is the sync of one remote, or a promotion. It runs in a goroutine, which blocks at each
+// request until the story serves that request.
 type process struct {
 	name    string
 	replica *replica
 	force   bool
 	request *request // waiting to be served
 	done    bool
-	judge   func() // called at the end; can be nil
-	quiet   bool   // don't log its GETs, because nothing happens between them
+	judge   func() // checks the result at the end; can be nil
+	quiet   bool   // its GETs aren't logged, because nothing else happens between them
 }
 
 // request is a request to an API server.
@@ -39,8 +39,8 @@ type processKey struct{}
 
 func processOf(ctx context.Context) *process { return ctx.Value(processKey{}).(*process) }
 
-// start starts a process. It returns when the process blocks at its first request or waits
-// for another process.
+// start starts a process. It returns when the process has ended, or blocks at its first request or
+// on another process.
 func (w *world) start(r *replica, name string, force bool, work func(context.Context)) *process {
 	p := &process{name: name, replica: r, force: force}
 	w.processes = append(w.processes, p)
@@ -55,7 +55,7 @@ func (w *world) start(r *replica, name string, force bool, work func(context.Con
 	return p
 }
 
-// sync starts the sync of a remote. It returns nil if the remote already has a worker.
+// sync starts the sync of a remote. It returns nil if another sync of that remote is running.
 func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 	l := r.link(to)
 	if l.busy != nil && !l.busy.done {
@@ -78,7 +78,7 @@ func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 	return l.busy
 }
 
-// ask blocks until the story serves the request or the replica is killed.
+// ask sends a request, and blocks until the story serves it or the replica is killed.
 func (w *world) ask(ctx context.Context, what string, writes *cluster, do func() (*corev1.Secret, error)) (*corev1.Secret, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -98,16 +98,16 @@ func (w *world) ask(ctx context.Context, what string, writes *cluster, do func()
 	}
 }
 
-// fate is what happens to a request.
+// fate describes what happens to a request.
 type fate string
 
 const (
 	served  fate = "served"
 	refused fate = "refused"
-	lost    fate = "done, the answer lost"
-	cut     fate = "done, the connection cut"
+	lost    fate = "done, but the response is lost"
+	cut     fate = "done, but the connection is cut"
 	denied  fate = "denied"
-	late    fate = "given up, to be done later"
+	late    fate = "given up by the sender, to be done later"
 )
 
 // serve serves the request of a process and returns when all processes are blocked again.
@@ -155,7 +155,7 @@ func outcome(a answer) string {
 	return ""
 }
 
-// finish serves all requests of a process, unless it waits for another process.
+// finish serves all requests of a process until it ends or waits for another process.
 func (w *world) finish(p *process) {
 	for p != nil && p.request != nil {
 		p.quiet = true
@@ -163,7 +163,7 @@ func (w *world) finish(p *process) {
 	}
 }
 
-// waiting returns the processes with a pending request, in the order of their start.
+// waiting returns the processes with a pending request, in the order in which they started.
 func (w *world) waiting() []*process {
 	w.processes = slices.DeleteFunc(w.processes, func(p *process) bool { return p.done })
 	var list []*process

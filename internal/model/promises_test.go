@@ -19,17 +19,18 @@ const (
 	rightView      = "which view counts"
 )
 
-// pushed checks each of the program's writes at the moment of the write, by the state and
-// the history of the clusters, not by what the program saw.
+// pushed checks each write of the program when it happens. It uses the actual state and history of
+// the clusters, not the program's view of them.
 func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	_, us, readable := claims(after)
 	version, err := strconv.Atoi(after.Annotations[mirror.StampVersion])
 	if !readable || us == (owner{}) || err != nil {
-		w.breaks(exact, "%s wrote a stamp that is not whole: %s", at.name, describe(after))
+		w.breaks(exact, "%s wrote an incomplete stamp: %s", at.name, describe(after))
 	}
-	// A pending create after the deletion of the source can only be undone.
+	// A create that is still pending when the source is deleted is exempt: it can't be prevented,
+	// only undone.
 	if us.uid == string(after.UID) || at == p.replica.region && before != nil {
-		w.breaks(readOnlyAtHome, "%s wrote its own source", p.name)
+		w.breaks(readOnlyAtHome, "%s wrote to its own source", p.name)
 	}
 	src := p.replica.region.at(version)
 	w.judgeSource(at, src, us)
@@ -44,8 +45,8 @@ func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	w.given[given{at.name, string(after.UID), us}] = version
 }
 
-// judgeSource checks that the pushed data was a valid key set in the main region's Secret
-// at that version, according to its own mark.
+// judgeSource checks that at that version, the source was a valid key set and, according to its own
+// mark, the main region's.
 func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
 	switch {
 	case src == nil:
@@ -62,22 +63,22 @@ func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
 	}
 }
 
-// judgeData checks that the copy has the source's data, a matching stamp, no mark, and all
-// other metadata that it had.
+// judgeData checks that the copy has the source's data, a matching stamp, no mark, and all its
+// previous other metadata.
 func (w *world) judgeData(at *cluster, src, before, after *corev1.Secret) {
 	if !equal(after.Data, src.Data) {
-		w.breaks(exact, "%s has other data than its source: %s, and not %s", at.name, short(after.Data), short(src.Data))
+		w.breaks(exact, "%s has data %s, but its source has %s", at.name, short(after.Data), short(src.Data))
 	}
 	if after.Annotations[mirror.StampKeys] != prints(src.Data) {
-		w.breaks(exact, "%s has a stamp that says %s", at.name, after.Annotations[mirror.StampKeys])
+		w.breaks(exact, "%s has a stamp with the wrong keys: %s", at.name, after.Annotations[mirror.StampKeys])
 	}
 	for _, name := range markParts {
 		if after.Annotations[name] != "" {
-			w.breaks(exact, "%s has kept a mark", at.name)
+			w.breaks(exact, "%s still has a mark", at.name)
 		}
 	}
 	if before != nil && (before.Labels["kept"] != after.Labels["kept"] || before.Annotations["kept"] != after.Annotations["kept"] || before.Type != after.Type) {
-		w.breaks(exact, "%s has lost what others put there", at.name)
+		w.breaks(exact, "%s lost other writers' metadata", at.name)
 	}
 }
 
@@ -85,17 +86,17 @@ func (w *world) judgeData(at *cluster, src, before, after *corev1.Secret) {
 func (w *world) judgeOwner(at *cluster, before *corev1.Secret, us owner) {
 	mark, stamp, readable := claims(before)
 	if !readable {
-		w.breaks(fenced, "%s had an owner that cannot be read: %s", at.name, describe(before))
+		w.breaks(fenced, "%s was overwritten, although its owner is unreadable: %s", at.name, describe(before))
 	}
 	for _, other := range []owner{mark, stamp} {
 		if other != us && other.term >= us.term {
-			w.breaks(fenced, "%s was %s, and was written over with term %d of %s", at.name, describe(before), us.term, us.region)
+			w.breaks(fenced, "%s was %s, and was overwritten with term %d of %s", at.name, describe(before), us.term, us.region)
 		}
 	}
 }
 
-// judgeOrder checks that a copy of the same owner gets newer keys, which continue the
-// stamped keys.
+// judgeOrder checks that a copy with the same owner never gets older keys, and that the new keys
+// continue the stamped ones.
 func (w *world) judgeOrder(home, at *cluster, src, before *corev1.Secret, us owner) {
 	_, stamp, _ := claims(before)
 	if stamp != us || equal(before.Data, src.Data) {
@@ -106,13 +107,13 @@ func (w *world) judgeOrder(home, at *cluster, src, before *corev1.Secret, us own
 		w.breaks(neverBack, "%s went from %s to the older %s", at.name, short(before.Data), short(src.Data))
 	}
 	if !continues(prints(src.Data), was) && !w.led(home, src, was, us) {
-		w.breaks(neverWorse, "%s was stamped with %s, which %s does not continue", at.name, was, prints(src.Data))
+		w.breaks(neverWorse, "%s was stamped with %s, but the new keys %s do not continue those", at.name, was, prints(src.Data))
 	}
 }
 
-// led reports whether the main region's own Secret had the stamped primary and led from
-// there to src, each step continuing the previous one. A process that has seen all of it
-// may push src, even if no remaining key proves it.
+// led reports whether the main region's own Secret once had the stamped primary, and every change
+// from there to src continued the previous keys. A process that saw all of these changes may push
+// src, even if no remaining key proves that the sets are related.
 func (w *world) led(home *cluster, src *corev1.Secret, was string, us owner) bool {
 	var line []string // key sets that led to src, starting with src
 	for _, m := range slices.Backward(home.past) {
@@ -136,7 +137,7 @@ func (w *world) led(home *cluster, src *corev1.Secret, was string, us owner) boo
 	return false
 }
 
-// primary returns the highest index with its fingerprint.
+// primary returns the highest index with its fingerprint, as in the stamp.
 func primary(prints string) string { return prints[strings.LastIndex(prints, ",")+1:] }
 
 // stamped returns the keys in the stamp of a copy, or the keys in its data if the stamp
@@ -148,9 +149,9 @@ func stamped(s *corev1.Secret) string {
 	return prints(s.Data)
 }
 
-// judgeVersion checks that within a term, no copy goes back to an older version of the
-// source. The previous version is in the stamp. If that was removed, it is the last one
-// that the owner wrote to this very object.
+// judgeVersion checks that within a term, no copy goes back to an older version of the source. The
+// previous version is in the copy's stamp. If the stamp lacks it, the last version that the owner
+// wrote to this very object counts.
 func (w *world) judgeVersion(at *cluster, before *corev1.Secret, us owner, version int) {
 	last := w.given[given{at.name, string(before.UID), us}]
 	if _, stamp, _ := claims(before); stamp == us {
@@ -159,12 +160,13 @@ func (w *world) judgeVersion(at *cluster, before *corev1.Secret, us owner, versi
 		}
 	}
 	if version < last {
-		w.breaks(neverBack, "%s was given version %d of the source, and now %d", at.name, last, version)
+		w.breaks(neverBack, "%s went from version %d of the source back to %d", at.name, last, version)
 	}
 }
 
-// main returns the region that is the main of the highest term, if its source is good. It
-// returns nil if there is none, or if a rival has the same term.
+// main returns the region whose mark has the highest term of all, and the owner in that mark. It
+// returns nil if there is no such region, its source is not valid, or another owner has the same
+// term.
 func (w *world) main() (*cluster, owner) {
 	var highest owner
 	rivalled := false
@@ -194,7 +196,7 @@ func (w *world) main() (*cluster, owner) {
 	return nil, owner{}
 }
 
-// due reports whether the main region's keys must arrive in a remote.
+// due reports whether promise 2 requires the main region's keys to arrive in a remote.
 func (w *world) due(main, at *cluster, us owner) bool {
 	if at == main {
 		return false
@@ -206,7 +208,7 @@ func (w *world) due(main, at *cluster, us owner) bool {
 	return readable && (stamp != us || equal(at.now.Data, main.now.Data) || continues(prints(main.now.Data), stamped(at.now)))
 }
 
-// arrived checks the second promise when nothing is left to happen.
+// arrived checks promise 2 after everything has come to rest.
 func (w *world) arrived() {
 	main, us := w.main()
 	if main == nil {
@@ -218,11 +220,11 @@ func (w *world) arrived() {
 		}
 		w.kept++
 		if c.now == nil {
-			w.breaks(alwaysThere, "%s has nothing", c.name)
+			w.breaks(alwaysThere, "%s has no Secret", c.name)
 		}
 		mark, stamp, _ := claims(c.now)
 		if !equal(c.now.Data, main.now.Data) || stamp != us || mark != (owner{}) || stamped(c.now) != prints(main.now.Data) {
-			w.breaks(alwaysThere, "%s has %s, and the main %s", c.name, describe(c.now), describe(main.now))
+			w.breaks(alwaysThere, "%s has %s, but the main region has %s", c.name, describe(c.now), describe(main.now))
 		}
 	}
 }

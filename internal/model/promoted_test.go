@@ -9,26 +9,26 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Requirements for promotions, in addition to the promises.
+// These are requirements for promotions, in addition to the promises.
 const (
-	consent = "promote does not without --force what loses keys or terms"
-	highest = "a promotion is above all that it could see"
-	truth   = "promote says what it did"
+	consent = "without --force, promote does nothing that loses keys or uses up terms"
+	highest = "a promotion's term exceeds every term that promote could see"
+	truth   = "promote reports what it did"
 )
 
-// maxLead is how far above all others a term may be that promote accepts from a single
-// cluster.
+// maxLead is the most by which one cluster's term may exceed all others. Without --force, promote
+// must not take a term above a higher one.
 const maxLead = 1000
 
-// judgeMark checks each mark at the moment of the write.
+// judgeMark checks each mark when it is written.
 func (p *promoting) judgeMark(before, after *corev1.Secret) {
 	w := p.world
 	mark, _, readable := claims(after)
 	if p.denied != "" {
-		w.breaks(truth, "%s marked its source after it had said %q", p.name, p.denied)
+		w.breaks(truth, "%s marked its source after it had reported %q", p.name, p.denied)
 	}
 	if stamp, _ := claim(after, stampParts); !readable || mark.region != p.region.name || stamp != (owner{}) {
-		w.breaks(exact, "%s wrote a mark that is not whole: %s", p.name, describe(after))
+		w.breaks(exact, "%s wrote an incomplete mark: %s", p.name, describe(after))
 	}
 	if !equal(before.Data, after.Data) || before.Type != after.Type || before.Labels["kept"] != after.Labels["kept"] {
 		w.breaks(readOnlyAtHome, "%s changed more than the mark: from %s to %s", p.name, describe(before), describe(after))
@@ -37,16 +37,16 @@ func (p *promoting) judgeMark(before, after *corev1.Secret) {
 		w.breaks(neverWorse, "%s marked data that is not a key set: %s", p.name, describe(before))
 	}
 	if highestTerm(before) >= mark.term {
-		w.breaks(highest, "%s took term %d, and took away %s", p.name, mark.term, describe(before))
+		w.breaks(highest, "%s took term %d, and overwrote %s", p.name, mark.term, describe(before))
 	}
 	terms, again := p.terms(highestTerm(before)), p.looks > 1
 	far := outliers(terms)
 	for _, n := range terms {
 		switch {
 		case n == mark.term-1 && slices.Contains(far, n) && (again || !p.opts.Force):
-			w.breaks(consent, "%s took term %d, above that of one cluster alone; all: %v", p.name, mark.term, terms)
+			w.breaks(consent, "%s took term %d, above an outlier of one cluster; all terms: %v", p.name, mark.term, terms)
 		case n >= mark.term && !(again && slices.Contains(far, n)):
-			w.breaks(highest, "%s took term %d, and was shown %v", p.name, mark.term, terms)
+			w.breaks(highest, "%s took term %d, but saw the terms %v", p.name, mark.term, terms)
 		}
 	}
 	if !again {
@@ -62,19 +62,19 @@ func (p *promoting) judgeMark(before, after *corev1.Secret) {
 	p.marks = append(p.marks, mark)
 }
 
-// judgeSource checks that the marked Secret is the source that was shown, with at most
-// rotations since. Without --force, its mark and owner must be readable.
+// judgeSource checks that the marked Secret is the source that the promotion read, and that only
+// rotations have changed it since. Without --force, its mark and owner must be readable.
 func (p *promoting) judgeSource(before *corev1.Secret) {
 	switch _, _, readable := claims(before); {
 	case before.UID != p.source.UID || !continues(prints(before.Data), prints(p.source.Data)):
-		p.world.breaks(consent, "%s was shown %s, and marked %s", p.name, describe(p.source), describe(before))
+		p.world.breaks(consent, "%s read %s, but marked %s", p.name, describe(p.source), describe(before))
 	case !readable && !p.opts.Force:
-		p.world.breaks(consent, "%s replaced annotations that cannot be read: %s", p.name, describe(before))
+		p.world.breaks(consent, "%s replaced unreadable annotations: %s", p.name, describe(before))
 	}
 }
 
-// judgeKeys checks that without --force, the source's keys continue those of every copy and
-// main region that was read, except ignored ones.
+// judgeKeys checks that a promotion without --force happens only if the source's keys continue
+// those of every copy and main region that was read, except ignored ones.
 func (p *promoting) judgeKeys(mark owner) {
 	for name, s := range p.looked {
 		if p.opts.Force || s == nil || s.UID == p.source.UID || slices.Contains(p.opts.Ignore, name) {
@@ -88,21 +88,21 @@ func (p *promoting) judgeKeys(mark owner) {
 			held = prints(s.Data)
 		}
 		if len(byIndex(held)) > 1 && !continues(prints(p.source.Data), held) {
-			p.world.breaks(consent, "%s is promoted with %s, and %s holds %s", p.name, prints(p.source.Data), name, held)
+			p.world.breaks(consent, "%s promoted a source with %s, although %s holds %s", p.name, prints(p.source.Data), name, held)
 		}
 	}
 }
 
-// judgeEnd checks the result of a promotion and its message.
+// judgeEnd checks a promotion's result and final message.
 func (p *promoting) judgeEnd() {
 	w, said := p.world, fmt.Sprint(p.end)
 	w.say("%s: ends: %s", p.name, said)
 	switch {
 	case p.end == nil && len(p.marks) == 0 && !p.markedByAnother():
-		w.breaks(truth, "%s has ended well, and nothing was marked", p.name)
+		w.breaks(truth, "%s succeeded, but marked nothing", p.name)
 	case strings.Contains(said, "nothing was changed") || strings.Contains(said, "has not begun"):
 		if p.denied = said; len(p.marks) > 0 {
-			w.breaks(truth, "%s has marked its source, and says %s", p.name, said)
+			w.breaks(truth, "%s marked its source, but reported %s", p.name, said)
 		}
 	}
 	if p.end != nil || len(p.marks) == 0 {
@@ -112,13 +112,13 @@ func (p *promoting) judgeEnd() {
 	for c, r := range p.rivals {
 		_, reached := p.looked[c.name]
 		if reached && c.version == r.version && r.term >= last && !slices.Contains(far, r.term) && !slices.Contains(p.opts.Ignore, c.name) {
-			w.breaks(highest, "%s has ended well with term %d, and %s had term %d all the while: %s", p.name, last, c.name, r.term, describe(c.now))
+			w.breaks(highest, "%s succeeded with term %d, but %s had term %d all the time: %s", p.name, last, c.name, r.term, describe(c.now))
 		}
 	}
 }
 
-// markedByAnother reports whether another promotion in the same region has set a mark in
-// the meantime.
+// markedByAnother reports whether another promotion in the same region has set a mark since p read
+// its source.
 func (p *promoting) markedByAnother() bool {
 	began, _ := strconv.Atoi(p.source.ResourceVersion)
 	return slices.ContainsFunc(p.region.past, func(m moment) bool {
@@ -127,7 +127,8 @@ func (p *promoting) markedByAnother() bool {
 	})
 }
 
-// terms returns the terms that the promotion saw last and took into account, its own first.
+// terms returns the promotion's own term, followed by the last terms that it saw in clusters that
+// it didn't ignore.
 func (p *promoting) terms(own int) []int {
 	terms := []int{own}
 	for name, s := range p.looked {
@@ -138,8 +139,8 @@ func (p *promoting) terms(own int) []int {
 	return terms
 }
 
-// highestTerm returns the highest term in mark and stamp, even if the mark was set on
-// another object.
+// highestTerm returns the higher of the terms in the mark and the stamp, even if the mark was set
+// on another object.
 func highestTerm(s *corev1.Secret) int {
 	mark, _ := claim(s, markParts)
 	stamp, _ := claim(s, stampParts)
@@ -159,8 +160,8 @@ func rivalTerm(s *corev1.Secret, us owner) int {
 	return rival
 }
 
-// outliers returns the highest terms, each of which is more than maxLead above the next
-// lower term.
+// outliers returns the highest terms, as long as each is more than maxLead above the next lower
+// one.
 func outliers(terms []int) []int {
 	down := append(slices.Clone(terms), 0)
 	slices.SortFunc(down, func(a, b int) int { return b - a })

@@ -12,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// command returns a replica for a command that is run manually.
+// command returns the replica that stands for a manually run command.
 func (w *world) command(name string, region *cluster) *replica {
 	w.births++
 	return w.newReplica(fmt.Sprintf("%s/%s%d", region.name, name, w.births), region, false)
@@ -22,24 +22,23 @@ func (w *world) readSource(r *replica) *process {
 	return w.start(r, r.name, false, func(ctx context.Context) { _, _ = r.source.Get(ctx) })
 }
 
-// promoting provides the source and the remotes of a running promotion.Promotion. The story
-// serves each request. promoting records what the promotion saw and did, to be checked
-// later.
+// promoting provides the source and the remotes for a running promotion.Promotion. The story serves
+// each request. promoting records what the promotion saw and did, so that the test can check it.
 type promoting struct {
 	*replica
 	opts promotion.Options
-	// source is the promotion's first successful read of its own Secret. looked holds its
-	// last read of each cluster that responded.
+	// source is the result of the promotion's first successful read of its own Secret. looked holds
+	// the last result from each cluster that responded.
 	source *corev1.Secret
 	looked map[string]*corev1.Secret
 	looks  int
 	first  []promotion.Remote
-	// marks are the marks that the promotion has set. rivals holds, by cluster, the rival
-	// terms when the first mark was set.
+	// marks are the marks that the promotion has set. rivals holds each cluster's highest rival
+	// term when the first mark was set.
 	marks  []owner
 	rivals map[*cluster]rivalry
 	end    error
-	// denied is the final message if the promotion ended without a mark.
+	// denied is the final message if the promotion reported that it changed nothing.
 	denied string
 }
 

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// replica is a process of the program in a region. run watches. push and promote live for
-// one command and don't watch.
+// replica is a process of fernetcast in a region. A replica of run watches the clusters. One of
+// push or promote exists only for the duration of that command and doesn't watch.
 type replica struct {
 	world  *world
 	name   string
@@ -45,7 +45,7 @@ func (w *world) newReplica(name string, region *cluster, runs bool) *replica {
 	return r
 }
 
-// link is a remote of a replica, like those of package clusters.
+// link is a remote as a replica sees it, like the remotes in package clusters.
 type link struct {
 	replica *replica
 	feed    *feed
@@ -118,7 +118,7 @@ func (r *replica) sourceFor() pusher.Source {
 	return r.source
 }
 
-// cached is a source whose live read returns cached data.
+// cached is a source whose live read returns cached data. It disables a guard.
 type cached struct {
 	*watcher.Watcher
 }

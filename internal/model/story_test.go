@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// actions returns the possible actions, each repeated according to its weight.
+// actions returns the possible actions. An action occurs as often as its weight.
 func (w *world) actions() []func(*world) {
 	var all []func(*world)
 	add := func(times int, action func(*world)) {
@@ -45,8 +45,8 @@ func (w *world) actions() []func(*world) {
 	return all
 }
 
-// proceed performs about sixty actions. Each action and its own draws are one draw, so that
-// rapid removes whole actions when it shrinks a story.
+// proceed performs about sixty actions. Each action is one draw that includes its own draws, so
+// that rapid removes whole actions when it shrinks a story.
 func (w *world) proceed() {
 	action := rapid.Custom(func(t *rapid.T) (ends bool) {
 		w.draws = t
@@ -64,8 +64,7 @@ func (w *world) proceed() {
 	w.draws = w.t
 }
 
-// someSync runs the sync of a remote in a replica of run, either completely or up to its
-// first request.
+// someSync makes a replica of run sync a remote, either completely or up to the first request.
 func (w *world) someSync() {
 	r, to := pick(w, "replica", w.replicas), w.somewhere("remote")
 	w.atOneGo(w.sync(r, to, w.toss("look"), false))
@@ -77,17 +76,17 @@ func (w *world) atOneGo(p *process) {
 	}
 }
 
-// somePush runs push manually for one remote.
+// somePush runs the command push for one remote.
 func (w *world) somePush() {
 	region, to := pick(w, "region", w.regions), w.somewhere("remote")
 	r := w.command("push", region)
-	// Like the command, read the source first.
+	// The real command also reads the source first.
 	w.finish(w.readSource(r))
 	w.atOneGo(w.sync(r, to, true, w.toss("force")))
 }
 
-// somePromotion runs promote manually in one region. twoPromotions runs it in both regions
-// at the same time.
+// somePromotion runs the command promote in one region. twoPromotions runs it in both regions at
+// the same time.
 func (w *world) somePromotion() {
 	w.atOneGo(w.promotion(pick(w, "region", w.regions)))
 }
@@ -116,7 +115,7 @@ func (w *world) someRequest() {
 	w.serve(p, pick(w, "fate", fates))
 }
 
-// lateWrite performs a write that its sender has given up.
+// lateWrite performs a write on which its sender has already given up.
 func (w *world) lateWrite() {
 	q := pick(w, "write", w.late)
 	w.late = slices.DeleteFunc(w.late, func(other *request) bool { return other == q })
@@ -125,7 +124,7 @@ func (w *world) lateWrite() {
 	w.say("a late %s is done%s", q.what, outcome(a))
 }
 
-// someNews delivers one event or all events of a watch.
+// someNews delivers one or all pending events of a watch.
 func (w *world) someNews() {
 	r := pick(w, "replica", w.replicas)
 	f := pick(w, "watch", r.feeds())
@@ -135,7 +134,7 @@ func (w *world) someNews() {
 	w.say("%s has seen %s up to v%d", r.name, f.cluster.name, f.at)
 }
 
-// someCut cuts a watch, either briefly or until it is cut again.
+// someCut cuts a watch. The watch stays broken until it is cut again, or can resume immediately.
 func (w *world) someCut() {
 	r := pick(w, "replica", w.replicas)
 	f := pick(w, "watch", r.feeds())
@@ -146,7 +145,7 @@ func (w *world) someCut() {
 	w.wait()
 }
 
-// crash kills a replica at any point and starts another.
+// crash kills a replica, whatever it is doing, and starts another.
 func (w *world) crash() {
 	dead := pick(w, "replica", w.replicas)
 	w.say("%s is killed", dead.name)
@@ -155,7 +154,7 @@ func (w *world) crash() {
 	w.replicas[slices.Index(w.replicas, dead)] = w.born(dead.region)
 }
 
-// conclude completes everything that is in progress.
+// conclude completes everything in progress, including writes that their senders have given up.
 func (w *world) conclude() {
 	for waiting := w.waiting(); len(waiting) > 0; waiting = w.waiting() {
 		w.finish(waiting[0])
@@ -183,14 +182,14 @@ func (w *world) calm() {
 	region := pick(w, "region", w.regions)
 	w.finish(w.promote(region, true))
 	if main, _ := w.main(); main != region && region.now != nil && w.keys.good(region.now.Data) {
-		w.breaks(alwaysThere, "%s was promoted while all is calm, and is not the main: %s", region.name, describe(region.now))
+		w.breaks(alwaysThere, "%s was promoted without any faults, but is not the main region: %s", region.name, describe(region.now))
 	}
 	w.rounds()
 	w.arrived()
 }
 
-// rounds runs enough rounds. An outranked main region needs one to become a standby.
-// Another one takes over what it wrote until then.
+// rounds runs as many rounds of syncs as can be necessary: one in which an outranked main region
+// becomes a standby, and one more to replace the copies that it wrote until then.
 func (w *world) rounds() {
 	for range 3 {
 		for _, r := range w.replicas {
@@ -202,7 +201,8 @@ func (w *world) rounds() {
 	}
 }
 
-// catchUp delivers all events to a replica and checks its resulting view.
+// catchUp delivers all events to a replica and checks that the views that it then considers fresh
+// are correct.
 func (w *world) catchUp(r *replica) {
 	for _, f := range r.feeds() {
 		for f.bring() {
@@ -222,7 +222,7 @@ func (w *world) catchUp(r *replica) {
 
 func (w *world) judgeView(name string, f *feed) {
 	if version(f.seen) != version(f.cluster.now) {
-		w.breaks(rightView, "%s is sure that %s is %s, and it is %s", name, f.cluster.name, describe(f.seen), describe(f.cluster.now))
+		w.breaks(rightView, "%s considers %s to be %s, but it is %s", name, f.cluster.name, describe(f.seen), describe(f.cluster.now))
 	}
 }
 

@@ -4,13 +4,13 @@
 // other and itself as a remote. pgregory.net/rapid draws what happens and in which order.
 //
 // The model runs the program's own code: watcher.Watcher with client-go's informer,
-// clusters.Follower with its reflector, pusher.Sync, and package mirror. Only the clients
-// of the clusters belong to the model. They do what package clusters does.
+// clusters.Follower with its reflector, pusher.Sync, and package mirror. Only the clients that
+// access clusters are simulated. They behave like those of package clusters.
 //
-// Nothing runs concurrently by chance. The world is a synctest bubble. Each sync is a
-// goroutine that blocks at each request, and no watch delivers anything by itself. The
-// story lets one thing happen and waits until everything is blocked again. So the lagging
-// caches are real, a race is a drawn order, and equal draws produce equal stories.
+// Nothing runs concurrently by chance. The world is a synctest bubble. Each sync is a goroutine
+// that blocks at each request, and no watch delivers anything by itself. The story lets one thing
+// happen and waits until everything is blocked again. So caches really lag, each race is an order
+// that rapid draws, and the same draws produce the same story.
 package model_test
 
 import (
@@ -32,8 +32,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The second of apimachinery's handlers sleeps by the real clock, but time in a
-	// synctest bubble is not real. The first handler logs each cut watch.
+	// Apimachinery's second error handler sleeps until a wall-clock time, which is years away in a
+	// synctest bubble. The first handler would log each cut watch.
 	utilruntime.ErrorHandlers = nil
 	// rapid's default is 100. The flag on the command line takes precedence.
 	if err := flag.Set("rapid.checks", "200"); err != nil {
@@ -45,8 +45,8 @@ func TestMain(m *testing.M) {
 // world is the state of one story. The story holds mu, except while it waits for the
 // program to block.
 type world struct {
-	t       *rapid.T // for logs
-	draws   *rapid.T // for draws
+	t       *rapid.T // used for logs
+	draws   *rapid.T // used for draws
 	ctx     context.Context
 	without dropped
 	quiet   bool
@@ -58,17 +58,17 @@ type world struct {
 	replicas  []*replica // replicas of run, two per region
 	processes []*process
 	late      []*request
-	jobs      map[*cluster]*corev1.Secret // what a rotation job has read, but not written yet
+	jobs      map[*cluster]*corev1.Secret // Secrets that a rotation job has read but not yet written
 	births    int
-	// given holds the version of the source that an owner last wrote to a copy.
+	// given holds, for each owner and copy, the version of the source that was last written.
 	given map[given]int
 	// promotions reports whether the story is mainly about promotions.
 	promotions bool
-	// kept counts how often the second promise was due and was kept.
+	// kept counts how often promise 2 required an equal copy and was kept.
 	kept int
 }
 
-// given identifies an owner's copy as one object.
+// given identifies an owner and the object of its copy.
 type given struct {
 	cluster, uid string
 	owner        owner
@@ -76,7 +76,7 @@ type given struct {
 
 const replicasPerRegion = 2
 
-// broken is a promise that was not kept.
+// broken describes a promise that was not kept, and how.
 type broken struct{ promise, how string }
 
 func (b broken) String() string { return b.promise + ": " + b.how }
@@ -114,7 +114,7 @@ func runStory(t *testing.T, rt *rapid.T, without dropped, story func(*world)) (f
 	return fail
 }
 
-// breaks ends the story.
+// breaks reports a broken promise and ends the story.
 func (w *world) breaks(promise, format string, args ...any) {
 	how := fmt.Sprintf(format, args...)
 	w.say("BROKEN: %s: %s", promise, how)
@@ -127,14 +127,14 @@ func (w *world) say(format string, args ...any) {
 	}
 }
 
-// settle waits until the program has done everything that it does by itself.
+// settle waits until every goroutine of the program is blocked.
 func (w *world) settle() {
 	w.mu.Unlock()
 	synctest.Wait()
 	w.mu.Lock()
 }
 
-// wait lets enough time pass for every watch to be retried.
+// wait lets enough time pass for every broken watch to be retried.
 func (w *world) wait() {
 	w.mu.Unlock()
 	time.Sleep(3 * time.Minute)
@@ -142,7 +142,7 @@ func (w *world) wait() {
 	w.mu.Lock()
 }
 
-// begin creates the clusters, and replicas that have seen them.
+// begin creates the clusters, and replicas that have read them.
 func (w *world) begin() {
 	for i, name := range []string{"sjc", "dfw", "lon", "syd"} {
 		c := &cluster{name: name, version: 1000 * (i + 1)}
@@ -174,14 +174,14 @@ func (w *world) begin() {
 	}
 }
 
-// born starts a replica of run.
+// born starts a replica of run in a region.
 func (w *world) born(region *cluster) *replica {
 	w.births++
 	return w.newReplica(fmt.Sprintf("%s/run%d", region.name, w.births), region, true)
 }
 
-// Promises 1, 3, 5, 7, and 8 hold at every write, in any order of events. Promise 2 holds
-// once the faults have stopped.
+// Promises 1, 3, 5, 7, and 8 hold at every write, in every order of events. Promise 2 holds after
+// the faults have stopped.
 func TestPromises(t *testing.T) {
 	due := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -196,6 +196,6 @@ func TestPromises(t *testing.T) {
 		}
 	})
 	if due == 0 {
-		t.Error("no remote was ever due to be equal in the end")
+		t.Error("promise 2 was never checked: no story ended with a remote that had to be equal")
 	}
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// choose updates k.want to the newest usable set, which is normally the API's. If the API is
-// silent, or shows no usable keys in time for the first fill, choose uses the mounted Secret. It
-// returns the set that the API shows now, or the zero Set if it shows none.
+// choose sets k.want to the newest usable key set. This is normally the set in the API. If the API
+// is silent, or has no usable keys in time for the first fill, choose uses the mounted Secret. It
+// returns the set that is in the API now, or the zero Set if there is none.
 func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	now := time.Now()
 	read, failed := k.opts.Source.Read(), k.opts.Source.Err()
@@ -53,7 +53,7 @@ func (k *Keeper) choose(held keyset.Fingerprints) keyset.Set {
 	return src.Keys()
 }
 
-// silent reports whether the API hasn't answered for so long that the mounted Secret may be used.
+// silent reports whether the API hasn't responded for long enough to use the mounted Secret.
 func (k *Keeper) silent() bool { return time.Since(k.answered) >= silentFor }
 
 // unusable returns the reason why the Secret's keys can't be used, or "" if they can or the Secret
@@ -65,8 +65,8 @@ func unusable(src mirror.Source) string {
 	return ""
 }
 
-// mounted sets k.want to the mounted Secret's set if that continues the known keys or no primary is
-// known.
+// mounted sets k.want to the key set in the mounted Secret, if that set continues the known keys or
+// no primary is known.
 func (k *Keeper) mounted(known keyset.Fingerprints) {
 	if k.opts.Mount == "" {
 		return
@@ -86,7 +86,7 @@ func (k *Keeper) mounted(known keyset.Fingerprints) {
 	}
 }
 
-// maxMounted limits the files of a mounted Secret, because each takes memory.
+// maxMounted limits the number of files in a mounted Secret, because each file takes memory.
 const maxMounted = 1000
 
 // readMount reads a key set from a Secret volume. The kubelet updates the volume by switching the
@@ -121,7 +121,7 @@ func readMount(path string) (keyset.Set, error) {
 	return keyset.Parse(data)
 }
 
-// withoutPath returns an error without the file's name, which could contain a key.
+// withoutPath removes the file's name from an error, because the name could contain a key.
 func withoutPath(err error) error {
 	var in *fs.PathError
 	if errors.As(err, &in) {

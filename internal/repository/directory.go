@@ -1,8 +1,8 @@
-// Package repository keeps Keystone's key repository, a directory of numbered files, equal to its
-// own cluster's Secret. The order of writes ensures that Keystone never misses a key that it needs,
-// even if it loads the keys during an update.
+// Package repository keeps Keystone's key repository, a directory of numbered files, equal to the
+// Secret in Keystone's own cluster. It writes the files in such an order that Keystone never lacks
+// a key that it needs, even if it loads the keys during an update.
 //
-// It writes only to that directory, and knows nothing about remotes.
+// It writes only to that directory, and never contacts remotes.
 package repository
 
 import (
@@ -29,7 +29,7 @@ const (
 
 	// maxKey limits the size of a key file, in bytes. A key has 44 characters.
 	maxKey = 64
-	// maxNames limits the names that are kept of other files, and that are logged.
+	// maxNames is how many names of other files are stored and logged.
 	maxNames = 10
 )
 
@@ -89,14 +89,14 @@ func own(info fs.FileInfo) bool {
 // contents is the state of a key repository.
 type contents struct {
 	keys map[string][]byte // readable keys by index
-	odd  map[string]bool   // indices whose file must be replaced whatever its content: a link, or a wrong owner or mode
+	odd  map[string]bool   // indices whose file must be replaced even if the key is right: it is a link, or has the wrong owner or mode
 	dirs []string          // indices that are directories, which Keystone skips
-	// strays are the other files. Keystone opens them, too.
+	// strays are the files that aren't keys. Keystone opens them, too.
 	strays names
-	staged bool // an interrupted run left staged files
+	staged bool // there are staged files, left by an interrupted run
 }
 
-// names is a bounded list of files.
+// names is a list of file names with a limited length.
 type names struct {
 	first []string // up to maxNames, sorted
 	more  int
@@ -111,7 +111,7 @@ func (n *names) add(name string) {
 	n.first = slices.Insert(n.first, i, name)
 }
 
-// String returns the names, or "" if there are none.
+// String returns the listed names and the number of further ones, or "" if there are none.
 func (n names) String() string {
 	var quoted []string
 	for _, name := range n.first {
@@ -128,13 +128,14 @@ func (n names) String() string {
 	return text
 }
 
-// equal reports whether the repository contains exactly this set.
+// equal reports whether the repository contains exactly the keys of the set, in files that needn't
+// be replaced.
 func (c contents) equal(set keyset.Set) bool { return len(c.odd) == 0 && set.SameData(c.keys) }
 
 // fingerprints returns the fingerprints of the readable keys.
 func (c contents) fingerprints() keyset.Fingerprints { return keyset.FingerprintsOf(c.keys) }
 
-// look reads the repository. An unreadable key isn't an error. It is listed in odd.
+// look reads the repository. An unreadable key isn't an error: look adds it to odd.
 func (d *directory) look() (contents, error) {
 	c := contents{keys: map[string][]byte{}, odd: map[string]bool{}}
 	folder, err := d.root.Open(".")
@@ -179,8 +180,8 @@ func (d *directory) lookAt(e fs.DirEntry, c *contents) {
 	}
 }
 
-// read reads a key file. fine reports whether only Keystone's user can read the file and it can
-// only be changed by renaming another over it.
+// read reads a key file. fine reports whether the file has the right owner and mode: only
+// Keystone's user can read it, and nobody can write to it.
 func (d *directory) read(name string) (key []byte, fine bool, err error) {
 	info, err := d.root.Lstat(name)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxKey {
@@ -228,7 +229,7 @@ func (d *directory) write(path string, key []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// put moves staged files to their final names.
+// put moves files from the staging directory to their final names.
 func (d *directory) put(names []string) error {
 	for _, name := range names {
 		if err := d.root.Rename(staging+"/"+name, name); err != nil {
@@ -247,12 +248,13 @@ func (d *directory) remove(names []string) error {
 	return d.lock.Sync()
 }
 
-// A plan is the three steps that turn a repository's contents into a set.
+// A plan lists the files to change in each of the three steps that turn a repository's contents
+// into a key set.
 type plan struct {
-	above, staged, gone []string // above and staged are written, in this order; gone are removed
+	above, staged, gone []string // first write above, then write staged, then remove gone
 }
 
-// planned returns the steps from c to data.
+// planned returns the plan that turns c into data.
 func planned(c contents, data map[string][]byte) plan {
 	var p plan
 	for _, name := range ascending(data) {

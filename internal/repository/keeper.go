@@ -15,18 +15,20 @@ import (
 const (
 	// fillFrom is how long the first fill waits for the API before it uses the mounted Secret.
 	fillFrom = 2 * time.Second
-	// silentFor is how long the API must be silent before the mounted Secret is used again.
+	// silentFor is how long the API must be silent before the mounted Secret is used after the
+	// first fill.
 	silentFor = time.Minute
-	// lookEvery is the interval between checks of the files, which others may change.
+	// lookEvery is the interval between checks of the files, because other processes may change
+	// them.
 	lookEvery = 500 * time.Millisecond
-	// logEvery is the minimum interval between log lines about changes by others.
+	// logEvery is the minimum interval between log lines about changes by other processes.
 	logEvery = time.Minute
 )
 
-// A Source shows the Secret of the Keeper's own cluster, as read from the API. Its methods must be
-// safe for concurrent use.
+// A Source provides the Secret in the Keeper's own cluster, as last read from the API. Its methods
+// must be safe for concurrent use.
 type Source interface {
-	// Seen returns the latest version of the Secret.
+	// Seen returns the last known version of the Secret, and reports whether it is fresh.
 	Seen() (mirror.Source, bool)
 	// Read reports whether the Secret has been read at least once.
 	Read() bool
@@ -38,14 +40,16 @@ type Source interface {
 type Options struct {
 	// Directory is Keystone's key repository. Its parent directory must exist.
 	Directory string
-	// Mount is a directory where the same Secret is mounted; "" if there is none.
+	// Mount is the directory where the same Secret is mounted as a volume, or "" if it isn't
+	// mounted.
 	Mount string
-	// Pause is the delay between two steps. It must be longer than Keystone takes to load its keys.
+	// Pause is the delay between two steps of an update. It must be longer than Keystone takes to
+	// load its keys.
 	Pause  time.Duration
 	Source Source
 	Log    *slog.Logger
-	// Arrived is called with the time from [Keeper.SourceChanged] until the new primary was in the
-	// repository.
+	// Arrived is called when a new primary is in the repository, with the time since
+	// [Keeper.SourceChanged].
 	Arrived func(time.Duration)
 }
 
@@ -53,7 +57,7 @@ type Options struct {
 type Status struct {
 	// Primary is the index of the primary; 0 if there is none.
 	Primary int
-	// LastMatch is the last time when the repository had the keys that the API shows; zero if it
+	// LastMatch is the last time when the repository had exactly the keys in the API, or zero if it
 	// never did.
 	LastMatch time.Time
 }
@@ -66,24 +70,24 @@ type Keeper struct {
 
 	// Used only by Run.
 	started, answered time.Time  // when Run started, and when the API last answered
-	want              keyset.Set // the newest usable set; zero until there is one
-	pending           time.Time  // when the change being written was seen; zero if there is none
+	want              keyset.Set // the newest usable key set; zero until there is one
+	pending           time.Time  // when the change that Run is writing was seen; zero if there is none
 	said              said
 
 	mu      sync.Mutex
 	status  Status
-	changed time.Time // when the first change that Run hasn't handled was seen; zero if there is none
+	changed time.Time // when the oldest change that Run hasn't handled was seen; zero if there is none
 }
 
 // said stores the last logged text of each subject.
 type said struct{ write, written, repaired, strays, source, mount logonce.Text }
 
-// New returns a Keeper. It reads nothing before Run.
+// New returns a Keeper, which reads nothing before Run is called.
 func New(opts Options) *Keeper {
 	return &Keeper{opts: opts, wake: make(chan struct{}, 1)}
 }
 
-// Status returns the latest state.
+// Status returns the current state of the repository.
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -109,9 +113,9 @@ func (k *Keeper) SourceChanged() {
 // Run keeps the repository equal to the Secret until ctx is done, and leaves the files in place. It
 // logs errors and retries.
 //
-// With once, Run returns as soon as the repository matches the API's Secret or, in its place, the
-// mounted Secret. If both are unavailable, any key set that is already there is enough. Run then
-// returns true; if ctx ends first, it returns false.
+// If once is true, Run returns true as soon as the repository matches the Secret in the API or, as
+// a fallback, the mounted Secret. If neither is available, a key set that is already in the
+// repository is enough. If ctx ends first, Run returns false.
 func (k *Keeper) Run(ctx context.Context, once bool) bool {
 	k.started = time.Now()
 	k.answered = k.started
@@ -201,7 +205,7 @@ func (k *Keeper) observe(c contents) {
 	}
 }
 
-// takeChange makes an unhandled change the pending one.
+// takeChange moves the time of an unhandled change from changed to pending.
 func (k *Keeper) takeChange() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -211,7 +215,7 @@ func (k *Keeper) takeChange() {
 	k.changed = time.Time{}
 }
 
-// primed reports the arrival of the pending change's primary.
+// primed calls Arrived if a change is pending, because its primary is now in the repository.
 func (k *Keeper) primed() {
 	if !k.pending.IsZero() {
 		k.opts.Arrived(time.Since(k.pending))

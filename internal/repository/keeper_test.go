@@ -46,7 +46,7 @@ func (k *keeping) start() {
 	synctest.Wait()
 }
 
-// shows changes the API's keys and notifies the Keeper.
+// shows changes the keys in the API and notifies the Keeper.
 func (k *keeping) shows(text string) {
 	k.api.shows(text)
 	k.SourceChanged()
@@ -59,11 +59,11 @@ func (k *keeping) after(d time.Duration, want string) {
 	time.Sleep(d)
 	synctest.Wait()
 	if got := holds(k.T, k.dir); got != want {
-		k.Errorf("the repository holds %q, not %q", got, want)
+		k.Errorf("the repository holds %q, want %q", got, want)
 	}
 }
 
-// mounts updates the Secret volume like the kubelet.
+// mounts updates the mounted Secret as the kubelet does.
 func (k *keeping) mounts(text string) {
 	k.Helper()
 	folder := filepath.Join(k.mount, "..2026_"+strings.ReplaceAll(text, " ", "_"))
@@ -96,7 +96,7 @@ func TestSteps(t *testing.T) {
 	})
 }
 
-// A change during the steps waits until they end, even if it combines two rotations.
+// A change that arrives during an update is written after it, even if it combines two rotations.
 func TestChangeMeanwhile(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -110,12 +110,12 @@ func TestChangeMeanwhile(t *testing.T) {
 		k.after(pause, "0g 4d 5e 6f")
 		// The time from SourceChanged until the primary was written.
 		if got := k.arrivals[2]; got != pause+pause/2 {
-			t.Errorf("it arrived after %v", got)
+			t.Errorf("the primary arrived after %v", got)
 		}
 	})
 }
 
-// An unrelated set is written without pauses.
+// A key set that is unrelated to the current one is written without pauses.
 func TestNotKin(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -125,7 +125,7 @@ func TestNotKin(t *testing.T) {
 	})
 }
 
-// A Secret that Keystone couldn't use changes no file.
+// If Keystone couldn't use the keys in the Secret, no file changes.
 func TestUnusable(t *testing.T) {
 	for name, source := range map[string]func(*api){
 		"empty":  func(a *api) { a.shows("") },
@@ -142,10 +142,10 @@ func TestUnusable(t *testing.T) {
 				before := k.Status().LastMatch
 				k.after(10*time.Minute, "0d 1a 2b 3c")
 				if k.Status().LastMatch.Sub(before) > time.Second || !k.Ready() {
-					t.Errorf("status %+v, a match at %v before", k.Status(), before)
+					t.Errorf("status %+v, but the last match was at %v", k.Status(), before)
 				}
 				if n := strings.Count(k.log.String(), "cannot use the Secret's keys"); n != 1 {
-					t.Errorf("it was logged %d times:\n%s", n, k.log)
+					t.Errorf("the unusable Secret was logged %d times:\n%s", n, k.log)
 				}
 				k.shows("0d 1a 2b 3c")
 				k.after(0, "0d 1a 2b 3c")
@@ -165,7 +165,7 @@ func TestFirstFill(t *testing.T) {
 		k.start()
 		k.after(fillFrom-1, "")
 		if k.Ready() {
-			t.Error("it is ready without keys")
+			t.Error("the Keeper is ready without keys")
 		}
 		k.after(lookEvery, "0d 1a 2b 3c")
 		if !k.Ready() || !k.Status().LastMatch.IsZero() {
@@ -176,8 +176,8 @@ func TestFirstFill(t *testing.T) {
 	})
 }
 
-// After the first fill, the mounted Secret is used if the API is silent for a minute and the Secret
-// continues the current keys.
+// After the first fill, the mounted Secret is used only if the API is silent for a minute and the
+// mounted keys continue the current ones.
 func TestSilence(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -197,8 +197,8 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// If the repository already has keys, a restarted process doesn't treat the mounted Secret as a
-// first fill.
+// If the repository already has keys, a restarted Keeper doesn't replace them with those of the
+// mounted Secret as it would in a first fill.
 func TestRestart(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -213,7 +213,7 @@ func TestRestart(t *testing.T) {
 		again.start()
 		again.after(5*time.Minute, "0d 1a 2b 3c")
 		if !again.Ready() {
-			t.Error("it is not ready with keys")
+			t.Error("the Keeper is not ready, although there are keys")
 		}
 		again.stop()
 	})
@@ -225,12 +225,12 @@ func TestOnce(t *testing.T) {
 		k.start()
 		time.Sleep(5 * time.Minute)
 		if k.ended {
-			t.Error("it ended without keys")
+			t.Error("Run returned without keys")
 		}
 		k.shows("0d 1a 2b 3c")
 		k.after(0, "0d 1a 2b 3c")
 		if !k.ended {
-			t.Error("it did not end")
+			t.Error("Run did not return")
 		}
 	})
 }

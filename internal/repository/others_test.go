@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// If someone else writes to the repository, keys are repaired, and other files stay.
+// If another process changes the repository, the Keeper repairs the keys and leaves other files
+// alone.
 func TestSomebodyElse(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -58,7 +59,7 @@ func TestSomebodyElse(t *testing.T) {
 		}
 		mended("an open directory")
 		if info, _ := os.Stat(k.dir); info.Mode().Perm() != directoryMode {
-			t.Errorf("the directory is of mode %v", info.Mode())
+			t.Errorf("the directory has mode %v", info.Mode())
 		}
 		if err := os.RemoveAll(k.dir); err != nil {
 			t.Fatal(err)
@@ -68,9 +69,9 @@ func TestSomebodyElse(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(k.dir, staging), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		mended("what an earlier run has staged")
+		mended("files that an earlier run staged")
 		if _, err := os.Stat(filepath.Join(k.dir, staging)); err == nil {
-			t.Error("what an earlier run has staged is still there")
+			t.Error("files that an earlier run staged are still there")
 		}
 		write("1_0", keyMode, key('z'))
 		write("notes", 0o644, []byte("x"))
@@ -79,7 +80,7 @@ func TestSomebodyElse(t *testing.T) {
 			t.Errorf("the other files are not logged exactly once:\n%s", text)
 		}
 		if _, err := os.Stat(filepath.Join(k.dir, "notes")); err != nil {
-			t.Errorf("a file of another name is gone: %v", err)
+			t.Errorf("a file that is not a key is gone: %v", err)
 		}
 		if text := k.log.String(); strings.Contains(text, string(key('d'))) {
 			t.Error("a key was logged")
@@ -87,8 +88,8 @@ func TestSomebodyElse(t *testing.T) {
 	})
 }
 
-// If a directory has a key's name, the log names it and nothing is changed. After it is removed,
-// updates continue.
+// If a directory has the name of a new key, an error is logged and nothing changes. After the
+// directory is removed, updates continue.
 func TestDirectoryInTheWay(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")
@@ -106,7 +107,7 @@ func TestDirectoryInTheWay(t *testing.T) {
 		}
 		k.after(lookEvery+2*pause, "0e 2b 3c 4d")
 		if !strings.Contains(k.log.String(), "updating the key repository works again") {
-			t.Error("its end is not logged")
+			t.Error("the recovery is not logged")
 		}
 	})
 }
@@ -119,7 +120,7 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(path); err == nil || !strings.Contains(err.Error(), "another process uses") {
-		t.Errorf("the second one got %v", err)
+		t.Errorf("the second open returned %v", err)
 	}
 	first.close()
 	second, err := open(path)
@@ -131,7 +132,7 @@ func TestLocked(t *testing.T) {
 
 func bytesOf(n int) []byte { return make([]byte, n) }
 
-// Many other files use little memory. If a key is a file's name, it isn't logged.
+// Many files that aren't keys use little memory. If a file's name contains a key, it isn't logged.
 func TestManyOtherFiles(t *testing.T) {
 	keep(t, func(k *keeping) {
 		k.shows("0d 1a 2b 3c")

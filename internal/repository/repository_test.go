@@ -23,7 +23,8 @@ func key(letter byte) []byte {
 	return []byte(base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{letter}, 32)))
 }
 
-// data returns a Secret's data. In "0d 1b 2c", each word is an index and the letter of its key.
+// data returns a Secret's data. In a text such as "0d 1b 2c", each word has the index and the
+// letter of a key.
 func data(text string) map[string][]byte {
 	keys := map[string][]byte{}
 	for _, word := range strings.Fields(text) {
@@ -39,7 +40,7 @@ type api struct {
 	err error
 }
 
-// shows sets the keys; "" means a Secret without data.
+// shows sets the keys in the API; "" means a Secret without data.
 func (a *api) shows(text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -56,7 +57,7 @@ func (a *api) Seen() (mirror.Source, bool) { a.mu.Lock(); defer a.mu.Unlock(); r
 func (a *api) Read() bool                  { s, _ := a.Seen(); return s.State() != mirror.SourceUnread }
 func (a *api) Err() error                  { a.mu.Lock(); defer a.mu.Unlock(); return a.err }
 
-// log returns a logger and its output.
+// log returns a logger and a buffer with its output.
 func log() (*slog.Logger, *buffer) {
 	b := &buffer{}
 	return slog.New(slog.NewTextHandler(b, nil)), b
@@ -92,7 +93,7 @@ func holds(t *testing.T, dir string) string {
 			t.Fatal(err)
 		}
 		if _, index := keyset.Index(e.Name()); index && info.Mode() != keyMode {
-			t.Errorf("%s is of mode %v", e.Name(), info.Mode())
+			t.Errorf("%s has mode %v", e.Name(), info.Mode())
 		}
 		if keys[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
 			t.Fatal(err)

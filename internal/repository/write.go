@@ -9,16 +9,16 @@ import (
 	"github.com/fernetcast/fernetcast/internal/keyset"
 )
 
-// replace makes the repository equal to set in three steps. It writes new and changed keys above
-// index 0 in ascending order, then index 0, and then removes old keys. It pauses between the steps
-// for longer than Keystone takes to load its keys. Since Keystone lists the files first and then
-// opens them one by one, a load that starts in one step ends before the step after the next.
-// replace calls primed when the set's primary is in place.
+// replace makes the repository equal to set in three steps: it writes new and changed keys above
+// index 0 in ascending order, then writes index 0, and then removes old keys. Keystone loads keys
+// by listing the files and then opening them one by one. The pause between the steps is longer than
+// that takes, so a load that starts during one step ends before the step after the next. replace
+// calls primed when the set's primary is in place.
 //
-// If set doesn't continue the current keys, no order can help, and replace doesn't pause. It writes
-// all new files before it moves the first, so a full file system changes nothing. An interruption
-// after any step leaves a set that both continues the old set and is continued by the new one, and
-// the next call completes it.
+// If set doesn't continue the current keys, no order of writes can help, and replace doesn't pause.
+// It writes all new files to the staging directory before it moves the first, so nothing changes if
+// the file system is full. After an interruption, the keys continue the old set, the new set
+// continues them, and the next call to replace completes the update.
 func (d *directory) replace(ctx context.Context, c contents, set keyset.Set, pause time.Duration, primed func()) error {
 	data := set.Data()
 	for _, name := range c.dirs {

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// All formats contain the same document. A fingerprint that looks like a number stays a string in
-// YAML.
+// JSON and YAML contain the same document. In YAML, a fingerprint that looks like a number stays a
+// string.
 func TestDocuments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := few()
@@ -38,7 +38,7 @@ func TestDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(got, want) {
-				t.Errorf("%s is another document:\n%s", format, text)
+				t.Errorf("%s contains a different document:\n%s", format, text)
 			}
 		}
 	})
@@ -95,7 +95,7 @@ func TestDocumentOfTheUnwell(t *testing.T) {
 	}
 }
 
-// In a pipe, each table of a watch ends with an empty line and contains no other.
+// If the output of status --watch is a pipe, each table ends with its only empty line.
 func TestTablesInAPipe(t *testing.T) {
 	var out bytes.Buffer
 	write := Options{Stream: true}.To(&out)

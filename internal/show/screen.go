@@ -8,8 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// The only control sequences that are printed. Server-made text can't add others, because it passes
-// mirror.Printable.
+// No other control sequences are printed. Text from servers can't add any, because it passes
+// through mirror.Printable.
 const (
 	red, yellow, green = "\x1b[31m", "\x1b[33m", "\x1b[32m"
 	plain              = "\x1b[0m"
@@ -21,8 +21,8 @@ const (
 // leftOut marks truncated text.
 const leftOut = "…"
 
-// A Screen describes the output. The zero Screen isn't a terminal: its size is unlimited, and it
-// has no colors.
+// A Screen describes the terminal or other output that a table is written to. The zero Screen isn't
+// a terminal: its size is unlimited, and it has no colors.
 type Screen struct {
 	width, height int // in characters; 0 means unlimited
 	Colored       bool
@@ -58,9 +58,9 @@ func (s Screen) paint(text, color string) string {
 	return color + text + plain
 }
 
-// frame returns the text that draws lines over the previous frame. It doesn't clear the screen
-// first, which would flicker. The first frame scrolls the current content into the scrollback
-// buffer, so that it isn't lost.
+// frame returns the text that draws lines over the previous frame. Clearing the screen first would
+// make it flicker, so frame clears the rest of each line instead. The first frame scrolls the
+// current content into the scrollback buffer, so that nothing is lost.
 func (s Screen) frame(lines []string, first bool) string {
 	var text strings.Builder
 	if first {
@@ -69,8 +69,8 @@ func (s Screen) frame(lines []string, first bool) string {
 	text.WriteString(home)
 	for _, line := range lines {
 		text.WriteString(line)
-		// After a full row, the cursor is still on the last character, and clearing would delete
-		// it.
+		// After a full row, the cursor is still on the last character, so clearing the rest of the
+		// line would delete that character.
 		if n := columns(line); n == 0 || n%s.width != 0 {
 			text.WriteString(clearToEnd)
 		}
@@ -87,8 +87,8 @@ func (s Screen) rowsOf(lines ...string) (n int) {
 	return n
 }
 
-// columns returns an upper bound for the number of terminal columns that text takes. Colors take
-// none.
+// columns returns an upper bound for the number of terminal columns that text takes. Color
+// sequences take none.
 func columns(text string) (n int) {
 	for _, r := range uncolored.Replace(text) {
 		n += columnsOf(r)
@@ -98,8 +98,8 @@ func columns(text string) (n int) {
 
 var uncolored = strings.NewReplacer(red, "", yellow, "", green, "", plain, "")
 
-// columnsOf counts every non-ASCII character as wide. Only server-made text contains them, and it
-// is at the end of a line, so overestimating is harmless.
+// columnsOf counts every non-ASCII character as two columns. Such characters occur only in text
+// from servers, at the end of a line, so an overestimate is harmless.
 func columnsOf(r rune) int {
 	if r < utf8.RuneSelf || string(r) == leftOut {
 		return 1

@@ -13,11 +13,10 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// Each frame replaces the whole screen, whatever the previous content and the length of the lines.
-// The screen is never empty in between. The first frame scrolls the previous content away without
-// losing it.
+// Each frame replaces everything on the screen, however long its lines are. Between frames, the
+// screen is never empty. The first frame scrolls the previous content away without losing it.
 func TestFrames(t *testing.T) {
-	for _, last := range []int{9, 10, 11, 20, 21} { // lines that end at, before, and after the right edge
+	for _, last := range []int{9, 10, 11, 20, 21} { // lengths of lines that end before, at, and after the right edge
 		term := &terminal{T: t, width: 10, height: 8}
 		s := Screen{width: 10, height: 8}
 		term.Write("$ before\n")
@@ -39,14 +38,14 @@ func TestFrames(t *testing.T) {
 				t.Errorf("frame %d of width %d: the screen is\n%s\nwant\n%s", i, last, got, strings.Join(want, "\n"))
 			}
 			if term.row != len(want) || term.column != 0 {
-				t.Errorf("frame %d: the cursor is not below it", i)
+				t.Errorf("frame %d: the cursor is not on the line below the frame", i)
 			}
 			if term.emptied && i > 0 {
 				t.Errorf("frame %d: the screen was empty for a moment", i)
 			}
 		}
 		if len(term.scrolled) == 0 || term.scrolled[0] != "$ before" {
-			t.Errorf("what was there before is lost: %q", term.scrolled)
+			t.Errorf("the previous content is lost: %q", term.scrolled)
 		}
 	}
 }
@@ -95,14 +94,14 @@ func TestTableFitsTheWidth(t *testing.T) {
 			}
 			for _, r := range st.Remotes {
 				if !regexp.MustCompile(`(?m)^[a-z…() ]+ ` + string(r.State) + `\b`).MatchString(strings.Join(lines, "\n")) {
-					t.Errorf("width %d: it does not say that one is %s:\n%s", width, r.State, strings.Join(lines, "\n"))
+					t.Errorf("width %d: the table does not contain %s:\n%s", width, r.State, strings.Join(lines, "\n"))
 				}
 			}
 		}
 	})
 }
 
-// Rows are truncated at the right edge, and the source is folded.
+// At the right edge, a row is truncated, but the line about the source is folded.
 func TestTableOfAScreen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const head = `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
@@ -149,7 +148,7 @@ iah                       Synced       8 1f2e3d4c  0       4h12m
 	})
 }
 
-// Only states and a source that isn't well have colors. Colors don't change the layout.
+// Only states, and a source that isn't well, have colors. Colors don't change the layout.
 func TestColours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := few()
@@ -159,18 +158,18 @@ func TestColours(t *testing.T) {
 		for _, wide := range []bool{false, true} {
 			got := table{Screen: bright, wide: wide}.text(st)
 			if uncolored.Replace(got) != (table{Screen: bare, wide: wide}).text(st) {
-				t.Errorf("colors move something:\n%q", got)
+				t.Errorf("colors change the layout:\n%q", got)
 			}
 			for _, part := range []string{
 				"  \x1b[31mUnreachable\x1b[0m  ", "  \x1b[31mDenied\x1b[0m       ", "  \x1b[31mHeld\x1b[0m         ",
 				"  \x1b[33mBehind\x1b[0m       ", "  \x1b[32mSynced\x1b[0m       ", "\n\x1b[32m3 Synced\x1b[0m, \x1b[33m1 Behind\x1b[0m, \x1b[31m1 Denied\x1b[0m, ",
 			} {
 				if !strings.Contains(got, part) {
-					t.Errorf("it has no %q:\n%q", part, got)
+					t.Errorf("the table does not contain %q:\n%q", part, got)
 				}
 			}
 			if !strings.HasPrefix(got, "MAIN ") {
-				t.Errorf("a source that is well is Colored: %q", got)
+				t.Errorf("a source that is well has a color: %q", got)
 			}
 		}
 		st.Source = mirror.SourceStatus{Namespace: "openstack", Secret: "keystone-fernet-keys", State: mirror.SourceAbsent, Detail: "it does not exist"}
@@ -182,8 +181,8 @@ func TestColours(t *testing.T) {
 
 var andMore = regexp.MustCompile(`^… and (\d+) more$`)
 
-// At any height, the table leaves a line for the cursor, starts with the most urgent remotes,
-// accounts for every remote, and ends with the summary.
+// At any height, the table leaves one line for the cursor, starts with the most urgent remotes,
+// shows or counts every remote, and ends with the summary.
 func TestTableFitsTheHeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := fleet(1000)
@@ -219,7 +218,7 @@ func TestTableFitsTheHeight(t *testing.T) {
 	})
 }
 
-// An output that isn't a terminal has no colors and no width, whatever the environment says.
+// If the output isn't a terminal, environment variables can't give it colors or a width.
 func TestScreenOfAPipe(t *testing.T) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -228,7 +227,7 @@ func TestScreenOfAPipe(t *testing.T) {
 	defer null.Close()
 	for _, out := range []any{&bytes.Buffer{}, null, nil} {
 		if got := ScreenOf(out); got != (Screen{}) {
-			t.Errorf("%T is taken for a terminal: %+v", out, got)
+			t.Errorf("%T is treated as a terminal: %+v", out, got)
 		}
 	}
 }

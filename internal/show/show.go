@@ -18,7 +18,7 @@ var Formats = []string{"table", "wide", "json", "yaml"}
 // Options configure the output of a status. The zero value writes one table.
 type Options struct {
 	Format string // "" means "table"
-	// OnlyUnwell omits the remotes that are well. A table still counts them in its summary.
+	// OnlyUnwell omits the remotes that are well. The summary of a table still counts them.
 	OnlyUnwell bool
 	// Stream means that statuses are written repeatedly. On a terminal, each table replaces the
 	// previous one.
@@ -46,8 +46,8 @@ func (o Options) To(out io.Writer) func(mirror.Status) error {
 	}
 }
 
-// table returns an encoder of tables. If the cursor can be moved, each table of a stream overwrites
-// the previous one. Otherwise, an empty line follows each.
+// table returns a function that formats a status as a table. In a stream, each table overwrites the
+// previous one if the output supports cursor movement. Otherwise, an empty line follows each table.
 func (o Options) table(out io.Writer) func(mirror.Status) ([]byte, error) {
 	first := true
 	return func(st mirror.Status) ([]byte, error) {

@@ -15,29 +15,29 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// expiresSoon is how long before their expiry credentials are mentioned.
+// expiresSoon is how long before credentials expire a table mentions them.
 const expiresSoon = 30 * 24 * time.Hour
 
-// none fills empty cells, so that each row has text in every column except lastColumn, which can be
-// empty.
+// none fills empty cells, so that every row has text in each column. Only cells of lastColumn can
+// be empty.
 const none, lastColumn = "-", "DETAIL"
 
 // table shows a status to a person. Remotes are sorted by urgency, then by name.
 type table struct {
 	Screen
 	wide       bool // all columns, without truncation
-	onlyUnwell bool // remotes that are well have no row, but are counted
+	onlyUnwell bool // omit the rows of remotes that are well, but count them
 	fits       bool // omit rows that don't fit the screen's height
 }
 
-// A column is one column of a table. wide means that only -o wide shows it.
+// A column describes one column of a table. If wide is true, only -o wide shows it.
 type column struct {
 	title string
 	wide  bool
 	cell  func(mirror.RemoteStatus) string
 }
 
-// columns returns the columns of a table. A wide table has a separate column for the namespace.
+// columns returns the columns of a table. In a wide table, the namespace has its own column.
 func (t table) columns(src mirror.SourceStatus) []column {
 	return slices.DeleteFunc([]column{
 		{"REMOTE", false, func(r mirror.RemoteStatus) string {
@@ -66,8 +66,8 @@ func (t table) columns(src mirror.SourceStatus) []column {
 	}, func(c column) bool { return c.wide && !t.wide })
 }
 
-// shortened truncates a name to half of the width, so that the state next to it stays readable. It
-// keeps the end of the name, which may be the part that differs from other names.
+// shortened truncates a name to half of the screen's width, so that the state next to it stays
+// visible. It keeps the end of the name, because names often differ only there.
 func (t table) shortened(name string) string {
 	if room := t.width / 2; !t.wide && t.width > 0 && len(name) > room {
 		return name[:room-room/2-1] + leftOut + name[len(name)-room/2:]
@@ -77,8 +77,9 @@ func (t table) shortened(name string) string {
 
 func (t table) text(st mirror.Status) string { return strings.Join(t.lines(st), "\n") + "\n" }
 
-// lines returns the source, a row for each remote, and the summary. They fit the screen's width,
-// except for the source's detail: the terminal wraps it, so that a command in it can be copied.
+// lines returns the table's lines: the source, a row for each remote, and the summary. They fit the
+// screen's width, except for the source's detail. The terminal wraps that, so that a command in it
+// can be copied.
 func (t table) lines(st mirror.Status) []string {
 	top := t.source(st.Source)
 	if len(st.Remotes) == 0 {
@@ -95,7 +96,7 @@ func (t table) lines(st mirror.Status) []string {
 	return slices.Concat(top, rows, bottom)
 }
 
-// fit omits the last rows if they don't all fit, and adds a line with their number.
+// fit omits the last rows if they don't all fit, and adds a line with the number of omitted rows.
 func (t table) fit(rows []string, room int) []string {
 	if t.rowsOf(rows...) <= room {
 		return rows
@@ -152,7 +153,7 @@ func (t table) rows(st mirror.Status) []string {
 	return lines
 }
 
-// urgency ranks remotes: the higher, the sooner someone must act.
+// urgency ranks remotes: the higher the rank, the sooner someone must act.
 func urgency(r mirror.RemoteStatus) int {
 	switch color := colorOf(r.State); {
 	case color == red:
@@ -176,7 +177,7 @@ func colorOf(s mirror.State) string {
 	return red
 }
 
-// source returns the source, on one line if it fits, and its detail on another.
+// source returns the lines about the source: one, if it fits, and another for the detail.
 func (t table) source(s mirror.SourceStatus) []string {
 	parts := []string{fmt.Sprintf("%-6s", strings.ToUpper(string(s.State)))}
 	if s.Term != nil {
@@ -238,8 +239,8 @@ func primary(r mirror.RemoteStatus) string {
 	return strconv.Itoa(*r.Primary) + " " + r.Keys[*r.Primary]
 }
 
-// behind returns the number of generations. It returns "?" if the source's keys don't continue the
-// remote's, and "-" if there is nothing to compare.
+// behind returns how many generations the remote is behind. It returns "?" if the source's keys
+// don't continue the remote's, and "-" if there is nothing to compare.
 func behind(r mirror.RemoteStatus) string {
 	switch {
 	case r.Behind != nil:
@@ -250,13 +251,14 @@ func behind(r mirror.RemoteStatus) string {
 	return none
 }
 
-// detail mentions the credentials first, because their expiry may be the cause of the rest.
+// detail mentions expiring credentials first, because they may be the cause of the state.
 func detail(r mirror.RemoteStatus) string {
 	parts := []string{expiring(r), mirror.Printable(r.Detail)}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
-// expiring returns when a remote's credentials expire, or "" if that isn't soon.
+// expiring returns a text about when a remote's credentials expire, or "" if they don't expire
+// soon.
 func expiring(r mirror.RemoteStatus) string {
 	switch at := r.CredentialsExpire; {
 	case at == nil || time.Until(*at) > expiresSoon:

@@ -26,7 +26,7 @@ func synced(name string) mirror.RemoteStatus {
 	}
 }
 
-// few returns a status with a remote of each kind that the table treats differently.
+// few returns a status that has one remote of each kind that the table treats differently.
 func few() mirror.Status {
 	soon, past := synced("lon"), synced("nrt")
 	soon.CredentialsExpire, past.CredentialsExpire = in(12*day+time.Hour), in(-3*time.Hour)
@@ -62,7 +62,7 @@ func fleet(n int) mirror.Status {
 	return st
 }
 
-// prints fails the test unless the table's text is want.
+// prints checks that the table's text is want.
 func prints(t *testing.T, table table, st mirror.Status, want string) {
 	t.Helper()
 	if got := table.text(st); got != want {
@@ -99,7 +99,7 @@ iad (namespace identity)  Unreachable  -        -       -            dial tcp 10
 		// A trailing "-" of a command isn't mistaken for an empty cell.
 		st.Remotes[1].Detail = "kubectl annotate secret x fernetcast/term-"
 		if rows := (table{}).rows(st); !strings.HasSuffix(rows[1], " fernetcast/term-") {
-			t.Errorf("the detail ends so: %q", rows[1])
+			t.Errorf("the row ends with the wrong detail: %q", rows[1])
 		}
 		st.Remotes = st.Remotes[:1]
 		prints(t, table{onlyUnwell: true}, st, `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)  staged 0 (99aa00bb)  3 keys  rotated 4h12m ago

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A terminal emulates the control sequences of a frame, and fails the test for any other.
+// A terminal interprets the control sequences that a frame uses, and fails the test if there is any
+// other.
 type terminal struct {
 	*testing.T
 	width, height int
@@ -27,7 +28,7 @@ func (t *terminal) Write(text string) {
 			t.row, t.column = 0, 0
 			text = text[len(home):]
 		case strings.HasPrefix(text, clearToEnd):
-			// A cursor after the last column is still on that column.
+			// After the last column is written, the cursor is still on that column.
 			t.screen[t.row] = t.screen[t.row][:min(len(t.screen[t.row]), t.column, t.width-1)]
 			text = text[len(clearToEnd):]
 		case strings.HasPrefix(text, clearBelow):
@@ -49,7 +50,7 @@ var sgr = regexp.MustCompile(`^\x1b\[(0|3[123])m`)
 
 func (t *terminal) put(r rune) {
 	if r < ' ' && r != '\n' {
-		t.Fatalf("%q is printed", r)
+		t.Fatalf("unexpected control character %q", r)
 	}
 	if r == '\n' || t.column == t.width {
 		t.column = 0

@@ -13,16 +13,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
-// DeafAfter is how long a watch may take to deliver a version that is already known.
+// DeafAfter is how long a watch may take to deliver a version that is already known. After that,
+// the watch counts as deaf.
 const DeafAfter = 5 * time.Second
 
 // View holds the last known, parsed version of a Secret. Its methods are safe for
 // concurrent use.
 //
-// A GET response always counts, even if its resourceVersion is lower: restoring etcd
-// rewinds versions. The response to our own write is newer than the version that it was
-// based on. The watch lags behind both, so an event counts only if it is not older than the
-// known version.
+// A GET response always counts, even if its resourceVersion is lower, because restoring etcd
+// rewinds versions. The response to our own write counts as newer than the version on which the
+// write was based. The watch can lag behind both, so an event counts only if it is not older than
+// the known version.
 type View[T any] struct {
 	parse func(last T, secret *corev1.Secret) T
 
@@ -31,10 +32,10 @@ type View[T any] struct {
 	read    bool
 	absent  bool
 	stale   bool
-	version string // "" if a GET has found that the Secret does not exist
+	version string // "" if a GET found that the Secret does not exist
 	events  uint64 // number of accepted watch events
-	// missed is when the view learned something that the watch has not delivered yet. It is
-	// zero if the watch is up to date.
+	// missed is when the view learned of a change that the watch has not delivered yet. It is zero
+	// if the watch is up to date.
 	missed time.Time
 }
 
@@ -44,22 +45,22 @@ func New[T any](parse func(last T, secret *corev1.Secret) T) *View[T] {
 	return &View[T]{parse: parse}
 }
 
-// Get returns the last known value, or the zero T if there is none. It reports whether the
-// value is reliable without a GET.
+// Get returns the last known value, or the zero T if there is none. fresh reports whether the value
+// can be relied on without a GET.
 func (v *View[T]) Get() (value T, fresh bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.value, v.read && !v.stale
 }
 
-// Read reports whether the Secret, or its absence, was ever seen.
+// Read reports whether the view has ever seen the Secret or its absence.
 func (v *View[T]) Read() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.read
 }
 
-// Missed reports whether the watch has yet to deliver something that is already known.
+// Missed reports whether the watch has yet to deliver a change that is already known.
 func (v *View[T]) Missed() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -73,8 +74,8 @@ func (v *View[T]) MarkStale() {
 	v.stale = true
 }
 
-// Watched records a watch event and reports whether it changed the view. secret is nil if
-// it was deleted, or is absent in a list, at that version.
+// Watched records a watch event or the result of a list, and reports whether it changed the view. A
+// nil secret means that at this version the Secret was deleted or absent from the list.
 func (v *View[T]) Watched(secret *corev1.Secret, version string) (changed bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -108,8 +109,8 @@ func (v *View[T]) Begin() Reading[T] {
 	return Reading[T]{v, v.events}
 }
 
-// Answered records the response to the GET; secret is nil for NotFound. A newer version
-// that the watch delivered during the GET stays in place.
+// Answered records the response to the GET. A nil secret means NotFound. A newer version that the
+// watch delivered during the GET stays in place.
 //
 // Answered reports whether the response changed the view and whether the watch is deaf: it
 // started before the version went back, or it has not delivered an already known version
@@ -123,7 +124,7 @@ func (r Reading[T]) Answered(secret *corev1.Secret, now time.Time) (value T, cha
 		version = secret.ResourceVersion
 	}
 	overtaken := v.events != r.events
-	v.stale = overtaken && secret == nil // an absence has no version, so the order is unknown
+	v.stale = overtaken && secret == nil // NotFound has no version, so it may be older than the event
 	deaf = !v.missed.IsZero() && now.Sub(v.missed) > DeafAfter
 	if !overtaken || secret == nil || !newer(v.version, version) {
 		deaf = deaf || !overtaken && newer(v.version, version)
@@ -143,9 +144,9 @@ func (v *View[T]) miss(now time.Time) {
 	}
 }
 
-// set stores what was seen and reports whether it changed the view.
+// set stores the Secret, or its absence, and reports whether that changed the view.
 func (v *View[T]) set(secret *corev1.Secret, version string) (changed bool) {
-	if v.read && v.absent && secret == nil { // at another version, or at none if by a GET
+	if v.read && v.absent && secret == nil { // still absent; a GET has no version for that
 		v.version = cmp.Or(version, v.version)
 		return false
 	}
@@ -156,8 +157,8 @@ func (v *View[T]) set(secret *corev1.Secret, version string) (changed bool) {
 	return true
 }
 
-// newer reports whether a is a newer resourceVersion than b. If they cannot be compared, it
-// returns false.
+// newer reports whether resourceVersion a is newer than b. It returns false if they cannot be
+// compared.
 func newer(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order > 0

@@ -15,7 +15,7 @@ func at(version string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}}
 }
 
-// story is a sequence of events and its result so far.
+// story runs a sequence of steps on a View and records the result so far.
 type story struct {
 	view    *View[string]
 	now     time.Time
@@ -27,7 +27,7 @@ type step func(*story)
 
 func get(version string) step { return during(version) }
 
-// during is a GET during which other steps happen.
+// during returns a GET during which the other steps happen.
 func during(version string, between ...step) step {
 	return func(s *story) {
 		reading := s.view.Begin()
@@ -44,7 +44,8 @@ func event(version string) step {
 	return func(s *story) { s.changed = s.view.Watched(at(version), version) }
 }
 
-// gone is a deletion, or a list without the Secret, at that version.
+// gone returns the step in which the watch reports, at that version, a deletion or a list without
+// the Secret.
 func gone(version string) step {
 	return func(s *story) { s.changed = s.view.Watched(nil, version) }
 }
@@ -55,7 +56,7 @@ func later(d time.Duration) step {
 	return func(s *story) { s.now = s.now.Add(d) }
 }
 
-// Each row is a sequence of GETs, events, and writes, and the resulting view.
+// Each row has a sequence of GETs, events, and writes, and the view that must result.
 func TestView(t *testing.T) {
 	long := later(DeafAfter + time.Second)
 	for name, tc := range map[string]struct {
@@ -115,7 +116,7 @@ func TestView(t *testing.T) {
 	}
 }
 
-// Only news counts as a change, so that nothing else is reported to the caller.
+// An event or a GET that contains nothing new doesn't count as a change.
 func TestNews(t *testing.T) {
 	s := &story{now: time.Unix(0, 0), view: New(func(_ string, s *corev1.Secret) string { return "" })}
 	for i, tc := range []struct {
@@ -127,7 +128,7 @@ func TestNews(t *testing.T) {
 	} {
 		s.changed = false
 		if tc.happens(s); s.changed != tc.news {
-			t.Errorf("step %d: news %v", i, s.changed)
+			t.Errorf("step %d: changed is %v", i, s.changed)
 		}
 	}
 	if !s.view.Read() {
