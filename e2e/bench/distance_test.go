@@ -7,8 +7,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestDistance checks three remotes that are a round trip of 100 ms away. They must match at most
-// that much later than three near ones.
+// TestDistance measures three remotes with a round-trip time of 100 ms. They must be equal at most
+// 100 ms later than three remotes without added delay.
 func TestDistance(t *testing.T) {
 	const n, rotations, roundTrip = 3, 30, 100 * time.Millisecond
 	s := newStand(t)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// figuresPage has a table for each measurement, below its heading.
+// figuresPage is the page that has a table for each measurement, under a heading.
 const figuresPage = "../../docs/figures.md"
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }

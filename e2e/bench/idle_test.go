@@ -29,12 +29,12 @@ func TestIdle(t *testing.T) {
 		s.Must(err)
 		table = append(table, []string{name, fmt.Sprintf("%.2f%% of a core", 100*used), mib(now)})
 		if name == "fernetcast" && used > mostIdle {
-			t.Errorf("run used %.2f %% of a core, want at most %.2f %%", 100*used, 100*mostIdle)
+			t.Errorf("run used %.2f%% of a core, want at most %.2f%%", 100*used, 100*mostIdle)
 		}
 	}
 	publish(t, "Idle", table)
 	if n := r.scrapes.Load(); n < 4 {
-		t.Errorf("the target was scraped %d times", n)
+		t.Errorf("the metrics were scraped %d times", n)
 	} else {
 		t.Logf("%d scrapes took %s each", n, ms(time.Duration(r.scraping.Load()/n)))
 	}

@@ -9,7 +9,7 @@ import (
 	"text/template"
 )
 
-// Sizes in pixels. There is one panel per measure, side by side.
+// All sizes are in pixels. The panels, one for each measure, are side by side.
 const (
 	panelWidth, panelHeight = 230, 180
 	panelGap, margin        = 60, 50
@@ -103,7 +103,7 @@ func points(costs []cost, of func(cost) float64, most float64) []point {
 	return all
 }
 
-// roundUp rounds up to a number with few digits, for the end of an axis.
+// roundUp rounds x up to a number with few digits, for the end of an axis.
 func roundUp(x float64) float64 {
 	step := math.Pow(10, math.Floor(math.Log10(x))) / 2
 	return math.Ceil(x/step) * step

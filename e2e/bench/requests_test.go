@@ -13,7 +13,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestRequests checks, by the API servers' own count, that a rotation takes one request to each
+// TestRequests checks, with the API servers' own metrics, that a rotation takes one request to each
 // reachable remote and none to the main region.
 func TestRequests(t *testing.T) {
 	const counted = 20
@@ -22,7 +22,7 @@ func TestRequests(t *testing.T) {
 			table := [][]string{{fmt.Sprintf("%d rotations", counted), "remotes", "GET", "LIST", "POST", "PUT", "PATCH", "APPLY", "DELETE"}}
 			s := newStand(t)
 			a, _ := s.sides(n)
-			// A resync is a GET per minute, and a timeout would repeat a request.
+			// By default, resync adds a GET every minute, and a timeout would add a retry.
 			r := s.ours(a, n, "--resync", "1h", "--request-timeout", "5m")
 			s.synced(r)
 			s.settle(r)
@@ -63,8 +63,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// requests returns the number of requests for Secrets by cluster and verb, without watches. API
-// servers count those only when they end.
+// requests returns the number of requests for Secrets by cluster and verb. It omits watches,
+// because API servers count them only when they end.
 func (s *stand) requests() map[string]map[string]int {
 	s.Helper()
 	all := map[string]map[string]int{}
@@ -88,7 +88,7 @@ func (s *stand) requestsTo(c *testenv.Cluster) map[string]int {
 		}
 	}
 	if len(byVerb) == 0 {
-		s.Fatalf("%s counts no requests for Secrets", c.Name)
+		s.Fatalf("the metrics of %s have no requests for Secrets", c.Name)
 	}
 	return byVerb
 }

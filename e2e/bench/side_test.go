@@ -17,9 +17,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// side is a namespace of the main region, and places for copies of its Secret. Several identical
-// sides let programs take turns. They last for the whole run, so a test finds the previous test's
-// objects.
+// side is a namespace in the main region, and places for copies of its Secret. With several
+// identical sides, programs can take turns. Sides exist for the whole run, so a test finds objects
+// of earlier tests.
 type side struct {
 	name       string
 	namespace  string
@@ -28,7 +28,7 @@ type side struct {
 	places     []place
 }
 
-// place is a namespace of a cluster. For a program, it is a remote like any other, with its own
+// place is a namespace in a cluster. For a program, each place is a separate remote with its own
 // token, client, and connections.
 type place struct {
 	name       string
@@ -37,7 +37,7 @@ type place struct {
 	kubeconfig []byte
 }
 
-// by returns a copy of the side whose places from first to end use proxies.
+// by returns a copy of the side in which places first to end-1 use the proxies.
 func (d *side) by(proxies map[*testenv.Cluster]*testenv.Proxy, first, end int) *side {
 	far := *d
 	far.places = slices.Clone(d.places)
@@ -61,15 +61,15 @@ var sides = sync.OnceValues(func() (made [5]*side, err error) {
 	return made, nil
 })
 
-// sides returns the first two sides, as several does.
+// sides returns two sides with n places each, as several does.
 func (s *stand) sides(n int) (a, b *side) {
 	s.Helper()
 	two := s.several(2, n)
 	return two[0], two[1]
 }
 
-// several returns count sides. Each has n places without a Secret, and a key set that no place has
-// ever had.
+// several returns count sides. Each has n places without the Secret, and a key set that no place
+// has ever had.
 func (s *stand) several(count, n int) []*side {
 	s.Helper()
 	made, err := sides()
@@ -82,7 +82,7 @@ func (s *stand) several(count, n int) []*side {
 	return made[:count]
 }
 
-// newSide returns a side whose source is promoted. The program has a sidecar's permissions.
+// newSide returns a side with a promoted source. Its kubeconfig has a sidecar's permissions.
 func newSide(ctx context.Context, name string) (*side, error) {
 	const keys = 7 // openstack-helm's max_active_keys
 	main := shared.Cluster(mainRegion)
@@ -118,7 +118,7 @@ func newSide(ctx context.Context, name string) (*side, error) {
 	return &side{name: name, namespace: namespace, kubeconfig: filepath.Join(dir, "sidecar"), keys: keys}, err
 }
 
-// clear deletes every copy, creates missing places, and rotates.
+// clear deletes every copy, creates places until there are n, and rotates the keys.
 func (d *side) clear(ctx context.Context, n int) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(atOnce)
@@ -142,7 +142,7 @@ func (d *side) clear(ctx context.Context, n int) error {
 	return errors.Join(err, all.Wait())
 }
 
-// place creates place i, with the permissions of a remote's account.
+// place creates the place with index i, with the permissions of a remote's account.
 func (d *side) place(ctx context.Context, i int) (place, error) {
 	p := place{name: fmt.Sprintf("r%04d", i), cluster: shared.Cluster(regions[i%len(regions)])}
 	p.namespace = d.namespace + "-" + p.name

@@ -9,7 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// cost is what a number of remotes costs a program.
+// cost holds the costs of a program with a certain number of remotes.
 type cost struct {
 	remotes    int
 	latency    time.Duration // p50 of the last remote
@@ -17,9 +17,9 @@ type cost struct {
 	goroutines int
 }
 
-// TestSizes compares the delay to the last remote with the baseline's: it must be within 1.25 times
-// for 3 remotes, and 1.75 times for up to 1,000. Memory must be bounded, and one more remote must
-// not cost more among many than among few.
+// TestSizes compares the delay until the last remote is equal with the baseline's. It must be at
+// most 1.25 times as long for 3 remotes, and 1.75 times for up to 1,000. Memory must be bounded,
+// and one more remote must not cost more among many remotes than among few.
 func TestSizes(t *testing.T) {
 	latency := [][]string{{"remotes", "rotations", "fernetcast p50", "p99", "baseline p50", "p99", "ratio p50", "p99"}}
 	costs := [][]string{{"remotes", "fernetcast: memory", "goroutines", "baseline: memory", "goroutines"}}
@@ -46,7 +46,7 @@ func TestSizes(t *testing.T) {
 	write(t, "CPU time per remote and rotation", work)
 	write(t, "Peak memory and goroutines", costs)
 	if !whole {
-		return // some sizes were not selected, or failed
+		return // some sizes were not selected or failed
 	}
 	judgeGrowth(t, ours)
 	if err := plot("../../docs/performance.svg", ours, baseline); err != nil {
@@ -54,7 +54,8 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// compare returns a table row for both programs, and fails the test if their ratio exceeds most.
+// compare returns a table row with both programs' delays, and fails the test if their ratio exceeds
+// most.
 func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	s.Helper()
 	n := len(ours.places)
@@ -65,20 +66,20 @@ func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	for _, p := range []float64{50, 99} {
 		x := ratio(testenv.Percentile(ours.last, p), testenv.Percentile(baseline.last, p))
 		row = append(row, fmt.Sprintf("%.2f", x))
-		// With fewer rotations, p99 is only the slowest one.
+		// With more remotes, there are so few rotations that p99 is only the slowest one.
 		if most > 0 && x > most && (p == 50 || n == 3) {
-			s.Errorf("p%.0f is %.2f times the least possible, want at most %.2f", p, x, most)
+			s.Errorf("p%.0f is %.2f times the baseline's, want at most %.2f", p, x, most)
 		}
 	}
 	return row
 }
 
-// work formats the CPU time for one remote in one rotation.
+// work formats the part of the CPU time used that one remote takes in one rotation.
 func (r *runner) work(used time.Duration) string {
 	return fmt.Sprintf("%.2f ms", ratio(used, time.Millisecond)/float64(len(r.each)))
 }
 
-// cost ends the program and returns what it has cost.
+// cost ends the program and returns its costs.
 func (s *stand) cost(r *runner) cost {
 	s.Helper()
 	_, peak, err := r.Memory()
@@ -100,7 +101,7 @@ func (s *stand) judgeMemory(c cost) {
 	}
 }
 
-// judgeGrowth compares what one more remote costs among many and among few.
+// judgeGrowth compares the cost of one more remote among many remotes with that among few.
 func judgeGrowth(t *testing.T, costs []cost) {
 	t.Helper()
 	at := map[int]cost{}
@@ -117,7 +118,7 @@ func judgeGrowth(t *testing.T, costs []cost) {
 	}
 }
 
-// measures are the judged and plotted values, by unit.
+// measures returns the values that are checked and plotted, by unit.
 var measures = map[string]func(cost) float64{
 	"milliseconds": func(c cost) float64 { return float64(c.latency) / float64(time.Millisecond) },
 	"MiB":          func(c cost) float64 { return float64(c.memory) / (1 << 20) },

@@ -1,6 +1,6 @@
-// Package bench measures the release build, with a main region and up to 1,000 remotes, next to a
-// baseline that does the least possible. It doesn't run with the other tests, because its results
-// require a quiet machine.
+// Package bench measures the release build with a main region and up to 1,000 remotes, and compares
+// it with a baseline that does the minimum. It doesn't run with the other tests, because the
+// results are meaningful only on a quiet machine.
 package bench
 
 import (
@@ -18,7 +18,7 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// scrapeEvery is how often a Prometheus would read the metrics.
+	// scrapeEvery is the interval at which a Prometheus would read the metrics.
 	scrapeEvery = 15 * time.Second
 )
 
@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, append([]string{mainRegion}, regions...)...))
 }
 
-// stand is one test's view of all clusters. Its context ends when a program that it started exits.
+// stand gives one test access to all clusters. Its context ends when a program that it started
+// exits.
 type stand struct {
 	*testenv.Stage
 	fail context.CancelCauseFunc
@@ -55,26 +56,27 @@ func newStand(t *testing.T) *stand {
 	return s
 }
 
-// runner is a running program with its side.
+// runner is a running program together with its side.
 type runner struct {
 	*testenv.Process
 	*side
 	// places are the places whose copies are measured.
 	places  []place
 	started time.Time
-	// over permits the program to exit.
+	// over is called before the program is stopped. Without it, an exit fails the test.
 	over func()
-	// last contains the slowest place of each rotation, and each contains all places of all
-	// rotations.
+	// last has the delay of the slowest place in each rotation, and each has the delays of all
+	// places in all rotations.
 	last, each []time.Duration
 	// scrapes counts successful scrapes, and scraping is their total time in nanoseconds.
 	scrapes, scraping atomic.Int64
-	// used is the program's CPU time in its turns, and servers is that of the API servers.
+	// used is the CPU time that the program used in its turns, and servers is what the API servers
+	// used in them.
 	used, servers time.Duration
 }
 
-// ours starts the release build for a side's first n places. Its metrics are scraped, as next to a
-// Prometheus.
+// ours starts the release build for a side's first n places, and scrapes its metrics as a
+// Prometheus would.
 func (s *stand) ours(side *side, n int, args ...string) *runner {
 	s.Helper()
 	program := s.Shipped()
@@ -126,7 +128,7 @@ func (s *stand) start(p *testenv.Program, side *side, places []place) *runner {
 	go func() {
 		select {
 		case <-r.Done():
-			s.fail(fmt.Errorf("%s ended: %s", p.Path, r.Stderr.Tail(5)))
+			s.fail(fmt.Errorf("%s exited: %s", p.Path, r.Stderr.Tail(5)))
 		case <-ending:
 		}
 	}()

@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// warmUp is the number of rotations that aren't counted.
+	// warmUp is the number of rotations before those that count.
 	warmUp = 3
-	// Between two rotations, the programs and clusters get time to become idle: rest, and restEach
-	// per remote.
+	// Between two rotations, the test waits until programs and clusters are idle: for the time
+	// rest, plus restEach for each remote.
 	rest     = 40 * time.Millisecond
 	restEach = 400 * time.Microsecond
-	// atRest is the share of a core that an idle program may use.
+	// atRest is how much of a core a program may use and still count as idle.
 	atRest = 0.1
 )
 
-// turns rotates each side in turn, and records how long the copies took. Each side goes first
-// equally often, so that noise affects all alike.
+// turns rotates the keys of each side in turn, and records how long the copies took. Each side goes
+// first equally often, so that noise affects all sides alike.
 func (s *stand) turns(rotations int, runners ...*runner) {
 	s.Helper()
 	for _, r := range runners {
@@ -51,7 +51,7 @@ func (s *stand) cpu(r *runner) time.Duration {
 	return used
 }
 
-// serversCPU returns the CPU time that all API servers have used so far, without etcd's.
+// serversCPU returns the CPU time that all API servers have used so far, not including etcd.
 func (s *stand) serversCPU() time.Duration {
 	s.Helper()
 	var all time.Duration
@@ -64,7 +64,7 @@ func (s *stand) serversCPU() time.Duration {
 }
 
 // rotate rotates a side's keys, and returns how long after the source's commit each copy was
-// committed. The same kind of watch sees both.
+// committed. Both times come from watches of the same kind.
 func (s *stand) rotate(r *runner) []time.Duration {
 	s.Helper()
 	rotation, err := s.main.Rotate(s.Ctx, r.namespace, r.keys)
@@ -123,7 +123,7 @@ func since(began time.Time, all []time.Time) []time.Duration {
 	return took
 }
 
-// settle waits until a program is idle after its first sync.
+// settle waits until a program has become idle after its first sync.
 func (s *stand) settle(r *runner) {
 	s.Helper()
 	const every = time.Second
@@ -133,7 +133,7 @@ func (s *stand) settle(r *runner) {
 		used, first := now-before, before < 0
 		before = now
 		if err == nil && (first || float64(used) > atRest*float64(every)) {
-			err = fmt.Errorf("it used %v of a processor in %v", used, every)
+			err = fmt.Errorf("the program used %v of CPU time in %v", used, every)
 		}
 		return err
 	}))

@@ -8,7 +8,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// directions returns hints for a user with another terminal.
+// directions returns hints about commands that the user can run in another terminal.
 func (s *stage) directions() []string {
 	return []string{
 		"In another terminal:",

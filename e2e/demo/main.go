@@ -1,6 +1,6 @@
-// Command demo shows fernetcast on this machine: a main region, three remotes, and a rotation every
-// few seconds. It also checks the result: its exit code is 1 if a remote was late or rejected a
-// token.
+// Command demo shows fernetcast at work on this machine, with a main region, three remotes, and a
+// rotation every few seconds. It also checks the result: its exit code is 1 if a remote was late or
+// rejected a token.
 package main
 
 import (
@@ -41,7 +41,8 @@ func run() int {
 	return 0
 }
 
-// lengthFrom returns how long to rotate. 0 means until interrupted.
+// lengthFrom parses DEMO_SECONDS, which is how long the demo rotates keys. 0 means until it is
+// interrupted.
 func lengthFrom(seconds string) (time.Duration, error) {
 	if seconds == "" {
 		return 0, nil

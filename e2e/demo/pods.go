@@ -24,24 +24,25 @@ import (
 // node.
 const podRegion = "phx"
 
-// pods are the Keystones in podRegion. It is nil if there is no node.
+// pods holds the Keystones in podRegion. It is nil if there is no node.
 type pods struct {
 	node *node.Node
 	http *http.Client
 	open []chart.Door
 }
 
-// byKubelet is the name of a Keystone Deployment without fernetcast files.
+// byKubelet is the name of the Keystone Deployment that gets its keys from the kubelet instead of
+// `fernetcast files`.
 const byKubelet = "keystone-kubelet"
 
 // openPods starts a node, joins its region, and starts two Keystones there. One gets its keys from
-// fernetcast files, the other from the kubelet.
+// `fernetcast files`, the other from the kubelet.
 func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Cloud) error {
 	err := node.Possible()
 	if err == nil && !s.env.Built(node.Tools...) { // building takes minutes, so skip it in a first demo
 		err = errors.New("the programs of a node are not built yet; to build them: cd e2e && go run ./testenv/prepare node")
 	}
-	if err == nil { // built once from packages of a Debian mirror
+	if err == nil { // the image is built only once, from packages of a Debian mirror
 		_, err = node.Keystone(ctx, os.Stderr)
 	}
 	if err != nil {
@@ -82,7 +83,7 @@ func (s *stage) openPods(ctx context.Context, view *screen, cloud *keystone.Clou
 	return err
 }
 
-// joinRegion adds a kubeconfig of the region, which the running fernetcast loads.
+// joinRegion adds a kubeconfig for the region. The running fernetcast loads it.
 func (s *stage) joinRegion(ctx context.Context, client kubernetes.Interface) error {
 	if err := chart.LetIn(ctx, client, namespace); err != nil {
 		return err
@@ -106,7 +107,7 @@ func (s *stage) deploy(ctx context.Context, client kubernetes.Interface, version
 		return err
 	}
 	dir := filepath.Join(s.dir, "kustomization")
-	// The same pause as in the other regions, because rotations are frequent here.
+	// Use the same short pause as in the other regions, because rotations are frequent in the demo.
 	const patch = `patches:
   - target: {kind: Deployment, name: keystone-api}
     patch: |
@@ -136,7 +137,7 @@ func (s *stage) deploy(ctx context.Context, client kubernetes.Interface, version
 	return err
 }
 
-// witnesses returns a witness for each pod.
+// witnesses returns a witness for each Keystone pod.
 func (p *pods) witnesses() (all []witness) {
 	if p == nil {
 		return nil

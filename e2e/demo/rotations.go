@@ -17,7 +17,7 @@ const rotateEvery = 3 * time.Second
 
 // record collects the results of all rotations.
 type record struct {
-	slowest  []time.Duration // per rotation, until the last remote was equal
+	slowest  []time.Duration // for each rotation, the time until the last remote was equal
 	failures []string
 }
 
@@ -33,11 +33,11 @@ func (r *record) summary() string {
 		len(r.slowest)+len(r.failures), milliseconds(sorted[len(sorted)/2]), milliseconds(sorted[len(sorted)-1]), len(r.failures))
 }
 
-// rotateUntil rotates in the main region until ctx ends, and checks all remotes after each
-// rotation. It records late remotes and returns only the demo's own errors.
+// rotateUntil rotates the keys in the main region until ctx ends, and checks all remotes after each
+// rotation. Late remotes only go into record. An error means that the demo itself failed.
 func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) error {
 	histories := map[string]*testenv.History{}
-	// Finish checking a rotation that has started, even if ctx ends.
+	// If ctx ends after a rotation, still finish checking it.
 	looking := context.WithoutCancel(ctx)
 	for _, c := range s.env.Clusters() {
 		h, err := c.Follow(looking, namespace)
@@ -70,7 +70,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	if err != nil {
 		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
 	}
-	s.showToken(ctx, view, record, rotation) // first, because it measures a time
+	s.showToken(ctx, view, record, rotation) // before anything else, because showToken measures a time
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	delays, err := arrivals(soon, rotation.Keys, histories)
@@ -94,7 +94,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	return nil
 }
 
-// rotateMain rotates with keystone-manage if it is installed.
+// rotateMain rotates the main region's keys, with keystone-manage if that is installed.
 func (s *stage) rotateMain(ctx context.Context) (testenv.Rotation, error) {
 	if s.tokens == nil {
 		return s.env.Cluster(mainRegion).Rotate(ctx, namespace, maxActive)
@@ -102,7 +102,8 @@ func (s *stage) rotateMain(ctx context.Context) (testenv.Rotation, error) {
 	return s.tokens[0].Rotate(ctx, maxActive)
 }
 
-// showToken validates a token that is signed with the new key, and records a failure.
+// showToken validates a token that is signed with the new key. If a Keystone rejects the token,
+// showToken adds a failure to record.
 func (s *stage) showToken(ctx context.Context, view *screen, record *record, rotation testenv.Rotation) {
 	if s.tokens == nil {
 		return
@@ -114,8 +115,8 @@ func (s *stage) showToken(ctx context.Context, view *screen, record *record, rot
 	}
 }
 
-// arrivals returns how long after the main region each remote had exactly these keys, as seen in
-// etcd.
+// arrivals returns how much later than the main region each remote had exactly these keys,
+// according to etcd.
 func arrivals(ctx context.Context, keys testenv.Repository, histories map[string]*testenv.History) (map[string]time.Duration, error) {
 	seen := map[string]*testenv.Version{}
 	waits, ctx := errgroup.WithContext(ctx)

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/term"
 )
 
-// eventsShown is the number of events that stay on screen.
+// eventsShown is how many of the latest events stay on the screen.
 const eventsShown = 8
 
-// screen shows the tables of `status --watch`, with events and directions below. On a terminal it
-// redraws the screen. Otherwise, it appends.
+// screen shows the latest table of `status --watch`, with events and directions below it. On a
+// terminal, it redraws the screen. Otherwise, it appends each new table or event to the output.
 type screen struct {
 	out      io.Writer
 	terminal bool
@@ -43,7 +43,7 @@ func (s *screen) say(format string, args ...any) {
 	s.print(strings.TrimRight(fmt.Sprintf(format, args...), "\n") + "\n")
 }
 
-// tell displays the directions and keeps them on screen.
+// tell displays the directions below the table from now on.
 func (s *screen) tell(directions []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *screen) tell(directions []string) {
 	s.draw(strings.Join(directions, "\n") + "\n\n")
 }
 
-// event displays an event with the current time.
+// event displays an event together with the current time.
 func (s *screen) event(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,8 @@ func (s *screen) end() {
 	s.terminal = false
 }
 
-// draw redraws the screen on a terminal. Otherwise, it prints only news. The caller must hold s.mu.
+// draw redraws the screen on a terminal. Otherwise, it prints only the text news. The caller must
+// hold s.mu.
 func (s *screen) draw(news string) {
 	if !s.terminal {
 		s.print(news)
@@ -91,8 +92,8 @@ func (s *screen) draw(news string) {
 // print ignores errors: if the output can't be written, nobody sees the demo anyway.
 func (s *screen) print(text string) { _, _ = io.WriteString(s.out, text) }
 
-// tables returns a writer for the output of `status --watch`: tables, each followed by an empty
-// line.
+// tables returns a writer for the output of `status --watch`, in which an empty line follows each
+// table.
 func (s *screen) tables() io.Writer { return &tables{screen: s} }
 
 type tables struct {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pieces writes text in pieces that don't end at line breaks.
+// pieces writes text in small pieces, which don't end at line breaks.
 func pieces(t *testing.T, w io.Writer, text string) {
 	t.Helper()
 	for _, piece := range strings.SplitAfter(text, "e") {
@@ -40,7 +40,7 @@ func TestTerminalShowsTheLastTableAndEvents(t *testing.T) {
 	drawn := out.String()
 	for text, times := range map[string]int{"table": 1, "remotes": 1, "early": eventsShown - 1, "late": 1, "directions": 1, "\x1b[2J": 0} {
 		if got := strings.Count(drawn, text); got != times {
-			t.Errorf("%q is on screen %d times, want %d", text, got, times)
+			t.Errorf("%q is on the screen %d times, want %d", text, got, times)
 		}
 	}
 }

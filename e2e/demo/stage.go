@@ -33,13 +33,13 @@ type stage struct {
 	tokens  identity
 	pods    *pods
 	listen  string
-	remotes []string // including podRegion
+	remotes []string // all remotes, including podRegion if there is one
 
 	dir, log string
 }
 
-// setStage starts everything and waits until all remotes are Synced. If it returns a stage with an
-// error, the caller must still close it.
+// setStage starts everything and waits until all remotes are Synced. If it returns both a stage and
+// an error, the caller must still close the stage.
 func setStage(ctx context.Context, view *screen) (*stage, error) {
 	view.say("Starting four control planes: main region %s, and remotes %s.", mainRegion, strings.Join(remoteRegions(), ", "))
 	g, err := testenv.Open(ctx, os.Stderr)
@@ -81,7 +81,7 @@ func setStage(ctx context.Context, view *screen) (*stage, error) {
 	return s, nil
 }
 
-// furnish creates the keys and all kubeconfigs.
+// furnish creates the main region's keys and all kubeconfigs.
 func (s *stage) furnish(ctx context.Context) (err error) {
 	if s.dir, err = s.env.Directory("demo-"); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (s *stage) furnish(ctx context.Context) (err error) {
 }
 
 func (s *stage) kubeconfig(ctx context.Context, c *testenv.Cluster, role testenv.Role, path string) error {
-	// The table would mention credentials that expire within 30 days in every row.
+	// Otherwise, each row of the table would mention credentials that expire within 30 days.
 	access := testenv.Access{Namespace: namespace, Role: role, Expires: time.Now().AddDate(1, 0, 0)}
 	data, err := c.Kubeconfig(ctx, access)
 	if err != nil {
@@ -145,8 +145,8 @@ func (s *stage) startSyncer() (err error) {
 // path returns the path of a kubeconfig by its name.
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name+".kubeconfig") }
 
-// reading adds flags with the sidecar's permissions in the main region, operating with an
-// operator's.
+// reading adds flags for a command that needs only the sidecar's permissions in the main region.
+// operating does so for a command that needs an operator's.
 func (s *stage) reading(args ...string) []string   { return s.as("sidecar", args) }
 func (s *stage) operating(args ...string) []string { return s.as("operator", args) }
 

@@ -23,10 +23,11 @@ type identity []*keystone.Region
 type witness struct {
 	name     string
 	validate func(context.Context, keystone.Token) (int, error) // returns the HTTP status
-	ours     bool                                               // its keys come from fernetcast files, so it must accept every token
+	ours     bool                                               // it gets its keys from `fernetcast files`, so it must accept every token
 }
 
-// openIdentity starts the Keystones with their regions' keys. Closing the stage's Env removes them.
+// openIdentity starts a Keystone with each region's keys. Closing the stage's Env removes their
+// data.
 func (s *stage) openIdentity(ctx context.Context, view *screen) error {
 	if err := keystone.Installed(); err != nil {
 		view.say("Skipping the tokens: %v", err)
@@ -77,9 +78,9 @@ func (all identity) witnesses() (each []witness) {
 	return each
 }
 
-// show waits until the main region signs with the new primary, and validates such a token with
-// every Keystone. It prints the results and the time since keystone-manage ended. It returns an
-// error if a Keystone with fernetcast files rejects the token.
+// show waits until the main region signs tokens with the new primary, and validates such a token
+// with every Keystone. It prints the results and the time since keystone-manage ended. It returns
+// an error if a Keystone with `fernetcast files` rejects the token.
 func (s *stage) show(ctx context.Context, view *screen, rotation testenv.Rotation) error {
 	index := rotation.Keys.Primary()
 	primary := string(rotation.Keys[strconv.Itoa(index)])

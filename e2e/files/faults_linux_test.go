@@ -20,7 +20,7 @@ func (p *place) ready() bool {
 	return err == nil
 }
 
-// said waits until the program has logged text.
+// said waits until the program's log contains text.
 func (p *place) said(text string) {
 	p.Helper()
 	p.Until(func(context.Context) error {
@@ -31,7 +31,8 @@ func (p *place) said(text string) {
 	})
 }
 
-// A full file system leaves the files unchanged. Once there is space, files continues.
+// If the file system is full, `files` leaves the key files unchanged. When there is space again, it
+// continues.
 func TestFullFileSystem(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a file system requires root")
@@ -64,7 +65,7 @@ func TestFullFileSystem(t *testing.T) {
 	p.said("updating the key repository works again")
 }
 
-// A missing or invalid Secret changes nothing, and SIGTERM leaves the files in place.
+// If the Secret is missing or invalid, no key file changes. SIGTERM leaves the key files in place.
 func TestUnusableSecret(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)
@@ -83,7 +84,7 @@ func TestUnusableSecret(t *testing.T) {
 		p.Must(change())
 		p.Until(func(context.Context) error {
 			if strings.Count(p.process.Stderr.String(), "keeping the key repository") == before {
-				return errors.New("the program has not logged it")
+				return errors.New("the log does not contain another line about the unusable Secret")
 			}
 			return nil
 		})
@@ -98,7 +99,7 @@ func TestUnusableSecret(t *testing.T) {
 	p.Must(p.process.Terminate())
 	code, err := p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
-		t.Errorf("it exited with %d, %v", code, err)
+		t.Errorf("`files` exited with %d, %v", code, err)
 	}
 	p.holds(first.Data)
 	info, err := os.Stat(p.dir)
@@ -111,8 +112,8 @@ func TestUnusableSecret(t *testing.T) {
 // roomForFiles is the memory limit in manifests/files.
 const roomForFiles = 64 << 20
 
-// Many other files in the repository use little memory. If a key is a file's name, it isn't
-// logged, which newPlace checks.
+// Many files in the repository that aren't keys use little memory. If a file's name contains a key,
+// it isn't logged, which newPlace checks.
 func TestManyOtherFiles(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)
@@ -131,20 +132,20 @@ func TestManyOtherFiles(t *testing.T) {
 	p.Until(func(context.Context) error {
 		for index, key := range rotated.Keys {
 			if there, err := os.ReadFile(filepath.Join(p.dir, index)); err != nil || string(there) != string(key) {
-				return fmt.Errorf("key %s is not there: %w", index, err)
+				return fmt.Errorf("key %s is missing: %w", index, err)
 			}
 		}
 		return nil
 	})
 	_, peak, err := p.process.Memory()
 	p.Must(err)
-	if t.Logf("%d MiB at most", peak>>20); peak > roomForFiles {
-		t.Errorf("%d MiB, wanted less than %d", peak>>20, roomForFiles>>20)
+	if t.Logf("peak memory: %d MiB", peak>>20); peak > roomForFiles {
+		t.Errorf("peak memory %d MiB, want at most %d", peak>>20, roomForFiles>>20)
 	}
 }
 
-// An init container fills the repository and exits. If the API server is unreachable, it uses the
-// mounted Secret.
+// With --once, as in an init container, `files` fills the repository and exits. If the API server
+// is unreachable, it uses the mounted Secret.
 func TestOnce(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)

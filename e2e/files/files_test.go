@@ -10,7 +10,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// pause is much longer than one load, but short enough for this many rotations.
+// pause is much longer than Keystone takes to load its keys, but short enough for many rotations.
 const pause = 100 * time.Millisecond
 
 func TestRotationsBesideKeystone(t *testing.T) { besideKeystone(t, 40) }
@@ -22,8 +22,9 @@ func TestLongRotationsBesideKeystone(t *testing.T) {
 
 // besideKeystone runs Keystone's own loader during rotations. Every tenth time, it rotates twice in
 // a row. Every fourth time, it kills the program after one of its steps. No load may miss a key
-// that is in both the old and the new key set, or lack permission to read a file. If a file is
-// removed between list and open, a load may fail, but not more often than during a kubelet's swap.
+// that is in both the old and the new key set, or lack permission to read a file. A load may fail
+// if a file is removed after Keystone has listed it and before it opens it, but not more often than
+// while a kubelet swaps a volume.
 func besideKeystone(t *testing.T, rotations int) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)
@@ -57,9 +58,9 @@ func besideKeystone(t *testing.T, rotations int) {
 	theirs := p.swapped(rotations)
 	t.Logf("from the rotation's PUT to its primary in the repository: p50 %v, p99 %v",
 		testenv.Percentile(primed, 50).Round(100*time.Microsecond), testenv.Percentile(primed, 99).Round(100*time.Microsecond))
-	t.Logf("files: %d loads, %d lacking, %v; all steps, including two pauses of %v: p50 %v, p99 %v", mine.loads, mine.lacking, mine.errors, pause,
+	t.Logf("files: %d loads, %d of them without a key, %v; all steps, including two pauses of %v: p50 %v, p99 %v", mine.loads, mine.lacking, mine.errors, pause,
 		testenv.Percentile(took, 50).Round(time.Millisecond), testenv.Percentile(took, 99).Round(time.Millisecond))
-	t.Logf("the kubelet's swaps: %d loads, %d lacking, %v", theirs.loads, theirs.lacking, theirs.errors)
+	t.Logf("kubelet's swaps: %d loads, %d of them without a key, %v", theirs.loads, theirs.lacking, theirs.errors)
 	if mine.loads < 10*rotations {
 		t.Errorf("only %d loads for %d rotations", mine.loads, rotations)
 	}
@@ -68,7 +69,7 @@ func besideKeystone(t *testing.T, rotations int) {
 	}
 	// Few loads coincide with a removal, so both counts are small.
 	if n := mine.errors["FileNotFoundError"]; n > theirs.errors["FileNotFoundError"]+5 {
-		t.Errorf("%d loads missed a file, during the kubelet's swaps %d", n, theirs.errors["FileNotFoundError"])
+		t.Errorf("%d loads missed a file, compared to %d during the kubelet's swaps", n, theirs.errors["FileNotFoundError"])
 	}
 	delete(mine.errors, "FileNotFoundError")
 	if len(mine.errors) > 0 {
@@ -85,8 +86,8 @@ func (p *place) rotate(l *loads) testenv.Rotation {
 	return rotated
 }
 
-// reaches waits until the program has reached a step. 0: it is writing files. 1: the new primary is
-// in place. 2: the new staged key is in place. 3: it is done.
+// reaches waits until the program has reached a step: at 0, it is writing files; at 1, the new
+// primary is in place; at 2, the new staged key is in place; and at 3, the update is complete.
 func (p *place) reaches(keys testenv.Repository, step int) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Ctx, testenv.Soon)
@@ -105,12 +106,12 @@ func (p *place) reaches(keys testenv.Repository, step int) {
 }
 
 // asOurselves returns a program that runs as the current user, who owns the volumes that the test
-// writes.
+// writes. Compare asKeystone.
 func asOurselves(path string, args ...string) *testenv.Program {
 	return &testenv.Program{Path: path, Args: args}
 }
 
-// swapped runs the same loader during the same number of kubelet volume swaps.
+// swapped runs the same loader while a simulated kubelet swaps a volume as many times.
 func (p *place) swapped(rotations int) figures {
 	p.Helper()
 	volume := filepath.Join(p.TempDir(), "volume")

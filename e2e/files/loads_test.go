@@ -18,13 +18,13 @@ import (
 //go:embed loader.py
 var loader string
 
-// epoch is a key set, when it was sent, and when the repository contained it.
+// epoch is a key set, with the times when it was sent and when the repository contained it.
 type epoch struct {
 	prints     map[string]bool
 	sent, done float64
 }
 
-// loads are the results of Keystone's loader, and the key sets that it could find.
+// loads holds the results of Keystone's loader, and the key sets that it could find.
 type loads struct {
 	p       *place
 	process *testenv.Process
@@ -32,12 +32,13 @@ type loads struct {
 	epochs  []epoch
 }
 
-// load starts to load the repository in dir repeatedly, as the user that as selects.
+// load starts a process that loads the repository in dir repeatedly. The function as selects its
+// user.
 func (p *place) load(dir string, as func(path string, args ...string) *testenv.Program) *loads {
 	p.Helper()
 	script := filepath.Join(filepath.Dir(filepath.Dir(p.dir)), "loader.py")
 	p.Must(os.WriteFile(script, []byte(loader), 0o644))
-	// Nothing is written to this pipe. The loader ends when it is closed.
+	// Nothing is written to this pipe. The loader ends when the pipe is closed.
 	read, write, err := os.Pipe()
 	p.Must(err)
 	program := as("/usr/bin/python3", script, dir)
@@ -70,8 +71,8 @@ type figures struct {
 	errors         map[string]int
 }
 
-// judge stops the loader and checks each load. A load must find the keys that are in all key sets
-// that the repository could contain while it ran.
+// judge stops the loader and checks each load. A load must find every key that was in all key sets
+// that the repository could contain during the load.
 func (l *loads) judge() figures {
 	p := l.p
 	p.Helper()
@@ -79,7 +80,7 @@ func (l *loads) judge() figures {
 	code, err := l.process.Wait(p.Ctx)
 	p.Must(err)
 	if code != 0 {
-		p.Fatalf("the loader ended with %d:\n%s", code, l.process.Stderr.Tail(20))
+		p.Fatalf("the loader exited with %d:\n%s", code, l.process.Stderr.Tail(20))
 	}
 	f := figures{errors: map[string]int{}}
 	for line := range strings.Lines(l.process.Stdout.String()) {

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Fprintln(os.Stderr, "the tests of files beside Keystone's loader are left out:", err)
+		fmt.Fprintln(os.Stderr, "skipping the tests of files next to Keystone's loader:", err)
 		return
 	}
 	os.Exit(testenv.Main(m, &shared, "sjc"))

@@ -23,18 +23,18 @@ const (
 	maxActive    = 4
 )
 
-// place is a Secret in a cluster and a key repository that files keeps up to date.
+// place is a Secret in a cluster, and a key repository that `fernetcast files` keeps up to date.
 type place struct {
 	*testenv.Stage
 	dir     string // key repository
 	program *testenv.Program
 	process *testenv.Process
 	address string
-	log     bytes.Buffer // of previous processes
+	log     bytes.Buffer // logs of previous processes
 }
 
-// newPlace creates a Secret with keys. As root, it runs the program as Keystone's user, so
-// everything is in a directory that this user can access.
+// newPlace creates a Secret with keys. If the test runs as root, the program runs as Keystone's
+// user, so everything is in a directory that this user can access.
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	p := &place{Stage: shared.Stage(t, "f", 15*time.Minute)}
@@ -95,7 +95,7 @@ func (p *place) start(args ...string) {
 	p.Must(err)
 }
 
-// kill kills the program if it runs.
+// kill kills the program if it is running.
 func (p *place) kill() {
 	if p.process != nil {
 		p.process.Kill()
@@ -151,7 +151,7 @@ func (p *place) metric(name string) float64 {
 	p.Must(err)
 	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(string(text))
 	if found == nil {
-		p.Fatalf("there is no %s in\n%s", name, text)
+		p.Fatalf("metric %s is missing:\n%s", name, text)
 	}
 	value, err := strconv.ParseFloat(found[1], 64)
 	p.Must(err)

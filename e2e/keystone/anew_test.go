@@ -9,9 +9,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The main region's Secret is emptied, or deleted and recreated by GitOps, and the setup job
-// creates new keys. The remotes hold and continue to accept older tokens until the operator
-// confirms the new keys.
+// The main region's Secret is emptied, or a GitOps tool deletes and recreates it, and the setup job
+// creates new keys. The remotes become Held, and accept older tokens until an operator confirms the
+// new keys.
 func TestSetUpAnew(t *testing.T) {
 	s := newStage(t, 3)
 	s.emptied()
@@ -28,7 +28,7 @@ func (s *stage) emptied() {
 	s.writes++
 }
 
-// recreated deletes the main region's Secret and recreates it empty, like helm.
+// recreated deletes the main region's Secret and recreates it without keys, as helm does.
 func (s *stage) recreated() {
 	s.Helper()
 	s.Must(s.site.Home.Delete(s.Ctx, s.NS))
@@ -38,8 +38,8 @@ func (s *stage) recreated() {
 	s.writes += 2
 }
 
-// setUpAnew runs the setup job on the empty Secret, and checks that the remotes hold before and
-// after it. Then it runs wayOut, which pushes the new keys.
+// setUpAnew runs the setup job on the empty Secret, and checks that the remotes are Held before and
+// after it. Then it calls wayOut, which pushes the new keys.
 func (s *stage) setUpAnew(empty, anew string, wayOut func()) {
 	s.Helper()
 	before := s.keys

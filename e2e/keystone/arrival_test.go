@@ -16,8 +16,9 @@ import (
 const arrivals = 10
 
 // TestArrival measures the time from the end of keystone-manage until each remote's Keystone
-// accepts a token of the new staged key. The pods see their Secret immediately. It logs the figures
-// for docs/figures.md, and fails only if a region never accepts such a token.
+// accepts a token that is signed with the new staged key. A simulated kubelet updates the pods
+// immediately. The test logs the figures for docs/figures.md, and fails only if a region never
+// accepts such a token.
 func TestArrival(t *testing.T) {
 	s := newStage(t, 7)
 	steps := []string{"the job's PUT", "watch and push", "kubelet's stand-in", "first 200", "all"}
@@ -65,8 +66,8 @@ func TestArrival(t *testing.T) {
 	t.Logf("%d rotations: region, step, p50, p99%s", arrivals, table.String())
 }
 
-// resealed returns the same token signed with another key, as a region would issue it after the
-// next rotation.
+// resealed returns the same token, but signed with another key, as a region would issue it after
+// the next rotation.
 func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 	s.Helper()
 	sealed, err := keystone.Reseal(token.Text, token.Key, string(key))
@@ -75,8 +76,8 @@ func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 	return token
 }
 
-// arrive returns when the keys arrived in a remote's cluster and in its pod, and when its Keystone
-// accepted a token of the staged key.
+// arrive returns the times when the keys arrived in a remote's cluster and in its pod, and when its
+// Keystone accepted a token that is signed with the staged key.
 func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository, token keystone.Token) ([]time.Time, error) {
 	v, err := h.Await(s.Ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })
 	if err != nil {
@@ -96,7 +97,7 @@ func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository,
 	return []time.Time{v.Seen, mounted, time.Now()}, err
 }
 
-// committed returns when the cluster had the keys.
+// committed waits until a cluster has the keys, and returns when they were committed to etcd.
 func (s *stage) committed(h *testenv.History, keys testenv.Repository) time.Time {
 	s.Helper()
 	v, err := h.Await(s.Ctx, func(v testenv.Version) bool { return keys.Equal(v.Keys()) })

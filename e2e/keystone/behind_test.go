@@ -9,8 +9,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Without fernetcast, a remote rejects the first token when it is exactly two generations behind.
-// This shows that the other tests can fail.
+// Without fernetcast, a remote rejects tokens as soon as it is two generations behind. This shows
+// that the other tests can fail.
 func TestWithoutFernetcast(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
@@ -26,7 +26,7 @@ func TestWithoutFernetcast(t *testing.T) {
 		s.is(good, token, mainRegion)
 		s.is(want, token, remotes...)
 		if said := s.exits(min(behind, 1), s.site, "status"); behind > 0 && !strings.Contains(said, plural(behind)) {
-			t.Errorf("%d generations behind: status prints\n%s", behind, said)
+			t.Errorf("at %d generations behind, status prints\n%s", behind, said)
 		}
 	}
 	s.exits(0, s.site, "push")
@@ -43,9 +43,10 @@ func plural(behind int) string {
 	return fmt.Sprintf("%d generations behind", behind)
 }
 
-// A disconnected remote rejects only the tokens that its generations imply. Once it is equal again,
-// it accepts all of them, however long it was disconnected. If no common key is left and `run` has
-// restarted since, it leaves the remote to a person.
+// How many generations a disconnected remote is behind determines exactly which tokens it rejects.
+// When it is equal again, it accepts all tokens, however long it was disconnected. If the remote
+// and the main region have no key in common anymore, and `run` has restarted since, the remote is
+// Held until an operator decides.
 func TestCutOff(t *testing.T) {
 	const maxActive = 4
 	s := newStage(t, maxActive)
@@ -64,7 +65,7 @@ func TestCutOff(t *testing.T) {
 				s.is(s.byGeneration(token, s.keys.Primary()), token, but("dfw")...)
 			}
 		}
-		if missed > maxActive { // no common key is left, and a new process has not seen the rotations
+		if missed > maxActive { // there is no common key anymore, and the new process has not seen the rotations
 			s.run.Kill()
 			s.run, s.listen = s.site.StartRun(s)
 		}
@@ -90,9 +91,9 @@ func (s *stage) issueAll() []keystone.Token {
 	return tokens
 }
 
-// byGeneration returns the status that the design predicts for a token in a region with this
-// primary. The region has the keys of the last max_active_keys - 1 primaries and the next primary,
-// which is staged.
+// byGeneration returns the HTTP status that must result when a region with the given primary
+// validates a token. The region has the keys of the last max_active_keys - 1 primaries, and that of
+// the next primary, which is staged.
 func (s *stage) byGeneration(token keystone.Token, primary int) int {
 	if token.Index <= primary+1 && token.Index > primary-(s.maxActive-1) {
 		return good
@@ -100,9 +101,10 @@ func (s *stage) byGeneration(token keystone.Token, primary int) int {
 	return refused
 }
 
-// The gate (wait) delays a rotation while a remote is disconnected, so all tokens stay valid.
+// The rotation gate, `fernetcast wait`, delays a rotation while a remote is disconnected. So all
+// tokens stay valid.
 func TestGatedRotation(t *testing.T) {
-	s := newStage(t, 4) // a remote that is behind signs with the previous primary for longer
+	s := newStage(t, 4) // a remote that is behind still signs with the previous primary, so keep that key for longer
 	s.Must(s.paths["iad"].Set(testenv.Refuse))
 	s.sees(s.rotate(), but("iad")...)
 	tokens := s.issueAll()

@@ -1,6 +1,7 @@
 // Package keystone runs an OpenStack identity service that several regions share. Each region has a
-// real Keystone on one database, with its own key repository that follows its cluster's Secret like
-// a mounted volume. Tests and the demo issue tokens in one region and validate them in another.
+// real Keystone. All use the same database, but each has its own key repository, which follows its
+// cluster's Secret as a mounted volume does. Tests and the demo issue tokens in one region and
+// validate them in another.
 package keystone
 
 import (
@@ -15,14 +16,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Programs from Debian's package keystone.
+// These are programs from Debian's package keystone.
 const (
 	manage = "keystone-manage"
 	server = "uwsgi_python3"
 	wsgi   = "keystone-wsgi-public"
 )
 
-// User that tokens are issued for.
+// This is the user to whom tokens are issued.
 const (
 	admin    = "admin"
 	password = "not-a-secret"
@@ -43,13 +44,13 @@ func Installed() error {
 type Cloud struct {
 	env *testenv.Env
 	dir string
-	// user and group own the key files: keystone-manage requires them as arguments.
+	// user and group own the key files. keystone-manage requires them as arguments.
 	user, group string
 	manager     manager
 }
 
-// Open creates the database with one user, which takes about ten seconds. Closing the Env removes
-// it.
+// Open creates the database, with one user. This takes about ten seconds. Closing the Env removes
+// the database.
 func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	if err := Installed(); err != nil {
 		return nil, err
@@ -91,12 +92,12 @@ func whoAmI() (string, string, error) {
 	return me.Username, group.Name, nil
 }
 
-// config is a keystone.conf and the key repository that it refers to.
+// config holds the paths of a keystone.conf and of its key repository.
 type config struct{ path, repository string }
 
-// keystoneConf disables the cache for token validation: a cached result would hide a missing key.
-// Users and other objects are cached, because Keystone would be five times slower otherwise.
-// Receipts are not used, but Keystone requires their keys.
+// keystoneConf disables caching of validated tokens, because a cached result would hide a missing
+// key. Users and other objects are cached, because Keystone would be five times slower otherwise.
+// The tests don't use receipts, but Keystone requires keys for them.
 var keystoneConf = template.Must(template.New("keystone.conf").Parse(`
 [database]
 connection = sqlite:///{{.Database}}
@@ -145,7 +146,7 @@ func (c *Cloud) configure(name string, maxActive int) (config, error) {
 	return conf, nil
 }
 
-// manage runs keystone-manage.
+// manage runs keystone-manage with the given configuration and arguments.
 func (c *Cloud) manage(ctx context.Context, conf config, args ...string) error {
 	return c.manager.run(ctx, append([]string{"--config-file", conf.path}, args...)...)
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A rotation job's PUT conflicts, and the job runs again in its dirty scratch folder, like a
-// restarted pod. The result is up to Keystone, but it is the same in every region. Every test
-// checks that fernetcast never causes this conflict: only the test writes the main region's Secret.
+// A rotation job's PUT gets a conflict, and the job runs again with the files of its first run, as
+// in a restarted pod. Which keys result is up to Keystone, but every region gets the same ones.
+// fernetcast itself never causes such a conflict: every test checks that only the test writes the
+// main region's Secret.
 func TestJobThatLostItsPut(t *testing.T) {
 	const maxActive = 3
 	s := newStage(t, maxActive)
@@ -35,13 +36,13 @@ func TestJobThatLostItsPut(t *testing.T) {
 	s.writes++
 	s.keys = done.Keys
 	if s.keys.Primary() != token.Index+2 {
-		t.Errorf("the second run created primary %d; the token has %d: the folder was clean", s.keys.Primary(), token.Index)
+		t.Errorf("the second run created primary %d, and the token's key is %d, so the scratch folder was empty", s.keys.Primary(), token.Index)
 	}
 	s.sees(s.keys, all...)
 	for _, region := range all {
 		s.is(good, s.issue(region), all...)
 	}
-	// Two of the three keys are now the same, and the previous primary is gone.
+	// Two of the three keys are now the same, and the primary that signed the token is gone.
 	s.is(refused, token, all...)
 	s.sees(s.rotate(), all...)
 	for _, region := range all {

@@ -6,9 +6,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// The main region is lost, and another region takes over. The old main region keeps rotating in
-// isolation. When it returns, it does no harm, although its rotation job is still active. The only
-// lost tokens are those signed with keys that the new main region never had.
+// The main region becomes unreachable, and another region takes over. The old main region keeps
+// rotating in isolation. When it returns, it does no harm, although its rotation job is still
+// active. Only tokens that were signed with keys that the new main region never had become invalid.
 func TestMainLost(t *testing.T) {
 	s := newStage(t, 3)
 	paths := map[string]*testenv.Proxy{}
@@ -50,7 +50,7 @@ func TestMainLost(t *testing.T) {
 	s.listen = heirListens
 	s.shows(mainRegion, func(r *testenv.RemoteStatus) bool { return r.State == "Synced" })
 
-	// Its rotation job is still active, and fernetcast undoes its rotation.
+	// The old main region's rotation job runs once more, and fernetcast undoes its rotation.
 	own, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
 	s.Must(err)
 	undone := false
@@ -65,7 +65,7 @@ func TestMainLost(t *testing.T) {
 		s.is(good, s.issue(region), all...)
 	}
 	s.Must(s.source.CatchUp(s.Ctx))
-	// The new main region and the job wrote all later versions.
+	// All later versions were written by the new main region and this job.
 	s.writes += len(s.source.Versions()) - source
 }
 
@@ -77,7 +77,8 @@ func (s *stage) rotateAt(region string) testenv.Repository {
 	return done.Keys
 }
 
-// isolate sets a fault on all connections of the main region. Pass ends the isolation.
+// isolate sets a fault on all connections to and from the main region. testenv.Pass ends the
+// isolation.
 func (s *stage) isolate(fault testenv.Fault, fromHeir *testenv.Proxy) {
 	s.Helper()
 	s.Must(fromHeir.Set(fault))

@@ -8,30 +8,31 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Commands of keystone-manage that a job runs.
+// These are the commands of keystone-manage that a job runs.
 const (
 	rotate = "fernet_rotate"
 	setUp  = "fernet_setup"
 )
 
-// Job is a pod of openstack-helm's rotation CronJob. Like its script fernet-manage.py, it reads the
-// Secret, writes the files, runs keystone-manage, and replaces the whole Secret with a PUT that
-// includes the resourceVersion. As with an emptyDir, its scratch folder outlives a failed run and
-// is never cleaned.
+// Job simulates a pod of openstack-helm's rotation CronJob. Like the script fernet-manage.py there,
+// it reads the Secret, writes the files, runs keystone-manage, and replaces the whole Secret with a
+// PUT that includes the resourceVersion. As with an emptyDir, the files in its scratch folder
+// survive a failed run.
 type Job struct {
 	region  *Region
 	scratch config
-	// Overtaken, if not nil, is called once, before the next PUT.
+	// Overtaken, if not nil, is called once, right before the next PUT.
 	Overtaken func() error
 }
 
-// Job creates a pod with an empty scratch folder.
+// Job creates a Job with an empty scratch folder.
 func (r *Region) Job(maxActive int) (*Job, error) {
 	scratch, err := r.cloud.configure(r.Name+"-job", maxActive)
 	return &Job{region: r, scratch: scratch}, err
 }
 
-// Rotate runs fernet_rotate. If another client wrote in between, the error satisfies IsConflict.
+// Rotate runs fernet_rotate. If another client changes the Secret in the meantime, the error
+// satisfies IsConflict.
 func (j *Job) Rotate(ctx context.Context) (testenv.Rotation, error) {
 	return j.run(ctx, rotate)
 }
@@ -65,7 +66,7 @@ func (j *Job) run(ctx context.Context, command string) (testenv.Rotation, error)
 	})
 }
 
-// Rotate runs a complete CronJob: it creates a pod, rotates, and removes the pod's files.
+// Rotate runs the rotation CronJob once: it creates a Job, rotates, and removes the Job's files.
 func (r *Region) Rotate(ctx context.Context, maxActive int) (testenv.Rotation, error) {
 	job, err := r.Job(maxActive)
 	if err != nil {

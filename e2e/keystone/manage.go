@@ -12,12 +12,12 @@ import (
 	"sync"
 )
 
-// python is the interpreter that Debian's keystone is installed for.
+// python is the interpreter that Debian's keystone package uses.
 const python = "/usr/bin/python3"
 
-// manager runs keystone-manage commands. Importing Keystone takes a few CPU seconds, a command only
-// a tenth of a second. So one process imports it once and forks for each command. It ends with the
-// test, because its stdin does.
+// manager runs keystone-manage commands. Importing Keystone takes a few seconds of CPU time, but a
+// command only a tenth of a second. So a single process imports Keystone once, and forks for each
+// command. The process ends when the test does, because its stdin is then closed.
 type manager struct {
 	dir string
 
@@ -81,7 +81,7 @@ func (m *manager) run(ctx context.Context, args ...string) error {
 		}
 	}
 	code, output, err := m.ask(ctx, args)
-	if err != nil { // the process is not usable anymore
+	if err != nil { // the process can't be used for another command
 		_ = m.process.Process.Kill()
 		_ = m.process.Wait()
 		m.process, output = nil, m.stderr.String()

@@ -4,10 +4,10 @@ import (
 	"testing"
 )
 
-// A GitOps tool wipes and recreates the main region's Secret, and the setup job creates new keys.
-// The remotes keep the old keys, and recover restores them. Tokens from before the wipe become
-// valid again everywhere, and those that remotes have issued since then stay valid. Only tokens
-// signed with the new keys are lost.
+// A GitOps tool deletes and recreates the main region's Secret, and the setup job creates new keys.
+// The remotes keep the old keys, and recover restores them. Tokens from before the deletion become
+// valid again everywhere, and tokens that remotes have issued since then stay valid. Only tokens
+// that are signed with the new keys become invalid.
 func TestRecovered(t *testing.T) {
 	s := newStage(t, 3)
 	before := s.keys

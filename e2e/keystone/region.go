@@ -22,23 +22,24 @@ type Region struct {
 	url       string
 	process   *testenv.Process
 	history   *testenv.History
-	files     *testenv.Process // updates the repository instead of the simulated kubelet, or nil
+	files     *testenv.Process // `fernetcast files`, or nil if a simulated kubelet updates the repository
 
-	// swap prevents requests during a volume swap. Keystone lists its keys and then opens each
-	// file, so a request during a swap could see half of each set. That is an issue of Keystone and
-	// the kubelet, not of fernetcast.
+	// swap prevents requests while the volume is swapped. Keystone lists its keys and then opens
+	// each file, so during a swap, it could load a mix of both sets. That is an issue between
+	// Keystone and the kubelet, not of fernetcast.
 	swap sync.RWMutex
 
 	mu      sync.Mutex
 	delay   time.Duration
 	mounted testenv.Repository
-	at      time.Time     // when mounted was written
+	at      time.Time     // when the keys in mounted were written
 	changed chan struct{} // closed and replaced when mounted changes
-	err     error         // why updates have stopped
+	err     error         // why updates stopped
 }
 
-// Region starts a Keystone for a cluster whose Secret must already exist in namespace. A volume
-// follows the Secret until ctx ends. It returns when Keystone is ready. The caller must call Stop.
+// Region starts a Keystone for a cluster. The Secret must already exist in namespace, and a
+// simulated volume follows it until ctx ends. Region returns when Keystone is ready. The caller
+// must call Stop.
 func (c *Cloud) Region(ctx context.Context, cluster *testenv.Cluster, namespace string, maxActive int) (*Region, error) {
 	conf, err := c.configure(cluster.Name, maxActive)
 	if err != nil {
@@ -62,8 +63,8 @@ func (c *Cloud) Region(ctx context.Context, cluster *testenv.Cluster, namespace 
 	return r, nil
 }
 
-// RegionWithFiles is like Region with `fernetcast files` instead of a volume. The program must
-// include the flags to access the Secret.
+// RegionWithFiles is like Region, but `fernetcast files` writes the key repository instead of a
+// simulated volume. The program must include the flags to access the Secret.
 func (c *Cloud) RegionWithFiles(ctx context.Context, cluster *testenv.Cluster, namespace string, maxActive int, program *testenv.Program) (*Region, error) {
 	conf, err := c.configure(cluster.Name, maxActive)
 	if err != nil {
@@ -131,7 +132,7 @@ func (r *Region) Stop() {
 	r.history.Stop()
 }
 
-// Delay sets the delay after which the pod sees a change of the Secret.
+// Delay sets how long it takes until the pod sees a change of the Secret.
 func (r *Region) Delay(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +191,7 @@ func (r *Region) version(ctx context.Context, n int) (testenv.Version, error) {
 	return r.history.Await(ctx, func(testenv.Version) bool { i++; return i >= n })
 }
 
-// Await blocks until the pod sees exactly these keys, and returns when it first saw them.
+// Await blocks until the pod sees exactly these keys, and returns the time when it first saw them.
 func (r *Region) Await(ctx context.Context, keys testenv.Repository) (time.Time, error) {
 	for {
 		r.mu.Lock()

@@ -18,9 +18,9 @@ const (
 	repairedWithin = 5 * time.Second
 )
 
-// A remote rotates on its own and signs with keys that no other region has. Only those tokens are
-// lost. fernetcast undoes the first rotation immediately, reports later ones, and recovers when
-// they end.
+// A remote rotates its own keys, and signs tokens with keys that no other region has. Only these
+// tokens are invalid elsewhere. fernetcast undoes the first rotation immediately. If there are
+// more, it reports the remote as Contested, and as Synced again after the last one.
 func TestRemoteThatRotates(t *testing.T) {
 	s := newStage(t, 3)
 	s.run.Kill()
@@ -31,8 +31,8 @@ func TestRemoteThatRotates(t *testing.T) {
 	tick := time.NewTicker(ownPace)
 	defer tick.Stop()
 	for n := range ownRotations {
-		// Rotate like its CronJob, but faster than keystone-manage can start. Like the CronJob, it
-		// loses its PUT if it races with a repair.
+		// Rotate as the remote's CronJob would, but faster than keystone-manage can start. As in
+		// the CronJob, the PUT gets a conflict if a repair is faster.
 		own, err := dfw.Cluster.Rotate(s.Ctx, s.NS, s.maxActive)
 		if n == 0 {
 			s.Must(err)
@@ -41,8 +41,9 @@ func TestRemoteThatRotates(t *testing.T) {
 		tokens = append(tokens, s.issue("dfw"))
 		<-tick.C
 	}
-	// If a rotation is undone before the next, it has signed with the key that all regions have
-	// staged. If Keystone sees two rotations in a row, it has not.
+	// After a single rotation, the remote signs with the key that all regions have staged, so its
+	// tokens are valid everywhere. Rotate twice in a row until Keystone has signed with a key that
+	// no other region has.
 	s.Until(func(ctx context.Context) error {
 		if slices.ContainsFunc(tokens, func(token keystone.Token) bool { return !token.OpenedBy(s.keys) }) {
 			return nil
@@ -52,7 +53,7 @@ func TestRemoteThatRotates(t *testing.T) {
 			_, _ = dfw.Cluster.Rotate(ctx, s.NS, s.maxActive)
 		}
 		tokens = append(tokens, s.issue("dfw"))
-		return errors.New("each of its tokens is valid everywhere")
+		return errors.New("all tokens of dfw are valid everywhere")
 	})
 	contested := s.shows("dfw", func(r *testenv.RemoteStatus) bool { return r.State == "Contested" })
 	t.Logf("during the rotations: %s", contested.Detail)
@@ -69,7 +70,7 @@ func TestRemoteThatRotates(t *testing.T) {
 		s.is(want, token, all...)
 	}
 	if lost == 0 || lost == len(tokens) {
-		t.Errorf("%d of %d tokens of dfw are lost, so this test proves nothing", lost, len(tokens))
+		t.Errorf("%d of %d tokens of dfw are invalid, so this test proves nothing", lost, len(tokens))
 	}
 	for _, region := range all {
 		s.is(good, s.issue(region), all...)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Fprintln(os.Stderr, "the tests on a real Keystone are left out:", err)
+		fmt.Fprintln(os.Stderr, "skipping the tests with a real Keystone:", err)
 		return
 	}
 	os.Exit(testenv.Main(m, &shared, all...))
@@ -43,14 +43,15 @@ var identity = sync.OnceValues(func() (*keystone.Cloud, error) {
 	return keystone.Open(context.Background(), shared)
 })
 
-// stage is the setup of one test: a Keystone in each region on one identity, and fernetcast in the
-// main region.
+// stage is the setup of one test: a Keystone in each region, all with the same database, and
+// fernetcast in the main region.
 type stage struct {
 	*testenv.Stage
 	maxActive int
 	keys      testenv.Repository
 	site      *testenv.Site
-	// paths are the proxies from the main region to each remote. The operator uses others.
+	// paths holds the proxies through which the main region's fernetcast reaches each remote.
+	// Operators' commands don't use them.
 	paths   map[string]*testenv.Proxy
 	regions map[string]*keystone.Region
 	source  *testenv.History
@@ -60,7 +61,8 @@ type stage struct {
 	listen string
 }
 
-// newStage creates keys in the main region, and waits until all regions are equal.
+// newStage creates keys in the main region, starts everything, and waits until all regions have the
+// same keys.
 func newStage(t *testing.T, maxActive int) *stage {
 	t.Helper()
 	t.Parallel()
@@ -128,8 +130,8 @@ func (s *stage) promote(site *testenv.Site, args ...string) {
 	}
 }
 
-// sourceUntouched checks that only the test has written the main region's Secret. So no rotation
-// job can have lost its PUT to fernetcast.
+// sourceUntouched checks that only the test has written the main region's Secret. So fernetcast
+// can't have caused a conflict for a rotation job's PUT.
 func (s *stage) sourceUntouched() {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
@@ -139,11 +141,11 @@ func (s *stage) sourceUntouched() {
 		return
 	}
 	if n := len(s.source.Versions()) - 1; n != s.writes {
-		s.Errorf("the main region's Secret was written %d times, but by the test only %d times", n, s.writes)
+		s.Errorf("the main region's Secret was written %d times, but only %d times by the test", n, s.writes)
 	}
 }
 
-// rotate runs the main region's rotation job and returns when it has written the keys.
+// rotate runs the main region's rotation job, and returns the keys that it wrote.
 func (s *stage) rotate() testenv.Repository {
 	s.Helper()
 	done, err := s.regions[mainRegion].Rotate(s.Ctx, s.maxActive)
@@ -164,7 +166,7 @@ func (s *stage) sees(keys testenv.Repository, names ...string) {
 	}
 }
 
-// issue returns a token that the region has signed.
+// issue returns a new token from the region's Keystone.
 func (s *stage) issue(region string) keystone.Token {
 	s.Helper()
 	token, err := s.regions[region].Issue(s.Ctx)
@@ -179,13 +181,13 @@ func (s *stage) is(status int, token keystone.Token, names ...string) {
 		answer, err := s.regions[name].Validate(s.Ctx, token)
 		s.Must(err)
 		if answer.Status != status {
-			s.Errorf("a token of %s, key %d: %d in %s, which has primary %d; want %d",
+			s.Errorf("a token from %s with key %d got %d in %s, which has primary %d; want %d",
 				token.Region, token.Index, answer.Status, name, answer.Keys.Primary(), status)
 		}
 	}
 }
 
-// shows waits until the main region's /statusz shows a remote as wanted.
+// shows waits until wanted returns true for a remote's status in the main region's /statusz.
 func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *testenv.RemoteStatus {
 	s.Helper()
 	var remote *testenv.RemoteStatus
@@ -195,14 +197,14 @@ func (s *stage) shows(name string, wanted func(*testenv.RemoteStatus) bool) *tes
 			return err
 		}
 		if remote = status.Remote(name); remote == nil || !wanted(remote) {
-			return fmt.Errorf("%s is shown as %+v", name, remote)
+			return fmt.Errorf("the status of %s is %+v", name, remote)
 		}
 		return nil
 	})
 	return remote
 }
 
-// but returns all regions except some.
+// but returns the names of all regions except some.
 func but(some ...string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(some, name) })
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Token is a token signed by a region's Keystone.
+// Token is a token that a region's Keystone issued.
 type Token struct {
 	Text string
-	// Region issued the token. Index and Key are its primary at that time.
+	// Region issued the token. Index and Key are the region's primary at that time.
 	Region string
 	Index  int
 	Key    string
@@ -36,8 +36,8 @@ func (t Token) OpenedBy(keys testenv.Repository) bool {
 	return false
 }
 
-// Reseal returns the same token signed with another key, as a region with that primary would issue
-// it.
+// Reseal returns the token, which is signed with the key from, signed with the key to instead. A
+// region with the primary to would issue it like this.
 func Reseal(token, from, to string) (string, error) {
 	keys, err := fernet.DecodeKeys(from, to)
 	if err != nil {
@@ -56,15 +56,16 @@ func Reseal(token, from, to string) (string, error) {
 	return strings.TrimRight(string(sealed), "="), nil
 }
 
-// Answer is the response of a region's Keystone, and the keys that it saw.
+// Answer holds the response of a region's Keystone, and the keys that the Keystone had.
 type Answer struct {
 	// Status is 200 for a valid token and 401 if no key can decrypt it.
 	Status int
 	Keys   testenv.Repository
 }
 
-// IssueRequest returns a request for a token of the cloud's user. The token is in the response
-// header X-Subject-Token. Send it with Send, because Keystone closes the connection.
+// IssueRequest returns a request for a token of the cloud's user. The response has the token in its
+// header X-Subject-Token. Use Send to send the request, because Keystone can close the connection
+// without a response.
 func IssueRequest(ctx context.Context, url string) (*http.Request, error) {
 	type named map[string]any
 	body, err := json.Marshal(named{"auth": named{"scope": "unscoped", "identity": named{
@@ -95,7 +96,7 @@ func ValidateRequest(ctx context.Context, url, token string) (*http.Request, err
 	return request, nil
 }
 
-// Issue returns a token that the region's Keystone has signed.
+// Issue returns a new token from the region's Keystone.
 func (r *Region) Issue(ctx context.Context) (Token, error) {
 	request, err := IssueRequest(ctx, r.url)
 	if err != nil {
@@ -128,8 +129,8 @@ func (r *Region) Validate(ctx context.Context, token Token) (Answer, error) {
 	return Answer{Status: response.StatusCode, Keys: keys}, nil
 }
 
-// do sends a request and returns the keys that were mounted during it. It never overlaps with a
-// volume swap.
+// do sends a request, and returns the response and the keys that were mounted at that time. The
+// request never overlaps with a volume swap.
 func (r *Region) do(request *http.Request) (*http.Response, testenv.Repository, error) {
 	r.swap.RLock()
 	defer r.swap.RUnlock()
@@ -142,7 +143,7 @@ func (r *Region) do(request *http.Request) (*http.Response, testenv.Repository, 
 	return response, r.mounted, nil
 }
 
-// repeats is the maximum number of retries without a response.
+// repeats is how often a request without a response is retried.
 const repeats = 2
 
 // Send sends a request from IssueRequest or ValidateRequest, and retries if there is no response.
@@ -160,7 +161,7 @@ func Send(client *http.Client, request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// send sends a copy of the request, so that it can be sent again.
+// send sends a copy of the request, so that the original can be sent again.
 func send(client *http.Client, request *http.Request) (*http.Response, error) {
 	again := request.Clone(request.Context())
 	if request.GetBody != nil {
@@ -169,13 +170,14 @@ func send(client *http.Client, request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	// uWSGI closes each connection after the response without announcing it, so the requests set
+	// uWSGI closes each connection after the response without announcing this, so all requests set
 	// Close.
 	return client.Do(again)
 }
 
-// unanswered reports whether the connection was closed before the response. uWSGI occasionally does
-// this to a POST without logging it. Both kinds of requests can be repeated safely.
+// unanswered reports whether err means that the connection was closed before the response. With a
+// POST, uWSGI occasionally does this without logging it. Both kinds of requests can be repeated
+// safely.
 func unanswered(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

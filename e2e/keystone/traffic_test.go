@@ -12,9 +12,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// pace is the interval between two tokens of a region. Keystone takes about 15 ms of CPU time to
-// issue a token, and again for each region that validates it. A faster pace would starve everything
-// else on a small machine.
+// pace is the interval between two new tokens in a region. Keystone takes about 15 ms of CPU time
+// to issue a token, and again for each region that validates it. At a shorter interval, nothing
+// else would get enough CPU time on a small machine.
 const pace = 500 * time.Millisecond
 
 func TestEveryTokenIsGoodEverywhere(t *testing.T) { goodEverywhere(t, 6, 3) }
@@ -32,7 +32,8 @@ func goodEverywhere(t *testing.T, rotations, maxActive int) {
 	s.regions["iad"].Delay(time.Second)
 	traffic := s.traffic()
 	for range rotations {
-		// The oldest key is about to expire: the next rotation drops it.
+		// The next rotation removes the oldest key, so its tokens must be valid before and invalid
+		// afterward.
 		oldest := s.keys.Primary() - (maxActive - 2)
 		ending := traffic.of(oldest)
 		for _, token := range ending {
@@ -47,8 +48,8 @@ func goodEverywhere(t *testing.T, rotations, maxActive int) {
 	t.Logf("%d tokens, each immediately valid in %d regions", issued, len(all))
 }
 
-// traffic issues tokens in every region, as fast as pace and the machine allow, and validates each
-// immediately in all regions.
+// traffic issues tokens in every region, as fast as pace and the machine allow, and immediately
+// validates each token in all regions.
 type traffic struct {
 	s    *stage
 	stop context.CancelFunc
@@ -56,7 +57,7 @@ type traffic struct {
 
 	mu     sync.Mutex
 	issued int
-	// kept is the last token for each key and region.
+	// kept holds the last token by key index and region.
 	kept map[int]map[string]keystone.Token
 }
 
@@ -85,10 +86,11 @@ func (f *traffic) issue(ctx context.Context, region string) {
 				f.s.Error(err)
 				return
 			}
-			// If the region has already dropped the key, it is not behind: the check was late.
+			// If the region has already dropped the token's key, the validation came too late, and
+			// the region isn't behind.
 			late := answer.Keys.Primary() >= token.Index+f.s.maxActive-1
 			if answer.Status != good && !(late && answer.Status == refused) {
-				f.s.Errorf("a token of %s, key %d: %d in %s, which has primary %d", region, token.Index, answer.Status, name, answer.Keys.Primary())
+				f.s.Errorf("a token from %s with key %d got %d in %s, which has primary %d", region, token.Index, answer.Status, name, answer.Keys.Primary())
 			}
 		}
 		f.keep(token)
@@ -109,7 +111,7 @@ func (f *traffic) keep(token keystone.Token) {
 	f.kept[token.Index][token.Region] = token
 }
 
-// of returns the saved tokens for a key.
+// of returns the tokens that were kept for a key.
 func (f *traffic) of(index int) []keystone.Token {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,7 +18,7 @@ func writeKeys(dir string, keys testenv.Repository) error {
 	return nil
 }
 
-// readKeys reads the files whose names start with a digit, like openstack-helm's job.
+// readKeys reads the files whose names start with a digit, as openstack-helm's job does.
 func readKeys(dir string) (testenv.Repository, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "[0-9]*"))
 	if err != nil {

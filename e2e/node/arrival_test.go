@@ -21,11 +21,12 @@ import (
 
 const (
 	arrivals = 20
-	// between is the time between two rotations. It is long enough for the five steps of files. The
-	// kubelet takes longer and delivers several rotations at once, so twenty of them take less than
-	// 15 minutes.
+	// between is the interval between two rotations. It is long enough for the steps of `fernetcast
+	// files`. The kubelet takes longer and delivers several rotations at once, so that twenty
+	// rotations take less than 15 minutes.
 	between = 4500 * time.Millisecond
-	// manyKeys lets the kubelet miss twenty rotations and still deliver each key.
+	// manyKeys is the number of keys in a set. It is so high that the kubelet can skip twenty
+	// rotations and still deliver each key.
 	manyKeys = 32
 )
 
@@ -37,14 +38,15 @@ func (s *stage) pods() []corev1.Pod {
 	return list.Items
 }
 
-// arrived has the delays of all rotations in one Keystone, measured from the end of
-// keystone-manage: until it signs with the new primary, and until it accepts a token of the new
-// staged key, which is the next primary.
+// arrived holds the delays of all rotations in one Keystone, measured from the end of
+// keystone-manage: until Keystone signs with the new primary, and until it accepts a token that is
+// signed with the new staged key, which will be the next primary.
 type arrived struct{ signs, takes []time.Duration }
 
-// rotations measures the time from the end of keystone-manage to the first 200 in each region, with
-// the kubelet and with files side by side. Then it validates tokens under traffic while the kubelet
-// is still delivering the last rotations.
+// rotations measures the time from the end of keystone-manage until each region accepts a token of
+// the new key. It compares Keystones that get their keys from the kubelet with those that get them
+// from `fernetcast files`. Then it validates tokens during more rotations, while the kubelet is
+// still delivering those of the measurement.
 func (s *stage) rotations() {
 	open := s.doors()
 	told := s.arrival(open)
@@ -52,8 +54,8 @@ func (s *stage) rotations() {
 	told()
 }
 
-// arrival rotates twenty times. The returned function waits for the kubelet's deliveries, then logs
-// and checks all results.
+// arrival rotates twenty times and returns a function. This function waits until the kubelet has
+// delivered the keys, and then logs and checks all results.
 func (s *stage) arrival(open []door) (told func()) {
 	base, err := s.issue(s.Ctx, one(open, mainRegion, "files"))
 	s.Must(err)
@@ -132,7 +134,7 @@ func (s *stage) judge(figures map[string]*arrived) {
 			}
 		}
 	}
-	s.Logf("%d rotations: region and way, what, p50, worst%s", arrivals, table.String())
+	s.Logf("%d rotations: region and source of keys, event, p50, maximum%s", arrivals, table.String())
 	for _, region := range []string{mainRegion, phx} {
 		if p50 := testenv.Percentile(figures[region+" files"].signs, 50); p50 > time.Second {
 			s.Errorf("%s signs with the new primary after %v (p50)", region, p50)
@@ -140,7 +142,7 @@ func (s *stage) judge(figures map[string]*arrived) {
 	}
 }
 
-// waiting is a token that is not valid yet, and when its key was written.
+// waiting is a token that is not valid yet, and the time when its key was written.
 type waiting struct {
 	token string
 	sent  time.Time
@@ -162,7 +164,7 @@ func (s *stage) await(d door, w waiting, interval time.Duration) {
 	}
 }
 
-// signs waits until a Keystone signs with a key.
+// signs waits until a Keystone signs tokens with a key.
 func (s *stage) signs(d door, key string) {
 	ctx, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
@@ -178,7 +180,7 @@ func (s *stage) signs(d door, key string) {
 	}
 }
 
-// one returns the first Keystone of a region whose keys come this way.
+// one returns the first Keystone in a region that gets its keys in the given way, such as "files".
 func one(open []door, region, way string) door {
 	i := slices.IndexFunc(open, func(d door) bool { return d.Region == region && d.way == way })
 	return open[i]

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// serviceAddress is the address of the Service kubernetes. It is also the node's address, so no
-	// proxy is needed.
+	// serviceAddress is the address of the Service kubernetes. It is the same as the node's
+	// address, so the node needs no kube-proxy.
 	serviceAddress = "10.0.0.1"
 	services       = "10.0.0.0/24"
 	pods           = "10.244.0.0/24"
@@ -25,7 +25,7 @@ const (
 	issuer         = "https://kubernetes.default.svc"
 )
 
-// region is one control plane. The first has the node.
+// region is one control plane. The node belongs to the first region.
 type region struct {
 	name    string
 	port    int
@@ -34,7 +34,7 @@ type region struct {
 	outside net.Listener // nil until the node runs
 }
 
-// address returns the API server's address, which also works in pods.
+// address returns the API server's address, which pods can use, too.
 func (r *region) address() string { return net.JoinHostPort(serviceAddress, strconv.Itoa(r.port)) }
 
 func newRegion(dir, name string, port int) (*region, error) {
@@ -90,12 +90,12 @@ func (r *region) issue(file string, subject pkix.Name, usage x509.ExtKeyUsage) e
 	return testenv.WriteFile(r.dir, file+".key", key)
 }
 
-// userKubeconfig returns a kubeconfig with a client certificate of the region.
+// userKubeconfig returns a kubeconfig for the region with a client certificate for user.
 func (r *region) userKubeconfig(user string) clientcmdapi.Config {
 	return r.kubeconfig(r.address(), "", r.name+"-"+user, clientcmdapi.AuthInfo{ClientCertificate: r.file(user + ".crt"), ClientKey: r.file(user + ".key")})
 }
 
-// tokenKubeconfig returns a kubeconfig with a token of the region.
+// tokenKubeconfig returns a kubeconfig for the region with the given address, namespace, and token.
 func (r *region) tokenKubeconfig(address, namespace, token string) ([]byte, error) {
 	return clientcmd.Write(r.kubeconfig(address, namespace, r.name, clientcmdapi.AuthInfo{Token: token}))
 }
@@ -109,8 +109,8 @@ func (r *region) kubeconfig(address, namespace, user string, credentials clientc
 	}
 }
 
-// apiserver returns the API server program of a region. All regions share one etcd. Only the first
-// has a controller that creates ServiceAccounts.
+// apiserver returns the program that runs the region's API server. All regions share one etcd. Only
+// the first has a controller that creates default ServiceAccounts.
 func (r *region) apiserver(path string, withNode bool) program {
 	args := []string{
 		path, "--bind-address=0.0.0.0", "--advertise-address=" + serviceAddress, "--secure-port=" + strconv.Itoa(r.port), "--cert-dir=" + r.dir,

@@ -14,15 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Crash kills the kubelet, the container runtime, and all containers, like a power failure. The
-// node's first process restarts the kubelet and the runtime. In-memory volumes of pods remain.
+// Crash kills the kubelet, the container runtime, and all containers, as a power failure would. The
+// node's first process then restarts the kubelet and the runtime. Unlike after a power failure, the
+// in-memory volumes of pods remain.
 func (n *Node) Crash() error {
 	all, err := n.Processes()
 	if err != nil {
 		return fmt.Errorf("crashing the node: %w", err)
 	}
 	var killed int
-	// In this order, no process is left to restart the next.
+	// First kill the processes that would restart the others.
 	for _, doomed := range []func(p Process, name string) bool{
 		func(p Process, name string) bool {
 			return p.Container == "" && (strings.HasPrefix(name, "kubelet") || name == "containerd")
@@ -44,8 +45,8 @@ func (n *Node) Crash() error {
 	return nil
 }
 
-// Freeze stops a region's API server like a hung machine: connections stay open and nothing
-// answers. Thaw resumes it.
+// Freeze makes a region's API server behave like a hung machine: connections stay open, but nothing
+// answers. Thaw ends this.
 func (n *Node) Freeze(region string) error { return n.signal(region, syscall.SIGSTOP) }
 
 // Thaw resumes a frozen API server.
@@ -65,13 +66,14 @@ func (n *Node) signal(region string, sig syscall.Signal) error {
 	return fmt.Errorf("signaling the API server of %s: there is none", region)
 }
 
-// starving allocates memory in the cgroup $0 until the kernel kills it.
+// starving is a shell script that moves itself to the cgroup $0 and allocates memory until the
+// kernel kills a process.
 const starving = `echo $$ >"$0/cgroup.procs"
 exec head --bytes 1G /dev/zero >&3`
 
-// Starve uses up all memory of a process's container, so that the kernel kills the process, and
-// then frees the memory. The kernel kills the largest process first, and the memory that Starve
-// takes doesn't count toward any process.
+// Starve uses up all memory of a process's container, so that the kernel kills the process. Then it
+// frees the memory. The kernel kills the largest process first, but the memory that Starve takes
+// doesn't count toward the size of any process.
 func (n *Node) Starve(ctx context.Context, p Process) error {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.Pid))
 	if err != nil {

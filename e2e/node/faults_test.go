@@ -20,15 +20,15 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Containers of the Keystone pods in the main region.
+// These are containers of the Keystone pods in the main region.
 const (
 	keystoneContainer = "keystone-api"
 	sidecar           = "fernetcast"
 	filesSidecar      = "fernetcast-files"
 )
 
-// faults strikes each sidecar and checks that the next rotation still reaches every region and
-// every Keystone. It logs how long the pod is not Ready.
+// faults kills, starves, or stops each sidecar, and checks that the next rotation still reaches
+// every region and every Keystone. It logs how long the pod is not Ready.
 func (s *stage) faults() {
 	signal := func(sig syscall.Signal) func(node.Process) error {
 		return func(p node.Process) error { return syscall.Kill(p.Pid, sig) }
@@ -38,7 +38,7 @@ func (s *stage) faults() {
 	for i, fault := range []struct {
 		what, container string
 		strike          func(node.Process) error
-		ends, oom       bool // whether the container ends and the kubelet restarts it
+		ends, oom       bool // whether the container ends and the kubelet restarts it; whether it ends as OOMKilled
 	}{
 		{"the sidecar killed", sidecar, killed, true, false},
 		{"files killed", filesSidecar, killed, true, false},
@@ -85,8 +85,8 @@ func (s *stage) faults() {
 	s.endInOrder()
 }
 
-// endInOrder deletes a pod. Keystone must end first, then the sidecar, and then files, which
-// Keystone needs until it ends. Both end on SIGTERM.
+// endInOrder deletes a pod. Keystone must end first, then the sidecar, and then `fernetcast files`,
+// which Keystone needs until it has ended. Both containers of fernetcast must end on SIGTERM.
 func (s *stage) endInOrder() {
 	pod := s.pods()[0]
 	order := []string{keystoneContainer, sidecar, filesSidecar}
@@ -101,8 +101,8 @@ func (s *stage) endInOrder() {
 	ending, cancel := context.WithTimeout(s.Ctx, soon)
 	defer cancel()
 	var ended []string
-	// Poll frequently, and check the last container first. If two end between two polls, the order
-	// counts as wrong.
+	// Poll frequently, and check the last container first. So if two containers end between two
+	// polls, the test fails instead of assuming the right order.
 	s.Must(testenv.Until(ending, 2*time.Millisecond, func(context.Context) error {
 		for i, pid := range slices.Backward(pids) {
 			if !slices.Contains(ended, order[i]) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
@@ -115,7 +115,7 @@ func (s *stage) endInOrder() {
 		return nil
 	}))
 	if !slices.Equal(ended, order) {
-		s.Errorf("the containers ended in the order %q, not %q", ended, order)
+		s.Errorf("the containers ended in the order %q, want %q", ended, order)
 	}
 	for event := range watching.ResultChan() {
 		if last, ok := event.Object.(*corev1.Pod); ok {
@@ -161,13 +161,13 @@ func (s *stage) restartsLoseNothing() {
 			if err := s.filesHaveAll(ctx, open, keys); err != nil {
 				return err
 			}
-			// The others have the keys when the kubelet delivers them.
+			// Don't check the other Keystones, which must wait until the kubelet delivers the keys.
 			return s.allGood(slices.DeleteFunc(open, func(d door) bool { return d.way != "files" }))
 		})
 	}
 }
 
-// everywhere waits until the Secret in every region has the keys.
+// everywhere waits until every region's Secret has these keys.
 func (s *stage) everywhere(keys testenv.Repository) {
 	s.Helper()
 	for _, region := range remotes {
@@ -177,8 +177,8 @@ func (s *stage) everywhere(keys testenv.Repository) {
 	s.Within(soon, func(ctx context.Context) error { return holds(ctx, s.main, phx, keys) })
 }
 
-// watchReady watches the Keystone pods. The returned function returns how long any of them was not
-// Ready.
+// watchReady watches the Keystone pods until stop is called. stop returns how long at least one of
+// them was not Ready.
 func (s *stage) watchReady() (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(s.Ctx)
 	unready := make(chan time.Duration, 1)
@@ -205,7 +205,7 @@ func (s *stage) watchReady() (stop func() time.Duration) {
 	return func() time.Duration { cancel(); return (<-unready).Round(10 * time.Millisecond) }
 }
 
-// process returns the first process of a container.
+// process waits until a container runs, and returns its first process.
 func (s *stage) process(pod *corev1.Pod, container string) node.Process {
 	s.Helper()
 	var found node.Process

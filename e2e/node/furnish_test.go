@@ -16,19 +16,19 @@ import (
 
 const (
 	namespace = "openstack"
-	// version is the version that make image gets, and therefore the image's tag.
+	// version is the version that make image builds, and therefore also the image's tag.
 	version = "v0.0.0-node"
 )
 
-// workstation runs an operator's commands in the node's network. It has kubectl, fernetcast, and a
-// kubeconfig with a context for each region.
+// workstation is where an operator's commands run, in the node's network. It has kubectl,
+// fernetcast, and a kubeconfig with a context for each region.
 var workstation struct {
 	dir string
 	env []string
 }
 
-// furnish gives the node its images, and each cluster the objects that exist before fernetcast is
-// installed.
+// furnish pushes the images to the node's registry, and creates the objects that exist in each
+// cluster before an operator installs fernetcast.
 func furnish(ctx context.Context) error {
 	n, env := shared.node, shared.env
 	cloud, err := keystone.Open(ctx, env)
@@ -59,13 +59,13 @@ func furnish(ctx context.Context) error {
 			}
 		}
 	}
-	if err := joinPhx(ctx); err != nil { // before the pods, which would otherwise see it only after the kubelet's next sync
+	if err := joinPhx(ctx); err != nil { // before the pods start, because running pods would see phx only after the kubelet's next sync
 		return err
 	}
 	return install(ctx, openstack)
 }
 
-// equip creates the workstation.
+// equip sets up the workstation.
 func equip(ctx context.Context) error {
 	var err error
 	if workstation.dir, err = shared.env.Directory("workstation-"); err != nil {
@@ -96,8 +96,8 @@ func equip(ctx context.Context) error {
 	return nil
 }
 
-// shell runs a script in the repository, like an operator who types each line. It stops at the
-// first command that fails.
+// shell runs a script in the repository's root directory, as if an operator typed each line. It
+// stops at the first command that fails.
 func shell(ctx context.Context, script string) (string, error) {
 	sh := shared.node.Command(ctx, "/bin/sh", "-eu")
 	sh.Dir, sh.Env, sh.Stdin = shared.env.Repository(), workstation.env, strings.NewReader(script)

@@ -27,9 +27,9 @@ var fernetManage string
 
 const rotationJob = "keystone-fernet-rotate"
 
-// gate runs the chart's CronJob with the gate every minute, with the real controller, while a
-// region is unreachable. The gate waits, times out, and reports the reason, and the Job fails. When
-// the region is back, the next Job rotates without help.
+// gate runs the chart's CronJob with the rotation gate every minute, with the real CronJob
+// controller. While a region is unreachable, the gate waits, times out, and reports the reason, and
+// the Job fails. When the region is reachable again, the next Job rotates without help.
 func (s *stage) gate() {
 	before := testenv.Repository(s.secret(s.main, namespace).Data)
 	s.Must(shared.node.Freeze("dfw"))
@@ -39,7 +39,7 @@ func (s *stage) gate() {
 	s.Within(soon, func(ctx context.Context) error {
 		said, err := s.gateSays(ctx)
 		if err == nil && (!strings.Contains(said, "dfw") || !strings.Contains(said, "Unreachable")) {
-			err = fmt.Errorf("the gate's message in the pod's status: %q", said)
+			err = fmt.Errorf("unexpected message of the gate in the pod's status: %q", said)
 		}
 		return err
 	})
@@ -66,7 +66,7 @@ func (s *stage) gate() {
 	s.Must(thaw())
 	s.Within(soon, func(context.Context) error {
 		if now := testenv.Repository(s.secret(s.main, namespace).Data).Primary(); now <= before.Primary() {
-			return fmt.Errorf("no rotation since the region is back: primary %d", now)
+			return fmt.Errorf("no rotation since the region became reachable: primary %d", now)
 		}
 		return nil
 	})
@@ -74,7 +74,7 @@ func (s *stage) gate() {
 	s.Within(soon, func(ctx context.Context) error {
 		jobs, err := s.main.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
 		if err == nil && len(jobs.Items) > 0 {
-			err = errors.New("jobs are left of the CronJob")
+			err = errors.New("some of the CronJob's Jobs still exist")
 		}
 		return err
 	})
@@ -88,8 +88,8 @@ func (s *stage) gate() {
 	s.Within(soon, func(context.Context) error { return s.allGood(open) })
 }
 
-// gateSays returns the gate's termination messages from the status of the rotation pods, as kubectl
-// describe shows them.
+// gateSays returns the gate's termination messages from the status of the rotation pods, where
+// kubectl describe also finds them.
 func (s *stage) gateSays(ctx context.Context) (string, error) {
 	pods, err := s.main.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel})
 	if err != nil {
@@ -107,7 +107,8 @@ func (s *stage) gateSays(ctx context.Context) (string, error) {
 	return strings.Join(said, "\n"), nil
 }
 
-// makeCronJob creates the chart's CronJob with the gate, a real image, and the real script.
+// makeCronJob creates the chart's CronJob with the rotation gate, a real image, and
+// openstack-helm's real script.
 func (s *stage) makeCronJob() {
 	s.Helper()
 	_, err := s.main.CoreV1().ConfigMaps(namespace).Create(s.Ctx, &corev1.ConfigMap{
@@ -133,8 +134,8 @@ func (s *stage) makeCronJob() {
 	s.sh("kubectl --context sjc --namespace openstack apply --filename " + filepath.Join(workstation.dir, "rotation.yaml"))
 }
 
-// everyMinute gives the CronJob real images and its shortest interval, and a gate with a short
-// timeout that doesn't wait for pods.
+// everyMinute sets real images and the shortest possible interval in the CronJob. It also shortens
+// the gate's timeout, and the time that the gate allows for pods to get the keys.
 func everyMinute(job *batchv1.CronJob) {
 	job.Spec.Schedule = "* * * * *"
 	job.Spec.JobTemplate.Spec.BackoffLimit = ptr.To(int32(1))

@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// layered returns an image with additional files, by path.
+// layered returns the base image with additional files, by path.
 func layered(base v1.Image, files map[string][]byte, mode int64) (v1.Image, error) {
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)
@@ -64,8 +64,8 @@ func configured(image v1.Image, config v1.Config) (v1.Image, error) {
 	return mutate.ConfigFile(image, file)
 }
 
-// bootstrap has the arguments that install Debian with Keystone. Their hash is in the name of the
-// cached image.
+// bootstrap lists the arguments of mmdebstrap that install Debian with Keystone. Their hash is part
+// of the cached image's name.
 var bootstrap = []string{
 	"--mode=root", "--variant=apt", "--include=keystone,python3,uwsgi-plugin-python3",
 	"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",

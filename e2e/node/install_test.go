@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// pageScript returns the commands in a section of docs/install.md, with --yes for those that ask
+// pageScript returns the commands in a section of docs/install.md. It adds --yes to those that ask
 // for confirmation.
 func (s *stage) pageScript(heading string) string {
 	s.Helper()
@@ -36,9 +36,9 @@ func (s *stage) pageScript(heading string) string {
 	return regexp.MustCompile(`(?m)^(fernetcast .*\b(promote|join)\b.*)$`).ReplaceAllString(block[1], "$1 --yes")
 }
 
-// install follows docs/install.md exactly, with the sidecar and files, under the Pod Security level
-// restricted. All pods become Ready. A new region and a renewed token take effect after the
-// kubelet's sync, without a restart. Every token is valid everywhere.
+// install follows docs/install.md exactly, with the components sidecar and files, in a namespace
+// with the Pod Security level restricted. All pods become Ready. A new region and a renewed token
+// take effect after the kubelet's sync, without a restart. Every token is valid everywhere.
 func (s *stage) install() {
 	open := s.doors()
 	s.Logf("%d Keystones are Ready", len(open))
@@ -85,15 +85,16 @@ func (s *stage) install() {
 		}
 		return nil
 	})
-	// The Keystones without fernetcast see the rotation when the kubelet delivers it.
+	// This takes a while, because Keystones without fernetcast must wait until the kubelet delivers
+	// the keys.
 	s.Within(soon, func(context.Context) error { return s.allGood(open) })
 	s.good(open)
 	if after := s.restarts(); after != before {
-		s.Errorf("containers were restarted: %d, before %d", after, before)
+		s.Errorf("containers were restarted: %d restarts, %d before", after, before)
 	}
 }
 
-// allGood returns nil if each Keystone accepts the newest token of the main region.
+// allGood returns nil if each Keystone accepts a new token from the main region.
 func (s *stage) allGood(open []door) error {
 	for _, from := range open {
 		if from.Region != mainRegion || from.way != "files" {

@@ -9,17 +9,18 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// DatabasePath is the path of the identity database in the Keystone image. Pods copy it.
+// DatabasePath is the path of the identity database in the Keystone image. Each pod makes its own
+// copy of the database.
 const DatabasePath = "/srv/keystone.db"
 
-// Names of the images that are available to pods on the node.
+// These are the names of the images that pods on the node can use.
 const (
 	KeystoneImage   = registryAddress + "/keystone:1"
 	FernetcastImage = registryAddress + "/fernetcast"
 )
 
-// PushKeystone pushes an image with Debian's Keystone to the node's registry. It contains a
-// database that all regions share.
+// PushKeystone pushes an image with Debian's Keystone to the node's registry. The image contains
+// the given database, so that all regions have the same users.
 func (n *Node) PushKeystone(ctx context.Context, database string, w io.Writer) error {
 	base, err := Keystone(ctx, w)
 	if err != nil {
@@ -36,6 +37,6 @@ func (n *Node) PushKeystone(ctx context.Context, database string, w io.Writer) e
 	return n.images.push(ctx, "keystone:1", image)
 }
 
-// Registry returns the address of the node's registry in this process's network, for pushing. The
-// node pulls the same images under names such as FernetcastImage.
+// Registry returns the address of the node's registry in the test's own network, for pushing
+// images. On the node, the same images have names such as FernetcastImage.
 func (n *Node) Registry() string { return n.images.local }

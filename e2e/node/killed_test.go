@@ -19,7 +19,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// childVariable makes this binary start a node, print its directory, and wait to be killed.
+// childVariable is the environment variable that makes this binary start a node, print the node's
+// directory, and wait to be killed.
 const childVariable = "FERNETCAST_NODE_CHILD"
 
 func child() int {
@@ -53,7 +54,7 @@ func TestLongNodeKilled(t *testing.T) {
 	}
 	dir := strings.TrimSpace(line)
 	if left := traces(dir); len(left) == 0 {
-		t.Fatal("a running node has no traces: this test can't detect any")
+		t.Fatal("found no traces of a running node, so this test can't detect any")
 	}
 	testenv.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait() // it was killed
@@ -66,12 +67,12 @@ func TestLongNodeKilled(t *testing.T) {
 		return nil
 	})
 	if err != nil {
-		t.Errorf("left behind: %v", err)
+		t.Errorf("something of the node is left: %v", err)
 	}
 }
 
-// traces returns what a node has on this machine: its directory, processes whose arguments contain
-// it, and cgroups, mounts, and interfaces with its name.
+// traces lists everything that belongs to a node on this machine: the node's directory, processes
+// whose arguments contain the directory, and cgroups, mounts, and interfaces with its name.
 func traces(dir string) (found []string) {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		found = append(found, dir)

@@ -20,7 +20,8 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// startTime is enough to build everything for the first time.
+	// startTime is the timeout for the start. It is long enough to build everything for the first
+	// time.
 	startTime = 25 * time.Minute
 )
 
@@ -32,7 +33,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	// If this binary is run through a link named kubectl, it acts as kubectl, in the version from
+	// If this binary is run through a link named kubectl, it acts as the kubectl of the version in
 	// go.mod.
 	if filepath.Base(os.Args[0]) == "kubectl" {
 		os.Exit(cli.Run(cmd.NewDefaultKubectlCommand()))
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stderr, "the tests on a real node are left out:", err)
+	fmt.Fprintln(os.Stderr, "skipping the tests on a real node:", err)
 }
 
 func run(m *testing.M) int {

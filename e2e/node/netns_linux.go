@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// within calls do on a thread in the node's network. Sockets that do opens stay in that network,
-// but do must open them on its own goroutine. The thread ends afterward.
+// within calls do on a thread in the node's network namespace, and ends the thread afterward. A
+// socket that do opens stays in that network. do must open it on the same goroutine.
 func (n *Node) within(do func() error) error {
 	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() { // the first thread never ends, so it would stay in the node's network
+		if unix.Gettid() == os.Getpid() { // the process's first thread never ends, so it would stay in the node's network
 			defer runtime.UnlockOSThread()
-			ended <- n.within(do) // on another thread, because this goroutine is locked to the first
+			ended <- n.within(do) // this starts a goroutine on another thread, because the current one is locked to the first
 			return
 		}
 		ended <- func() error {

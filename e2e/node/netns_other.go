@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// Dial returns the error of Possible.
+// Dial always fails, with the error from Possible.
 func (n *Node) Dial(context.Context, string, string) (net.Conn, error) { return nil, Possible() }
 
 func (n *Node) listen(string) (net.Listener, error) { return nil, Possible() }

@@ -25,22 +25,22 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// directoryPrefix is the name prefix of nodes' directories and cgroups.
+// directoryPrefix is the prefix of the names of nodes' directories and cgroups.
 const directoryPrefix = "fernetcast-node-"
 
 // Node is a running node. Its methods are safe for concurrent use.
 type Node struct {
 	dir     string
-	pid     int // of its first process
+	pid     int // PID of the node's first process
 	regions []*region
 	guard   *exec.Cmd
 	leash   io.Closer // the guard's stdin: closing it ends the node
 	images  *registry
 }
 
-// Start starts the control planes of the named regions, and a node that belongs to the first. It
-// returns when the node can run pods. The caller must call Close. If the process is killed instead,
-// the node also ends and is removed.
+// Start starts the control planes of the named regions, and a node that belongs to the first
+// region. It returns when the node can run pods. The caller must call Close. If the process is
+// killed first, the node is stopped and removed, too.
 func Start(ctx context.Context, env *testenv.Env, names ...string) (n *Node, err error) {
 	inside, err := env.Companion(ctx, "node/inside")
 	if err != nil {
@@ -101,10 +101,10 @@ func (n *Node) start(ctx context.Context, env *testenv.Env, inside string, names
 	return n.awaitReady(ctx)
 }
 
-// unleash starts the guard, which starts the node.
+// unleash starts the guard process, which starts the node.
 func (n *Node) unleash(inside string) error {
 	n.guard = exec.Command(inside, "guard", n.dir)
-	// A separate session protects the guard when the test's processes are killed.
+	// In a session of its own, the guard survives when all processes of the test are killed.
 	n.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	n.guard.Stderr = os.Stderr
 	leash, err := n.guard.StdinPipe()
@@ -153,7 +153,7 @@ func (n *Node) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Close stops the node and returns when it is removed completely.
+// Close stops the node and returns when everything that belongs to it is removed.
 func (n *Node) Close() error {
 	if n.images != nil {
 		n.images.close()
@@ -173,7 +173,7 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// Log returns the last lines of a program's log.
+// Log returns the last lines in the log of the named program.
 func (n *Node) Log(name string) string {
 	text, err := os.ReadFile(filepath.Join(n.dir, name+".log"))
 	if err != nil {
@@ -234,7 +234,8 @@ func (n *Node) TokenKubeconfig(region, namespace, token string) ([]byte, error) 
 	return r.tokenKubeconfig(r.address(), namespace, token)
 }
 
-// OutsideKubeconfig is like TokenKubeconfig for clients in this process's network.
+// OutsideKubeconfig returns a kubeconfig like TokenKubeconfig's, for clients in this process's
+// network.
 func (n *Node) OutsideKubeconfig(region, namespace, token string) ([]byte, error) {
 	r, err := n.region(region)
 	if err != nil {
@@ -252,15 +253,15 @@ func (n *Node) region(name string) (*region, error) {
 	return nil, fmt.Errorf("there is no region %s", name)
 }
 
-// HTTP returns a client in the node's network.
+// HTTP returns an HTTP client that connects from the node's network.
 func (n *Node) HTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: n.Dial, MaxIdleConnsPerHost: 20}, Timeout: 20 * time.Second}
 }
 
-// Command returns a command that runs in the node's network, with this machine's file system.
+// Command returns a command that runs in the node's network, but with this machine's file system.
 func (n *Node) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(n.pid), "--net", "--", path}, args...)...)
 }
 
-// Dir returns the directory of all of the node's files. Close removes it.
+// Dir returns the directory that contains all files of the node. Close removes it.
 func (n *Node) Dir() string { return n.dir }

@@ -11,7 +11,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestLongNode runs all parts on one node, in the order in which an operator would see them.
+// TestLongNode runs all parts of the test on one node, in the order in which an operator would
+// encounter them.
 func TestLongNode(t *testing.T) {
 	testenv.Long(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
@@ -27,7 +28,7 @@ func TestLongNode(t *testing.T) {
 			t.Error(err)
 		}
 		if left := traces(dir); len(left) > 0 {
-			t.Errorf("left behind: %q", left)
+			t.Errorf("the node left behind %q", left)
 		}
 	})
 	t.Logf("the node is ready after %.0f s", time.Since(began).Seconds())

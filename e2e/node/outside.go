@@ -26,11 +26,12 @@ func (n *Node) openOutside(r *region) (err error) {
 
 func (r *region) closeOutside() {
 	if r.outside != nil {
-		_ = r.outside.Close() // no new connections to a region that ends
+		_ = r.outside.Close() // accept no more connections when the region ends
 	}
 }
 
-// forward copies data between a connection and one in the node's network until either ends.
+// forward connects to an address in the node's network, and copies data in both directions until
+// either connection ends.
 func (n *Node) forward(near net.Conn, address string) {
 	defer near.Close()
 	far, err := n.Dial(context.Background(), "tcp", address)

@@ -1,7 +1,8 @@
-// Package node runs a real Kubernetes node on this machine, with its control plane and those of two
-// remotes. kubelet, containerd, runc, and CNI run in their own namespaces and leave nothing behind.
+// Package node runs a real Kubernetes node on this machine, with its control plane and those of
+// other regions. kubelet, containerd, runc, and CNI run in their own namespaces and leave nothing
+// behind.
 //
-// It leaves assertions to the tests.
+// It contains no assertions, which are up to the tests.
 package node
 
 import (
@@ -14,14 +15,13 @@ import (
 	"strings"
 )
 
-// packages are the Debian packages that a node needs.
+// packages lists the Debian packages that a node needs.
 const packages = "containerd runc containernetworking-plugins iproute2 mmdebstrap util-linux"
 
-// Tools are the Kubernetes programs that a node needs, in addition to the servers of a control
-// plane.
+// Tools lists the Kubernetes programs that a node needs, in addition to kube-apiserver and etcd.
 var Tools = []string{"kube-controller-manager", "kube-scheduler", "kubelet"}
 
-// cniPlugins are the usual directories of CNI plugins.
+// cniPlugins lists the directories where CNI plugins are usually installed.
 var cniPlugins = []string{"/usr/lib/cni", "/opt/cni/bin"}
 
 // Possible returns nil if this machine can run a node. The error explains what is missing and how
@@ -54,7 +54,7 @@ func Possible() error {
 	return nil
 }
 
-// plugins returns the directory of CNI plugins, or "" if there is none.
+// plugins returns the directory with the CNI plugins, or "" if they are not installed.
 func plugins() string {
 	for _, dir := range cniPlugins {
 		if _, err := os.Stat(filepath.Join(dir, "bridge")); err == nil {

@@ -11,9 +11,9 @@ import (
 
 // Process is a process on the node.
 type Process struct {
-	Pid  int // on this machine
+	Pid  int // in this machine's PID namespace, not the node's
 	Args []string
-	// Container is the ID of its container, or "" for the node's own processes.
+	// Container is the ID of the process's container, or "" for the node's own processes.
 	Container string
 }
 
@@ -30,7 +30,7 @@ func (n *Node) Processes() ([]Process, error) {
 	pods := "/" + filepath.Base(n.dir) + "/kubepods/"
 	var found []Process
 	for _, dir := range dirs {
-		// Skip a process that ends in the meantime.
+		// The process may have ended since it was listed.
 		namespace, gone := os.Readlink(filepath.Join(dir, "ns/pid"))
 		text, goneToo := os.ReadFile(filepath.Join(dir, "cmdline"))
 		groups, err := os.ReadFile(filepath.Join(dir, "cgroup"))

@@ -12,8 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// program is a program that the node starts and restarts. This is its format in programs.json for
-// the command inside.
+// program describes a program that runs on the node. Command inside reads it from programs.json.
 type program struct {
 	Name string   `json:"name"`
 	Args []string `json:"args"`
@@ -46,8 +45,8 @@ const networkConfig = `{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"typ
  "ipam": {"type": "host-local", "dataDir": "DIR/ipam", "ranges": [[{"subnet": "PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 `
 
-// kubeletConfig uses Kubernetes defaults for everything that pods can notice, especially the delay
-// of Secret changes.
+// kubeletConfig keeps Kubernetes' defaults for everything that affects pods, especially the delay
+// before they see a changed Secret.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://DIR/containerd.sock
@@ -68,7 +67,7 @@ evictionHard: {memory.available: 50Mi, nodefs.available: "0%", nodefs.inodesFree
 imageGCHighThresholdPercent: 100
 `
 
-// configure writes the programs' files and programs.json.
+// configure writes the files that the programs need, and programs.json.
 func (n *Node) configure(ctx context.Context, env *testenv.Env) error {
 	paths := map[string]string{}
 	for _, name := range append([]string{"etcd", "kube-apiserver"}, Tools...) {

@@ -19,18 +19,18 @@ import (
 )
 
 // phx is another region on the main region's node: a separate namespace with its own kubeconfig. A
-// kubelet has only one API server, so a remote with pods must be there.
+// kubelet has only one API server, so a remote with pods must use the main region's.
 const phx = "phx"
 
 // remotesSecret contains the kubeconfigs of the remotes.
 const remotesSecret = "fernetcast-clusters"
 
-// soon is the timeout for anything without a promised time, on a slow machine.
+// soon is the timeout for everything that has no promised time. It allows for a slow machine.
 const soon = 3 * time.Minute
 
-// install deploys Keystone with fernetcast in both regions on the node, and others to compare: in
-// both regions one that gets its keys from the kubelet, and in phx one with a loop like
-// Genestack's.
+// install deploys Keystone with fernetcast in both regions on the node. For comparison, it also
+// deploys a Keystone that gets its keys from the kubelet in both regions, and one with a loop like
+// Genestack's in phx.
 func install(ctx context.Context, openstack *chart.Chart) error {
 	for _, region := range []struct {
 		name, namespace, more string
@@ -66,8 +66,9 @@ func install(ctx context.Context, openstack *chart.Chart) error {
 	return nil
 }
 
-// loop copies files like Genestack's loop. It writes each file to a temporary file in the
-// repository, which root owns until the end of the round. Then it removes deleted files.
+// loop is a shell script that copies key files like Genestack's loop. It writes each file to a
+// temporary file in the repository, which root owns until the end of the round. Then it removes
+// deleted files.
 const loop = `while :; do
 	for file in /source/*; do
 		name=${file##*/}
@@ -79,7 +80,7 @@ const loop = `while :; do
 	sleep 30
 done`
 
-// looping returns a Keystone in phx that gets its keys from loop.
+// looping returns a Deployment of a Keystone in phx that gets its keys from loop.
 func looping(openstack *chart.Chart) *appsv1.Deployment {
 	deployment := openstack.Plain(phx, loopWay)
 	pod := &deployment.Spec.Template.Spec
@@ -120,7 +121,7 @@ func joinPhx(ctx context.Context) error {
 	return err
 }
 
-// mint returns a kubeconfig for phx with a new token.
+// mint returns a kubeconfig for phx that contains a new token.
 func mint(ctx context.Context, client kubernetes.Interface) ([]byte, error) {
 	token, err := chart.Token(ctx, client, phx)
 	if err != nil {
@@ -129,7 +130,7 @@ func mint(ctx context.Context, client kubernetes.Interface) ([]byte, error) {
 	return shared.node.TokenKubeconfig(mainRegion, phx, token)
 }
 
-// door is a Keystone pod and how it gets its keys.
+// door is a Keystone pod, with the way in which it gets its keys.
 type door struct {
 	chart.Door
 	way string
@@ -137,12 +138,13 @@ type door struct {
 
 func (d door) String() string { return d.Region + " " + d.way }
 
-// Deployments in addition to the chart's, and how each Deployment gets its keys.
+// These are the names of the Deployments for comparison, and the way in which each Deployment gets
+// its keys.
 const kubeletWay, loopWay = "keystone-kubelet", "keystone-loop"
 
 var ways = map[string]string{"keystone-api": "files", kubeletWay: "kubelet", loopWay: "loop"}
 
-// doors waits until every Keystone is Ready.
+// doors waits until every Keystone is Ready, and returns a door for each pod.
 func doors(ctx context.Context) (open []door, err error) {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()

@@ -22,8 +22,8 @@ import (
 // registryAddress is the registry from which the node's containerd pulls all images.
 const registryAddress = serviceAddress + ":5000"
 
-// registry is an image registry in this process. The node reaches it in its own network, and
-// clients push to it in this process's network.
+// registry is an image registry in this process. It listens both in the node's network, where the
+// node pulls images, and in this process's network, where clients push them.
 type registry struct {
 	server *http.Server
 	local  string // host:port in this process's network
@@ -47,7 +47,7 @@ func (n *Node) openRegistry(ctx context.Context, env *testenv.Env) (*registry, e
 	}
 	r.local = outer.Addr().String()
 	for _, listener := range []net.Listener{inner, outer} {
-		go func() { _ = r.server.Serve(listener) }() // until close
+		go func() { _ = r.server.Serve(listener) }() // until the registry is closed
 	}
 	pause, err := env.Companion(ctx, "node/pause")
 	if err != nil {
@@ -66,7 +66,7 @@ func (n *Node) openRegistry(ctx context.Context, env *testenv.Env) (*registry, e
 
 func (r *registry) close() { _ = r.server.Close() }
 
-// push adds an image to the registry as name:tag.
+// push adds an image to the registry under the given name:tag.
 func (r *registry) push(ctx context.Context, as string, image v1.Image) error {
 	ref, err := name.ParseReference(r.local + "/" + as)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// stage is the setup of one part of the test.
+// stage holds the setup of one part of the test.
 type stage struct {
 	*testenv.Stage
 	main *kubernetes.Clientset
@@ -52,7 +52,7 @@ func (s *stage) sh(script string) string {
 	return out
 }
 
-// doors returns the Keystones when all are Ready.
+// doors waits until all Keystones are Ready, and returns their doors.
 func (s *stage) doors() []door {
 	s.Helper()
 	open, err := doors(s.Ctx)
@@ -60,7 +60,7 @@ func (s *stage) doors() []door {
 	return open
 }
 
-// secret returns the Secret of a region.
+// secret returns the Secret with a region's keys.
 func (s *stage) secret(client kubernetes.Interface, namespace string) *corev1.Secret {
 	s.Helper()
 	secret, err := client.CoreV1().Secrets(namespace).Get(s.Ctx, testenv.SecretName, metav1.GetOptions{})
@@ -77,7 +77,7 @@ func holds(ctx context.Context, client kubernetes.Interface, namespace string, k
 	return err
 }
 
-// rotate rotates the keys and writes them. It returns the keys and when it sent them.
+// rotate rotates the main region's keys. It returns the new keys, and the time when it sent them.
 func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 	s.Helper()
 	secret := s.secret(s.main, namespace)
@@ -92,7 +92,7 @@ func (s *stage) rotate(maxActive int) (testenv.Repository, time.Time) {
 // primary returns the primary key of a key set.
 func primary(keys testenv.Repository) string { return string(keys[strconv.Itoa(keys.Primary())]) }
 
-// issue returns a token that a Keystone has signed.
+// issue returns a new token from a Keystone.
 func (s *stage) issue(ctx context.Context, d door) (string, error) {
 	request, err := keystone.IssueRequest(ctx, d.URL)
 	if err != nil {
@@ -129,13 +129,13 @@ func (s *stage) good(open []door) {
 		s.Must(err)
 		for _, at := range open {
 			if status, err := s.validate(s.Ctx, at, token); err != nil || status != http.StatusOK {
-				s.Errorf("a token of %s (%s) at %s (%s): %d %v", from, from.Pod, at, at.Pod, status, err)
+				s.Errorf("a token from %s (%s), validated at %s (%s): %d %v", from, from.Pod, at, at.Pod, status, err)
 			}
 		}
 	}
 }
 
-// metrics returns the values of metrics without labels.
+// metrics parses a metrics page, and returns the values of metrics that have no labels.
 func metrics(text io.Reader) (map[string]float64, error) {
 	values := map[string]float64{}
 	lines := bufio.NewScanner(text)

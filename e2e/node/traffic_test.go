@@ -19,19 +19,19 @@ import (
 
 const (
 	trafficRotations = 25
-	// rate is the number of tokens per second for a Keystone with files. slowRate is for all
-	// others, which only serve as a comparison.
+	// rate is the number of tokens that are validated per second in a Keystone with `fernetcast
+	// files`. slowRate is the number in each other Keystone, which is only there for comparison.
 	rate, slowRate = 100, 10
-	// oldKey is the age of a key, in rotations, that every pod's key set still contains.
+	// oldKey is the age, in rotations, of a key that every pod still has.
 	oldKey = 22
 )
 
-// counted has the results of validations in one Keystone.
+// counted holds the results of validations in one Keystone.
 type counted struct {
 	mu       sync.Mutex
 	statuses map[int]int
 	failed   map[string]int
-	late     int // skipped because all earlier requests were still pending
+	late     int // validations that were skipped because too many requests were still pending
 }
 
 func (c *counted) add(status int, err error) {
@@ -47,15 +47,16 @@ func (c *counted) add(status int, err error) {
 func (c *counted) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("%v, no answer %d, not sent in time %d", c.statuses, len(c.failed), c.late)
+	return fmt.Sprintf("%v, without a response %d, not sent in time %d", c.statuses, len(c.failed), c.late)
 }
 
-// traffic validates tokens in every Keystone during many rotations. Their key is in both the old
-// and the new key set. With files, all must be valid. For the others, it logs how many are not.
+// traffic validates tokens in every Keystone during many rotations. Their keys are in both the old
+// and the new key set. In a Keystone with `fernetcast files`, all must be valid. For the others,
+// traffic logs how many are not.
 func (s *stage) traffic(open []door) {
 	base, err := s.issue(s.Ctx, one(open, mainRegion, "files"))
 	s.Must(err)
-	keys := testenv.Repository(s.secret(s.main, namespace).Data) // arrival has left enough keys for oldKey
+	keys := testenv.Repository(s.secret(s.main, namespace).Data) // after arrival's rotations, the set has enough keys for oldKey
 	signed := primary(keys)
 	var mu sync.Mutex
 	var old, fresh string
@@ -112,14 +113,14 @@ func (s *stage) traffic(open []door) {
 	s.Logf("%d rotations in %.0f s%s", trafficRotations, took.Seconds(), table.String())
 }
 
-// filesHold waits until files has finished all steps in each pod: its metrics show that the
-// repository has equaled the Secret since the last change.
+// filesHold waits until `fernetcast files` has finished its update in each pod: according to its
+// metrics, the repository has equaled the Secret since the last change.
 func (s *stage) filesHold(open []door, keys testenv.Repository) {
 	s.Helper()
 	s.Within(soon, func(ctx context.Context) error { return s.filesHaveAll(ctx, open, keys) })
 }
 
-// filesHaveAll returns nil if filesHave does for each Keystone with files.
+// filesHaveAll returns nil if filesHave returns nil for each Keystone with `fernetcast files`.
 func (s *stage) filesHaveAll(ctx context.Context, open []door, keys testenv.Repository) error {
 	for _, d := range open {
 		if d.way != "files" {
@@ -165,8 +166,8 @@ func (s *stage) show(ctx context.Context, d door, c *counted, token func(n int) 
 	}
 }
 
-// filesHave returns nil if the metrics of files show that a Keystone's repository has the keys of
-// the current Secret.
+// filesHave returns nil if, according to the metrics of `fernetcast files`, a Keystone's repository
+// has the keys in the current Secret.
 func (s *stage) filesHave(ctx context.Context, d door, keys testenv.Repository) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(d.URL, ":5000", ":9466", 1)+"/metrics", nil)
 	if err != nil {

@@ -23,8 +23,8 @@ func gated(t *testing.T, args ...string) (*world, *replica, testenv.Repository, 
 	return w, run, keys, gateway
 }
 
-// TestLostAnswer checks that fernetcast doesn't repeat a write whose response is lost. A single
-// read must show that the write succeeded.
+// TestLostAnswer checks that fernetcast doesn't repeat a write whose response is lost. Instead, it
+// must send a single read, which shows that the write succeeded.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*http.Request){
@@ -56,7 +56,7 @@ func TestLostAnswer(t *testing.T) {
 			w.equal(testenv.Soon, rotation.Keys, remotes...)
 			run.logs(`"msg":"remote is Unreachable"`)
 			run.allShow("Synced", "", remotes...)
-			w.sleepUntil(time.Now().Add(time.Second)) // a repeated write would arrive in this time
+			w.sleepUntil(time.Now().Add(time.Second)) // a repeated write would arrive within this second
 			run.allShow("Synced", "", remotes...)
 			var more []testenv.Request
 			for _, r := range gateway.Requests()[before+1:] {

@@ -28,7 +28,7 @@ var apart = sync.OnceValue(func() error {
 	return errors.Join(errs...)
 })
 
-// apartTurn is held by the test that may stop these clusters.
+// apartTurn is the lock of the test that may currently stop these clusters.
 var apartTurn sync.Mutex
 
 // newApart returns a world whose main region and first remote have their own etcd, and the names of

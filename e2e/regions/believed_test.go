@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// wrongTime is how long the wrong responses last. wrongWrites and wrongReads limit the requests
-	// to each remote in that time. Backoff from 200 ms makes about 10 attempts, and the reflector,
-	// which waits up to 2 s, makes about as many.
+	// wrongTime is how long the servers send wrong responses. wrongWrites and wrongReads limit the
+	// requests to each remote in that time. With backoff from 200 ms, fernetcast makes about 10
+	// attempts in it. The reflector, which waits up to 2 s, makes about as many.
 	wrongTime   = 10 * time.Second
 	wrongWrites = 20
 	wrongReads  = 50
@@ -25,8 +25,8 @@ type wrong struct {
 	state, says string
 }
 
-// TestNotBelieved checks responses that don't come from an API server or that contain another
-// object. They answer reads, creates, or updates. fernetcast must report each accurately, draw no
+// TestNotBelieved checks responses to reads, creates, and updates that don't come from an API
+// server or that contain another object. fernetcast must report each response accurately, draw no
 // conclusions from it, and give no harmful advice.
 func TestNotBelieved(t *testing.T) {
 	t.Parallel()
@@ -46,7 +46,7 @@ func TestNotBelieved(t *testing.T) {
 				reads = append(reads, o)
 			case "update":
 				updates = append(updates, o)
-				continue // spoiled below, once it has a Secret
+				continue // spoiled below, after it gets its Secret
 			}
 			o.spoil(answer.kind)
 		}

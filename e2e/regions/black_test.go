@@ -7,13 +7,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// blackTime limits how long keys take, with default flags, after a connection starts to drop
-// packets silently. Nothing on the connection reveals that.
+// blackTime limits how long new keys take, with default flags, after a connection has started to
+// drop packets silently. Without an answer, fernetcast can't tell at once that the connection is
+// dead.
 const blackTime = 15 * time.Second
 
 // TestBlackRemote checks a remote whose open connections silently drop all packets, as after a
 // firewall loses their state. New connections work. The remote must get new keys within blackTime,
-// and the others immediately.
+// and the other remotes immediately.
 func TestBlackRemote(t *testing.T) {
 	w, run, keys, wall := proxied(t, "dfw")
 	seen := w.follow(remotes...)
@@ -29,8 +30,8 @@ func TestBlackRemote(t *testing.T) {
 	}
 }
 
-// TestBlackSource checks the same for the connection to the main region. Only the watch uses it, so
-// no request of fernetcast fails.
+// TestBlackSource checks that the connection to the main region can also drop all packets silently.
+// At that time, only the watch uses the connection, so no request of fernetcast fails.
 func TestBlackSource(t *testing.T) {
 	t.Parallel()
 	w, run, keys, wall := proxied(t, mainRegion)

@@ -22,7 +22,7 @@ const (
 	html       = "<!doctype html><html><body>Sign in, or go away</body></html>"
 )
 
-// code returns a handler that responds with an API server's Status of that code.
+// code returns a handler that responds like an API server, with a Status of the given code.
 func code(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { status(w, code, metav1.Status{Message: "no"}) }
 }
@@ -34,7 +34,7 @@ func retryLater(code int, after string) http.HandlerFunc {
 	}
 }
 
-// page returns a handler that responds with arbitrary text.
+// page returns a handler that responds with the given code, content type, and text.
 func page(code int, contentType, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = []string{contentType} // even an empty value prevents content sniffing
@@ -60,7 +60,8 @@ func namespaceOf(r *http.Request) string {
 	return namespace
 }
 
-// requestedSecret returns the Secret that a request names, or a plausible one if it doesn't exist.
+// requestedSecret returns the Secret that a request names, or a plausible Secret if that doesn't
+// exist.
 func requestedSecret(r *http.Request) *corev1.Secret {
 	secret, err := shared.Cluster(hostileCluster).Secret(r.Context(), namespaceOf(r))
 	if err != nil {
@@ -91,7 +92,7 @@ func statusOfAMillion() []byte {
 	return unknown("Status", append(raw, bytes.Repeat([]byte("\x22\x00"), causes)...))
 }
 
-// ownedByMany encodes the Secret with a million owner references, which fit into 2 MB.
+// ownedByMany encodes the Secret with a million owner references, which take only 2 MB.
 func ownedByMany(s *corev1.Secret) []byte {
 	meta, err := (&metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, UID: s.UID, ResourceVersion: s.ResourceVersion}).Marshal()
 	if err != nil {
@@ -114,7 +115,7 @@ func millionCausesInJSON() string {
 	return `{"kind":"Status","apiVersion":"v1","code":422,"details":{"causes":[` + strings.Repeat("{},", 999_999) + "{}]}}"
 }
 
-// pages responds with a list that always has another page.
+// pages responds with a page of a list that never ends: each page refers to another one.
 func pages(w http.ResponseWriter, r *http.Request) {
 	list := &corev1.SecretList{Items: []corev1.Secret{*requestedSecret(r)}}
 	list.ResourceVersion, list.Continue = list.Items[0].ResourceVersion, strconv.FormatInt(time.Now().UnixNano(), 36)
@@ -141,7 +142,7 @@ func gzipped(contentType string, body []byte) http.HandlerFunc {
 	}
 }
 
-// endless returns a handler whose response starts correctly and never ends.
+// endless returns a handler whose response starts with begin, and then repeats goOn forever.
 func endless(contentType string, begin, goOn []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -163,7 +164,8 @@ func pour(w io.Writer, begin, goOn []byte) {
 	}
 }
 
-// onTheWire returns a handler that hijacks the connection and writes raw bytes to it.
+// onTheWire returns a handler that hijacks the connection, writes begin, and then repeats goOn
+// forever.
 func onTheWire(begin, goOn string) http.HandlerFunc {
 	goOn = strings.Repeat(goOn, 1+8<<10/len(goOn))
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -183,7 +185,7 @@ func longHeaders(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// hints sends informational responses until the client disconnects.
+// hints sends informational (1xx) responses until the client disconnects.
 func hints(w http.ResponseWriter, r *http.Request) {
 	for w.Header().Set("Link", strings.Repeat("x", 1<<10)); r.Context().Err() == nil; {
 		w.WriteHeader(http.StatusEarlyHints)

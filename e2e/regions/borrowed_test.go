@@ -16,12 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// showable is the length of the longest piece of a key that output may contain.
+// showable is how many consecutive characters of a key output may contain.
 const showable = 5
 
-// TestNamedAfterKeys checks copies whose annotations, type, or manager contain a key of the source
-// or of the copy, or a part of it. Anyone who can write to a remote can set these. No output may
-// contain more than five consecutive characters of a key, in any letter case.
+// TestNamedAfterKeys checks copies whose annotations, type, or field manager contain a key of the
+// source or of the copy, or a part of such a key. Anyone who can write to a remote can set these
+// fields. No output may contain more than five consecutive characters of a key, in uppercase or
+// lowercase.
 func TestNamedAfterKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -85,7 +86,7 @@ func TestNamedAfterKeys(t *testing.T) {
 
 	// Make the source a copy with the same annotations.
 	for _, b := range borrowers {
-		if b.own { // the source doesn't contain the copy's own keys
+		if b.own { // this text is from the copy's own keys, which the source doesn't have
 			continue
 		}
 		w.edit(w.Home, typed.text, func(s *corev1.Secret) { s.Annotations = b.owner("200") })
@@ -101,13 +102,13 @@ func (w *world) showNone(run *replica, secrets []string, text string) {
 	w.Helper()
 	table := w.command("status").Stdout
 	if !strings.Contains(table, text) {
-		w.Errorf("the table does not say %q:\n%s", text, table)
+		w.Errorf("the table does not contain %q:\n%s", text, table)
 	}
 	w.hides(secrets, table)
 	for _, args := range [][]string{
 		{"status", "-o", "json"}, {"push"}, {"push", "--force"}, {"wait", "--settle", "0", "--timeout", "1s"}, {"promote", "elsewhere", "--yes", "--log-level", "debug"},
 	} {
-		if args[0] == "promote" && text != "term 99" { // promoting would end the standby
+		if args[0] == "promote" && text != "term 99" { // a promotion would turn the standby into a main region
 			continue
 		}
 		r := w.command(args...)
@@ -118,8 +119,8 @@ func (w *world) showNone(run *replica, secrets []string, text string) {
 	w.hides(secrets, string(body))
 }
 
-// hides fails the test if an output shares more than showable consecutive characters with a secret,
-// in any letter case.
+// hides fails the test if an output shares more than showable consecutive characters with one of
+// secrets, in uppercase or lowercase.
 func (w *world) hides(secrets []string, outputs ...string) {
 	w.Helper()
 	for i, output := range outputs {
@@ -142,7 +143,7 @@ type borrower struct {
 	*outpost
 	name, text string
 	keys       testenv.Repository
-	own        bool // whether text comes from its own keys
+	own        bool // whether text comes from the copy's own keys instead of the source's
 }
 
 func (b *borrower) owner(term string) map[string]string {
@@ -167,8 +168,9 @@ func (b *borrower) relabel(term, writer string) {
 
 var letters = regexp.MustCompile(`[a-z]{6}`)
 
-// plainKey derives a key from seed, so that no test fails by chance. It contains only letters and
-// digits, which a region's name may contain, and six consecutive letters.
+// plainKey derives a key from seed, because a random key could make the test fail by chance. The
+// key contains only letters and digits, so that it can be a region's name, and has six consecutive
+// letters.
 func plainKey(seed string) string {
 	for n := 0; ; n++ {
 		raw := sha256.Sum256(fmt.Appendf(nil, "%s, %d", seed, n))
@@ -182,9 +184,9 @@ func plainKey(seed string) string {
 
 func bare(key string) string { return strings.TrimRight(key, "=") }
 
-// hexOf returns the hex encoding of the bytes that a key encodes.
+// hexOf decodes a key and returns its bytes in hex.
 func hexOf(key string) string {
-	// Keys from plainKey always decode.
+	// This can't fail, because plainKey returns only valid keys.
 	raw, _ := base64.URLEncoding.DecodeString(key)
 	return hex.EncodeToString(raw)
 }

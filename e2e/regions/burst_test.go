@@ -8,18 +8,20 @@ import (
 )
 
 const (
-	// burst is the number of rotations. They take burstTime if the machine is fast enough.
+	// burst is the number of rotations. On a machine that is fast enough, they take burstTime.
 	burst     = 500
 	burstTime = 5 * time.Second
-	// burstKeys is max_active_keys, which covers two seconds of these rotations. A remote that
-	// shares no key with the source would rightly be Held.
+	// burstKeys is Keystone's setting max_active_keys. It covers two seconds of these rotations. If
+	// a remote fell further behind, it would share no key with the source, and would rightly be
+	// Held.
 	burstKeys = 200
-	// farAway is the additional latency of the far remote.
+	// farAway is the latency that is added to one remote.
 	farAway = 200 * time.Millisecond
 )
 
 // TestBurst rotates 500 times in five seconds. Every remote must end with the last key set, and
-// none may go back to an older one. The far remote must not receive outdated key sets.
+// none may go back to an older one. A push to the remote with added latency must not contain an
+// outdated key set.
 func TestBurst(t *testing.T) {
 	w := newWorld(t)
 	line := []testenv.Repository{w.keys()}
@@ -48,8 +50,8 @@ func TestBurst(t *testing.T) {
 		h.neverBack(line...)
 		t.Logf("%d rotations in %v: %s had %d versions", burst, took, name, len(h.since()))
 	}
-	// Pushes to a remote don't overlap, and each contains the newest key set. That limits their
-	// number.
+	// Because pushes to a remote don't overlap, and each contains the newest key set, the latency
+	// limits their number.
 	if n, most := len(far.since()), int(took/farAway)+3; n > most {
 		t.Errorf("the far remote got %d of %d rotations, want at most %d", n, burst, most)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestCredentialsExpire checks an expired token and an expired client certificate. Both remotes
-// must be Denied, name what to renew, and get no keys, while the others continue. Once the
-// kubeconfigs are renewed, both must catch up without a restart.
+// TestCredentialsExpire checks remotes with an expired token and an expired client certificate.
+// Both must be Denied and get no keys, and their status must name what to renew, while other
+// remotes continue. After the kubeconfigs are renewed, both must catch up without a restart.
 func TestCredentialsExpire(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -19,7 +19,7 @@ func TestCredentialsExpire(t *testing.T) {
 	w.join("dfw")
 	// Starting on a slow machine takes less than this.
 	end := time.Now().Add(20 * time.Second)
-	const allowed = time.Minute // tolerated clock skew
+	const allowed = time.Minute // API servers tolerate this clock skew
 	w.joinAs("iad", testenv.Access{Role: testenv.RemoteRole, Expires: end.Add(-allowed)})
 	certificate, err := shared.Cluster("ord").CertificateKubeconfig(w.NS, end)
 	w.Must(err)
@@ -49,9 +49,9 @@ func TestCredentialsExpire(t *testing.T) {
 	}
 }
 
-// TestServingCertificate checks an API server whose certificate has expired or comes from a new CA.
-// The remote must be Unreachable, show the reason, and get no keys. Once the certificate or the
-// kubeconfig is renewed, it must catch up without a restart.
+// TestServingCertificate checks a remote's API server whose certificate has expired or comes from a
+// new CA. The remote must be Unreachable, with the reason in its status, and get no keys. After the
+// certificate or the kubeconfig is renewed, the remote must catch up without a restart.
 func TestServingCertificate(t *testing.T) {
 	w, names := newApart(t)
 	line := []testenv.Repository{w.keys()}

@@ -11,8 +11,8 @@ import (
 )
 
 // TestLongClockOff runs fernetcast with a clock that is an hour ahead or behind. The first sync,
-// rotations, repairs by watch and by GET, and a contest must work as usual. It is a long test
-// because a shifted clock recompiles every package.
+// rotations, repairs by watch and by GET, and a contest must work as usual. The test takes long,
+// because every package must be recompiled with the shifted clock.
 func TestLongClockOff(t *testing.T) {
 	testenv.Long(t)
 	t.Parallel()
@@ -60,7 +60,7 @@ func TestLongClockOff(t *testing.T) {
 	}
 }
 
-// clockIsOff fails the test unless the log's timestamps are off by that duration.
+// clockIsOff fails the test unless the log's timestamps are off by about that duration.
 func (r *replica) clockIsOff(off time.Duration) {
 	r.w.Helper()
 	first, _, _ := strings.Cut(r.Stderr.String(), "\n")

@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestClustersFromSecret checks kubeconfigs in a Secret next to the source, as on a workstation.
-// The Secret is named fernetcast-clusters by default.
+// TestClustersFromSecret checks that commands can read kubeconfigs from a Secret next to the
+// source, as they do on a workstation. By default, the Secret's name is fernetcast-clusters.
 func TestClustersFromSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,10 +41,10 @@ func TestClustersFromSecret(t *testing.T) {
 	w.says(1, []string{"dfw", "iad", "Misconfigured"}, append(from, "status")...)
 	w.says(2, []string{`"ord"`}, append(from, "push", "ord")...)
 	w.says(1, []string{"Marked"}, append(from, "promote", "sjc", "--yes")...)
-	w.equal(time.Second, keys, "dfw", "iad") // promote has already pushed
+	w.equal(time.Second, keys, "dfw", "iad") // promote has already pushed these keys
 	rotation := w.rotate()
 	w.says(0, []string{"dfw"}, append(from, "push", "dfw")...)
-	w.says(0, []string{"iad"}, "push", "iad") // the default
+	w.says(0, []string{"iad"}, "push", "iad") // uses the default Secret
 	w.equal(time.Second, rotation.Keys, "dfw", "iad")
 
 	// The operator's Role allows only that name.
@@ -52,8 +52,8 @@ func TestClustersFromSecret(t *testing.T) {
 	w.says(0, []string{"no remotes"}, "--clusters", filepath.Join(t.TempDir(), "missing"), "status")
 }
 
-// TestStatusFields checks that the JSON output has exactly the documented fields, because other
-// tools depend on them.
+// TestStatusFields checks that the JSON output of status has exactly the documented fields, because
+// other tools depend on them.
 func TestStatusFields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -84,8 +84,8 @@ func TestStatusFields(t *testing.T) {
 	}
 }
 
-// TestStatusOutputs checks every output format with --only-unwell, which must not change the last
-// line or the exit code.
+// TestStatusOutputs checks every output format with --only-unwell. The flag must not change a
+// table's summary or the exit code.
 func TestStatusOutputs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -106,9 +106,9 @@ func TestStatusOutputs(t *testing.T) {
 	}
 }
 
-// documents returns the output of `status -o json` and of /statusz, in this order. In each, the key
-// "source" has the source's fields, and a remote's name has the remote's fields. The command must
-// exit with the code.
+// documents returns the output of `status -o json` and of /statusz, in this order. In each
+// document, the key "source" has the source's fields, and a remote's name has the remote's fields.
+// documents checks that the command exits with the given code.
 func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 	w.Helper()
 	r := w.command("status", "-o", "json")
@@ -144,7 +144,8 @@ func (w *world) fields(part map[string]any, names []string) {
 	}
 }
 
-// wantNull fails the test unless exactly these fields are null. It ignores keys.
+// wantNull fails the test unless exactly these fields of the part are null. It ignores the field
+// keys.
 func wantNull(t *testing.T, document map[string]map[string]any, part string, names ...string) {
 	t.Helper()
 	var null []string

@@ -13,8 +13,8 @@ import (
 )
 
 // TestCompacted compacts etcd while an API server is down, so that the restarted watch gets 410
-// Gone. This happens to the source's watch and to a remote's. Watches alone must deliver the next
-// rotation.
+// Gone. It does this to the source's watch and to a remote's. Afterward, the watches must deliver
+// the next rotation without the help of a resync.
 func TestCompacted(t *testing.T) {
 	w, names := newApart(t)
 	line := []testenv.Repository{w.keys()}
@@ -30,7 +30,8 @@ func TestCompacted(t *testing.T) {
 	for _, e := range []*expiring{source, remote} {
 		line = append(line, w.rotate().Keys)
 		w.equal(testenv.Soon, line[len(line)-1], names...)
-		// If a watch ends within a second, the reflector lists again and never gets the 410.
+		// If a watch ends within a second after its start, the reflector lists again, and never
+		// gets the 410. So let the watches become older.
 		w.sleepUntil(time.Now().Add(2 * time.Second))
 		e.expire()
 		line = append(line, w.rotate().Keys)
@@ -46,12 +47,12 @@ func TestCompacted(t *testing.T) {
 	}
 }
 
-// expiring is a cluster whose watches can be made to fail with 410.
+// expiring is a cluster in which the test can make watches fail with 410.
 type expiring struct {
 	*testenv.Gateway
 	w       *world
 	cluster *testenv.Cluster
-	// gone reports whether a watch has failed with 410.
+	// gone is set when a watch fails with 410.
 	gone atomic.Bool
 }
 
@@ -65,8 +66,8 @@ func (w *world) expiring(name string) *expiring {
 	return e
 }
 
-// expire makes fernetcast's watch resume from a version that etcd no longer has. It returns when
-// fernetcast has received the error.
+// expire makes fernetcast's watch resume from a version that etcd no longer has. It returns after
+// fernetcast has received the error 410.
 func (e *expiring) expire() {
 	e.w.Helper()
 	there := make(chan struct{})
@@ -93,7 +94,7 @@ func (e *expiring) expire() {
 	e.Spoil(nil)
 }
 
-// answer passes on an API server's response and inspects it.
+// answer passes on an API server's response and detects the error 410 in it.
 type answer struct {
 	http.ResponseWriter
 	e *expiring
@@ -102,7 +103,8 @@ type answer struct {
 // Unwrap lets [http.ResponseController] reach the underlying writer.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// Write records the error event that ends a watch. The response's status is already 200 by then.
+// Write detects the error event that ends a watch. It can't detect the error by the response's
+// status, which is already 200.
 func (a *answer) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte("too old resource version")) {
 		a.e.gone.Store(true)

@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// deafResync is the resync interval while watches are dead. It takes that long, plus a fifth,
-	// to find a change.
+	// deafResync is the resync interval. While watches are dead, it takes up to that long, plus a
+	// fifth for jitter, to find a change.
 	deafResync = 10 * time.Second
 	deafLate   = deafResync + deafResync/5 + 5*time.Second
-	// deafRewatch limits how soon a new watch starts after a GET finds a change: 5 s, and more on a
-	// slow machine.
+	// deafRewatch limits how long after a GET finds a change a new watch starts. It normally takes
+	// 5 s, and longer on a slow machine.
 	deafRewatch = 9 * time.Second
-	// heard limits how soon a change is found without a resync.
+	// heard limits how long it takes to find a change without a resync.
 	heard = 3 * time.Second
 )
 
-// TestDeafSource checks source watches that a load balancer keeps open although they deliver
-// nothing: one watch, or every watch. The connections work, so pings don't reveal that. Only the
-// first rotation may wait for the resync.
+// TestDeafSource checks watches of the source that a load balancer keeps open although they deliver
+// nothing. This happens to one watch or to every watch. Pings can't reveal the problem, because the
+// connections work. Only the first rotation may wait for the resync.
 func TestDeafSource(t *testing.T) {
 	t.Parallel()
 	for name, every := range map[string]bool{"one watch": false, "every watch": true} {
@@ -71,8 +71,8 @@ func TestDeafSource(t *testing.T) {
 	}
 }
 
-// TestDeafRemote checks the same for a remote. The resync must find drift that the dead watch
-// doesn't report, and the new watch must report later drift.
+// TestDeafRemote checks a remote whose watch stays open but delivers nothing. The resync must find
+// drift that the dead watch doesn't report, and the new watch must report later drift.
 func TestDeafRemote(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -103,7 +103,7 @@ func TestDeafRemote(t *testing.T) {
 	}
 }
 
-// rewatched waits for a WATCH request after the given time, and returns when it came.
+// rewatched waits for a WATCH request after the given time, and returns when the request came.
 func (w *world) rewatched(g *testenv.Gateway, after time.Time) (came time.Time) {
 	w.Helper()
 	w.Until(func(context.Context) error {
@@ -118,14 +118,15 @@ func (w *world) rewatched(g *testenv.Gateway, after time.Time) (came time.Time) 
 	return came
 }
 
-// watches tracks the watches through a gateway.
+// watches tracks the open watches through a gateway.
 type watches struct {
 	mu   sync.Mutex
-	open []*atomic.Bool // whether each is dead
-	dead bool           // whether new ones are dead
+	open []*atomic.Bool // for each watch, whether it is dead
+	dead bool           // whether new watches are dead, too
 }
 
-// die makes the open watches, and also new ones if every is set, drop all events and stay open.
+// die makes the open watches drop all events and stay open. If every is true, it does the same to
+// new watches.
 func (s *watches) die(every bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +150,7 @@ func (s *watches) through(honest http.Handler) http.Handler {
 	})
 }
 
-// mayDie is a response that continues until dead is set.
+// mayDie is the response to a watch. It passes on events until dead is set.
 type mayDie struct {
 	http.ResponseWriter
 	dead *atomic.Bool

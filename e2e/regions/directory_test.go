@@ -12,8 +12,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// directory is a world in which kubeconfigs are added and removed. Those of dfw and ord are always
-// valid.
+// directory is a world in which kubeconfigs are added and removed. The kubeconfigs of dfw and ord,
+// the good remotes, are always valid.
 type directory struct {
 	*world
 	run  *replica
@@ -59,7 +59,7 @@ func newDirectory(t *testing.T) *directory {
 	return d
 }
 
-// rotates rotates the keys, and waits until the good remotes and the named ones have them.
+// rotates rotates the keys, and waits until the good remotes and the named ones have the new keys.
 func (d *directory) rotates(names ...string) {
 	d.Helper()
 	keys := d.rotate().Keys
@@ -74,7 +74,8 @@ func (d *directory) added(name string) {
 	d.rotates(name)
 }
 
-// renewed revokes a remote's token, and replaces it once the remote is Denied.
+// renewed revokes a remote's token, waits until the remote is Denied, and adds a kubeconfig with a
+// new token.
 func (d *directory) renewed(name string) {
 	d.Helper()
 	d.Must(shared.Cluster(name).Revoke(d.Ctx, d.NS, testenv.RemoteRole))
@@ -120,9 +121,9 @@ func (r *replica) forgets(remote string) {
 	})
 }
 
-// TestDirectoryForAFile checks a directory in place of a kubeconfig, which a bind mount of a
-// missing file creates. Like anything else that isn't a file, it must count as an unhealthy remote,
-// so that wait stops rotations.
+// TestDirectoryForAFile checks a directory in place of a kubeconfig. A bind mount creates such a
+// directory if the file to mount is missing. Like anything else that isn't a regular file, it must
+// count as an unhealthy remote, so that wait stops rotations.
 func TestDirectoryForAFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -14,14 +14,15 @@ import (
 
 const rival = "argocd-controller"
 
-// TestDrift checks that the watch alone repairs any change to a remote's Secret.
+// TestDrift checks that fernetcast notices every change to a remote's Secret by the watch alone,
+// and repairs it.
 func TestDrift(t *testing.T) {
 	t.Parallel()
 	for _, drift := range []struct {
 		name string
-		// change edits the Secret, or deletes it if nil.
+		// change edits the Secret. If change is nil, the Secret is deleted.
 		change func(*corev1.Secret)
-		// made is the key set of the recreated Secret, or nil if it isn't recreated.
+		// made is the key set of the recreated Secret, or nil if the Secret isn't recreated.
 		made testenv.Repository
 	}{
 		{"key edited", func(s *corev1.Secret) { s.Data["8"] = []byte(shared.Keys.New()) }, nil},
@@ -49,7 +50,7 @@ func TestDrift(t *testing.T) {
 			case drift.made == nil:
 				w.Must(remote.Delete(w.Ctx, w.NS))
 			default:
-				// Without freezing, fernetcast would recreate the Secret first.
+				// Freeze fernetcast, which would otherwise be the first to recreate the Secret.
 				w.Must(run.Freeze())
 				w.Must(remote.Delete(w.Ctx, w.NS))
 				_, err := remote.Put(w.Ctx, w.NS, drift.made)
@@ -79,7 +80,7 @@ func (w *world) repaired(c *testenv.Cluster, keys testenv.Repository, stamp map[
 	})
 }
 
-// TestDriftWhileAway checks that fernetcast repairs drift from before its start.
+// TestDriftWhileAway checks that fernetcast repairs drift that happened before it started.
 func TestDriftWhileAway(t *testing.T) {
 	t.Parallel()
 	w, run, keys := newSynced(t, func(w *world) *replica { return w.run() })
@@ -92,8 +93,8 @@ func TestDriftWhileAway(t *testing.T) {
 	w.exits(0, "status")
 }
 
-// TestContest checks a remote with a second writer that undoes every repair. fernetcast must name
-// that writer, repair with backoff, and still push new keys immediately. After the other writer
+// TestContest checks a remote in which a second writer undoes every repair. fernetcast must name
+// that writer, repair with backoff, and still push new keys immediately. After the second writer
 // stops, drift must be repaired as usual.
 func TestContest(t *testing.T) {
 	const initial, quiet = time.Second, 4 * time.Second
@@ -105,8 +106,8 @@ func TestContest(t *testing.T) {
 	stop := w.fight(remote, shared.Keys.NewRepository(5, 3))
 	run.shows("dfw", "Contested", rival)
 	w.exits(1, "status")
-	// Jitter at most halves the intervals, and the fourth is 3.4 s. So a push within a second
-	// didn't wait for its turn.
+	// The fourth interval of the backoff is 3.4 s, or at least half of that with jitter. So a push
+	// within a second can't have waited for the backoff.
 	w.repairs(seen["dfw"], keys, 4)
 	rotation := w.rotate()
 	if late := w.arrived(seen["dfw"], rotation.Keys).Sub(rotation.Committed); late > time.Second {
@@ -124,8 +125,8 @@ func TestContest(t *testing.T) {
 	run.shows("dfw", "Synced", "")
 }
 
-// fight makes a rival restore its own keys after each change, until stop is called or the test
-// ends.
+// fight simulates a rival that restores its own keys after each change, until stop is called or the
+// test ends.
 func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func()) {
 	ctx, cancel := context.WithCancel(w.Ctx)
 	ended := make(chan struct{})
@@ -144,7 +145,7 @@ func (w *world) fight(c *testenv.Cluster, keys testenv.Repository) (stop func())
 	return stop
 }
 
-// repairs waits until keys have been restored that many times.
+// repairs waits until fernetcast has restored the keys the given number of times.
 func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Ctx, 2*testenv.Soon)
@@ -159,8 +160,8 @@ func (w *world) repairs(h *history, keys testenv.Repository, times int) {
 	w.Must(err)
 }
 
-// spaced fails the test unless each repair, except the immediate first one, came at least that long
-// after the previous one.
+// spaced fails the test unless each repair came at least the duration least after the previous one.
+// The first repair doesn't count, because it is immediate.
 func (w *world) spaced(h *history, keys testenv.Repository, least time.Duration) {
 	w.Helper()
 	var repairs []time.Time

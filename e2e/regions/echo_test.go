@@ -18,13 +18,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// echo is a server that poses as a remote's API server. It responds to writes, and in some styles
-// also to reads, with errors that quote the last write.
+// echo is a server that poses as a remote's API server. It responds to writes with errors that
+// quote the last write. In some styles, it responds to reads in the same way.
 type echo struct {
 	*httptest.Server
-	// keys are the decoded keys that it quotes.
+	// keys are the decoded keys that the server quotes.
 	keys []string
-	// has is the Secret that it serves, or nil for none.
+	// has is the Secret that the server returns, or nil if there is none.
 	has *corev1.Secret
 
 	mu     sync.Mutex
@@ -34,11 +34,11 @@ type echo struct {
 	reads  int
 }
 
-// style is a way to respond, given the body of the last write and the keys in it.
+// style is one way to quote the body of the last write, or the keys in it, in a response.
 type style struct {
 	name   string
 	answer func(w http.ResponseWriter, sent string, keys []string)
-	// reads reports whether reads get this response, too.
+	// reads reports whether the server responds to reads in this way, too.
 	reads bool
 }
 
@@ -62,7 +62,7 @@ func (e *echo) set(s style) {
 	e.style, e.writes, e.reads = s, 0, 0
 }
 
-// counts returns how many writes and reads have been answered in this style.
+// counts returns how many writes and reads the server has answered in the current style.
 func (e *echo) counts() (writes, reads int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -101,7 +101,7 @@ func status(w http.ResponseWriter, code int, st metav1.Status) {
 	testenv.Answer(w, code, testenv.Failure(code, st))
 }
 
-// plain returns a style that responds with plain text and that code.
+// plain returns a style that responds with plain text and the given code.
 func plain(code int, text func(sent string, keys []string) string) style {
 	return style{name: fmt.Sprintf("plain %d", code), answer: func(w http.ResponseWriter, sent string, keys []string) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -110,7 +110,7 @@ func plain(code int, text func(sent string, keys []string) string) style {
 	}}
 }
 
-// spoken returns a style that responds with an API server's Status of that code.
+// spoken returns a style that responds like an API server, with a Status of the given code.
 func spoken(name string, code int, text func(sent string, keys []string) string) style {
 	return style{name: fmt.Sprintf("%s %d", name, code), answer: func(w http.ResponseWriter, sent string, keys []string) {
 		status(w, code, metav1.Status{Message: text(sent, keys)})
@@ -134,7 +134,7 @@ func inDecimals(_ string, keys []string) string {
 	return fmt.Sprintf("cannot take %v", []byte(keys[0]))
 }
 
-// cut quotes keys like a server that truncates its messages.
+// cut quotes keys as a server that truncates its messages would.
 func cut(_ string, keys []string) string {
 	var list []string
 	for _, key := range keys {
@@ -155,7 +155,7 @@ func cutBytes(_ string, keys []string) string {
 	return base64.StdEncoding.EncodeToString([]byte(keys[0]))[:36] + "…"
 }
 
-// styles returns every text and every encoding once.
+// styles returns a list of styles with each text and each encoding once.
 func styles() []style {
 	raw := style{name: "no HTTP", answer: func(w http.ResponseWriter, sent string, keys []string) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -193,7 +193,7 @@ func styles() []style {
 	return onReads(list)
 }
 
-// onReads adds a variant of each style that also responds to reads.
+// onReads adds a variant of each style to list that also responds to reads.
 func onReads(list []style) []style {
 	for _, s := range list {
 		s.name, s.reads = s.name+" on reads", true

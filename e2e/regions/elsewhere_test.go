@@ -38,7 +38,7 @@ func TestNamespaceElsewhere(t *testing.T) {
 	last := w.rotate().Keys
 	there(last)
 	if _, err := shared.Cluster("dfw").Secret(w.Ctx, w.NS); !apierrors.IsNotFound(err) {
-		t.Errorf("there is a Secret in the namespace that the kubeconfig does not name: %v", err)
+		t.Errorf("the Secret exists in a namespace that the kubeconfig does not name: %v", err)
 	}
 
 	want := map[string]string{"dfw": elsewhere, "iad": w.NS, "ord": w.NS}

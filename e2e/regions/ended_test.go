@@ -13,13 +13,13 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// shutdownTime limits how long fernetcast takes to exit. A slower pod delays the drain of its node,
-// and is eventually killed.
+// shutdownTime limits how long fernetcast takes to exit. A pod that takes longer delays the drain
+// of its node, and is eventually killed.
 const shutdownTime = 5 * time.Second
 
 // TestEndsInAPush sends SIGTERM during a push, before and after the API server executes the write.
-// fernetcast must exit in time, the write must be complete or not made, and the next run must
-// continue from there.
+// fernetcast must exit in time, the write must have taken effect either completely or not at all,
+// and the next run must continue from there.
 func TestEndsInAPush(t *testing.T) {
 	w := newWorld(t)
 	line := []testenv.Repository{w.keys()}
@@ -44,7 +44,7 @@ func TestEndsInAPush(t *testing.T) {
 		}
 		run.endsInTime()
 		close(h.ended)
-		// The write arrives although nothing waits for its response.
+		// The write takes effect although nothing waits for its response.
 		w.equal(testenv.Soon, line[len(line)-1], "ord")
 		gateway.Spoil(nil)
 		run = w.runShipped("--resync", "1h", "--request-timeout", "1m")
@@ -57,16 +57,17 @@ func TestEndsInAPush(t *testing.T) {
 	}
 }
 
-// held is a write that is in progress when fernetcast exits.
+// held blocks a write, so that it is in progress when fernetcast exits.
 type held struct {
 	t     *testing.T
 	came  chan struct{}
 	ended chan struct{}
-	// answered reports whether the API server executes the write and only the response is held.
+	// answered reports whether the API server executes the write, so that only the response is
+	// blocked.
 	answered bool
 }
 
-// hold is passed to [testenv.Gateway.Spoil].
+// hold returns the handler that blocks the write, for [testenv.Gateway.Spoil].
 func (h *held) hold(honest http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodGet {
@@ -104,14 +105,14 @@ func TestEndsWhileRefused(t *testing.T) {
 	w.Must(err)
 	dead, err := shared.Cluster("ord").Kubeconfig(w.Ctx, testenv.Access{Namespace: w.NS, Role: testenv.RemoteRole, Server: "https://" + nobody})
 	w.Must(err)
-	// Backoff has jitter. Among many remotes, one has just started to wait.
+	// Because backoff has jitter, at least one of many remotes has always just started to wait.
 	for i := range 40 {
 		w.Must(testenv.WriteFile(w.Clusters, fmt.Sprintf("dead-%d.yaml", i), dead))
 	}
 	run := w.runShipped()
 	w.equal(testenv.Soon, keys, "dfw")
 	run.shows("dead-0", "Unreachable", "refused")
-	w.sleepUntil(time.Now().Add(12 * time.Second)) // until backoff reaches its maximum
+	w.sleepUntil(time.Now().Add(12 * time.Second)) // by then, the backoff has reached its maximum
 	run.endsInTime()
 }
 
@@ -125,8 +126,8 @@ func (r *replica) endsInTime() {
 	code, err := r.Wait(ctx)
 	r.w.Must(err)
 	took := time.Since(began)
-	r.w.Logf("the program ended after %v", took)
+	r.w.Logf("run exited after %v", took)
 	if code != 0 || took > shutdownTime {
-		r.w.Errorf("run ended with exit code %d after %v, want 0 within %v", code, took, shutdownTime)
+		r.w.Errorf("run exited with code %d after %v, want 0 within %v", code, took, shutdownTime)
 	}
 }

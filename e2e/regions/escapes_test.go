@@ -22,12 +22,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// screen clears a terminal and draws a green table.
+// screen is text that clears a terminal and draws a green table.
 const screen = "\x1b[2J\x1b[H\x1b[32mREMOTE  STATE\nhostile  Synced\r\n\x07\x7f"
 
-// TestNothingForTerminals checks that neither a server, from its certificate to its Secret, nor the
-// name of a kubeconfig file can draw on the operator's terminal. Every character of all output must
-// be printable, and servers must not add lines.
+// TestNothingForTerminals checks that nothing from a server, from its certificate to its Secret,
+// can draw on the operator's terminal. The name of a kubeconfig file can't, either. All output must
+// consist of printable characters, and servers must not be able to add lines to it.
 func TestNothingForTerminals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,14 +41,14 @@ func TestNothingForTerminals(t *testing.T) {
 	w.Must(err)
 	limited, err := certify(w.NS, screen+".example", pkix.Name{CommonName: "a server"}, []string{"elsewhere.example"})
 	w.Must(err)
-	// The leaf comes from one CA, but is verified with another CA of the same name.
+	// One CA issued the leaf certificate, but the chain contains another CA with the same name.
 	issued.Certificate[1] = other.Certificate[1]
 
 	servers := map[string]struct {
 		serverName  string
 		certificate *tls.Certificate
 		answers     *impostor
-		says        string // text in the detail
+		says        string // text that the remote's detail must contain
 	}{
 		"names":   {"kubernetes", named, &impostor{}, "x509"},
 		"issuer":  {"kubernetes", issued, &impostor{}, "x509"},
@@ -125,7 +125,7 @@ func (r *replica) detail(remote, text string) (shown string) {
 	return shown
 }
 
-// printable fails the test if an output contains an unprintable character.
+// printable fails the test if output contains an unprintable character. what names the output.
 func (w *world) printable(what, output string) {
 	w.Helper()
 	for _, escaped := range []string{`\u001b`, `\u202e`, `\u009b`, `\u0007`, `\u007f`} {
@@ -145,7 +145,7 @@ func all(answer func(http.ResponseWriter)) func(http.ResponseWriter, *http.Reque
 	return func(w http.ResponseWriter, _ *http.Request) bool { answer(w); return true }
 }
 
-// raw returns a handler that writes these bytes and closes the connection.
+// raw returns a handler that writes text to the connection and closes it.
 func raw(text string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -158,8 +158,8 @@ func raw(text string) func(http.ResponseWriter, *http.Request) bool {
 	}
 }
 
-// certify creates a server certificate for a DNS name, followed by the certificate of a new CA that
-// signed it. If permitted isn't nil, the CA may sign only for those names.
+// certify creates a server certificate for a DNS name, and a new CA that signs it. The result is
+// the chain of both certificates. If permitted isn't nil, the CA may sign only for the names in it.
 func certify(serial, name string, ca pkix.Name, permitted []string) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

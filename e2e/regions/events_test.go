@@ -12,10 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// event encodes a watch event about the watched Secret.
+// event encodes a watch event about it, the watched Secret.
 type event func(it *corev1.Secret) []byte
 
-// events returns a handler that responds to a watch with these events and ends it.
+// events returns a handler that responds to a watch with the events in list, and then ends the
+// watch.
 func events(list ...event) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", inProtobuf+";stream=watch")
@@ -26,7 +27,8 @@ func events(list ...event) http.HandlerFunc {
 	}
 }
 
-// flood returns a handler that sends endless events, each with a later resourceVersion.
+// flood returns a handler that keeps sending the same event, each time with a higher
+// resourceVersion.
 func flood(one event) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", inProtobuf+";stream=watch")
@@ -40,8 +42,8 @@ func flood(one event) http.HandlerFunc {
 	}
 }
 
-// ahead returns a handler that sends an event with a resourceVersion far in the future, and keeps
-// the watch open.
+// ahead returns a handler that sends an event whose resourceVersion is far too high, and keeps the
+// watch open.
 func ahead(one event) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		secret := requestedSecret(r)
@@ -81,14 +83,14 @@ func millionCauses(*corev1.Secret) []byte { return testenv.Event(watch.Error, st
 
 func ownedEvent(s *corev1.Secret) []byte { return testenv.Event(watch.Modified, ownedByMany(s)) }
 
-// large encodes an event of almost the maximum size.
+// large encodes an event of almost the maximum size that fernetcast accepts.
 func large(s *corev1.Secret) []byte {
 	s = s.DeepCopy()
 	s.Annotations = map[string]string{"note": strings.Repeat("x", 2<<20-8<<10)}
 	return same(watch.Modified)(s)
 }
 
-// withoutBookmarks passes on a watch like a proxy that drops bookmarks.
+// withoutBookmarks passes on the response to a watch as a proxy that drops bookmarks would.
 type withoutBookmarks struct {
 	http.ResponseWriter
 	rest bytes.Buffer // the incomplete last event

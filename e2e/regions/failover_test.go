@@ -9,8 +9,8 @@ import (
 )
 
 // TestFailover tests a complete failover and failback. sjc goes down, dfw is promoted and rotates,
-// and sjc returns with its rotation still enabled. ord, which was unreachable throughout, catches
-// up by itself.
+// and sjc returns with its rotation job still enabled. ord, which was unreachable all the time,
+// catches up by itself.
 func TestFailover(t *testing.T) {
 	sjc := newWorld(t)
 	dfw := newMain(sjc.Stage, "dfw")
@@ -38,8 +38,8 @@ func TestFailover(t *testing.T) {
 	b.shows("sjc", "Unreachable", "")
 	b.shows("ord", "Unreachable", "")
 
-	// sjc returns while dfw's fernetcast is frozen. It still considers itself the main region, and
-	// must find that the remotes have a newer owner.
+	// sjc returns while dfw's fernetcast is frozen. sjc still considers itself the main region, and
+	// must notice that the remotes have a newer owner.
 	sjc.Must(b.Freeze())
 	sjc.Must(sjc.Home.Restart(sjc.Ctx))
 	rogue := sjc.rotate()

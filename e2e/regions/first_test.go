@@ -8,8 +8,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestFirstSync checks remotes without the Secret, with an empty one as Helm first renders it, and
-// with their own keys. All must get exactly the main region's keys and keep their other metadata.
+// TestFirstSync checks remotes without the Secret, with an empty Secret as Helm first renders it,
+// and with their own keys. All must get exactly the main region's keys and keep their other
+// metadata.
 func TestFirstSync(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
@@ -23,7 +24,7 @@ func TestFirstSync(t *testing.T) {
 	_, err = other.Client().CoreV1().Secrets(w.NS).Update(w.Ctx, secret, metav1.UpdateOptions{})
 	w.Must(err)
 
-	w.promote() // before join, so that run does the first sync
+	w.promote() // before join, because promote would push to joined remotes, and run must do the first sync
 	w.join(remotes...)
 	run := w.run()
 	w.equal(testenv.Soon, keys, remotes...)

@@ -21,26 +21,28 @@ import (
 const (
 	// flooders is the number of clients in a flood. Each has one connection at a time.
 	flooders = 300
-	// roomInFlood limits memory in any flood. Without one, fernetcast uses 27 MiB.
+	// roomInFlood limits memory in any flood. Without a flood, fernetcast uses 27 MiB.
 	roomInFlood = 60 << 20
-	// shareInFlood limits CPU use in a flood, as a share of one core and including rotations. On a
-	// quiet machine, it is up to a quarter.
+	// shareInFlood limits CPU use in a flood, including rotations, as a share of one core. On a
+	// quiet machine, fernetcast uses up to a quarter of a core.
 	shareInFlood = 0.35
-	// probeTime limits how long /livez takes in a flood on a busy machine. On a quiet one, it is a
-	// tenth of a second.
+	// probeTime limits how long a request for /livez takes in a flood on a busy machine. On a quiet
+	// machine, it takes a tenth of a second.
 	probeTime = 2 * time.Second
 	// inFlood is the number of rotations in a flood, and floodPause is the time between two.
 	inFlood, floodPause = 8, 500 * time.Millisecond
 )
 
-// floods returns the behaviors of a client by name. Each returns when its connection has ended.
+// floods returns the behaviors of a client by name. Each function returns when its connection has
+// ended.
 //
-// The short test has clients that send, that wait, that make requests, and that reset connections.
+// The short test has one client of each kind: they send endlessly, wait, make requests, or reset
+// connections.
 func floods() (short, long map[string]func(net.Conn)) {
 	const head = "GET /livez HTTP/1.1\r\nHost: pod\r\n"
 	var lines strings.Builder
 	for i := 0; lines.Len() < 32<<10; i++ {
-		lines.WriteString(strconv.FormatInt(int64(i), 36) + ":\n") // each line is another header
+		lines.WriteString(strconv.FormatInt(int64(i), 36) + ":\n") // each line is a different header
 	}
 	endless := func(begin, goOn string, pause time.Duration) func(net.Conn) {
 		return func(conn net.Conn) {
@@ -74,7 +76,7 @@ func floods() (short, long map[string]func(net.Conn)) {
 		}
 }
 
-// askFor makes requests in a loop, over one connection, until it closes.
+// askFor requests path in a loop over one connection, until that closes.
 func askFor(conn net.Conn, path string) {
 	answers := bufio.NewReader(conn)
 	for {
@@ -93,8 +95,8 @@ func askFor(conn net.Conn, path string) {
 	}
 }
 
-// TestFlood floods --listen, as anyone who can reach the pod can do. Rotations must arrive as
-// usual, memory and CPU use must stay bounded, and probes must succeed.
+// TestFlood floods the port that --listen opens, as anyone who can reach the pod can do. Rotations
+// must arrive as usual, memory and CPU use must stay bounded, and probes must succeed.
 func TestFlood(t *testing.T) {
 	short, _ := floods()
 	flooded(t, short)
@@ -159,8 +161,8 @@ func (w *world) rotations(seen map[string]*history) time.Duration {
 	return testenv.Percentile(all, 50)
 }
 
-// flood starts all clients, each of which opens one connection after another. stop ends the flood
-// and returns the number of connections.
+// flood starts all clients. Each client opens one connection after another. stop ends the flood and
+// returns the number of connections.
 func (w *world) flood(address string, client func(net.Conn)) (stop func() int64) {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Ctx)
@@ -196,8 +198,8 @@ func (w *world) flood(address string, client func(net.Conn)) (stop func() int64)
 	}
 }
 
-// probe requests /livez until done is called, which returns the longest time that a request took.
-// Each must succeed within probeTime.
+// probe requests /livez repeatedly until done is called. done returns the longest time that a
+// request took. Each request must succeed within probeTime.
 func (r *replica) probe() (done func() time.Duration) {
 	var longest time.Duration
 	var probing sync.WaitGroup

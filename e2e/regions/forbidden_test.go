@@ -22,7 +22,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// rightsAdvice must appear only if RBAC permissions are missing.
+// rightsAdvice is text that must appear only if RBAC permissions are missing.
 const rightsAdvice = "fernetcast join"
 
 // TestForbiddenBy checks that only a 403 from RBAC leads to advice about permissions. For other
@@ -55,7 +55,7 @@ func TestForbiddenBy(t *testing.T) {
 		t.Helper()
 		run.shows(name, state, words)
 		if detail := run.detail(name, ""); strings.Contains(detail, rightsAdvice) != rights {
-			t.Errorf("%s: got %s, want the advice on rights in it: %t", name, detail, rights)
+			t.Errorf("%s: got %s; advice about permissions wanted: %t", name, detail, rights)
 		}
 	}
 	for _, f := range all {
@@ -64,9 +64,9 @@ func TestForbiddenBy(t *testing.T) {
 	check("iad", "Denied", "cannot get resource", true)
 	check("ord", "Denied", "cannot update resource", true)
 	for _, command := range []string{"push", "status"} {
-		// status doesn't write, so it can't know that writes are rejected.
+		// status doesn't write, so it can't discover that writes are rejected.
 		if table, most := w.exits(1, command), map[string]int{"push": 2, "status": 1}[command]; strings.Count(table, rightsAdvice) != most {
-			t.Errorf("%s gives the advice on rights %d times, want %d:\n%s", command, strings.Count(table, rightsAdvice), most, table)
+			t.Errorf("%s gives the advice about permissions %d times, want at most %d:\n%s", command, strings.Count(table, rightsAdvice), most, table)
 		}
 	}
 	for _, f := range all {
@@ -79,11 +79,12 @@ func TestForbiddenBy(t *testing.T) {
 	}
 }
 
-// forbidder is a remote whose API server rejects the Secret for a reason other than RBAC.
+// forbidder is a remote whose API server rejects writes of the Secret for a reason other than RBAC.
 type forbidder struct {
 	*outpost
 	name, state, words string
-	// forbid starts to reject writes. It returns a function that stops that, or nil if nothing can.
+	// forbid makes the API server reject writes. It returns a function that ends this, or nil if
+	// that is impossible.
 	forbid func(*forbidder) (lift func() error)
 	lift   func() error
 }
@@ -95,13 +96,14 @@ func (f *forbidder) waitRejected() {
 		_, err := f.cluster.Client().CoreV1().Secrets(f.ns).Create(ctx,
 			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "a-try"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil {
-			return errors.New("the account can create a Secret")
+			return errors.New("an administrator can still create a Secret")
 		}
 		return nil
 	})
 }
 
-// byQuota sets the quota's status itself, because no controller runs.
+// byQuota creates a quota that is used up. It sets the quota's status itself, because no controller
+// runs.
 func (f *forbidder) byQuota() func() error {
 	f.w.Helper()
 	none := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}
@@ -116,7 +118,7 @@ func (f *forbidder) byQuota() func() error {
 	return func() error { return quotas.Delete(f.w.Ctx, "no-secrets", metav1.DeleteOptions{}) }
 }
 
-// byTermination deletes the namespace, which never completes without controllers.
+// byTermination deletes the namespace, which stays Terminating forever without controllers.
 func (f *forbidder) byTermination() func() error {
 	f.w.Helper()
 	f.w.Must(f.cluster.Client().CoreV1().Namespaces().Delete(f.w.Ctx, f.ns, metav1.DeleteOptions{}))
@@ -133,7 +135,7 @@ func (f *forbidder) secretsOf() (*metav1.LabelSelector, admissionregistrationv1.
 		}
 }
 
-// refusal resembles RBAC's message.
+// refusal is a message that resembles those of RBAC.
 const refusal = "you cannot change this resource without approval"
 
 func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {

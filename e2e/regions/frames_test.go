@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// unknownFrame is an HTTP/2 frame type that doesn't exist.
+// unknownFrame is a frame type that HTTP/2 doesn't define.
 const unknownFrame = http2.FrameType(0xfa)
 
 // frame encodes an HTTP/2 frame without flags.
@@ -19,8 +19,8 @@ func frame(kind http2.FrameType, stream uint32, payload string) []byte {
 	return append(binary.BigEndian.AppendUint32(append(text, 0), stream), payload...)
 }
 
-// costlyFrames returns kinds that answer honestly and also send HTTP/2 frames that the client's
-// HTTP/2 library handles by itself.
+// costlyFrames returns kinds that answer honestly, but also send HTTP/2 frames. The client's HTTP/2
+// library handles these frames without passing them to fernetcast.
 func costlyFrames() []kind {
 	settings := frame(http2.FrameSettings, 0, "")
 	return []kind{
@@ -40,8 +40,8 @@ func costlyFrames() []kind {
 	}
 }
 
-// floodOf returns a function that repeats a frame until the connection ends, or until it has sent
-// this many bytes and then closes it. A single frame doesn't close it.
+// floodOf returns a function that repeats a frame until the connection ends or it has sent the
+// given number of bytes. Then it closes the connection, unless it sent only a single frame.
 func floodOf(frame []byte, bytes int) func(net.Conn) {
 	frames := frame
 	for len(frames) < 16<<10 && bytes != 1 {

@@ -14,11 +14,11 @@ type history struct {
 	*testenv.History
 	w      *world
 	region string
-	// initial is the number of versions when it started. since skips them.
+	// initial is the number of versions that already existed at the start. since skips them.
 	initial int
 }
 
-// follow starts the histories of the regions, and returns them by region.
+// follow starts a history for each region, and returns them by region.
 func (w *world) follow(regions ...string) map[string]*history {
 	w.Helper()
 	all := map[string]*history{}
@@ -66,8 +66,8 @@ func (h *history) only(keys ...testenv.Repository) {
 	}
 }
 
-// neverBack fails the test if a version's keys are not in line, or come earlier in line than those
-// of a previous version. A deletion doesn't reset that order.
+// neverBack fails the test unless each version's keys are one of the key sets in line, and never an
+// earlier set than that of a previous version. This also applies across a deletion.
 func (h *history) neverBack(line ...testenv.Repository) {
 	h.w.Helper()
 	h.w.Must(h.CatchUp(h.w.Ctx))
@@ -109,7 +109,7 @@ func (h *history) fenced() {
 func ownerOf(v testenv.Version) (term int, region string) {
 	for _, prefix := range []string{"fernetcast/", "fernetcast/main-"} {
 		var n int
-		// n stays 0 if the annotation is missing.
+		// An error means that the annotation is missing. Then n stays 0.
 		_, _ = fmt.Sscan(v.Secret.Annotations[prefix+"term"], &n)
 		if n > term {
 			term, region = n, v.Secret.Annotations[prefix+"region"]
@@ -121,7 +121,7 @@ func ownerOf(v testenv.Version) (term int, region string) {
 	return term, region
 }
 
-// describe lists the versions without key material.
+// describe returns a line about each version, without its keys.
 func describe(versions []testenv.Version) []string {
 	var lines []string
 	for _, v := range versions {
@@ -135,7 +135,7 @@ func describe(versions []testenv.Version) []string {
 	return lines
 }
 
-// source waits until /statusz shows the source in the state, with text in its detail.
+// source waits until /statusz shows the source in the given state, with text in its detail.
 func (r *replica) source(state, text string) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -150,7 +150,7 @@ func (r *replica) source(state, text string) {
 	})
 }
 
-// sees waits until fernetcast has seen that version of the source.
+// sees waits until fernetcast has seen the given version of the source.
 func (r *replica) sees(resourceVersion string) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -162,7 +162,8 @@ func (r *replica) sees(resourceVersion string) {
 	})
 }
 
-// allShow waits until /statusz shows each remote in the state, with text in its reason or detail.
+// allShow waits until /statusz shows each of the remotes in the given state, with text in its
+// reason or detail.
 func (r *replica) allShow(state, text string, remotes ...string) {
 	r.w.Helper()
 	for _, remote := range remotes {
@@ -170,11 +171,11 @@ func (r *replica) allShow(state, text string, remotes ...string) {
 	}
 }
 
-// stays fails the test unless the process runs and responds.
+// stays fails the test unless run is still running and responds.
 func (r *replica) stays() {
 	r.w.Helper()
 	if !r.Running() {
-		r.w.Fatal("run has ended")
+		r.w.Fatal("run has exited")
 	}
 	if _, err := testenv.Get(r.w.Ctx, "http://"+r.address+"/livez"); err != nil {
 		r.w.Fatal(err)

@@ -17,29 +17,31 @@ const (
 	hostileCluster = "dfw"
 	// atATime is the number of hostile remotes. Three others are honest.
 	atATime = 3
-	// roomForHostiles limits memory, and timeForHostiles limits CPU use, as a share of one core: a
-	// tenth, plus half of that because the test's servers flood the same two cores.
+	// roomForHostiles limits memory, and timeForHostiles limits CPU use, as a share of one core.
+	// The guarantee is a tenth of a core. The limit is half as much again, because the test's
+	// servers use the same two cores.
 	roomForHostiles = 100 << 20
 	timeForHostiles = 0.15
 	// hostileTime is how long the remotes stay hostile, during hostileTurns rotations. Each
-	// rotation resets backoff, and more of them would leave no key in common with the copies. If
-	// all three are of one kind, they stay hostile for costlyTime. Most of the reads that they can
-	// trigger come in the first seconds.
+	// rotation resets the backoff. After more rotations, the source would have no key in common
+	// with the copies. If all three remotes are of one kind, they stay hostile for costlyTime. Most
+	// of the reads that they can trigger come in the first seconds.
 	hostileTime  = 8 * time.Second
 	costlyTime   = 20 * time.Second
 	hostileTurns = 4
-	// readsAtOnce and readsPerSecond limit the reads that a remote can trigger. Each write, except
-	// the first after a rotation, follows a read.
+	// readsAtOnce and readsPerSecond limit the reads that a remote can trigger. These also limit
+	// writes, because there is a read before each write except the first after a rotation.
 	readsAtOnce, readsPerSecond = 50, 5
-	// asFast and asFastPlus limit the delay of a rotation next to hostile remotes: asFast times the
-	// usual delay, plus asFastPlus.
+	// With hostile remotes next to the honest ones, a rotation may take asFast times the usual
+	// delay, plus asFastPlus.
 	asFast     = 3
 	asFastPlus = 100 * time.Millisecond
 )
 
-// TestHostileRemotes checks hostile remotes, three at a time. They must not cost memory or CPU
-// time, or get many requests, and their redirects must not leak keys or tokens. Other remotes must
-// get new keys as fast as usual. A remote that becomes honest again must recover.
+// TestHostileRemotes checks hostile remotes, three at a time. They must not make fernetcast use
+// much memory or CPU time or send many requests, and fernetcast must not follow their redirects,
+// which would leak keys and tokens. Other remotes must get new keys as fast as usual. A remote that
+// becomes honest again must recover.
 //
 // This test covers one kind per mechanism. TestLongHostileRemotes covers the others, and
 // internal/kube has a table of responses and events. TestContest and TestStorm cover rivals.
@@ -112,13 +114,13 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	t.Logf("memory: %d MiB now, %d MiB at most; %.3f of a core; honest remotes: %v alone, %v with hostile ones",
 		now>>20, peak>>20, spent.Seconds()/lasted.Seconds(), alone, beside)
 	if peak > roomForHostiles {
-		t.Errorf("run uses %d MiB, want at most %d MiB", peak>>20, roomForHostiles>>20)
+		t.Errorf("run used %d MiB, want at most %d MiB", peak>>20, roomForHostiles>>20)
 	}
 	if share := spent.Seconds() / lasted.Seconds(); share > timeForHostiles {
-		t.Errorf("run uses %.3f of a core, want at most %v", share, timeForHostiles)
+		t.Errorf("run used %.3f of a core, want at most %v", share, timeForHostiles)
 	}
 	if beside > asFast*alone+asFastPlus {
-		t.Errorf("the honest remotes got new keys after %v, and after %v when all remotes were honest", beside, alone)
+		t.Errorf("the honest remotes got new keys after %v, but after %v when all remotes were honest", beside, alone)
 	}
 	for i, k := range kinds {
 		o := others[i]
@@ -145,7 +147,7 @@ func hostile(t *testing.T, kinds []kind, trap *trap) {
 	}
 }
 
-// spoil makes the remote behave like the kind, for all later requests and watches.
+// spoil makes the remote behave like kind k in all later requests and watches.
 func (o *outpost) spoil(k kind) {
 	o.Age(k.old)
 	o.honest = len(o.Requests())
@@ -165,7 +167,7 @@ func (o *outpost) requests() (reads, writes int) {
 	return reads, writes
 }
 
-// limited fails the test if the remote got more requests than a remote can trigger.
+// limited fails the test if the remote has triggered more requests than allowed.
 func (o *outpost) limited(k kind, since time.Time) {
 	o.w.Helper()
 	reads, writes := o.requests()
@@ -179,7 +181,7 @@ func (o *outpost) limited(k kind, since time.Time) {
 	}
 }
 
-// turns rotates the keys repeatedly, and returns the median delay until a remote had them. It fails
+// turns rotates the keys repeatedly, and returns the median delay until a remote has them. It fails
 // the test if a delay exceeds atOnce.
 func (w *world) turns(seen map[string]*history, line *[]testenv.Repository, times int, beat time.Duration) time.Duration {
 	w.Helper()
@@ -212,7 +214,7 @@ func (r *replica) shown(limit time.Duration, remote string, k kind) {
 		want = append(want, "Synced")
 	case k.rival:
 		want = []string{"Contested", "Synced"}
-	case k.on&aWrite == 0: // writing needs no LIST or WATCH
+	case k.on&aWrite == 0: // writes don't depend on LIST or WATCH
 		want = []string{"Synced"}
 	}
 	r.w.Within(limit, func(ctx context.Context) error {

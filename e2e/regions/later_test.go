@@ -11,9 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestRetryAfter checks API servers that send Retry-After, a second or an hour, for all requests or
-// only for writes. fernetcast must wait that long, but no longer than the maximum backoff. Other
-// remotes must not wait.
+// TestRetryAfter checks API servers that respond to all requests, or only to writes, with
+// Retry-After. fernetcast must wait as long as that demands, which is a second or an hour, but no
+// longer than the maximum backoff. Other remotes must not wait.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	const highest, fault = 5 * time.Second, 8 * time.Second
@@ -24,7 +24,7 @@ func TestRetryAfter(t *testing.T) {
 	type late struct {
 		*outpost
 		code, seconds int
-		// reads reports whether reads are rejected, too.
+		// reads reports whether the server also rejects reads.
 		reads bool
 	}
 	var all []late
@@ -64,7 +64,8 @@ func TestRetryAfter(t *testing.T) {
 		}
 		lasted := time.Since(began)
 		pause := min(time.Duration(l.seconds)*time.Second, highest)
-		// When the watch works again, the remote is retried immediately.
+		// When the watch works again, fernetcast retries the remote immediately, so allow for a few
+		// more writes.
 		if most := int(lasted/pause) + 3; writes > most {
 			t.Errorf("%s got %d writes in %v, want %d at most", l.region, writes, lasted, most)
 		}
@@ -86,8 +87,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// busy responds to every write with a code and Retry-After. If reads is set, it does so for every
-// request.
+// busy returns a handler that responds to every write with the given code and Retry-After. If reads
+// is true, it responds to reads in the same way.
 func busy(honest http.Handler, code, seconds int, reads bool) http.Handler {
 	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && !reads {

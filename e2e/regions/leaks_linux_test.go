@@ -15,12 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestEcho checks a remote that quotes the keys that it received, in any part of a response. No key
-// may reach a log, a status, or an error.
+// TestEcho checks a remote that quotes the keys that it received in some part of its response. No
+// key may appear in a log, a status, or an error.
 func TestEcho(t *testing.T) { inGroups(t, styles(), echoing) }
 
-// echoing runs these styles one after another. In one remote, writes create the Secret. In the
-// other, they update it.
+// echoing tests the styles in list one after another, each in two remotes: in one, fernetcast's
+// writes create the Secret, and in the other, they update it.
 func echoing(w *world, list []style) {
 	t := w.T
 	keys := w.keys()
@@ -58,7 +58,7 @@ func echoing(w *world, list []style) {
 		shown := map[string]string{"/statusz": statusz, "the log": log[logged:]}
 		logged = len(log)
 		commands := []string{"push"}
-		if s.reads { // only reads affect the other commands
+		if s.reads { // the other commands only read from this remote
 			commands = []string{"status", "status -o json", "promote sjc --yes"}
 		}
 		for _, command := range commands {
@@ -71,19 +71,19 @@ func echoing(w *world, list []style) {
 		}
 		for _, where := range slices.Sorted(maps.Keys(shown)) {
 			if leaks := shared.Keys.Leaks(shown[where]); len(leaks) > 0 {
-				t.Errorf("the answers of a remote, %s, put keys into %s: %v", s.name, where, leaks[0])
+				t.Errorf("because a remote responded with %s, there are keys in %s: %v", s.name, where, leaks[0])
 			}
 		}
 	}
 }
 
-// TestNothingShown checks that no command shows a key, in any error state and at its most verbose
-// level.
+// TestNothingShown checks that no command shows a key, whatever the state of the source and the
+// remotes, even at the most verbose log level.
 func TestNothingShown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	built := w.Shipped()
-	w.Operator = built.With(w.Operator.Args...) // runs often, and the race detector is slow
+	w.Operator = built.With(w.Operator.Args...) // commands run often here, and the race detector would slow them down
 	keys := w.keys()
 	w.join("dfw", "iad")
 	nobody, err := shared.Address()
@@ -99,7 +99,7 @@ func TestNothingShown(t *testing.T) {
 	w.Must(err)
 	for name, data := range map[string][]byte{
 		"dead": dead, "denied": denied,
-		// These files contain keys that someone mistook for a kubeconfig.
+		// In these files, someone put a key in the place of a kubeconfig, or of a part of it.
 		"mistaken":    keys["8"],
 		"misplaced":   fmt.Appendf(nil, "current-context: %s\ncontexts: %s\n", keys["8"], keys["7"]),
 		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),

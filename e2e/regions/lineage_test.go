@@ -6,9 +6,10 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestOutageOfManyRotations checks a remote that misses so many rotations that none of its keys is
-// left. A run that has seen all of them must update the remote when it returns. A run that started
-// in between can't know the relation, and must leave the decision to a person.
+// TestOutageOfManyRotations checks a remote that misses so many rotations that the source no longer
+// has any of its keys. A run that has seen all these rotations must update the remote when it
+// returns. A run that started in between can't tell whether the key sets are related, and must
+// leave the decision to an operator.
 func TestOutageOfManyRotations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

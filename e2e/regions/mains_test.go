@@ -11,8 +11,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestUnpromoted checks that a cluster that was never promoted changes nothing, whatever the
-// remotes have, and suggests what to do.
+// TestUnpromoted checks that fernetcast in a cluster that was never promoted changes no remote,
+// whatever the remotes' Secrets contain, and suggests what to do.
 func TestUnpromoted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -36,13 +36,14 @@ func TestUnpromoted(t *testing.T) {
 	for _, h := range histories {
 		for _, v := range h.since() {
 			if term, owner := ownerOf(v); term != 1 || owner != mainRegion || !rotation.Keys.Equal(v.Secret.Data) {
-				t.Errorf("%s was changed before the promotion, or to other keys: %v", h.region, describe(h.since()))
+				t.Errorf("%s was changed before the promotion, or has other keys: %v", h.region, describe(h.since()))
 			}
 		}
 	}
 }
 
-// twoMains returns two regions with the same manifests. Each lists the given remotes.
+// twoMains returns two regions, sjc and dfw, that can both become the main region. Each of them
+// gets the given remotes.
 func twoMains(t *testing.T, lists ...string) (sjc, dfw *world) {
 	t.Helper()
 	sjc = newWorld(t)
@@ -52,8 +53,8 @@ func twoMains(t *testing.T, lists ...string) (sjc, dfw *world) {
 	return sjc, dfw
 }
 
-// TestStandby checks two regions that list each other. The promoted one must push, and the other
-// must stand by.
+// TestStandby checks two regions that are each other's remote. The promoted region must push, and
+// the other must be a standby.
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	sjc, dfw := twoMains(t, "sjc", "dfw", "iad")
@@ -83,7 +84,7 @@ func TestStandby(t *testing.T) {
 		h.neverBack(keys, first.Keys, second.Keys)
 		h.fenced()
 	}
-	// A standby must not repair copies either. Only the main region does.
+	// A standby must not repair copies, either. Only the main region may.
 	sjc.Must(a.Freeze())
 	sjc.Must(shared.Cluster("iad").Delete(sjc.Ctx, sjc.NS))
 	dfw.exits(0, "push", "--force")
@@ -113,7 +114,7 @@ func TestSelf(t *testing.T) {
 	w.exits(0, "push", "--force")
 	w.exits(0, "push", "sjc", "--force")
 	w.says(0, []string{"Self"}, "status")
-	// By the second repair, each remote has been checked again.
+	// When the second repair is done, fernetcast has checked every remote again.
 	for range 2 {
 		w.Must(shared.Cluster("dfw").Delete(w.Ctx, w.NS))
 		w.equal(testenv.Soon, rotation.Keys, "dfw")
@@ -126,8 +127,8 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-// TestTwoPromotionsAtOnce promotes two regions at the same time. Whichever wins, if any, they must
-// not overwrite each other's copies, and one more promotion must resolve the conflict.
+// TestTwoPromotionsAtOnce promotes two regions at the same time. Whether or not one of them wins,
+// they must not overwrite each other's copies, and one more promotion must resolve the conflict.
 func TestTwoPromotionsAtOnce(t *testing.T) {
 	t.Parallel()
 	sjc, dfw := twoMains(t, "sjc", "dfw", "iad", "ord")
@@ -156,7 +157,7 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 	}
 }
 
-// tryPromote runs promote when another promotion might be faster.
+// tryPromote runs promote, which may fail because another promotion was faster.
 func (w *world) tryPromote() {
 	r, err := w.Operator.Run(w.Ctx, "promote", w.Home.Name, "--yes", "--force")
 	if err != nil || r.Code > 1 {
@@ -165,8 +166,8 @@ func (w *world) tryPromote() {
 	w.noLeaks(r.Stdout, r.Stderr)
 }
 
-// TestTwoMains promotes two regions while neither can reach the other. Each must hold copies of the
-// other and report that, until one is promoted again.
+// TestTwoMains promotes two regions while neither can reach the other. Each must report the other's
+// copies as Held and leave them alone, until one of the regions is promoted again.
 func TestTwoMains(t *testing.T) {
 	t.Parallel()
 	sjc := newWorld(t)
@@ -210,7 +211,8 @@ func TestTwoMains(t *testing.T) {
 		histories[region].only(keys.Keys)
 	}
 
-	// The key sets are unrelated, so one region's tokens become invalid. That requires --force.
+	// Because the key sets are unrelated, a promotion makes the other region's tokens invalid. So
+	// it requires --force.
 	sjc.says(1, []string{"dfw", "nothing was changed", "--force"}, "promote", "sjc", "--yes")
 	histories["sjc"].only(mineNext.Keys)
 	sjc.promote("--force")
@@ -223,8 +225,9 @@ func TestTwoMains(t *testing.T) {
 	sjc.exits(0, "status")
 }
 
-// settled waits until fernetcast knows the newest source and has nothing left to do. Every remote
-// must be healthy, or Held for an owner that this main region doesn't outrank.
+// settled waits until fernetcast has seen the newest version of the source and has nothing left to
+// do. Every remote must be healthy, or Held because of an owner that this main region doesn't
+// outrank.
 func (r *replica) settled() {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {

@@ -7,8 +7,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestMountedSecret checks a mounted Secret, whose files the kubelet replaces all at once by
-// swapping a link.
+// TestMountedSecret checks kubeconfigs in a mounted Secret. The kubelet replaces all its files at
+// once by swapping a link.
 func TestMountedSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -30,7 +30,7 @@ func TestMountedSecret(t *testing.T) {
 	second := w.rotate().Keys
 	w.equal(testenv.Soon, second, remotes...)
 	if n := strings.Count(run.Stderr.String(), `"remote added","remote":"dfw"`); n != 1 {
-		t.Errorf("dfw was loaded %d times, although equal bytes are not a change", n)
+		t.Errorf("dfw was loaded %d times, although its kubeconfig did not change", n)
 	}
 
 	swap(map[string][]byte{"dfw.yaml": dfw, "ord.yaml": w.kubeconfig("ord")})

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// atOnce limits how late other remotes get new keys, whatever one remote does.
+	// atOnce limits how long a healthy remote waits for new keys, whatever another remote does.
 	atOnce = time.Second
-	// onReturn limits how late a remote gets them after it resumes.
+	// onReturn limits how long a remote waits for new keys after it resumes.
 	onReturn = 5 * time.Second
-	// unpunished limits how late a remote is retried after a longer outage, when its backoff alone
-	// would take at least 30 s.
+	// unpunished limits how long a remote waits for new keys after a longer outage. With backoff
+	// alone, it would wait at least 30 s.
 	unpunished = 10 * time.Second
 )
 
-// TestFrozenRemote checks a remote whose machine hangs. It must not delay the others, and must
-// match soon after it resumes. It comes first in every order, so that a queue would block the
-// others.
+// TestFrozenRemote checks a remote whose machine hangs. It must not delay the other remotes, and
+// must get the keys soon after it resumes. It comes first in every order, so that if remotes shared
+// one queue, it would block the others.
 func TestFrozenRemote(t *testing.T) {
 	w, run, keys := newSynced(t, func(w *world) *replica { return w.runShipped() })
 	frozen := shared.Cluster("dfw")
@@ -40,8 +40,8 @@ func TestFrozenRemote(t *testing.T) {
 	seen["dfw"].neverBack(keys, first, second)
 }
 
-// TestKilledRemote checks the same for a remote that is killed and restarted. Its old backoff must
-// not delay it.
+// TestKilledRemote checks a remote that is killed and restarted. It must not delay the other
+// remotes. When it returns, it must not wait for the backoff from its outage.
 func TestKilledRemote(t *testing.T) {
 	w, run, _ := newSynced(t, func(w *world) *replica {
 		return w.runShipped("--backoff-initial", "1m", "--backoff-max", "1m")
@@ -62,8 +62,9 @@ func TestKilledRemote(t *testing.T) {
 	seen["ord"].only(second)
 }
 
-// TestLostConnections checks a partition that drops packets. Connections stay open but are dead, so
-// fernetcast must open new ones, and sooner than HTTP/2's pings fail, which takes 35 s.
+// TestLostConnections checks a network partition that drops packets. Connections stay open but are
+// dead, so fernetcast must open new ones. It must not wait until HTTP/2's pings fail, which takes
+// 35 s.
 func TestLostConnections(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()
@@ -99,16 +100,17 @@ func (w *world) rotateAtOnce(seen map[string]*history, names ...string) testenv.
 	return rotation.Keys
 }
 
-// within fails the test unless a region had the rotation's keys within the limit.
+// within fails the test unless a region got the rotation's keys within the limit.
 func (w *world) within(limit time.Duration, h *history, rotation testenv.Rotation) {
 	w.Helper()
 	took := w.arrived(h, rotation.Keys).Sub(rotation.Committed)
 	if took > limit {
-		w.Errorf("%s had primary %d after %v, want it within %v", h.region, rotation.Keys.Primary(), took, limit)
+		w.Errorf("%s got primary %d after %v, want within %v", h.region, rotation.Keys.Primary(), took, limit)
 	}
 }
 
-// returned fails the test unless a remote that has just come back gets the keys within the limit.
+// returned fails the test unless a remote that has just become reachable again gets the keys within
+// the limit.
 func (w *world) returned(h *history, limit time.Duration, keys testenv.Repository) {
 	w.Helper()
 	now := time.Now()
@@ -117,7 +119,7 @@ func (w *world) returned(h *history, limit time.Duration, keys testenv.Repositor
 	}
 }
 
-// sleepUntil waits for a point in time, because an outage must last that long.
+// sleepUntil sleeps until a point in time. Use it for a fault that must last a certain time.
 func (w *world) sleepUntil(until time.Time) {
 	w.Helper()
 	select {
@@ -127,7 +129,7 @@ func (w *world) sleepUntil(until time.Time) {
 	}
 }
 
-// serving restarts a killed cluster for later tests.
+// serving restarts a killed cluster, so that later tests can use it.
 func (w *world) serving(c *testenv.Cluster) {
 	if c.Process().Running() {
 		return

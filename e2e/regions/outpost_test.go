@@ -2,19 +2,19 @@ package regions
 
 import "github.com/fernetcast/fernetcast/e2e/testenv"
 
-// outpost is an additional remote: a namespace in a shared cluster, behind its own gateway. Many of
-// them, each with its own fault, need no more control planes.
+// outpost is an additional remote: a namespace in a shared cluster, behind its own gateway. With
+// outposts, a test can have many remotes, each with its own fault, without more control planes.
 type outpost struct {
 	*testenv.Gateway
 	*history
 	cluster *testenv.Cluster
 	ns      string
-	// honest is the number of requests before the remote was spoiled.
+	// honest is the number of requests before the test spoiled the remote.
 	honest int
 }
 
-// outpost gives fernetcast a kubeconfig for an outpost in the named cluster. Its history starts
-// before fernetcast knows the remote.
+// outpost creates an outpost in the named cluster and gives fernetcast its kubeconfig. The
+// outpost's history starts before that.
 func (w *world) outpost(name, cluster string) *outpost {
 	w.Helper()
 	o := &outpost{cluster: shared.Cluster(cluster)}

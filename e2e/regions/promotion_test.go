@@ -13,12 +13,13 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// claimed returns a patch that sets a stamp, as anyone who can write to a remote can do.
+// claimed returns a patch that sets a stamp with the given term. Anyone who can write to a remote
+// can apply such a patch.
 func claimed(term int) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{"fernetcast/region":"hkg","fernetcast/term":"%d","fernetcast/source-uid":"hkg"}}}`, term)
 }
 
-// terms waits until each region's Secret is owned by sjc with the term.
+// terms waits until, in each region's Secret, the owner is sjc with the given term.
 func (w *world) terms(term int, regions ...string) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {
@@ -54,9 +55,9 @@ func guarded(t *testing.T) (*world, *testenv.Gateway) {
 	return w, gateway
 }
 
-// TestTermOfOneRemote checks a term that only one cluster has and that is far above all others.
-// promote must refuse to follow it and name the cluster. Otherwise, anyone who can write to one
-// remote could use up all terms.
+// TestTermOfOneRemote checks a remote whose term is far above all others. promote must refuse to
+// take an even higher term, and name the remote. Otherwise, anyone who can write to one remote
+// could use up all terms.
 func TestTermOfOneRemote(t *testing.T) {
 	t.Parallel()
 	w, _ := guarded(t)
@@ -69,7 +70,7 @@ func TestTermOfOneRemote(t *testing.T) {
 	output := w.exits(1, "promote", mainRegion, "--yes", "--ignore", "dfw")
 	for _, text := range []string{"dfw: not changed: owned by hkg, term 999998", "Marked", "term 2.", "Held"} {
 		if !strings.Contains(output, text) {
-			t.Errorf("it does not say %q:\n%s", text, output)
+			t.Errorf("the output does not contain %q:\n%s", text, output)
 		}
 	}
 	if strings.Contains(output, "Another region") {
@@ -83,7 +84,7 @@ func TestTermOfOneRemote(t *testing.T) {
 	w.says(1, []string{"term 999999, the highest that is possible", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 }
 
-// TestMarkAnswers checks responses that don't show whether the mark is set. promote must read the
+// TestMarkAnswers checks responses that leave open whether the mark was set. promote must read the
 // Secret, and retry if the mark isn't set. TestMark in internal/promotion has a table of all
 // responses.
 func TestMarkAnswers(t *testing.T) {
@@ -123,8 +124,8 @@ func TestMarkAnswers(t *testing.T) {
 	w.terms(4, all...)
 }
 
-// TestPromoteInterrupted interrupts promote between the mark and the push. promote must report that
-// the mark is set, and how to continue.
+// TestPromoteInterrupted interrupts promote after it has set the mark and before it pushes. promote
+// must report that the mark is set, and how to continue.
 func TestPromoteInterrupted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -12,17 +12,18 @@ import (
 )
 
 const (
-	// cutEvery is how long a watch lasts.
+	// cutEvery is how long a watch lasts before it is cut.
 	cutEvery = time.Second
-	// refusedFor is how long writes are rejected: 11 or 12 attempts with default flags.
+	// refusedFor is how long writes are rejected. With default flags, fernetcast makes 11 or 12
+	// attempts in this time.
 	refusedFor = 40 * time.Second
-	// atOnceAgain limits how late a new key set arrives, when backoff alone would take at least 17
-	// s.
+	// atOnceAgain limits how long a new key set takes to arrive after that. With backoff alone, it
+	// would take at least 17 s.
 	atOnceAgain = 5 * time.Second
 )
 
 // TestRefusedWrites checks that broken watches and failed lists don't reset the backoff of rejected
-// writes. New keys must reset it. So must the return of a remote that was down.
+// writes. New keys must reset it, and so must the return of a remote that was down.
 func TestRefusedWrites(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -84,11 +85,11 @@ func TestRefusedWrites(t *testing.T) {
 			t.Errorf("%s was written %d times, so there is nothing to compare with", whole[r.code].name, normal)
 		}
 		most := normal + normal/2 + 1
-		if r.severed { // reads sometimes fail, too, and reaching the remote again resets backoff once in 30 s
+		if r.severed { // reads sometimes fail, too, and when one succeeds again, that may reset the backoff, once in 30 s
 			most = 2*normal + 1
 		}
 		if writes > most {
-			t.Errorf("%s was written %d times, and %d times with an intact watch", r.name, writes, normal)
+			t.Errorf("%s was written %d times, but only %d times with an intact watch", r.name, writes, normal)
 		}
 	}
 
@@ -109,8 +110,8 @@ type refuser struct {
 	*outpost
 	name string
 	code int
-	// cut ends each watch after cutEvery, severed closes all connections every cutEvery, and lists
-	// fails every third list.
+	// If cut is true, each watch ends after cutEvery. If severed is true, all connections are
+	// closed every cutEvery. If lists is true, every third list fails.
 	cut, severed, lists bool
 	listed              atomic.Int32
 }

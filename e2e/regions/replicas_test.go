@@ -10,7 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// noStamp removes the whole stamp, and noKeys removes the list of pushed keys from it.
+// noStamp is a patch that removes the whole stamp, and noKeys one that removes only the list of
+// pushed keys.
 const (
 	noStamp = `{"metadata":{"annotations":{"fernetcast/region":null,"fernetcast/term":null,"fernetcast/source-uid":null,` +
 		`"fernetcast/source-resource-version":null,"fernetcast/keys":null}}}`
@@ -51,9 +52,9 @@ func (w *world) mended(keys testenv.Repository) {
 	})
 }
 
-// TestReplicas freezes a replica during two rotations. When it resumes with an outdated key set, it
-// must never write that: not if the copy is deleted, not if the copy has no stamp, and not while
-// another replica makes the same repairs.
+// TestReplicas freezes a replica during two rotations. When it resumes, it has an outdated key set,
+// which it must never write, even if the copy was deleted or has no stamp, or if another replica
+// makes the same repairs at the same time.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,7 +73,7 @@ func TestReplicas(t *testing.T) {
 			w.equal(testenv.Soon, line[len(line)-1], remotes...)
 		}
 		alone := round%2 == 0
-		if alone { // let the outdated replica make the repairs
+		if alone { // only the outdated replica makes the repairs
 			w.Must(other.Freeze())
 		}
 		w.breakCopies()
@@ -81,7 +82,7 @@ func TestReplicas(t *testing.T) {
 		if alone {
 			w.Must(other.Thaw())
 		}
-		// Both must agree once they have finished.
+		// When both replicas have finished, they must agree.
 		for _, run := range []*replica{stopped, other} {
 			run.allShow("Synced", "", remotes...)
 		}
@@ -93,8 +94,8 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// TestStaleSource checks a replica whose view of the source is outdated while everything else
-// works. It must write nothing before it reads the source again.
+// TestStaleSource checks a replica whose view of the source is outdated because it can't reach the
+// main region. It must not write to any remote before it has read the source again.
 func TestStaleSource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -131,7 +132,7 @@ func TestStaleSource(t *testing.T) {
 	}
 }
 
-// flagsVia returns the sidecar's flags with another address of the source's API server.
+// flagsVia returns the sidecar's flags, with the address server for the source's API server.
 func (w *world) flagsVia(server string) []string {
 	w.Helper()
 	flags, err := w.Flags(w.Ctx, testenv.Access{Role: testenv.SidecarRole, Server: server})

@@ -7,8 +7,8 @@ import (
 )
 
 // TestRestarts kills and restarts the API server or etcd of the source, of a remote, or of both.
-// The other remotes must not be affected. All copies must match afterward, by the watches alone and
-// without a restart of fernetcast.
+// Other remotes must not be affected. Afterward, the watches alone must make all copies match,
+// without a resync or a restart of fernetcast.
 func TestRestarts(t *testing.T) {
 	w, names := newApart(t)
 	line := []testenv.Repository{w.keys()}

@@ -10,9 +10,9 @@ import (
 )
 
 // TestRewoundSameKeys restores the main region's etcd to an older state without --bump-revision, so
-// resourceVersions repeat. The remotes have the same keys, so nothing must be written. The next
-// rotation must go out without a resync, although its resourceVersion is lower than that of the
-// stamps and of the watch.
+// resourceVersions repeat. The remotes already have the same keys, so fernetcast must not write.
+// The next rotation must reach the remotes without a resync, although its resourceVersion is lower
+// than those in the stamps and in the watch.
 func TestRewoundSameKeys(t *testing.T) {
 	r := newRewound(t)
 	then := r.snapshot()
@@ -41,8 +41,9 @@ func TestRewoundSameKeys(t *testing.T) {
 	}
 }
 
-// TestRewoundByOneRotation loses one rotation. The remotes must be Held until the main region
-// rotates again. After that, the primary is the same, and the lost staged key has signed nothing.
+// TestRewoundByOneRotation restores an etcd snapshot from before the last rotation. The remotes
+// must be Held until the main region rotates again. After that, its primary is the same as theirs,
+// and the lost staged key has not signed any tokens.
 func TestRewoundByOneRotation(t *testing.T) {
 	r := newRewound(t)
 	seen := r.follow(r.names...)
@@ -64,9 +65,9 @@ func TestRewoundByOneRotation(t *testing.T) {
 	}
 }
 
-// TestRewoundByTwoRotations loses two rotations. Now the main region's new keys differ from keys
-// that sign in the remotes. However often it rotates, the remotes must keep their keys until
-// someone decides.
+// TestRewoundByTwoRotations restores an etcd snapshot from before the last two rotations. The main
+// region's next keys then differ from keys with which the remotes sign. However often the main
+// region rotates, the remotes must keep their keys until an operator decides.
 func TestRewoundByTwoRotations(t *testing.T) {
 	r := newRewound(t)
 	then := r.snapshot()
@@ -97,7 +98,8 @@ func TestRewoundByTwoRotations(t *testing.T) {
 	}
 }
 
-// rewound is a world whose main region's etcd will be restored, and whose remotes have the keys.
+// rewound is a world in which the remotes have the keys, and the main region's etcd will be
+// restored.
 type rewound struct {
 	*world
 	names []string
@@ -138,8 +140,8 @@ func (r *rewound) snapshot() testenv.Snapshot {
 }
 
 // restore restores the main region's etcd while the API server is down, as Kubernetes requires.
-// fernetcast can't connect until both run, so its watch resumes from a resourceVersion that no
-// longer exists.
+// fernetcast can't connect until both are running again. Then its watch resumes from a
+// resourceVersion that no longer exists.
 func (r *rewound) restore(s testenv.Snapshot) {
 	r.Helper()
 	r.Must(r.wall.Set(testenv.Refuse))

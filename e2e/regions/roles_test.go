@@ -12,7 +12,7 @@ import (
 )
 
 // TestRoles checks that fernetcast's own Role and the Role in Genestack's documentation are
-// sufficient, with and without an existing Secret.
+// sufficient, whether or not the Secret exists.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	for _, role := range []testenv.Role{testenv.RemoteRole, testenv.GenestackRole} {
@@ -45,8 +45,8 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestWithoutWatch checks a remote without permission to watch. New key sets must not wait for its
-// GETs, and the missing permission must be logged once.
+// TestWithoutWatch checks a remote that fernetcast may not watch, and therefore polls. New key sets
+// must not wait for the next poll, and the missing permission must be logged once.
 func TestWithoutWatch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,7 +72,7 @@ func TestWithoutWatch(t *testing.T) {
 	}
 }
 
-// mayUpdate adds the missing verb to the Role without update.
+// mayUpdate adds the verb update to the Role that lacks it.
 func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Helper()
 	roles := c.Client().RbacV1().Roles(w.NS)
@@ -83,8 +83,8 @@ func (w *world) mayUpdate(c *testenv.Cluster) {
 	w.Must(err)
 }
 
-// TestRoleWithoutUpdateCreates checks that without update, an absent Secret can be created but not
-// changed.
+// TestRoleWithoutUpdateCreates checks that with a Role without update, fernetcast can create an
+// absent Secret but not change it.
 func TestRoleWithoutUpdateCreates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -100,8 +100,9 @@ func TestRoleWithoutUpdateCreates(t *testing.T) {
 	w.equal(testenv.Soon, last, "iad")
 }
 
-// TestDenied checks a token without permissions and a missing namespace. Both must be Denied, with
-// a detail that mentions both causes.
+// TestDenied checks a remote whose token has no permissions, and one whose namespace is missing.
+// API servers return the same error for both, so both must be Denied, with a detail that mentions
+// both causes.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -122,7 +123,7 @@ func TestDenied(t *testing.T) {
 	run.allShow("Denied", "namespace", "dfw", "iad")
 	w.equal(testenv.Soon, w.rotate().Keys, "ord")
 
-	// Take the Role away while fernetcast runs, and restore it.
+	// Remove a remote's RoleBinding while fernetcast runs, and restore it.
 	w.Must(shared.Cluster("ord").Forbid(w.Ctx, w.NS, testenv.RemoteRole))
 	last := w.rotate().Keys
 	run.shows("ord", "Denied", "")

@@ -10,7 +10,8 @@ import (
 )
 
 // TestTenRotations checks that the lowest key, which each rotation purges, also disappears from the
-// remotes. A rotation must write each remote once, and the main region never.
+// remotes. For each rotation, fernetcast must write once to each remote, and never to the main
+// region.
 func TestTenRotations(t *testing.T) {
 	t.Parallel()
 	w, run, keys := newSynced(t, func(w *world) *replica { return w.run("--resync", "1h") })
@@ -35,7 +36,7 @@ func TestTenRotations(t *testing.T) {
 		}
 		for _, name := range remotes {
 			if r := st.Remote(name); r.State != "Synced" || r.PushedResourceVersion != last.ResourceVersion {
-				err = errors.Join(err, fmt.Errorf("/statusz says that %s is %s and got version %s, want %s", name, r.State, r.PushedResourceVersion, last.ResourceVersion))
+				err = errors.Join(err, fmt.Errorf("/statusz shows %s as %s with version %s, want %s", name, r.State, r.PushedResourceVersion, last.ResourceVersion))
 			}
 		}
 		return err
@@ -43,7 +44,8 @@ func TestTenRotations(t *testing.T) {
 	w.exits(0, "status")
 }
 
-// TestFewerActiveKeys lowers max_active_keys, so that one rotation purges several keys.
+// TestFewerActiveKeys checks a rotation that purges several keys at once, because max_active_keys
+// was lowered.
 func TestFewerActiveKeys(t *testing.T) {
 	t.Parallel()
 	w, _, _ := newSynced(t, func(w *world) *replica { return w.run("--resync", "1h") })
@@ -59,7 +61,8 @@ func TestFewerActiveKeys(t *testing.T) {
 	}
 }
 
-// TestRotationsWhileAway checks that rotations before a start need only one write.
+// TestRotationsWhileAway checks that several rotations while fernetcast isn't running need only one
+// write to each remote.
 func TestRotationsWhileAway(t *testing.T) {
 	t.Parallel()
 	w, run, _ := newSynced(t, func(w *world) *replica { return w.run() })
@@ -73,7 +76,7 @@ func TestRotationsWhileAway(t *testing.T) {
 	w.Must(err)
 	for _, name := range remotes {
 		if r := st.Remote(name); r.State != "Behind" || r.Behind == nil || *r.Behind != 3 {
-			t.Errorf("status says that %s is %s, want Behind by 3:\n%s", name, r.State, result.Stdout)
+			t.Errorf("status shows %s as %s, want Behind by 3:\n%s", name, r.State, result.Stdout)
 		}
 	}
 	if result.Code != 1 {

@@ -14,7 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// answers waits until a path responds with the code.
+// answers waits until a request for path gets a response with the given code.
 func (r *replica) answers(path string, code int) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {
@@ -45,9 +45,9 @@ func (r *replica) logs(text string) {
 	})
 }
 
-// TestRunStays checks that run keeps running if something that it needs is missing, because a
+// TestRunStays checks that run doesn't exit if something that it needs is missing, because a
 // sidecar that exits takes its Keystone out of service. It must log the problem, and continue when
-// the missing part is there.
+// the missing part appears.
 func TestRunStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -90,7 +90,7 @@ func TestRunStays(t *testing.T) {
 	w.Must(testenv.WriteFile(dir, "broken", good))
 	delete(runs, "dead")
 	for _, run := range runs {
-		run.answers("/readyz", http.StatusOK) // it has seen that there is no Secret
+		run.answers("/readyz", http.StatusOK) // run has seen that the Secret doesn't exist
 		run.source("Absent", "")
 	}
 	keys := w.keys()
@@ -104,7 +104,8 @@ func TestRunStays(t *testing.T) {
 	}
 }
 
-// TestPortTaken checks a port that another process has at first. Pushes must not wait for it.
+// TestPortTaken checks a --listen port that another process uses at first. Pushes must not wait
+// until the port is free.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -130,7 +131,8 @@ func TestPortTaken(t *testing.T) {
 }
 
 // watches runs status --watch until its output contains the text n times, stops it, and returns the
-// output. The exit code must be worth, which is the code of the last status.
+// output. It checks that the command exits with the code worth, which is the code for the last
+// status.
 func (w *world) watches(worth, n int, text string, args ...string) string {
 	w.Helper()
 	process, err := w.Operator.Start(append([]string{"status", "--watch"}, args...)...)
@@ -138,7 +140,7 @@ func (w *world) watches(worth, n int, text string, args ...string) string {
 	defer process.Kill()
 	w.Until(func(context.Context) error {
 		if strings.Count(process.Stdout.String(), text) < n {
-			return errors.New("too few reads so far: " + process.Stdout.String() + process.Stderr.String())
+			return errors.New("too few tables so far: " + process.Stdout.String() + process.Stderr.String())
 		}
 		return nil
 	})

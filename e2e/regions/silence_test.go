@@ -17,8 +17,8 @@ import (
 
 // TestSilentAtEveryLevel checks that no output contains a key in any form. Keys.Leaks in testenv
 // finds a key's text or a part of it, base64, hex, and Go byte slices. Protobuf contains keys as
-// plain text. Every test of this package searches all output of its commands and runs, and so
-// covers whatever it triggers. These outputs could contain keys:
+// plain text. Every test in this package searches all output of its commands and runs, so it also
+// covers the situations that it creates. The following outputs could contain keys:
 //
 //	output                               | when                                     | test
 //	run: log                             | each level, text and JSON, good and bad  | TestSilentAtEveryLevel
@@ -42,7 +42,7 @@ func TestSilentAtEveryLevel(t *testing.T) {
 	built := w.Shipped()
 	w.Operator, w.Runner = built.With(w.Operator.Args...), built.With(w.Runner.Args...)
 	w.join("dfw", "iad")
-	// dfw has another owner's copy, with unrelated keys.
+	// dfw has a copy with another owner and unrelated keys.
 	keys := w.keys()
 	_, err := shared.Cluster("dfw").Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
 	w.Must(err)
@@ -76,7 +76,7 @@ func TestSilentAtEveryLevel(t *testing.T) {
 }
 
 // everyCommand runs every command and requests every path that run serves. worth is the exit code
-// of status.
+// that status must have.
 func (w *world) everyCommand(run *replica, worth int, says []string) {
 	w.Helper()
 	for _, command := range []string{
@@ -97,12 +97,13 @@ func (w *world) everyCommand(run *replica, worth int, says []string) {
 	}
 }
 
-// TestEchoingSource checks a main region whose API server, or a webhook of it, quotes keys in the
-// same ways. It does so when promote writes the mark and when the source is read.
+// TestEchoingSource checks a main region whose API server, or one of its webhooks, quotes keys in
+// the same ways as in TestEcho. This happens when promote writes the mark and when fernetcast reads
+// the source.
 func TestEchoingSource(t *testing.T) { inGroups(t, styles(), echoingSource) }
 
-// inGroups runs the styles in six groups in parallel, because each mostly waits for the next
-// attempt.
+// inGroups tests the styles in six parallel groups, because each group mostly waits for
+// fernetcast's next attempt.
 func inGroups(t *testing.T, list []style, try func(*world, []style)) {
 	t.Parallel()
 	const groups = 6
@@ -114,7 +115,7 @@ func inGroups(t *testing.T, list []style, try func(*world, []style)) {
 	}
 }
 
-// echoingSource runs these styles one after another.
+// echoingSource tests the styles in list one after another.
 func echoingSource(w *world, list []style) {
 	t := w.T
 	keys := shared.Keys.NewRepository(8, 7)
@@ -142,7 +143,7 @@ func echoingSource(w *world, list []style) {
 			continue
 		}
 		w.command("status", "-o", "json")
-		// Count run's own reads without those of the commands.
+		// From here on, count only the reads of run, not those of commands.
 		e.set(s)
 		w.Until(func(context.Context) error {
 			if _, reads := e.counts(); reads < 2 {

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// synced returns a world whose remotes all have the keys, and a run.
+// synced returns a world whose remotes all have the keys, and a replica of run in it.
 func synced(t *testing.T) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)
@@ -29,13 +29,13 @@ func (w *world) says(code int, texts []string, args ...string) {
 	output := w.exits(code, args...)
 	for _, text := range texts {
 		if !strings.Contains(output, text) {
-			w.Errorf("%v does not say %q:\n%s", args, text, output)
+			w.Errorf("the output of %v does not contain %q:\n%s", args, text, output)
 		}
 	}
 }
 
 // TestSourceMalformed checks that fernetcast doesn't push a key set that Keystone can't use, and
-// that the status shows what is wrong with it. When the source is correct again, pushes must
+// that the status shows what is wrong with the set. When the source is valid again, pushes must
 // continue. TestParseRefuses in internal/keyset has a table of all flaws.
 func TestSourceMalformed(t *testing.T) {
 	t.Parallel()
@@ -57,7 +57,7 @@ func TestSourceMalformed(t *testing.T) {
 	w.says(1, []string{"no primary key", "nothing was changed"}, "promote", mainRegion, "--yes", "--force")
 	w.untouched(histories)
 
-	// A copy that is deleted now must not be recreated from a malformed source.
+	// If a copy is deleted now, fernetcast must not recreate it from the malformed source.
 	w.Must(shared.Cluster("ord").Delete(w.Ctx, w.NS))
 	run.refuses(testenv.Repository{"0": keys["0"], "x": keys["8"]}, `"x"`)
 	run.stays()
@@ -70,12 +70,12 @@ func TestSourceMalformed(t *testing.T) {
 	histories["dfw"].only(good)
 	histories["iad"].only(good)
 	if versions := histories["ord"].since(); len(versions) != 2 || !versions[0].Deleted {
-		t.Errorf("ord: %v, want the deletion and the good keys", describe(versions))
+		t.Errorf("ord has the versions %v, want the deletion and the good keys", describe(versions))
 	}
 	w.exits(0, "status")
 }
 
-// refuses puts a malformed key set into the source, and waits until all remotes are Held because of
+// refuses writes a malformed key set to the source, and waits until all remotes are Held because of
 // it.
 func (r *replica) refuses(bad testenv.Repository, why string) {
 	r.w.Helper()
@@ -87,8 +87,9 @@ func (r *replica) refuses(bad testenv.Repository, why string) {
 	r.allShow("Held", "SourceRefused", remotes...)
 }
 
-// TestSourceRecreated deletes the Secret, renders it empty again, and fills it with new keys that
-// rotate past the old ones. The remotes must keep their keys until someone decides.
+// TestSourceRecreated deletes the source, recreates it empty, and fills it with new keys. These
+// rotate until their indices exceed those of the old keys. The remotes must keep their keys until
+// an operator decides.
 func TestSourceRecreated(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
@@ -104,7 +105,7 @@ func TestSourceRecreated(t *testing.T) {
 	run.source("Unpromoted", "fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
 	var last testenv.Rotation
-	for range 12 { // past the primary of the remotes
+	for range 12 { // until the primary index exceeds that of the remotes
 		last = w.rotate()
 	}
 	run.sees(last.ResourceVersion)
@@ -129,8 +130,9 @@ func TestSourceRecreated(t *testing.T) {
 	}
 }
 
-// TestSourceRestored restores the Secret from a backup that includes its mark. The mark belongs to
-// another object and doesn't count. The keys are related, so promote doesn't need --force.
+// TestSourceRestored restores the source from a backup that includes its mark. The mark has the UID
+// of the previous object, so it doesn't count. The keys are related, so promote doesn't need
+// --force.
 func TestSourceRestored(t *testing.T) {
 	t.Parallel()
 	w, run, keys := synced(t)
@@ -162,8 +164,8 @@ func TestSourceRestored(t *testing.T) {
 	}
 }
 
-// TestRekey puts new keys into the same object. Whether they are rotated past the old ones or not,
-// they don't continue the copies. Only --force pushes them.
+// TestRekey replaces the keys in the source without recreating the Secret. However often the new
+// keys rotate, they don't continue those in the copies. Only --force pushes them.
 func TestRekey(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)

@@ -15,19 +15,22 @@ import (
 )
 
 const (
-	// stormTime is how long a rival rewrites a remote, once every stormBeat.
+	// stormTime is how long a rival keeps rewriting a remote's Secret. It writes once every
+	// stormBeat.
 	stormTime = 5 * time.Second
 	stormBeat = 20 * time.Millisecond
-	// afterStorm limits how late the remote matches afterward, with default flags.
+	// afterStorm limits how long it takes afterward until the remote has the right keys, with
+	// default flags.
 	afterStorm = 10 * time.Second
-	// handful limits our writes during a storm: the first sync's, an immediate repair, and one per
-	// turn. Backoff from 200 ms has at most nine turns in 5 s.
+	// handful limits fernetcast's writes during a storm: the first sync, an immediate repair, and
+	// one write for each turn of the backoff. Backoff from 200 ms has at most nine turns in 5 s.
 	handful = 12
 )
 
-// TestStorm checks a rival that rewrites a remote fifty times a second. Many of our writes
-// conflict, and over a slow connection all do. fernetcast must write only a few times and name the
-// rival. The remote must match soon after the rival stops.
+// TestStorm checks a rival that rewrites a remote's Secret fifty times a second. Many of
+// fernetcast's writes get conflicts, and over a slow connection, all of them do. fernetcast must
+// write only a few times, and name the rival. Soon after the rival stops, the remote must have the
+// right keys.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is the controlling side of a terminal that a program runs on.
+// terminal is the controlling side of a pseudoterminal, with the program that runs on it.
 type terminal struct {
 	*world
 	master *os.File
@@ -26,7 +26,7 @@ type terminal struct {
 	done   chan struct{}
 }
 
-// onTerminal starts a command on a terminal of that size, as a shell does.
+// onTerminal starts a command on a terminal of the given size, as a shell does.
 func (w *world) onTerminal(columns, rows uint16, env []string, args ...string) *terminal {
 	w.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -60,7 +60,7 @@ func (t *terminal) resize(columns, rows uint16) {
 	t.Must(unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}))
 }
 
-// ends waits until the program exits with that code, and returns everything that it printed.
+// ends waits until the program exits, checks its exit code, and returns everything that it printed.
 func (t *terminal) ends(code int) string {
 	t.Helper()
 	err := t.cmd.Wait()
@@ -82,7 +82,7 @@ func longest(text string) (n int) {
 
 var sgr = regexp.MustCompile(`\x1b\[\d+m`)
 
-// crowd sets up dfw and n remotes whose kubeconfigs are invalid.
+// crowd adds n remotes with invalid kubeconfigs, in addition to dfw, which works.
 func (w *world) crowd(n int) {
 	w.Helper()
 	w.keys()
@@ -93,8 +93,9 @@ func (w *world) crowd(n int) {
 	}
 }
 
-// TestStatusOnATerminal checks that status on a terminal uses colors and fits the width. Without a
-// capable terminal, or if colors are off, it uses no colors. Through a pipe, it truncates nothing.
+// TestStatusOnATerminal checks that on a terminal, the output of status has colors and fits the
+// width. If the terminal isn't capable of colors, or they are turned off, there are none. In a
+// pipe, nothing is truncated.
 func TestStatusOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -123,7 +124,7 @@ func TestStatusOnATerminal(t *testing.T) {
 			t.Errorf("%d columns, %s: colored is %v:\n%q", c.columns, c.env, colored, got)
 		}
 	}
-	// If the cursor can't move, tables are appended.
+	// If the terminal can't move the cursor, each table is appended to the output.
 	dumb := w.onTerminal(80, 24, []string{"TERM=dumb"}, "status", "--watch")
 	dumb.prints("REMOTE ", 2)
 	dumb.interrupt()

@@ -24,8 +24,8 @@ func (w *world) events(ctx context.Context) ([]eventsv1.Event, error) {
 	return list.Items, nil
 }
 
-// tells waits until an event of the reason contains the text. There must be at most one in each
-// 10-minute window.
+// tells waits until an event with the given reason contains the text. There must be at most one
+// such event in each 10-minute window.
 func (w *world) tells(reason, text string) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {
@@ -37,19 +37,19 @@ func (w *world) tells(reason, text string) {
 			}
 		}
 		if err == nil && len(times) == 0 {
-			err = fmt.Errorf("no event %s says %q", reason, text)
+			err = fmt.Errorf("no event %s contains %q", reason, text)
 		}
 		for at, n := range times {
 			if n > 1 {
-				w.Errorf("%d events %s say %q since %v", n, reason, text, at)
+				w.Errorf("%d events %s contain %q since %v", n, reason, text, at)
 			}
 		}
 		return err
 	})
 }
 
-// noLeaksElsewhere searches a run's metrics, and the events about the main region's Secret, for
-// keys. It skips a server that no longer responds.
+// noLeaksElsewhere searches the metrics of run, and the events about the main region's Secret, for
+// keys. It skips either if its server no longer responds.
 func (r *replica) noLeaksElsewhere() {
 	ctx, cancel := context.WithTimeout(context.Background(), testenv.Soon)
 	defer cancel()
@@ -67,8 +67,8 @@ func (r *replica) noLeaksElsewhere() {
 }
 
 // TestEvents checks the events about the main region's Secret, which the sidecar creates with its
-// own permissions. The replica that wrote reports it. If all replicas see the same thing, there
-// must be one event. A rotation must be one event for all remotes.
+// own permissions. The replica that made a write must report it. A fact that all replicas see must
+// cause only one event. A rotation must cause only one event for all remotes.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -78,7 +78,7 @@ func TestEvents(t *testing.T) {
 	}
 	w.join("dfw", "iad")
 	w.joinAs("ord", testenv.Access{Role: testenv.NoRole})
-	w.promote() // a command pushes to dfw and iad without events
+	w.promote() // pushes to dfw and iad, but commands create no events
 	first, second := w.run(), w.run()
 	first.shows("ord", "Denied", "")
 	w.tells("Denied", "ord: 403")

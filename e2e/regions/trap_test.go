@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// trap is the target of redirects. It accepts whatever it receives. A client that trusts the
-// cluster also trusts the trap.
+// trap is a server to which hostile remotes redirect requests. It accepts and records every
+// request. A client that trusts the cluster's CA also trusts the trap.
 type trap struct {
 	w      *world
 	secure *testenv.Gateway
@@ -49,7 +49,7 @@ func (t *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status(w, http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound})
 }
 
-// empty fails the test if the trap received anything, and reports keys and tokens in it.
+// empty fails the test if the trap received a request, and reports keys and tokens in that request.
 func (t *trap) empty(tokens ...string) {
 	t.w.Helper()
 	t.mu.Lock()
@@ -59,7 +59,7 @@ func (t *trap) empty(tokens ...string) {
 		head, _, _ := strings.Cut(text, "\n")
 		t.w.Errorf("a redirect was followed: %s", head)
 		if slices.ContainsFunc(tokens, func(token string) bool { return strings.Contains(text, token) }) {
-			t.w.Errorf("the token was sent along")
+			t.w.Errorf("the redirected request contained the token")
 		}
 	}
 }

@@ -40,7 +40,7 @@ func TestUnasked(t *testing.T) {
 				return
 			}
 			_, _ = conn.Write(answer)
-			time.Sleep(20 * time.Millisecond) // until the connection is idle
+			time.Sleep(20 * time.Millisecond) // by then, the connection is idle
 			source, err := w.Home.Secret(w.Ctx, w.NS)
 			if err != nil {
 				t.Error(err)

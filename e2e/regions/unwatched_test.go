@@ -16,18 +16,18 @@ import (
 
 const (
 	// unwatchedTime is how long watches are broken, and unwatchedReads limits the reads in that
-	// time. A fifth of the reads come from the resync.
+	// time. A fifth of these reads are due to the resync.
 	unwatchedTime  = 20 * time.Second
 	unwatchedReads = 75
-	// unwatchedResync is how often remotes are read in any case.
+	// unwatchedResync is the resync interval, at which remotes are read even if their watches work.
 	unwatchedResync = 2 * time.Second
-	// brokenWatchDelay limits how late a rotation goes out on a slow machine if the source's watch
-	// delivers nothing. Usually, it takes at most a second.
+	// brokenWatchDelay limits how long a rotation takes to reach the remotes on a slow machine if
+	// the source's watch delivers nothing. Usually, it takes at most a second.
 	brokenWatchDelay = 3 * time.Second
 )
 
-// TestBrokenWatches checks remotes whose watch is unusable in each possible way. fernetcast must
-// retry with backoff, show the actual state, repair drift, and log the problem once.
+// TestBrokenWatches checks remotes whose watches are broken, each in a different way. fernetcast
+// must retry with backoff, show the actual state, repair drift, and log the problem once.
 func TestBrokenWatches(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -68,8 +68,8 @@ func TestBrokenWatches(t *testing.T) {
 	}
 }
 
-// saidOnce fails the test unless the log has at least one of these texts for a remote, each at most
-// once. It must contain nothing else about the remote's watch.
+// saidOnce fails the test unless the log contains at least one of texts for the remote, and each at
+// most once. The log must contain nothing else about the remote's watch.
 func (r *replica) saidOnce(remote string, texts ...string) {
 	r.w.Helper()
 	said := map[string]int{}
@@ -79,11 +79,11 @@ func (r *replica) saidOnce(remote string, texts ...string) {
 		}
 		at := slices.IndexFunc(texts, func(text string) bool { return strings.Contains(line, text) })
 		if at < 0 {
-			r.w.Errorf("it says %s", line)
+			r.w.Errorf("unexpected line in the log: %s", line)
 			continue
 		}
 		if said[texts[at]]++; said[texts[at]] > 1 {
-			r.w.Errorf("the log says again %s", line)
+			r.w.Errorf("repeated line in the log: %s", line)
 		}
 	}
 	if len(said) == 0 {
@@ -96,8 +96,8 @@ func (o *outpost) holds(ctx context.Context, keys testenv.Repository) error {
 	return o.cluster.Holds(ctx, o.ns, keys)
 }
 
-// TestBrokenSourceWatch checks the same for the source's watch. Rotations must go out within a
-// second in any case.
+// TestBrokenSourceWatch checks that however the source's watch is broken, each rotation reaches the
+// remotes within about a second, and the problem is logged once.
 func TestBrokenSourceWatch(t *testing.T) {
 	t.Parallel()
 	for _, k := range append(brokenWatches(), kind{name: "403", on: aWatch, answer: code(http.StatusForbidden)}) {
@@ -122,7 +122,7 @@ func TestBrokenSourceWatch(t *testing.T) {
 			}
 			const warning = "source watch failed"
 			if said := strings.Count(run.Stderr.String(), warning); said != 1 {
-				t.Errorf("the log says %d times that %s", said, warning)
+				t.Errorf("%d lines of the log contain %q, want 1", said, warning)
 			}
 		})
 	}
@@ -141,8 +141,9 @@ func gatedSource(t *testing.T) (*world, *replica, testenv.Repository, *testenv.G
 	return w, run, keys, gateway
 }
 
-// TestWithoutBookmarks checks that a proxy that drops bookmarks changes nothing, for the source or
-// for a remote. fernetcast must trust a watch without the bookmark that ends a streaming list.
+// TestWithoutBookmarks checks a proxy that drops bookmarks in front of the source or a remote.
+// Everything must work as usual: fernetcast must also trust a watch that lacks the bookmark at the
+// end of a streaming list.
 func TestWithoutBookmarks(t *testing.T) {
 	t.Parallel()
 	var dropped atomic.Int32
@@ -174,8 +175,8 @@ func TestWithoutBookmarks(t *testing.T) {
 		rotation := w.rotate()
 		w.within(brokenWatchDelay, o.history, rotation)
 		keys = rotation.Keys
-		w.sleepUntil(time.Now().Add(2 * time.Second)) // earlier drift would be a contest
-		if dropped.Load() == 0 {                      // an API server sends one per minute
+		w.sleepUntil(time.Now().Add(2 * time.Second)) // earlier drift would count as a contest
+		if dropped.Load() == 0 {                      // an API server sends one bookmark per minute
 			w.Within(2*time.Minute, func(context.Context) error {
 				if dropped.Load() == 0 {
 					return errors.New("no bookmark was dropped")
@@ -186,7 +187,7 @@ func TestWithoutBookmarks(t *testing.T) {
 	}
 	for _, text := range []string{"watch stalled", "watch failed"} {
 		if strings.Contains(run.Stderr.String(), text) {
-			t.Errorf("the log says %q", text)
+			t.Errorf("the log contains %q", text)
 		}
 	}
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// settle is how long the remotes must have had the keys. API servers record times in whole seconds,
-// so it can be one second less.
+// settle is how long the remotes must have had the keys. Because API servers record times in whole
+// seconds, the actual time can be one second less.
 const settle = 10 * time.Second
 
-// TestWaitSettles checks that wait ends when every remote has had the keys for --settle. That
-// depends on the API servers' records, not on how long the command itself has seen them.
+// TestWaitSettles checks that wait ends when every remote has had the keys for the duration
+// --settle. This depends on when the keys were written according to the API servers, not on when
+// the command first saw them.
 func TestWaitSettles(t *testing.T) {
 	t.Parallel()
 	w := pushed(t)
@@ -32,7 +33,7 @@ func TestWaitSettles(t *testing.T) {
 		[]byte(`{"metadata":{"labels":{"seen":"by-somebody"}}}`), metav1.PatchOptions{})
 	w.Must(err)
 	if said := w.exits(0, "wait", "--settle", settle.String()); strings.Contains(said, "waiting") {
-		t.Errorf("wait is still waiting although no keys were written since:\n%s", said)
+		t.Errorf("wait waits again although no keys were written since:\n%s", said)
 	}
 	w.drift("ord")
 	w.exits(0, "push", "ord")
@@ -57,7 +58,7 @@ func (w *world) lastWrite() time.Time {
 	return last
 }
 
-// pushed returns a world whose remotes have the main region's keys, without a run.
+// pushed returns a world whose remotes have the main region's keys. run isn't running.
 func pushed(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -68,7 +69,7 @@ func pushed(t *testing.T) *world {
 	return w
 }
 
-// drift changes a remote's keys, as another writer does.
+// drift changes a remote's keys, as another writer would.
 func (w *world) drift(remote string) {
 	w.Helper()
 	_, err := shared.Cluster(remote).Put(w.Ctx, w.NS, shared.Keys.NewRepository(3, 3))
@@ -76,7 +77,7 @@ func (w *world) drift(remote string) {
 }
 
 // TestWaitInVain checks that wait times out if nothing pushes the keys, and shows the states of the
-// remotes that lack them. It must change nothing.
+// remotes that lack them. wait itself must change nothing.
 func TestWaitInVain(t *testing.T) {
 	t.Parallel()
 	w := pushed(t)
@@ -85,7 +86,7 @@ func TestWaitInVain(t *testing.T) {
 	said := w.exits(1, "wait", "--settle", "0", "--timeout", "3s")
 	for _, want := range []string{"timed out after 3s waiting for dfw (Behind), iad (Behind), ord (Behind)", "BEHIND"} {
 		if !strings.Contains(said, want) {
-			t.Errorf("it does not say %q:\n%s", want, said)
+			t.Errorf("the output does not contain %q:\n%s", want, said)
 		}
 	}
 	w.exits(2, "wait", "nowhere")
@@ -99,7 +100,7 @@ func TestWaitInVain(t *testing.T) {
 	run.shows("ord", "Synced", "")
 }
 
-// TestWaitOnStandby checks that wait fails if the source is a copy, because its keys must not
+// TestWaitOnStandby checks that wait fails if the source is a copy, because a copy's keys must not
 // rotate.
 func TestWaitOnStandby(t *testing.T) {
 	t.Parallel()
@@ -107,6 +108,6 @@ func TestWaitOnStandby(t *testing.T) {
 	standby := newMain(w.Stage, "dfw")
 	standby.join("ord")
 	if said := standby.exits(1, "wait", "--settle", "0", "--timeout", "1s"); !strings.Contains(said, "the source (Standby)") {
-		t.Errorf("wait does not say what it waits for:\n%s", said)
+		t.Errorf("wait does not report what it waits for:\n%s", said)
 	}
 }

@@ -41,8 +41,8 @@ func newWorld(t *testing.T) *world {
 	return newMain(shared.Stage(t, "t", testTime), mainRegion)
 }
 
-// newMain returns the world as one region sees it. Several on one stage share a world with several
-// main regions.
+// newMain returns a world with fernetcast in the given region. A test that calls it for several
+// regions on one stage has several main regions.
 func newMain(s *testenv.Stage, region string) *world {
 	s.Helper()
 	return &world{Stage: s, Site: s.At(s.Raced(), region)}
@@ -56,13 +56,13 @@ func (w *world) join(names ...string) {
 	}
 }
 
-// joinAs gives fernetcast a kubeconfig with other permissions or another address.
+// joinAs gives fernetcast a kubeconfig with the given permissions and address for a remote.
 func (w *world) joinAs(name string, access testenv.Access) {
 	w.Helper()
 	w.Must(w.Join(w.Ctx, shared.Cluster(name), access))
 }
 
-// keys puts a key set that looks used into the main region, and returns it.
+// keys creates a key set in the main region, as after some rotations, and returns it.
 func (w *world) keys() testenv.Repository {
 	w.Helper()
 	return w.Keys(w.Home.Name, 7)
@@ -74,13 +74,14 @@ func (w *world) promote(args ...string) {
 	w.Promote(w.Site, args...)
 }
 
-// command runs a command with an operator's permissions. No output may contain a key.
+// command runs a command with an operator's permissions, and checks that its output contains no
+// key.
 func (w *world) command(args ...string) testenv.Result {
 	w.Helper()
 	return w.Ends(w.Operator, args...)
 }
 
-// exits runs a command that must exit with the code, and returns all its output.
+// exits runs a command, checks that it exits with the given code, and returns all its output.
 func (w *world) exits(code int, args ...string) string {
 	w.Helper()
 	r := w.Exits(code, w.Operator, args...)
@@ -92,15 +93,15 @@ func (w *world) noLeaks(outputs ...string) {
 	shared.Keys.NoLeaks(w, outputs...)
 }
 
-// replica is a running `fernetcast run`.
+// replica is a running process of `fernetcast run`.
 type replica struct {
 	*testenv.Process
 	w       *world
 	address string
 }
 
-// run starts fernetcast. At the end of the test, unless it has already exited, it must exit with 0
-// after SIGTERM. Its output must not contain a key.
+// run starts fernetcast. At the end of the test, it checks that fernetcast exits with 0 after
+// SIGTERM, unless the process has already exited, and that the output contains no key.
 func (w *world) run(args ...string) *replica {
 	w.Helper()
 	return w.runProgram(w.Runner, args...)
@@ -127,7 +128,7 @@ func (r *replica) end() {
 			r.w.Error(err)
 		}
 		if code, err := r.Wait(ctx); err != nil || code != 0 {
-			r.w.Errorf("run ended with exit code %d, %v", code, err)
+			r.w.Errorf("run exited with code %d, %v", code, err)
 		}
 	}
 	r.w.noLeaks(r.Stdout.String(), r.Stderr.String())
@@ -136,7 +137,7 @@ func (r *replica) end() {
 	}
 }
 
-// status returns /statusz, which must not contain a key.
+// status returns the document of /statusz, and checks that it contains no key.
 func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
 	body, err := testenv.Get(ctx, "http://"+r.address+"/statusz")
 	if err != nil {
@@ -146,8 +147,8 @@ func (r *replica) status(ctx context.Context) (*testenv.Status, error) {
 	return testenv.Statusz(ctx, r.address)
 }
 
-// fresh returns a /statusz that was generated after the call. fernetcast serves a cached one for up
-// to a second.
+// fresh returns a /statusz document that fernetcast generated after the call. It waits for one,
+// because fernetcast caches the document for up to a second.
 func (r *replica) fresh() string {
 	r.w.Helper()
 	began, first, text := time.Now(), "", ""
@@ -164,8 +165,8 @@ func (r *replica) fresh() string {
 	return text
 }
 
-// shows waits until /statusz shows the remote in the state, with text in its
-// reason or detail.
+// shows waits until /statusz shows the remote in the given state, with text in its reason or
+// detail.
 func (r *replica) shows(remote, state, text string) {
 	r.w.Helper()
 	r.w.Until(func(ctx context.Context) error {

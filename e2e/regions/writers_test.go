@@ -9,13 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// newSynced returns a world whose remotes all have the main region's keys, pushed by the run that
-// start returned.
+// newSynced returns a world whose remotes all have the main region's keys. The run that start
+// starts has pushed these keys.
 func newSynced(t *testing.T, start func(*world) *replica) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)
 	keys := w.keys()
-	w.promote() // Before join, because promote pushes, and the run must push.
+	w.promote() // before join, because promote would push to joined remotes, and run must push
 	w.join(remotes...)
 	run := start(w)
 	w.equal(testenv.Soon, keys, remotes...)
@@ -23,7 +23,7 @@ func newSynced(t *testing.T, start func(*world) *replica) (*world, *replica, tes
 	return w, run, keys
 }
 
-// runShipped starts the release build, for timed tests.
+// runShipped starts the release build, which timed tests need.
 func (w *world) runShipped(args ...string) *replica {
 	w.Helper()
 	built := w.Shipped()
@@ -40,7 +40,7 @@ func (w *world) arrived(h *history, keys testenv.Repository) time.Time {
 	return v.Seen
 }
 
-// edit changes a cluster's Secret, as a writer of that name.
+// edit changes a cluster's Secret, with the field manager writer.
 func (w *world) edit(c *testenv.Cluster, writer string, change func(*corev1.Secret)) {
 	w.Helper()
 	w.Must(c.Edit(w.Ctx, w.NS, writer, change))

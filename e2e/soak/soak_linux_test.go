@@ -13,17 +13,17 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// sample is the program's resource use at one moment.
+// sample holds the program's resource use at one moment.
 type sample struct {
 	files  int
 	memory int64 // resident, in bytes
 }
 
-// TestLongSoak rotates once a second, while one remote keeps failing and another remote's
-// kubeconfig is removed and returns with a new token. File descriptors and memory must not grow
-// after the first third of the time. In the end, all copies must match, and the program must have
-// as many goroutines and file descriptors as a new process. Goroutines are counted in the stack
-// traces of SIGQUIT.
+// TestLongSoak rotates once a second. Meanwhile, one remote keeps failing, and another remote's
+// kubeconfig is repeatedly removed and added again with a new token. After the first third of the
+// time, the use of file descriptors and memory must not grow. In the end, all copies must match,
+// and the program must have as many goroutines and file descriptors as a new process. Goroutines
+// are counted in the stack traces that SIGQUIT prints.
 func TestLongSoak(t *testing.T) {
 	testenv.Long(t)
 	s := newStand(t)
@@ -53,8 +53,8 @@ func TestLongSoak(t *testing.T) {
 	s.compare(r, fresh)
 }
 
-// disturb does step n in a cycle of four: iad refuses connections, returns, drops packets, and
-// returns. In the meantime, ord is removed and added.
+// disturb performs step n of a cycle of four: iad refuses connections, recovers, drops packets, and
+// recovers. In the first step, ord is removed, and in the third, it is added again.
 func (s *stand) disturb(n int) {
 	s.Helper()
 	switch n % 4 {
@@ -78,9 +78,9 @@ func (s *stand) sample(r *run) sample {
 	return sample{files, memory}
 }
 
-// flat compares the last third of the samples with the second. The first is for warming up.
-// Connections and garbage collections come and go, so it compares the maximum of the files and the
-// median of the memory.
+// flat compares the last third of the samples with the second third, and ignores the first, in
+// which the program warms up. It compares the maximum number of files and the median memory,
+// because connections and garbage collections come and go.
 func (s *stand) flat(samples []sample) {
 	s.Helper()
 	third := len(samples) / 3
@@ -95,7 +95,7 @@ func (s *stand) flat(samples []sample) {
 		return part[len(part)/2].memory
 	}
 	second, last := samples[third:2*third], samples[2*third:]
-	s.Logf("%d rotations; the second and the last third: at most %d and %d files; in the middle %.1f and %.1f MiB",
+	s.Logf("%d rotations; second and last third: at most %d and %d files; median memory %.1f and %.1f MiB",
 		len(samples), most(second), most(last), mebibytes(middle(second)), mebibytes(middle(last)))
 	if most(last) > most(second)+4 {
 		s.Errorf("file descriptors grow: at most %d, then %d", most(second), most(last))
@@ -108,8 +108,8 @@ func (s *stand) flat(samples []sample) {
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
 // compare ends both runs. It fails the test if the old run has more goroutines and file descriptors
-// than the new one, except for two connections' worth. A leaked connection would close after 90
-// idle seconds, so the comparison must take less time than that.
+// than the new one, with a tolerance of two connections. Idle connections close after 90 s, so the
+// comparison must take less time than that to detect leaked ones.
 func (s *stand) compare(soaked, fresh *run) {
 	s.Helper()
 	const files, goroutines = 2, 6
@@ -135,7 +135,8 @@ func (s *stand) compare(soaked, fresh *run) {
 
 var origin = regexp.MustCompile(`(?m)^created by (\S+)`)
 
-// goroutineOrigins counts the goroutines in a run's stack traces by the function that started them.
+// goroutineOrigins lists how many goroutines each function started, according to a run's stack
+// traces.
 func goroutineOrigins(r *run) string {
 	counts := map[string]int{}
 	for _, match := range origin.FindAllStringSubmatch(r.Stderr.String(), -1) {

@@ -1,5 +1,5 @@
 // Package soak runs the release build for a long time and checks that its resource use doesn't
-// grow. It doesn't compare the use with a limit.
+// grow. Other tests compare the resource use with limits.
 package soak
 
 import (
@@ -17,14 +17,14 @@ import (
 
 const (
 	mainRegion = "sjc"
-	// keysKept is max_active_keys. A remote can miss that many rotations and still have related
-	// keys.
+	// keysKept is Keystone's setting max_active_keys. It is so high that a remote that misses many
+	// rotations still has related keys.
 	keysKept = 60
 )
 
 var (
 	shared *testenv.Env
-	// length defaults to the short form. make soak sets 10m.
+	// length is short by default. make soak sets 10m.
 	length = flag.Duration("length", 30*time.Second, "length of the soak")
 )
 
@@ -75,7 +75,7 @@ func (s *stand) removeOrd() {
 	s.Must(os.Remove(filepath.Join(s.site.Clusters, "ord.yaml")))
 }
 
-// run is a run of the program and its listen address.
+// run is a process of `fernetcast run` and its listen address.
 type run struct {
 	*testenv.Process
 	address string
@@ -87,7 +87,7 @@ func (s *stand) run() *run {
 	return &run{process, address}
 }
 
-// settled waits until every remote has the keys and /statusz shows it.
+// settled waits until every remote has the keys and /statusz shows them all as Synced.
 func (s *stand) settled(r *run, keys testenv.Repository) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, testenv.Soon)
@@ -99,7 +99,7 @@ func (s *stand) settled(r *run, keys testenv.Repository) {
 		}
 		status, err := testenv.Statusz(ctx, r.address)
 		if errs = append(errs, err); err == nil && (status.Remote("ord") == nil || len(status.Remotes) != 3) {
-			errs = append(errs, errors.New("ord is not there"))
+			errs = append(errs, errors.New("ord is missing"))
 		}
 		if err == nil {
 			for name, state := range status.States() {

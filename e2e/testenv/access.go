@@ -18,13 +18,14 @@ import (
 
 // Access describes the kubeconfig that Kubeconfig creates.
 type Access struct {
-	// Namespace is the namespace of the ServiceAccount and the only one that Role applies to.
+	// Namespace is the namespace of the ServiceAccount. Role applies only in this namespace.
 	Namespace string
 	Role      Role
 	// Server replaces the cluster's own address, for example with the URL of a Proxy.
 	Server string
-	// Expires is when the token expires. Zero means in a day. An API server tolerates a minute of
-	// clock skew and caches a valid token for 10 s.
+	// Expires is when the token expires. The zero time means in one day. The API server accepts the
+	// token slightly longer, because it tolerates a minute of clock skew and caches a valid token
+	// for 10 s.
 	Expires time.Time
 	// NoNamespace omits the namespace from the kubeconfig's context.
 	NoNamespace bool
@@ -45,8 +46,8 @@ func (c *Cluster) Kubeconfig(ctx context.Context, access Access) ([]byte, error)
 	return c.kubeconfig(cmp.Or(access.Server, c.URL), namespace, string(access.Role), &clientcmdapi.AuthInfo{Token: token})
 }
 
-// KeylessKubeconfig returns a kubeconfig without credentials. Server replaces the cluster's own
-// address.
+// KeylessKubeconfig returns a kubeconfig without credentials. Its address is server instead of the
+// cluster's own.
 func (c *Cluster) KeylessKubeconfig(namespace, server string) ([]byte, error) {
 	return c.kubeconfig(server, namespace, "fernetcast", &clientcmdapi.AuthInfo{})
 }
@@ -56,7 +57,7 @@ func (c *Cluster) TokenKubeconfig(namespace, user, token string) ([]byte, error)
 	return c.kubeconfig(c.URL, namespace, user, &clientcmdapi.AuthInfo{Token: token})
 }
 
-// AdminKubeconfig returns a kubeconfig with the admin's client certificate.
+// AdminKubeconfig returns a kubeconfig with the cluster admin's client certificate.
 func (c *Cluster) AdminKubeconfig(namespace string) ([]byte, error) {
 	return c.kubeconfig(c.URL, namespace, "admin",
 		&clientcmdapi.AuthInfo{ClientCertificateData: c.cert, ClientKeyData: c.key})
@@ -71,14 +72,14 @@ func (c *Cluster) kubeconfig(server, namespace, user string, auth *clientcmdapi.
 	})
 }
 
-// Revoke deletes the ServiceAccount of a role. Its tokens get 401 once the API server's token cache
-// expires (10 s). A later call to Kubeconfig recreates the ServiceAccount.
+// Revoke deletes a role's ServiceAccount. Within 10 s, when the API server's token cache expires,
+// requests with its tokens get 401. A later call to Kubeconfig recreates the ServiceAccount.
 func (c *Cluster) Revoke(ctx context.Context, namespace string, role Role) error {
 	return c.client.CoreV1().ServiceAccounts(namespace).Delete(ctx, accountName(role), metav1.DeleteOptions{})
 }
 
-// Forbid deletes the RoleBinding of a role. Its tokens get 403 immediately. A later call to
-// Kubeconfig recreates the RoleBinding.
+// Forbid deletes a role's RoleBinding. Requests with its tokens then get 403 immediately. A later
+// call to Kubeconfig recreates the RoleBinding.
 func (c *Cluster) Forbid(ctx context.Context, namespace string, role Role) error {
 	return c.client.RbacV1().RoleBindings(namespace).Delete(ctx, accountName(role), metav1.DeleteOptions{})
 }
@@ -112,8 +113,8 @@ func (c *Cluster) token(ctx context.Context, access Access) (string, error) {
 	return c.Request(ctx, meta, 24*time.Hour)
 }
 
-// WriteFile writes a file in dir atomically, so a process that watches dir never reads a partial
-// file.
+// WriteFile writes a file in dir atomically, so that a process that watches dir never reads a
+// partial file.
 func WriteFile(dir, name string, data []byte) error {
 	half, err := os.CreateTemp(dir, ".half-")
 	if err != nil {

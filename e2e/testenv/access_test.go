@@ -16,7 +16,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// client returns a client with the given access, and the namespace in its kubeconfig.
+// client returns a client with the given access, and the namespace in the client's kubeconfig.
 func client(t *testing.T, cluster *testenv.Cluster, access testenv.Access) (kubernetes.Interface, string) {
 	t.Helper()
 	data, err := cluster.Kubeconfig(t.Context(), access)
@@ -177,7 +177,8 @@ func TestProxyFaults(t *testing.T) {
 	testenv.Must(t, read(long))
 }
 
-// A delay adds latency without reducing throughput: requests sent one after the other overlap.
+// A delay adds latency without reducing throughput, because several requests can be in transit at
+// once.
 func TestProxyDelay(t *testing.T) {
 	cluster, namespace, _ := place(t, "dfw")
 	proxy, err := cluster.Proxy()

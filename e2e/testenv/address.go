@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// The ports are below the kernel's range for outgoing connections. So a killed server can listen on
-// its port again, whatever other programs dialed in the meantime.
+// All ports are below the kernel's range for outgoing connections. Otherwise, another program's
+// connection could take a killed server's port before the server restarts.
 const firstPort, blockSize, blocks = 20_000, 1000, 12
 
-// ports hands out each loopback port once. Several runs can share a machine: each run locks its own
-// block of ports.
+// ports hands out each loopback port only once. Each test run locks its own block of ports, so
+// several runs can share a machine.
 type ports struct {
 	first int
 	lock  *os.File
@@ -46,7 +46,7 @@ func claimPorts() (*ports, error) {
 	return nil, fmt.Errorf("all blocks of ports are in use by other runs: %w", last)
 }
 
-// take returns a port that is not in use.
+// take returns a port that no program listens on.
 func (p *ports) take() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,8 +72,8 @@ func (p *ports) take() (int, error) {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Address returns an unused loopback host:port, and never the same one twice. Use it for --listen,
-// or as the address of a server that refuses connections.
+// Address returns a loopback address (host:port) that is not in use, and never the same address
+// twice. Use it for --listen, or as the address of a server that refuses connections.
 func (g *Env) Address() (string, error) {
 	port, err := g.ports.take()
 	if err != nil {
@@ -82,7 +82,8 @@ func (g *Env) Address() (string, error) {
 	return loopback(port), nil
 }
 
-// Get returns the body of url. Any status except 200 is an error. It times out after 5 s.
+// Get requests url and returns the response's body. Any status except 200 is an error. Get times
+// out after 5 s.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

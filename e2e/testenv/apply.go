@@ -16,7 +16,7 @@ import (
 )
 
 // Apply applies an object like `kubectl apply --server-side --validate=strict`: an unknown field is
-// an error. The namespace is used if a namespaced object doesn't set its own.
+// an error. If a namespaced object doesn't set a namespace, Apply uses the given one.
 func Apply(ctx context.Context, config *rest.Config, namespace string, object *unstructured.Unstructured) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {

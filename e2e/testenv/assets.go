@@ -22,8 +22,8 @@ const (
 // servers are the programs that every control plane needs.
 var servers = []string{apiserver, etcd}
 
-// Prepare downloads or builds the servers of a control plane, and builds the given additional
-// Kubernetes programs. It returns a directory with all of them, for KUBEBUILDER_ASSETS. It writes
+// Prepare downloads or builds kube-apiserver and etcd, and builds the additional Kubernetes
+// programs in more. It returns a directory with all of these, for KUBEBUILDER_ASSETS. It writes
 // progress to w.
 func Prepare(ctx context.Context, w io.Writer, more ...string) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
@@ -42,7 +42,7 @@ func Prepare(ctx context.Context, w io.Writer, more ...string) (string, error) {
 		return "", fmt.Errorf("linking the control plane: %w", err)
 	}
 	for name, target := range paths {
-		// Rename replaces the link atomically: another run may be using the old one.
+		// Another run may be using the old link, so replace it atomically.
 		half := filepath.Join(dir, fmt.Sprintf(".%s-%d", name, os.Getpid()))
 		if err := os.Symlink(target, half); err != nil {
 			return "", fmt.Errorf("linking the control plane: %w", err)
@@ -64,7 +64,8 @@ func moduleDir(ctx context.Context) (string, error) {
 }
 
 // findPrograms returns the paths of programs by name. It looks in $KUBEBUILDER_ASSETS and in the
-// user's cache. It downloads missing servers from envtest's release and builds the rest.
+// user's cache. It downloads missing servers from envtest's release, and builds other missing
+// programs.
 func findPrograms(ctx context.Context, module string, w io.Writer, names ...string) (map[string]string, error) {
 	key, err := controlplaneKey(module)
 	if err != nil {
@@ -116,7 +117,8 @@ func lookUp(names []string, dirs ...string) (paths map[string]string, missing ma
 	return paths, missing
 }
 
-// controlplaneKey returns a key that differs if the build would.
+// controlplaneKey returns the cache key of a build. It changes with everything that could change
+// the built programs.
 func controlplaneKey(module string) (string, error) {
 	sum := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -140,8 +142,8 @@ func cacheDirs(key string) (released, built string, err error) {
 	return filepath.Join(cache, "envtest-"+envtestVersion), filepath.Join(cache, "controlplane-"+key), nil
 }
 
-// buildPrograms builds all programs with one go command. Two parallel commands would compile the
-// shared packages twice.
+// buildPrograms builds all programs with one go command, because two parallel commands would
+// compile shared packages twice.
 func buildPrograms(ctx context.Context, module, dir string, names map[string]bool, w io.Writer) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("creating the cache: %w", err)
@@ -159,8 +161,8 @@ func buildPrograms(ctx context.Context, module, dir string, names map[string]boo
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = module
-	// A Go workspace of the caller must not change the build. Without cgo, the build reuses the
-	// standard library that make demo compiles.
+	// GOWORK=off keeps a Go workspace of the caller from changing the build. Without cgo, the build
+	// reuses the standard library that make demo compiles.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	if _, err := runWithProgress(cmd, "building "+strings.Join(list, ", "), w); err != nil {
 		return err
@@ -183,8 +185,8 @@ func packageOf(name string) string {
 	return "k8s.io/kubernetes/cmd/" + name
 }
 
-// executable returns the name that go build gives a program: the last element of the package path
-// that isn't a version.
+// executable returns the file name that go build gives a program. It is the last element of the
+// package path that isn't a version.
 func executable(name string) string {
 	if name == etcd {
 		return "server"

@@ -20,13 +20,13 @@ import (
 const (
 	// longLife is the default lifetime of a certificate.
 	longLife = 30 * 24 * time.Hour
-	// validBefore backdates certificates, for programs whose clock is slow.
+	// validBefore is how far certificates are backdated, for programs whose clock is slow.
 	validBefore = 24 * time.Hour
 )
 
 // Authority is the certificate authority of one cluster.
 type Authority struct {
-	// Addresses are the addresses of its servers, in addition to the loopback address.
+	// Addresses are IP addresses, in addition to loopback, for which server certificates are valid.
 	Addresses []net.IP
 	key       crypto.Signer
 	cert      *x509.Certificate
@@ -45,7 +45,7 @@ func NewAuthority(name string) (*Authority, error) {
 	return &Authority{key: key, cert: cert}, nil
 }
 
-// PEM returns the CA certificate.
+// PEM returns the CA certificate in PEM format.
 func (a *Authority) PEM() []byte { return certificatePEM(a.cert.Raw) }
 
 // Issue creates a key and a certificate, either for a server at the authority's addresses or for a
@@ -54,7 +54,7 @@ func (a *Authority) Issue(subject pkix.Name, usage x509.ExtKeyUsage) (cert, key 
 	return a.issueUntil(time.Now().Add(longLife), subject, usage)
 }
 
-// issueUntil is like Issue with an expiry, which can be in the past.
+// issueUntil is like Issue, but the certificate expires at end, which can be in the past.
 func (a *Authority) issueUntil(end time.Time, subject pkix.Name, usage x509.ExtKeyUsage) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -12,16 +12,16 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// An API server has two certificates. Tests replace the default one. Clients that connect to
-// adminAddress (SNI) get the other, which stays valid.
+// Each API server has two certificates. Tests can replace the default certificate. The other one
+// stays valid, for clients that send adminAddress as the server name (SNI).
 const (
 	defaultCertificate = "tls"
 	adminCertificate   = "admin"
 	adminAddress       = "localhost"
 )
 
-// Recertify gives the API server a certificate from its original CA that expires at end, and
-// restarts it. The admin client is not affected.
+// Recertify replaces the API server's certificate with one from the original CA that expires at
+// end, and restarts the API server. The admin client is not affected.
 func (c *Cluster) Recertify(ctx context.Context, end time.Time) error {
 	if err := c.certify(defaultCertificate, c.ca, end); err != nil {
 		return err
@@ -30,9 +30,9 @@ func (c *Cluster) Recertify(ctx context.Context, end time.Time) error {
 	return c.Restart(ctx)
 }
 
-// ReplaceCA gives the API server a certificate from a new CA, and restarts it. New kubeconfigs
-// trust the new CA, and older ones stop working. Recertify undoes this. The admin client is not
-// affected.
+// ReplaceCA replaces the API server's certificate with one from a new CA, and restarts the API
+// server. New kubeconfigs trust the new CA, and older ones stop working. Recertify undoes this. The
+// admin client is not affected.
 func (c *Cluster) ReplaceCA(ctx context.Context) error {
 	ca, err := NewAuthority(c.Name + " anew")
 	if err != nil {
@@ -58,7 +58,8 @@ func admin() pkix.Name {
 	return pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}
 }
 
-// certify writes a serving certificate and its key to files.crt and files.key.
+// certify writes a serving certificate and its key to the files with the given base name and the
+// extensions .crt and .key.
 func (c *Cluster) certify(files string, by *Authority, end time.Time) error {
 	cert, key, err := by.issueUntil(end, pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth)
 	if err != nil {
@@ -78,7 +79,7 @@ func (c *Cluster) trusted(ca *Authority) {
 	c.serving = ca
 }
 
-// servingCA returns the CA that a kubeconfig must trust.
+// servingCA returns the certificate of the CA that a kubeconfig must trust.
 func (c *Cluster) servingCA() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,26 +17,28 @@ import (
 
 const (
 	signingKey = "sa.key"
-	// nextKey and previousKey are additional keys whose tokens are accepted.
+	// nextKey and previousKey are the files of additional ServiceAccount keys. The API server
+	// accepts tokens that were signed with them.
 	nextKey              = "sa-next.key"
 	previousKey          = "sa-before.key"
 	authenticationConfig = "authentication.yaml"
 )
 
 // Cluster is a kube-apiserver with its own CA, RBAC, ServiceAccount tokens, and Pod Security
-// admission. It can share its etcd. Only the controllers started by StartControllers run: without
-// them, a deleted namespace stays Terminating, and owner references have no effect.
+// admission. Several clusters can share an etcd. No controllers run except those that
+// StartControllers starts. So by default, a deleted namespace stays Terminating, and owner
+// references have no effect.
 type Cluster struct {
 	// Name is the name of the region.
 	Name string
-	// URL is the API server's address. Restart keeps it.
+	// URL is the API server's address. It doesn't change at a Restart.
 	URL string
 	// Etcd stores the data. Several clusters can share it.
 	Etcd *Etcd
 
 	env         *Env
 	ca          *Authority
-	cert, key   []byte // of the admin
+	cert, key   []byte // the admin's client certificate
 	dir, binary string
 	config      *rest.Config
 	client      *kubernetes.Clientset
@@ -105,16 +107,16 @@ func (c *Cluster) prepare() error {
 	return nil
 }
 
-// Kill kills the API server, like a crash, and waits until it has exited.
+// Kill kills the API server, as if it crashed, and waits until it has exited.
 func (c *Cluster) Kill() {
 	if p := c.Process(); p != nil {
 		p.Kill()
 	}
 }
 
-// Restart starts the API server on the same address and data, after killing it if it runs. It
-// returns when the API server is ready. The API server may answer older watches with 410, because
-// its cache is new.
+// Restart kills the API server if it is running, and starts it with the same address and data. It
+// returns when the API server is ready. Watches that resume from an older version may get 410,
+// because the API server's watch cache is new.
 func (c *Cluster) Restart(ctx context.Context) error {
 	c.Kill()
 	address, err := url.Parse(c.URL)
@@ -153,8 +155,8 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	})
 }
 
-// Freeze stops the API server like a hung machine: connections stay open and nothing answers. Thaw
-// resumes it.
+// Freeze makes the API server behave like a hung machine: connections stay open, but nothing
+// answers. Thaw ends this.
 func (c *Cluster) Freeze() error { return c.Process().Freeze() }
 
 // Thaw resumes a frozen API server.

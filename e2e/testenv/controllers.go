@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// StartControllers runs kube-controller-manager with only the named controllers until the Env is
-// closed. It builds the program if necessary. It returns before the controllers have started, which
-// takes a few seconds.
+// StartControllers starts kube-controller-manager with only the named controllers, and builds it
+// first if necessary. It doesn't wait until the controllers work, which takes a few seconds. They
+// run until the Env is closed.
 func (c *Cluster) StartControllers(ctx context.Context, names ...string) (*Process, error) {
 	binary, err := c.env.Tool(ctx, controllerManager)
 	if err != nil {
@@ -37,7 +37,7 @@ func (c *Cluster) StartControllers(ctx context.Context, names ...string) (*Proce
 	return p, nil
 }
 
-// Built reports whether Tool finds all of these programs without building one.
+// Built reports whether Tool can find all of these programs without building any.
 func (g *Env) Built(names ...string) bool {
 	key, err := controlplaneKey(g.module)
 	if err != nil {

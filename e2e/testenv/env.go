@@ -1,6 +1,6 @@
 // Package testenv runs fernetcast against real control planes. It starts them as processes, builds
-// the real program, rotates keys like openstack-helm's job, and records every version of a Secret.
-// It doesn't import fernetcast's own code, and it leaves assertions to the tests.
+// the program as it is released, rotates keys like openstack-helm's job, and records every version
+// of a Secret. It doesn't import fernetcast's own code, and leaves assertions to the tests.
 package testenv
 
 import (
@@ -39,9 +39,10 @@ type Env struct {
 	built    map[string]bool // by path
 }
 
-// Open finds or builds the servers and starts nothing. The working directory must be inside this Go
-// module. It writes the progress of slow steps to w. The caller must call Close. If the process
-// is killed instead, its children die with it (on Linux), and the next Open removes the data.
+// Open finds, downloads, or builds the servers, but doesn't start any. The working directory must
+// be inside this Go module. Open writes the progress of slow steps to w. The caller must call
+// Close. If the process is killed first, its children die with it (on Linux), and the next Open
+// removes its data.
 func Open(ctx context.Context, w io.Writer) (*Env, error) {
 	module, err := moduleDir(ctx)
 	if err != nil {
@@ -66,9 +67,9 @@ func Open(ctx context.Context, w io.Writer) (*Env, error) {
 	return g, nil
 }
 
-// Start starts the named clusters in parallel on one shared etcd. The etcd uses each
-// resourceVersion only once, so versions of different clusters are never equal by chance.
-// StartApart gives a cluster its own etcd.
+// Start starts the named clusters in parallel on one shared etcd. Because an etcd uses each
+// resourceVersion only once, versions from different clusters are never equal by chance. To give a
+// cluster its own etcd, use StartApart.
 func (g *Env) Start(ctx context.Context, names ...string) error {
 	etcd, err := g.sharedEtcd(ctx)
 	if err != nil {
@@ -126,7 +127,7 @@ func (g *Env) Clusters(names ...string) []*Cluster {
 	return found
 }
 
-// Directory creates an empty directory that Close removes.
+// Directory creates an empty directory, which Close removes.
 func (g *Env) Directory(pattern string) (string, error) {
 	dir, err := os.MkdirTemp(g.dir, pattern)
 	if err != nil {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, &shared, "sjc", "dfw"))
 }
 
-// place creates a namespace for one test, with a key set in the named cluster.
+// place creates a namespace for one test, and a key set in the named cluster.
 func place(t *testing.T, name string) (*testenv.Cluster, string, testenv.Repository) {
 	t.Helper()
 	cluster := shared.Cluster(name)

@@ -20,8 +20,8 @@ import (
 )
 
 // envtestVersion is a release of kubernetes-sigs/controller-tools. The checksums are from its
-// envtest-releases.yaml at 43475818. Its kube-apiserver may have a different patch level from the
-// one that e2e/controlplane builds. No test depends on that.
+// envtest-releases.yaml at 43475818. Its kube-apiserver may be another patch release than the one
+// that e2e/controlplane builds. No test depends on the difference.
 const envtestVersion = "1.36.2"
 
 var envtestSums = map[string]string{
@@ -39,11 +39,12 @@ type release struct {
 	url string
 	// sum is the archive's SHA-512 in hex, or "" if there is no archive for this platform.
 	sum string
-	// answer limits the time until the response starts, and stall the time between chunks.
+	// answer is the timeout for the start of the response, and stall is the timeout for each
+	// further chunk.
 	answer, stall time.Duration
 }
 
-// releasedServers is the archive for this platform.
+// releasedServers is the release's archive for this platform.
 var releasedServers = release{
 	url: fmt.Sprintf("https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%s/envtest-v%s-%s-%s.tar.gz",
 		envtestVersion, envtestVersion, runtime.GOOS, runtime.GOARCH),
@@ -52,7 +53,7 @@ var releasedServers = release{
 	stall:  15 * time.Second,
 }
 
-// download fetches and verifies the archive, and unpacks the servers into dir. If it fails, dir
+// download fetches and verifies the archive, and unpacks the servers into dir. After an error, dir
 // doesn't exist. It writes progress to w.
 func (r release) download(ctx context.Context, dir string, w io.Writer) error {
 	if r.sum == "" {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// archiveOf returns a tar.gz archive of files by name.
+// archiveOf returns a tar.gz archive with the given files, by name.
 func archiveOf(t *testing.T, files map[string]string) []byte {
 	t.Helper()
 	var packed bytes.Buffer
@@ -39,8 +39,8 @@ func sumOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// download unpacks a complete release. Otherwise, the error gives the reason, and no files are
-// left.
+// download unpacks a complete release. If the release is unusable, the error gives the reason, and
+// no files are left.
 func TestDownload(t *testing.T) {
 	t.Parallel()
 	const prefix = "controller-tools/envtest/"
@@ -105,7 +105,7 @@ func TestDownload(t *testing.T) {
 					t.Errorf("%v, %v, %v: %q", err, read, stat, text)
 				}
 				if !strings.Contains(said.String(), "downloading kube-apiserver and etcd") {
-					t.Errorf("it says %q", said.String())
+					t.Errorf("the progress is %q", said.String())
 				}
 			}
 			left, err := os.ReadDir(cache)
@@ -124,8 +124,8 @@ func closedPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// Programs in KUBEBUILDER_ASSETS come first, then our own builds, then the release, which is
-// downloaded once.
+// Programs in KUBEBUILDER_ASSETS take precedence over our own builds, and those over the release,
+// which is downloaded only once.
 func TestFindPrograms(t *testing.T) {
 	good := archiveOf(t, map[string]string{"kube-apiserver": "released", "etcd": "released"})
 	var asked atomic.Int32

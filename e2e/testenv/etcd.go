@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// startTimeout allows for a busy machine.
+// startTimeout is long enough for a server to start on a busy machine.
 const startTimeout = 2 * time.Minute
 
 // Etcd is one etcd process with its data. Several clusters can share it.
@@ -19,7 +19,7 @@ type Etcd struct {
 	process *Process
 }
 
-// sharedEtcd returns the etcd of all clusters made by Start. The first call starts it.
+// sharedEtcd returns the etcd that all clusters from Start share. The first call starts it.
 func (g *Env) sharedEtcd(ctx context.Context) (*Etcd, error) {
 	g.mu.Lock()
 	etcd := g.shared
@@ -55,15 +55,15 @@ func (g *Env) startEtcd(ctx context.Context) (*Etcd, error) {
 	return e, e.Restart(ctx)
 }
 
-// Kill kills etcd, like a crash, and waits until it has exited. The data stays.
+// Kill kills etcd, as if it crashed, and waits until it has exited. The data stays.
 func (e *Etcd) Kill() {
 	if p := e.current(); p != nil {
 		p.Kill()
 	}
 }
 
-// Restart starts etcd on the same address and data, after killing it if it runs. It returns when
-// etcd is ready.
+// Restart kills etcd if it is running, and starts it with the same address and data. It returns
+// when etcd is ready.
 func (e *Etcd) Restart(ctx context.Context) error {
 	e.Kill()
 	p, err := startProcess(exec.Command(e.binary,
@@ -72,7 +72,8 @@ func (e *Etcd) Restart(ctx context.Context) error {
 		"--listen-peer-urls="+e.peer, "--initial-advertise-peer-urls="+e.peer,
 		"--initial-cluster=default="+e.peer,
 		"--log-level=warn",
-		// The page cache outlives the process, and no data needs to outlive the machine.
+		// Without fsync, the data survives a crash of etcd, because the kernel still has it in the
+		// page cache. It needn't survive a crash of the machine.
 		"--unsafe-no-fsync",
 	), nil, nil)
 	if err != nil {
@@ -93,7 +94,7 @@ func (e *Etcd) current() *Process {
 	return e.process
 }
 
-// awaitServing waits until ready returns nil. It fails if p ends first.
+// awaitServing waits until ready returns nil. It returns an error if process p ends first.
 func awaitServing(ctx context.Context, name string, p *Process, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -35,13 +35,13 @@ type etcdWatched struct {
 	} `json:"result"`
 }
 
-// scope is a range in etcd: the object at key or, if end is set, all objects in [key, end).
+// scope is a range of keys in etcd: only key or, if end is set, all keys in [key, end).
 type scope struct{ key, end string }
 
 // errIncomplete marks an error that a retry can't fix.
 var errIncomplete = errors.New("the record is incomplete")
 
-// read returns the objects in scope and the etcd revision of this read.
+// read returns the objects in scope and the etcd revision at which they were read.
 func (e *Etcd) read(ctx context.Context, in scope) ([]stored, int64, error) {
 	var answer struct {
 		Header  etcdHeader `json:"header"`
@@ -58,8 +58,8 @@ func (e *Etcd) read(ctx context.Context, in scope) ([]stored, int64, error) {
 	return answer.Objects, answer.Header.Revision, nil
 }
 
-// watch passes each version in scope to record, from revision on, in order and without gaps, even
-// if etcd restarts. It returns when ctx ends or when the record can't be completed.
+// watch passes each version of each object in scope to record, starting with the given revision, in
+// order and without gaps, even if etcd restarts. It returns when ctx ends or a gap is unavoidable.
 func (e *Etcd) watch(ctx context.Context, in scope, revision int64, record func(stored, bool) error) error {
 	next := revision
 	var fatal error
@@ -81,7 +81,7 @@ func (e *Etcd) watch(ctx context.Context, in scope, revision int64, record func(
 	return errors.Join(fatal, err)
 }
 
-// stream watches over one connection until it breaks.
+// stream watches the scope over one connection until that breaks.
 func (e *Etcd) stream(ctx context.Context, in scope, revision int64, each func(etcdEvent) error) error {
 	body, err := e.post(ctx, "/v3/watch", map[string]any{"create_request": map[string]any{
 		"key": []byte(in.key), "range_end": []byte(in.end), "start_revision": revision, "prev_kv": true,

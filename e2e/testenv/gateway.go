@@ -37,7 +37,7 @@ type Request struct {
 	Method string
 	// Watch reports whether the request is a WATCH.
 	Watch bool
-	// Came is when the request header arrived.
+	// Came is when the request's header arrived.
 	Came time.Time
 }
 
@@ -80,21 +80,21 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	return g, nil
 }
 
-// connection is the context key for a request's connection.
+// connection is the context key under which a request's connection is stored.
 type connection struct{}
 
 // URL returns the gateway's URL for a kubeconfig. Its certificate is from the cluster's CA.
 func (g *Gateway) URL() string { return g.server.URL }
 
-// Age switches new connections to HTTP/1.1, which lets a handler hijack the connection, or back to
-// HTTP/2.
+// Age switches new connections to HTTP/1.1 if old is true, and back to HTTP/2 if it is false. With
+// HTTP/1.1, a handler can hijack the connection.
 func (g *Gateway) Age(old bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.old = old
 }
 
-// protocol offers only HTTP/1.1 if the gateway is old.
+// protocol returns a TLS callback that offers only HTTP/1.1 if Age has made the gateway old.
 func (g *Gateway) protocol(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	old := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
 	return func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -107,9 +107,10 @@ func (g *Gateway) protocol(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tl
 	}
 }
 
-// Spoil sends all new requests to the handler that spoil returns. The honest handler forwards to
-// the API server. Spoil(nil) restores it. Requests in progress, such as watches, continue until
-// Cut. A handler that waits must return when its request's context ends.
+// Spoil passes all new requests to the handler that spoil returns. That handler can call honest to
+// forward a request to the API server. Spoil(nil) forwards all requests again. Requests in
+// progress, such as watches, continue until Cut. A handler that blocks must return when its
+// request's context ends.
 func (g *Gateway) Spoil(spoil func(honest http.Handler) http.Handler) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -138,11 +139,11 @@ func (g *Gateway) Requests() []Request {
 // Cut breaks all connections. The gateway still accepts new ones.
 func (g *Gateway) Cut() { g.server.CloseClientConnections() }
 
-// Connection returns the connection of a request to a Gateway.
+// Connection returns the connection on which a Gateway received the request.
 func Connection(r *http.Request) *tls.Conn { return r.Context().Value(connection{}).(*tls.Conn) }
 
-// Sever breaks the connection of a request to a Gateway, and with it all other requests on that
-// connection.
+// Sever breaks the connection on which a Gateway received the request. This ends all other requests
+// on that connection, too.
 func Sever(r *http.Request) {
 	// Close fails only if the connection is already closed.
 	_ = Connection(r).NetConn().Close()
@@ -150,6 +151,7 @@ func Sever(r *http.Request) {
 
 // Close breaks all connections and stops the gateway.
 func (g *Gateway) Close() {
-	// httptest's own Close would wait for handlers. Its error doesn't matter.
+	// httptest's Close would wait for handlers, so close only the inner server. Its error doesn't
+	// matter.
 	_ = g.server.Config.Close()
 }

@@ -17,8 +17,8 @@ import (
 
 // Version is one version of the Secret.
 type Version struct {
-	// Secret is the object. For a deletion, it is the last state with the deletion's
-	// resourceVersion.
+	// Secret is the Secret at this version. For a deletion, it is the Secret's last state, but with
+	// the resourceVersion of the deletion.
 	Secret  *corev1.Secret
 	Deleted bool
 	// Seen is when etcd's watch delivered the version, shortly after the commit.
@@ -37,7 +37,7 @@ func (v Version) Keys() Repository {
 // from etcd, so it has no gaps when the API server is frozen, killed, or restarted. Its methods are
 // safe for concurrent use.
 type History struct {
-	name  string // for messages
+	name  string // used in error messages
 	scope scope
 	etcd  *Etcd
 	stop  func()
@@ -45,7 +45,7 @@ type History struct {
 	mu       sync.Mutex
 	versions []Version
 	changed  chan struct{} // closed and replaced at each new version
-	err      error         // why recording has ended
+	err      error         // why recording ended
 }
 
 // Follow records the Secret, starting with its current version, until ctx ends or Stop is called.
@@ -53,7 +53,7 @@ func (c *Cluster) Follow(ctx context.Context, namespace string) (*History, error
 	return c.follow(ctx, "the Secret in "+c.Name, scope{key: "/" + c.Name + "/secrets/" + namespace + "/" + SecretName})
 }
 
-// FollowAll is like Follow for all Secrets of the cluster. It needs only one watch.
+// FollowAll is like Follow, but records all Secrets of the cluster with a single watch.
 func (c *Cluster) FollowAll(ctx context.Context) (*History, error) {
 	// '0' is the character after '/'.
 	return c.follow(ctx, "the Secrets in "+c.Name, scope{key: "/" + c.Name + "/secrets/", end: "/" + c.Name + "/secrets0"})
@@ -89,15 +89,16 @@ func (c *Cluster) follow(ctx context.Context, name string, in scope) (*History, 
 // Stop ends the recording and keeps the versions. Waiting callers get an error.
 func (h *History) Stop() { h.stop() }
 
-// Versions returns the versions recorded so far. To assert on all of them, call CatchUp first.
+// Versions returns the versions recorded so far. If a test must check all versions, call CatchUp
+// first.
 func (h *History) Versions() []Version {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.versions)
 }
 
-// CatchUp blocks until the record reaches the current state. It returns an error if the record is
-// incomplete.
+// CatchUp blocks until the recorded versions include the current state. It returns an error if
+// recording ended before that.
 func (h *History) CatchUp(ctx context.Context) error {
 	present, revision, err := h.etcd.read(ctx, h.scope)
 	if err != nil {
@@ -119,8 +120,8 @@ func (h *History) CatchUp(ctx context.Context) error {
 	}
 }
 
-// reaches reports whether the record includes everything up to revision, at which etcd contained
-// the present objects.
+// reaches reports whether versions includes all changes up to revision. present lists the objects
+// in etcd at that revision.
 func reaches(versions []Version, present []stored, revision int64) bool {
 	missing := map[string]bool{}
 	for _, object := range present {
@@ -133,7 +134,7 @@ func reaches(versions []Version, present []stored, revision int64) bool {
 		last[v.Secret.UID] = v
 	}
 	for _, v := range last {
-		// The next version or the deletion is not recorded yet.
+		// The object is gone or has changed, but that isn't recorded yet.
 		if !v.Deleted && !held[v.Secret.ResourceVersion] && !v.after(revision) {
 			return false
 		}
@@ -147,8 +148,8 @@ func (v Version) after(revision int64) bool {
 	return n > revision
 }
 
-// Await returns the first version that satisfies wanted. It checks recorded versions and blocks for
-// new ones.
+// Await returns the first version for which wanted returns true. It checks the recorded versions
+// first, and then waits for new ones.
 func (h *History) Await(ctx context.Context, wanted func(Version) bool) (Version, error) {
 	for next := 0; ; {
 		h.mu.Lock()

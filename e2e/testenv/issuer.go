@@ -17,19 +17,20 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Issue sets the issuer of new tokens, from the next Restart. The default is the API server's
-// address.
+// Issue sets the issuer of new ServiceAccount tokens. It takes effect at the next Restart. The
+// default issuer is the API server's address.
 func (c *Cluster) Issue(issuer string) { c.issuer = issuer }
 
 // Issuer returns the issuer of the cluster's ServiceAccount tokens.
 func (c *Cluster) Issuer() string { return c.issuer }
 
-// Announce creates a second key. From the next Restart, the API server publishes it and accepts its
-// tokens.
+// Announce creates a second key for ServiceAccount tokens. From the next Restart on, the API server
+// publishes the key and accepts tokens that are signed with it.
 func (c *Cluster) Announce() error { return c.newKey(nextKey) }
 
-// Sign makes the API server sign with the announced key, or with a new one, from the next Restart.
-// With keep, it still publishes the previous key and accepts its tokens.
+// Sign makes the API server sign ServiceAccount tokens with the announced key, or with a new key if
+// none is announced. It takes effect at the next Restart. If keep is true, the API server still
+// publishes the previous key and accepts its tokens.
 func (c *Cluster) Sign(keep bool) error {
 	in := func(name string) string { return filepath.Join(c.dir, name) }
 	if _, err := os.Stat(in(nextKey)); errors.Is(err, fs.ErrNotExist) {
@@ -56,12 +57,12 @@ func (c *Cluster) newKey(name string) error {
 	return os.WriteFile(filepath.Join(c.dir, name), key, 0o600)
 }
 
-// Trust sets the API server's AuthenticationConfiguration (YAML). The first one takes effect at the
-// next Restart, later ones within a few seconds.
+// Trust sets the API server's AuthenticationConfiguration, in YAML. The first one takes effect at
+// the next Restart, and later ones within a few seconds.
 func (c *Cluster) Trust(config []byte) error { return WriteFile(c.dir, authenticationConfig, config) }
 
-// Request returns a token for an account from the API server, and creates the account if it is
-// missing. Without audiences, the token is for the API server itself.
+// Request requests a token for a ServiceAccount from the API server, and creates the account if it
+// is missing. Without audiences, the token is for the API server itself.
 func (c *Cluster) Request(ctx context.Context, account metav1.ObjectMeta, life time.Duration, audiences ...string) (string, error) {
 	accounts := c.client.CoreV1().ServiceAccounts(account.Namespace)
 	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

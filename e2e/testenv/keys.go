@@ -12,7 +12,7 @@ import (
 type Keys struct {
 	mu   sync.RWMutex
 	made []string
-	// needles are all forms of the first indexed keys, by prefix.
+	// needles holds the texts that reveal the keys in made[:indexed], by prefix.
 	needles map[prefix][]needle
 	indexed int
 }
@@ -27,14 +27,14 @@ func (k *Keys) New() string {
 	return text
 }
 
-// Remember adds a key that a test created itself, for example a malformed one.
+// Remember adds a key that a test created itself, for example a malformed key.
 func (k *Keys) Remember(text string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.made = append(k.made, text)
 }
 
-// All returns all keys so far, oldest first.
+// All returns all keys that were created or added so far, oldest first.
 func (k *Keys) All() []string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// prefix is the start of a needle. Shorter strings would match by chance.
+// prefix is the start of a needle. Fewer than 8 bytes could match by chance.
 type prefix [8]byte
 
-// needle is a key in one form.
+// needle is a key, or a part of it, in one encoding.
 type needle struct {
 	key        int
 	form, text string
@@ -22,16 +22,17 @@ type Leak struct {
 	Key int
 	// Form describes how the key was encoded.
 	Form string
-	// Around is the line before the key, shortened.
+	// Around is the shortened text before the key on its line.
 	Around string
 }
 
 func (l Leak) String() string { return fmt.Sprintf("key %d %s in: %s", l.Key, l.Form, l.Around) }
 
-// Leaks searches outputs for every key so far. It finds the key's text or a part of it, the bytes
-// that it encodes, and both in base64, hex, or the format of Go's %v and %#v, even inside longer
-// encoded data. Protobuf contains a key as plain text. So does the right column of a hex dump, with
-// 16 characters per line. Leaks ignores texts shorter than 8 characters.
+// Leaks searches outputs for every key that k has created or added. It finds a key's text or a part
+// of it, the bytes that the text encodes, and both in base64, hex, or the format of Go's %v and
+// %#v, even inside longer encoded data. This includes protobuf, which contains a key as plain text,
+// and the right column of a hex dump, which has 16 characters of it per line. Leaks ignores keys
+// shorter than 8 characters.
 func (k *Keys) Leaks(outputs ...string) []Leak {
 	k.index()
 	k.mu.RLock()
@@ -51,7 +52,7 @@ func (k *Keys) Leaks(outputs ...string) []Leak {
 	return leaks
 }
 
-// index adds needles for new keys. A single pass over an output then finds all of them.
+// index adds needles for new keys, so that a single pass over an output finds all keys.
 func (k *Keys) index() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -73,7 +74,7 @@ func (k *Keys) index() {
 	}
 }
 
-// forms returns the ways to write a key, by name.
+// forms returns the texts that reveal a key, by the name of their encoding.
 func forms(key string) map[string][]string {
 	text := strings.TrimRight(key, "\n")
 	all := map[string][]string{
@@ -106,8 +107,8 @@ func inGo(b []byte) []string {
 	return []string{strings.Trim(fmt.Sprint(b), "[]"), strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b), "[]byte{"), "}")}
 }
 
-// inBase64 returns b in base64 without padding, as it looks inside longer encoded data at each
-// alignment.
+// inBase64 returns b in base64 without padding, as it looks inside longer encoded data. There is
+// one text for each alignment of b in that data.
 func inBase64(b []byte) []string {
 	var all []string
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -126,8 +127,8 @@ func inHex(b []byte) []string {
 	return []string{text, strings.ToUpper(text), fmt.Sprintf("% x", b)}
 }
 
-// around returns the line up to the key, without any adjacent characters that may belong to the
-// key.
+// around returns the text before the key on its line, except for adjacent characters that may
+// belong to the key.
 func around(output string, at int) string {
 	from := max(strings.LastIndexByte(output[:at], '\n')+1, at-120)
 	return strings.TrimRight(output[from:at], base64Letters) + "…"

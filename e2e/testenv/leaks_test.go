@@ -56,8 +56,9 @@ func TestLeaksFindsEachForm(t *testing.T) {
 	}
 }
 
-// Leaks finds a key in the protobuf of its Secret, as on the wire and in etcd, and in client-go's
-// logs, which print protobuf as hex dumps. The key can start anywhere in a line.
+// Leaks finds a key in the protobuf encoding of its Secret, which is used on the wire and in etcd.
+// It also finds the key in a hex dump of protobuf, as in client-go's logs, wherever in a line the
+// key starts.
 func TestLeaksFindsKeysInProtobuf(t *testing.T) {
 	codec := protobuf.NewSerializer(clientgoscheme.Scheme, clientgoscheme.Scheme)
 	for shift := range 17 {

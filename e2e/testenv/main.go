@@ -14,7 +14,7 @@ import (
 //
 //	func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared, "sjc", "dfw", "iad", "ord")) }
 //
-// Each test works in its own namespace: see Env.Namespace.
+// Each test must use its own namespace, from Env.Namespace.
 func Main(m interface{ Run() int }, shared **Env, names ...string) int {
 	// The first build of kube-apiserver takes minutes.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)

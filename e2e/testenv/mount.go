@@ -17,11 +17,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// mountEvery is how often Mount reads the Secret. A kubelet takes a minute or longer.
+// mountEvery is the interval at which Mount reads the Secret. A real kubelet can take more than a
+// minute.
 const mountEvery = 100 * time.Millisecond
 
-// Mount keeps dir in sync with the named Secret, like a kubelet, until the test ends. The Secret is
-// optional: without it, dir has no files.
+// Mount keeps dir in sync with the named Secret, like a kubelet, until the test ends. As with an
+// optional volume, dir has no files if the Secret doesn't exist.
 func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileMode) {
 	t.Helper()
 	Must(t, os.MkdirAll(dir, 0o755))
@@ -37,7 +38,7 @@ func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileM
 			if apierrors.IsNotFound(err) {
 				secret, err = &corev1.Secret{}, nil
 			}
-			if err == nil && !mounted.Equal(secret.Data) { // keep the files on other errors
+			if err == nil && !mounted.Equal(secret.Data) { // after other errors, keep the files
 				if err := WriteVolume(dir, secret.Data, mode); err != nil {
 					t.Errorf("mounting Secret %s: %v", name, err)
 				}
@@ -51,14 +52,15 @@ func (c *Cluster) Mount(t testing.TB, namespace, name, dir string, mode os.FileM
 	})
 }
 
-// Names in a mounted volume that are not files of the Secret.
+// These are the names in a mounted volume that are not data keys of the Secret.
 const (
 	current = "..data"
 	next    = "..data_tmp"
 )
 
-// WriteVolume writes files into a directory like a kubelet. It writes a new folder and switches one
-// symbolic link to it. Then it links each new file and removes the links of deleted files.
+// WriteVolume writes files into a directory as a kubelet does: it writes a new folder, switches one
+// symbolic link to that folder, and then adds a link for each new file and removes the links of
+// deleted files.
 func WriteVolume(dir string, files map[string][]byte, mode os.FileMode) error {
 	folder, err := os.MkdirTemp(dir, "..volume-")
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"net"
 )
 
-// Outside starts a Proxy in front of the API server at an address of this machine other than
-// loopback. The API server's certificate is for 127.0.0.1, so the kubeconfig needs that as its
-// tls-server-name.
+// Outside starts a Proxy in front of the API server. It listens at an address of this machine other
+// than loopback. The API server's certificate is valid only for 127.0.0.1, so a kubeconfig with
+// this address must set that as its tls-server-name.
 func (c *Cluster) Outside() (*Proxy, error) {
 	host, err := outsideAddress()
 	if err != nil {

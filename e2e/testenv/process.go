@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Output collects what a process writes. It can be read while the process runs and after it has
+// Output collects the output of a process. It can be read while the process runs and after it has
 // ended.
 type Output struct {
 	mu   sync.Mutex
@@ -48,8 +48,8 @@ func (o *Output) Tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Process is a running program. Its methods are safe for concurrent use. On Linux, it dies with the
-// process that started it.
+// Process is a running program. Its methods are safe for concurrent use. On Linux, it is killed
+// when the process that started it ends.
 type Process struct {
 	// Stdout and Stderr contain the complete output.
 	Stdout, Stderr *Output
@@ -70,8 +70,8 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*Process, error) {
 	cmd.SysProcAttr = dieWithParent()
 	started := make(chan error, 1)
 	go func() {
-		// The kernel sends the parent-death signal when the thread that forked ends, so keep that
-		// thread until the child has exited.
+		// The kernel sends the parent-death signal when the thread that forked the child ends, so
+		// keep that thread until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -79,7 +79,7 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*Process, error) {
 		if err != nil {
 			return
 		}
-		// ProcessState has the result.
+		// Ignore the error, because ProcessState has the result.
 		_ = cmd.Wait()
 		close(p.done)
 	}()
@@ -145,8 +145,8 @@ func (p *Process) Kill() {
 // Goroutine 0 is the scheduler.
 var goroutine = regexp.MustCompile(`(?m)^goroutine [1-9]`)
 
-// Goroutines ends a Go program with SIGQUIT and counts the stack traces on stderr, so the program
-// needs no debug port.
+// Goroutines ends a Go program with SIGQUIT, counts the stack traces on stderr, and returns the
+// number. So the program needs no debug port.
 func (p *Process) Goroutines(ctx context.Context) (int, error) {
 	if err := p.Signal(syscall.SIGQUIT); err != nil {
 		return 0, err
@@ -161,7 +161,7 @@ func (p *Process) Goroutines(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// Signal sends a signal.
+// Signal sends sig to the process.
 func (p *Process) Signal(sig os.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("sending %v to %s (pid %d): %w", sig, p.cmd.Path, p.Pid(), err)

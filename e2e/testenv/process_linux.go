@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// dieWithParent also puts the child into its own process group. Ctrl-C then reaches only the
-// parent, which stops its children in order.
+// dieWithParent returns attributes that make the kernel kill the child when its parent ends. They
+// also put the child into its own process group, so that Ctrl-C reaches only the parent, which
+// stops its children in order.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
-// isStopped returns nil if the kernel reports pid as stopped.
+// isStopped returns nil if the process pid is stopped, according to /proc.
 func isStopped(pid int) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return fmt.Errorf("reading the state of pid %d: %w", pid, err)
 	}
-	// The format is "pid (comm) state …". comm can contain anything and ends at the last
+	// The format is "pid (comm) state …". comm can contain any characters, so it ends at the last
 	// parenthesis.
 	rest := bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if !bytes.HasPrefix(rest, []byte("T")) {
@@ -67,7 +68,7 @@ func (p *Process) CPU() (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the CPU time of pid %d: %w", p.Pid(), err)
 	}
-	// utime and stime are fields 14 and 15. comm, field 2, can contain anything.
+	// utime and stime are fields 14 and 15. comm, field 2, can contain any characters.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("reading the CPU time of pid %d: %d fields", p.Pid(), len(fields))

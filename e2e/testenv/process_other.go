@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// dieWithParent leaves the child in the terminal's process group. Without a parent-death signal,
-// Ctrl-C must reach it directly.
+// dieWithParent returns attributes that leave the child in the terminal's process group. There is
+// no parent-death signal on this system, so Ctrl-C must reach the child directly.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
 
-// isStopped can't check here. SIGSTOP takes effect almost immediately.
+// isStopped always returns nil, because it can't check the process on this system. SIGSTOP takes
+// effect almost immediately anyway.
 func isStopped(int) error { return nil }
 
 // Memory works only on Linux.

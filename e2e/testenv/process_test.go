@@ -66,7 +66,8 @@ func TestFrozenProcessSaysNothingAndCanBeKilled(t *testing.T) {
 	}
 }
 
-// parentEnv makes the test binary act as the parent that the next test kills.
+// parentEnv is the environment variable that makes the test binary act as the parent that the next
+// test kills.
 const parentEnv = "GROUND_TEST_PARENT"
 
 func TestChildDiesWithItsParent(t *testing.T) {

@@ -18,8 +18,8 @@ type Program struct {
 	Path string
 	// Args precede the arguments of each call.
 	Args []string
-	// Env (name=value) is added to this process's environment, without the variables that start
-	// with KUBE.
+	// Env (name=value) is added to the environment of the test's own process, without the variables
+	// that start with KUBE.
 	Env []string
 	// Stdin is the input of the process. Nil means empty.
 	Stdin *os.File
@@ -28,8 +28,8 @@ type Program struct {
 // Repository returns the root directory of the checkout.
 func (g *Env) Repository() string { return filepath.Dir(g.module) }
 
-// Program builds fernetcast as released: statically linked. It uses the flags of make demo, so that
-// nothing is compiled twice.
+// Program builds fernetcast as it is released: statically linked. It uses the same flags as make
+// demo, so that nothing is compiled twice.
 func (g *Env) Program(ctx context.Context) (*Program, error) {
 	return g.build(ctx, g.Repository(), ".", "fernetcast", []string{"CGO_ENABLED=0"})
 }
@@ -64,13 +64,13 @@ func (g *Env) build(ctx context.Context, module, pkg, name string, env []string,
 	return &Program{Path: path}, nil
 }
 
-// With returns a program with additional arguments that precede those of each call, for example
-// global flags.
+// With returns a copy of the program with additional arguments, such as global flags. They precede
+// the arguments of each call.
 func (p *Program) With(args ...string) *Program {
 	return &Program{Path: p.Path, Args: slices.Concat(p.Args, args), Env: p.Env, Stdin: p.Stdin}
 }
 
-// WithEnv returns a program with additional environment variables (name=value).
+// WithEnv returns a copy of the program with additional environment variables (name=value).
 func (p *Program) WithEnv(env ...string) *Program {
 	return &Program{Path: p.Path, Args: p.Args, Env: slices.Concat(p.Env, env), Stdin: p.Stdin}
 }
@@ -110,8 +110,8 @@ type Result struct {
 // Run runs a command until it ends. It returns an error only if the command can't be started or
 // doesn't end before ctx, in which case Run kills it. The exit code doesn't affect the error.
 //
-// A program with the race detector would sleep for a second when it exits. Run disables that, so it
-// misses races after the command's last line. Start doesn't.
+// A program with the race detector normally sleeps for a second when it exits. Run disables this,
+// so it can miss races in other goroutines at the end. Start doesn't disable it.
 func (p *Program) Run(ctx context.Context, args ...string) (Result, error) {
 	process, err := p.WithEnv("GORACE=atexit_sleep_ms=0").Start(args...)
 	if err != nil {

@@ -14,10 +14,10 @@ type Fault int
 const (
 	// Pass forwards everything.
 	Pass Fault = iota
-	// Hold keeps connections open and delays data until the fault ends, like a partition that
-	// heals.
+	// Hold keeps connections open and delays all data until the fault ends, like a network
+	// partition that heals.
 	Hold
-	// Drop keeps connections open and discards data, like a firewall that lost its state. A
+	// Drop keeps connections open and discards all data, like a firewall that lost its state. A
 	// connection that lost data never works again.
 	Drop
 	// Refuse closes all connections and refuses new ones.
@@ -59,11 +59,12 @@ func (c *Cluster) proxy(address string) (*Proxy, error) {
 	return p, nil
 }
 
-// URL returns the proxy's URL for a kubeconfig. The cluster's CA is valid for it.
+// URL returns the proxy's URL, for a kubeconfig. The API server's certificate is valid for this
+// address.
 func (p *Proxy) URL() string { return "https://" + p.address }
 
-// Delay adds a delay of d in each direction. Data doesn't wait for earlier data, so the delay
-// doesn't limit the throughput.
+// Delay delays data by d in each direction. This doesn't limit the throughput, because the delays
+// of consecutive data overlap.
 func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +88,8 @@ func (p *Proxy) Set(fault Fault) error {
 	return p.listen()
 }
 
-// Lose breaks the open connections permanently: their sockets stay open, and no data passes. New
-// connections follow the fault.
+// Lose breaks the open connections permanently: their sockets stay open, but no data passes. New
+// connections behave according to the current fault.
 func (p *Proxy) Lose() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +113,8 @@ func (p *Proxy) Close() {
 	p.cut()
 }
 
-// listen starts to accept connections. The caller must hold p.mu, unless p is not shared yet.
+// listen starts to accept connections. The caller must hold p.mu, unless no other goroutine can use
+// p yet.
 func (p *Proxy) listen() error {
 	if p.closed {
 		return errors.New("starting a proxy: it was closed")
@@ -134,8 +136,7 @@ func (p *Proxy) listen() error {
 	return nil
 }
 
-// cut closes the listener and all connections. The caller must hold p.mu. Errors of Close don't
-// matter.
+// cut closes the listener and all connections, and ignores errors. The caller must hold p.mu.
 func (p *Proxy) cut() {
 	if p.listener != nil {
 		_ = p.listener.Close()

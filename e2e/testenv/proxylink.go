@@ -12,7 +12,7 @@ import (
 type link struct {
 	proxy          *Proxy
 	client, server net.Conn
-	lost           atomic.Bool // data was dropped, so all later data is dropped too
+	lost           atomic.Bool // data was dropped, so all later data must be dropped, too
 	once           sync.Once
 	ended          chan struct{}
 }
@@ -29,18 +29,18 @@ func (l *link) close() {
 	})
 }
 
-// maxQueued is the maximum number of pieces in transit, in each direction.
+// maxQueued limits the number of pieces in transit in each direction.
 const maxQueued = 64
 
-// piece is the result of one read: data, or the end of the connection.
+// piece is the result of one read from a connection: data, its end, or both.
 type piece struct {
 	data []byte
 	came time.Time
 	end  bool
 }
 
-// carry moves data in one direction until the connection ends. The end of a connection is subject
-// to the same faults as data. It keeps reading during a delay, so that the delay doesn't limit the
+// carry moves data in one direction until the connection ends. Faults and delays apply to the end
+// of the connection as to data. A separate goroutine reads ahead, so that a delay doesn't limit the
 // throughput.
 func (l *link) carry(to, from net.Conn) {
 	pieces := make(chan piece, maxQueued)
@@ -60,7 +60,7 @@ func (l *link) carry(to, from net.Conn) {
 	}
 }
 
-// read returns when the connection or the link ends.
+// read sends the data of a connection to pieces until the connection or the link ends.
 func (l *link) read(from net.Conn, pieces chan<- piece) {
 	defer close(pieces)
 	data := make([]byte, 32<<10)
@@ -78,8 +78,8 @@ func (l *link) read(from net.Conn, pieces chan<- piece) {
 	}
 }
 
-// settle waits until the fault lets data pass that arrived at the given time. It reports whether to
-// forward the data.
+// settle blocks as long as the delay or the fault holds data that came at the given time. It
+// reports whether to forward the data.
 func (l *link) settle(came time.Time) bool {
 	for {
 		fault, delay, changed := l.proxy.state()

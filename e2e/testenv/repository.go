@@ -10,8 +10,9 @@ import (
 // Repository is a key repository as in the Secret: keys by index.
 type Repository map[string][]byte
 
-// NewRepository returns a repository with a staged key and the size-1 highest indices up to
-// primary, as if it had been in use. NewRepository(1, 2) matches keystone-manage fernet_setup.
+// NewRepository returns a repository of size keys: a staged key, and the size-1 indices up to
+// primary, as after some rotations. NewRepository(1, 2) has the same indices as after
+// keystone-manage fernet_setup.
 func (k *Keys) NewRepository(primary, size int) Repository {
 	r := Repository{"0": []byte(k.New())}
 	for index := primary; index > max(0, primary-size+1); index-- {
@@ -43,7 +44,7 @@ func (r Repository) Primary() int {
 	return indices[len(indices)-1]
 }
 
-// Equal reports whether data has exactly the same indices and bytes.
+// Equal reports whether data has exactly the indices and bytes of r.
 func (r Repository) Equal(data map[string][]byte) bool {
 	return maps.EqualFunc(r, Repository(data), bytes.Equal)
 }

@@ -4,15 +4,15 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Role is a set of permissions of a ServiceAccount in its own namespace.
+// Role names a set of permissions that a ServiceAccount has in its own namespace.
 type Role string
 
 const (
 	// RemoteRole is the documented role for a remote: get, list, watch, create, update, and patch
-	// on one Secret. RBAC can't limit a POST by name, so a plain create is forbidden, but
-	// server-side apply is allowed.
+	// on one Secret. It allows creating the Secret by server-side apply but not by POST, because
+	// RBAC can't limit a POST to one name.
 	RemoteRole Role = "remote"
-	// GenestackRole is the role that Genestack documents: RemoteRole without watch.
+	// GenestackRole has the permissions that Genestack documents: RemoteRole without watch.
 	GenestackRole Role = "genestack"
 	// NoUpdateRole is RemoteRole without update.
 	NoUpdateRole Role = "no-update"
@@ -20,8 +20,8 @@ const (
 	NoRole Role = "none"
 	// SidecarRole is fernetcast's role in its own region: read the Secret and create events.
 	SidecarRole Role = "sidecar"
-	// OperatorRole is SidecarRole for a person, who can also update the Secret and read the Secret
-	// fernetcast-clusters.
+	// OperatorRole is SidecarRole for a person. In addition, it allows updating the Secret and
+	// reading the Secret fernetcast-clusters.
 	OperatorRole Role = "operator"
 )
 

@@ -5,11 +5,12 @@ import (
 	"testing"
 )
 
-// lastLines is the number of log lines that a failed test prints.
+// lastLines is how many log lines of a process a failed test prints.
 const lastLines = 40
 
-// StartRun starts `run` with SidecarRole and returns its listen address (host:port). At the end of
-// the test, it kills the process and checks that its output contains no keys.
+// StartRun starts `run` with SidecarRole. It returns the process and the address (host:port) that
+// it listens on. At the end of the test, StartRun kills the process and checks that its output
+// contains no keys.
 func (s *Site) StartRun(t testing.TB, args ...string) (process *Process, address string) {
 	t.Helper()
 	return s.start(t, append([]string{"run"}, args...))

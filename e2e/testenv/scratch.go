@@ -13,9 +13,9 @@ const (
 	scratchLock   = "in-use"
 )
 
-// newScratch creates a directory for the data of one run. It removes the directories of runs that
-// were killed. A run holds the lock on the returned file, which the kernel releases when the
-// process ends.
+// newScratch creates a directory for the data of one test run, and removes the directories of runs
+// that were killed. A run locks the returned file. The kernel releases the lock when the process
+// ends.
 func newScratch() (dir string, lock *os.File, err error) {
 	if err := sweepScratch(); err != nil {
 		return "", nil, err
@@ -24,7 +24,8 @@ func newScratch() (dir string, lock *os.File, err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("creating a temporary directory: %w", err)
 	}
-	// Lock it before the rename makes it visible to other sweeps.
+	// Lock the directory before the rename. After that, other runs can find it, and would remove it
+	// without a lock.
 	path := filepath.Join(dir, "lock")
 	lock, err = os.Create(path)
 	if err == nil {
@@ -55,14 +56,14 @@ func sweepScratch() error {
 func sweepOne(path string) error {
 	lock, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		return nil // removed by another run, or owned by another user
+		return nil // another run removed it, or another user owns it
 	}
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		return nil // its run is still active
+		return nil // the run is still active
 	}
 	return os.RemoveAll(filepath.Dir(path))
 }

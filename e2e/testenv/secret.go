@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// SecretName is the name of the Secret that every test uses, in its own namespace.
+// SecretName is the name of the Secret that each test uses in its own namespace.
 const SecretName = "keystone-fernet-keys"
 
 // rotationManager is the field manager of openstack-helm's rotation job: the User-Agent of its
@@ -36,8 +36,8 @@ func (g *Env) Namespace(ctx context.Context, prefix string, apart ...string) (st
 	return name, nil
 }
 
-// Secret reads the Secret from the API server. It returns the error unwrapped, for
-// apierrors.IsNotFound.
+// Secret reads the Secret from the API server. It doesn't wrap the error, so that
+// apierrors.IsNotFound works.
 func (c *Cluster) Secret(ctx context.Context, namespace string) (*corev1.Secret, error) {
 	return c.client.CoreV1().Secrets(namespace).Get(ctx, SecretName, metav1.GetOptions{})
 }
@@ -59,8 +59,8 @@ func (c *Cluster) Put(ctx context.Context, namespace string, keys Repository) (*
 	return c.client.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
 }
 
-// Edit changes the Secret with the field manager writer. After a conflict, it reads the Secret and
-// calls change again.
+// Edit changes the Secret and uses writer as the field manager. After a conflict, it reads the
+// Secret and calls change again.
 func (c *Cluster) Edit(ctx context.Context, namespace, writer string, change func(*corev1.Secret)) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		secret, err := c.Secret(ctx, namespace)
@@ -91,7 +91,7 @@ func (c *Cluster) Holds(ctx context.Context, namespace string, keys Repository) 
 	return nil
 }
 
-// Rotation is a successful rotation.
+// Rotation describes a successful rotation.
 type Rotation struct {
 	Keys Repository
 	// ResourceVersion is the new resourceVersion of the source.
@@ -100,7 +100,7 @@ type Rotation struct {
 	Sent, Committed time.Time
 }
 
-// Rotate is like RotateBy with our own implementation of fernet_rotate.
+// Rotate is like RotateBy, but uses Repository.Rotated instead of Keystone's fernet_rotate.
 func (c *Cluster) Rotate(ctx context.Context, namespace string, maxActive int) (Rotation, error) {
 	return c.RotateBy(ctx, namespace, func(keys Repository) (Repository, error) {
 		if keys["0"] == nil {

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// serveFrames serves an HTTP/2 connection to a Gateway as Go does. But the server doesn't see the
-// acknowledgments of settings that it didn't send, which would make it close the connection.
+// serveFrames serves an HTTP/2 connection to a Gateway with Go's server. A handler can send its own
+// SETTINGS frames: the server never sees the client's acknowledgments of these frames, which would
+// make it close the connection.
 func serveFrames(server *http.Server, conn *tls.Conn, handler http.Handler) {
 	ctx := context.Background()
 	if base, ok := handler.(interface{ BaseContext() context.Context }); ok {
@@ -22,8 +23,8 @@ func serveFrames(server *http.Server, conn *tls.Conn, handler http.Handler) {
 	(&http2.Server{}).ServeConn(&oneAcknowledgment{Conn: conn}, &http2.ServeConnOpts{Context: ctx, BaseConfig: server, Handler: handler})
 }
 
-// oneAcknowledgment is a connection from an HTTP/2 client. All acknowledgments of settings but the
-// first are removed.
+// oneAcknowledgment is a connection from an HTTP/2 client. It passes on only the client's first
+// acknowledgment of settings, and removes the others.
 type oneAcknowledgment struct {
 	*tls.Conn
 	begun, acknowledged bool

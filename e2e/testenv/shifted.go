@@ -14,9 +14,8 @@ import (
 
 const shiftVariable = "GROUND_CLOCK_SHIFT"
 
-// shifts are the replacements in Go's time.go. They shift all readings of the wall clock. The
-// monotonic clock is unaffected, and so are timers and time differences, as on a machine with a
-// wrong clock.
+// shifts lists the replacements in Go's time.go. They shift all readings of the wall clock, as on a
+// machine with a wrong clock. The monotonic clock, timers, and time differences aren't affected.
 var shifts = [][2]string{
 	{"\t\"math/bits\"\n", "\t\"math/bits\"\n\t\"syscall\"\n"},
 	{"func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n", "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
@@ -29,8 +28,9 @@ var shifts = [][2]string{
 func Now() Time {`},
 }
 
-// ShiftedProgram builds fernetcast, statically linked, with a standard library whose wall clock is
-// off by ShiftedBy. The first build takes a few minutes. It fails if Go's time.go has changed.
+// ShiftedProgram builds fernetcast, statically linked, with a standard library whose wall clock
+// ShiftedBy can shift. The first build takes a few minutes. ShiftedProgram returns an error if Go's
+// time.go doesn't contain the code to replace.
 func (g *Env) ShiftedProgram(ctx context.Context) (*Program, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOROOT")
 	cmd.Dir = filepath.Dir(g.module)

@@ -6,19 +6,19 @@ import (
 	"path/filepath"
 )
 
-// Site is fernetcast's setup in one region: its permissions on the Secret and a directory of
-// remotes.
+// Site is the setup of fernetcast in one region: permissions on the Secret, and a directory with
+// the remotes' kubeconfigs.
 type Site struct {
 	Home *Cluster
 	// Clusters is the directory of the remotes' kubeconfigs.
 	Clusters string
-	// Operator is the program with OperatorRole in Home, Runner with SidecarRole.
+	// Operator runs the program with OperatorRole in Home, and Runner with SidecarRole.
 	Operator, Runner *Program
 
 	namespace string
 }
 
-// Site creates a site for the Secret in namespace, without remotes.
+// Site creates a site for the Secret in the given namespace. It has no remotes yet.
 func (g *Env) Site(ctx context.Context, program *Program, home *Cluster, namespace string) (*Site, error) {
 	dir, err := g.Directory("clusters-")
 	if err != nil {
@@ -35,8 +35,8 @@ func (g *Env) Site(ctx context.Context, program *Program, home *Cluster, namespa
 	return s, nil
 }
 
-// Flags returns the flags that every command needs. It creates a new kubeconfig for the home
-// cluster that is limited to the site's namespace.
+// Flags returns the flags that every command needs. For them, it creates a new kubeconfig of the
+// home cluster with access to the site's namespace only.
 func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
 	access.Namespace = s.namespace
 	kubeconfig, err := s.Home.Kubeconfig(ctx, access)
@@ -53,8 +53,8 @@ func (s *Site) Flags(ctx context.Context, access Access) ([]string, error) {
 	return []string{"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--namespace", s.namespace, "--clusters", s.Clusters}, nil
 }
 
-// Join adds a kubeconfig for a remote, named after its cluster. The kubeconfig is for the site's
-// namespace, by default with RemoteRole.
+// Join adds a kubeconfig for a remote, which gets the name of its cluster. By default, the
+// kubeconfig gives RemoteRole in the site's namespace.
 func (s *Site) Join(ctx context.Context, remote *Cluster, access Access) error {
 	access.Namespace = s.namespace
 	if access.Role == "" {

@@ -12,8 +12,8 @@ import (
 // Snapshot is a copy of an etcd's data.
 type Snapshot struct{ dir string }
 
-// Snapshot copies the data of etcd. It kills etcd first and restarts it afterward, which is a short
-// outage for its API servers.
+// Snapshot copies the data of etcd. It kills etcd first and restarts it afterward, so its API
+// servers have a short outage.
 func (e *Etcd) Snapshot(ctx context.Context) (Snapshot, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(e.data), "snapshot-")
 	if err != nil {
@@ -28,9 +28,9 @@ func (e *Etcd) Snapshot(ctx context.Context) (Snapshot, error) {
 }
 
 // Restore replaces the data with a snapshot and restarts etcd. A snapshot can be restored
-// repeatedly. Revisions continue from the snapshot, so some occur twice. Restart the API servers
-// afterward: their caches and watches contain revisions that no longer exist. So does an earlier
-// History.
+// repeatedly. Revisions continue from the snapshot, so some revisions occur twice. Restart the API
+// servers afterward, because their caches and watches contain revisions that no longer exist. A
+// History that started before the restore also contains such revisions.
 func (e *Etcd) Restore(ctx context.Context, s Snapshot) error {
 	e.Kill()
 	err := os.RemoveAll(e.data)
@@ -43,8 +43,8 @@ func (e *Etcd) Restore(ctx context.Context, s Snapshot) error {
 	return e.Restart(ctx)
 }
 
-// Compact increases the revision and removes all earlier history, so interrupted watches can't
-// resume.
+// Compact increases etcd's revision and removes all earlier history, so that interrupted watches
+// can't resume.
 func (e *Etcd) Compact(ctx context.Context) error {
 	var answer struct {
 		Header etcdHeader `json:"header"`

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// Soon is the timeout for anything without a promised time, on a slow machine.
+	// Soon is the timeout for everything that has no promised time. It allows for a slow machine.
 	Soon = time.Minute
-	// Often is the polling interval.
+	// Often is the interval at which tests poll a condition.
 	Often = 20 * time.Millisecond
 )
 
@@ -24,8 +24,8 @@ type Stage struct {
 	NS  string
 }
 
-// Stage creates the setup of a test. The namespace's name starts with prefix. It also exists in the
-// given clusters from StartApart.
+// Stage creates the setup of a test, which times out after limit. The namespace's name starts with
+// prefix. Stage also creates the namespace in the given clusters from StartApart.
 func (g *Env) Stage(t *testing.T, prefix string, limit time.Duration, apart ...string) *Stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -41,17 +41,17 @@ func (g *Env) Stage(t *testing.T, prefix string, limit time.Duration, apart ...s
 func Long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("skipped by -short; make test-all runs it")
+		t.Skip("skipped in short mode; make test-all runs this test")
 	}
 }
 
-// Must ends the test on an error.
+// Must ends the test if err is not nil.
 func (s *Stage) Must(err error) {
 	s.Helper()
 	Must(s, err)
 }
 
-// Must ends the test on an error. Call it only in the test's own goroutine.
+// Must ends the test if err is not nil. Call it only in the test's own goroutine.
 func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -59,13 +59,13 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Until waits for a condition for at most Soon.
+// Until waits until check returns nil, and ends the test if that takes longer than Soon.
 func (s *Stage) Until(check func(context.Context) error) {
 	s.Helper()
 	s.Within(Soon, check)
 }
 
-// Within waits for a condition, and ends the test if the limit is exceeded.
+// Within waits until check returns nil, and ends the test if that takes longer than limit.
 func (s *Stage) Within(limit time.Duration, check func(context.Context) error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, limit)
@@ -75,7 +75,7 @@ func (s *Stage) Within(limit time.Duration, check func(context.Context) error) {
 	}
 }
 
-// Shipped returns the program as released. Raced returns it with the race detector.
+// Shipped returns the program as it is released. Raced returns it with the race detector.
 func (s *Stage) Shipped() *Program {
 	s.Helper()
 	return s.program(s.Env.Program(s.Ctx))
@@ -128,8 +128,8 @@ func (s *Stage) Promote(site *Site, args ...string) {
 	}
 }
 
-// Keys writes a new key set to a region. It has maxActive keys and primary 8, as if it had been in
-// use.
+// Keys writes a new key set to a region. It has maxActive keys and primary 8, as after some
+// rotations.
 func (s *Stage) Keys(region string, maxActive int) Repository {
 	s.Helper()
 	keys := s.Env.Keys.NewRepository(8, maxActive)

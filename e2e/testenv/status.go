@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Status is the JSON document of `status -o json` and /statusz. Null and unknown values are nil.
+// Status is the JSON document that `status -o json` and /statusz return. A value that is null there
+// is nil here.
 type Status struct {
 	Source  SourceStatus   `json:"source"`
 	Remotes []RemoteStatus `json:"remotes"`
@@ -79,7 +80,7 @@ func (p *Program) Status(ctx context.Context, args ...string) (*Status, Result, 
 	return &status, result, nil
 }
 
-// Statusz reads /statusz of a `run` that listens on address (host:port).
+// Statusz reads /statusz from a `run` process that listens on address (host:port).
 func Statusz(ctx context.Context, address string) (*Status, error) {
 	body, err := Get(ctx, "http://"+address+"/statusz")
 	if err != nil {

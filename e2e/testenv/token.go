@@ -11,13 +11,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Token creates a ServiceAccount token like the API server, but with any issue time and without the
-// minimum lifetime of 10 minutes.
+// Token creates a ServiceAccount token as the API server does, but with any time of issue and
+// without the minimum lifetime of 10 minutes.
 func (c *Cluster) Token(ctx context.Context, account metav1.ObjectMeta, issued, expires time.Time) (string, error) {
 	return c.TokenFor(ctx, account, c.issuer, issued, expires)
 }
 
-// TokenFor is like Token with another audience.
+// TokenFor is like Token, but the token's audience can be another than the API server.
 func (c *Cluster) TokenFor(ctx context.Context, account metav1.ObjectMeta, audience string, issued, expires time.Time) (string, error) {
 	present, err := c.client.CoreV1().ServiceAccounts(account.Namespace).Get(ctx, account.Name, metav1.GetOptions{})
 	if err != nil {

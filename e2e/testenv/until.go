@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Until calls check immediately and then at every interval until it returns nil. If ctx ends first,
-// the error wraps the last error of check. Until blocks if check doesn't return when its ctx ends.
+// Until calls check immediately and then at every interval until check returns nil. If ctx ends
+// first, Until returns an error that wraps the last error of check. check must return when its ctx
+// ends.
 func Until(ctx context.Context, interval time.Duration, check func(context.Context) error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

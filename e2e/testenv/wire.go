@@ -27,8 +27,8 @@ func Encoded(object runtime.Object) []byte {
 	return data
 }
 
-// Event returns a watch event as an API server sends it, with a length prefix of four bytes. The
-// object must already be encoded.
+// Event returns a watch event as an API server sends it in protobuf, with a length prefix of four
+// bytes. The object must already be encoded.
 func Event(kind watch.EventType, object []byte) []byte {
 	data, err := (&metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Raw: object}}).Marshal()
 	if err != nil {
@@ -37,20 +37,20 @@ func Event(kind watch.EventType, object []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...)
 }
 
-// Failure returns a Status with a code, as an API server returns it.
+// Failure returns st as the Status of a failed request with the given HTTP status code.
 func Failure(code int, st metav1.Status) *metav1.Status {
 	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
 	st.Status, st.Code = metav1.StatusFailure, int32(code)
 	return &st
 }
 
-// Absent returns the API server's response if the Secret doesn't exist.
+// Absent returns the Status with which an API server responds if the Secret doesn't exist.
 func Absent() *metav1.Status {
 	return Failure(http.StatusNotFound, metav1.Status{Reason: metav1.StatusReasonNotFound, Message: "secrets \"" + SecretName + "\" not found",
 		Details: &metav1.StatusDetails{Kind: "secrets", Name: SecretName}})
 }
 
-// Answer answers a request like an API server.
+// Answer responds to a request with an object in protobuf, as an API server does.
 func Answer(w http.ResponseWriter, code int, object runtime.Object) {
 	w.Header().Set("Content-Type", Protobuf)
 	w.WriteHeader(code)

@@ -14,7 +14,7 @@ import (
 // rapid shrinks the story depends on the speed of the machine.
 func TestLongEachGuardIsNeeded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped with -short; make test-all runs it")
+		t.Skip("skipped in short mode; make test-all runs this test")
 	}
 	for _, tc := range []struct {
 		guard   string

@@ -21,10 +21,10 @@ import (
 
 const home = "https://github.com/fernetcast/fernetcast"
 
-// platforms are the platforms of the image.
+// platforms lists the platforms that the image supports.
 var platforms = []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 
-// build builds the image for every platform.
+// build builds the image for every platform and returns their index.
 func build(ctx context.Context, source, version string) (v1.ImageIndex, error) {
 	r, err := recipe.Read(source)
 	if err != nil {
@@ -46,7 +46,7 @@ func build(ctx context.Context, source, version string) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// image returns an image of the program with the contents and settings of the Dockerfile's last
+// image returns an image of the program, with the files and settings of the Dockerfile's last
 // stage.
 func image(r recipe.Recipe, binary []byte, version string, platform v1.Platform) (v1.Image, error) {
 	files, err := filesystem(binary)
@@ -104,8 +104,8 @@ func filesystem(binary []byte) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// roots returns the CAs that Mozilla trusts, as PEM. It omits those trusted only for certain names
-// or until a certain date, because PEM cannot express such limits.
+// roots returns the CA certificates that Mozilla trusts, in PEM format. It omits those that are
+// trusted only for certain names or until a certain date, because PEM cannot express such limits.
 func roots() []byte {
 	var text bytes.Buffer
 	for root := range bundle.Roots() {

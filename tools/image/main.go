@@ -1,6 +1,6 @@
 // Command image builds the container image from the Dockerfile without a container engine. It
-// writes an OCI layout and an archive of it, and can push the image to a registry. The same source,
-// version, and Go release give the same bytes.
+// writes an OCI layout and an archive of that layout, and can push the image to a registry. The
+// same source, version, and Go release always produce the same bytes.
 package main
 
 import (
@@ -70,10 +70,10 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// tags matches valid tags of OCI's distribution specification.
+// tags matches a valid tag, according to the OCI distribution specification.
 var tags = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 
-// target returns the reference to push to, or nil if there is none.
+// target returns the reference to push the image to, or nil if push is empty.
 func target(push, version string) (name.Reference, error) {
 	if !tags.MatchString(version) {
 		return nil, fmt.Errorf("VERSION=%q is not a valid image tag: use 1 to 128 letters, digits, '.', '_', and '-', such as v1.2.3", version)

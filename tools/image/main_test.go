@@ -35,11 +35,11 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// TestLongImage pushes the image to a registry and pulls it again. Both platforms must match the
-// Dockerfile, and the program must run. A second build must give the same bytes.
+// TestLongImage pushes the image to a registry and pulls it again. The images for both platforms
+// must match the Dockerfile, and the program must run. A second build must produce the same bytes.
 func TestLongImage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped by -short; make test-all runs it")
+		t.Skip("skipped in short mode; make test-all runs this test")
 	}
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
@@ -61,7 +61,7 @@ func TestLongImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(read(t, filepath.Join(first, filepath.Base(archive))), read(t, archive)) {
-		t.Error("the same image has other bytes in another directory")
+		t.Error("a build in another directory produced different bytes")
 	}
 	pushed, err := index.Digest()
 	if err != nil {
@@ -77,7 +77,7 @@ func TestLongImage(t *testing.T) {
 	}
 	kept, err := outer.IndexManifest()
 	if err != nil || len(kept.Manifests) != 1 || kept.Manifests[0].Digest != pushed {
-		t.Errorf("the layout has %+v, %v; pushed was %s", kept, err, pushed)
+		t.Errorf("the layout has %+v, %v, but %s was pushed", kept, err, pushed)
 	}
 	for _, architecture := range []string{"amd64", "arm64"} {
 		image, err := remote.Image(ref, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: architecture}))
@@ -88,8 +88,8 @@ func TestLongImage(t *testing.T) {
 	}
 }
 
-// The same program gives the same image. TestLongRelease checks that the same source gives the same
-// program.
+// The same program always produces the same image. TestLongRelease checks that the same source
+// always produces the same program.
 func TestImageIsReproducible(t *testing.T) {
 	r, err := recipe.Read(repository)
 	if err != nil {
@@ -108,7 +108,7 @@ func TestImageIsReproducible(t *testing.T) {
 		digests[digest] = true
 	}
 	if len(digests) != 1 {
-		t.Errorf("the same program gives the images %v", digests)
+		t.Errorf("the same program produced different images: %v", digests)
 	}
 }
 
@@ -149,7 +149,7 @@ func checkImage(t *testing.T, image v1.Image, architecture string) {
 	}
 }
 
-// Invalid arguments are reported immediately, and nothing is written.
+// Invalid arguments are reported before anything is built or written.
 func TestBadUse(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	for _, c := range []struct {
@@ -173,7 +173,7 @@ func TestBadUse(t *testing.T) {
 	}
 }
 
-// An error names a Dockerfile that this program can't parse.
+// If a line that the build needs is missing from the Dockerfile, reading it is an error.
 func TestRecipe(t *testing.T) {
 	for _, gone := range []string{"golang:", "CGO_ENABLED=0", "USER ", "ENTRYPOINT ", "CMD "} {
 		dir := t.TempDir()
@@ -182,15 +182,15 @@ func TestRecipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := recipe.Read(dir); err == nil {
-			t.Errorf("without %q there is no error", gone)
+			t.Errorf("no error for a Dockerfile without %q", gone)
 		}
 	}
 }
 
-// If the registry refuses the image, the error names the registry, and the build output remains.
+// If the registry refuses the image, the error names the registry, and the built files remain.
 func TestLongRefused(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped by -short; make test-all runs it")
+		t.Skip("skipped in short mode; make test-all runs this test")
 	}
 	server := httptest.NewServer(nil)
 	at := strings.TrimPrefix(server.URL, "http://")

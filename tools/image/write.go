@@ -14,8 +14,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// write writes the image to the directory out, as an OCI layout and as an archive of it, and
-// returns their paths. It replaces older ones only after both are complete.
+// write writes the image to the directory out, both as an OCI layout and as an archive of that
+// layout, and returns their paths. It replaces an older layout and archive only after both new ones
+// are complete.
 func write(index v1.ImageIndex, out, version string) (folder, archive string, err error) {
 	folder, archive = filepath.Join(out, "image"), filepath.Join(out, "fernetcast-"+version+".oci.tar")
 	if err := os.MkdirAll(out, 0o755); err != nil {
@@ -29,7 +30,7 @@ func write(index v1.ImageIndex, out, version string) (folder, archive string, er
 	newFolder, newArchive := filepath.Join(half, "image"), filepath.Join(half, "archive")
 	path, err := layout.Write(newFolder, empty.Index)
 	if err == nil {
-		// containerd, skopeo, and others find the image in the archive by these names.
+		// containerd, skopeo, and other programs use these names to find the image in the archive.
 		err = path.AppendIndex(index, layout.WithAnnotations(map[string]string{
 			"org.opencontainers.image.ref.name": version, "io.containerd.image.name": "ghcr.io/fernetcast/fernetcast:" + version,
 		}))
@@ -47,7 +48,7 @@ func write(index v1.ImageIndex, out, version string) (folder, archive string, er
 }
 
 // pack writes an archive of a directory. It sorts the files and omits owners and times, so that the
-// same files give the same bytes.
+// same files always produce the same bytes.
 func pack(dir, archive string) error {
 	f, err := os.Create(archive)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
-// equivalent lists the changes that no test can detect, with the reason.
+// equivalent lists the changes that no test can detect because they don't change the behavior, each
+// with the reason.
 var equivalent = map[string]string{
 	"internal/view/view.go: v.events--": "only a difference counts, and it can go either way",
 }

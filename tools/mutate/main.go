@@ -1,5 +1,5 @@
-// Mutate changes one operator at a time in the pure code, and prints each change that no unit test
-// of the package detects. It exits with 1 if it finds such a change that isn't in equivalent.
+// Command mutate changes one operator at a time in the pure code, and prints each change that no
+// unit test of the package detects. It exits with 1 if such a change isn't in equivalent.
 //
 // Unlike mutation testing tools based on coverage, it also changes the conditions of switch cases,
 // which Go's coverage doesn't count. It never writes to the source tree: it passes the changed file
@@ -37,10 +37,11 @@ var pure = []struct {
 	{"pusher", []string{"backoff.go", "contest.go", "reachability.go"}},
 }
 
-// slow matches the tests to skip, because they run other programs.
+// slow matches the tests that are skipped, because they run other programs and take long.
 const slow = "^(TestTakesOnlyWhatKeystoneLoads|TestKeystoneHasReasonsToRefuse)$"
 
-// replacements maps each operator to its replacements: boundaries, negations, and arithmetic.
+// replacements maps each operator to those that replace it, which shift a boundary, negate a
+// condition, or change the arithmetic.
 var replacements = map[token.Token][]token.Token{
 	token.LSS: {token.LEQ, token.GEQ}, token.LEQ: {token.LSS, token.GTR},
 	token.GTR: {token.GEQ, token.LEQ}, token.GEQ: {token.GTR, token.LSS},
@@ -55,7 +56,7 @@ var replacements = map[token.Token][]token.Token{
 type mutant struct {
 	dir, file string
 	line      int
-	before    string // the original line, without indentation
+	before    string // the original line without its indentation
 	after     string
 	source    []byte // the whole changed file
 }
@@ -68,7 +69,7 @@ func (m mutant) String() string {
 func (m mutant) key() string { return m.dir + "/" + m.file + ": " + m.after }
 
 func main() {
-	only := flag.String("only", "", "only packages and files whose path contains `TEXT`")
+	only := flag.String("only", "", "test only packages and files whose path contains `TEXT`")
 	workers := flag.Int("workers", 2, "number of mutants to test at a time")
 	flag.Parse()
 	failed, err := run(context.Background(), *only, *workers)
@@ -180,7 +181,7 @@ func mutantsOf(dir string, files []string, only string) (all []mutant, err error
 	return all, nil
 }
 
-// lineAt returns the line that contains an offset, without indentation.
+// lineAt returns the line at an offset, without its indentation.
 func lineAt(source []byte, at int) string {
 	start := bytes.LastIndexByte(source[:at], '\n') + 1
 	line, _, _ := bytes.Cut(source[start:], []byte("\n"))

@@ -1,13 +1,13 @@
-// Baseline does the least that mirroring a Secret requires, as a reference for fernetcast. When the
-// source changes, it sends one PUT to each remote, all at once, on open connections, with the
-// resourceVersion of the previous response.
+// Command baseline does the minimum that mirroring a Secret requires, so that fernetcast can be
+// compared with it. When the source changes, it sends one PUT to each remote, all at once, on open
+// connections, with the resourceVersion of the previous response.
 //
 // It checks nothing and retries nothing: the first error ends it. It is a separate process, so that
-// both run under the same conditions, and memory and first sync can be compared, too.
+// it runs under the same conditions as fernetcast, and memory and first sync can be compared, too.
 //
 // Without flags, it doesn't stamp copies or watch remotes. With -stamp, it writes each copy's
-// origin. With -watch, it watches each remote. The design requires both, so the flags show what
-// they cost any program.
+// origin. With -watch, it watches each remote. fernetcast's design requires both, so the flags show
+// what they would cost any program.
 package main
 
 import (
@@ -33,8 +33,8 @@ import (
 
 const (
 	secretName = "keystone-fernet-keys"
-	// handshakes is the number of concurrent connections in the first sync: enough to keep both
-	// sides busy, and few enough that none times out.
+	// handshakes is the number of connections that the first sync opens concurrently: enough to
+	// keep both sides busy, and few enough that none times out.
 	handshakes = 100
 )
 
@@ -50,7 +50,7 @@ func main() {
 	os.Exit(1)
 }
 
-// mirror selects what the program does beyond the least.
+// mirror selects what the program does beyond the minimum.
 type mirror struct{ stamp, watch bool }
 
 // run creates a copy in every remote, which must not have one, and updates it until something
@@ -100,7 +100,7 @@ func (m mirror) run(ctx context.Context, kubeconfig, clusters string) error {
 	return errors.New("watching the source: the watch ended")
 }
 
-// copyOf is a remote's Secret, as in the last response.
+// copyOf is a remote's Secret, as the last response returned it.
 type copyOf struct {
 	secrets corev1client.SecretInterface
 	secret  *corev1.Secret
@@ -124,7 +124,7 @@ func (m mirror) annotations(source *corev1.Secret) map[string]string {
 	}
 }
 
-// follow watches a Secret from the given version on.
+// follow watches a Secret, starting after the given version.
 func follow(ctx context.Context, secrets corev1client.SecretInterface, from *corev1.Secret) (watch.Interface, error) {
 	return secrets.Watch(ctx, metav1.ListOptions{
 		ResourceVersion: from.ResourceVersion,
@@ -140,7 +140,7 @@ func (m mirror) create(ctx context.Context, kubeconfig string, source *corev1.Se
 	}
 	absent := corev1apply.Secret(secretName, "").WithResourceVersion("1").WithType(corev1.SecretTypeOpaque).
 		WithData(source.Data).WithAnnotations(m.annotations(source))
-	absent.Namespace = nil // from the request's path
+	absent.Namespace = nil // the request's path has the namespace
 	secret, err := secrets.Apply(ctx, absent, metav1.ApplyOptions{FieldManager: "baseline"})
 	if err != nil {
 		return nil, fmt.Errorf("creating a copy: %w", err)
@@ -189,7 +189,7 @@ func open(kubeconfig string) (corev1client.SecretInterface, error) {
 	config.QPS = -1
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	// A client with its own Proxy function shares no connection with other clients.
+	// client-go doesn't share connections between clients with a Proxy function.
 	config.Proxy = http.ProxyFromEnvironment
 	client, err := corev1client.NewForConfig(config)
 	if err != nil {

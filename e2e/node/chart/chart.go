@@ -1,6 +1,6 @@
-// Package chart runs openstack-helm's Keystone on a node. It uses the chart's own objects with real
-// images instead of its stubs, and adds fernetcast's components with a kustomization, like an
-// operator.
+// Package chart runs openstack-helm's Keystone on a node. It takes the objects that the chart
+// creates, replaces their stub images with real ones, and adds fernetcast's components with a
+// kustomization, as an operator would.
 package chart
 
 import (
@@ -26,14 +26,15 @@ import (
 //go:embed keystone.conf
 var keystoneConf string
 
-// Chart is the output of openstack-helm. Its methods are safe for concurrent use.
+// Chart holds the objects that openstack-helm's chart creates. Its methods are safe for concurrent
+// use.
 type Chart struct {
 	repository string
 	objects    [][]byte // YAML
 	deployment appsv1.Deployment
 }
 
-// Open renders the chart with real images and commands instead of the stubs.
+// Open renders the chart, with real images and commands in place of stubs.
 func Open(env *testenv.Env) (*Chart, error) {
 	c := &Chart{repository: env.Repository()}
 	objects, err := kustomize.Build(filepath.Join(c.repository, "e2e/manifests/testdata/keystone"))
@@ -64,7 +65,7 @@ func furnish(pod *corev1.PodSpec) {
 	pod.NodeSelector, pod.Affinity = nil, nil
 	init := &pod.InitContainers[0]
 	init.Image, init.VolumeMounts, init.Env = node.KeystoneImage, []corev1.VolumeMount{{Name: "pod-tmp", MountPath: "/tmp"}}, nil
-	// Unlike cp, cat doesn't keep the read-only mode of the source.
+	// Use cat, because cp would keep the source's read-only mode.
 	init.Command = []string{"sh", "-ec", "cat " + node.DatabasePath + " >/tmp/keystone.db"}
 	keystone := &pod.Containers[0]
 	keystone.Image = node.KeystoneImage
@@ -74,7 +75,7 @@ func furnish(pod *corev1.PodSpec) {
 	}
 	keystone.Env = []corev1.EnvVar{{Name: "OS_KEYSTONE_CONFIG_FILES", Value: "/etc/ks/keystone.conf"}}
 	keystone.VolumeMounts = append(keystone.VolumeMounts, corev1.VolumeMount{Name: "keystone-etc", MountPath: "/etc/ks"},
-		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // like the chart: the image's own directory is not readable by other users
+		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // as in the chart, because only root can read this directory in the image
 	keystone.ReadinessProbe.InitialDelaySeconds, keystone.ReadinessProbe.PeriodSeconds = 1, 1
 	pod.Volumes = append(pod.Volumes,
 		corev1.Volume{Name: "etckeystone", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
@@ -83,7 +84,7 @@ func furnish(pod *corev1.PodSpec) {
 		}})
 }
 
-// Write writes an operator's kustomization of the chart into dir, as in docs/install.md. It
+// Write writes a kustomization of the chart into dir, as docs/install.md tells operators to. It
 // includes fernetcast's components, its image from the node's registry, and the YAML in more.
 func (c *Chart) Write(dir, namespace, version, more string, components ...string) error {
 	if err := os.CopyFS(filepath.Join(dir, "fernetcast", "manifests"), os.DirFS(filepath.Join(c.repository, "manifests"))); err != nil {
@@ -113,7 +114,8 @@ namespace: ` + namespace + "\n" + more
 	return nil
 }
 
-// Plain returns the chart's Keystone without fernetcast. It gets its keys from the kubelet.
+// Plain returns a Deployment of the chart's Keystone without fernetcast. This Keystone gets its
+// keys from the kubelet.
 func (c *Chart) Plain(namespace, name string) *appsv1.Deployment {
 	d := c.deployment.DeepCopy()
 	labels := map[string]string{"app": name}
@@ -123,8 +125,8 @@ func (c *Chart) Plain(namespace, name string) *appsv1.Deployment {
 	return d
 }
 
-// MakeNamespace creates a namespace with a Pod Security level and openstack-helm's objects: keys
-// and Keystone's configuration.
+// MakeNamespace creates a namespace with a Pod Security level. It adds two objects that
+// openstack-helm would create there: the Secret with the keys, and Keystone's configuration.
 func MakeNamespace(ctx context.Context, client kubernetes.Interface, keys *testenv.Keys, name, level string) error {
 	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": level,
@@ -149,8 +151,8 @@ func MakeNamespace(ctx context.Context, client kubernetes.Interface, keys *teste
 	return nil
 }
 
-// Images pushes the images for the pods to the node's registry: the output of make image with this
-// version, and Keystone with the given database.
+// Images pushes the images for the pods to the node's registry: fernetcast's from make image, with
+// the given version, and Keystone's, with the given database.
 func Images(ctx context.Context, n *node.Node, env *testenv.Env, version, database string) error {
 	push := exec.CommandContext(ctx, "make", "image", "VERSION="+version, "PUSH="+n.Registry()+"/fernetcast")
 	push.Dir = env.Repository()

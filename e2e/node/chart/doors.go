@@ -18,11 +18,11 @@ import (
 // Door is the address of one Keystone pod.
 type Door struct {
 	Region, Deployment, Pod string
-	URL                     string // of Keystone
+	URL                     string // Keystone's URL
 }
 
-// Doors waits until every Keystone in the regions is Ready, and returns a door for each pod. The
-// map has the namespace of each region.
+// Doors waits until every Keystone in the regions is Ready, and returns a Door for each pod.
+// regions maps each region to its namespace.
 func Doors(ctx context.Context, client kubernetes.Interface, regions map[string]string) (open []Door, err error) {
 	err = testenv.Until(ctx, 200*time.Millisecond, func(ctx context.Context) error {
 		open = nil
@@ -66,7 +66,7 @@ func IsReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// trouble returns the states of containers that are not Ready.
+// trouble describes the states of all containers that are not Ready.
 func trouble(pods []corev1.Pod) string {
 	var lines []string
 	for _, pod := range pods {

@@ -14,11 +14,11 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// account is the main region's account in a region on the node.
+// account is the name of the main region's ServiceAccount in a remote on the node.
 const account = "fernetcast"
 
-// LetIn creates an account for the main region in a namespace, like an operator without join. This
-// is necessary because join uses the namespace of the main region's Secret.
+// LetIn creates a ServiceAccount for the main region in a namespace, as an operator could without
+// join. The tests can't use join here, because that uses the same namespace as in the main region.
 func LetIn(ctx context.Context, client kubernetes.Interface, namespace string) error {
 	meta := metav1.ObjectMeta{Name: account, Namespace: namespace}
 	_, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
@@ -40,7 +40,7 @@ func LetIn(ctx context.Context, client kubernetes.Interface, namespace string) e
 	return nil
 }
 
-// Token returns a new 60-day token of that account.
+// Token returns a new token for the account that LetIn creates. The token is valid for 60 days.
 func Token(ctx context.Context, client kubernetes.Interface, namespace string) (string, error) {
 	request, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(60 * 24 * 60 * 60))},

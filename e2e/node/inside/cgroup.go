@@ -16,7 +16,8 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// hierarchies returns the path of this process in each cgroup v1 hierarchy, by controller names.
+// hierarchies returns the path of this process's cgroup in each cgroup v1 hierarchy, by the names
+// of the hierarchy's controllers.
 func hierarchies() (map[string]string, error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -24,7 +25,7 @@ func hierarchies() (map[string]string, error) {
 	}
 	found := map[string]string{}
 	for line := range strings.Lines(string(text)) {
-		// Format: number:controllers:path. cgroup v2 has no controllers.
+		// The format is number:controllers:path. For cgroup v2, the list of controllers is empty.
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) == 3 && parts[1] != "" {
 			found[parts[1]] = parts[2]
@@ -33,12 +34,12 @@ func hierarchies() (map[string]string, error) {
 	return found, nil
 }
 
-// cgroups are the cgroups of one node, one in each hierarchy, and the previous cgroups of this
-// process.
+// cgroups holds the cgroup of one node in each hierarchy, and the cgroup where this process was
+// before.
 type cgroups []struct{ own, before string }
 
-// joinCgroups creates a child cgroup in every hierarchy and moves this process into it, so that all
-// of the node's cgroups are below it.
+// joinCgroups creates a child cgroup in every hierarchy and moves this process there. All further
+// cgroups of the node are created below these.
 func joinCgroups(name string) (groups cgroups, err error) {
 	all, err := hierarchies()
 	if err != nil {
@@ -51,7 +52,7 @@ func joinCgroups(name string) (groups cgroups, err error) {
 			return groups, fmt.Errorf("creating a cgroup: %w", err)
 		}
 		groups = append(groups, struct{ own, before string }{own, before})
-		if controllers == "cpuset" { // a new cpuset is empty and accepts no processes
+		if controllers == "cpuset" { // a new cpuset is empty, and accepts no processes until it is filled
 			for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 				value, err := os.ReadFile(filepath.Join(before, file))
 				if err == nil {
@@ -87,7 +88,8 @@ func (c cgroups) remove() error {
 			if err = removeTree(group.own); err == nil {
 				break
 			}
-			// Killed processes can take a while to disappear.
+			// Killed processes can take a while to disappear, and until then, their cgroups can't
+			// be removed.
 			time.Sleep(50 * time.Millisecond)
 			if tries < 99 {
 				err = nil

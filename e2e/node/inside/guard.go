@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// guard starts the node, prints the PID of its first process, and waits until stdin ends, which
-// happens when the test ends for any reason. Then it kills the node and removes its cgroups and
-// directory. Mounts and interfaces disappear with their namespaces.
+// guard starts the node, prints the PID of the node's first process, and waits for the end of
+// stdin. Stdin ends when the test ends, for whatever reason. Then guard kills the node and removes
+// the node's cgroups and directory. Mounts and interfaces disappear with their namespaces.
 func guard(dir string) (err error) {
 	groups, err := joinCgroups(filepath.Base(dir))
 	defer func() { err = errors.Join(err, groups.remove(), os.RemoveAll(dir)) }()
@@ -37,8 +37,8 @@ func guard(dir string) (err error) {
 	}
 	fmt.Println(cmd.Process.Pid)
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	// All processes in a PID namespace die with the first. Errors only mean that it was killed or
-	// has already ended.
+	// When the first process in a PID namespace ends, the kernel kills all others. An error only
+	// means that the process was killed or had already ended.
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	return nil

@@ -12,21 +12,22 @@ import (
 	"time"
 )
 
-// address is the address of the node and of the Service kubernetes, which therefore needs no proxy.
+// address is the address of the node and of the Service kubernetes. Because they are the same, the
+// node needs no kube-proxy.
 const address = "10.0.0.1"
 
-// restartDelay is the time before an ended program is restarted.
+// restartDelay is the delay before a program that has ended is restarted.
 const restartDelay = 500 * time.Millisecond
 
-// program is a program of the node.
+// program describes a program that runs on the node.
 type program struct {
 	Name string   `json:"name"` // also the name of its log
 	Args []string `json:"args"` // starting with the path
 	Env  []string `json:"env"`
 }
 
-// initialize is the first process of the node. It starts the programs in programs.json, restarts
-// those that end, and reaps orphans. It ends with the guard.
+// initialize runs as the first process of the node. It starts the programs in programs.json,
+// restarts those that end, and reaps orphans. It is killed when the guard ends.
 func initialize(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, "programs.json"))
 	if err != nil {

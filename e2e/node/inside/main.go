@@ -1,10 +1,10 @@
 //go:build linux
 
-// Command inside runs a test's node, except for the programs of Kubernetes. The guard outlives the
-// test until it has cleaned up. In the node's namespaces, the first process starts and restarts the
-// programs.
+// Command inside runs the processes that hold a test's node together. The guard starts the node,
+// and cleans up after the test has ended. The node's first process, inside the node's namespaces,
+// starts and restarts the programs.
 //
-// It knows nothing about Kubernetes.
+// It contains nothing specific to Kubernetes: programs.json lists the programs to run.
 package main
 
 import (
@@ -15,7 +15,8 @@ import (
 )
 
 func main() {
-	// The kernel sends the parent-death signal when the thread that forked ends.
+	// The kernel sends the parent-death signal when the thread that forked the child ends, so keep
+	// this thread.
 	runtime.LockOSThread()
 	err := errors.New("usage: inside guard|init DIRECTORY")
 	if len(os.Args) == 3 {

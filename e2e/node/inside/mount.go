@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// written are directories outside the node's own that its programs write to. These writes go to the
-// node's directory.
+// written lists directories of this machine that the node's programs write to. An overlay redirects
+// these writes to the node's own directory.
 var written = []string{"/var", "/etc", "/run", "/opt"}
 
-// sysctls are the values that the kubelet requires. It would set them for the whole machine, so it
-// reads these instead.
+// sysctls lists the values that the kubelet requires. The kubelet would set them for the whole
+// machine, so the node has files with these values in place of the real ones.
 var sysctls = map[string]string{"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
 // furnish sets up the mounts and the network in the node's namespaces.

@@ -1,4 +1,4 @@
-// Command pause sleeps until it gets a signal. It is the process of a pod's sandbox.
+// Command pause sleeps until it gets a signal. It is the process that keeps a pod's sandbox alive.
 package main
 
 import (

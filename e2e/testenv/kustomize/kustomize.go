@@ -1,4 +1,4 @@
-// Package kustomize builds kustomizations like kubectl.
+// Package kustomize builds kustomizations as kubectl does.
 package kustomize
 
 import (

@@ -1,8 +1,8 @@
-// Command prepare downloads or builds the servers of a control plane and the Kubernetes programs in
-// its arguments. The argument "node" stands for everything that a real node needs, if this machine
-// can run one. It prints a directory for KUBEBUILDER_ASSETS.
+// Command prepare downloads or builds kube-apiserver and etcd, and builds the Kubernetes programs
+// that its arguments name. The argument "node" stands for everything that a real node needs, if
+// this machine can run one. It prints a directory for KUBEBUILDER_ASSETS.
 //
-// Run it before `go test`, which shows no progress while a package runs.
+// Run it before `go test`, because that shows no progress while a package runs.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package recipe reads the build instructions from the Dockerfile and follows them, so that they
-// are defined only once.
+// Package recipe reads the build instructions in the Dockerfile and follows them, so that no other
+// program has to repeat them.
 package recipe
 
 import (
@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// A Recipe holds the Dockerfile's instructions.
+// A Recipe holds the build instructions in the Dockerfile.
 type Recipe struct {
 	// Toolchain is the Go version, as a value for GOTOOLCHAIN.
 	Toolchain string
@@ -61,8 +61,8 @@ func Read(source string) (Recipe, error) {
 	return r, missing
 }
 
-// Compile runs the Dockerfile's build line in the repository and returns the program. The operating
-// system and the architecture are GOOS and GOARCH values. The build's output goes to stderr.
+// Compile runs the Dockerfile's build command in the repository and returns the program. system and
+// architecture are values for GOOS and GOARCH. The build's output goes to stderr.
 func (r Recipe) Compile(ctx context.Context, source, version, system, architecture string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "fernetcast-build-")
 	if err != nil {

@@ -1,6 +1,6 @@
 // Command release builds the files of a release: an archive and an SBOM for each platform, a krew
 // manifest, release notes, and signed checksums. It includes the image from `make image`. Except
-// for the signature, the same source, version, and Go release give the same bytes.
+// for the signature, the same source, version, and Go release always produce the same bytes.
 package main
 
 import (
@@ -34,10 +34,11 @@ func main() {
 	}
 }
 
-// checksums is the name of the signed file with the checksums of all other files.
+// checksums is the name of the file with the checksums of all other files. Only this file is
+// signed.
 const checksums = "sha256sums"
 
-// A release is one run of the command.
+// A release holds the settings for one run of the command.
 type release struct {
 	source, version, out, image, key string
 	// database is the URL of a vulnerability database, or "" for Go's own.
@@ -163,8 +164,8 @@ func (r release) name(p platform) string {
 	return fmt.Sprintf("fernetcast_%s_%s_%s", r.version, p.system, p.architecture)
 }
 
-// completions returns completion scripts for shells and for kubectl, which runs
-// kubectl_complete-fernetcast to complete a plugin.
+// completions returns completion scripts for shells, and for kubectl, which runs
+// kubectl_complete-fernetcast to complete the plugin's arguments.
 func (r release) completions(ctx context.Context, how recipe.Recipe) ([]file, error) {
 	binary, err := how.Compile(ctx, r.source, r.version, runtime.GOOS, runtime.GOARCH)
 	if err != nil {
@@ -196,8 +197,8 @@ func temporary(binary []byte) (path string, remove func(), err error) {
 	return path, func() { os.RemoveAll(dir) }, os.WriteFile(path, binary, 0o755)
 }
 
-// bom writes the SBOM of a program in CycloneDX format, from the build information that the Go
-// linker embeds.
+// bom writes the SBOM of a program in CycloneDX format. It is based on the build information that
+// the Go linker embeds in the program.
 func (r release) bom(ctx context.Context, binary []byte, to string) error {
 	path, remove, err := temporary(binary)
 	if err != nil {
@@ -211,7 +212,7 @@ func (r release) bom(ctx context.Context, binary []byte, to string) error {
 	return r.tool(ctx, "cyclonedx-gomod", "bin", "-json", "-noserial", "-notimestamp", "-version", r.version, "-output", to, path)
 }
 
-// tool runs a tool of the tools module. Its output goes to stderr.
+// tool runs a tool that the tools module declares. The tool's output goes to stderr.
 func (r release) tool(ctx context.Context, args ...string) error {
 	cmd := r.command(ctx, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
@@ -227,7 +228,7 @@ func (r release) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// sum writes the checksums of all files in a directory, in the format of sha256sum -c.
+// sum writes the checksums of all files in a directory, in the format that sha256sum -c reads.
 func sum(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -265,9 +266,9 @@ func (r release) sign(ctx context.Context, dir string) error {
 	return r.tool(ctx, "minisign", "-S", "-s", key, "-t", "fernetcast "+r.version, "-m", filepath.Join(dir, checksums))
 }
 
-// vulnerable is govulncheck's exit code if the program calls code with a known vulnerability. Exit
-// code 0 is not sufficient proof of the opposite: after a panic, govulncheck sometimes exits with
-// 0. So it must also print noneFound.
+// vulnerable is govulncheck's exit code if the program calls code with a known vulnerability. The
+// exit code 0 doesn't prove the opposite, because govulncheck sometimes exits with it after a panic.
+// So the output must also contain noneFound.
 const (
 	vulnerable = 3
 	noneFound  = "No vulnerabilities found."

@@ -41,8 +41,8 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// copied returns a directory with a copy of the source, limited to the files that .dockerignore
-// admits, and the license. CHANGELOG.md has an entry for v1.2.3.
+// copied returns a directory with the license and those source files that .dockerignore admits. Its
+// CHANGELOG.md has an entry for v1.2.3.
 func copied(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func copied(t *testing.T) string {
 	return dir
 }
 
-// minisign runs the tool and includes its output in the error.
+// minisign runs the tool minisign. The error includes the tool's output.
 func minisign(t *testing.T, args ...string) error {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "minisign"}, args...)...)
@@ -67,8 +67,9 @@ func minisign(t *testing.T, args ...string) error {
 	return nil
 }
 
-// Two directories give the same bytes. Each archive has the right contents, an SBOM, and an entry
-// in the krew manifest. The signature by a temporary key is valid until a byte changes.
+// Builds in two directories produce the same bytes. Each archive has the right contents, an SBOM,
+// and an entry in the krew manifest. The signature with a temporary key is valid until a byte
+// changes.
 func TestLongRelease(t *testing.T) {
 	long(t)
 	keys := t.TempDir()
@@ -96,13 +97,13 @@ func TestLongRelease(t *testing.T) {
 		want = append(want, "fernetcast_v1.2.3_"+p+".cdx.json", "fernetcast_v1.2.3_"+p+".tar.gz")
 	}
 	if slices.Sort(want); !slices.Equal(names, want) {
-		t.Fatalf("the release consists of %v, want %v", names, want)
+		t.Fatalf("the release has the files %v, want %v", names, want)
 	}
 	sums := string(read(t, filepath.Join(dir, checksums)))
 	for _, name := range names {
 		data := read(t, filepath.Join(dir, name))
 		if name != checksums+".minisig" && !bytes.Equal(data, read(t, filepath.Join(dirs[1], name))) {
-			t.Errorf("%s: a build in another directory gives other bytes", name)
+			t.Errorf("%s: a build in another directory produced different bytes", name)
 		}
 		if line := fmt.Sprintf("%x  %s\n", sha256.Sum256(data), name); !strings.HasPrefix(name, checksums) && !strings.Contains(sums, line) {
 			t.Errorf("%s is not in %s", line, sums)
@@ -124,7 +125,7 @@ func TestLongRelease(t *testing.T) {
 	}
 }
 
-// inKrew checks that the manifest matches the archives.
+// inKrew checks that the krew manifest matches the archives.
 func inKrew(t *testing.T, dir string) {
 	t.Helper()
 	var manifest struct {
@@ -206,7 +207,7 @@ func inArchive(t *testing.T, p platform, archive []byte) {
 	}
 }
 
-// database returns the URL of a vulnerability database with this module index
+// database returns the URL of a vulnerability database with the given index of modules
 // (https://go.dev/doc/security/vuln/database#api). Its only vulnerability is in a function that the
 // program calls.
 func database(t *testing.T, modules string) string {
@@ -231,11 +232,11 @@ func database(t *testing.T, modules string) string {
 func long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("skipped by -short; make test-all runs it")
+		t.Skip("skipped in short mode; make test-all runs this test")
 	}
 }
 
-// An invalid release is rejected before anything is built or replaced.
+// An invalid release is rejected before any file is replaced.
 func TestLongReleaseRefuses(t *testing.T) {
 	long(t)
 	source, none := copied(t), database(t, `[]`)
@@ -269,7 +270,7 @@ func TestLongReleaseRefuses(t *testing.T) {
 
 var makeStep = regexp.MustCompile(`(?m)(?:^|&& )\s*make ([a-z-]+)`)
 
-// The workflows run what is tested here: their steps are make targets.
+// The steps in the workflows run make targets, which are tested.
 func TestWorkflowsRunMakeTargets(t *testing.T) {
 	ran := map[string]bool{}
 	attests := false

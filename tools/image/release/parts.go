@@ -16,12 +16,12 @@ import (
 
 const home = "https://github.com/fernetcast/fernetcast"
 
-// A platform is a pair of GOOS and GOARCH.
+// A platform is a pair of values for GOOS and GOARCH.
 type platform struct{ system, architecture string }
 
 func (p platform) String() string { return p.system + "/" + p.architecture }
 
-// platforms are the platforms of a release, in the order of the krew manifest.
+// platforms lists the platforms that a release supports, in the order of the krew manifest.
 var platforms = []platform{{"darwin", "amd64"}, {"darwin", "arm64"}, {"linux", "amd64"}, {"linux", "arm64"}}
 
 // A file is a file in an archive.
@@ -31,8 +31,8 @@ type file struct {
 	data []byte
 }
 
-// pack returns an archive of files. It omits owners and times, so that the same files give the same
-// bytes. It contains no links, because krew rejects them.
+// pack returns an archive of files. It omits owners and times, so that the same files always
+// produce the same bytes. The archive contains no links, because krew rejects them.
 func pack(files []file) ([]byte, error) {
 	var text bytes.Buffer
 	compress := gzip.NewWriter(&text)
@@ -74,7 +74,7 @@ func (r release) krew(archives map[platform][sha256.Size]byte) ([]byte, error) {
 	})
 }
 
-// notesOf returns the section of CHANGELOG.md about a version.
+// notesOf returns the text of a version's section in CHANGELOG.md.
 func notesOf(source, version string) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(source, "CHANGELOG.md"))
 	if err != nil {
