@@ -48,7 +48,7 @@ func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Durati
 	}
 	return kube.SignIn{
 		Tokens: cached{transport.NewCachedTokenSource(&minted{audience: cfg.Server, mint: mint, timeout: timeout, log: log, limit: rate.NewLimiter(rate.Every(mintEvery), mintAtOnce)})},
-		Advice: fmt.Sprintf("%s does not trust the main region's tokens: fernetcast join %s --remote-context CONTEXT --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Server)),
+		Advice: fmt.Sprintf("%s does not trust the main region's tokens: fernetcast join %s --keyless --server %s -o config", remote, remote, mirror.Quote(cfg.Server)),
 	}
 }
 

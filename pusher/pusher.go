@@ -230,8 +230,8 @@ func (p *Pusher) Status() []mirror.RemoteStatus {
 		if remote, _ := p.opts.Remotes.Remote(name); remote != nil {
 			c, _ = remote.Copy()
 		}
-		st := p.record(name).status(src, c)
-		st.Name, st.NextTry = name, p.limiter.nextTry(name)
+		st := p.record(name).status(src, c).Named(name)
+		st.NextTry = p.limiter.nextTry(name)
 		list = append(list, st)
 	}
 	return list

@@ -73,7 +73,7 @@ func TestCheckWell(t *testing.T) {
 	}
 	s.ends(c, "identity", "pass", "system:serviceaccount:"+s.NS+":fernetcast-sjc")
 	text := s.exits(0, "check").Stdout
-	s.says(text, "Checking from this workstation. To check from the main region's pods: kubectl exec", "dfw  no problems found", "  pass  tls ")
+	s.says(text, "Checking from this workstation. To check from the main region's pods: kubectl --namespace "+s.NS+" exec", "dfw  no problems found", "  pass  tls ")
 	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  no problems found\n")
 	own := s.check(0, "--remote-context", "dfw")
 	s.ends(own, "rights", "skip")

@@ -64,7 +64,7 @@ func TestJoinBeforePromotion(t *testing.T) {
 	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(3, 3))
 	s.Must(err)
 	s.says(s.exits(2, s.joinArgs("sjc", "dfw")...).Stderr, "--from REGION")
-	s.says(s.join("sjc", "dfw", "--from", "SJC_1").Stderr, "not promoted", "fernetcast promote SJC_1")
+	s.says(s.join("sjc", "dfw", "--from", "SJC_1").Stderr, "not promoted", "fernetcast --context sjc --namespace "+s.NS+" promote SJC_1")
 	accounts, err := s.cluster("dfw").Client().CoreV1().ServiceAccounts(s.NS).List(s.Ctx, metav1.ListOptions{})
 	s.Must(err)
 	if len(accounts.Items) != 1 || !strings.HasPrefix(accounts.Items[0].Name, "fernetcast-sjc-1-") {
@@ -112,7 +112,7 @@ func TestJoinUnreachable(t *testing.T) {
 	}
 	s.Must(proxy.Set(testenv.Pass))
 	r := s.exits(1, "--namespace", "nowhere", "join", "dfw", "--from", "sjc", "--remote-context", "dfw", "--server", proxy.URL(), "--yes")
-	s.says(r.Stderr, "dfw has no namespace nowhere", "kubectl --context dfw create namespace nowhere")
+	s.says(r.Stderr, "dfw has no namespace nowhere", "kubectl --context dfw --namespace nowhere create namespace nowhere")
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("join changed something: before\n%s\nafter\n%s", before, after)
 	}

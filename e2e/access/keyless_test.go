@@ -190,10 +190,10 @@ func TestKeyless(t *testing.T) {
 	s.main("ord") // sjc is also a remote of ord: its self-renewal must not interfere
 	s.join("ord", "sjc", "--self-renew", "--wait", "0")
 	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
-	s.says(refused.Stderr, "the main region issues no token for ServiceAccount "+s.NS+"/"+identity, "kubectl apply -k manifests/identity", "nothing was stored")
+	s.says(refused.Stderr, "the main region issues no token for ServiceAccount "+s.NS+"/"+identity, "kubectl --context sjc apply -k manifests/identity", "nothing was stored")
 	s.identifies("sjc")
 	refused = s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
-	s.says(refused.Stderr, "dfw does not trust the main region's tokens: fernetcast join dfw --remote-context CONTEXT --keyless --server "+s.cluster("dfw").URL+" -o config", "nothing was stored")
+	s.says(refused.Stderr, "dfw does not trust the main region's tokens: fernetcast --context sjc --namespace "+s.NS+" join dfw --remote-context dfw --keyless --server "+s.cluster("dfw").URL+" -o config", "nothing was stored")
 	if s.entry("sjc", "dfw") != nil {
 		t.Error("a kubeconfig that doesn't work was stored")
 	}

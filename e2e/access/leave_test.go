@@ -171,7 +171,7 @@ func TestWhichCluster(t *testing.T) {
 	s.Must(err)
 	for _, server := range []string{s.cluster("dfw").URL, proxy.URL()} {
 		r := s.exits(2, "join", "dallas", "--remote-context", "dfw", "--server", server, "--yes")
-		s.says(r.Stderr, "this cluster is already stored as dfw", "fernetcast leave dfw --local, then fernetcast join dallas --remote-context dfw")
+		s.says(r.Stderr, "this cluster is already stored as dfw", "leave dfw --local, then fernetcast --namespace "+s.NS+" join dallas --remote-context dfw")
 	}
 	s.says(s.exits(2, "join", "dfw", "--remote-context", "iad", "--server", s.cluster("iad").URL, "--yes").Stderr, "this cluster is already stored as iad")
 	if after := s.snapshot("sjc", "dfw"); after != before {

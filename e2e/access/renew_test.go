@@ -47,7 +47,7 @@ func TestRenew(t *testing.T) {
 	s.says(s.exits(0, "renew", "iad", "--ttl", "20m", "-o", "json").Stdout, `"action":"renewed"`)
 	s.says(s.exits(2, "renew", "nobody").Stderr, `no remote "nobody"`)
 	s.store("iad", s.altered("iad", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "by-hand" }))
-	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is not from a ServiceAccount; to replace it: fernetcast join iad")
+	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is not from a ServiceAccount; to replace it: fernetcast --namespace "+s.NS+" join iad")
 }
 
 // Anyone who can write the stored kubeconfigs can put any claims, address, and CA there. With the
@@ -104,7 +104,7 @@ func TestForgedKubeconfig(t *testing.T) {
 		}))
 		for _, flags := range [][]string{nil, {"--all"}, {"--dry-run"}} {
 			r := s.exits(1, append([]string{"renew"}, flags...)...)
-			s.says(r.Stdout, "dfw: failed: ", try.says, "to replace it: fernetcast join dfw")
+			s.says(r.Stdout, "dfw: failed: ", try.says, "to replace it: fernetcast --namespace "+s.NS+" join dfw")
 		}
 		s.store("dfw", joined)
 	}

@@ -108,7 +108,7 @@ func TestRenewSelfForbidden(t *testing.T) {
 		if r.Stdout == "There are no remotes.\n" {
 			return errors.New(r.Stdout)
 		}
-		s.says(r.Stdout, "dfw: failed: it may not request its successor", "fernetcast join dfw --self-renew")
+		s.says(r.Stdout, "dfw: failed: it may not request its successor", " join dfw --self-renew")
 		if r.Code != 1 {
 			t.Errorf("exit %d", r.Code)
 		}

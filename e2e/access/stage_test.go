@@ -4,9 +4,12 @@
 package access
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,11 +76,26 @@ func (s *stage) main(region string) testenv.Repository {
 	return keys
 }
 
-// exits runs a command, and checks its exit code and that its output contains no keys.
+// exits runs a command, and checks its exit code, that its output contains no keys, and that the commands
+// in its output name its cluster and namespace.
 func (s *stage) exits(code int, args ...string) testenv.Result {
 	s.Helper()
-	return s.Exits(code, s.fernetcast, args...)
+	r := s.Exits(code, s.fernetcast, args...)
+	context := ""
+	if i := slices.Index(args, "--context"); i >= 0 {
+		context = " --context " + args[i+1]
+	}
+	for _, command := range suggested.FindAllString(strings.ReplaceAll(r.Stdout+r.Stderr, "Run 'fernetcast", ""), -1) {
+		if strings.HasPrefix(command, "fernetcast") && !strings.Contains(command, context+" --namespace "+s.NS) && !slices.Contains(args, "--namespace") ||
+			strings.HasPrefix(command, "kubectl") && !strings.Contains(command, cmp.Or(context, "kubectl ")) && !strings.Contains(command, " --context ") {
+			s.Errorf("%v suggests %q for another cluster", args, command)
+		}
+	}
+	return r
 }
+
+// suggested matches the start of a suggested command, up to its verb. Commands after "-- " run in a pod.
+var suggested = regexp.MustCompile(`(?:-- )?fernetcast(?: --\S+ \S+)* (?:check|join|leave|promote|push|recover|renew|status|wait)\b|kubectl (?:--\S+ \S+ )*[a-z]+`)
 
 // says checks that text contains all parts.
 func (s *stage) says(text string, parts ...string) {

@@ -23,7 +23,7 @@ import (
 )
 
 // rightsAdvice is text that must appear only if RBAC permissions are missing.
-const rightsAdvice = "fernetcast join"
+const rightsAdvice = "to grant the missing rights: fernetcast "
 
 // TestForbiddenBy checks that only a 403 from RBAC leads to advice about permissions. For other
 // causes, the status must show the API server's own message. Once the cause is gone, the remote

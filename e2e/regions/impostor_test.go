@@ -55,7 +55,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 	for name := range impostors {
 		run.shows(name, "Failed", "a different Secret")
 	}
-	command := "kubectl annotate secret -n " + real.ns + " " + testenv.SecretName + " fernetcast/region- fernetcast/term- fernetcast/source-uid-"
+	command := "kubectl --context real --namespace " + real.ns + " annotate secret " + testenv.SecretName + " fernetcast/region- fernetcast/term- fernetcast/source-uid-"
 	run.shows("real", "Held", command)
 	st, err := run.status(w.Ctx)
 	w.Must(err)

@@ -27,7 +27,7 @@ func TestUnpromoted(t *testing.T) {
 	run.allShow("Held", "fernetcast promote REGION", remotes...)
 	rotation := w.rotate()
 	run.sees(rotation.ResourceVersion)
-	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", "fernetcast promote REGION"}, "status")
+	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", " promote REGION"}, "status")
 	w.says(1, []string{"not promoted"}, "push", "--force")
 	w.untouched(histories)
 
@@ -205,7 +205,7 @@ func TestTwoMains(t *testing.T) {
 	dfw.equal(testenv.Soon, theirsNext.Keys, "ord")
 	a.sees(mineNext.ResourceVersion)
 	b.sees(theirsNext.ResourceVersion)
-	sjc.says(1, []string{"owned by dfw, term 1", "nothing was changed", "fernetcast promote sjc"}, "status")
+	sjc.says(1, []string{"owned by dfw, term 1", "nothing was changed", " promote sjc"}, "status")
 	dfw.says(1, []string{"owned by sjc, term 1"}, "push", "--force")
 	for region, keys := range map[string]testenv.Rotation{"sjc": mineNext, "iad": mineNext, "dfw": theirsNext, "ord": theirsNext} {
 		histories[region].only(keys.Keys)

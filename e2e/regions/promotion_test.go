@@ -120,7 +120,7 @@ func TestMarkAnswers(t *testing.T) {
 	}
 
 	gateway.Spoil(kind{on: aWrite, answer: gatewayTimeout}.spoil)
-	w.says(1, []string{"it is unknown whether the source is marked", "check fernetcast status"}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
+	w.says(1, []string{"it is unknown whether the source is marked", "check fernetcast --"}, "promote", mainRegion, "--yes", "--request-timeout", "2s")
 	w.terms(4, all...)
 }
 
@@ -159,7 +159,7 @@ func TestPromoteInterrupted(t *testing.T) {
 	w.Must(err)
 	output := promote.Stdout.String() + promote.Stderr.String()
 	w.noLeaks(output)
-	if code != 1 || !strings.Contains(output, "interrupted: this cluster is the main region, with term 1") || !strings.Contains(output, "fernetcast push") {
+	if code != 1 || !strings.Contains(output, "interrupted: this cluster is the main region, with term 1") || !strings.Contains(output, " push, or another promote") {
 		t.Errorf("exit %d\n%s", code, output)
 	}
 	gateway.Spoil(nil)

@@ -83,7 +83,7 @@ func TestRewoundByTwoRotations(t *testing.T) {
 		r.run.allShow("Held", fmt.Sprintf("keys (primary %d) do not continue", primary), r.names...)
 	}
 	r.run.allShow("Held", "Discontinuous", r.names...)
-	r.says(1, []string{"MAIN", "discontinuous", "nothing was changed", "fernetcast push dfw --force"}, "status")
+	r.says(1, []string{"MAIN", "discontinuous", "nothing was changed", " push dfw --force"}, "status")
 	r.says(1, []string{"discontinuous"}, "push")
 	r.untouched(seen)
 	r.run.stays()

@@ -110,7 +110,7 @@ func TestSourceRecreated(t *testing.T) {
 	}
 	run.sees(last.ResourceVersion)
 	run.allShow("Held", "fernetcast promote", remotes...)
-	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", "fernetcast promote"}, "status")
+	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", " promote REGION"}, "status")
 	w.says(1, []string{"not promoted"}, "push", "--force")
 	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
 	if secret, err := w.Home.Secret(w.Ctx, w.NS); err != nil || secret.ResourceVersion != last.ResourceVersion {
@@ -182,7 +182,7 @@ func TestRekey(t *testing.T) {
 	}
 	run.allShow("Held", "keys (primary 13) do not continue", remotes...)
 	run.allShow("Held", "Discontinuous", remotes...)
-	w.says(1, []string{"MAIN", "discontinuous", "nothing was changed", "fernetcast push dfw --force", "?"}, "status")
+	w.says(1, []string{"MAIN", "discontinuous", "nothing was changed", " push dfw --force", "?"}, "status")
 	w.says(1, []string{"discontinuous"}, "push")
 	w.untouched(histories)
 	run.stays()

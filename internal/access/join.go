@@ -115,8 +115,8 @@ func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 		return err
 	}
 	if other != "" {
-		return Refusal{fmt.Errorf("this cluster is already stored as %s; to rename it: fernetcast leave %s --local, then fernetcast join %s --remote-context %s",
-			other, other, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))}
+		return Refusal{fmt.Errorf("this cluster is already stored as %s; to rename it: fernetcast leave %s --local, then fernetcast join %s",
+			other, other, j.Kubeconfig.Remote)}
 	}
 	stored, err := kubeconfig.Parse(j.entry.Was, true)
 	if err != nil {
@@ -140,7 +140,7 @@ func (j *Join) Lines(found preflight.Examined) []string {
 	made, signsIn := "ServiceAccount and RoleBinding "+k.Account, fmt.Sprintf("token: for %s, valid for %s", k.Account, duration.HumanDuration(j.Token.Life))
 	if t := j.Trust; t != nil {
 		made = "RoleBinding " + keylessBinding(t.account())
-		signsIn = fmt.Sprintf("token: none is stored; its API servers must trust %s, with the configuration from `fernetcast join %s --remote-context %s --keyless --server %s -o config`", t.Issuer, k.Remote, mirror.Quote(j.There.Context), mirror.Quote(k.Server))
+		signsIn = fmt.Sprintf("token: none is stored; its API servers must trust %s, with the configuration from `fernetcast join %s --keyless --server %s -o config`", t.Issuer, k.Remote, mirror.Quote(k.Server))
 	}
 	lines := []string{
 		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, found.Of("version").What, k.Namespace),
@@ -185,7 +185,7 @@ func (j *Join) Documents(ctx context.Context, kubespray bool) ([]byte, error) {
 		j.Say(fmt.Sprintf("Warning: cannot identify the cluster of %s, so its kubeconfig does not contain the cluster's UID: %v", j.Kubeconfig.Remote, err))
 	}
 	var out bytes.Buffer
-	about := fmt.Sprintf("It contains no token, because a token does not belong in a repository. To add one: fernetcast join %s --remote-context %s", j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
+	about := fmt.Sprintf("It contains no token, because a token does not belong in a repository. To add one: fernetcast join %s", j.Kubeconfig.Remote)
 	if j.Trust != nil {
 		text, err := j.Trust.Configuration(kubespray)
 		if err != nil {
@@ -292,8 +292,8 @@ func (j *Join) Before() []string {
 
 // left adds to err what a failed attempt leaves in the remote, and how to continue.
 func (j *Join) left(err error) error {
-	return fmt.Errorf("%w; nothing was stored, but objects may remain in %s: run the command again, or remove them: fernetcast leave %s --remote-context %s",
-		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote, mirror.Quote(j.There.Context))
+	return fmt.Errorf("%w; nothing was stored, but objects may remain in %s: run the command again, or remove them: fernetcast leave %s",
+		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote)
 }
 
 // Store stores the kubeconfig unless it was changed since Plan. It then deletes the token that

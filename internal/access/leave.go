@@ -212,18 +212,14 @@ func (l *Leave) renewal() string { return l.Account + "-renew" }
 
 // stays returns the commands that delete the objects in a remote that can't be reached now.
 func (l *Leave) stays(context string) []string {
-	return append(l.ofAccount(context), l.kubectl(context)+"--ignore-not-found rolebinding "+keylessBinding(l.Account))
+	return append(l.ofAccount(context), mirror.Kubectl(context, l.Namespace)+" delete --ignore-not-found rolebinding "+keylessBinding(l.Account))
 }
 
 // ofAccount returns the commands that delete only the account and its permissions.
 func (l *Leave) ofAccount(context string) []string {
-	kubectl := l.kubectl(context)
+	kubectl := mirror.Kubectl(context, l.Namespace) + " delete "
 	return []string{
 		kubectl + "rolebinding " + l.Account, kubectl + "serviceaccount " + l.Account,
 		kubectl + "--ignore-not-found rolebinding/" + l.renewal() + " role/" + l.renewal(),
 	}
-}
-
-func (l *Leave) kubectl(context string) string {
-	return fmt.Sprintf("kubectl --context %s --namespace %s delete ", mirror.Quote(context), mirror.Quote(l.Namespace))
 }

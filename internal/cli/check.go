@@ -35,7 +35,7 @@ The exit code is 1 if a check fails. Warnings do not affect it.`,
 		ValidArgsFunction: o.completeRemotes,
 		RunE:              o.run,
 	}
-	o.remotePlace.register(cmd)
+	o.remotePlace.register(cmd, all)
 	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text, short, or json", "text", "short", "json")
 	o.identityFlag(cmd)
 	return cmd
@@ -50,7 +50,7 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 		return err
 	}
 	report := preflight.ExamineAll(cmd.Context(), remotes)
-	if err := report.Write(cmd.OutOrStdout(), o.output); err != nil {
+	if err := printed(cmd, o.output, report, report.Text(o.output == "short", o.namespace)); err != nil {
 		return err
 	}
 	if report.Failed() {

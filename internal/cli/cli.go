@@ -12,7 +12,7 @@
 //   - source.go: clients for the source's cluster, and how to reach each remote
 //   - options.go: the global flags and the logger
 //   - operator.go: the operator's kubectl contexts
-//   - flags.go and output.go: flag types, exit codes, and output of a status
+//   - advice.go, flags.go, and output.go: suggested commands, flag types, exit codes, and output of a status
 package cli
 
 import (
@@ -106,11 +106,11 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 		return exitOK
 	case errors.As(err, &trouble):
 		if trouble.err != nil {
-			fmt.Fprintln(stderr, "fernetcast:", mirror.Hide(err.Error()))
+			fmt.Fprintln(stderr, "fernetcast:", advise(cmd, mirror.Hide(err.Error())))
 		}
 		return exitTrouble
 	}
-	fmt.Fprintf(stderr, "fernetcast: %s\nRun '%s --help' for usage.\n", mirror.Hide(err.Error()), cmd.CommandPath())
+	fmt.Fprintf(stderr, "fernetcast: %s\nRun '%s --help' for usage.\n", advise(cmd, mirror.Hide(err.Error())), cmd.CommandPath())
 	return exitUsage
 }
 

@@ -59,10 +59,10 @@ which every cluster uses by default. join --keyless refuses both.`
 func newJoin(all *options) *cobra.Command {
 	o := &joinOptions{options: all}
 	cmd := &cobra.Command{
-		Use:   "join NAME --remote-context CONTEXT",
+		Use:   "join NAME",
 		Short: "Add a remote: create its account, token, and kubeconfig",
 		Long:  joinHelp,
-		Example: `  fernetcast join dfw --remote-context dfw --dry-run
+		Example: `  fernetcast join dfw --remote-context admin@dfw --dry-run
   fernetcast join dfw --remote-context dfw --yes --wait 5m
   fernetcast join dfw --remote-context dfw --keyless -o config`,
 		Args: one("NAME", remoteName),
@@ -74,7 +74,7 @@ func newJoin(all *options) *cobra.Command {
 
 func (o *joinOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.remotePlace.register(cmd)
+	o.remotePlace.register(cmd, o.options)
 	f.StringVar(&o.server, "server", "", "address of the remote's API server for the main region's pods (default: your context's)")
 	periodVar(f, &o.life, "ttl", defaultLife, minLife, "lifetime of the token")
 	f.BoolVar(&o.keyless, "keyless", false, "use no credentials: the remote trusts the tokens of --identity (default: "+defaultIdentity+")")
@@ -149,7 +149,7 @@ type joining struct {
 
 // prepare determines the account, the address, and the clients for the join.
 func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error) {
-	there, err := o.place("", kubeconfig.Config{})
+	there, err := o.place(name, kubeconfig.Config{})
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error)
 		return nil, err
 	}
 	defer operator.Close()
-	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), advise(cmd, line)) }
 	k, err := access.NewKubeconfig(cmd.Context(), access.Cluster{APIs: operator, Context: there.context}, there.proxy, o.server, say)
 	if err != nil {
 		return nil, err

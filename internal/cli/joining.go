@@ -90,7 +90,7 @@ func (j *joining) await(cmd *cobra.Command, done *joined) error {
 		done.State, last = r.State, fmt.Sprintf("%s %s", r.State, r.Detail)
 	}
 	if err != nil {
-		return exitError{fmt.Errorf("%s has joined but is not Synced: %s; pods see a new kubeconfig within 90s; is fernetcast running in the main region? See fernetcast status and the log: %s logs deploy/keystone-api -c fernetcast", j.Kubeconfig.Remote, last, j.kubectl())}
+		return exitError{fmt.Errorf("%s has joined but is not Synced: %s; pods see a new kubeconfig within 90s; is fernetcast running in the main region? See fernetcast status, and the log: %s logs deploy/keystone-api -c fernetcast", j.Kubeconfig.Remote, last, mirror.Kubectl("", j.namespace))}
 	}
 	return nil
 }

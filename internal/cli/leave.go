@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -38,7 +39,7 @@ reached, nothing changes. --local removes only the kubeconfig here.`,
 		RunE:              o.run,
 	}
 	f := cmd.Flags()
-	o.remotePlace.register(cmd)
+	o.remotePlace.register(cmd, all)
 	textVar(f, &o.from, "from", "", "name of this region, if no kubeconfig is stored for NAME (default: from the source's mark)", mirror.CheckRegion)
 	f.BoolVar(&o.local, "local", false, "remove only what is stored in the source's cluster")
 	o.change.register(cmd)
@@ -124,10 +125,10 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 		return nil, refused(fmt.Errorf("%w; to remove only what is stored here: fernetcast leave %s --local", unknown, name))
 	}
 	there, err := o.place(name, l.Kubeconfig)
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoContext) {
 		return nil, err
 	}
-	if there.config != nil {
+	if err == nil {
 		apis, err := o.apis(there.config)
 		if err != nil {
 			return nil, err

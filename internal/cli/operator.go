@@ -25,40 +25,68 @@ type place struct {
 	proxy  string // proxy-url; "" if there is none
 }
 
-// remotePlace holds the flags that select the operator's context for a remote.
-type remotePlace struct{ remoteContext, remoteKubeconfig string }
+// remotePlace holds the flags that select the operator's context for a remote. source is --kubeconfig.
+type remotePlace struct {
+	remoteContext, remoteKubeconfig string
+	source                          *string
+}
 
-func (r *remotePlace) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your kubectl context for the remote")
-	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig that contains --remote-context (default: $KUBECONFIG, then ~/.kube/config)")
+func (r *remotePlace) register(cmd *cobra.Command, all *options) {
+	r.source = &all.kubeconfig
+	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your kubectl context for the remote (default: the one named after the remote or, except for join, with its address)")
+	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig that contains --remote-context (default: --kubeconfig, then $KUBECONFIG, then ~/.kube/config)")
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
 }
 
+// errNoContext reports that no context belongs to a remote.
+var errNoContext = errors.New("your kubeconfig has no context for")
+
 // place returns the cluster that --remote-context selects. Without that flag, it is the cluster of the
-// context with the remote's name, or of the first context for the server in stored, or zero if there is
-// none.
+// context with the remote's name, or of the first context for the server in stored. If there is none, the
+// error is an errNoContext.
 func (r *remotePlace) place(remote string, stored kubeconfig.Config) (place, error) {
-	raw, err := contexts(r.remoteKubeconfig)
-	if err != nil {
-		return place{}, err
+	paths := []string{*r.source, ""}
+	if r.remoteKubeconfig != "" {
+		paths = []string{r.remoteKubeconfig}
 	}
-	context := r.remoteContext
-	if context == "" && raw.Contexts[remote] != nil {
-		context = remote
+	var all []string
+	for _, path := range slices.Compact(paths) {
+		raw, err := contexts(path)
+		if err != nil {
+			return place{}, err
+		}
+		if context := r.find(raw, remote, stored); context != "" {
+			return placeOf(raw, context)
+		}
+		all = append(all, contextsOf(raw)...)
+	}
+	have := cmp.Or(strings.Join(all, ", "), "none")
+	if r.remoteContext == "" {
+		return place{}, fmt.Errorf("%w %s; it has: %s; specify one with --remote-context", errNoContext, remote, have)
+	}
+	return place{}, fmt.Errorf("--remote-context: your kubeconfig has no context %q; it has: %s", r.remoteContext, have)
+}
+
+// find returns the context in a kubeconfig that [remotePlace.place] selects, or "".
+func (r *remotePlace) find(raw *clientcmdapi.Config, remote string, stored kubeconfig.Config) string {
+	if name := cmp.Or(r.remoteContext, remote); raw.Contexts[name] != nil {
+		return name
 	}
 	for _, name := range contextsOf(raw) {
-		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; context == "" && cluster != nil && sameServer(cluster, stored) {
-			context = name
+		if cluster := raw.Clusters[raw.Contexts[name].Cluster]; r.remoteContext == "" && stored.Server != "" && cluster != nil && sameServer(cluster, stored) {
+			return name
 		}
 	}
-	if context == "" && remote != "" {
-		return place{}, nil
+	return ""
+}
+
+// placeOf returns the cluster of a context.
+func placeOf(raw *clientcmdapi.Config, context string) (place, error) {
+	cluster := raw.Clusters[raw.Contexts[context].Cluster]
+	if cluster == nil {
+		return place{}, fmt.Errorf("context %q: its cluster is not in the kubeconfig", context)
 	}
-	found := raw.Contexts[context]
-	if found == nil || raw.Clusters[found.Cluster] == nil {
-		return place{}, fmt.Errorf("--remote-context: your kubeconfig has no context %q; it has: %s", context, cmp.Or(strings.Join(contextsOf(raw), ", "), "none"))
-	}
-	if err := checkCluster(raw.Clusters[found.Cluster]); err != nil {
+	if err := checkCluster(cluster); err != nil {
 		return place{}, fmt.Errorf("context %q: %w", context, err)
 	}
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
@@ -68,7 +96,7 @@ func (r *remotePlace) place(remote string, stored kubeconfig.Config) (place, err
 	if err != nil {
 		return place{}, fmt.Errorf("reading context %q: %w", context, err)
 	}
-	return place{context, cfg, raw.Clusters[found.Cluster].ProxyURL}, nil
+	return place{context, cfg, cluster.ProxyURL}, nil
 }
 
 // sameServer reports whether a context's cluster has a remote's address. Several servers can share one:

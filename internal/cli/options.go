@@ -90,15 +90,6 @@ func clustersLocation(value string) error {
 	return nil
 }
 
-// kubectl returns the start of a kubectl command for the source's namespace, to suggest to the operator.
-func (o *options) kubectl() string {
-	command := "kubectl"
-	if o.context != "" {
-		command += " --context " + mirror.Quote(o.context)
-	}
-	return command + " --namespace " + o.namespace
-}
-
 // logger returns the logger, and redirects all log output of libraries to it.
 func (o *options) logger(cmd *cobra.Command) *slog.Logger {
 	// Levels below debug aren't available: client-go would log request bodies.

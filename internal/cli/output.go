@@ -3,11 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 
 	"github.com/fernetcast/fernetcast/internal/access"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/show"
+	"github.com/spf13/cobra"
 )
 
 // Exit codes of all commands.
@@ -44,10 +45,14 @@ func verdict(st mirror.Status) error {
 	return exitError{}
 }
 
-// verdicts returns a function that writes a status and returns its verdict.
-func verdicts(out io.Writer, opts show.Options) func(mirror.Status) error {
-	write := opts.To(out)
+// verdicts returns a function that prints a status and returns its verdict.
+func verdicts(cmd *cobra.Command, opts show.Options) func(mirror.Status) error {
+	write := opts.To(cmd.OutOrStdout())
 	return func(st mirror.Status) error {
+		st.Source.Detail, st.Remotes = advise(cmd, st.Source.Detail), slices.Clone(st.Remotes)
+		for i, r := range st.Remotes {
+			st.Remotes[i].Detail = advise(cmd, r.Detail)
+		}
 		if err := write(st); err != nil {
 			return exitError{err}
 		}

@@ -49,7 +49,7 @@ func (c *change) notes(cmd *cobra.Command, usual io.Writer) io.Writer {
 // error, which is nil for --dry-run. With --dry-run and -o json, approved prints document.
 func (c *change) approved(cmd *cobra.Command, notes io.Writer, plan []string, document any) (bool, error) {
 	for _, line := range plan {
-		fmt.Fprintln(notes, line)
+		fmt.Fprintln(notes, advise(cmd, line))
 	}
 	switch {
 	case cmd.Context().Err() != nil:
@@ -81,9 +81,12 @@ func confirmed(cmd *cobra.Command) bool {
 // printed prints a result: document with -o json, otherwise text.
 func printed(cmd *cobra.Command, format string, document any, text string) (err error) {
 	if out := cmd.OutOrStdout(); format == "json" {
-		err = json.NewEncoder(out).Encode(document)
+		var encoded []byte
+		if encoded, err = json.Marshal(document); err == nil {
+			_, err = out.Write(append(adviseJSON(cmd, encoded), '\n'))
+		}
 	} else {
-		_, err = io.WriteString(out, text)
+		_, err = io.WriteString(out, advise(cmd, text))
 	}
 	if err != nil {
 		return exitError{fmt.Errorf("writing the result: %w", err)}

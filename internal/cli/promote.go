@@ -79,6 +79,7 @@ type promoting struct {
 	promotion promotion.Promotion
 	outcomes  map[string]pusher.Outcome // of the pushes
 	notes     io.Writer                 // for the plan and the progress
+	say       func(line string)
 }
 
 // begin opens the source and the remotes. usual is the stream for the plan and the progress.
@@ -94,13 +95,12 @@ func (o *promoteOptions) begin(cmd *cobra.Command, usual io.Writer) (*promoting,
 		return nil, fmt.Errorf("--ignore: %w", err)
 	}
 	p := &promoting{session: s, promoteOptions: o, outcomes: map[string]pusher.Outcome{}, notes: o.change.notes(cmd, usual)}
+	p.say = func(line string) { fmt.Fprintln(p.notes, advise(cmd, line)) }
 	p.promotion = promotion.Promotion{
 		Options: o.Options, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause, Say: p.say,
 	}
 	return p, nil
 }
-
-func (p *promoting) say(line string) { fmt.Fprintln(p.notes, line) }
 
 // planned is implemented by [promotion.Promotion] and [promotion.Recovery].
 type planned interface {
@@ -145,7 +145,7 @@ func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 	if p.output == "json" {
 		out = p.notes
 	} else {
-		end = verdicts(out, show.Options{})(st)
+		end = verdicts(cmd, show.Options{})(st)
 	}
 	for name, o := range p.outcomes {
 		if o.Decision.Reason == mirror.ReasonOwned && !slices.Contains(p.promotion.Ignore, name) {

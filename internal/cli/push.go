@@ -26,7 +26,7 @@ only promote changes which main region owns a copy.`,
 			if names, err = s.choose(names); err != nil {
 				return err
 			}
-			return verdicts(cmd.OutOrStdout(), show.Options{})(s.status(s.push(cmd.Context(), names, force)))
+			return verdicts(cmd, show.Options{})(s.status(s.push(cmd.Context(), names, force)))
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also push keys that do not continue those last pushed to the remote")

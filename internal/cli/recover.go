@@ -64,7 +64,7 @@ func (o *promoteOptions) recover(cmd *cobra.Command, from string) error {
 		return fmt.Errorf("--from: %w", err)
 	}
 	return p.run(cmd, &promotion.Recovery{
-		Promotion: &p.promotion, From: from, Context: o.context, Create: p.create, Idle: p.idle,
+		Promotion: &p.promotion, From: from, Create: p.create, Idle: p.idle,
 	})
 }
 
@@ -80,7 +80,7 @@ func (p *promoting) idle(ctx context.Context) error {
 		return fmt.Errorf("looking for an active rotation Job: %s", mirror.Explain(err))
 	case job != "":
 		return fmt.Errorf("rotation Job %s is active and would overwrite the restored keys; suspend CronJob %s, then wait until the Job ends, or delete it: %s delete job %s",
-			job, setup.RotationJob, p.kubectl(), mirror.Quote(job))
+			job, setup.RotationJob, mirror.Kubectl("", p.namespace), mirror.Quote(job))
 	}
 	return nil
 }

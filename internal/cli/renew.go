@@ -50,7 +50,7 @@ fernetcast-tokens.`,
 		RunE:              o.run,
 	}
 	f := cmd.Flags()
-	o.remotePlace.register(cmd)
+	o.remotePlace.register(cmd, all)
 	periodVar(f, &o.life, "ttl", defaultLife, minLife, "lifetime of the tokens")
 	textVar(f, &o.from, "from", "", "name of this region (default: from the source's mark)", mirror.CheckRegion)
 	f.BoolVar(&o.all, "all", false, "renew the tokens of all remotes, even those that are not due")
@@ -173,9 +173,6 @@ func (o *renewOptions) by(f clusters.File, k kubeconfig.Config) (access.Cluster,
 		return access.Cluster{APIs: apis}, "with its current token", err
 	}
 	there, err := o.place(f.Name, k)
-	if err == nil && there.config == nil {
-		err = errors.New("your kubeconfig has no context for it: fernetcast renew " + f.Name + " --remote-context CONTEXT")
-	}
 	if err != nil {
 		return access.Cluster{}, "", err
 	}

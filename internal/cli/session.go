@@ -214,9 +214,7 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 	st := mirror.Status{Source: s.opts.sourceStatus(s.source), Remotes: []mirror.RemoteStatus{}}
 	for _, name := range s.set.Names() {
 		if o, done := outcomes[name]; done {
-			remote := o.Copy.Status(src, o.Decision)
-			remote.Name = name
-			st.Remotes = append(st.Remotes, remote)
+			st.Remotes = append(st.Remotes, o.Copy.Status(src, o.Decision).Named(name))
 		}
 	}
 	s.set.Describe(st.Remotes)

@@ -32,7 +32,7 @@ cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
 			if err != nil {
 				return err
 			}
-			write := verdicts(cmd.OutOrStdout(), how)
+			write := verdicts(cmd, how)
 			if how.Stream {
 				return s.watch(cmd.Context(), write)
 			}

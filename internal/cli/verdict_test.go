@@ -25,8 +25,10 @@ func TestVerdicts(t *testing.T) {
 	} {
 		for _, format := range show.Formats {
 			var out bytes.Buffer
+			cmd := newRoot("fernetcast")
+			cmd.SetOut(&out)
 			st := mirror.Status{Source: mirror.SourceStatus{State: c.source}, Remotes: c.remotes}
-			err := verdicts(&out, show.Options{Format: format, OnlyUnwell: true})(st)
+			err := verdicts(cmd, show.Options{Format: format, OnlyUnwell: true})(st)
 			if want := c.well; (err == nil) != want || err != nil && !errors.As(err, new(exitError)) || out.Len() == 0 {
 				t.Errorf("%s of %s and %v: %v", format, c.source, c.remotes, err)
 			}

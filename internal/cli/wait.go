@@ -42,7 +42,7 @@ are no remotes. --settle 0 requires only that the remotes have the keys.`,
 				return err
 			}
 			w := &waiting{session: s, names: names, settle: settle, line: cmd.ErrOrStderr()}
-			return w.run(cmd.Context(), timeout, cmd.OutOrStdout())
+			return w.run(cmd, timeout)
 		},
 	}
 	periodVar(cmd.Flags(), &timeout, "timeout", 10*time.Minute, time.Millisecond, "maximum time to wait")
@@ -86,19 +86,20 @@ func (w *waiting) poll(ctx context.Context, timeout time.Duration) error {
 	})
 }
 
-func (w *waiting) run(ctx context.Context, timeout time.Duration, out io.Writer) error {
+func (w *waiting) run(cmd *cobra.Command, timeout time.Duration) error {
+	ctx := cmd.Context()
 	err := w.poll(ctx, timeout)
 	switch {
 	case err == nil:
 		n := len(w.last.Remotes)
-		_, err := fmt.Fprintf(out, "%d of %d remotes have had the source's keys for at least %s\n", n, n, readable(w.settle))
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d of %d remotes have had the source's keys for at least %s\n", n, n, readable(w.settle))
 		return err
 	case ctx.Err() != nil && w.lacking == nil:
 		return exitError{errors.New("interrupted")}
 	case ctx.Err() != nil:
 		return exitError{fmt.Errorf("interrupted while waiting for %s", text(w.lacking))}
 	case errors.Is(err, context.DeadlineExceeded):
-		_ = verdicts(out, show.Options{})(w.last) // prints the table; the exit code is 1 anyway
+		_ = verdicts(cmd, show.Options{})(w.last) // prints the table; the exit code is 1 anyway
 		return exitError{fmt.Errorf("timed out after %s waiting for %s", readable(timeout), text(w.lacking))}
 	}
 	return exitError{err}

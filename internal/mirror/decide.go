@@ -116,8 +116,8 @@ func Decide(src Source, c Copy, force bool) Decision {
 	same := src.set.SameData(c.secret.Data)
 	switch {
 	case len(c.claims.unreadable) > 0: // row 8
-		return held(ReasonStamp, "%s; nothing was changed; if no other main region owns it, run there: kubectl annotate secret -n %s %s %s-",
-			c.claims.unknownOwner(), c.place.Namespace, c.place.Secret, strings.Join(c.claims.unreadable, "- "))
+		return held(ReasonStamp, "%s; nothing was changed; if no other main region owns it, run: %s annotate secret %s %s-",
+			c.claims.unknownOwner(), Kubectl(c.place.Remote, c.place.Namespace), c.place.Secret, strings.Join(c.claims.unreadable, "- "))
 	case same && ours && !c.claims.marked && c.claims.pushed != "" && c.claims.keys.Equal(src.set.Fingerprints()): // row 9
 		return Decision{State: StateSynced}
 	case ptr.Deref(c.secret.Immutable, false): // row 10

@@ -74,7 +74,7 @@ func byCode(code int) (State, Reason) {
 // remedy suggests the next step after a failed request. Only some 403 responses are caused
 // by RBAC, as their message shows (apiserver/pkg/endpoints/handlers/responsewriters).
 // Quotas, terminating namespaces, and admission policies also return 403, with their own
-// messages.
+// messages. NAME stands for the remote ([RemoteStatus.Named]).
 func remedy(message string, d Decision) string {
 	switch {
 	case strings.Contains(message, "denied request") || strings.Contains(message, "denied the request"):
@@ -82,9 +82,9 @@ func remedy(message string, d Decision) string {
 	case d.State != StateDenied:
 		return ""
 	case d.Reason == Reason(metav1.StatusReasonUnauthorized):
-		return "renew the token or the certificate in its kubeconfig: fernetcast renew"
+		return "renew the token or the certificate in its kubeconfig: fernetcast renew NAME"
 	case strings.Contains(message, " cannot ") && strings.Contains(message, " resource "):
-		return "to grant the missing rights, run fernetcast join again; if the namespace is missing, which looks the same, create it"
+		return "to grant the missing rights: fernetcast join NAME; if the namespace is missing, which looks the same, create it"
 	}
 	return "missing rights are not the cause; fix the cause there"
 }

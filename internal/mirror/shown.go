@@ -46,6 +46,16 @@ func Quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
+// Kubectl returns the start of a suggested kubectl command. Without a context, the command is for the
+// source's cluster.
+func Kubectl(context, namespace string) string {
+	command := "kubectl"
+	if context != "" {
+		command += " --context " + Quote(context)
+	}
+	return command + " --namespace " + Quote(namespace)
+}
+
 // Hide replaces keys and tokens of any region in text with "…", and control characters other
 // than line breaks with "?".
 func Hide(text string) string {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -111,6 +112,12 @@ func (c Copy) Status(src Source, d Decision) RemoteStatus {
 		st.Keys = nil
 	}
 	return st
+}
+
+// Named returns the status of the remote with this name, which replaces NAME in suggested commands.
+func (r RemoteStatus) Named(name string) RemoteStatus {
+	r.Name, r.Detail = name, strings.ReplaceAll(r.Detail, " NAME", " "+name)
+	return r
 }
 
 func primary(p keyset.Fingerprints) *int {

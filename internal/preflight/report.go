@@ -3,14 +3,13 @@ package preflight
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"k8s.io/client-go/rest"
 )
 
@@ -44,18 +43,16 @@ func (r Report) Failed() bool {
 	return slices.ContainsFunc(r.Remotes, func(e Examined) bool { return len(e.ids(Fail)) > 0 })
 }
 
-// Write writes the report to out. The format is text, short (one line per remote), or json.
-func (r Report) Write(out io.Writer, format string) error {
-	if format == "json" {
-		return json.NewEncoder(out).Encode(r)
-	}
-	advice := ""
+// Text returns the report for people. short means one line per remote. namespace is the source's.
+func (r Report) Text(short bool, namespace string) string {
+	out := &strings.Builder{}
+	fmt.Fprintf(out, "Checking from %s.", r.From)
 	if r.From == workstation {
-		advice = " To check from the main region's pods: kubectl exec deploy/keystone-api -c fernetcast -- fernetcast check"
+		fmt.Fprintf(out, " To check from the main region's pods: %s exec deploy/keystone-api -c fernetcast -- fernetcast check", mirror.Kubectl("", namespace))
 	}
-	fmt.Fprintf(out, "Checking from %s.%s\n", r.From, advice)
+	out.WriteString("\n")
 	for _, e := range r.Remotes {
-		if format == "short" {
+		if short {
 			fmt.Fprintf(out, "%s  %s\n", e.Name, e.summary())
 			continue
 		}
@@ -69,9 +66,9 @@ func (r Report) Write(out io.Writer, format string) error {
 		}
 	}
 	if len(r.Remotes) == 0 {
-		fmt.Fprintln(out, "There are no remotes. To add one: fernetcast join NAME")
+		out.WriteString("There are no remotes. To add one: fernetcast join NAME\n")
 	}
-	return nil
+	return out.String()
 }
 
 // ids returns the IDs of the checks with this result.

@@ -98,7 +98,7 @@ func (p *probe) secret(ctx context.Context) Check {
 	case apierrors.IsNotFound(err):
 		if p.Operator { // fernetcast's own accounts may not read namespaces
 			if _, err := p.apis.Core.Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-				next := fmt.Sprintf("if Keystone will run there: kubectl --context %s create namespace %s", mirror.Quote(p.Name), p.Namespace)
+				next := fmt.Sprintf("if Keystone will run there: %s create namespace %s", mirror.Kubectl(p.Name, p.Namespace), p.Namespace)
 				return Check{Result: Fail, What: p.Name + " has no namespace " + p.Namespace, Next: next}
 			}
 		}
@@ -109,7 +109,7 @@ func (p *probe) secret(ctx context.Context) Check {
 		return Check{Result: Fail, What: d.Detail, Next: p.again()}
 	}
 	p.copy = mirror.ReadCopy(at, secret)
-	remove := fmt.Sprintf("delete it, and it is recreated: kubectl --namespace %s delete secret %s", p.Namespace, p.Secret)
+	remove := fmt.Sprintf("delete it, and it is recreated: %s delete secret %s", mirror.Kubectl(p.Name, p.Namespace), p.Secret)
 	switch {
 	case ptr.Deref(secret.Immutable, false):
 		return Check{Result: Fail, What: "it is immutable, so rotations cannot update it", Next: remove}

@@ -19,9 +19,8 @@ import (
 // The region is by default the one that pushed the copy.
 type Recovery struct {
 	*Promotion
-	// From is the name of the remote. Context is the operator's kubectl context for this cluster;
-	// "" means the current one.
-	From, Context string
+	// From is the name of the remote.
+	From string
 	// Idle returns an error while a rotation Job is running: its retry would start from a directory
 	// without the recovered keys. Both Plan and Apply call it.
 	Idle func(context.Context) error
@@ -170,15 +169,11 @@ func (r *Recovery) repair(index int, here keyset.Fingerprints, look Remote) stri
 	case index == 0:
 		field, value = "stringData", `\"$(openssl rand 32 | base64 | tr +/ -_)\"`
 	case kin && there[from] != "":
-		first = fmt.Sprintf(`key=$(kubectl --context %s --namespace %s get secret %s --output jsonpath={.data.%d}) && test -n "$key" && `,
-			mirror.Quote(r.From), cmp.Or(look.Namespace, namespace), name, from)
+		first = fmt.Sprintf(`key=$(%s get secret %s --output jsonpath={.data.%d}) && test -n "$key" && `,
+			mirror.Kubectl(r.From, cmp.Or(look.Namespace, namespace)), name, from)
 		value = `\"$key\"`
 	}
-	context := ""
-	if r.Context != "" {
-		context = " --context " + mirror.Quote(r.Context)
-	}
-	return fmt.Sprintf(`%skubectl%s --namespace %s patch secret %s --type merge --patch "{\"%s\":{\"%d\":%s}}"`, first, context, namespace, name, field, index, value)
+	return fmt.Sprintf(`%s%s patch secret %s --type merge --patch "{\"%s\":{\"%d\":%s}}"`, first, mirror.Kubectl("", namespace), name, field, index, value)
 }
 
 func written(at *time.Time) string {

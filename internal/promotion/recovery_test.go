@@ -19,7 +19,7 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 		return s
 	}
 	ours := mark("sjc", 1, "home")
-	const patch = `kubectl --context sjc --namespace openstack patch secret keystone-fernet-keys --type merge --patch `
+	const patch = `kubectl --namespace openstack patch secret keystone-fernet-keys --type merge --patch `
 	const read = `key=$(kubectl --context dfw --namespace openstack get secret keystone-fernet-keys --output jsonpath=`
 	newer := "0=f 2=b 3=c 4=d 5=e"
 	for name, c := range map[string]struct {
@@ -56,7 +56,7 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, force := range []bool{false, true} {
-				r := &Recovery{Promotion: &Promotion{Secret: "openstack/keystone-fernet-keys"}, From: "dfw", Context: "sjc"}
+				r := &Recovery{Promotion: &Promotion{Secret: "openstack/keystone-fernet-keys"}, From: "dfw"}
 				r.Force = force
 				dfw := secret("dfw", older, stamp("sjc", 1, older))
 				all := looks(map[string]*corev1.Secret{"dfw": dfw})

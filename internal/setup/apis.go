@@ -101,7 +101,7 @@ const RotationJob = "keystone-fernet-rotate"
 
 // SuspendRotation returns the kubectl command that suspends a namespace's rotation.
 func SuspendRotation(context, namespace string) string {
-	return fmt.Sprintf(`kubectl --context %s --namespace %s patch cronjob %s --patch '{"spec":{"suspend":true}}'`, mirror.Quote(context), namespace, RotationJob)
+	return fmt.Sprintf(`%s patch cronjob %s --patch '{"spec":{"suspend":true}}'`, mirror.Kubectl(context, namespace), RotationJob)
 }
 
 // Rotates reports whether a namespace has the rotation CronJob and it isn't suspended.

@@ -80,9 +80,9 @@ func (e *Events) credentials() {
 		if r.CredentialsExpire == nil || time.Until(*r.CredentialsExpire) > expiresSoon {
 			continue
 		}
-		note := "its credentials have expired; renew the token or the certificate in its kubeconfig: fernetcast renew"
+		note := "its credentials have expired; renew the token or the certificate in its kubeconfig: fernetcast renew " + r.Name
 		if left := time.Until(*r.CredentialsExpire); left > 0 {
-			note = "its credentials expire in " + duration.HumanDuration(left) + "; renew the token or the certificate in its kubeconfig: fernetcast renew"
+			note = "its credentials expire in " + duration.HumanDuration(left) + "; renew the token or the certificate in its kubeconfig: fernetcast renew " + r.Name
 		}
 		if e.add(event{reason: EventCredentialsExpire, remote: r.Name, note: note, warning: true, every: expiryEvery}) {
 			told++

@@ -100,7 +100,7 @@ func TestCredentialsExpireEvents(t *testing.T) {
 		time.Sleep(time.Hour)
 		api.expect(t)
 		time.Sleep(24 * time.Hour)
-		api.expect(t, "Warning CredentialsExpire dfw: its credentials expire in 14d; renew the token or the certificate in its kubeconfig: fernetcast renew")
+		api.expect(t, "Warning CredentialsExpire dfw: its credentials expire in 14d; renew the token or the certificate in its kubeconfig: fernetcast renew dfw")
 		time.Sleep(22 * time.Hour)
 		api.expect(t)
 		time.Sleep(14 * 24 * time.Hour)

@@ -1,0 +1,44 @@
+package access
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/fernetcast/fernetcast/e2e/testenv"
+)
+
+// types runs a suggested command as a shell reads it, with --yes and more flags.
+func (s *stage) types(code int, command string, flags ...string) testenv.Result {
+	s.Helper()
+	out, err := exec.CommandContext(s.Ctx, "sh", "-c", `eval "set -- $1"; printf '%s\n' "$@"`, "sh", command).Output()
+	s.Must(err)
+	words := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return s.Exits(code, &testenv.Program{Path: s.fernetcast.Path, Stdin: nil}, append(append(words[1:], "--yes"), flags...)...)
+}
+
+// One kubeconfig has the contexts of all clusters, and neither its current context nor $KUBECONFIG is of
+// use. Each command finds the remote's context, and each suggested command works as shown.
+func TestAdviceWorksAsShown(t *testing.T) {
+	s := newStage(t)
+	s.main("ord") // the kubeconfig's current context is sjc
+	s.fernetcast = (&testenv.Program{Path: s.fernetcast.Path}).With("--kubeconfig", s.kubeconfig, "--context", "ord", "--namespace", s.NS)
+	at := []string{"--server", s.cluster("dfw").URL, "--wait", "0"}
+	s.exits(0, append([]string{"join", "dfw", "--yes"}, at...)...)
+	s.exits(0, "renew", "dfw")
+	s.exits(0, "check", "--remote-context", "dfw")
+	s.says(s.exits(2, "join", "lon", "--yes").Stderr, "your kubeconfig has no context for lon; it has: dfw, iad, ord, sjc")
+
+	refused := s.exits(2, append([]string{"join", "dallas", "--remote-context", "dfw", "--yes"}, at...)...).Stderr
+	_, advice, _ := strings.Cut(refused, "to rename it: ")
+	leave, join, found := strings.Cut(strings.SplitN(advice, "\n", 2)[0], ", then ")
+	if !found {
+		t.Fatalf("there is no advice in %s", refused)
+	}
+	s.says(s.types(0, leave).Stdout, "Removed dfw")
+	s.says(s.types(0, join, at...).Stdout, "Joined dallas")
+	if s.entry("ord", "dallas") == nil || s.entry("ord", "dfw") != nil || s.entry("sjc", "dallas") != nil {
+		t.Error("the advice was for another cluster")
+	}
+	s.says(s.exits(0, "leave", "dallas", "--yes").Stdout, "ServiceAccount fernetcast-ord")
+}
