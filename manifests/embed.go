@@ -1,12 +1,13 @@
-// Package manifests holds those of the manifests that the program applies itself, as
-// they ship.
+// Package manifests embeds the manifests that the program itself applies, exactly as they are
+// shipped.
 //
-// It knows nothing of what they mean.
+// It doesn't interpret them.
 package manifests
 
 import "embed"
 
-// Remote is what a main needs in a remote: the account, its rights, and the policies.
+// Remote contains the objects that a main region needs in a remote: the account, its permissions,
+// and the policies.
 //
 //go:embed remote/serviceaccount.yaml remote/role.yaml remote/policy/policy.yaml
 //go:embed remote/self-renew/policy.yaml remote/self-renew/role.yaml

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// roomForCommand limits the memory of a command. The pods in which check and renew run have 128 MiB.
+// roomForCommand limits the memory of a command. check and renew can run in pods that have 128 MiB.
 const roomForCommand = 60 << 20
 
-// No command takes much memory if a remote responds to one kind of request with a million values.
+// If a remote responds to one kind of request with a million values, no command uses much memory.
 func TestMillionValues(t *testing.T) {
 	s := newStage(t)
 	s.fernetcast = s.Shipped().With("--namespace", s.NS, "--request-timeout", "5s").WithEnv("KUBECONFIG=" + s.kubeconfig)
@@ -51,7 +51,7 @@ func TestMillionValues(t *testing.T) {
 	}
 }
 
-// peak runs a command and returns its peak memory.
+// peak runs a command and returns its peak memory in bytes.
 func (s *stage) peak(args ...string) (peak int64) {
 	s.Helper()
 	process, err := s.fernetcast.Start(args...)

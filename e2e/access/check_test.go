@@ -16,13 +16,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// ids are the IDs of check's checks, in order. They never change.
+// ids lists the IDs of the individual checks that check runs, in order. An ID never changes.
 var ids = []string{"kubeconfig", "self", "dns", "tcp", "tls", "clock", "version", "identity", "expiry", "rights", "excess", "secret", "keys", "rotation", "stamp"}
 
-// checked has the results of check for one remote, by ID.
+// checked holds the results of check for one remote, by the ID of the individual check.
 type checked map[string]struct{ ID, Result, What, Next string }
 
-// check runs check for one remote, or for the cluster in the flags.
+// check runs the command check, checks its exit code, and returns the results. The command must be
+// for a single remote or for the cluster in the flags.
 func (s *stage) check(code int, args ...string) checked {
 	s.Helper()
 	r := s.exits(code, append([]string{"check", "-o", "json"}, args...)...)
@@ -35,7 +36,7 @@ func (s *stage) check(code int, args ...string) checked {
 	}
 	s.decode(r.Stdout, &document)
 	if len(document.Remotes) != 1 || document.From != "this workstation" {
-		s.Fatalf("the output is not for one remote:\n%s", r.Stdout)
+		s.Fatalf("the output is not for exactly one remote:\n%s", r.Stdout)
 	}
 	found := checked{}
 	var order []string
@@ -49,7 +50,7 @@ func (s *stage) check(code int, args ...string) checked {
 	return found
 }
 
-// ends checks the result of one check and that its text contains these parts.
+// ends verifies the result of the check with the given ID, and that its text contains all parts.
 func (s *stage) ends(c checked, id, result string, parts ...string) {
 	s.Helper()
 	if c[id].Result != result {
@@ -58,7 +59,7 @@ func (s *stage) ends(c checked, id, result string, parts ...string) {
 	s.says(c[id].What+" → "+c[id].Next, parts...)
 }
 
-// A remote passes all checks after join, even before run has started.
+// After join, a remote passes all checks, even before run has started.
 func TestCheckWell(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -67,7 +68,7 @@ func TestCheckWell(t *testing.T) {
 	for _, id := range ids {
 		want := "pass"
 		if id == "rotation" {
-			want = "skip" // its account has no permission for CronJobs
+			want = "skip" // the remote's account has no permission to read CronJobs
 		}
 		s.ends(c, id, want)
 	}
@@ -82,7 +83,7 @@ func TestCheckWell(t *testing.T) {
 	s.says(s.exits(2, "check", "nobody").Stderr, `no remote "nobody"; existing remotes: dfw`)
 }
 
-// store stores a kubeconfig, like a person would by hand.
+// store stores a remote's kubeconfig by hand, without join.
 func (s *stage) store(name string, kubeconfig []byte) {
 	s.Helper()
 	data, err := json.Marshal(map[string]any{"data": map[string][]byte{name + ".yaml": kubeconfig}})
@@ -91,7 +92,7 @@ func (s *stage) store(name string, kubeconfig []byte) {
 	s.Must(err)
 }
 
-// altered returns a changed copy of a remote's stored kubeconfig.
+// altered returns a copy of a remote's stored kubeconfig, after applying change.
 func (s *stage) altered(remote string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)) []byte {
 	s.Helper()
 	config, err := clientcmd.Load(s.entry("sjc", remote))
@@ -103,7 +104,7 @@ func (s *stage) altered(remote string, change func(*clientcmdapi.Cluster, *clien
 	return data
 }
 
-// TestCheckFinds makes each check fail, one at a time, on a real API server.
+// TestCheckFinds makes one individual check after another fail, on a real API server.
 func TestCheckFinds(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -189,7 +190,7 @@ func TestCheckFinds(t *testing.T) {
 	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "patch cronjob")
 }
 
-// If many remotes time out at once, check takes at most as long as three requests.
+// If many remotes time out at once, check takes at most as long as three timeouts.
 func TestCheckBlack(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -201,11 +202,11 @@ func TestCheckBlack(t *testing.T) {
 		s.store(fmt.Sprintf("black-%d", i), black)
 	}
 	s.Must(proxy.Set(testenv.Drop))
-	const timeout, slack = 2 * time.Second, 10 * time.Second // slack is for a slow machine
+	const timeout, slack = 2 * time.Second, 10 * time.Second // slack allows for a slow machine
 	begun := time.Now()
 	r := s.exits(1, "check", "-o", "short", "--request-timeout", timeout.String())
 	if took := time.Since(begun); took > 3*timeout+slack {
-		t.Errorf("it took %s", took)
+		t.Errorf("check took %s", took)
 	}
 	s.says(r.Stdout, "dfw  no problems found", "black-0  1 fail: tls", "black-7  1 fail: tls")
 }

@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Names of remotes are completed from the Secret in the main region. If its API server doesn't
-// answer, there are soon no completions and no messages.
+// Shell completion gets the names of remotes from the Secret in the main region. If the API server
+// there doesn't answer, completion soon gives up, without any output.
 func TestCompletion(t *testing.T) {
 	s := newStage(t)
 	_, err := shared.Cluster("sjc").Client().CoreV1().Secrets(s.NS).Create(s.Ctx, &corev1.Secret{

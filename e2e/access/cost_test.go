@@ -8,8 +8,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// After a rotation, a remote without stored credentials gets no more requests than one with them,
-// and the main region creates no tokens.
+// After a rotation, a remote without stored credentials gets no more requests than a remote with
+// them, and the main region creates no tokens.
 func TestKeylessCostsNoRequest(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -41,10 +41,10 @@ func TestKeylessCostsNoRequest(t *testing.T) {
 	for remote, gateway := range gateways {
 		after := count(gateway)
 		if puts := after["PUT"] - before[remote]["PUT"]; puts != rotations {
-			t.Errorf("%s: %d PUTs for %d rotations", remote, puts, rotations)
+			t.Errorf("%s got %d PUTs for %d rotations", remote, puts, rotations)
 		}
 		if total, puts := after["all"]-before[remote]["all"], after["PUT"]-before[remote]["PUT"]; total != puts {
-			t.Errorf("%s: %d requests for %d rotations", remote, total, rotations)
+			t.Errorf("%s got %d requests for %d rotations", remote, total, rotations)
 		}
 	}
 	if more := s.tokensMade("sjc") - minted; more != 0 {
@@ -75,7 +75,7 @@ func (s *stage) tokensMade(region string) (n int) {
 		n += one
 	}
 	if n == 0 {
-		s.Fatal("the API server counted no TokenRequests")
+		s.Fatal("the API server's metrics contain no TokenRequests")
 	}
 	return n
 }

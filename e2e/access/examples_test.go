@@ -27,11 +27,11 @@ func (s *stage) examples(command string) (all [][]string) {
 	return all
 }
 
-// The examples in each --help work unchanged for a person with contexts sjc and dfw, in a sensible
-// order.
+// The examples in each command's --help work unchanged if they are run in a sensible order and the
+// contexts sjc and dfw exist.
 func TestExamples(t *testing.T) {
 	s := newStage(t)
-	s.fernetcast = s.fernetcast.WithEnv("NO_PROXY=*") // otherwise, requests to this machine's own addresses, except loopback, use its proxy
+	s.fernetcast = s.fernetcast.WithEnv("NO_PROXY=*") // otherwise, requests to this machine's addresses other than loopback would use an HTTP proxy
 	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(8, 7))
 	s.Must(err)
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
@@ -43,7 +43,7 @@ func TestExamples(t *testing.T) {
 	}
 	s.Must(clientcmd.WriteToFile(*config, s.kubeconfig))
 
-	done := map[string]bool{"run": true, "completion": true, "help": true, "files": true} // e2e/files tests files
+	done := map[string]bool{"run": true, "completion": true, "help": true, "files": true} // package e2e/files tests files
 	all := func(commands ...string) {
 		t.Helper()
 		for _, command := range commands {
@@ -54,7 +54,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	run := s.examples("run")[0]
-	for i, word := range run { // use a directory and a port of this test
+	for i, word := range run { // use this test's own directory and port
 		switch {
 		case strings.HasPrefix(word, "/"):
 			run[i] = t.TempDir()

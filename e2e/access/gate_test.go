@@ -19,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// gate applies manifests/rotation-gate in the main region's namespace. It returns the gate's
-// arguments, and the program signed in as its account.
+// gate applies manifests/rotation-gate in the main region's namespace. It returns the arguments of
+// the gate's container, and the program with the permissions of the gate's account.
 func (s *stage) gate() (args []string, program *testenv.Program) {
 	s.Helper()
 	text, err := os.ReadFile("../../manifests/rotation-gate/rbac.yaml")
@@ -56,7 +56,7 @@ func (s *stage) gate() (args []string, program *testenv.Program) {
 	var job batchv1.CronJob
 	s.Must(yaml.Unmarshal(text, &job))
 	for _, arg := range job.Spec.JobTemplate.Spec.Template.Spec.InitContainers[0].Args {
-		if !strings.HasPrefix(arg, "--clusters=") { // the mount in the pod
+		if !strings.HasPrefix(arg, "--clusters=") { // omit the path of the mount in the pod
 			args = append(args, arg)
 		}
 	}
@@ -64,8 +64,8 @@ func (s *stage) gate() (args []string, program *testenv.Program) {
 	return append(args, "--clusters", clusters, "--settle", "0"), s.fernetcast.WithEnv("KUBECONFIG=" + kubeconfig)
 }
 
-// The rotation gate works for a remote without stored credentials: its own account requests the
-// tokens.
+// The rotation gate works for a remote without stored credentials, because the gate's account can
+// request tokens.
 func TestGateOfAKeylessRemote(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -81,7 +81,7 @@ func TestGateOfAKeylessRemote(t *testing.T) {
 	if r.Code != 0 {
 		t.Fatalf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	// Without permission to request tokens, it waits and reports the reason.
+	// Without permission to request tokens, the gate waits and reports the reason.
 	roles := s.cluster("sjc").Client().RbacV1().Roles(s.NS)
 	role, err := roles.Get(s.Ctx, "fernetcast-rotation-gate", metav1.GetOptions{})
 	s.Must(err)

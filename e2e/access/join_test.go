@@ -13,7 +13,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// TestJoin joins a region that has its own keys. After that, run alone makes it equal.
+// TestJoin joins a region that has its own keys. After that, run pushes the main region's keys
+// without further help.
 func TestJoin(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
@@ -58,7 +59,7 @@ func TestJoin(t *testing.T) {
 	s.says(s.exits(0, "--context", "sjc", "status").Stdout, "2 Synced")
 }
 
-// Nothing is pushed before a region is promoted.
+// A remote can join before the main region is promoted, but nothing is pushed until then.
 func TestJoinBeforePromotion(t *testing.T) {
 	s := newStage(t)
 	_, err := s.cluster("sjc").Put(s.Ctx, s.NS, shared.Keys.NewRepository(3, 3))
@@ -72,7 +73,8 @@ func TestJoinBeforePromotion(t *testing.T) {
 	}
 }
 
-// Mistakes and configurations that can never work end with exit code 2 and write nothing.
+// If the arguments are wrong, or the configuration can never work, join exits with code 2 and
+// writes nothing.
 func TestJoinRefuses(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -98,7 +100,7 @@ func TestJoinRefuses(t *testing.T) {
 	}
 }
 
-// If a region doesn't answer, join soon reports it and writes nothing anywhere.
+// If a region doesn't answer, join soon reports this, and writes nothing in any region.
 func TestJoinUnreachable(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -118,8 +120,8 @@ func TestJoinUnreachable(t *testing.T) {
 	}
 }
 
-// A person with permissions in only one namespace can join a region, except for the policy, which
-// join reports.
+// Someone with permissions in only one namespace can join a region. Only the policy can't be
+// created, which join reports.
 func TestJoinWithFewRights(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -154,8 +156,8 @@ func TestJoinWithFewRights(t *testing.T) {
 	s.says(left.Stdout, "Removed iad")
 }
 
-// Two Secrets of one main region, each with its own process, don't share permissions in a remote.
-// Join and leave for one Secret don't affect the other.
+// Two Secrets in one main region, each pushed by its own process, don't share permissions in a
+// remote. Joining or leaving with one Secret doesn't affect the other.
 func TestJoinForTwoSecrets(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -175,8 +177,8 @@ func TestJoinForTwoSecrets(t *testing.T) {
 	s.says(s.exits(0, "status").Stdout, "1 Synced")
 }
 
-// If a kubeconfig is stored with another file extension, join replaces it there. Two files for one
-// remote would be Misconfigured.
+// If a remote's kubeconfig is stored with another file extension, join replaces that file. With two
+// files for it, the remote would be Misconfigured.
 func TestJoinKeepsTheFilesName(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -192,7 +194,7 @@ func TestJoinKeepsTheFilesName(t *testing.T) {
 	secret, err = secrets.Get(s.Ctx, clustersSecret, metav1.GetOptions{})
 	s.Must(err)
 	if len(secret.Data) != 1 || secret.Data["dfw.yml"] == nil {
-		t.Errorf("there are %d entries", len(secret.Data))
+		t.Errorf("%d entries are stored, want 1", len(secret.Data))
 	}
 	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Role fernetcast.")
 }

@@ -20,13 +20,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// identity is the account from manifests/identity.
+// identity is the name of the ServiceAccount in manifests/identity.
 const identity = "fernetcast-identity"
 
 var byIdentity = []string{"--identity", identity}
 
-// identifies applies manifests/identity and its discovery to a main region, for the account that
-// the test's run uses.
+// identifies applies manifests/identity and manifests/identity/discovery to a main region, for the
+// account that run uses in the tests.
 func (s *stage) identifies(region string) {
 	s.Helper()
 	for _, dir := range []string{"../../manifests/identity", "../../manifests/identity/discovery"} {
@@ -47,19 +47,19 @@ func (s *stage) identifies(region string) {
 	}
 }
 
-// config returns the API server configuration that join prints for a remote.
+// config returns the API server configuration for a remote, as join prints it.
 func (s *stage) config(region, remote string, flags ...string) []byte {
 	s.Helper()
 	return []byte(s.exits(0, s.keyless(region, remote, append(flags, "-o", "config")...)...).Stdout)
 }
 
-// keyless returns the arguments to join without stored credentials. The flags may override the
-// address.
+// keyless returns the arguments of a join without stored credentials. flags can override the
+// remote's address.
 func (s *stage) keyless(region, remote string, flags ...string) []string {
 	return s.joinArgs(region, remote, append([]string{"--keyless"}, flags...)...)
 }
 
-// rights returns the objects that join prints for a remote's cluster.
+// rights returns the objects for a remote's cluster, as join prints them.
 func (s *stage) rights(region, remote string, flags ...string) string {
 	s.Helper()
 	all := s.exits(0, s.keyless(region, remote, append(flags, "-o", "yaml")...)...).Stdout
@@ -68,8 +68,8 @@ func (s *stage) rights(region, remote string, flags ...string) string {
 	return "# " + all
 }
 
-// trusts makes a remote's API server trust only a main region, with the configuration that join
-// prints.
+// trusts makes a remote's API server trust the tokens of one main region and no other, with the
+// configuration that join prints.
 func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Helper()
 	config := s.config(region, remote, flags...)
@@ -77,7 +77,8 @@ func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Must(s.cluster(remote).Restart(s.Ctx))
 }
 
-// minted returns a token from the main region, as an administrator could request it.
+// minted returns a token from the main region for the account of, as an administrator could request
+// it.
 func (s *stage) minted(region, of string, life time.Duration, audiences ...string) string {
 	s.Helper()
 	token, err := s.cluster(region).Request(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: of}, life, audiences...)
@@ -85,7 +86,7 @@ func (s *stage) minted(region, of string, life time.Duration, audiences ...strin
 	return token
 }
 
-// bearing returns a client of a cluster with a token.
+// bearing returns a client for a cluster that authenticates with the given token.
 func (s *stage) bearing(region, token string) kubernetes.Interface {
 	s.Helper()
 	cfg := rest.AnonymousClientConfig(s.cluster(region).Config())
@@ -95,7 +96,7 @@ func (s *stage) bearing(region, token string) kubernetes.Interface {
 	return client
 }
 
-// read reads the Secret with the keys.
+// read reads the Secret with the keys, and returns only the error.
 func (s *stage) read(client kubernetes.Interface) error {
 	_, err := client.CoreV1().Secrets(s.NS).Get(s.Ctx, testenv.SecretName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -104,7 +105,7 @@ func (s *stage) read(client kubernetes.Interface) error {
 	return err
 }
 
-// accepts waits until a cluster answers a request with this token with the status code want.
+// accepts waits until a cluster responds to a request with this token with the status code want.
 func (s *stage) accepts(region, token string, want int) {
 	s.Helper()
 	client := s.bearing(region, token)
@@ -127,7 +128,7 @@ func codeOf(err error) int {
 	return 0
 }
 
-// synced waits until a run shows a remote as Synced.
+// synced waits until run, which listens on address, shows a remote as Synced.
 func (s *stage) synced(address, remote string) {
 	s.Helper()
 	s.Until(func(ctx context.Context) error {
@@ -144,7 +145,7 @@ func (s *stage) synced(address, remote string) {
 	})
 }
 
-// rotates rotates the main region's keys and waits until the remotes have them.
+// rotates rotates the main region's keys, and waits until the remotes have the new keys.
 func (s *stage) rotates(region string, remotes ...string) {
 	s.Helper()
 	r, err := s.cluster(region).Rotate(s.Ctx, s.NS, 7)
@@ -156,8 +157,8 @@ func (s *stage) rotates(region string, remotes ...string) {
 
 var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`)
 
-// opened returns the values in all Secrets of a main region's namespace that give access to a
-// remote. It tries each as a kubeconfig and as a token.
+// opened returns the names of all values in the Secrets of a main region's namespace that give
+// access to a remote. It tries to use each value as a kubeconfig and as a token.
 func (s *stage) opened(region, remote string) (opened []string) {
 	s.Helper()
 	secrets, err := s.cluster(region).Client().CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
@@ -182,12 +183,12 @@ func (s *stage) opened(region, remote string) (opened []string) {
 	return opened
 }
 
-// TestKeyless prints and applies a remote's objects, and joins the remote without credentials.
-// Nothing that is stored or printed may give access to it.
+// TestKeyless applies the objects that join prints for a remote, and joins the remote without
+// credentials. Nothing that is stored or printed may give access to the remote.
 func TestKeyless(t *testing.T) {
 	s := newAlone(t)
 	keys := s.main("sjc")
-	s.main("ord") // sjc is also a remote of ord: its self-renewal must not interfere
+	s.main("ord") // sjc is also a remote of ord, whose policy for self-renewal must not interfere
 	s.join("ord", "sjc", "--self-renew", "--wait", "0")
 	refused := s.exits(1, s.joinArgs("sjc", "dfw", "--keyless", "--request-timeout", "5s")...)
 	s.says(refused.Stderr, "the main region issues no token for ServiceAccount "+s.NS+"/"+identity, "kubectl --context sjc apply -k manifests/identity", "nothing was stored")
@@ -225,11 +226,11 @@ func TestKeyless(t *testing.T) {
 	s.exits(0, append([]string{"promote", "sjc", "--yes"}, byIdentity...)...)
 
 	if opened := s.opened("sjc", "dfw"); opened != nil {
-		t.Errorf("dfw is opened by %v", opened)
+		t.Errorf("stored values that give access to dfw: %v", opened)
 	}
 	s.join("sjc", "iad")
-	if opened := s.opened("sjc", "iad"); len(opened) < 2 { // the search works
-		t.Errorf("credentials that authenticate to iad, which was joined with a token: %v", opened)
+	if opened := s.opened("sjc", "iad"); len(opened) < 2 { // this shows that opened finds credentials
+		t.Errorf("stored values that give access to iad, which was joined with a token: %v", opened)
 	}
 	metrics, err := testenv.Get(s.Ctx, "http://"+address+"/metrics")
 	s.Must(err)

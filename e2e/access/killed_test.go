@@ -15,8 +15,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// gateways redirects the person's contexts for these regions to gateways, which see each request. A
-// gateway terminates TLS, so the person uses tokens instead of certificates.
+// gateways puts a gateway, which sees each request, between the operator and each of these regions.
+// A gateway terminates TLS, so the operator's contexts use tokens instead of client certificates.
 func (s *stage) gateways(regions ...string) []*testenv.Gateway {
 	s.Helper()
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
@@ -33,11 +33,11 @@ func (s *stage) gateways(regions ...string) []*testenv.Gateway {
 	return all
 }
 
-// adminToken returns a token of an account with all permissions in a cluster.
+// adminToken returns a token for an account with all permissions in a cluster.
 func (s *stage) adminToken(region string) string {
 	s.Helper()
-	// The name must not start with fernetcast-, because joined regions have policies for such
-	// accounts.
+	// The account's name must not start with fernetcast-, because joined regions have policies that
+	// limit such accounts.
 	account := metav1.ObjectMeta{Namespace: s.NS, Name: "administrator"}
 	token, err := s.cluster(region).Request(s.Ctx, account, 24*time.Hour)
 	s.Must(err)
@@ -50,8 +50,8 @@ func (s *stage) adminToken(region string) string {
 	return token
 }
 
-// killer kills a process at one of its requests: before the API server gets it, or after it has
-// been carried out but before the response arrives.
+// killer kills a process at one of its requests: either before the API server gets the request, or
+// after the API server has executed it, but before the response arrives.
 type killer struct {
 	mu      sync.Mutex
 	at, n   int
@@ -60,7 +60,7 @@ type killer struct {
 	started chan struct{}
 }
 
-// spoil is a handler for Gateway.Spoil.
+// spoil returns the handler that kills the process, for Gateway.Spoil.
 func (k *killer) spoil(honest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		k.mu.Lock()
@@ -79,8 +79,8 @@ func (k *killer) spoil(honest http.Handler) http.Handler {
 	})
 }
 
-// killedEverywhere runs a command once for each of its requests, each time from the same state. It
-// kills the command at that request and runs it again, which must succeed.
+// killedEverywhere runs a command once for each of its requests, each time starting from the same
+// state. It kills the command at that request, and then runs it again, which must succeed.
 func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(), args ...string) {
 	s.Helper()
 	built := s.Shipped()
@@ -102,7 +102,7 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 			for _, gateway := range gateways {
 				gateway.Spoil(nil)
 			}
-			if k.n < at { // it has no more requests
+			if k.n < at { // the command has sent all its requests
 				if code != 0 {
 					s.Fatalf("%v, not killed: exit %d\n%s", args, code, process.Stderr.Tail(5))
 				}
@@ -118,12 +118,13 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 		}
 	}
 	if requests < 5 {
-		s.Errorf("%v has sent %d requests", args, requests)
+		s.Errorf("%v sent only %d requests", args, requests)
 	}
 	s.Logf("%s: killed at each of its %d requests, before and after it", strings.Join(args[:2], " "), requests)
 }
 
-// If join, renew, and leave are killed at any request and run again, they reach the same result.
+// If join, renew, or leave is killed at any request and run again, the result is the same as
+// without the kill.
 func TestKilledAtEachRequest(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -141,19 +142,19 @@ func TestKilledAtEachRequest(t *testing.T) {
 
 	nothing := func() {
 		if s.entry("sjc", "iad") != nil {
-			t.Error("the entry is still there")
+			t.Error("the remote is still stored")
 		}
 		accounts, err := there.CoreV1().ServiceAccounts(s.NS).List(s.Ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
 		s.Must(err)
 		roles, err := there.RbacV1().Roles(s.NS).List(s.Ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=fernetcast"})
 		s.Must(err)
 		if len(accounts.Items)+len(roles.Items) != 0 {
-			t.Errorf("left there: %d accounts, %d roles", len(accounts.Items), len(roles.Items))
+			t.Errorf("left in the remote: %d accounts, %d roles", len(accounts.Items), len(roles.Items))
 		}
 		secret, err := s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Get(s.Ctx, clustersSecret, metav1.GetOptions{})
 		s.Must(err)
 		if len(secret.Data) != 0 {
-			t.Errorf("left here: %d entries", len(secret.Data))
+			t.Errorf("left in the main region: %d entries", len(secret.Data))
 		}
 	}
 	s.killedEverywhere(gateways, func() { s.exits(0, join...) }, nothing, "leave", "iad", "--yes")
@@ -165,7 +166,7 @@ func TestTwoOperators(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	gateways := s.gateways("sjc")
-	// Both read the stored kubeconfigs before either writes them.
+	// Both operators read the stored kubeconfigs before either of them writes.
 	var both sync.WaitGroup
 	both.Add(2)
 	gateways[0].Spoil(func(honest http.Handler) http.Handler {

@@ -16,18 +16,19 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// revoked limits how long a token is valid after its account is deleted: the API server caches
-// valid tokens for 10 s.
+// revoked limits how long a token stays valid after its account is deleted. API servers cache valid
+// tokens for 10 s.
 const revoked = 15 * time.Second
 
-// Two main regions have joined dfw. When one leaves, its token is rejected, and the other
-// continues.
+// dfw is a remote of two main regions. When one of them runs leave, its token becomes invalid, but
+// the other continues to push.
 func TestLeave(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
 	s.runs("sjc")
 	s.join("sjc", "dfw")
-	// ord was the main region before and will be again later. In the meantime, it is a standby.
+	// ord is like a former main region, which is now a standby of sjc but also has dfw as its
+	// remote.
 	s.join("sjc", "ord")
 	s.join("ord", "dfw", "--from", "ord")
 	stolen := s.client(s.entry("ord", "dfw"))
@@ -37,23 +38,23 @@ func TestLeave(t *testing.T) {
 	left := time.Now()
 	s.says(r.Stdout, "Removed dfw", "RoleBinding fernetcast-ord", "ServiceAccount fernetcast-ord")
 	if s.entry("ord", "dfw") != nil {
-		t.Error("its entry is still there")
+		t.Error("the remote is still stored")
 	}
 	s.Until(func(ctx context.Context) error {
 		_, err := stolen.CoreV1().Secrets(s.NS).Get(ctx, testenv.SecretName, metav1.GetOptions{})
 		if !apierrors.IsUnauthorized(err) {
-			return fmt.Errorf("a request with its token returned %v", err)
+			return fmt.Errorf("a request with the old token returned %v", err)
 		}
 		return nil
 	})
 	if took := time.Since(left); took > revoked {
-		t.Errorf("its token was rejected after %s, want at most %s", took, revoked)
+		t.Errorf("the old token was rejected after %s, want at most %s", took, revoked)
 	}
 	rotation, err := s.cluster("sjc").Rotate(s.Ctx, s.NS, 7)
 	s.Must(err)
 	s.Until(func(ctx context.Context) error { return s.cluster("dfw").Holds(ctx, s.NS, rotation.Keys) })
 
-	// The stored kubeconfig and the context with that name are for different clusters.
+	// Now the stored kubeconfig and the context with the same name are for different clusters.
 	dfw := s.entry("sjc", "dfw")
 	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
 		c.CertificateAuthorityData, c.Extensions, user.Token = s.cluster("iad").Config().CAData, nil, ""
@@ -66,7 +67,7 @@ func TestLeave(t *testing.T) {
 	s.says(s.exits(0, "--context", "sjc", "leave", "nobody", "--yes").Stdout, "Nothing is stored for nobody")
 }
 
-// client returns a client with the credentials of a kubeconfig.
+// client returns a client with the credentials in a kubeconfig.
 func (s *stage) client(kubeconfig []byte) kubernetes.Interface {
 	s.Helper()
 	cfg, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
@@ -76,8 +77,8 @@ func (s *stage) client(kubeconfig []byte) kubernetes.Interface {
 	return client
 }
 
-// A remote that doesn't answer stays as it is, here and there, unless --local removes
-// what is here.
+// If a remote doesn't answer, leave changes nothing in the remote or the main region, unless
+// --local removes what the main region has stored.
 func TestLeaveDead(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -106,7 +107,8 @@ func TestLeaveDead(t *testing.T) {
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored for dfw")
 }
 
-// If the remote refuses a deletion, the entry here stays, so that leave can be repeated.
+// If the remote refuses a deletion, its kubeconfig stays in the main region, so that leave can be
+// repeated.
 func TestLeaveRefused(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -125,16 +127,17 @@ func TestLeaveRefused(t *testing.T) {
 	r := s.exits(1, "leave", "iad", "--yes")
 	s.says(r.Stderr, "iad is still stored here", "deleting ServiceAccount fernetcast-sjc", "leave iad --local")
 	if string(s.entry("sjc", "iad")) != string(joined) {
-		t.Error("the entry was changed")
+		t.Error("the stored kubeconfig was changed")
 	}
 	gateway.Spoil(nil)
 	s.says(s.exits(0, "leave", "iad", "--yes").Stdout, "Deleted in the remote: ServiceAccount fernetcast-sjc, Role fernetcast.")
 	if s.entry("sjc", "iad") != nil {
-		t.Error("the entry is still there")
+		t.Error("the remote is still stored")
 	}
 }
 
-// Names and addresses don't identify a cluster, so leave and join ask the cluster.
+// Names and addresses don't identify a cluster, so leave and join get its identity from the cluster
+// itself.
 func TestWhichCluster(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -165,7 +168,7 @@ func TestWhichCluster(t *testing.T) {
 		})
 	}
 
-	// A cluster has one name, whatever its address.
+	// A cluster can be stored under only one name, even with different addresses.
 	before := s.snapshot("sjc", "dfw")
 	proxy, err := s.cluster("dfw").Proxy()
 	s.Must(err)
@@ -177,10 +180,10 @@ func TestWhichCluster(t *testing.T) {
 	if after := s.snapshot("sjc", "dfw"); after != before {
 		t.Errorf("something was changed:\n%s\nbefore:\n%s", after, before)
 	}
-	// The address of a cluster may change.
+	// The address of a stored cluster may change.
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 
-	// If a cluster is stored twice, leave for either name must not break the other.
+	// If a cluster is stored under two names, leave for one name must not break the other.
 	s.store("dallas", s.entry("sjc", "dfw"))
 	r := s.exits(0, "leave", "dallas", "--remote-context", "dfw", "--yes")
 	s.says(r.Stdout, "Removed dallas. Its account stays, because dfw is the same cluster.")

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A token is valid for one account, one cluster, and one hour. All others are rejected as
-// unauthenticated.
+// A keyless token is valid only for one account, in one cluster, and for one hour. API servers
+// reject every other token with 401.
 func TestMisusedTokens(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -50,12 +50,12 @@ func TestMisusedTokens(t *testing.T) {
 			t.Errorf("%s: %d, want 401", what, code)
 		}
 	}
-	// The same token with correct values is valid, so the others are rejected because of their
-	// values.
+	// The same token with correct values is valid. This shows that the others are rejected because
+	// of their values.
 	if code := codeOf(s.read(s.bearing("dfw", made(-time.Minute, 50*time.Minute)))); code != http.StatusOK {
 		t.Errorf("the correct token: %d", code)
 	}
-	// It gives access only to the one Secret.
+	// A valid token gives access only to the one Secret.
 	thief := s.bearing("dfw", s.minted("sjc", identity, time.Hour, dfw))
 	s.forbids("all Secrets", func() error {
 		_, err := thief.CoreV1().Secrets(s.NS).List(s.Ctx, metav1.ListOptions{})
@@ -73,7 +73,7 @@ func TestMisusedTokens(t *testing.T) {
 	})
 }
 
-// foreign returns a token from another cluster, for an account with the same name.
+// foreign returns a token from another region's cluster, for an account with the same name.
 func (s *stage) foreign(region, audience string) string {
 	s.Helper()
 	s.identifies(region)
@@ -88,15 +88,15 @@ func (s *stage) apply(region, text string) {
 		s.Must(yaml.Unmarshal([]byte(document), &object.Object))
 		if len(object.Object) > 0 {
 			err := testenv.Apply(s.Ctx, s.cluster(region).Config(), s.NS, object)
-			if !apierrors.IsConflict(err) { // conflict: a join has already created the policy
+			if !apierrors.IsConflict(err) { // a conflict means that a join has already created the policy
 				s.Must(err)
 			}
 		}
 	}
 }
 
-// A kubeconfig can't make fernetcast request a token that the main region itself would accept. No
-// request goes to its server.
+// A kubeconfig can't make fernetcast request a token that the main region itself would accept.
+// fernetcast doesn't even send a request to the server in the kubeconfig.
 func TestMintsNoTokenForTheMain(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

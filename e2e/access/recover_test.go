@@ -19,7 +19,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// lost sets up a main region with two equal remotes and then wipes its Secret.
+// lost sets up a main region and two remotes with the same keys, and then wipes the main region's
+// Secret.
 func (s *stage) lost() (before testenv.Repository) {
 	s.Helper()
 	before = s.main("sjc")
@@ -31,7 +32,7 @@ func (s *stage) lost() (before testenv.Repository) {
 	return before
 }
 
-// wipe deletes the main region's Secret and recreates it empty, like a GitOps tool.
+// wipe deletes the main region's Secret and recreates it without keys, as a GitOps tool does.
 func (s *stage) wipe() {
 	s.Helper()
 	s.Must(s.cluster("sjc").Delete(s.Ctx, s.NS))
@@ -47,7 +48,7 @@ func (s *stage) annotate(region, name, value string) {
 	}))
 }
 
-// all checks that the clusters have exactly these keys.
+// all checks that all of the given clusters have exactly these keys.
 func (s *stage) all(keys testenv.Repository, regions ...string) {
 	s.Helper()
 	for _, region := range regions {
@@ -55,7 +56,7 @@ func (s *stage) all(keys testenv.Repository, regions ...string) {
 	}
 }
 
-// A Secret that was lost in any way gets its keys back from any remote.
+// recover restores the keys from any remote, however they were lost in the main region.
 func TestRecover(t *testing.T) {
 	for name, lose := range map[string]func(*stage){
 		"emptied": func(s *stage) {
@@ -89,8 +90,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// recover refuses to lose keys, or to use keys that belong to another main region. Then it writes
-// nothing.
+// recover refuses to replace keys that exist nowhere else, or to use keys that belong to another
+// main region. If it refuses, it writes nothing.
 func TestRecoverRefuses(t *testing.T) {
 	s := newStage(t)
 	before := s.lost()
@@ -119,7 +120,7 @@ func TestRecoverRefuses(t *testing.T) {
 	_, err = jobs.UpdateStatus(s.Ctx, job, metav1.UpdateOptions{})
 	s.Must(err)
 
-	// dfw's data doesn't match its stamp, and --force doesn't help.
+	// Now dfw's keys don't match its stamp. Even --force doesn't allow that.
 	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(9, 7))
 	s.Must(err)
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "they were changed there")
@@ -132,7 +133,7 @@ func TestRecoverRefuses(t *testing.T) {
 	unchanged()
 	s.Must(s.cluster("sjc").Edit(s.Ctx, s.NS, "somebody", func(secret *corev1.Secret) { secret.Annotations = nil }))
 
-	// Another remote has a higher term, and the Secret belongs to another main region.
+	// First, another remote has a higher term. Then, the Secret belongs to another main region.
 	s.annotate("iad", "fernetcast/term", "5")
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes").Stderr, "the keys of dfw have term 1, but iad has term 5", "--force")
 	unchanged()
@@ -146,8 +147,9 @@ func TestRecoverRefuses(t *testing.T) {
 	s.all(before, "sjc", "dfw", "iad")
 }
 
-// A full disk left an empty staged key in the main region's Secret, but newer keys exist. recover
-// reports it and changes nothing, and the command that it prints repairs this key.
+// The rotation job's disk was full, so the main region's Secret has an empty staged key, but also a
+// newer key than the remotes. recover reports this and changes nothing. The command that it prints
+// repairs only the staged key.
 func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -172,7 +174,7 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	}
 	_, command, _ := strings.Cut(r.Stderr, "To repair only this key: kubectl ")
 	command, _, _ = strings.Cut(command, "\n")
-	// Run the shell part of the command unchanged, and replace only kubectl.
+	// Run the printed command unchanged, except that a shell function replaces kubectl.
 	shell := exec.CommandContext(s.Ctx, "bash", "-c", `kubectl() { for last in "$@"; do :; done; printf %s "$last"; }; kubectl `+command)
 	text, err := shell.Output()
 	s.Must(err)
@@ -181,7 +183,7 @@ func TestRecoverKeepsWhatIsLeft(t *testing.T) {
 	s.says(s.exits(0, "status").Stdout, "1 Synced")
 }
 
-// A rotation between the plan and the write stops the recovery.
+// A rotation between recover's plan and its write stops the recovery.
 func TestRecoverOvertaken(t *testing.T) {
 	s := newStage(t)
 	s.lost()
@@ -204,7 +206,7 @@ func TestRecoverOvertaken(t *testing.T) {
 	s.all(setUp, "sjc")
 }
 
-// If recover is killed at any request and run again, it reaches the same result.
+// If recover is killed at any request and run again, the result is the same as without the kill.
 func TestRecoverKilled(t *testing.T) {
 	s := newStage(t)
 	before := s.main("sjc")
@@ -221,8 +223,8 @@ func TestRecoverKilled(t *testing.T) {
 	s.killedEverywhere(gateways, begin, ended, "recover", "--from", "iad", "--yes", "--force")
 }
 
-// forge adds a key to a remote's copy, with a stamp that fits. Anyone who controls the remote can do
-// that.
+// forge adds a key to a remote's copy, and updates the stamp to match. Anyone who controls the
+// remote can do this.
 func (s *stage) forge(region string, index int) (forged string) {
 	s.Helper()
 	s.Must(s.cluster(region).Edit(s.Ctx, s.NS, "somebody", func(secret *corev1.Secret) {
@@ -234,8 +236,8 @@ func (s *stage) forge(region string, index int) (forged string) {
 	return forged
 }
 
-// A remote with a forged key doesn't become the source of a recovery unnoticed: the main region is
-// healthy, or no other cluster has such an index.
+// recover doesn't use a remote with a forged key without --force. It refuses because the main
+// region's keys are valid, or because no other cluster has such a high index.
 func TestRecoverForgedKey(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
@@ -261,7 +263,8 @@ func TestRecoverForgedKey(t *testing.T) {
 	s.all(keys, "sjc", "dfw", "iad")
 }
 
-// One hostile region can't prevent a failover: without it, the other regions still count.
+// A hostile region can't prevent a failover. With --ignore, promote ignores only that region's
+// keys.
 func TestPromoteForgedKey(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
@@ -281,7 +284,7 @@ func TestPromoteForgedKey(t *testing.T) {
 	s.says(promote(1), "nothing was changed", "the keys of iad are newer", "to promote without iad, add --ignore iad")
 	s.says(promote(1, "--ignore", "ord"), "the keys of iad are newer")
 	s.says(promote(2, "--ignore", "fra"), `there is no remote "fra"; existing remotes: iad, ord, sjc`)
-	// What the others hold still counts.
+	// The keys of the other regions still count.
 	sjc := s.cluster("sjc")
 	rotation, err := sjc.Rotate(s.Ctx, s.NS, 7)
 	s.Must(err)

@@ -19,7 +19,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A due token is renewed, and others are kept. A token that can't be renewed is named and stays.
+// renew renews a token that is due, and keeps others. If it can't renew a token, it reports that
+// and leaves the token in place.
 func TestRenew(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -29,7 +30,7 @@ func TestRenew(t *testing.T) {
 	dfw, iad := s.entry("sjc", "dfw"), s.entry("sjc", "iad")
 	s.says(s.exits(0, "renew").Stdout, "dfw: kept", "100% of its lifetime is left")
 
-	// A token of the same account with less than a third of its lifetime left.
+	// Store a token for the same account that has less than a third of its lifetime left.
 	s.store("dfw", s.aged("dfw"))
 	s.store("ord", s.aged("ord"))
 	ord := s.entry("sjc", "ord")
@@ -41,7 +42,7 @@ func TestRenew(t *testing.T) {
 	r := s.exits(1, "renew", "--ttl", "100h")
 	s.says(r.Stdout, "dfw: renewed, expires at "+time.Now().Add(100*time.Hour).UTC().Format("2006-01-02T"), "iad: kept", "ord: failed: reading Namespace kube-system with context ord: dial tcp")
 	if got := s.entry("sjc", "dfw"); string(got) == string(dfw) || string(s.entry("sjc", "iad")) != string(iad) || string(s.entry("sjc", "ord")) != string(ord) {
-		t.Error("an entry other than dfw was written")
+		t.Error("the kubeconfig of a remote other than dfw was written")
 	}
 	s.ends(s.check(0, "dfw"), "expiry", "pass")
 	s.says(s.exits(0, "renew", "iad", "--ttl", "20m", "-o", "json").Stdout, `"action":"renewed"`)
@@ -50,9 +51,9 @@ func TestRenew(t *testing.T) {
 	s.says(s.exits(1, "renew", "iad").Stdout, "iad: failed: its token is not from a ServiceAccount; to replace it: fernetcast --namespace "+s.NS+" join iad")
 }
 
-// Anyone who can write the stored kubeconfigs can put any claims, address, and CA there. With the
-// operator's permissions, renew requests only a token of this main region's own account, and sends
-// it only to the operator's cluster. leave deletes only that account.
+// Anyone who can write the stored kubeconfigs can put any token, address, and CA there. Still,
+// renew uses the operator's permissions only to request a token for this main region's own account,
+// and only from the cluster in the operator's context. leave deletes only that account.
 func TestForgedKubeconfig(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -89,7 +90,7 @@ func TestForgedKubeconfig(t *testing.T) {
 	})
 	for _, try := range []struct {
 		token string
-		away  bool // the address and the CA are the thief's
+		away  bool // the address and the CA are those of the thief's server
 		says  string
 	}{
 		{forged(elsewhere, "fernetcast-identity"), true, "its token belongs to account " + elsewhere + "/fernetcast-identity"},
@@ -112,7 +113,7 @@ func TestForgedKubeconfig(t *testing.T) {
 		t.Errorf("the thief got %d requests", stolen.Load())
 	}
 
-	// leave keeps accounts that it can't attribute to this main region.
+	// leave doesn't delete accounts that may belong to another main region.
 	config, err := clientcmd.Load(joined)
 	s.Must(err)
 	config.Contexts["dfw"].Namespace = elsewhere
@@ -129,7 +130,7 @@ func TestForgedKubeconfig(t *testing.T) {
 	}
 }
 
-// aged returns a remote's kubeconfig with a token that was issued long ago and expires soon.
+// aged returns a remote's kubeconfig, with a token that was issued long ago and expires soon.
 func (s *stage) aged(remote string) []byte {
 	s.Helper()
 	token, err := s.cluster(remote).Token(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: "fernetcast-sjc"}, time.Now().Add(-10*time.Hour), time.Now().Add(2*time.Hour))
@@ -137,7 +138,8 @@ func (s *stage) aged(remote string) []byte {
 	return s.altered(remote, func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = token })
 }
 
-// run loads a new token without a restart, and continues to push once the old token is rejected.
+// run loads a new token without a restart, and continues to push after the old token becomes
+// invalid.
 func TestRunTakesRenewedToken(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -147,7 +149,7 @@ func TestRunTakesRenewedToken(t *testing.T) {
 	s.exits(0, "renew", "dfw", "--ttl", "30h")
 	s.Until(func(context.Context) error {
 		if s.expires(address).Equal(before) {
-			return fmt.Errorf("it still has the token that expires at %s", before)
+			return fmt.Errorf("run still has the token that expires at %s", before)
 		}
 		return nil
 	})

@@ -23,7 +23,7 @@ const (
 	ninety  = 90 * 24 * time.Hour
 )
 
-// ask requests a token of an account with this client.
+// ask uses the client by to request a token for the account of.
 func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) error {
 	_, err := by.CoreV1().ServiceAccounts(s.NS).CreateToken(s.Ctx, of, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))},
@@ -31,8 +31,8 @@ func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) erro
 	return err
 }
 
-// forbids waits until an API server rejects a request: a new policy takes effect within about a
-// second.
+// forbids waits until an API server rejects a request. It retries, because a new policy takes about
+// a second to take effect.
 func (s *stage) forbids(what string, try func() error) {
 	s.Helper()
 	s.Until(func(context.Context) error {
@@ -43,13 +43,14 @@ func (s *stage) forbids(what string, try func() error) {
 	})
 }
 
-// patch tries to change an account with this client.
+// patch uses the client by to change the account of.
 func (s *stage) patch(by kubernetes.Interface, of, change string) error {
 	_, err := by.CoreV1().ServiceAccounts(s.NS).Patch(s.Ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 	return err
 }
 
-// directory mounts the stored kubeconfigs and kept tokens, as in the CronJob's pod.
+// directory mounts the stored kubeconfigs and tokens, as in the pod of the CronJob in
+// manifests/renew.
 func (s *stage) directory() (clusters, tokens string) {
 	s.Helper()
 	clusters, tokens = s.TempDir(), s.TempDir()
@@ -58,8 +59,8 @@ func (s *stage) directory() (clusters, tokens string) {
 	return clusters, tokens
 }
 
-// A token requests the next one, which run loads without a restart. Only the kept tokens are
-// written.
+// With renew --self, each token is used to request the next one, and run loads the new token
+// without a restart. Only the stored tokens are written.
 func TestRenewSelf(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -68,7 +69,7 @@ func TestRenewSelf(t *testing.T) {
 	clusters, tokens := s.directory()
 	s.says(s.exits(0, "renew", "--self", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept")
 	entry, before := s.entry("sjc", "dfw"), s.expires(address)
-	for range 3 { // each token requests the next
+	for range 3 { // each token is used to request the next
 		s.says(s.exits(0, "renew", "--self", "--all", "--ttl", "900h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: renewed, expires at "+time.Now().Add(900*time.Hour).UTC().Format("2006-01-02T"))
 	}
 	if string(s.entry("sjc", "dfw")) != string(entry) {
@@ -86,17 +87,18 @@ func TestRenewSelf(t *testing.T) {
 	s.ends(s.check(0, "dfw"), "excess", "pass")
 	s.says(s.exits(1, "renew", "--self", "--all", "--ttl", "1001h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: failed: it may not request its successor", "a longer lifetime than join or renew has set")
 
-	// The next join deletes a kept token that is no longer used, and leave deletes everything.
+	// Another join deletes the stored token, which is no longer used, and leave deletes everything.
 	s.join("sjc", "dfw")
 	kept, err := s.cluster("sjc").Client().CoreV1().Secrets(s.NS).Get(s.Ctx, "fernetcast-tokens", metav1.GetOptions{})
 	s.Must(err)
 	if len(kept.Data) != 0 {
-		t.Error("the kept token still exists after another join")
+		t.Error("the stored token still exists after another join")
 	}
 	s.says(s.exits(0, "leave", "dfw", "--yes").Stdout, "Role fernetcast-sjc-renew")
 }
 
-// If a remote lacks the permission, the output names it and the fix, and its token stays.
+// If the account may not request its own token in a remote, the output names the remote and the
+// fix, and the old token stays.
 func TestRenewSelfForbidden(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -116,7 +118,8 @@ func TestRenewSelfForbidden(t *testing.T) {
 	})
 }
 
-// A stolen ten-minute token can't be used to get another token or anything else.
+// A stolen ten-minute token can't be used to get another token, or to change what the account may
+// do.
 func TestStolenTokenIsNotRenewed(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -151,7 +154,7 @@ func TestStolenTokenIsNotRenewed(t *testing.T) {
 		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Secret", APIVersion: "v1", Name: "keystone-fernet-keys"}},
 	}, metav1.CreateOptions{})
 	if err == nil {
-		t.Error("a bound token was issued")
+		t.Error("a token that is bound to an object was issued")
 	}
 	s.Must(s.ask(given, account, ninety))
 }

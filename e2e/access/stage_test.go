@@ -1,6 +1,6 @@
-// Package access tests the commands that join a region, maintain its access, and remove it, on real
-// control planes with real RBAC. sjc and ord are main regions, and dfw and iad are remotes. Each
-// test has its own namespace in all of them.
+// Package access tests the commands that give a main region access to remotes, maintain that
+// access, and remove it, on real control planes with real RBAC. sjc and ord are main regions, and
+// dfw and iad are remotes. Each test has its own namespace in all of them.
 package access
 
 import (
@@ -23,7 +23,7 @@ import (
 const (
 	// testTime is the timeout of a test.
 	testTime = 10 * time.Minute
-	// clustersSecret is the Secret in which join stores the remotes' kubeconfigs.
+	// clustersSecret is the name of the Secret in which join stores the remotes' kubeconfigs.
 	clustersSecret = "fernetcast-clusters"
 )
 
@@ -31,11 +31,12 @@ var shared *testenv.Env
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared, "sjc", "ord", "dfw", "iad")) }
 
-// stage is the setup of one test: a namespace in every cluster, and a person with an
-// administrator's context for each, whose main region is sjc.
+// stage is the setup of one test: a namespace in every cluster, and an operator who has an
+// administrator's context for each cluster. The operator's main region is sjc.
 type stage struct {
 	*testenv.Stage
-	// kubeconfig is the person's kubeconfig. Its contexts are named after the clusters.
+	// kubeconfig is the path of the operator's kubeconfig. Its contexts are named after the
+	// clusters.
 	kubeconfig string
 	fernetcast *testenv.Program
 }
@@ -47,8 +48,8 @@ func newStage(t *testing.T) *stage {
 	return newAlone(t)
 }
 
-// newAlone returns the setup of a test that restarts or reconfigures a server, so it must not run
-// in parallel with others.
+// newAlone returns the setup of a test that restarts or reconfigures a server, and therefore must
+// not run in parallel with others.
 func newAlone(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{Stage: shared.Stage(t, "a", testTime), kubeconfig: filepath.Join(t.TempDir(), "config")}
@@ -76,8 +77,8 @@ func (s *stage) main(region string) testenv.Repository {
 	return keys
 }
 
-// exits runs a command, and checks its exit code, that its output contains no keys, and that the commands
-// in its output name its cluster and namespace.
+// exits runs a command. It checks that the command exits with the given code, that its output
+// contains no keys, and that commands in its output name the right cluster and namespace.
 func (s *stage) exits(code int, args ...string) testenv.Result {
 	s.Helper()
 	r := s.Exits(code, s.fernetcast, args...)
@@ -107,7 +108,7 @@ func (s *stage) says(text string, parts ...string) {
 	}
 }
 
-// entry returns the kubeconfig of a remote that a main region has stored, or nil if there is none.
+// entry returns the kubeconfig that a main region has stored for a remote, or nil if there is none.
 func (s *stage) entry(region, remote string) []byte {
 	s.Helper()
 	secret, err := shared.Cluster(region).Client().CoreV1().Secrets(s.NS).Get(s.Ctx, clustersSecret, metav1.GetOptions{})
@@ -117,7 +118,7 @@ func (s *stage) entry(region, remote string) []byte {
 	return secret.Data[remote+".yaml"]
 }
 
-// decode decodes a command's JSON.
+// decode decodes a command's JSON output.
 func (s *stage) decode(text string, into any) {
 	s.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -128,7 +129,8 @@ func (s *stage) decode(text string, into any) {
 // cluster returns the cluster of a region.
 func (s *stage) cluster(region string) *testenv.Cluster { return shared.Cluster(region) }
 
-// join joins a remote to a main region, at its loopback address, which requires --server.
+// join joins a remote to a main region. It passes --server, because join accepts a loopback address
+// only from that flag.
 func (s *stage) join(region, remote string, flags ...string) testenv.Result {
 	s.Helper()
 	return s.exits(0, s.joinArgs(region, remote, flags...)...)
@@ -139,14 +141,14 @@ func (s *stage) joinArgs(region, remote string, flags ...string) []string {
 }
 
 // runs starts run in a region as in a pod: with the sidecar's permissions, and with the stored
-// kubeconfigs and tokens mounted.
+// kubeconfigs and tokens mounted. It returns the address that run listens on.
 func (s *stage) runs(region string, flags ...string) (address string) {
 	s.Helper()
 	_, address = s.starts(region, flags...)
 	return address
 }
 
-// starts is like runs and also returns the process.
+// starts is like runs, but also returns the process.
 func (s *stage) starts(region string, flags ...string) (process *testenv.Process, address string) {
 	s.Helper()
 	site := s.At(s.Raced(), region)
@@ -156,8 +158,7 @@ func (s *stage) starts(region string, flags ...string) (process *testenv.Process
 	return site.StartRun(s.T, append([]string{"--tokens", tokens}, flags...)...)
 }
 
-// snapshot returns everything that a person's commands could change in the clusters, without
-// managedFields.
+// snapshot returns everything that commands could change in the clusters, without managedFields.
 func (s *stage) snapshot(regions ...string) string {
 	s.Helper()
 	var all []string
@@ -187,7 +188,7 @@ func (s *stage) snapshot(regions ...string) string {
 	return strings.Join(all, "\n")
 }
 
-// reach changes the address in the person's context for a cluster.
+// reach changes the server's address in the operator's context for a cluster.
 func (s *stage) reach(region, server string) {
 	s.Helper()
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)

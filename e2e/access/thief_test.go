@@ -12,7 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A stolen token of a joined region can only be used to change the keys in the one Secret.
+// Someone who steals the token for a joined region can use it only to change the keys in the one
+// Secret.
 func TestJoinedTokenIsOfNoOtherUse(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")

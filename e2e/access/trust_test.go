@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A configuration that no API server would accept is refused, and nothing is printed.
+// join refuses to print a configuration that no API server would accept.
 func TestTrustRefuses(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -39,15 +39,16 @@ func TestTrustRefuses(t *testing.T) {
 	r = s.exits(2, s.keyless("ord", "dfw", "--from", "ord", "-o", "config", "--static", dir)...)
 	s.says(r.Stderr, "https://kubernetes.default.svc.cluster.local", "every cluster uses by default", "--service-account-issuer")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		t.Errorf("%v was written, %v", entries, err)
+		t.Errorf("files were written: %v, %v", entries, err)
 	}
-	s.config("sjc", "dfw", "--static", dir) // at the issuer's own address
+	s.config("sjc", "dfw", "--static", dir) // the remote reads the copy at the issuer's own address
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
-		t.Errorf("nothing was written, %v", err)
+		t.Errorf("no files were written: %v", err)
 	}
 }
 
-// The entry is the same in kubespray's variables, and an API server accepts it unchanged.
+// The configuration that join prints as kubespray's variables has the same contents as the file,
+// and an API server accepts the file that kubespray renders from them.
 func TestTrustForKubespray(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -68,7 +69,7 @@ func TestTrustForKubespray(t *testing.T) {
 	if string(one) != string(other) || !variables.Use || len(file.JWT) != 1 {
 		t.Errorf("the file has\n%s\nand the variables\n%s", one, other)
 	}
-	// As kubespray 2.31 renders its list into the file.
+	// kubespray 2.31 renders its list into the file like this.
 	rendered, err := yaml.Marshal(map[string]any{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": variables.JWT})
 	s.Must(err)
 	s.Must(s.cluster("dfw").Trust(rendered))
@@ -76,7 +77,8 @@ func TestTrustForKubespray(t *testing.T) {
 	s.accepts("dfw", s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL), http.StatusForbidden)
 }
 
-// documents starts a web server for a directory, and returns its URL and the path of its CA.
+// documents starts a web server for a directory. It returns the server's URL and the path of its CA
+// certificate.
 func (s *stage) documents(dir string) (address, ca string) {
 	s.Helper()
 	files := http.FileServer(http.Dir(dir))
@@ -90,10 +92,10 @@ func (s *stage) documents(dir string) (address, ca string) {
 	return server.URL, ca
 }
 
-// TestLongMainAway stops the main region. Pushes that need no new token continue. A remote that
-// restarts in the meantime accepts current tokens if it reads the public keys from a static copy.
-// If it reads them from the main region, it accepts them once the main region is back. With a
-// static copy, a new signing key takes effect immediately. Otherwise, it must be announced first.
+// TestLongMainAway stops the main region's API server. A remote that restarts in the meantime still
+// accepts current tokens if it reads the public keys from a static copy. If it reads them from the
+// main region, it accepts tokens only after the main region is back. A new signing key takes effect
+// immediately with a static copy. Otherwise, the key must be announced first.
 func TestLongMainAway(t *testing.T) {
 	testenv.Long(t)
 	s := newAlone(t)
@@ -109,7 +111,7 @@ func TestLongMainAway(t *testing.T) {
 	for _, remote := range []string{"dfw", "iad"} {
 		s.join("sjc", remote, "--keyless", "--wait", "0", "--request-timeout", "1m")
 	}
-	// A person's certificate, because a new signing key invalidates the sidecar's own token.
+	// Use a client certificate, because a new signing key invalidates the sidecar's own token.
 	clusters := t.TempDir()
 	s.cluster("sjc").Mount(t, s.NS, clustersSecret, clusters, 0o600)
 	address, err := shared.Address()
@@ -125,10 +127,10 @@ func TestLongMainAway(t *testing.T) {
 	s.synced(address, "dfw")
 	s.synced(address, "iad")
 
-	// No new tokens are available, so the current ones are used.
+	// Without this account, no new tokens can be requested, so the current ones stay in use.
 	s.Must(s.cluster("sjc").Client().CoreV1().ServiceAccounts(s.NS).Delete(s.Ctx, identity, deleteNow))
 	s.rotates("sjc", "dfw", "iad")
-	s.identifies("sjc") // another account with that name: old tokens stay valid for their hour
+	s.identifies("sjc") // creates another account with that name; old tokens stay valid until their hour is over
 	s.rotates("sjc", "dfw", "iad")
 
 	token := map[string]string{}
@@ -149,9 +151,9 @@ func TestLongMainAway(t *testing.T) {
 	s.accepts("dfw", token["dfw"], http.StatusOK)
 	s.rotates("sjc", "dfw", "iad")
 
-	// A new signing key that was not announced takes effect immediately with a static copy, which
-	// API servers don't cache. They can cache the main region's documents for an hour
-	// (Cache-Control: max-age=3600), but not across a restart.
+	// A new signing key that was not announced takes effect immediately with a static copy, because
+	// its web server allows no caching. Remotes' API servers can cache the main region's documents
+	// for an hour (Cache-Control: max-age=3600), until they restart.
 	both := func() (now, before string) {
 		before = s.minted("sjc", identity, time.Hour, s.cluster("dfw").URL)
 		s.Must(s.cluster("sjc").Restart(s.Ctx))
@@ -166,13 +168,13 @@ func TestLongMainAway(t *testing.T) {
 			t.Errorf("dfw, which has cached the main region's public keys, returned %d, want %d", code, want)
 		}
 	}
-	s.rotates("sjc", "iad") // a rejected token is replaced immediately
+	s.rotates("sjc", "iad") // fernetcast replaces a rejected token immediately
 	s.Must(s.cluster("dfw").Restart(s.Ctx))
 	s.accepts("dfw", now, http.StatusOK)
 	s.accepts("dfw", before, http.StatusUnauthorized)
 	s.rotates("sjc", "dfw", "iad")
-	// If a key is announced an hour before it signs, no region is ever Denied. In this test, a
-	// restart takes the place of the hour.
+	// If a key is announced an hour before the main region signs with it, no remote is ever Denied.
+	// In this test, a restart takes the place of the hour.
 	s.Must(s.cluster("sjc").Announce())
 	both()
 	s.Must(s.cluster("dfw").Restart(s.Ctx))
@@ -190,7 +192,8 @@ func TestLongMainAway(t *testing.T) {
 	if n := strings.Count(run.Stderr.String(), `"state":"Denied"`); n != denied {
 		t.Errorf("a remote was Denied after an announced change")
 	}
-	// An outdated static copy is reported, and tokens of new keys are rejected.
+	// join reports an outdated static copy. With such a copy, a remote rejects tokens that are
+	// signed with a new key.
 	s.Must(s.cluster("sjc").Sign(false))
 	s.Must(s.cluster("sjc").Restart(s.Ctx))
 	r := s.exits(0, s.keyless("sjc", "iad", append(static, "-o", "config")...)...)
@@ -202,7 +205,7 @@ func TestLongMainAway(t *testing.T) {
 	s.rotates("sjc", "iad")
 }
 
-// Two regions trust each other, and they swap the roles of main region and remote.
+// Two regions trust each other's tokens, and swap the roles of main region and remote.
 func TestKeylessFailover(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")
@@ -223,8 +226,8 @@ func TestKeylessFailover(t *testing.T) {
 	s.rotates("dfw", "sjc")
 }
 
-// A remote changes from a stored token to workload identity without an interruption. The old token
-// stays valid until it is revoked.
+// A remote can be migrated from a stored token to keyless access without an interruption. The old
+// token stays valid until it is revoked.
 func TestTokensToKeyless(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")

@@ -23,14 +23,15 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// until waits for a condition that is normally met within moments.
+// until waits until check returns nil, which normally takes only a moment.
 func until(ctx context.Context, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return testenv.Until(ctx, 20*time.Millisecond, check)
 }
 
-// makeNamespace creates the namespace of the manifests, with the Pod Security level restricted.
+// makeNamespace creates the namespace that the manifests use, with the Pod Security level
+// restricted.
 func makeNamespace(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	_, err := cluster.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
@@ -42,8 +43,8 @@ func makeNamespace(ctx context.Context, t *testing.T, cluster *testenv.Cluster) 
 	}
 }
 
-// apply applies objects like `kubectl apply --server-side --validate=strict`: an unknown field is
-// an error.
+// apply applies objects like `kubectl apply --server-side --validate=strict`, which rejects unknown
+// fields.
 func apply(ctx context.Context, t *testing.T, cluster *testenv.Cluster, objects ...*unstructured.Unstructured) {
 	t.Helper()
 	makeNamespace(ctx, t, cluster)
@@ -65,7 +66,7 @@ func TestManifestsApply(t *testing.T) {
 	for _, dir := range []string{remoteDir, sidecarDir, filesDir, deploymentDir} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
-	// Not part of the kustomization: it is for `kubectl apply -f`.
+	// token.yaml is not part of the kustomization. It is meant for `kubectl apply -f`.
 	text, err := os.ReadFile(remoteDir + "/token.yaml")
 	testenv.Must(t, err)
 	var token unstructured.Unstructured
@@ -86,6 +87,6 @@ func TestManifestsApply(t *testing.T) {
 	wrong := render(t, remoteDir)[0]
 	wrong.Object["automountToken"] = false
 	if err := applyOne(ctx, lab, wrong); err == nil {
-		t.Error("an unknown field was applied: this test can't detect a misspelled one")
+		t.Error("an unknown field was accepted, so this test can't detect a misspelled field")
 	}
 }

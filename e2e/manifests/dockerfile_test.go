@@ -21,20 +21,20 @@ import (
 
 const stamp = "v9.8.7-stamped"
 
-// image describes the image that the Dockerfile builds.
+// image describes the container image that the Dockerfile builds.
 type image struct {
 	base       string   // base image of the build stage
-	command    string   // its `go build` command, for a shell
+	command    string   // `go build` command of the build stage, for a shell
 	binary     string   // path of the binary in the build context
 	program    string   // path of the binary in the final image
 	roots      string   // path of the CA roots
-	user       string   // user it runs as
-	entrypoint []string // the program
+	user       string   // user of the final image
+	entrypoint []string // entrypoint: the path of the program
 	arguments  []string // default arguments
 }
 
-// readDockerfile parses the Dockerfile. It rejects a final image with more than two files, which
-// the tests don't cover.
+// readDockerfile parses the Dockerfile. It fails the test if the final image has more than two
+// files, because the tests don't cover others.
 func readDockerfile(t *testing.T) image {
 	t.Helper()
 	file, err := os.Open(repository + "/Dockerfile")
@@ -88,7 +88,8 @@ func readDockerfile(t *testing.T) image {
 	return found
 }
 
-// buildContext copies the files that `docker build` would send: all except those in .dockerignore.
+// buildContext copies the files that `docker build` would send to the builder: all except those
+// that .dockerignore excludes.
 func buildContext(t *testing.T, to string) {
 	t.Helper()
 	file, err := os.Open(repository + "/.dockerignore")
@@ -112,7 +113,7 @@ func buildContext(t *testing.T, to string) {
 		}
 		if entry.IsDir() {
 			if name == ".git" || name == "e2e" {
-				return fs.SkipDir // large and not part of the program
+				return fs.SkipDir // these directories are large and not part of the program
 			}
 			return nil
 		}
@@ -133,14 +134,15 @@ func buildContext(t *testing.T, to string) {
 	}
 }
 
-// buildBinary runs the Dockerfile's build command in a copy of the tree in dir and returns the path
-// of the binary. Without TARGETARCH, it builds for this machine's architecture.
+// buildBinary runs the Dockerfile's build command in a copy of the build context in dir, and
+// returns the path of the binary. Because TARGETARCH isn't set, the binary is for this machine's
+// architecture.
 func buildBinary(ctx context.Context, t *testing.T, docker image, dir string) string {
 	t.Helper()
 	buildContext(t, dir)
 	build := exec.CommandContext(ctx, "/bin/sh", "-c", docker.command)
 	build.Dir = dir
-	// The image has none of this machine's GOFLAGS or GOWORK.
+	// The build stage doesn't have this machine's GOFLAGS or GOWORK.
 	build.Env = append(os.Environ(), "VERSION="+stamp, "TARGETOS=linux", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", docker.command, err, output)
@@ -148,7 +150,8 @@ func buildBinary(ctx context.Context, t *testing.T, docker image, dir string) st
 	return filepath.Join(dir, docker.binary)
 }
 
-// shippedBinary is built on first use. These tests don't run in parallel.
+// shippedBinary is the path of the binary, which is built on first use. It needs no lock, because
+// these tests don't run in parallel.
 var shippedBinary string
 
 func shipped(ctx context.Context, t *testing.T, docker image) string {
@@ -183,10 +186,10 @@ func TestImageRunsAsNobody(t *testing.T) {
 	pod := template(t, deploymentDir).Spec
 	security := container(t, &pod).SecurityContext
 	if want := fmt.Sprintf("%d:%d", *security.RunAsUser, *security.RunAsGroup); docker.user != want {
-		t.Errorf("the image's user is %q, the manifests' is %q", docker.user, want)
+		t.Errorf("the image's user is %q, but the manifests' user is %q", docker.user, want)
 	}
 	if len(docker.entrypoint) != 1 || docker.entrypoint[0] != docker.program {
-		t.Errorf("the entrypoint is %q, the binary is %s", docker.entrypoint, docker.program)
+		t.Errorf("the entrypoint is %q, but the binary is %s", docker.entrypoint, docker.program)
 	}
 	if len(docker.arguments) != 1 || docker.arguments[0] != "run" {
 		t.Errorf("the image runs %q by default, want run", docker.arguments)

@@ -14,8 +14,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// kubectl shows the events that fernetcast creates with the permissions from manifests/sidecar.
-// `kubectl describe secret` would not: it never shows events of Secrets.
+// `kubectl events` shows the events that fernetcast creates with the permissions from
+// manifests/sidecar. The test doesn't use `kubectl describe secret`, because that never shows
+// events.
 func TestKubectlShowsEvents(t *testing.T) {
 	ctx := within(t, shortBuild)
 	lab := shared.Cluster("lab")
@@ -55,7 +56,7 @@ func TestKubectlShowsEvents(t *testing.T) {
 			t.Fatalf("%v\n%s", err, run.Stderr.Tail(20))
 		}
 	}
-	// Wait until fernetcast knows the remote.
+	// Wait until fernetcast has loaded the remote.
 	if err := until(ctx, func(context.Context) error {
 		if !strings.Contains(run.Stderr.String(), "remote is Synced") {
 			return errors.New("the remote is not synced")

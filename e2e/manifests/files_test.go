@@ -11,28 +11,28 @@ import (
 
 const filesName = "fernetcast-files"
 
-// manifests/files adds one container and two volumes to a pod with the sidecar, and changes the
-// source of Keystone's keys.
+// manifests/files adds one container and two volumes to a pod with the sidecar, and mounts other
+// files as Keystone's keys. It changes nothing else.
 func TestFilesChangeOneMountOfKeystone(t *testing.T) {
 	before, after := template(t, sidecarDir).Spec, template(t, filesDir).Spec
 	files := after.InitContainers[0]
 	if files.Name != filesName {
-		t.Fatalf("%s starts first, not the container of the keys", files.Name)
+		t.Fatalf("%s starts before the container that writes the keys", files.Name)
 	}
 	if files.RestartPolicy == nil || *files.RestartPolicy != corev1.ContainerRestartPolicyAlways {
-		t.Error("the container is not a native sidecar: its init container would never end")
+		t.Error("the container is not a native sidecar: as an init container, it would never end")
 	}
 	if files.StartupProbe == nil || files.ReadinessProbe != nil || files.LivenessProbe != nil {
-		t.Error("Keystone must wait for its first keys, and nothing else may take it out of service")
+		t.Error("the container needs a startup probe, so that Keystone waits for its keys, and no other probe")
 	}
 	sidecar := container(t, &after)
 	if files.Image != sidecar.Image {
-		t.Errorf("image %s, the sidecar's is %s", files.Image, sidecar.Image)
+		t.Errorf("the image is %s, but the sidecar's is %s", files.Image, sidecar.Image)
 	}
 	user := *sidecar.SecurityContext.DeepCopy()
 	user.RunAsUser, user.RunAsGroup = files.SecurityContext.RunAsUser, files.SecurityContext.RunAsGroup
 	if diff := cmp.Diff(user, *files.SecurityContext); diff != "" || *user.RunAsUser != *before.SecurityContext.RunAsUser {
-		t.Errorf("it is not as restricted as the sidecar, or not Keystone's user (-want +got):\n%s", diff)
+		t.Errorf("the container is not as restricted as the sidecar, or does not run as Keystone's user (-want +got):\n%s", diff)
 	}
 	after.InitContainers = after.InitContainers[1:]
 	var added []string

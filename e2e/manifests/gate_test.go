@@ -19,7 +19,7 @@ import (
 
 const gateDir = "testdata/gate"
 
-// rotation returns the pod of the rotation CronJob in a kustomization.
+// rotation returns the pod template of the rotation CronJob in a kustomization.
 func rotation(t *testing.T, dir string) corev1.PodSpec {
 	t.Helper()
 	for _, object := range render(t, dir) {
@@ -36,7 +36,7 @@ func rotation(t *testing.T, dir string) corev1.PodSpec {
 	return corev1.PodSpec{}
 }
 
-// The gate is one init container that must succeed before the rotation. Nothing else in the job
+// The gate is one init container that must succeed before the rotation. Nothing else in the CronJob
 // changes.
 func TestGateStandsBeforeTheRotation(t *testing.T) {
 	plain, gated := rotation(t, "testdata/rotation"), rotation(t, gateDir)
@@ -65,8 +65,9 @@ func TestGateStandsBeforeTheRotation(t *testing.T) {
 	}
 }
 
-// The gate applies to a real API server. Its permissions are one GET and the tokens of one account.
-// The test removes the job's own permissions to see only the gate's.
+// A real API server accepts the gate's manifests. The gate may only read one Secret and request
+// tokens for one account. The test removes the permissions of the rotation job itself, so that only
+// those of the gate remain.
 func TestGateApplies(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
@@ -85,7 +86,7 @@ func TestGateApplies(t *testing.T) {
 	anybody := rules(ctx, t, signedIn(ctx, t, lab, "nobody"), namespace)
 	want := slices.Sorted(slices.Values(append(anybody, secretRule(t, "get"), identityRule(t))))
 	gate := signedIn(ctx, t, lab, "keystone-fernet-rotate")
-	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC notices the deletion with a delay
+	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error { // RBAC takes a moment to notice the deletion
 		if diff := cmp.Diff(want, rules(ctx, t, gate, namespace)); diff != "" {
 			return fmt.Errorf("the gate's rights (-want +got):\n%s", diff)
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// workstation is an operator's shell with kubectl, fernetcast, and a context for each region, by
-// name.
+// workstation is an operator's shell with kubectl and fernetcast. Its kubeconfig has a context with
+// the name of each region.
 type workstation struct {
 	env []string
 	tmp string
@@ -57,8 +57,8 @@ func newWorkstation(t *testing.T, fernetcast string, regions map[string]*testenv
 	}}
 }
 
-// shell runs a script in the repository, like an operator who types each line. It stops at the
-// first command that fails.
+// shell runs a script in the repository's root directory, as if an operator typed each line. It
+// stops at the first command that fails.
 func (w workstation) shell(ctx context.Context, t *testing.T, script string) (output string) {
 	t.Helper()
 	sh := exec.CommandContext(ctx, "/bin/sh", "-eu")
@@ -70,10 +70,11 @@ func (w workstation) shell(ctx context.Context, t *testing.T, script string) (ou
 	return string(said)
 }
 
-// asking matches commands that ask for confirmation, which requires a terminal.
+// asking matches commands that ask for confirmation, for which they need a terminal.
 var asking = regexp.MustCompile(`(?m)^(fernetcast .*\b(promote|join|leave|recover)\b.*)$`)
 
-// scripts returns the shell blocks of a page under the headings that keep accepts, in order.
+// scripts returns the commands in a page's shell blocks, in order. It includes only blocks under
+// headings for which keep returns true.
 func scripts(t *testing.T, page string, keep func(heading string) bool) (script string) {
 	t.Helper()
 	for _, step := range steps(t, page) {
@@ -87,8 +88,8 @@ func scripts(t *testing.T, page string, keep func(heading string) bool) (script 
 	return script
 }
 
-// TestInstallPage follows docs/install.md exactly, in regions where Keystone already has its own
-// keys, and then rotates.
+// TestInstallPage follows docs/install.md exactly, and then rotates the keys. One of the remotes
+// already has its own keys.
 func TestInstallPage(t *testing.T) {
 	ctx := within(t, shortBuild)
 	docker := readDockerfile(t)
@@ -115,7 +116,7 @@ func TestInstallPage(t *testing.T) {
 	}
 	said := operator.shell(ctx, t, scripts(t, installPage, func(string) bool { return true }))
 	if left, err := os.ReadDir(operator.tmp); err != nil || len(left) > 0 {
-		t.Errorf("something was left on the workstation: %v, %v", left, err)
+		t.Errorf("files were left on the workstation: %v, %v", left, err)
 	}
 	rotation, err := sjc.Rotate(ctx, namespace, 7)
 	testenv.Must(t, err)
@@ -137,8 +138,8 @@ func TestInstallPage(t *testing.T) {
 	shared.Keys.NoLeaks(t, said, sidecar.stdout.String(), sidecar.stderr.String())
 }
 
-// startSidecar runs the sidecar container as in a Keystone pod. The Secret of the remotes'
-// kubeconfigs is mounted and kept up to date.
+// startSidecar runs the sidecar container as in a Keystone pod. The Secret with the remotes'
+// kubeconfigs is mounted, and its files are kept up to date.
 func startSidecar(ctx context.Context, t *testing.T, cluster *testenv.Cluster, docker image, binary string) *contained {
 	t.Helper()
 	pod := template(t, sidecarDir).Spec
@@ -174,7 +175,7 @@ func suspend(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 // forget deletes the keys, the rotation CronJob, and the remotes' kubeconfigs for the next test.
 func forget(t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
-	ctx := context.Background() // the context of the test has ended
+	ctx := context.Background() // the test's own context has ended
 	err := cluster.Client().CoreV1().Secrets(namespace).Delete(ctx, "fernetcast-clusters", metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		t.Error(err)

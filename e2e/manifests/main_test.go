@@ -1,6 +1,7 @@
-// Package manifests tests what we ship: the manifests build, apply, and grant no more permissions
-// than documented, the Dockerfile's binary runs in an otherwise empty image, and docs/install.md
-// works exactly as written. Other packages test how keys are pushed.
+// Package manifests tests the shipped files: kustomize builds the manifests, API servers accept
+// them, and they grant no more permissions than documented. The Dockerfile's binary runs in an
+// otherwise empty image, and docs/install.md works exactly as written. Other packages test how keys
+// are pushed.
 package manifests
 
 import (
@@ -18,7 +19,7 @@ import (
 const (
 	repository    = "../.."
 	manifestsDir  = repository + "/manifests"
-	sidecarDir    = "testdata/overlay" // the component needs a Keystone to patch
+	sidecarDir    = "testdata/overlay" // a component needs Keystone's manifests to patch
 	remoteDir     = manifestsDir + "/remote"
 	filesDir      = "testdata/files"
 	deploymentDir = manifestsDir + "/deployment"
@@ -27,18 +28,18 @@ const (
 	installPage   = repository + "/docs/install.md"
 )
 
-// namespace is the namespace in the manifests.
+// namespace is the namespace that the manifests use.
 const namespace = "openstack"
 
 var shared *testenv.Env
 
 func TestMain(m *testing.M) {
-	// The install page calls kubectl. If this binary is run through a link named kubectl, it acts
-	// as kubectl, in the version from go.mod.
+	// docs/install.md calls kubectl. If this binary is run through a link named kubectl, it acts as
+	// the kubectl of the version in go.mod.
 	if filepath.Base(os.Args[0]) == "kubectl" {
 		os.Exit(cli.Run(cmd.NewDefaultKubectlCommand()))
 	}
-	// Only the install page uses sjc, dfw, and iad, so objects from earlier tests can't replace a
-	// missing step.
+	// Most tests use lab. They leave no objects in sjc, dfw, and iad, which could hide a missing
+	// step in a page.
 	os.Exit(testenv.Main(m, &shared, "lab", "sjc", "dfw", "iad"))
 }

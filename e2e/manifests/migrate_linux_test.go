@@ -20,12 +20,12 @@ import (
 
 const migratePage = repository + "/docs/migrate.md"
 
-// former is a tool that previously copied the keys. Its commands are under heading in
-// docs/migrate.md, and install creates its objects in the clusters.
+// former is a tool that copied the keys before the migration. The commands for it are under heading
+// in docs/migrate.md. install creates the tool's objects in the clusters.
 type former struct {
 	heading string
 	install func(m *migration)
-	// cleaned means that the commands in the last section are for this tool.
+	// cleaned reports whether the commands in the page's last section are for this tool.
 	cleaned bool
 }
 
@@ -36,7 +36,7 @@ var formers = []former{
 	{"Ansible, cron, or a script", (*migration).schedule, false},
 }
 
-// migration is a migration of three regions with equal keys to fernetcast.
+// migration is the setup of one migration to fernetcast: three regions with the same keys.
 type migration struct {
 	*testenv.Stage
 	sjc, dfw, iad *testenv.Cluster
@@ -73,7 +73,7 @@ func (m *migration) move(f former, docker image, binary string) {
 	for _, region := range m.regions() {
 		makeNamespace(m.Ctx, m.T, region)
 		makeRotation(m.Ctx, m.T, region)
-		if region != m.sjc { // a remote that rotates would sign with its own keys
+		if region != m.sjc { // remotes must not rotate, because they would sign with their own keys
 			suspend(m.Ctx, m.T, region)
 		}
 		m.Cleanup(func() { forget(m.T, region) })
@@ -93,7 +93,7 @@ func (m *migration) move(f former, docker image, binary string) {
 	for region, history := range histories {
 		m.Must(history.CatchUp(m.Ctx))
 		if slices.ContainsFunc(history.Versions(), func(v testenv.Version) bool { return !keys.Equal(v.Keys()) }) {
-			m.Errorf("the keys of %s changed in transit", region.Name)
+			m.Errorf("the keys of %s changed during the migration", region.Name)
 		}
 		history.Stop()
 	}
@@ -110,7 +110,8 @@ func (m *migration) move(f former, docker image, binary string) {
 	shared.Keys.NoLeaks(m.T, said, sidecar.stdout.String(), sidecar.stderr.String())
 }
 
-// made fails the test if an object could not be created. It may exist from an earlier run.
+// made fails the test if an object could not be created, unless it already exists from an earlier
+// migration.
 func (m *migration) made(err error) {
 	m.Helper()
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -118,7 +119,8 @@ func (m *migration) made(err error) {
 	}
 }
 
-// deployment creates a Deployment in the main region. It has no pods, because no controller runs.
+// deployment creates a Deployment in the main region. It gets no pods, because no controller is
+// running.
 func (m *migration) deployment(in, name string) {
 	labels := map[string]string{"app": name}
 	pod := template(m.T, "testdata/keystone")

@@ -9,7 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// step is a fenced code block of a page and its heading.
+// step is a fenced code block in a page, with the heading above it.
 type step struct {
 	heading, language, text string
 }

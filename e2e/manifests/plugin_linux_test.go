@@ -9,8 +9,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A link named kubectl-fernetcast makes the program a kubectl plugin. A link named
-// kubectl_complete-fernetcast completes the plugin's commands.
+// Through a link named kubectl-fernetcast, the program works as a kubectl plugin. Through a link
+// named kubectl_complete-fernetcast, it completes the plugin's commands.
 func TestPlugin(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)

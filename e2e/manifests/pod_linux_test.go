@@ -16,14 +16,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// shortBuild is enough time to build the binary once and use it.
+// shortBuild is a timeout that is long enough to build the binary and use it.
 const shortBuild = 6 * time.Minute
 
 // serviceAccount is the directory in which the kubelet mounts a pod's token.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
-// inCluster makes r look like a container in a pod of cluster that runs as account. It returns the
-// environment that the kubelet would set.
+// inCluster adds the files of a ServiceAccount to r, so that r looks like a container in a pod of
+// the cluster. It returns the environment variables that the kubelet would set.
 func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) []string {
 	t.Helper()
 	r.mount(t, serviceAccount+"token", 0o644, []byte(token(ctx, t, cluster, account)))
@@ -34,8 +34,8 @@ func (r root) inCluster(ctx context.Context, t *testing.T, cluster *testenv.Clus
 	return []string{"KUBERNETES_SERVICE_HOST=" + address.Hostname(), "KUBERNETES_SERVICE_PORT=" + address.Port()}
 }
 
-// run starts the container as in the manifest, except for the listen address, because all processes
-// share this machine. It returns when /livez returns 200.
+// run starts the container as its manifest specifies, and returns when /livez returns 200. Only the
+// listen address differs, because all processes share this machine.
 func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []string) (p *contained, address string) {
 	t.Helper()
 	address, err := shared.Address()
@@ -45,7 +45,7 @@ func (r root) run(ctx context.Context, t *testing.T, c *corev1.Container, env []
 	return p, address
 }
 
-// answers waits until url returns 200. It fails if p ends first.
+// answers waits until url returns 200. It fails the test if p ends first.
 func answers(ctx context.Context, t *testing.T, p *contained, url string) {
 	t.Helper()
 	err := until(ctx, func(ctx context.Context) error {
@@ -76,7 +76,7 @@ func TestManifestsStartTheProgram(t *testing.T) {
 			}
 			c := container(t, &pod)
 
-			// It must keep running without any API server. Otherwise, the pod would fail.
+			// run must not exit if there is no API server, because then the pod would fail.
 			nowhere := newRoot(t, docker, binary, nil)
 			p, _ := nowhere.run(ctx, t, c, nil)
 			p.terminate(ctx, t)
@@ -100,7 +100,7 @@ func TestPortIsTheProgramsOwn(t *testing.T) {
 	port := strconv.Itoa(int(container(t, &pod).Ports[0].ContainerPort))
 	listen := regexp.MustCompile(`--listen\b.*` + regexp.QuoteMeta(net.JoinHostPort("", port)))
 	if !listen.MatchString(help.stdout.String()) {
-		t.Errorf("the manifests' port %s is not the default of --listen:\n%s", port, help.stdout.String())
+		t.Errorf("the port %s in the manifests is not the default of --listen:\n%s", port, help.stdout.String())
 	}
 }
 

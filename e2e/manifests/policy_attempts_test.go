@@ -8,15 +8,15 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// attempt is a change that fernetcast never makes.
+// attempt is a change to the Secret that fernetcast never makes.
 type attempt struct {
 	what   string
 	change func(*corev1.Secret)
-	// says is a part of the policy's reason.
+	// says is a part of the policy's message.
 	says string
 }
 
-// additions add something to the Secret, whether it exists or not.
+// additions returns attempts that add something to the Secret, or create it like that.
 func additions() []attempt {
 	return []attempt{
 		{"an owner that does not exist", ownedByNothing, "owner references"},
@@ -40,7 +40,8 @@ func additions() []attempt {
 	}
 }
 
-// changes modify what putShared has set. A server-side apply can't remove fields.
+// changes returns attempts that change or remove fields that putShared set. A server-side apply
+// can't make some of them, because it can't remove fields.
 func changes() []attempt {
 	return []attempt{
 		{"another owner", func(s *corev1.Secret) { s.OwnerReferences[0].UID = nothing }, "owner references"},
@@ -57,7 +58,8 @@ func changes() []attempt {
 	}
 }
 
-// typed are attempts to create the Secret with another type. A type never changes.
+// typed returns attempts to create the Secret with another type. The type of an existing Secret
+// can't be changed.
 func typed() []attempt {
 	var all []attempt
 	for kind, data := range map[corev1.SecretType]map[string][]byte{

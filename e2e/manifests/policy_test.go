@@ -25,13 +25,14 @@ import (
 const (
 	policyDir  = remoteDir + "/policy"
 	policyName = "fernetcast-remote"
-	// victim is a ServiceAccount that the account in manifests/remote has no permissions for.
+	// victim is a ServiceAccount whose tokens the account in manifests/remote must not get.
 	victim = "victim"
 )
 
-// TestTokenOfARemoteBecomesNoOther first shows that without the policy, the token from
-// manifests/remote can be turned into a token of another ServiceAccount. It also shows that the API
-// server then accepts every change that the policy must reject.
+// TestTokenOfARemoteBecomesNoOther checks that the policy prevents a stolen token of the account in
+// manifests/remote from being used to get another ServiceAccount's token. First, it shows that this
+// works without the policy, and that the API server then accepts every change that the policy must
+// reject.
 func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	remote := startRegions(ctx, t, "dfw").Cluster("dfw")
@@ -66,7 +67,7 @@ func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 	if _, err := escalate(ctx, holder); !refused(err, "owner references") {
 		t.Errorf("becoming the victim: %v, want the policy to reject its first step", err)
 	}
-	// A deletion by someone else must not help the attacker.
+	// If someone else deletes the Secret, that must not help the attacker.
 	testenv.Must(t, remote.Delete(ctx, namespace))
 	if _, err := escalate(ctx, holder); !refused(err, "type Opaque") {
 		t.Errorf("becoming the victim without a Secret: %v, want the policy to reject it", err)
@@ -74,7 +75,7 @@ func TestTokenOfARemoteBecomesNoOther(t *testing.T) {
 	checkTypes(ctx, t, remote)
 }
 
-// The policy is cluster-scoped and the same for every namespace.
+// The policy is cluster-scoped, so it doesn't change if kustomize sets another namespace.
 func TestPolicyIsOfNoNamespace(t *testing.T) {
 	want := render(t, policyDir)
 	var got []*unstructured.Unstructured
@@ -92,8 +93,8 @@ func TestPolicyIsOfNoNamespace(t *testing.T) {
 	}
 }
 
-// startRegions starts separate clusters for a test. The policy is cluster-scoped and would prevent
-// the account fernetcast-operator in other tests from promoting.
+// startRegions starts separate clusters for a test of the policy. In a shared cluster, the policy
+// would keep the account fernetcast-operator of other tests from promoting.
 func startRegions(ctx context.Context, t *testing.T, names ...string) *testenv.Env {
 	t.Helper()
 	env, err := testenv.Open(ctx, os.Stderr)
@@ -147,8 +148,8 @@ func enforcePolicy(ctx context.Context, t *testing.T, cluster *testenv.Cluster) 
 	testenv.Must(t, err)
 }
 
-// as returns clients of an administrator with another name, so that only the policy can reject a
-// request.
+// as returns clients of an administrator with the given name. Because an administrator has all
+// permissions, only the policy can reject their requests.
 func as(t *testing.T, cluster *testenv.Cluster, name string) func(namespace string) typedcorev1.SecretInterface {
 	t.Helper()
 	config := cluster.Config()
@@ -158,14 +159,15 @@ func as(t *testing.T, cluster *testenv.Cluster, name string) func(namespace stri
 	return client.CoreV1().Secrets
 }
 
-// refused reports whether the policy rejected the request with these words in its reason.
+// refused reports whether err means that the policy rejected the request, with words in its
+// message.
 func refused(err error, words string) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "manifests/remote/policy") &&
 		strings.Contains(err.Error(), words)
 }
 
-// escalate turns the Secret into a token of the victim, with only the permissions of the account in
-// manifests/remote, and returns the token.
+// escalate turns the Secret into one with the victim's token, and returns that token. It needs only
+// the permissions of the account in manifests/remote.
 func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token string, err error) {
 	present, err := secrets.Get(ctx, testenv.SecretName, metav1.GetOptions{})
 	switch {
@@ -181,7 +183,7 @@ func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token s
 	made.Type, made.Data, made.ResourceVersion = corev1.SecretTypeServiceAccountToken, nil, "1"
 	tokenOfVictim(made)
 	var answer error
-	err = until(ctx, func(ctx context.Context) error { // the garbage collector needs a moment
+	err = until(ctx, func(ctx context.Context) error { // the garbage collector takes a moment
 		if _, answer = applySecret(ctx, secrets, made); apierrors.IsConflict(answer) {
 			return answer
 		}
@@ -203,7 +205,7 @@ func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token s
 	return token, err
 }
 
-// whoHas returns the user that the API server identifies by a token.
+// whoHas returns the user to whom a token belongs, according to the API server.
 func whoHas(ctx context.Context, t *testing.T, cluster *testenv.Cluster, token string) string {
 	t.Helper()
 	config := rest.AnonymousClientConfig(cluster.Config())
@@ -218,8 +220,8 @@ func whoHas(ctx context.Context, t *testing.T, cluster *testenv.Cluster, token s
 	return review.Status.UserInfo.Username
 }
 
-// checkTypes reports warnings from the API server's own type check of the policy's expressions
-// against the schema of Secrets.
+// checkTypes fails the test if the API server's own type check of the policy's expressions reports
+// warnings.
 func checkTypes(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	err := until(ctx, func(ctx context.Context) error {

@@ -17,9 +17,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// tryAll makes every attempt in every way, when the Secret doesn't exist, when it is bare, and when
-// others have added something of each kind to it. It uses dry runs, which pass through the same
-// admission checks. Finally, it deletes the Secret.
+// tryAll makes every attempt with every kind of request: when the Secret doesn't exist, when it has
+// only keys, and when other clients have added metadata of each kind to it. It uses dry runs, which
+// go through the same admission checks. Finally, it deletes the Secret.
 func tryAll(ctx context.Context, t *testing.T, cluster *testenv.Cluster, holder typedcorev1.SecretInterface, enforced bool) {
 	t.Helper()
 	check := func(state, way string, a attempt, err error) {
@@ -102,7 +102,7 @@ func dryPatch(ctx context.Context, secrets typedcorev1.SecretInterface, kind typ
 	return err
 }
 
-// dryApply applies all of s with a forced server-side apply, as a dry run.
+// dryApply sends s in a forced server-side apply, as a dry run.
 func dryApply(ctx context.Context, secrets typedcorev1.SecretInterface, s *corev1.Secret) error {
 	applied := s.DeepCopy()
 	applied.TypeMeta, applied.ManagedFields = secret("").TypeMeta, nil
@@ -122,7 +122,7 @@ func putBare(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// putShared creates a Secret to which others have added something of each kind.
+// putShared creates a Secret to which other clients have added metadata of each kind.
 func putShared(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	s := secret(testenv.SecretName)
@@ -132,8 +132,8 @@ func putShared(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// shareWith adds something of each kind to a Secret, like other clients: an existing owner, a
-// finalizer, a label, an annotation, and a main region's mark from another object.
+// shareWith adds metadata of each kind to a Secret, as other clients could: an existing owner, a
+// finalizer, a label, an annotation, and a main region's mark with the UID of another object.
 func shareWith(ctx context.Context, t *testing.T, cluster *testenv.Cluster, s *corev1.Secret) {
 	t.Helper()
 	owners := cluster.Client().CoreV1().ConfigMaps(namespace)
@@ -151,7 +151,7 @@ func shareWith(ctx context.Context, t *testing.T, cluster *testenv.Cluster, s *c
 	}
 }
 
-// remove deletes the Secret in spite of finalizers.
+// remove deletes the Secret, even if it has finalizers.
 func remove(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	secrets := cluster.Client().CoreV1().Secrets(namespace)
@@ -164,8 +164,8 @@ func remove(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	}
 }
 
-// tryAccounts makes an attempt with the names of accounts that the policy limits, and of others,
-// which it ignores.
+// tryAccounts makes the same attempt with the names of different accounts, and checks that the
+// policy limits only the right ones.
 func tryAccounts(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "keystone"}}

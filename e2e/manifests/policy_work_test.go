@@ -17,8 +17,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestPolicyLetsFernetcastWork runs fernetcast's operations with the account from manifests/remote,
-// whatever others have added to the copy.
+// TestPolicyLetsFernetcastWork checks that the policy allows everything that fernetcast does with
+// the account from manifests/remote, whatever other clients have added to the copy.
 func TestPolicyLetsFernetcastWork(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	env := startRegions(ctx, t, "sjc", "dfw")
@@ -34,7 +34,7 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	promote := func() { succeed(ctx, t, site.Operator, "promote", "sjc", "--yes") }
-	promote() // creates the copy
+	promote() // also creates the copy
 	push := func() { succeed(ctx, t, site.Operator, "push") }
 
 	for _, step := range []struct {
@@ -101,7 +101,7 @@ func shippedKubeconfig(ctx context.Context, t *testing.T, remote *testenv.Cluste
 	return kubeconfig
 }
 
-// succeed runs a command and checks that its exit code is 0.
+// succeed runs a command, and fails the test unless its exit code is 0.
 func succeed(ctx context.Context, t *testing.T, program *testenv.Program, args ...string) {
 	t.Helper()
 	result, err := program.Run(ctx, args...)
@@ -116,7 +116,8 @@ func change(ctx context.Context, t *testing.T, cluster *testenv.Cluster, edit fu
 	testenv.Must(t, cluster.Edit(ctx, namespace, "somebody", edit))
 }
 
-// others returns the metadata that doesn't belong to fernetcast, or nothing if there is no Secret.
+// others returns the Secret's metadata that doesn't belong to fernetcast. It is empty if there is
+// no Secret.
 func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.ObjectMeta {
 	t.Helper()
 	secrets, err := cluster.Client().CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
@@ -135,7 +136,7 @@ func others(ctx context.Context, t *testing.T, cluster *testenv.Cluster) metav1.
 	return kept
 }
 
-// runs checks that `run` repairs changes to the copy and pushes a rotation.
+// runs starts `run`, and checks that it repairs changes to the copy and pushes a rotation.
 func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
 	t.Helper()
 	running, err := site.Runner.Start("run", "--listen=")
@@ -157,7 +158,8 @@ func runs(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv
 	held("a deletion", rotation.Keys)
 }
 
-// saysWhoRefused makes the policy reject fernetcast, which creates a copy with the source's type.
+// saysWhoRefused makes the policy reject a copy by giving the source another type. The output must
+// name the policy.
 func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remote *testenv.Cluster) {
 	t.Helper()
 	remove(ctx, t, remote)
@@ -170,6 +172,6 @@ func saysWhoRefused(ctx context.Context, t *testing.T, site *testenv.Site, remot
 	result, err := site.Operator.Run(ctx, "promote", "sjc", "--yes")
 	testenv.Must(t, err)
 	if result.Code != 1 || !strings.Contains(result.Stdout, "Denied") || !strings.Contains(result.Stdout, "manifests/remote/policy allows only the type Opaque") {
-		t.Errorf("exit %d: it does not report that manifests/remote/policy rejected the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
+		t.Errorf("exit %d: the output does not report that manifests/remote/policy rejected the type:\n%s%s", result.Code, result.Stdout, result.Stderr)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
-// render builds a kustomization like `kubectl kustomize`.
+// render builds a kustomization, as `kubectl kustomize` does.
 func render(t *testing.T, dir string) []*unstructured.Unstructured {
 	t.Helper()
 	resources, err := kustomize.Build(dir)
@@ -23,7 +23,7 @@ func render(t *testing.T, dir string) []*unstructured.Unstructured {
 	}
 	var objects []*unstructured.Unstructured
 	for _, resource := range resources.Resources() {
-		// Use YAML, like kubectl, so that 0444 is an octal number.
+		// Use YAML, as kubectl does, so that 0444 is an octal number.
 		text, err := resource.AsYAML()
 		if err != nil {
 			t.Fatalf("writing %s of %s: %v", resource.CurId(), dir, err)
@@ -71,7 +71,7 @@ func container(t *testing.T, pod *corev1.PodSpec) *corev1.Container {
 	return nil
 }
 
-// ours reports whether a volume belongs to fernetcast: kubeconfigs or stored tokens.
+// ours reports whether a volume belongs to fernetcast.
 func ours(v corev1.Volume) bool { return strings.HasPrefix(v.Name, "fernetcast-") }
 
 // volumes returns fernetcast's volumes, sorted by name.

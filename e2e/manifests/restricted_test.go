@@ -14,7 +14,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// admit creates a pod from a template and deletes it again. It returns the API server's error.
+// admit creates a pod from a template, and deletes it again. It returns the API server's error if
+// the pod is rejected.
 func admit(ctx context.Context, cluster *testenv.Cluster, template corev1.PodTemplateSpec) error {
 	pods := cluster.Client().CoreV1().Pods(namespace)
 	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
@@ -31,8 +32,8 @@ func TestPodsAreRestricted(t *testing.T) {
 	lab := shared.Cluster("lab")
 	makeNamespace(ctx, t, lab)
 
-	// Each of these changes must be rejected. Otherwise, admitting the original would prove
-	// nothing.
+	// The API server must reject each of these changes. Otherwise, it would prove nothing that it
+	// admits the original pod.
 	loosened := map[string]func(*corev1.SecurityContext){
 		"allowPrivilegeEscalation": func(c *corev1.SecurityContext) { c.AllowPrivilegeEscalation = ptr.To(true) },
 		"capabilities":             func(c *corev1.SecurityContext) { c.Capabilities = nil },

@@ -21,7 +21,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// token requests a token of a ServiceAccount, like `kubectl create token`.
+// token requests a token for a ServiceAccount, as `kubectl create token` does.
 func token(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) string {
 	t.Helper()
 	request, err := cluster.Client().CoreV1().ServiceAccounts(namespace).
@@ -32,7 +32,7 @@ func token(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account 
 	return request.Status.Token
 }
 
-// signedIn returns a client that has only a ServiceAccount's token.
+// signedIn returns a client that authenticates with a ServiceAccount's token.
 func signedIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster, account string) kubernetes.Interface {
 	t.Helper()
 	config := rest.AnonymousClientConfig(cluster.Config())
@@ -42,8 +42,8 @@ func signedIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster, accou
 	return client
 }
 
-// rules returns the permissions of an account in a namespace according to the API server, as sorted
-// JSON.
+// rules returns the permissions of the client's account in a namespace, according to the API
+// server, as sorted JSON.
 func rules(ctx context.Context, t *testing.T, client kubernetes.Interface, in string) []string {
 	t.Helper()
 	review, err := client.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
@@ -80,7 +80,7 @@ func secretRule(t *testing.T, verbs ...string) string {
 	})
 }
 
-// identityRule is the permission to request tokens of the account from manifests/identity.
+// identityRule returns the permission to request tokens for the account in manifests/identity.
 func identityRule(t *testing.T) string {
 	t.Helper()
 	return asJSON(t, authorizationv1.ResourceRule{
@@ -91,7 +91,7 @@ func identityRule(t *testing.T) string {
 func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
-	// All in one cluster, as in a main region that was a remote before.
+	// Apply everything to one cluster, which is then like a main region that was a remote before.
 	for _, dir := range []string{remoteDir, sidecarDir, deploymentDir, renewDir, identityDir, identityDir + "/discovery"} {
 		apply(ctx, t, lab, render(t, dir)...)
 	}
@@ -105,7 +105,7 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	events := asJSON(t, authorizationv1.ResourceRule{
 		Verbs: []string{"create"}, APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"},
 	})
-	keystones := asJSON(t, authorizationv1.ResourceRule{ // from openstack-helm, in testdata/keystone
+	keystones := asJSON(t, authorizationv1.ResourceRule{ // openstack-helm grants this; see testdata/keystone
 		Verbs: []string{"get", "list"}, APIGroups: []string{"", "extensions", "batch", "apps"},
 		Resources: []string{"services", "endpoints", "jobs", "pods"},
 	})
@@ -130,7 +130,8 @@ func TestRightsAreTheseAndNoOthers(t *testing.T) {
 	}
 }
 
-// If a rule limits names, RBAC's answer depends on the request, so this test makes real requests.
+// For a rule that is limited to names, RBAC's decision depends on the request. So this test makes
+// real requests.
 func TestRightsInUse(t *testing.T) {
 	ctx := within(t, time.Minute)
 	lab := shared.Cluster("lab")
@@ -148,7 +149,7 @@ func TestRightsInUse(t *testing.T) {
 			}
 			secrets := signedIn(ctx, t, lab, account).CoreV1().Secrets(namespace)
 			absent := secret(testenv.SecretName)
-			absent.ResourceVersion = "1" // create only, and never overwrite an existing Secret
+			absent.ResourceVersion = "1" // create the Secret, but never overwrite an existing one
 			_, err := applySecret(ctx, secrets, absent)
 			expect(t, "create by server-side apply", err, writes)
 			if _, err := lab.Put(ctx, namespace, shared.Keys.NewRepository(3, 3)); err != nil {
@@ -182,7 +183,7 @@ func TestRightsInUse(t *testing.T) {
 	}
 }
 
-// expect checks whether a request was allowed or got 403.
+// expect checks that a request was allowed or, if allowed is false, got 403.
 func expect(t *testing.T, what string, err error, allowed bool) {
 	t.Helper()
 	switch {
@@ -193,7 +194,7 @@ func expect(t *testing.T, what string, err error, allowed bool) {
 	}
 }
 
-// secret returns a Secret with its own keys.
+// secret returns a Secret with new keys.
 func secret(name string) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
@@ -202,7 +203,7 @@ func secret(name string) *corev1.Secret {
 	}
 }
 
-// applySecret sends a server-side apply (PATCH).
+// applySecret sends a server-side apply, which is a PATCH.
 func applySecret(ctx context.Context, secrets typedcorev1.SecretInterface, s *corev1.Secret) (*corev1.Secret, error) {
 	body, err := json.Marshal(s)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// root is the file system of a container: the binary, CA roots, and mounted files. Its processes
-// can't write to it.
+// root is a directory that serves as the file system of a container. It has the binary, CA roots,
+// and mounted files. The container's processes can't write to it.
 type root struct {
 	dir     string
 	program string
 }
 
-// newRoot creates a root with the same files as the final image.
+// newRoot creates a root with the files of the final image.
 func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
 	t.Helper()
 	r := root{dir: t.TempDir(), program: docker.program}
@@ -33,7 +33,7 @@ func newRoot(t *testing.T, docker image, binary string, roots []byte) root {
 	return r
 }
 
-// mount creates a file, like a volume.
+// mount creates a file, as if a volume were mounted.
 func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
 	t.Helper()
 	path = filepath.Join(r.dir, path)
@@ -41,15 +41,15 @@ func (r root) mount(t *testing.T, path string, mode os.FileMode, data []byte) {
 	testenv.Must(t, errors.Join(os.WriteFile(path, data, mode), os.Chmod(path, mode)))
 }
 
-// contained is a process in a root, with UID and GID 65532.
+// contained is a process that runs in a root, with UID and GID 65532.
 type contained struct {
 	stdout, stderr testenv.Output
 	cmd            *exec.Cmd
 	done           chan struct{}
 }
 
-// start starts the program in the root with only env as its environment. The end of the test kills
-// it.
+// start starts the program in the root, with only env as its environment. When the test ends, the
+// process is killed.
 func (r root) start(t *testing.T, env []string, args ...string) *contained {
 	t.Helper()
 	p := &contained{cmd: exec.Command(r.program, args...), done: make(chan struct{})}
@@ -61,7 +61,8 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if os.Geteuid() != 0 {
-		// Only root can chroot and change its UID, so create a user namespace.
+		// Only root can use chroot and change the UID, so create a user namespace, in which this
+		// process is root.
 		p.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
 		p.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getuid(), Size: 1}}
 		p.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getgid(), Size: 1}}
@@ -69,7 +70,7 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 	}
 	started := make(chan error, 1)
 	go func() {
-		// The child dies with the thread that forked it, so keep that thread.
+		// The child is killed when the thread that forked it ends, so keep that thread.
 		runtime.LockOSThread()
 		err := p.cmd.Start()
 		started <- err
@@ -79,7 +80,7 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 		}
 	}()
 	if err := <-started; err != nil {
-		t.Fatalf("entering an empty root, which requires root or user namespaces: %v", err)
+		t.Fatalf("starting a process in another root directory, which requires root or user namespaces: %v", err)
 	}
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it may have ended
@@ -91,14 +92,14 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 	return p
 }
 
-// wait returns the exit code.
+// wait waits until the process ends, and returns the exit code.
 func (p *contained) wait(ctx context.Context, t *testing.T) int {
 	t.Helper()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
 	case <-ctx.Done():
-		t.Fatalf("%v did not end: %v", p.cmd.Args, context.Cause(ctx))
+		t.Fatalf("%v did not exit: %v", p.cmd.Args, context.Cause(ctx))
 		return 0
 	}
 }
@@ -107,18 +108,18 @@ func (p *contained) wait(ctx context.Context, t *testing.T) int {
 func (p *contained) alive() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%v ended with %d", p.cmd.Args, p.cmd.ProcessState.ExitCode())
+		return fmt.Errorf("%v exited with %d", p.cmd.Args, p.cmd.ProcessState.ExitCode())
 	default:
 		return nil
 	}
 }
 
-// terminate ends the process like the kubelet, and checks that its exit code is 0.
+// terminate ends the process with SIGTERM, as the kubelet does, and checks that its exit code is 0.
 func (p *contained) terminate(ctx context.Context, t *testing.T) {
 	t.Helper()
 	testenv.Must(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	if code := p.wait(ctx, t); code != 0 {
-		t.Errorf("%v ended with %d after SIGTERM, want 0", p.cmd.Args, code)
+		t.Errorf("%v exited with %d after SIGTERM, want 0", p.cmd.Args, code)
 	}
 }
 
@@ -136,7 +137,7 @@ func TestBinaryRunsInAnEmptyRoot(t *testing.T) {
 	admin, err := lab.AdminKubeconfig(own)
 	testenv.Must(t, err)
 
-	// Only the image's CA roots can verify the API server here.
+	// This kubeconfig has no CA, so only the image's CA roots can verify the API server.
 	other := shared.Cluster("sjc").Config().CAData
 	for want, roots := range map[string][]byte{"Unpromoted": authority, "Unread": other} {
 		r := newRoot(t, docker, binary, roots)
@@ -144,7 +145,7 @@ func TestBinaryRunsInAnEmptyRoot(t *testing.T) {
 
 		version := r.start(t, nil, "version")
 		if code := version.wait(ctx, t); code != 0 || !bytes.Contains([]byte(version.stdout.String()), []byte(stamp)) {
-			t.Errorf("version: exit %d, %q, want %s in it", code, version.stdout.String(), stamp)
+			t.Errorf("version: exit %d, output %q, want %s in it", code, version.stdout.String(), stamp)
 		}
 
 		status := r.start(t, nil, "status", "-o", "json", "--kubeconfig=/kubeconfig", "--namespace="+own, "--clusters=/clusters")

@@ -24,7 +24,7 @@ import (
 
 const runbookPage = repository + "/docs/runbooks.md"
 
-// runbookCommands returns the lines of the page's shell blocks, in order.
+// runbookCommands returns the lines of the shell blocks in docs/runbooks.md, in order.
 func runbookCommands(t *testing.T) []string {
 	t.Helper()
 	var commands []string
@@ -39,8 +39,8 @@ func runbookCommands(t *testing.T) []string {
 	return commands
 }
 
-// TestRunbookCommands runs every command of docs/runbooks.md as written, in a main region with a
-// remote, while fernetcast runs.
+// TestRunbookCommands runs every command in docs/runbooks.md as written, in a main region with a
+// remote, while fernetcast is running.
 func TestRunbookCommands(t *testing.T) {
 	ctx := within(t, shortBuild)
 	program, err := shared.Program(ctx)
@@ -52,7 +52,7 @@ func TestRunbookCommands(t *testing.T) {
 
 	said := map[string]string{}
 	for _, command := range runbookCommands(t) {
-		// There is no terminal to ask for confirmation.
+		// Add --yes, because there is no terminal to ask for confirmation.
 		sh := exec.CommandContext(ctx, "/bin/sh", "-c", strings.Replace(command, "promote sjc", "promote sjc --yes", 1))
 		sh.Dir, sh.Env = repository, operator.env
 		output, err := sh.CombinedOutput()
@@ -75,7 +75,7 @@ func TestRunbookCommands(t *testing.T) {
 			}
 		}
 		if !asked {
-			t.Errorf("the page has no command with %q", part)
+			t.Errorf("docs/runbooks.md has no command that contains %q", part)
 		}
 	}
 	if !suspended(ctx, t, dfw) {
@@ -91,8 +91,9 @@ func TestRunbookCommands(t *testing.T) {
 	}
 }
 
-// mirrored makes sjc the main region of dfw, and creates all objects that the page's commands need.
-// fernetcast runs as a process, whose log appears as the log of a Keystone pod.
+// mirrored makes sjc the main region and dfw its remote, and creates all objects that the page's
+// commands need. fernetcast runs as a process. A simulated kubelet returns its log as that of a
+// Keystone pod.
 func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, operator workstation, sjc, dfw *testenv.Cluster) {
 	t.Helper()
 	for _, region := range []*testenv.Cluster{sjc, dfw} {
@@ -120,7 +121,7 @@ kubectl --context sjc --namespace openstack get secret fernetcast-clusters -o 'j
 	startKubelet(ctx, t, sjc, map[string]*testenv.Process{"fernetcast": run, filesName: files})
 	err = until(ctx, func(context.Context) error {
 		if !strings.Contains(run.Stderr.String(), "remote is Synced") || !strings.Contains(files.Stderr.String(), "key repository updated") {
-			return errors.New("not all have read yet: " + run.Stderr.String() + files.Stderr.String())
+			return errors.New("run or files has not read everything yet: " + run.Stderr.String() + files.Stderr.String())
 		}
 		return nil
 	})
@@ -130,7 +131,7 @@ kubectl --context sjc --namespace openstack get secret fernetcast-clusters -o 'j
 // monitoringGroup is the API group of the Prometheus Operator.
 var monitoringGroup = schema.GroupVersion{Group: "monitoring.coreos.com", Version: "v1"}
 
-// makeKind defines a kind with arbitrary fields in the API server. For the Prometheus Operator,
+// makeKind defines a kind in the API server that accepts any fields. For the Prometheus Operator,
 // e2e/monitoring checks the fields against the operator's types.
 func makeKind(ctx context.Context, t *testing.T, cluster *testenv.Cluster, in schema.GroupVersion, kind string) {
 	t.Helper()
@@ -176,8 +177,8 @@ func rulesIn(ctx context.Context, t *testing.T, cluster *testenv.Cluster) (names
 	return names
 }
 
-// startKubelet adds a node with one Keystone pod to the cluster. The logs of its containers come
-// from processes. The node runs nothing.
+// startKubelet adds a node with one Keystone pod to the cluster. Nothing runs there: a simulated
+// kubelet returns the logs of the given processes as those of the pod's containers.
 func startKubelet(ctx context.Context, t *testing.T, cluster *testenv.Cluster, containers map[string]*testenv.Process) {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: template(t, filesDir).ObjectMeta, Spec: template(t, filesDir).Spec}

@@ -17,16 +17,16 @@ func TestSidecarCannotHoldKeystoneBack(t *testing.T) {
 	pod := template(t, sidecarDir).Spec
 	c := container(t, &pod)
 	if c.RestartPolicy == nil || *c.RestartPolicy != corev1.ContainerRestartPolicyAlways {
-		t.Error("the container is not a native sidecar: its init container would never end")
+		t.Error("the container is not a native sidecar: as an init container, it would never end")
 	}
 	if pod.InitContainers[0].Name != "fernetcast" {
 		t.Errorf("%s starts first: without a database, the keys would not be pushed", pod.InitContainers[0].Name)
 	}
 	if c.ReadinessProbe != nil || c.LivenessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil {
-		t.Error("a probe or a hook of the sidecar can take Keystone out of service")
+		t.Error("the sidecar has a probe or a hook, which can take Keystone out of service")
 	}
 	if !c.Resources.Limits.Cpu().IsZero() {
-		t.Error("a CPU limit delays rotations")
+		t.Error("the sidecar has a CPU limit, which delays rotations")
 	}
 	if limit := c.Resources.Limits.Memory().Value(); limit < 96<<20 {
 		t.Errorf("the memory limit of %d MiB is too close to what the program uses", limit>>20)
@@ -49,7 +49,7 @@ func TestSidecarLeavesKeystoneAlone(t *testing.T) {
 	}
 }
 
-// All ways to deploy fernetcast must use the same container.
+// Every way to deploy fernetcast must use the same container.
 func TestOneContainerEverywhere(t *testing.T) {
 	sidecar := template(t, sidecarDir).Spec
 	want := *container(t, &sidecar)
@@ -77,7 +77,7 @@ func TestOneContainerEverywhere(t *testing.T) {
 	}
 }
 
-// values is the part of the keystone chart's values that the page sets.
+// values is the part of the keystone chart's values that docs/install.md sets.
 type values struct {
 	Pod struct {
 		ExtraContainers map[string][]corev1.Container `json:"extraContainers"`
@@ -100,7 +100,8 @@ func installValues(t *testing.T) values {
 	return v
 }
 
-// Genestack renders the chart into base/all.yaml and builds the overlay.
+// Genestack renders the chart into base/all.yaml and builds an overlay. The overlay in
+// docs/install.md must give the same result as the test's own.
 func TestGenestackOverlay(t *testing.T) {
 	etc := t.TempDir()
 	keystone := filepath.Join(etc, "genestack/kustomize/keystone")

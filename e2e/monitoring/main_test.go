@@ -1,6 +1,7 @@
-// Package monitoring tests manifests/monitoring. promtool and the Prometheus operator's types must
-// accept it. Each alert must fire when it should, stay silent otherwise, and have an answer in the
-// runbook. The package starts no control plane. Package manifests runs the runbook's commands.
+// Package monitoring tests manifests/monitoring. The files must be valid for promtool and the
+// Prometheus Operator's types. Each alert must fire when it should, stay silent otherwise, and have
+// a section in the runbook. The package starts no control plane. Package manifests runs the
+// runbook's commands.
 package monitoring
 
 import (

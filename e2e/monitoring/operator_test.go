@@ -19,8 +19,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv/kustomize"
 )
 
-// rendered returns the objects of one kind that `kubectl apply -k` applies. A field that the type
-// doesn't have fails the test.
+// rendered returns the objects of one kind that `kubectl apply -k` would apply. It fails the test
+// if an object has a field that its type doesn't have.
 func rendered[T any](t *testing.T, dir, kind string) []T {
 	t.Helper()
 	resources, err := kustomize.Build(dir)
@@ -55,8 +55,8 @@ func podMonitors(t *testing.T, dir string) []monitoringv1.PodMonitor {
 	return rendered[monitoringv1.PodMonitor](t, dir, monitoringv1.PodMonitorsKind)
 }
 
-// TestPodMonitorsSelectThePods checks that exactly one PodMonitor selects each pod of fernetcast
-// and has its port.
+// TestPodMonitorsSelectThePods checks that each pod with fernetcast is selected by exactly one
+// PodMonitor, whose port the pod has.
 func TestPodMonitorsSelectThePods(t *testing.T) {
 	monitors := podMonitors(t, monitoringDir)
 	for dir, want := range map[string][]string{
@@ -80,19 +80,19 @@ func TestPodMonitorsSelectThePods(t *testing.T) {
 			}
 			selected = append(selected, monitor.Name)
 			if monitor.Namespace != "openstack" {
-				t.Errorf("%s looks for pods in %q", monitor.Name, monitor.Namespace)
+				t.Errorf("%s selects pods in the namespaces %q", monitor.Name, monitor.Namespace)
 			}
 			if got := scraped(pod.Spec, monitor); !slices.Equal(got, want) {
 				t.Errorf("%s: %s scrapes the containers %q", dir, monitor.Name, got)
 			}
 		}
 		if len(selected) != 1 {
-			t.Errorf("%s: its pods are selected by %q", dir, selected)
+			t.Errorf("%s: the PodMonitors %q select the pods", dir, selected)
 		}
 	}
 }
 
-// scraped returns the containers that have a port of the PodMonitor.
+// scraped returns the names of the containers that have a port of the PodMonitor.
 func scraped(pod corev1.PodSpec, monitor monitoringv1.PodMonitor) (names []string) {
 	for _, container := range slices.Concat(pod.InitContainers, pod.Containers) {
 		for _, port := range container.Ports {
@@ -106,8 +106,8 @@ func scraped(pod corev1.PodSpec, monitor monitoringv1.PodMonitor) (names []strin
 	return names
 }
 
-// TestStandbyIsAllButOneAlert checks that a standby's Prometheus gets everything except the alert
-// that would always fire there.
+// TestStandbyIsAllButOneAlert checks that monitoring-standby has everything except the alert that
+// would always fire in a standby.
 func TestStandbyIsAllButOneAlert(t *testing.T) {
 	standby := monitoringDir + "-standby"
 	var want []monitoringv1.PrometheusRule

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// readRules reads the plain rules into the operator's types. A field that the types don't have
-// fails the test.
+// readRules reads rules.yaml into the operator's types. It fails the test if there is a field that
+// the types don't have.
 func readRules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	t.Helper()
 	text, err := os.ReadFile(plainRules)
@@ -26,7 +26,7 @@ func readRules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	return rules
 }
 
-// alerts returns the rules without the recording rules.
+// alerts returns the alerting rules.
 func alerts(t *testing.T) []monitoringv1.Rule {
 	t.Helper()
 	var found []monitoringv1.Rule
@@ -47,12 +47,12 @@ func TestPromtoolTakesTheRules(t *testing.T) {
 	promtool(t, "check", "rules", plainRules)
 }
 
-// TestAlertsFireAndStaySilent runs the files in testdata, which define what each alert does minute
-// by minute.
+// TestAlertsFireAndStaySilent runs the test files in testdata. They define when each alert must
+// fire and when it must stay silent.
 func TestAlertsFireAndStaySilent(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("there are no tests of the rules: %v", err)
+		t.Fatalf("no files with tests of the rules: %v", err)
 	}
 	var all strings.Builder
 	for _, file := range files {
@@ -69,7 +69,7 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 	for _, alert := range alerts(t) {
 		name := "alertname: " + alert.Alert
 		if !strings.Contains(all.String(), name+"\n        exp_alerts:\n") || !strings.Contains(all.String(), name+", exp_alerts: []") {
-			t.Errorf("%s was not seen both firing and silent", alert.Alert)
+			t.Errorf("the test files do not have %s both firing and silent", alert.Alert)
 		}
 	}
 }
@@ -109,7 +109,7 @@ func TestOperatorHasThePlainRules(t *testing.T) {
 		groups.Groups = append(groups.Groups, rule.Spec.Groups...)
 	}
 	if diff := cmp.Diff(readRules(t), groups); diff != "" {
-		t.Errorf("prometheusrule.yaml is not rules.yaml (-plain +operator's):\n%s", diff)
+		t.Errorf("prometheusrule.yaml differs from rules.yaml (-plain +operator's):\n%s", diff)
 	}
 	comments := func(path string) (found []string) {
 		text, err := os.ReadFile(path)
@@ -125,6 +125,6 @@ func TestOperatorHasThePlainRules(t *testing.T) {
 		return found
 	}
 	if diff := cmp.Diff(comments(plainRules), comments(monitoringDir+"/prometheusrule.yaml")); diff != "" {
-		t.Errorf("the comments of prometheusrule.yaml are not those of rules.yaml (-plain +operator's):\n%s", diff)
+		t.Errorf("the comments in prometheusrule.yaml differ from those in rules.yaml (-plain +operator's):\n%s", diff)
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 const runbook = "docs/runbooks.md"
 
-// chapters returns the text below each of the runbook's headings of one level, by the anchor that
-// GitHub creates.
+// chapters returns the text below each of the runbook's headings of the given level, by the anchor
+// that GitHub creates for the heading.
 func chapters(t *testing.T, level string) map[string]string {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join(repository, runbook))
@@ -43,14 +43,14 @@ func chapters(t *testing.T, level string) map[string]string {
 	return found
 }
 
-// TestRunbookAnswersEachAlert checks that each alert links to its section, and that no section
-// remains of an alert that is gone.
+// TestRunbookAnswersEachAlert checks that each alert links to its section in the runbook, and that
+// every section belongs to an alert.
 func TestRunbookAnswersEachAlert(t *testing.T) {
 	answers := chapters(t, "###")
 	for _, alert := range alerts(t) {
 		anchor := strings.ToLower(alert.Alert)
 		if want := "https://github.com/fernetcast/fernetcast/blob/main/" + runbook + "#" + anchor; alert.Annotations["runbook_url"] != want {
-			t.Errorf("%s leads to %s, want %s", alert.Alert, alert.Annotations["runbook_url"], want)
+			t.Errorf("%s links to %s, want %s", alert.Alert, alert.Annotations["runbook_url"], want)
 		}
 		parts := regexp.MustCompile(`(?m)^\*\*(\w+)\.\*\*(?: \S|$)`).FindAllStringSubmatch(answers[anchor], -1)
 		var names []string
@@ -60,7 +60,7 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 		if diff := cmp.Diff([]string{"Meaning", "Impact", "Diagnosis", "Mitigation"}, names); diff != "" {
 			t.Errorf("%s has the wrong parts (-want +have):\n%s", anchor, diff)
 		}
-		// Commands must be in code blocks, so that a test of the manifests finds and runs them.
+		// Commands must be in code blocks, where a test in package manifests finds and runs them.
 		if loose := regexp.MustCompile("`(?:kubectl|fernetcast) [^`]*`").FindAllString(answers[anchor], -1); loose != nil {
 			t.Errorf("#%s has commands that no test runs: %q", anchor, loose)
 		}
@@ -73,9 +73,10 @@ func TestRunbookAnswersEachAlert(t *testing.T) {
 	}
 }
 
-// TestPrometheusTakesTheScrapeConfig checks the configuration for a Prometheus without an operator.
-// It must find the containers by the PodMonitors' ports. Debian's Prometheus can't discover pods,
-// so the test compares that part and passes the rest to promtool.
+// TestPrometheusTakesTheScrapeConfig checks the runbook's configuration for a Prometheus without
+// the Prometheus Operator. It must find the same containers as the PodMonitors, by their ports.
+// Debian's Prometheus can't discover pods, so the test compares that part with the PodMonitors and
+// passes only the rest to promtool.
 func TestPrometheusTakesTheScrapeConfig(t *testing.T) {
 	chapter := chapters(t, "##")["set-up-monitoring"]
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(chapter, -1)

@@ -18,11 +18,11 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-var picture = flag.String("picture", "", "draw what Prometheus has recorded of TestLagUntilResolved into this file")
+var picture = flag.String("picture", "", "draw the results that Prometheus recorded in TestLagUntilResolved into this file")
 
-// TestLagUntilResolved follows alerts from the first lag to their end. One of two regions is cut
-// off for two rotations. Both of its alerts must become pending, fire, and end when it returns.
-// Those of the other region must never fire.
+// TestLagUntilResolved follows alerts from the first lag to their end. One of two remotes is cut
+// off for two rotations. Both of its alerts must become pending, fire, and end when the remote
+// returns. Those of the other remote must never fire.
 func TestLagUntilResolved(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -37,7 +37,7 @@ func TestLagUntilResolved(t *testing.T) {
 		_, address := s.StartRun(s, "--resync", "1s", "--backoff-max", "2s")
 		replicas = append(replicas, address)
 	}
-	// A minute in the rules becomes a second or two.
+	// Replace each minute in the rules by a second or two.
 	p := s.prometheus(s.rules(
 		change{`(?m)^ *interval: .*\n`, ""}, change{`time\(\) - 600\b`, "time() - 20"}, change{`\[10m\]`, "[20s]"},
 		change{`for: 5m`, "for: 5s"}, change{`for: 1m`, "for: 2s"},
@@ -69,7 +69,7 @@ func TestLagUntilResolved(t *testing.T) {
 	for _, alert := range alerts {
 		p.wasPendingFirst(alert, "lagging")
 	}
-	// The tokens of this test are valid for a day.
+	// This alert fires immediately, because the tokens in this test are valid for only a day.
 	p.fires("FernetcastCredentialsExpire", "well", "expire in 2")
 	ever, err := p.since(s.Ctx, `ALERTS{alertstate="firing"}`)
 	s.Must(err)
@@ -93,7 +93,7 @@ func TestLagUntilResolved(t *testing.T) {
 	}
 }
 
-// pause separates two events in the picture.
+// pause waits, so that two events are separate in the picture.
 func (s *stage) pause() {
 	if *picture != "" {
 		time.Sleep(12 * time.Second)
@@ -106,8 +106,8 @@ func (s *stage) arrives(ns string, keys testenv.Repository) {
 	s.Until(func(ctx context.Context) error { return shared.Cluster(elsewhere).Holds(ctx, ns, keys) })
 }
 
-// fires waits until an alert fires for a remote. The summary must name the remote, and the
-// description, which queries Prometheus, must contain says.
+// fires waits until an alert fires for a remote. The alert's summary must name the remote, and its
+// description, which queries Prometheus, must contain the text says.
 func (p *server) fires(name, remote, says string) {
 	p.s.Helper()
 	p.s.Until(func(ctx context.Context) error {
@@ -120,7 +120,7 @@ func (p *server) fires(name, remote, says string) {
 				continue
 			}
 			if told := alert.Annotations; !strings.Contains(string(told["summary"]), remote) || !strings.Contains(string(told["description"]), says) {
-				return fmt.Errorf("it says %q, without %s or %q", told, remote, says)
+				return fmt.Errorf("the alert's text %q does not contain %s or %q", told, remote, says)
 			}
 			return nil
 		}
@@ -128,8 +128,8 @@ func (p *server) fires(name, remote, says string) {
 	})
 }
 
-// wasPendingFirst checks that an alert was pending before it fired. Otherwise, it could page
-// someone for a brief fault.
+// wasPendingFirst checks that an alert was pending before it fired. Otherwise, a brief fault could
+// page someone.
 func (p *server) wasPendingFirst(name, remote string) {
 	p.s.Helper()
 	first := map[model.LabelValue]model.Time{}

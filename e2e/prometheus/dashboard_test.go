@@ -26,7 +26,7 @@ const (
 	dashboardFile = dashboardDir + "/fernetcast.json"
 )
 
-// dashboard is the part of Grafana's JSON that concerns queries.
+// dashboard is the part of a dashboard's JSON that concerns queries.
 type dashboard struct {
 	ID            *int
 	UID, Title    string
@@ -79,13 +79,13 @@ func TestDashboardCanBeLoaded(t *testing.T) {
 	ids, places := map[int]bool{}, map[[2]int]string{}
 	for _, p := range d.Panels {
 		if ids[p.ID] || p.Description == "" || len(p.Targets) == 0 {
-			t.Errorf("%s: its id %d, its description %q, its %d queries", p.Title, p.ID, p.Description, len(p.Targets))
+			t.Errorf("%s has the id %d, the description %q, and %d queries", p.Title, p.ID, p.Description, len(p.Targets))
 		}
 		ids[p.ID] = true
 		refs := map[string]bool{}
 		for _, target := range p.Targets {
 			if refs[target.RefID] {
-				t.Errorf("%s has two queries %s", p.Title, target.RefID)
+				t.Errorf("%s has two queries named %s", p.Title, target.RefID)
 			}
 			refs[target.RefID] = true
 		}
@@ -107,12 +107,12 @@ func TestDashboardCanBeLoaded(t *testing.T) {
 	var made corev1.ConfigMap
 	testenv.Must(t, yaml.UnmarshalStrict(text, &made))
 	if made.Labels["grafana_dashboard"] != "1" || !bytes.Equal([]byte(made.Data["fernetcast.json"]), file) {
-		t.Errorf("the ConfigMap has the labels %v, or another dashboard", made.Labels)
+		t.Errorf("the ConfigMap has the wrong labels, %v, or the wrong dashboard", made.Labels)
 	}
 }
 
-// dashboardReturnsData runs each query of the dashboard: for all clusters, for one, and for a
-// Prometheus without the label cluster.
+// dashboardReturnsData runs each query of the dashboard for all clusters, for one cluster, and for
+// a Prometheus that doesn't set the label cluster.
 func (p *server) dashboardReturnsData() {
 	p.s.Helper()
 	d := readDashboard(p.s)
@@ -158,8 +158,8 @@ func (p *server) returnsNow(name, query string) {
 	}
 }
 
-// hasReturned checks all results since the start, because some queries have data only for a while
-// after an event.
+// hasReturned checks that a query has returned data at any time since the start, because some
+// queries return data only for a while after an event.
 func (p *server) hasReturned(name, query string) {
 	p.s.Helper()
 	matrix, err := p.since(p.s.Ctx, query)
@@ -168,7 +168,7 @@ func (p *server) hasReturned(name, query string) {
 	}
 }
 
-// annotation returns the query of an annotation by its name.
+// annotation returns the query of the annotation with the given name.
 func (d dashboard) annotation(name string) string {
 	for _, a := range d.Annotations.List {
 		if a.Name == name {
@@ -178,7 +178,7 @@ func (d dashboard) annotation(name string) string {
 	panic("the dashboard has no annotation " + name)
 }
 
-// panel returns a panel by its title.
+// panel returns the panel with the given title.
 func (d dashboard) panel(title string) panel {
 	i := slices.IndexFunc(d.Panels, func(p panel) bool { return p.Title == title })
 	if i < 0 {
@@ -197,8 +197,8 @@ func (p panel) query(ref string) string {
 	panic(p.Title + " has no query " + ref)
 }
 
-// worst lists the unhealthy remotes in the table's order: first the one with unrelated keys, then
-// two that are 2 generations behind, and then the others.
+// worst lists the unhealthy remotes in the table's order: first the remote with unrelated keys,
+// then two that are 2 generations behind, and then the others.
 var worst = []string{"held", "failed", "behind", "misconfigured", "denied", "unreachable", "contested"}
 
 // eachRegionOnce waits until the table has one row for each of the main region's remotes, however
@@ -221,11 +221,11 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		}
 		for name, state := range states {
 			if shown[name] != state {
-				errs = append(errs, fmt.Errorf("%s is shown as %q, want %s", name, shown[name], state))
+				errs = append(errs, fmt.Errorf("the table shows %s as %q, want %s", name, shown[name], state))
 			}
 		}
 		if len(shown) != len(states) {
-			errs = append(errs, fmt.Errorf("there are %d rows, not %d: %v", len(shown), len(states), rows))
+			errs = append(errs, fmt.Errorf("there are %d rows, want %d: %v", len(shown), len(states), rows))
 		}
 		slices.SortFunc(rows, func(a, b *model.Sample) int { return cmp.Compare(b.Value, a.Value) })
 		for i, name := range worst {
@@ -235,7 +235,7 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		}
 		for title, count := range map[string]int{"Refuse new tokens": 3, "Will, after the next rotation": 0, "Not in sync": len(worst)} {
 			if n, err := p.instant(ctx, filled(readDashboard(p.s).panel(title).query("A"), mainRegion)); err != nil || len(n) != 1 || int(n[0].Value) != count {
-				errs = append(errs, fmt.Errorf("%s: %v, %v, not %d", title, n, err, count))
+				errs = append(errs, fmt.Errorf("%s: %v, %v, want %d", title, n, err, count))
 			}
 		}
 		return errors.Join(errs...)
@@ -247,7 +247,7 @@ func (p *server) eachRegionOnce(states map[string]string) {
 		for _, row := range rows {
 			at := [2]model.LabelValue{row.Metric["cluster"], row.Metric["remote"]}
 			if seen[at] || at[1] == "" || at[0] == elsewhere {
-				p.s.Errorf("%s: %v has two rows, no name, or stands by", target.RefID, at)
+				p.s.Errorf("%s: %v has two rows, has no name, or is a standby", target.RefID, at)
 			}
 			seen[at] = true
 		}

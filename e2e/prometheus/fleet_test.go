@@ -15,8 +15,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestFleet runs remotes in every state, two replicas, a standby, and a Prometheus. All outputs
-// must agree, and every query of the dashboard and the alerts must find its data.
+// TestFleet runs two replicas, remotes in every state, a standby, and a Prometheus. All outputs
+// must agree, and every query in the dashboard and the alerts must return data.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -25,7 +25,7 @@ func TestFleet(t *testing.T) {
 	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.NS})
 	_, standing := standby.StartRun(t)
 	_, keeping := s.StartFiles(t)
-	// The shipped intervals are too long for a test.
+	// Remove the shipped intervals, which are too long for a test.
 	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
 	p := f.prometheus(rules,
 		job{name: "fernetcast", targets: f.addresses(), cluster: mainRegion},
@@ -35,7 +35,7 @@ func TestFleet(t *testing.T) {
 	for _, r := range f.replicas {
 		f.show(r.address, r.states)
 	}
-	// A query over time sees a change only if it comes between two scrapes.
+	// A query over a range sees a change only if it happens between two scrapes.
 	p.returns("fernetcast_source_primary_index")
 	f.rotate()
 	p.returns(`changes(fernetcast_source_primary_index{cluster="` + mainRegion + `"}[1m]) > 0`)
@@ -80,7 +80,7 @@ func (p *server) noKeyInSeries(addresses []string) {
 	}
 }
 
-// goesAway checks that a remote's series end when its kubeconfig is removed.
+// goesAway removes a remote's kubeconfig, and checks that the remote's series end.
 func (f *fleet) goesAway(p *server, name string) {
 	f.Helper()
 	for _, r := range f.replicas {
@@ -93,12 +93,12 @@ func (f *fleet) goesAway(p *server, name string) {
 				return err
 			}
 			if st.Remote(name) != nil {
-				return errors.New("/statusz still has it")
+				return errors.New("/statusz still has the remote")
 			}
 		}
 		return nil
 	})
-	// A page is served from a cache for up to a second.
+	// For up to a second, /metrics is served from a cache.
 	time.Sleep(time.Second)
 	for _, address := range f.addresses() {
 		_, text, err := metrics(f.Ctx, address)

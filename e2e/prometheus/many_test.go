@@ -17,17 +17,19 @@ import (
 
 const (
 	many = 1000
-	// mostSeries limits the series of a remote, without fernetcast_requests_total.
+	// mostSeries limits the number of series for each remote, not counting
+	// fernetcast_requests_total.
 	mostSeries = 12
 	mostScrape = 100 * time.Millisecond
-	// mostWait limits the fastest response on a machine that other programs use.
+	// mostWait limits the time of the fastest response on a machine that other programs use, too.
 	mostWait = 5 * mostScrape
 	// scrapes is the number of scrapes. Only the fastest counts, because the garbage collector and
-	// other programs slow down some of them.
+	// other programs slow down some.
 	scrapes = 11
 )
 
-// TestThousandRemotes checks that a scrape of 1,000 remotes is fast and has few series for each.
+// TestThousandRemotes checks that a scrape with 1,000 remotes is fast, and contains few series for
+// each.
 func TestThousandRemotes(t *testing.T) {
 	s := newStage(t)
 	var places errgroup.Group
@@ -69,7 +71,7 @@ func TestThousandRemotes(t *testing.T) {
 	var took, waited []time.Duration
 	text := ""
 	for range scrapes {
-		// A page is cached for a second, and each scrape must generate one.
+		// fernetcast caches the page for a second, but each scrape must make it generate a new one.
 		time.Sleep(1100 * time.Millisecond)
 		before, err := process.CPU()
 		s.Must(err)
@@ -79,13 +81,14 @@ func TestThousandRemotes(t *testing.T) {
 		passed := time.Since(began)
 		after, err := process.CPU()
 		s.Must(err)
-		// If other programs use the CPUs, the scrape's CPU time is the better measure.
+		// If other programs use the CPUs, the scrape's CPU time is a better measure than its
+		// duration.
 		took, waited, text = append(took, min(passed, after-before)), append(waited, passed), string(page)
 	}
 	slices.Sort(took)
 	t.Logf("a scrape of %d remotes has %d KiB and took %v; the responses took %v", many, len(text)>>10, took, waited)
 	if fastest := slices.Min(waited); fastest > mostWait {
-		t.Errorf("the fastest of %d scrapes is answered after %v, want at most %v", len(waited), fastest, mostWait)
+		t.Errorf("the fastest of %d scrapes got a response after %v, want at most %v", len(waited), fastest, mostWait)
 	}
 	if took[0] > mostScrape {
 		t.Errorf("the fastest of %d scrapes took %v, want at most %v", len(took), took[0], mostScrape)
@@ -98,7 +101,7 @@ func TestThousandRemotes(t *testing.T) {
 		}
 	}
 	if len(series) != many {
-		t.Errorf("%d remotes have series, not %d", len(series), many)
+		t.Errorf("%d remotes have series, want %d", len(series), many)
 	}
 	for name, n := range series {
 		if n > mostSeries {

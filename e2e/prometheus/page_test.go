@@ -15,7 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// page contains the values of all series in /metrics except histograms, by name and labels.
+// page holds the values of all series in /metrics except histograms, by name and labels.
 type page map[string]float64
 
 func metrics(ctx context.Context, address string) (page, string, error) {
@@ -54,7 +54,7 @@ func (p page) of(name, remote string) *float64 {
 	return nil
 }
 
-// state returns a remote's only state, or "" if it has none or several.
+// state returns the state of a remote, or "" if it has none or more than one.
 func (p page) state(remote string) (state string) {
 	for series, value := range p {
 		rest, ok := strings.CutPrefix(series, fmt.Sprintf("fernetcast_remote_state{remote=%q, state=\"", remote))
@@ -69,8 +69,8 @@ func (p page) state(remote string) (state string) {
 	return state
 }
 
-// agrees waits until a replica's /metrics and /statusz and a live status show the same for each
-// remote. While nothing changes, they must.
+// agrees waits until a replica's /metrics, its /statusz, and a live status show the same for each
+// remote. They must agree while nothing changes.
 func (f *fleet) agrees(r replica) {
 	f.Helper()
 	f.Until(func(ctx context.Context) error {
@@ -86,7 +86,8 @@ func (f *fleet) agrees(r replica) {
 		if err != nil {
 			return err
 		}
-		// Both are cached for up to a second. After this, /statusz is newer than /metrics.
+		// fernetcast caches both pages for up to a second. After this sleep, /statusz is newer than
+		// /metrics.
 		time.Sleep(time.Second)
 		after, err := testenv.Statusz(ctx, r.address)
 		if err != nil {
@@ -96,10 +97,10 @@ func (f *fleet) agrees(r replica) {
 		for name, state := range r.states {
 			b, a, l := before.Remote(name), after.Remote(name), live.Remote(name)
 			if b == nil || a == nil || l == nil {
-				return errors.New(name + " is not everywhere")
+				return errors.New(name + " is missing in at least one output")
 			}
 			if b.State != state || a.State != state || shown.state(name) != state {
-				errs = append(errs, fmt.Errorf("%s: /statusz says %s and %s, /metrics %s, not %s", name, b.State, a.State, shown.state(name), state))
+				errs = append(errs, fmt.Errorf("%s: /statusz shows %s and %s, /metrics shows %s, want %s", name, b.State, a.State, shown.state(name), state))
 			}
 			if !sameLive(state, l.State) {
 				errs = append(errs, fmt.Errorf("%s is %s in the live status, want %s", name, l.State, state))
@@ -109,7 +110,7 @@ func (f *fleet) agrees(r replica) {
 				sameTime(name+" expires", b.CredentialsExpire, a.CredentialsExpire, shown.of("fernetcast_remote_credentials_expiry_timestamp_seconds", name)),
 				sameTime(name+" expires live", l.CredentialsExpire, l.CredentialsExpire, shown.of("fernetcast_remote_credentials_expiry_timestamp_seconds", name)),
 				sameTime(name+" was synced", b.LastSynced, a.LastSynced, shown.of("fernetcast_remote_last_synced_timestamp_seconds", name)))
-			// A command that can't read a remote doesn't know its keys.
+			// A command that can't read a remote can't show its keys.
 			if l.Behind != nil {
 				errs = append(errs, sameNumber(name+" is behind live", l.Behind, l.Behind, shown.of("fernetcast_remote_generations_behind", name)))
 			}
@@ -118,8 +119,8 @@ func (f *fleet) agrees(r replica) {
 	})
 }
 
-// sameLive reports whether a live status agrees with run's. Only run detects a contest, during
-// which a remote is Behind or Synced at any one moment.
+// sameLive reports whether a remote's live state agrees with the state that run shows. Only run can
+// detect a contest. Then the live state is Behind or Synced, depending on the moment.
 func sameLive(state, live string) bool {
 	return live == state || state == "Contested" && (live == "Behind" || live == "Synced")
 }
@@ -143,7 +144,7 @@ func sameNumber(what string, before, after *int, shown *float64) error {
 	return nil
 }
 
-// sameTime returns an error unless the shown time is between before and after, to the millisecond.
+// sameTime returns an error unless the time shown is between before and after, to the millisecond.
 func sameTime(what string, before, after *time.Time, shown *float64) error {
 	switch {
 	case before == nil && after == nil && shown == nil:

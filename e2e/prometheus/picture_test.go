@@ -20,16 +20,17 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// drawing is a panel of the picture.
+// drawing describes one panel of the picture.
 type drawing struct {
 	panel string
 	refs  []string
-	// title replaces the panel's own title unless empty, and label describes the y axis.
+	// title replaces the dashboard panel's own title, unless it is empty. label describes the y
+	// axis.
 	title, label string
 	points       bool
 }
 
-// drawn lists the dashboard panels in the picture, which change over time.
+// drawn lists the dashboard panels in the picture, all of which change over time.
 var drawn = [][]drawing{
 	{
 		{panel: "Is a token about to fail?", refs: []string{"Behind"}, title: "Is a token about to fail? Behind", label: "generations"},
@@ -43,7 +44,7 @@ var drawn = [][]drawing{
 	},
 }
 
-// draw plots all recorded results of the dashboard's queries, with a line for each rotation.
+// draw plots all recorded results of the queries in drawn, with a vertical line for each rotation.
 func (p *server) draw(path string) error {
 	d := readDashboard(p.s)
 	rotations, err := p.recorded(d.annotation("Rotations"), "2s")
@@ -74,11 +75,11 @@ func (p *server) draw(path string) error {
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// Most readers don't have the font.
+	// Most readers don't have this font, so add a fallback.
 	return os.WriteFile(path, bytes.ReplaceAll(svg.Bytes(), []byte("Liberation Sans"), []byte("Liberation Sans, sans-serif")), 0o644)
 }
 
-// plot draws one panel.
+// plot draws one panel of the picture.
 func (p *server) plot(d dashboard, at drawing, rotations model.Matrix) (*plot.Plot, error) {
 	one := plot.New()
 	one.Title.Text, one.X.Label.Text, one.Y.Label.Text = cmp.Or(at.title, at.panel), "seconds", at.label
@@ -110,12 +111,12 @@ func (p *server) plot(d dashboard, at drawing, rotations model.Matrix) (*plot.Pl
 	return one, p.mark(one, rotations)
 }
 
-// recorded returns the results of a dashboard query since the start, with the given rate window.
+// recorded returns all results of a dashboard query since the start, with the given rate window.
 func (p *server) recorded(query, window string) (model.Matrix, error) {
 	return p.since(p.s.Ctx, filled(strings.ReplaceAll(query, "$__rate_interval", window), mainRegion))
 }
 
-// name returns the label that distinguishes a series from others of its query.
+// name returns the label that distinguishes a series from other results of the same query.
 func name(labels model.Metric) string {
 	for _, label := range []model.LabelName{"remote", "result", "code"} {
 		if value := labels[label]; value != "" {
@@ -125,7 +126,7 @@ func name(labels model.Metric) string {
 	return ""
 }
 
-// add draws a series. Gaps stay gaps.
+// add draws a series, with gaps where samples are missing.
 func (p *server) add(to *plot.Plot, stream *model.SampleStream, name string, n int, points bool) error {
 	var all plotter.XYs
 	for _, pair := range stream.Values {
@@ -155,7 +156,7 @@ func (p *server) add(to *plot.Plot, stream *model.SampleStream, name string, n i
 	return nil
 }
 
-// unbroken splits a series where a sample is missing.
+// unbroken splits a series wherever a sample is missing.
 func unbroken(all plotter.XYs) (parts []plotter.XYs) {
 	from := 0
 	for i := 1; i <= len(all); i++ {

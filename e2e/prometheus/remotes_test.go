@@ -20,7 +20,7 @@ func (s *stage) place() string {
 	return ns
 }
 
-// join adds a namespace as a remote.
+// join adds a namespace of the named cluster as a remote.
 func (s *stage) join(name, cluster string, access testenv.Access) {
 	s.Helper()
 	if access.Role == "" {
@@ -31,15 +31,15 @@ func (s *stage) join(name, cluster string, access testenv.Access) {
 	s.Must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
 }
 
-// fleet is a main region whose remotes are in every state that lasts.
+// fleet is a main region with a remote in each state that lasts.
 type fleet struct {
 	*stage
 	replicas [2]replica
-	// states are the remotes' states by name, across all replicas.
+	// states holds the remotes' states, across all replicas, by name.
 	states map[string]string
 }
 
-// replica is a run of the program, with its remotes' states as it sees them.
+// replica is a process of run, with the remotes' states as this process sees them.
 type replica struct {
 	*testenv.Site
 	address string
@@ -75,7 +75,7 @@ func newFleet(s *stage) *fleet {
 	s.join("gone", elsewhere, testenv.Access{Namespace: s.place()})
 	s.join(elsewhere, elsewhere, testenv.Access{Namespace: s.NS})
 
-	// The copy has another owner with a higher term.
+	// In this remote, the copy has another owner with a higher term.
 	held := s.place()
 	s.join("held", elsewhere, testenv.Access{Namespace: held})
 	_, err = remote.Put(s.Ctx, held, shared.Keys.NewRepository(3, 3))
@@ -98,7 +98,8 @@ func newFleet(s *stage) *fleet {
 	s.Must(os.CopyFS(blind.Clusters, os.DirFS(s.Clusters)))
 	(&stage{Stage: s.Stage, Site: blind}).join(halfSeen, elsewhere, testenv.Access{Namespace: s.place(), Server: "https://" + nobody})
 	for i, site := range []*testenv.Site{s.Site, blind} {
-		// A remote stays Behind only during a request, so requests must last as long as the test.
+		// A remote stays Behind only as long as a request lasts, so requests must last as long as
+		// the test.
 		_, address := site.StartRun(s, "--request-timeout", "5m", "--backoff-max", "5m")
 		f.replicas[i] = replica{site, address, maps.Clone(f.states)}
 	}
@@ -136,7 +137,7 @@ func (s *stage) contests(c *testenv.Cluster, ns string) {
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			// An edit that conflicts with a repair fails. The next one tries again.
+			// If this edit conflicts with a repair, it fails, and the next one tries again.
 			_ = c.Edit(ctx, ns, rival, func(secret *corev1.Secret) { secret.Data["99"] = []byte(shared.Keys.New()) })
 			select {
 			case <-ctx.Done():

@@ -25,11 +25,11 @@ type ruleFile struct {
 	}
 }
 
-// change is a pattern in the rules, and its replacement.
+// change is a pattern in the rules, and the text that replaces it.
 type change struct{ pattern, with string }
 
-// rules returns the shipped rules with the changes. A change that matches nothing fails the test,
-// because the rules are not as it assumes.
+// rules returns the shipped rules with the given changes. It fails the test if a change matches
+// nothing.
 func (s *stage) rules(changes ...change) []byte {
 	s.Helper()
 	text, err := os.ReadFile("../../manifests/monitoring/rules.yaml")
@@ -37,7 +37,7 @@ func (s *stage) rules(changes ...change) []byte {
 	for _, c := range changes {
 		pattern := regexp.MustCompile(c.pattern)
 		if !pattern.Match(text) {
-			s.Fatalf("the rules have no counterpart of %s", c.pattern)
+			s.Fatalf("the pattern %s matches nothing in the rules", c.pattern)
 		}
 		text = pattern.ReplaceAll(text, []byte(c.with))
 	}
@@ -45,15 +45,16 @@ func (s *stage) rules(changes ...change) []byte {
 }
 
 var (
-	// selector matches one of our metrics, or a recorded one, with its matchers.
+	// selector matches the name of one of our metrics or recording rules, followed by its label
+	// matchers.
 	selector = regexp.MustCompile(`\b(fernetcast[_:][a-z_:]+|workqueue_[a-z_]+|process_[a-z_]+)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*(?:"([^"]*)"|%q)`)
 	grouping = regexp.MustCompile(`\b(?:by|on|ignoring|without|group_left|group_right) ?\(([^)]*)\)`)
 )
 
 // rulesKnowTheMetrics checks that Prometheus evaluates each rule, and that each metric, label, and
-// state in an expression or annotation exists. A wrong name makes an alert silent forever, and
-// Prometheus accepts it.
+// state in an expression or annotation exists. Prometheus accepts a wrong name, but the alert would
+// then never fire.
 func (p *server) rulesKnowTheMetrics(text []byte) {
 	p.s.Helper()
 	var file ruleFile
@@ -77,7 +78,7 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 				continue
 			}
 			if known[found[1]] == nil {
-				p.s.Errorf("%s: there is no %s", name, found[1])
+				p.s.Errorf("%s: metric %s does not exist", name, found[1])
 			}
 			for _, m := range matcher.FindAllStringSubmatch(found[2], -1) {
 				if !known[found[1]][m[1]] {
@@ -85,7 +86,7 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 				}
 				for state := range strings.SplitSeq(m[2], "|") {
 					if m[1] == "state" && !states[state] {
-						p.s.Errorf("%s: there is no state %q", name, state)
+						p.s.Errorf("%s: state %q does not exist", name, state)
 					}
 				}
 			}
@@ -93,7 +94,7 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 		for _, found := range grouping.FindAllStringSubmatch(expr, -1) {
 			for label := range strings.SplitSeq(found[1], ",") {
 				if label = strings.TrimSpace(label); label != "" && !known[""][label] {
-					p.s.Errorf("%s: nothing has a label %s", name, label)
+					p.s.Errorf("%s: no metric has a label %s", name, label)
 				}
 			}
 		}
@@ -101,8 +102,7 @@ func (p *server) rulesKnowTheMetrics(text []byte) {
 	p.evaluatesAll(file)
 }
 
-// labels returns the labels that Prometheus has seen of each metric. The key "" has the labels of
-// all metrics.
+// labels returns the labels of each metric in Prometheus. The key "" has the labels of all metrics.
 func (p *server) labels() map[string]map[string]bool {
 	p.s.Helper()
 	series, _, _, err := p.Series(p.s.Ctx, []string{`{__name__=~".+"}`}, p.started, time.Now())
@@ -120,14 +120,14 @@ func (p *server) labels() map[string]map[string]bool {
 	return known
 }
 
-// states are the states of remotes and of the source in docs/reference.md.
+// states lists the states of remotes and of the source, as in docs/reference.md.
 var states = map[string]bool{
 	"Synced": true, "Standby": true, "Self": true, "Pending": true, "Behind": true, "Held": true, "Contested": true, "Denied": true,
 	"Unreachable": true, "Failed": true, "Misconfigured": true,
 	"Main": true, "Unpromoted": true, "Absent": true, "Refused": true, "Unread": true,
 }
 
-// evaluatesAll waits until Prometheus has evaluated each rule without an error.
+// evaluatesAll waits until Prometheus has evaluated every rule without an error.
 func (p *server) evaluatesAll(file ruleFile) {
 	p.s.Helper()
 	want := 0
@@ -157,7 +157,7 @@ func (p *server) evaluatesAll(file ruleFile) {
 			}
 		}
 		if n != want || n == 0 {
-			errs = append(errs, fmt.Errorf("Prometheus has %d rules, not %d", n, want))
+			errs = append(errs, fmt.Errorf("Prometheus has %d rules, want %d", n, want))
 		}
 		return errors.Join(errs...)
 	})

@@ -14,8 +14,8 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// TestDashboardIsOneOfGrafana checks that Grafana's own schema has each field of the dashboard,
-// except folderTitle, which is Genestack's.
+// TestDashboardIsOneOfGrafana checks that each field of the dashboard is in Grafana's own schema,
+// except folderTitle, which Genestack uses.
 func TestDashboardIsOneOfGrafana(t *testing.T) {
 	known := cog.NewRuntime()
 	known.RegisterPanelcfgVariant(stat.VariantConfig())
@@ -31,7 +31,7 @@ func TestDashboardIsOneOfGrafana(t *testing.T) {
 	testenv.Must(t, err)
 	//lint:ignore SA1019 The dashboard uses the classic schema, which every Grafana accepts.
 	var d grafana.Dashboard
-	// On success, it returns an error without text.
+	// Even on success, UnmarshalJSONStrict returns an error, but one without text.
 	if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
 		t.Error(err)
 	}
@@ -39,6 +39,6 @@ func TestDashboardIsOneOfGrafana(t *testing.T) {
 		t.Error(err)
 	}
 	if len(d.Panels) == 0 {
-		t.Error("it has no panels")
+		t.Error("the dashboard has no panels")
 	}
 }

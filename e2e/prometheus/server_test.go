@@ -16,11 +16,12 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// job is a scrape job of Prometheus.
+// job is a scrape job for Prometheus.
 type job struct {
 	name    string
 	targets []string
-	// cluster is the value of the label cluster, which not every Prometheus sets.
+	// cluster is the value of the label cluster, or "" for a Prometheus that doesn't set this
+	// label.
 	cluster string
 }
 
@@ -31,8 +32,8 @@ type server struct {
 	started time.Time
 }
 
-// prometheus starts a Prometheus that scrapes every second and has these rules. It returns when
-// every target has been scraped.
+// prometheus starts a Prometheus that has these rules and scrapes every second. It returns when
+// Prometheus has scraped every target.
 func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 	s.Helper()
 	dir := s.TempDir()
@@ -74,7 +75,7 @@ func (s *stage) prometheus(rules []byte, jobs ...job) *server {
 	return p
 }
 
-// instant returns a query's current result without NaN.
+// instant returns a query's current result, without samples that are NaN.
 func (p *server) instant(ctx context.Context, query string) (model.Vector, error) {
 	value, warnings, _, err := p.Query(ctx, query, time.Now())
 	if err != nil {
@@ -96,7 +97,7 @@ func (p *server) instant(ctx context.Context, query string) (model.Vector, error
 	return numbers, nil
 }
 
-// since returns a query's results for every second since the start, without NaN.
+// since returns a query's result for every second since the start, without samples that are NaN.
 func (p *server) since(ctx context.Context, query string) (model.Matrix, error) {
 	value, warnings, _, err := p.QueryRange(ctx, query, promv1.Range{Start: p.started, End: time.Now(), Step: time.Second})
 	if err != nil {
@@ -120,7 +121,7 @@ func (p *server) since(ctx context.Context, query string) (model.Matrix, error) 
 	return numbers, nil
 }
 
-// returns waits until a query returns data, and returns that.
+// returns waits until a query returns data, and returns this data.
 func (p *server) returns(query string) model.Vector {
 	p.s.Helper()
 	var vector model.Vector

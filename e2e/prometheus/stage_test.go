@@ -1,6 +1,6 @@
-// Package prometheus tests what an operator sees of fernetcast through Debian's Prometheus: the
-// metrics, each query of the dashboard, and an alert from the first lag to its end. It doesn't test
-// when alerts must stay silent. Package monitoring does.
+// Package prometheus tests monitoring with a real Prometheus, Debian's: the metrics, each query of
+// the dashboard, and alerts from the first lag to their end. Package monitoring tests when alerts
+// must stay silent.
 package prometheus
 
 import (
@@ -31,20 +31,20 @@ func TestMain(m *testing.M) {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
-			fmt.Fprintln(os.Stderr, "the tests on a real Prometheus are left out:", err)
+			fmt.Fprintln(os.Stderr, "skipping the tests with a real Prometheus:", err)
 			return
 		}
 	}
 	os.Exit(testenv.Main(m, &shared, mainRegion, elsewhere))
 }
 
-// stage is one test's environment: a main region, and remotes in namespaces of both clusters.
+// stage is the setup of one test: a main region, and remotes in namespaces of both clusters.
 type stage struct {
 	*testenv.Stage
 	*testenv.Site
 }
 
-// newStage returns a promoted main region that has keys but no remotes.
+// newStage returns a stage whose main region is promoted, and has keys but no remotes.
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{Stage: shared.Stage(t, "p", testTime)}
@@ -54,7 +54,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// at returns the program in a region, without remotes.
+// at returns a site in a region, without remotes.
 func (s *stage) at(region string) *testenv.Site { return s.At(s.Shipped(), region) }
 
 // rotate rotates the main region's keys, as openstack-helm's job does.
@@ -65,7 +65,7 @@ func (s *stage) rotate() testenv.Repository {
 	return rotation.Keys
 }
 
-// show waits until a replica shows each remote in its state.
+// show waits until a replica's /statusz shows each remote in the given state.
 func (s *stage) show(address string, states map[string]string) {
 	s.Helper()
 	s.Until(func(ctx context.Context) error {
@@ -77,7 +77,7 @@ func (s *stage) show(address string, states map[string]string) {
 		for name, state := range states {
 			switch r := st.Remote(name); {
 			case r == nil:
-				errs = append(errs, fmt.Errorf("%s is not there", name))
+				errs = append(errs, fmt.Errorf("%s is missing", name))
 			case r.State != state:
 				errs = append(errs, fmt.Errorf("%s is %s, want %s: %s", name, r.State, state, r.Detail))
 			}
