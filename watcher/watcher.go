@@ -73,7 +73,7 @@ type watchState struct {
 	stalled bool        // a watch missed a change that a GET found, and no watch has delivered anything since
 }
 
-// silent is the initial value of alive.
+// silent is the initial value of watchState.alive: nothing has been delivered yet.
 func silent() bool { return false }
 
 // New returns a Watcher that hasn't seen the source yet.

@@ -8,7 +8,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// types runs a suggested command as a shell reads it, with --yes and more flags.
+// types runs a suggested command as a shell would, with --yes and more flags.
 func (s *stage) types(code int, command string, flags ...string) testenv.Result {
 	s.Helper()
 	out, err := exec.CommandContext(s.Ctx, "sh", "-c", `eval "set -- $1"; printf '%s\n' "$@"`, "sh", command).Output()
@@ -17,8 +17,9 @@ func (s *stage) types(code int, command string, flags ...string) testenv.Result 
 	return s.Exits(code, &testenv.Program{Path: s.fernetcast.Path, Stdin: nil}, append(append(words[1:], "--yes"), flags...)...)
 }
 
-// One kubeconfig has the contexts of all clusters, and neither its current context nor $KUBECONFIG is of
-// use. Each command finds the remote's context, and each suggested command works as shown.
+// One kubeconfig has the contexts of all clusters. Although neither its current context nor
+// $KUBECONFIG helps, each command finds the remote's context, and each suggested command works as
+// shown.
 func TestAdviceWorksAsShown(t *testing.T) {
 	s := newStage(t)
 	s.main("ord") // the kubeconfig's current context is sjc

@@ -77,8 +77,8 @@ func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Must(s.cluster(remote).Restart(s.Ctx))
 }
 
-// minted returns a token from the main region for the account of, as an administrator could request
-// it.
+// minted requests a token for the ServiceAccount named of in the main region, as an administrator
+// can.
 func (s *stage) minted(region, of string, life time.Duration, audiences ...string) string {
 	s.Helper()
 	token, err := s.cluster(region).Request(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: of}, life, audiences...)
@@ -105,7 +105,7 @@ func (s *stage) read(client kubernetes.Interface) error {
 	return err
 }
 
-// accepts waits until a cluster responds to a request with this token with the status code want.
+// accepts waits until the status code of a cluster's response to a request with this token is want.
 func (s *stage) accepts(region, token string, want int) {
 	s.Helper()
 	client := s.bearing(region, token)

@@ -8,8 +8,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// A remote that already has the keys proves nothing. join waits for a write by run, which doesn't
-// count as repaired drift.
+// If a remote already has the keys, that doesn't prove that run works. So join waits for a write by
+// run, which doesn't count as repaired drift.
 func TestJoinProvesThatRunWorks(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")

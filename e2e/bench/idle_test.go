@@ -9,7 +9,7 @@ import (
 // TestIdle checks that with 1,000 remotes, no changes, and the default resync, the program uses
 // less than 2% of a core.
 func TestIdle(t *testing.T) {
-	const n, watched = 1000, 61 * time.Second // a complete resync
+	const n, watched = 1000, 61 * time.Second // long enough for a complete resync
 	s := newStand(t)
 	a, b := s.sides(n)
 	r, l := s.both(a, b, n)

@@ -74,7 +74,7 @@ func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	return row
 }
 
-// work formats the part of the CPU time used that one remote takes in one rotation.
+// work divides the CPU time used by the number of remotes and rotations, and formats the result.
 func (r *runner) work(used time.Duration) string {
 	return fmt.Sprintf("%.2f ms", ratio(used, time.Millisecond)/float64(len(r.each)))
 }

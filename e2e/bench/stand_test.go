@@ -24,7 +24,7 @@ const (
 
 var (
 	shared *testenv.Env
-	// regions are the clusters whose namespaces are the remotes.
+	// regions lists the clusters whose namespaces serve as remotes.
 	regions = []string{"dfw", "iad", "ord"}
 )
 

@@ -70,7 +70,7 @@ func (s *stage) rotate(ctx context.Context, view *screen, record *record, histor
 	if err != nil {
 		return fmt.Errorf("rotating in %s: %w", mainRegion, err)
 	}
-	s.showToken(ctx, view, record, rotation) // before anything else, because showToken measures a time
+	s.showToken(ctx, view, record, rotation) // must come first, because it measures the time since the rotation
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	delays, err := arrivals(soon, rotation.Keys, histories)

@@ -120,7 +120,7 @@ func TestManyOtherFiles(t *testing.T) {
 	p.Must(err)
 	p.start()
 	p.holds(first.Data)
-	p.kill() // so that its first look finds them all
+	p.kill() // so that the first check after the restart finds all these files
 	for n := range 20_000 {
 		name := fmt.Sprintf("%d %s", n, first.Data["0"])
 		p.Must(os.WriteFile(filepath.Join(p.dir, name), nil, 0o644))
@@ -153,7 +153,7 @@ func TestOnce(t *testing.T) {
 	p.start("--once")
 	code, err := p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
-		t.Fatalf("it exited with %d, %v:\n%s", code, err, p.process.Stderr)
+		t.Fatalf("`files` exited with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
 	p.holds(first.Data)
 
@@ -166,7 +166,7 @@ func TestOnce(t *testing.T) {
 	p.start("--once", "--from", mounted, "--kubeconfig", filepath.Join(mounted, "none"))
 	code, err = p.process.Wait(p.Ctx)
 	if err != nil || code != 0 {
-		t.Fatalf("it exited with %d, %v:\n%s", code, err, p.process.Stderr)
+		t.Fatalf("`files` exited with %d, %v:\n%s", code, err, p.process.Stderr)
 	}
 	p.holds(first.Data)
 }

@@ -65,7 +65,7 @@ func (l *loads) sent(at time.Time, keys testenv.Repository) {
 // done records that the repository contains the last key set.
 func (l *loads) done() { l.epochs[len(l.epochs)-1].done = now() }
 
-// figures are the measured results.
+// figures holds the measured results.
 type figures struct {
 	loads, lacking int
 	errors         map[string]int

@@ -66,8 +66,8 @@ func TestArrival(t *testing.T) {
 	t.Logf("%d rotations: region, step, p50, p99%s", arrivals, table.String())
 }
 
-// resealed returns the same token, but signed with another key, as a region would issue it after
-// the next rotation.
+// resealed returns the same token, but signed with another key. A region would issue it in this
+// form after the next rotation.
 func (s *stage) resealed(token keystone.Token, key []byte) keystone.Token {
 	s.Helper()
 	sealed, err := keystone.Reseal(token.Text, token.Key, string(key))

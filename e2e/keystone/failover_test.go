@@ -8,7 +8,8 @@ import (
 
 // The main region becomes unreachable, and another region takes over. The old main region keeps
 // rotating in isolation. When it returns, it does no harm, although its rotation job is still
-// active. Only tokens that were signed with keys that the new main region never had become invalid.
+// active. The only tokens that become invalid are those signed with keys that the new main region
+// never had.
 func TestMainLost(t *testing.T) {
 	s := newStage(t, 3)
 	paths := map[string]*testenv.Proxy{}

@@ -36,8 +36,8 @@ func (t Token) OpenedBy(keys testenv.Repository) bool {
 	return false
 }
 
-// Reseal returns the token, which is signed with the key from, signed with the key to instead. A
-// region with the primary to would issue it like this.
+// Reseal decrypts a token with the key from, and encrypts it again with the key to. A region whose
+// primary is to would issue the token in this form.
 func Reseal(token, from, to string) (string, error) {
 	keys, err := fernet.DecodeKeys(from, to)
 	if err != nil {

@@ -16,7 +16,8 @@ type attempt struct {
 	says string
 }
 
-// additions returns attempts that add something to the Secret, or create it like that.
+// additions returns attempts that add something to an existing Secret, or create the Secret with
+// it.
 func additions() []attempt {
 	return []attempt{
 		{"an owner that does not exist", ownedByNothing, "owner references"},

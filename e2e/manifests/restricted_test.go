@@ -32,8 +32,8 @@ func TestPodsAreRestricted(t *testing.T) {
 	lab := shared.Cluster("lab")
 	makeNamespace(ctx, t, lab)
 
-	// The API server must reject each of these changes. Otherwise, it would prove nothing that it
-	// admits the original pod.
+	// The API server must reject each of these changes. Otherwise, the admission of the original
+	// pod would prove nothing.
 	loosened := map[string]func(*corev1.SecurityContext){
 		"allowPrivilegeEscalation": func(c *corev1.SecurityContext) { c.AllowPrivilegeEscalation = ptr.To(true) },
 		"capabilities":             func(c *corev1.SecurityContext) { c.Capabilities = nil },

@@ -44,7 +44,8 @@ func (s *stage) install() {
 	s.Logf("%d Keystones are Ready", len(open))
 	before := s.restarts()
 	s.sh(s.pageScript("2. Promote the main region"))
-	// phx gets a new token in the same minute: the kubelet delivers both.
+	// Give phx a new token right before the joins, so that the kubelet delivers all changes
+	// together.
 	began := time.Now()
 	kubeconfig, err := mint(s.Ctx, s.main)
 	s.Must(err)

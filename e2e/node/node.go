@@ -129,7 +129,7 @@ func (n *Node) unleash(inside string) error {
 	return nil
 }
 
-// awaitReady waits until the node is Ready and pods have a ServiceAccount.
+// awaitReady waits until the node is Ready, and the ServiceAccount exists that pods need.
 func (n *Node) awaitReady(ctx context.Context) error {
 	client, err := n.Client(n.regions[0].name)
 	if err != nil {

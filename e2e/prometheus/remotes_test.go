@@ -31,7 +31,7 @@ func (s *stage) join(name, cluster string, access testenv.Access) {
 	s.Must(testenv.WriteFile(s.Clusters, name+".yaml", kubeconfig))
 }
 
-// fleet is a main region with a remote in each state that lasts.
+// fleet is a main region with a remote in each state that a remote can stay in.
 type fleet struct {
 	*stage
 	replicas [2]replica

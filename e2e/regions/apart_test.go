@@ -17,7 +17,7 @@ const (
 	apartRemote = "hkg"
 )
 
-// apart starts both clusters, once for all tests.
+// apart starts both clusters the first time it is called.
 var apart = sync.OnceValue(func() error {
 	var started sync.WaitGroup
 	errs := make([]error, 2)
@@ -28,7 +28,7 @@ var apart = sync.OnceValue(func() error {
 	return errors.Join(errs...)
 })
 
-// apartTurn is the lock of the test that may currently stop these clusters.
+// apartTurn is locked by a test while it may stop these clusters.
 var apartTurn sync.Mutex
 
 // newApart returns a world whose main region and first remote have their own etcd, and the names of

@@ -12,7 +12,7 @@ import (
 const (
 	// wrongTime is how long the servers send wrong responses. wrongWrites and wrongReads limit the
 	// requests to each remote in that time. With backoff from 200 ms, fernetcast makes about 10
-	// attempts in it. The reflector, which waits up to 2 s, makes about as many.
+	// attempts in 10 s. The reflector, which waits up to 2 s, makes about as many.
 	wrongTime   = 10 * time.Second
 	wrongWrites = 20
 	wrongReads  = 50

@@ -30,8 +30,8 @@ func TestBlackRemote(t *testing.T) {
 	}
 }
 
-// TestBlackSource checks that the connection to the main region can also drop all packets silently.
-// At that time, only the watch uses the connection, so no request of fernetcast fails.
+// TestBlackSource checks a main region whose open connection silently drops all packets. At that
+// time, only the watch uses the connection, so none of fernetcast's requests fails.
 func TestBlackSource(t *testing.T) {
 	t.Parallel()
 	w, run, keys, wall := proxied(t, mainRegion)

@@ -18,8 +18,8 @@ const (
 	// fifth for jitter, to find a change.
 	deafResync = 10 * time.Second
 	deafLate   = deafResync + deafResync/5 + 5*time.Second
-	// deafRewatch limits how long after a GET finds a change a new watch starts. It normally takes
-	// 5 s, and longer on a slow machine.
+	// deafRewatch limits the time from the GET that finds a change until a new watch starts. It is
+	// normally 5 s, and more on a slow machine.
 	deafRewatch = 9 * time.Second
 	// heard limits how long it takes to find a change without a resync.
 	heard = 3 * time.Second

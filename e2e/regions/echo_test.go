@@ -193,7 +193,7 @@ func styles() []style {
 	return onReads(list)
 }
 
-// onReads adds a variant of each style to list that also responds to reads.
+// onReads returns the styles in list, and a variant of each that also responds to reads.
 func onReads(list []style) []style {
 	for _, s := range list {
 		s.name, s.reads = s.name+" on reads", true

@@ -75,7 +75,7 @@ func TestCommandsAreOurOwn(t *testing.T) {
 		}
 	}
 
-	// Do what the command does.
+	// Make the same change as the suggested command.
 	w.Must(real.cluster.Edit(w.Ctx, real.ns, "kubectl-annotate", func(s *corev1.Secret) {
 		for _, name := range strings.Fields(command)[6:] {
 			delete(s.Annotations, strings.TrimSuffix(name, "-"))

@@ -44,7 +44,7 @@ type kind struct {
 	old bool
 	// rival reports whether this kind makes it look as if another writer changes the Secret.
 	rival bool
-	// thrice reports whether three remotes of this kind run at the same time. This is so for the
+	// thrice reports whether three remotes of this kind run at the same time. That applies to the
 	// kinds that cost the most.
 	thrice bool
 	// first reports whether the short test includes this kind, as the only one of its mechanism.

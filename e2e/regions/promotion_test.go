@@ -19,7 +19,7 @@ func claimed(term int) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{"fernetcast/region":"hkg","fernetcast/term":"%d","fernetcast/source-uid":"hkg"}}}`, term)
 }
 
-// terms waits until, in each region's Secret, the owner is sjc with the given term.
+// terms waits until sjc owns each region's Secret with the given term.
 func (w *world) terms(term int, regions ...string) {
 	w.Helper()
 	w.Until(func(ctx context.Context) error {

@@ -17,8 +17,8 @@ const (
 	// refusedFor is how long writes are rejected. With default flags, fernetcast makes 11 or 12
 	// attempts in this time.
 	refusedFor = 40 * time.Second
-	// atOnceAgain limits how long a new key set takes to arrive after that. With backoff alone, it
-	// would take at least 17 s.
+	// atOnceAgain limits how long a new key set takes to arrive after writes were rejected for
+	// refusedFor. With backoff alone, it would take at least 17 s.
 	atOnceAgain = 5 * time.Second
 )
 
@@ -148,7 +148,7 @@ func (r *refuser) sever(ctx context.Context) {
 	}
 }
 
-// writes returns the number of PUT requests since then.
+// writes returns the number of PUT requests since the given time.
 func (r *refuser) writes(since time.Time) (n int) {
 	for _, request := range r.Requests() {
 		if request.Method == http.MethodPut && request.Came.After(since) {

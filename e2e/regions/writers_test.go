@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// newSynced returns a world whose remotes all have the main region's keys. The run that start
-// starts has pushed these keys.
+// newSynced returns a world whose remotes all have the main region's keys. start starts run, which
+// has pushed these keys.
 func newSynced(t *testing.T, start func(*world) *replica) (*world, *replica, testenv.Repository) {
 	t.Helper()
 	w := newWorld(t)

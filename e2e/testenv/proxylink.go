@@ -40,8 +40,8 @@ type piece struct {
 }
 
 // carry moves data in one direction until the connection ends. Faults and delays apply to the end
-// of the connection as to data. A separate goroutine reads ahead, so that a delay doesn't limit the
-// throughput.
+// of the connection as they do to data. A separate goroutine reads ahead, so that a delay doesn't
+// limit the throughput.
 func (l *link) carry(to, from net.Conn) {
 	pieces := make(chan piece, maxQueued)
 	go l.read(from, pieces)

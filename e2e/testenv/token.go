@@ -17,7 +17,7 @@ func (c *Cluster) Token(ctx context.Context, account metav1.ObjectMeta, issued, 
 	return c.TokenFor(ctx, account, c.issuer, issued, expires)
 }
 
-// TokenFor is like Token, but the token's audience can be another than the API server.
+// TokenFor is like Token, for any audience.
 func (c *Cluster) TokenFor(ctx context.Context, account metav1.ObjectMeta, audience string, issued, expires time.Time) (string, error) {
 	present, err := c.client.CoreV1().ServiceAccounts(account.Namespace).Get(ctx, account.Name, metav1.GetOptions{})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 )
 
 // saysNoKey matches every error of Parse. The error reveals nothing about the input except an
-// index, a length, or a short, invalid data key. In quotes, each of that data key's up to 8 bytes
-// takes at most four characters.
+// index, a length, or a short, invalid data key. Such a data key has at most 8 bytes, and each of
+// them takes at most four characters when it is quoted.
 var saysNoKey = regexp.MustCompile(`^(it has no keys` +
 	`|data key ("(?s:.{0,32})"|"\d{9,20}"|of \d+ characters) is not a key index \(0, 1, 2, …\)` +
 	`|key (0|[1-9]\d*) (is empty|has a line break in the middle, or more than one at the end|is not URL-safe base64` +

@@ -21,7 +21,7 @@ import (
 const (
 	// keyBytes is the length of a decoded key: 16 bytes for signing and 16 for encryption.
 	keyBytes = 32
-	// fingerprintDigits is how many hex digits of its SHA-256 hash identify a key.
+	// fingerprintDigits is the number of hex digits of a key's SHA-256 hash that identify the key.
 	fingerprintDigits = 8
 )
 

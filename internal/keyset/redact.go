@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	// revealing is the number of consecutive characters of a key from which on they must not be
-	// shown.
+	// revealing is the length, in characters, of the shortest part of a key that must not be shown.
 	revealing = 6
 	// maxKeys limits how many keys of a set Redact searches for. Real key sets have fewer.
 	maxKeys = 200
@@ -23,15 +22,15 @@ const (
 var (
 	// base64Run matches text that could be a part of a key.
 	base64Run = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_=-]{%d,}`, revealing))
-	// plainRun matches words and numbers. A part of a key doesn't look like that: in any encoding,
-	// it mixes case or digits.
+	// plainRun matches words and numbers. It doesn't match parts of keys, because they mix case and
+	// digits in any encoding.
 	plainRun = regexp.MustCompile(`^(([A-Z]?[a-z]*|[A-Z]*)[0-9]{0,8}([+/_=-]+|$))*$`)
 )
 
 // QuoteName returns the name of a file in quotation marks and printable ASCII. Because the name
 // could contain a key, QuoteName replaces words that mix case and digits with dots. It also
-// shortens a long name. To a changed name, it appends a fingerprint, so that different names stay
-// distinguishable.
+// shortens a long name. If it changes the name, it appends a fingerprint, so that different names
+// stay distinguishable.
 func QuoteName(name string) string {
 	shown := base64Run.ReplaceAllStringFunc(name[:min(len(name), maxName)], func(run string) string {
 		if plainRun.MatchString(run) {

@@ -27,8 +27,8 @@ type Copy struct {
 	prints keyset.Fingerprints
 }
 
-// ReadCopy parses s, the Secret at the given place, or nil if there is none. The Copy keeps s, so
-// the caller must not modify it.
+// ReadCopy parses the Secret at the given place. A nil s means that the Secret does not exist. The
+// Copy keeps s, so the caller must not modify it.
 func ReadCopy(at Place, s *corev1.Secret) Copy {
 	c := Copy{place: at, read: true, secret: s}
 	if s != nil {

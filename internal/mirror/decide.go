@@ -65,7 +65,7 @@ const (
 	ReasonConnection    Reason = "Connection"
 )
 
-// Action is what to do with a remote.
+// Action is the next step for a remote.
 type Action int
 
 // Actions.
@@ -178,7 +178,7 @@ func write(src Source, c Copy, action Action, reason Reason) Decision {
 	}
 }
 
-// difference returns why an existing copy must be written.
+// difference returns the reason why an existing copy must be written.
 func (c Copy) difference(src Source) Reason {
 	switch {
 	case c.claims.stamp == Owner{} && !c.IsMain():

@@ -31,7 +31,7 @@ type Source struct {
 	claims claims
 	owner  Owner
 	set    keyset.Set
-	past   []pastPrimary // earlier primaries, from each of which every rotation was seen; oldest first
+	past   []pastPrimary // earlier primaries since which no rotation was missed, oldest first
 }
 
 // ReadSource parses and classifies the source Secret. A nil s means that it does not exist. The
@@ -104,7 +104,7 @@ func orEmpty(s *corev1.Secret) *corev1.Secret { return cmp.Or(s, &corev1.Secret{
 // of them span more than a year.
 const maxPast = 1000
 
-// pastPrimary is an earlier primary from which every rotation to the current one was seen.
+// pastPrimary is an earlier primary since which no rotation was missed.
 type pastPrimary struct {
 	index       int
 	fingerprint string

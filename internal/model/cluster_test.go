@@ -24,7 +24,7 @@ type cluster struct {
 	name    string
 	version int
 	uids    int
-	now     *corev1.Secret // nil: absent
+	now     *corev1.Secret // nil if the Secret is absent
 	past    []moment       // all changes, in ascending order
 }
 

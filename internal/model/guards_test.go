@@ -45,8 +45,7 @@ func (d dropped) readCopy(remote string, home *cluster, s *corev1.Secret) mirror
 	return mirror.ReadCopy(mirror.Place{Remote: remote, Namespace: "openstack", Secret: secretName}, s)
 }
 
-// without returns a copy of a Secret without the annotations for which the function which returns
-// true.
+// without returns a copy of a Secret that lacks the annotations whose names match which.
 func without(s *corev1.Secret, which func(name string) bool) *corev1.Secret {
 	s = s.DeepCopy()
 	maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return which(name) })

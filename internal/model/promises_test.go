@@ -45,8 +45,8 @@ func (w *world) pushed(p *process, at *cluster, before, after *corev1.Secret) {
 	w.given[given{at.name, string(after.UID), us}] = version
 }
 
-// judgeSource checks that at that version, the source was a valid key set and, according to its own
-// mark, the main region's.
+// judgeSource checks that the pushed version of the source was a valid key set, and that its own
+// mark made it the main region's.
 func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
 	switch {
 	case src == nil:
@@ -63,8 +63,8 @@ func (w *world) judgeSource(at *cluster, src *corev1.Secret, us owner) {
 	}
 }
 
-// judgeData checks that the copy has the source's data, a matching stamp, no mark, and all its
-// previous other metadata.
+// judgeData checks that the copy has the source's data, a matching stamp, and no mark, and that its
+// other metadata is the same as before.
 func (w *world) judgeData(at *cluster, src, before, after *corev1.Secret) {
 	if !equal(after.Data, src.Data) {
 		w.breaks(exact, "%s has data %s, but its source has %s", at.name, short(after.Data), short(src.Data))

@@ -53,7 +53,7 @@ type world struct {
 
 	mu        sync.Mutex
 	clusters  []*cluster
-	regions   []*cluster // regions that can be the main, and have replicas
+	regions   []*cluster // regions that have replicas and can be the main region
 	keys      *keyring
 	replicas  []*replica // replicas of run, two per region
 	processes []*process

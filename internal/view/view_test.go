@@ -27,7 +27,7 @@ type step func(*story)
 
 func get(version string) step { return during(version) }
 
-// during returns a GET during which the other steps happen.
+// during returns the step of a GET during which other steps happen.
 func during(version string, between ...step) step {
 	return func(s *story) {
 		reading := s.view.Begin()
