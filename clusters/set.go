@@ -196,7 +196,7 @@ func (s *Set) open(f File) (*Remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret}
+	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret, Cluster: parsed.Cluster}
 	return &Remote{
 		Server: cfg.Host, Namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,

@@ -59,8 +59,9 @@ type options struct {
 
 // home caches the clients for the source's cluster. It is zero until connect succeeds.
 type home struct {
-	mu   sync.Mutex
-	apis *setup.APIs
+	mu      sync.Mutex
+	apis    *setup.APIs
+	context string // the kubectl context; "" in a pod
 }
 
 func (o *options) register(root *cobra.Command) {

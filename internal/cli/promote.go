@@ -48,9 +48,10 @@ term.
 
 It refuses if a remote has keys that are newer than this cluster's or unrelated to
 them, because tokens would become invalid. It also refuses if the highest term
-exceeds all others by more than 1,000. If you do not trust a remote, --ignore
-excludes its keys and its term. The other remotes still count. --force overrides
-both refusals, and replaces an unreadable mark on this cluster's Secret.
+exceeds all others by more than 1,000, or if REGION is another cluster's name. If
+you do not trust a remote, --ignore excludes it. The other remotes still count.
+--force overrides these refusals, and replaces an unreadable mark on this cluster's
+Secret.
 
 It writes with your credentials, because the sidecar can only read the source.
 -o json prints the plan and, without --dry-run, the status after the pushes.`,
@@ -59,7 +60,7 @@ It writes with your credentials, because the sidecar can only read the source.
 		RunE:    o.promote,
 	}
 	o.register(cmd)
-	cmd.Flags().BoolVar(&o.Force, "force", false, "promote even if a remote's tokens become invalid, a term is unusually high, or a mark here is unreadable")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "promote even if a remote's tokens become invalid, a term is unusually high, REGION is taken, or a mark here is unreadable")
 	return cmd
 }
 
@@ -96,10 +97,21 @@ func (o *promoteOptions) begin(cmd *cobra.Command, usual io.Writer) (*promoting,
 	}
 	p := &promoting{session: s, promoteOptions: o, outcomes: map[string]pusher.Outcome{}, notes: o.change.notes(cmd, usual)}
 	p.say = func(line string) { fmt.Fprintln(p.notes, advise(cmd, line)) }
+	if o.Place = o.where(); p.identify(cmd.Context()) != nil || o.Cluster == "" {
+		p.say("Warning: Namespace kube-system cannot be read, so this cluster is identified only by its Secret.")
+	}
 	p.promotion = promotion.Promotion{
 		Options: o.Options, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause, Say: p.say,
 	}
 	return p, nil
+}
+
+// identify reads the UID of this cluster, which the mark contains.
+func (p *promoting) identify(ctx context.Context) (err error) {
+	if p.Cluster, err = p.home.ClusterUID(ctx); p.Cluster != "" {
+		p.Place += ", cluster UID " + p.Cluster
+	}
+	return err
 }
 
 // planned is implemented by [promotion.Promotion] and [promotion.Recovery].

@@ -32,7 +32,7 @@ func (o *options) connect() (*setup.APIs, error) {
 	if o.home.apis != nil {
 		return o.home.apis, nil
 	}
-	cfg, err := o.sourceConfig()
+	cfg, context, err := o.sourceConfig()
 	if err != nil {
 		return nil, fmt.Errorf("finding the source's cluster: %w", err)
 	}
@@ -40,29 +40,46 @@ func (o *options) connect() (*setup.APIs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
 	}
-	o.home.apis = apis
+	o.home.apis, o.home.context = apis, context
 	return apis, nil
 }
 
+// where describes how the commands reach the source's cluster: the context and the address. It
+// returns "" before connect has succeeded.
+func (o *options) where() string {
+	o.home.mu.Lock()
+	defer o.home.mu.Unlock()
+	switch {
+	case o.home.apis == nil:
+		return ""
+	case o.home.context == "":
+		return mirror.Address(o.home.apis.Config.Host)
+	}
+	return fmt.Sprintf("context %s, %s", mirror.Quote(o.home.context), mirror.Address(o.home.apis.Config.Host))
+}
+
 // sourceConfig returns the config for the cluster that the flags select. Without flags, it is
-// the cluster that the process runs in or, outside a cluster, kubectl's current context.
-func (o *options) sourceConfig() (*rest.Config, error) {
+// the cluster that the process runs in or, outside a cluster, kubectl's current context. It also
+// returns the context's name, or "" in a cluster.
+func (o *options) sourceConfig() (cfg *rest.Config, context string, err error) {
 	if o.kubeconfig == "" && o.context == "" {
 		cfg, err := rest.InClusterConfig()
 		if err == nil || !errors.Is(err, rest.ErrNotInCluster) {
-			return cfg, err
+			return cfg, "", err
 		}
 	}
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.context}
 	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides)
 	if raw, err := config.RawConfig(); err == nil { // otherwise ClientConfig returns the error
-		if current := raw.Contexts[cmp.Or(o.context, raw.CurrentContext)]; current != nil && raw.Clusters[current.Cluster] != nil {
+		context = cmp.Or(o.context, raw.CurrentContext)
+		if current := raw.Contexts[context]; current != nil && raw.Clusters[current.Cluster] != nil {
 			if err := checkCluster(raw.Clusters[current.Cluster]); err != nil {
-				return nil, err
+				return nil, "", err
 			}
 		}
 	}
-	return config.ClientConfig()
+	cfg, err = config.ClientConfig()
+	return cfg, context, err
 }
 
 // apis creates the clients for a cluster. It sends no requests.
@@ -190,6 +207,6 @@ func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote
 	if r.SignIn = clusters.SignIn(f.Name, k, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
 		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
 	}
-	r.Config, r.Namespace = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace)
+	r.Config, r.Namespace, r.Cluster = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace), k.Cluster
 	return r
 }

@@ -17,6 +17,9 @@ const (
 	MarkRegion = "fernetcast/main"
 	MarkTerm   = "fernetcast/main-term"
 	MarkUID    = "fernetcast/main-uid"
+	// MarkCluster is the UID of the cluster's Namespace kube-system, if promote could read it. It
+	// isn't part of the owner.
+	MarkCluster = "fernetcast/main-cluster"
 )
 
 // These annotations form the stamp that each push writes on the copy.
@@ -70,6 +73,8 @@ type claims struct {
 	// main equals mark if the mark was set on this very object. Otherwise, it is zero: a mark in a
 	// copied or restored manifest has another object's UID and does not count.
 	main Owner
+	// cluster is the UID of the main region's cluster, from a valid mark; "" if it isn't known.
+	cluster string
 	// pushed is the source's resourceVersion in the stamp, and keys are the fingerprints there.
 	// They are "" and nil if missing or malformed.
 	pushed string
@@ -83,7 +88,7 @@ func readClaims(s *corev1.Secret) claims {
 	var c claims
 	c.mark, c.marked = c.readOwner(s, MarkRegion, MarkTerm, MarkUID)
 	if c.mark.UID == s.UID {
-		c.main = c.mark
+		c.main, c.cluster = c.mark, s.Annotations[MarkCluster]
 	}
 	c.stamp, _ = c.readOwner(s, StampRegion, StampTerm, StampUID)
 	if version := s.Annotations[StampVersion]; versionForm.MatchString(version) {

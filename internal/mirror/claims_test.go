@@ -26,7 +26,7 @@ func TestPromotable(t *testing.T) {
 		"the old main, ahead":              {secret(farUID, "9", "0=e 3=c 4=d", mark("iad", 2, farUID)), false},
 		"restored from an old main, ahead": {secret(farUID, "9", "0=e 3=c 4=d", mark("iad", 2, "gone")), false},
 	} {
-		if got := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, tc.copy).Promotable(src); got != tc.can {
+		if got := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, tc.copy).Promotable(src); got != tc.can {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -47,7 +47,7 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 	if got := ReadSource(s).Status("openstack", s.Name, "").RotatedAt; got == nil || got.Unix() != 20 {
 		t.Errorf("rotated at %v, want 20", got)
 	}
-	c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, s)
+	c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, s)
 	if got := c.Status(Source{}, Decision{}).LastPushed; got == nil || got.Unix() != 30 {
 		t.Errorf("last pushed at %v, want 30", got)
 	}
@@ -57,7 +57,7 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 	if got := c.LastWriter(Source{}); got != "argocd" {
 		t.Errorf("the last writer is %s", got)
 	}
-	if got := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, secret(farUID, "1", newest, nil)).Status(Source{}, Decision{}); got.LastPushed != nil || got.Behind != nil {
+	if got := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, secret(farUID, "1", newest, nil)).Status(Source{}, Decision{}); got.LastPushed != nil || got.Behind != nil {
 		t.Errorf("without managedFields: %+v", got)
 	}
 }
@@ -65,7 +65,7 @@ func TestTimesComeFromTheServersRecord(t *testing.T) {
 func TestBehind(t *testing.T) {
 	src := ReadSource(mainSecret())
 	for pairs, want := range map[string]int{newest: 0, older0: 1, older1: 2, anew: -1, "": -1} {
-		st := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, secret(farUID, "9", pairs, nil)).Status(src, Decision{})
+		st := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, secret(farUID, "9", pairs, nil)).Status(src, Decision{})
 		got := -1
 		if st.Behind != nil {
 			got = *st.Behind

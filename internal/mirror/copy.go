@@ -14,7 +14,11 @@ import (
 
 // Place identifies a copy by its remote, namespace, and Secret, as our own configuration names
 // them.
-type Place struct{ Remote, Namespace, Secret string }
+type Place struct {
+	Remote, Namespace, Secret string
+	// Cluster is the cluster's UID that the kubeconfig stores, or "".
+	Cluster string
+}
 
 // Copy is a parsed Secret of a remote. It is immutable and safe for concurrent use. The zero Copy
 // stands for a Secret that has not been read.
@@ -152,7 +156,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 
 // setClaims replaces all annotations of the mark and the stamp.
 func setClaims(s *corev1.Secret, claims map[string]string) {
-	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
+	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, MarkCluster, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
 		delete(s.Annotations, name)
 	}
 	for name, value := range claims {

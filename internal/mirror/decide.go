@@ -48,6 +48,7 @@ const (
 	ReasonNotLookedAt   Reason = "NotLookedAt"
 	ReasonAbsent        Reason = "Absent"
 	ReasonSelf          Reason = "Self"
+	ReasonImpostor      Reason = "Impostor"
 	ReasonOwned         Reason = "Owned"
 	ReasonStamp         Reason = "Stamp"
 	ReasonImmutable     Reason = "Immutable"
@@ -104,6 +105,8 @@ func Decide(src Source, c Copy, force bool) Decision {
 		return write(src, c, ActionCreate, ReasonAbsent)
 	case c.Is(src): // row 6
 		return Decision{State: StateSelf, Reason: ReasonSelf, Detail: "this kubeconfig points to the source itself"}
+	case c.secret.UID == src.UID():
+		return held(ReasonImpostor, "its Secret has the source's UID, but its kubeconfig is for another cluster; nothing was changed; if its address is wrong: fernetcast join %s; otherwise, find out who answers there", c.place.Remote)
 	}
 	if other := c.Rival(src); other.Term > 0 { // row 7
 		d := held(ReasonOwned, "owned by %s, term %d; this cluster (%s, term %d) needs a higher term to take over; nothing was changed; if this cluster should be the main region: fernetcast promote %s",
@@ -181,7 +184,7 @@ func write(src Source, c Copy, action Action, reason Reason) Decision {
 // difference returns the reason why an existing copy must be written.
 func (c Copy) difference(src Source) Reason {
 	switch {
-	case c.claims.stamp == Owner{} && !c.IsMain():
+	case c.claims.stamp == Owner{} && c.Main() == Owner{}:
 		return ReasonUnstamped
 	case c.claims.stamp != src.owner:
 		return ReasonSuperseded

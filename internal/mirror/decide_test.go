@@ -109,11 +109,17 @@ type row struct {
 
 func rows() []row {
 	far := func(version, pairs string, annotations map[string]string, edits ...func(*corev1.Secret)) Copy {
-		return ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, secret(farUID, version, pairs, annotations, edits...))
+		return ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, secret(farUID, version, pairs, annotations, edits...))
 	}
 	home := func(edits ...func(*corev1.Secret)) Source { return ReadSource(mainSecret(edits...)) }
 	ours := func(version, pairs string) map[string]string { return stamp("sjc", 3, homeUID, version, pairs) }
-	absent := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, nil)
+	absent := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, nil)
+	itself := func(cluster string) Copy {
+		return ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", cluster}, mainSecret())
+	}
+	inCluster := func(uid string, edits ...func(*corev1.Secret)) Source {
+		return home(append([]func(*corev1.Secret){func(s *corev1.Secret) { s.Annotations[MarkCluster] = uid }}, edits...)...)
+	}
 	immutable := func(s *corev1.Secret) { s.Immutable = ptr.To(true) }
 	tls := func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }
 	synced := ours("100", newest)
@@ -136,7 +142,12 @@ func rows() []row {
 
 		{name: "not looked at", source: home(), copy: Copy{}, action: ActionLook, state: StatePending, reason: ReasonNotLookedAt},
 		{name: "5 absent", source: home(), copy: absent, action: ActionCreate, state: StateBehind, reason: ReasonAbsent, live: true},
-		{name: "6 the source itself", source: home(), copy: ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, mainSecret()), state: StateSelf, reason: ReasonSelf},
+		{name: "6 the source itself", source: home(), copy: ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, mainSecret()), state: StateSelf, reason: ReasonSelf},
+		{name: "6 the source itself, and the cluster's UID is stored", source: inCluster("c1"), copy: itself("c1"), state: StateSelf, reason: ReasonSelf},
+		{name: "6 a kubeconfig without the cluster's UID", source: inCluster("c1"), copy: itself(""), state: StateSelf, reason: ReasonSelf},
+		{name: "6 a mark without the cluster's UID", source: home(), copy: itself("c1"), state: StateSelf, reason: ReasonSelf},
+		{name: "6 another cluster that claims the source's UID", source: inCluster("c1"), copy: itself("c2"), force: true, state: StateHeld, reason: ReasonImpostor, says: "fernetcast join dfw"},
+		{name: "6 the UID in a mark of another object doesn't count", source: inCluster("c1", func(s *corev1.Secret) { s.Annotations[MarkUID] = string(farUID) }), copy: itself("c2"), state: StateHeld, reason: ReasonNotPromoted},
 		{name: "7 stamped with a higher term", source: home(), copy: far("9", newest, stamp("iad", 4, farUID, "1", newest)), state: StateHeld, reason: ReasonOwned, says: "iad, term 4"},
 		{name: "7 stamped with our term by another region", source: home(), copy: far("9", newest, stamp("iad", 3, homeUID, "1", newest)), state: StateHeld, reason: ReasonOwned},
 		{name: "7 stamped with our term by our name, another object", source: home(), copy: far("9", newest, stamp("sjc", 3, "old", "1", newest)), state: StateHeld, reason: ReasonOwned},
@@ -229,7 +240,7 @@ func checkWrite(t *testing.T, r row, s *corev1.Secret) {
 	if written.UID == "" {
 		written.UID = farUID
 	}
-	if after := Decide(r.source, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, written), false); after.State != StateSynced {
+	if after := Decide(r.source, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, written), false); after.State != StateSynced {
 		t.Errorf("after the write, the remote is %s (%s: %s)", after.State, after.Reason, after.Detail)
 	}
 }

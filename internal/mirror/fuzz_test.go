@@ -69,7 +69,7 @@ func asSource(t *testing.T, a map[string]string, mark, stamp Owner, unreadable [
 	if isMain := src.State() == SourceMain; isMain != want || isMain && src.Owner() != mark {
 		t.Errorf("%q makes it %s of %+v", a, src.State(), src.Owner())
 	}
-	marked := readClaims(src.Marked("iad", MaxTerm))
+	marked := readClaims(src.Marked("iad", MaxTerm, ""))
 	if (marked.mark != Owner{"iad", MaxTerm, homeUID}) || marked.stamp != (Owner{}) || marked.keys != nil || marked.pushed != "" || len(marked.unreadable) > 0 {
 		t.Errorf("%q, promoted, is read as %+v", a, marked)
 	}
@@ -82,7 +82,7 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 		mark = Owner{} // set on another object
 	}
 	there := secret(farUID, "9", older0, a)
-	d := Decide(src, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, there), true)
+	d := Decide(src, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, there), true)
 	forbidden := len(unreadable) > 0
 	for _, owner := range []Owner{mark, stamp} {
 		forbidden = forbidden || owner.Term > src.Owner().Term || owner.Term == src.Owner().Term && owner != src.Owner()
@@ -101,7 +101,7 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 	for _, name := range unreadable {
 		blank[name] = ""
 	}
-	without := Decide(src, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, secret(farUID, "9", older0, blank)), true)
+	without := Decide(src, ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, secret(farUID, "9", older0, blank)), true)
 	if without.Detail != d.Detail || without.Reason != d.Reason || !strings.Contains(d.Detail, strings.Join(unreadable, ", ")) && d.Reason == ReasonStamp {
 		t.Errorf("%q: %s, without the values %s", a, d.Detail, without.Detail)
 	}

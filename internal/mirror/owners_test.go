@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-var somewhere = Place{"dfw", "openstack", "keystone-fernet-keys"}
+var somewhere = Place{"dfw", "openstack", "keystone-fernet-keys", ""}
 
 // The table lists the owner of each copy, whether the copy is as pushed, and why its keys cannot be
 // recovered ("" if they can).

@@ -21,13 +21,16 @@ func (s Source) SameClaims(other Source) bool {
 func (s Source) Unreadable() []string { return s.claims.unreadable }
 
 // Marked returns the Secret that a promotion must write by compare-and-swap: with the mark of a
-// main region, and without a stamp.
-func (s Source) Marked(region string, term int) *corev1.Secret {
+// main region, and without a stamp. cluster is the UID of the source's cluster, or "" if it isn't
+// known.
+func (s Source) Marked(region string, term int, cluster string) *corev1.Secret {
 	marked := s.secret.DeepCopy()
 	marked.ManagedFields = nil // the API server keeps its own
-	setClaims(marked, map[string]string{
-		MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID),
-	})
+	claims := map[string]string{MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID)}
+	if cluster != "" {
+		claims[MarkCluster] = cluster
+	}
+	setClaims(marked, claims)
 	return marked
 }
 
@@ -38,16 +41,20 @@ func (c Copy) HighestTerm() int { return c.claims.highestTerm() }
 // Read reports whether the remote was read. It may still have no Secret.
 func (c Copy) Read() bool { return c.read }
 
-// Is reports whether the copy is the source itself.
-func (c Copy) Is(src Source) bool { return c.secret != nil && c.secret.UID == src.UID() }
+// Is reports whether the copy is the source itself: it has the source's UID, and the kubeconfig
+// doesn't store another cluster's UID than the mark.
+func (c Copy) Is(src Source) bool {
+	there, here := c.place.Cluster, src.claims.cluster
+	return c.secret != nil && c.secret.UID == src.UID() && (there == "" || here == "" || there == here)
+}
 
 // SameKeys reports whether the copy's data equals the source's, whoever wrote it.
 func (c Copy) SameKeys(src Source) bool {
 	return c.secret != nil && src.set.SameData(c.secret.Data)
 }
 
-// IsMain reports whether the copy has the valid mark of a main region.
-func (c Copy) IsMain() bool { return c.claims.main != Owner{} }
+// Main returns the owner in the copy's valid mark, or the zero Owner if it has none.
+func (c Copy) Main() Owner { return c.claims.main }
 
 // Rival returns the owner in the copy's mark or stamp that differs from src's owner and that src's
 // term does not outrank. If both do, it returns the one with the higher term. If neither does, it

@@ -52,7 +52,7 @@ func TestNoKeyIsShownOfACopy(t *testing.T) {
 	src := ReadSource(source)
 	for _, region := range []string{ours[:43], ours[6:20], theirs[:43], strings.ToUpper(ours[:12]), "x." + ours[10:16]} {
 		for term, reason := range map[int]Reason{9: ReasonOwned, 2: ReasonSuperseded} {
-			c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, &corev1.Secret{
+			c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, &corev1.Secret{
 				ObjectMeta: metav1.ObjectMeta{UID: "far", ResourceVersion: "1", Annotations: stamp(region, term, farUID, "1", ""),
 					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: region, Time: &metav1.Time{}}}},
 				Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"1": []byte(theirs)},
@@ -82,7 +82,7 @@ func TestNoKeyIsShownOfACopy(t *testing.T) {
 func TestTimesBeyondJSON(t *testing.T) {
 	for _, year := range []int{-1, 0, 1, 9999, 10_000, 292_277_022_365} {
 		at := metav1.NewTime(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC))
-		c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys"}, &corev1.Secret{
+		c := ReadCopy(Place{"dfw", "openstack", "keystone-fernet-keys", ""}, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: FieldManager, Time: &at}}},
 		})
 		if _, err := json.Marshal(c.Status(Source{}, Decision{})); err != nil || (c.HeldSince() != nil) != (year == 1 || year == 9999) {

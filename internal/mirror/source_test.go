@@ -29,7 +29,7 @@ func seen(sets ...string) (last Source) {
 // between was seen.
 func TestThen(t *testing.T) {
 	all := rotations(5, 10)
-	at := Place{"dfw", "openstack", "keystone-fernet-keys"}
+	at := Place{"dfw", "openstack", "keystone-fernet-keys", ""}
 	given := func(pairs string) Copy {
 		return ReadCopy(at, secret(farUID, "9", pairs, stamp("sjc", 1, homeUID, "100", pairs)))
 	}

@@ -96,8 +96,8 @@ type Remote struct {
 	// TokenErr is the reason why a separately stored token isn't used; nil if there is no such
 	// token.
 	TokenErr error
-	// Namespace is the namespace of the Secret in the remote.
-	Namespace string
+	// Namespace is the namespace of the Secret in the remote. Cluster is the UID in the kubeconfig.
+	Namespace, Cluster string
 	// SignIn supplies tokens for a kubeconfig without credentials; otherwise zero.
 	SignIn kube.SignIn
 	// Operator means that Config is a kubectl context with a person's permissions.

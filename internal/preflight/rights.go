@@ -93,7 +93,7 @@ func (p *probe) excess(context.Context) Check {
 
 func (p *probe) secret(ctx context.Context) Check {
 	secret, err := p.apis.Secrets(p.Namespace).Get(ctx, p.Secret)
-	at := mirror.Place{Remote: p.Name, Namespace: p.Namespace, Secret: p.Secret}
+	at := mirror.Place{Remote: p.Name, Namespace: p.Namespace, Secret: p.Secret, Cluster: p.Cluster}
 	switch {
 	case apierrors.IsNotFound(err):
 		if p.Operator { // fernetcast's own accounts may not read namespaces

@@ -25,9 +25,12 @@ type Remote struct {
 	Why string
 }
 
-// Options are the operator's choices.
+// Options are the operator's choices, and the cluster that they apply to.
 type Options struct {
 	Region string
+	// Cluster is the UID of this cluster's Namespace kube-system, or "" if it may not be read. Place
+	// describes how the operator reaches this cluster.
+	Cluster, Place string
 	// Force overrides all refusals except two: the source has no usable keys, or the new term would
 	// exceed [mirror.MaxTerm].
 	Force bool
@@ -74,11 +77,14 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 		return plan, fmt.Errorf("nothing was changed: %s", terms[0].refusal("the highest that is possible", opts.from))
 	}
 	keys := src.Keys().Fingerprints()
-	plan.Lines = []string{fmt.Sprintf("%s becomes the main region, term %d, with primary %d (%s).", opts.Region, plan.Term, keys.Primary(), keys[keys.Primary()])}
+	if opts.Place != "" {
+		plan.Lines = append(plan.Lines, "This cluster: "+opts.Place)
+	}
+	plan.Lines = append(plan.Lines, fmt.Sprintf("%s becomes the main region, term %d, with primary %d (%s).", opts.Region, plan.Term, keys.Primary(), keys[keys.Primary()]))
 	if len(looks) == 0 {
 		plan.Lines = append(plan.Lines, "  there are no remotes")
 	}
-	promoted := mirror.ReadSource(src.Marked(opts.Region, plan.Term))
+	promoted := mirror.ReadSource(src.Marked(opts.Region, plan.Term, opts.Cluster))
 	for _, look := range looks {
 		text, lost := look.effect(src, promoted)
 		plan.Lines = append(plan.Lines, "  "+look.title()+": "+text)
@@ -87,7 +93,7 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 			plan.Lost = append(plan.Lost, look.Name)
 		}
 	}
-	var refusals []string
+	refusals := opts.nameTaken(src.Claimed(), promoted, looks)
 	for _, t := range outliers(terms) {
 		refusals = append(refusals, t.refusal(fmt.Sprintf("more than %d above all others", maxLead), opts.from)+"; to exceed it, add --force")
 	}
@@ -105,6 +111,27 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	return plan, errors.New("nothing was changed: " + strings.Join(refusals, "; and "))
 }
 
+// nameTaken returns the reasons why the region's name is another cluster's. A recovery continues the
+// region that pushed the keys, perhaps in a new cluster.
+func (o Options) nameTaken(claimed mirror.Owner, promoted mirror.Source, looks []Remote) (list []string) {
+	taken := func(format string, args ...any) {
+		list = append(list, fmt.Sprintf(format, args...)+": use this cluster's own name, or add --force")
+	}
+	if o.from == "" && claimed.Region == o.Region && claimed.UID != promoted.UID() {
+		taken("this cluster's keys are a copy from %s, which is another cluster", o.Region)
+	}
+	for _, l := range looks {
+		switch main := l.Copy.Main(); {
+		case slices.Contains(o.Ignore, l.Name) || l.Copy.Is(promoted):
+		case main.Region == o.Region && main.UID != promoted.UID():
+			taken("remote %s is the main region %s", l.Name, o.Region)
+		case l.Copy.Read() && strings.EqualFold(l.Name, o.Region):
+			taken("%s is a remote of this cluster", l.Name)
+		}
+	}
+	return list
+}
+
 // effect describes the remote's future once src is promoted, and reports whether its tokens are
 // lost.
 func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
@@ -112,7 +139,7 @@ func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 	switch {
 	case !l.Copy.Read():
 		return "NOT REACHED (" + l.Why + "): its term and keys are unknown; it is updated when it is reachable again", false
-	case l.Copy.Is(src):
+	case l.Copy.Is(promoted):
 		return "this cluster itself; nothing changes", false
 	case !l.Copy.Promotable(src) && d.Reason != mirror.ReasonOwned: // an ignored remote with a term that isn't outranked keeps its keys
 		return "has keys that this cluster does not continue (" + l.describe(src) + "): its tokens will be lost", true

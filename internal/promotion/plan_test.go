@@ -185,3 +185,56 @@ func TestNamespaceIsShown(t *testing.T) {
 		t.Errorf("%q, %v", plan.Lines, err)
 	}
 }
+
+// A region's name that another cluster uses is refused without --force. A remote in --ignore doesn't
+// count.
+func TestNameTaken(t *testing.T) {
+	const here = "the UID of sjc's cluster"
+	itself := Remote{Name: "sjc", Copy: mirror.ReadCopy(mirror.Place{Remote: "sjc", Cluster: here}, secret("home", newest))}
+	for name, tc := range map[string]struct {
+		source  *corev1.Secret
+		remotes []Remote
+		from    string
+		refusal string // "" if the plan isn't refused
+	}{
+		"a copy of its own name": {source: secret("home", newest, stamp("sjc", 1, newest)), refusal: "this cluster's keys are a copy from sjc, which is another cluster"},
+		"recovered":              {source: secret("home", newest, stamp("sjc", 1, newest)), from: "dfw"},
+		"recreated":              {source: secret("home", newest), remotes: looks(map[string]*corev1.Secret{"dfw": secret("dfw", newest, stamp("sjc", 1, newest))})},
+		"a copy of another":      {source: secret("home", newest, stamp("lon", 1, newest))},
+		"its own mark":           {source: secret("home", newest, mark("sjc", 1, "home"))},
+		"another main region":    {source: secret("home", newest), remotes: looks(map[string]*corev1.Secret{"dfw": secret("dfw", newest, mark("sjc", 1, "dfw"))}), refusal: "remote dfw is the main region sjc"},
+		"a copied mark":          {source: secret("home", newest), remotes: looks(map[string]*corev1.Secret{"dfw": secret("dfw", newest, mark("sjc", 1, "gone"))})},
+		"a remote of that name":  {source: secret("home", newest), remotes: looks(map[string]*corev1.Secret{"sjc": nil}), refusal: "sjc is a remote of this cluster"},
+		"an unread remote":       {source: secret("home", newest), remotes: []Remote{{Name: "sjc", Why: "down"}}},
+		"itself":                 {source: secret("home", newest), remotes: []Remote{itself}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := Options{Region: "sjc", Cluster: here, Place: "context sjc", from: tc.from}
+			plan, err := NewPlan(mirror.ReadSource(tc.source), tc.remotes, opts)
+			if (err != nil) != (tc.refusal != "") || err != nil && !strings.Contains(err.Error(), tc.refusal+": use this cluster's own name, or add --force") {
+				t.Errorf("refused: %v, want %q", err, tc.refusal)
+			}
+			if plan.Lines[0] != "This cluster: context sjc" {
+				t.Errorf("the first line is %q", plan.Lines[0])
+			}
+			for _, l := range tc.remotes {
+				opts.Ignore = append(opts.Ignore, l.Name)
+			}
+			opts.Force = len(opts.Ignore) == 0
+			if _, err := NewPlan(mirror.ReadSource(tc.source), tc.remotes, opts); err != nil {
+				t.Errorf("with --ignore or --force: %v", err)
+			}
+		})
+	}
+}
+
+// A remote with the source's UID is this cluster only if its kubeconfig isn't for another one.
+func TestPlanForAnImpostor(t *testing.T) {
+	for cluster, says := range map[string]string{"": "this cluster itself", "here": "this cluster itself", "elsewhere": "not changed: its Secret has the source's UID"} {
+		look := Remote{Name: "dfw", Copy: mirror.ReadCopy(mirror.Place{Remote: "dfw", Cluster: cluster}, secret("home", newest))}
+		plan, err := NewPlan(mirror.ReadSource(secret("home", newest)), []Remote{look}, Options{Region: "sjc", Cluster: "here"})
+		if err != nil || !strings.HasPrefix(plan.Lines[1], "  dfw: "+says) {
+			t.Errorf("%q: %q, %v", cluster, plan.Lines, err)
+		}
+	}
+}

@@ -103,7 +103,7 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 	for _, mains := range []bool{true, false} {
 		var names []string
 		for _, l := range now {
-			if l.Copy.IsMain() == mains {
+			if (l.Copy.Main() != mirror.Owner{}) == mains {
 				names = append(names, l.Name)
 			}
 		}
@@ -133,7 +133,7 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 	marked := func(s mirror.Source) bool { return s.State() == mirror.SourceMain && s.Owner() == want }
 	src, trouble, unsettled := shown, "", false
 	for range markTries {
-		seen, err := p.Source.Mark(ctx, src.Marked(p.Region, term))
+		seen, err := p.Source.Mark(ctx, src.Marked(p.Region, term, p.Cluster))
 		if err == nil && !marked(seen) {
 			err = errors.New("the response lacks the mark")
 		}
