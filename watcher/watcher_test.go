@@ -140,7 +140,7 @@ func TestAbsentAtTheStart(t *testing.T) {
 		w.sees(t, "")
 		time.Sleep(time.Hour)
 		if gets, _, watches := c.counts(); gets > 75 || watches > 0 || changes.Load() != 1 {
-			t.Errorf("%d GETs and %d WATCHes in an hour, %d changes", gets, watches, changes.Load())
+			t.Errorf("%d GETs and %d WATCHes in an hour, %d calls to changed", gets, watches, changes.Load())
 		}
 		c.set(func(c *cluster) { c.version = "9" })
 		c.bring(watch.Added, "9")
@@ -156,7 +156,7 @@ func TestOutage(t *testing.T) {
 		c.cut(errDown)
 		time.Sleep(time.Hour)
 		if gets, lists, _ := c.counts(); gets > 4000 || lists > 400 {
-			t.Errorf("%d GETs and %d LISTs in an hour's outage", gets, lists)
+			t.Errorf("%d GETs and %d LISTs during an outage of an hour", gets, lists)
 		}
 		c.cut(nil)
 		c.becomes("6")

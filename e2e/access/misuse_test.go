@@ -35,16 +35,16 @@ func TestMisusedTokens(t *testing.T) {
 		return token
 	}
 	for what, try := range map[string]struct{ at, token string }{
-		"another audience":         {"dfw", s.minted("sjc", identity, time.Hour, "https://dfw.example.com:6443")},
-		"the main's own audience":  {"dfw", s.minted("sjc", identity, time.Hour)},
-		"two audiences":            {"dfw", s.minted("sjc", identity, time.Hour, dfw, iad)},
-		"another account":          {"dfw", s.minted("sjc", "fernetcast-sidecar", time.Hour, dfw)},
-		"a life of two hours":      {"dfw", s.minted("sjc", identity, 2*time.Hour, dfw)},
-		"at another remote":        {"iad", s.minted("sjc", identity, time.Hour, dfw)},
-		"at the main":              {"sjc", s.minted("sjc", identity, time.Hour, dfw)},
-		"of a region not trusted":  {"dfw", s.foreign("ord", dfw)},
-		"replayed when it expired": {"dfw", made(-time.Hour, -5*time.Minute)},
-		"not good yet":             {"dfw", made(5*time.Minute, 50*time.Minute)},
+		"another audience":           {"dfw", s.minted("sjc", identity, time.Hour, "https://dfw.example.com:6443")},
+		"the main region's audience": {"dfw", s.minted("sjc", identity, time.Hour)},
+		"two audiences":              {"dfw", s.minted("sjc", identity, time.Hour, dfw, iad)},
+		"another account":            {"dfw", s.minted("sjc", "fernetcast-sidecar", time.Hour, dfw)},
+		"a lifetime of two hours":    {"dfw", s.minted("sjc", identity, 2*time.Hour, dfw)},
+		"in another remote":          {"iad", s.minted("sjc", identity, time.Hour, dfw)},
+		"in the main region":         {"sjc", s.minted("sjc", identity, time.Hour, dfw)},
+		"from an untrusted region":   {"dfw", s.foreign("ord", dfw)},
+		"replayed after its expiry":  {"dfw", made(-time.Hour, -5*time.Minute)},
+		"not valid yet":              {"dfw", made(5*time.Minute, 50*time.Minute)},
 	} {
 		if code := codeOf(s.read(s.bearing(try.at, try.token))); code != http.StatusUnauthorized {
 			t.Errorf("%s: %d, want 401", what, code)

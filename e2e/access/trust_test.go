@@ -254,7 +254,7 @@ func TestTokensToKeyless(t *testing.T) {
 	s.rotates("sjc", "dfw")
 	s.synced(address, "dfw")
 	if opened := s.opened("sjc", "dfw"); opened != nil {
-		t.Errorf("dfw is opened by %v", opened)
+		t.Errorf("stored values that give access to dfw: %v", opened)
 	}
 }
 

@@ -112,7 +112,7 @@ func (s *stage) show(ctx context.Context, view *screen, rotation testenv.Rotatio
 	}
 	view.event("%s after keystone-manage ended, a token signed with key %d: %s", milliseconds(time.Since(rotation.Sent)), index, strings.Join(said, ", "))
 	if refused > 0 {
-		return fmt.Errorf("a token of %s was refused by %d Keystones with fernetcast files", token.Region, refused)
+		return fmt.Errorf("a token from %s was rejected by %d Keystones with fernetcast files", token.Region, refused)
 	}
 	return nil
 }

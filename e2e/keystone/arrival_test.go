@@ -90,7 +90,7 @@ func (s *stage) arrive(name string, h *testenv.History, keys testenv.Repository,
 	err = testenv.Until(s.Ctx, time.Millisecond, func(ctx context.Context) error {
 		answer, err := s.regions[name].Validate(ctx, token)
 		if err == nil && answer.Status != good {
-			err = fmt.Errorf("%s returns %d for a token of the staged key", name, answer.Status)
+			err = fmt.Errorf("%s returns %d for a token that is signed with the staged key", name, answer.Status)
 		}
 		return err
 	})

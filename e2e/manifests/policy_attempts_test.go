@@ -30,14 +30,14 @@ func additions() []attempt {
 		{"the annotation of a ServiceAccount's token", tokenOfVictim, "annotations"},
 		{"an annotation that copies another Secret", annotation("reflector.v1.k8s.emberstack.com/reflects", "default/other"), "annotations"},
 		{"an annotation that looks like fernetcast's", annotation("fernetcast.example.com/region", "sjc"), "annotations"},
-		{"the mark of a main", func(s *corev1.Secret) {
+		{"a main region's mark", func(s *corev1.Secret) {
 			for name, value := range map[string]string{"": "lax", "-term": "999", "-uid": string(s.UID)} {
 				annotation("fernetcast/main"+name, value)(s)
 			}
 		}, "mark of a main"},
-		{"a file beside the keys", func(s *corev1.Secret) { setData(s, "-rf") }, "numbers"},
-		{"a key that only Python takes for a number", func(s *corev1.Secret) { setData(s, "1_0") }, "numbers"},
-		{"a file by stringData", func(s *corev1.Secret) { s.StringData = map[string]string{"keystone.conf": ""} }, "numbers"},
+		{"a file next to the keys", func(s *corev1.Secret) { setData(s, "-rf") }, "numbers"},
+		{"an index that only Python accepts as a number", func(s *corev1.Secret) { setData(s, "1_0") }, "numbers"},
+		{"a file in stringData", func(s *corev1.Secret) { s.StringData = map[string]string{"keystone.conf": ""} }, "numbers"},
 	}
 }
 
@@ -46,15 +46,15 @@ func additions() []attempt {
 func changes() []attempt {
 	return []attempt{
 		{"another owner", func(s *corev1.Secret) { s.OwnerReferences[0].UID = nothing }, "owner references"},
-		{"an owner that is waited for", func(s *corev1.Secret) {
+		{"an owner that blocks its deletion", func(s *corev1.Secret) {
 			s.OwnerReferences[0].BlockOwnerDeletion = ptr.To(true)
 		}, "owner references"},
 		{"no owners", func(s *corev1.Secret) { s.OwnerReferences = nil }, "owner references"},
 		{"no finalizers", func(s *corev1.Secret) { s.Finalizers = nil }, "finalizers"},
 		{"no labels", func(s *corev1.Secret) { s.Labels = nil }, "labels"},
-		{"an annotation less", func(s *corev1.Secret) { delete(s.Annotations, "example.com/note") }, "annotations"},
-		{"another value of a label", label("application", "other"), "labels"},
-		{"another value of an annotation", annotation("example.com/note", "other"), "annotations"},
+		{"a removed annotation", func(s *corev1.Secret) { delete(s.Annotations, "example.com/note") }, "annotations"},
+		{"a changed label", label("application", "other"), "labels"},
+		{"a changed annotation", annotation("example.com/note", "other"), "annotations"},
 		{"a higher term in the mark", annotation("fernetcast/main-term", "1000"), "mark of a main"},
 	}
 }

@@ -24,7 +24,7 @@ func tryAll(ctx context.Context, t *testing.T, cluster *testenv.Cluster, holder 
 	t.Helper()
 	check := func(state, way string, a attempt, err error) {
 		if !enforced && err != nil {
-			t.Errorf("%s, %s, without the policy: %s: %v; this test proves nothing by it", state, way, a.what, err)
+			t.Errorf("%s, %s, without the policy: %s: %v, so its rejection by the policy would prove nothing", state, way, a.what, err)
 		}
 		if enforced && !refused(err, a.says) {
 			t.Errorf("%s, %s: %s: %v, want the policy to reject it because of %q", state, way, a.what, err, a.says)

@@ -42,10 +42,10 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 		do   func()
 	}{
 		{"nothing but a rotation", func() {}},
-		{"others have put something of each kind on it", func() {
+		{"other clients added metadata of each kind", func() {
 			change(ctx, t, remote, func(s *corev1.Secret) { shareWith(ctx, t, remote, s) })
 		}},
-		{"the stamp is lost, and keys of its own", func() {
+		{"no stamp, and the remote's own keys", func() {
 			change(ctx, t, remote, func(s *corev1.Secret) {
 				s.Data = shared.Keys.NewRepository(2, 2)
 				maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return strings.HasPrefix(name, "fernetcast/") })
@@ -55,17 +55,17 @@ func TestPolicyLetsFernetcastWork(t *testing.T) {
 			change(ctx, t, remote, func(s *corev1.Secret) { setData(s, "keystone.conf") })
 		}},
 		{"a higher term", promote},
-		{"an old main, which is taken over", func() {
+		{"an old main region, which is taken over", func() {
 			change(ctx, t, remote, func(s *corev1.Secret) {
 				maps.DeleteFunc(s.Annotations, func(name, _ string) bool { return strings.HasPrefix(name, "fernetcast/") })
 				shareWith(ctx, t, remote, s)
 				annotation("fernetcast/main-uid", string(s.UID))(s)
 			})
 		}},
-		{"it is being deleted, and a finalizer keeps it", func() {
+		{"the copy is being deleted, but a finalizer keeps it", func() {
 			testenv.Must(t, remote.Delete(ctx, namespace))
 		}},
-		{"it is gone", func() { remove(ctx, t, remote) }},
+		{"the copy was deleted", func() { remove(ctx, t, remote) }},
 	} {
 		step.do()
 		rotation, err := home.Rotate(ctx, namespace, 7)

@@ -31,7 +31,7 @@ func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("skipped: promtool is not installed (Debian package prometheus); with REQUIRE_PROMETHEUS=1, this fails")
+		t.Skip("skipped: promtool is not installed (Debian package prometheus); with REQUIRE_PROMETHEUS=1, the test fails instead")
 	}
 	if said, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %q: %v\n%s", args, err, said)

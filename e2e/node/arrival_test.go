@@ -155,7 +155,7 @@ func (s *stage) await(d door, w waiting, interval time.Duration) {
 	err := testenv.Until(ctx, interval, func(ctx context.Context) error {
 		status, err := s.validate(ctx, d, w.token)
 		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("%s returned %d for a token of the new key", d, status)
+			err = fmt.Errorf("%s returned %d for a token that is signed with the new key", d, status)
 		}
 		return err
 	})

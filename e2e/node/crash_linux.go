@@ -81,7 +81,7 @@ func (n *Node) Starve(ctx context.Context, p Process) error {
 	}
 	_, after, ok := strings.Cut(string(groups), ":memory:")
 	if !ok {
-		return fmt.Errorf("starving a container: it is not in a memory cgroup: %q", groups)
+		return fmt.Errorf("starving a container: the process is not in a memory cgroup: %q", groups)
 	}
 	path, _, _ := strings.Cut(after, "\n")
 	fd, err := unix.MemfdCreate("ballast", unix.MFD_CLOEXEC)

@@ -119,7 +119,7 @@ func harmless(t *testing.T, where, text string) {
 	t.Helper()
 	for _, bad := range []string{"delete", "recreate", "other writer", "immutable"} {
 		if strings.Contains(text, bad) {
-			t.Errorf("%s says %q: %s", where, bad, text)
+			t.Errorf("%s contains the harmful text %q: %s", where, bad, text)
 		}
 	}
 }

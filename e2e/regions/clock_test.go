@@ -67,6 +67,6 @@ func (r *replica) clockIsOff(off time.Duration) {
 	var line struct{ Time time.Time }
 	r.w.Must(json.Unmarshal([]byte(first), &line))
 	if really := time.Until(line.Time) - off; really.Abs() > testTime {
-		r.w.Fatalf("the log is dated %v, which is not off by %v", line.Time, off)
+		r.w.Fatalf("the log has the time %v, which is not off by %v", line.Time, off)
 	}
 }

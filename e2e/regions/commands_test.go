@@ -101,7 +101,7 @@ func TestStatusOutputs(t *testing.T) {
 			t.Errorf("%s shows\n%s\nand with --only-unwell\n%s", output, all, few)
 		}
 		if table := output == "table" || output == "wide"; strings.HasSuffix(few, "\n1 Synced, 2 Misconfigured\n") != table {
-			t.Errorf("%s ends with a different summary:\n%s", output, few)
+			t.Errorf("%s ends with the wrong summary:\n%s", output, few)
 		}
 	}
 }

@@ -27,10 +27,10 @@ func TestDrift(t *testing.T) {
 	}{
 		{"key edited", func(s *corev1.Secret) { s.Data["8"] = []byte(shared.Keys.New()) }, nil},
 		{"rotated by its own CronJob", func(s *corev1.Secret) { s.Data = shared.Keys.Rotated(s.Data, 7) }, nil},
-		{"stamp taken away", func(s *corev1.Secret) { s.Annotations = nil }, nil},
+		{"stamp removed", func(s *corev1.Secret) { s.Annotations = nil }, nil},
 		{"part of the stamp lost", func(s *corev1.Secret) { delete(s.Annotations, "fernetcast/keys") }, nil},
 		{"deleted", nil, nil},
-		{"re-created and set up", nil, shared.Keys.NewRepository(1, 2)},
+		{"recreated and set up", nil, shared.Keys.NewRepository(1, 2)},
 	} {
 		t.Run(drift.name, func(t *testing.T) {
 			t.Parallel()

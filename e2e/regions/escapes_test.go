@@ -101,7 +101,7 @@ func TestNothingForTerminals(t *testing.T) {
 	w.printable("promote", plan)
 	for name := range servers {
 		if name != "secret" && !strings.Contains(plan, "\n  "+name+": NOT REACHED (") {
-			t.Errorf("promote does not say that %s could not be reached:\n%s", name, plan)
+			t.Errorf("promote does not report that %s could not be reached:\n%s", name, plan)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestFirstSync(t *testing.T) {
 	w.Must(err)
 	if after.UID != secret.UID || after.Type != secret.Type ||
 		after.Labels["app.kubernetes.io/managed-by"] != "Helm" || after.Annotations["meta.helm.sh/release-name"] != "keystone" {
-		t.Errorf("ord's own labels, annotations or type are lost: %v, %v, %s", after.Labels, after.Annotations, after.Type)
+		t.Errorf("ord lost its own labels, annotations, or type: %v, %v, %s", after.Labels, after.Annotations, after.Type)
 	}
 	w.exits(0, "status")
 	w.equal(time.Second, keys, remotes...)

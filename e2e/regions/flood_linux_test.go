@@ -135,7 +135,7 @@ func flooded(t *testing.T, floods map[string]func(net.Conn)) {
 			t.Errorf("%s: rotations took a median of %v, want at most %v", name, took, most)
 		}
 		if peak > roomInFlood {
-			t.Errorf("%s: %d MiB at most, want less than %d", name, peak>>20, roomInFlood>>20)
+			t.Errorf("%s: peak memory %d MiB, want at most %d", name, peak>>20, roomInFlood>>20)
 		}
 		if share > shareInFlood {
 			t.Errorf("%s: fernetcast used %.1f %% of a core, want at most %.0f %%", name, 100*share, 100*shareInFlood)

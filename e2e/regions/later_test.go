@@ -79,7 +79,7 @@ func TestRetryAfter(t *testing.T) {
 	ended := time.Now()
 	for _, l := range all {
 		if took := w.arrived(l.history, first.Keys).Sub(ended); took > highest+time.Second {
-			t.Errorf("%s matched %v after the fault ended, want within %v", l.region, took, highest)
+			t.Errorf("%s got the keys %v after the fault ended, want within %v", l.region, took, highest)
 		}
 		run.shows(l.region, "Synced", "")
 		l.only(keys, first.Keys)

@@ -115,7 +115,7 @@ func (w *world) returned(h *history, limit time.Duration, keys testenv.Repositor
 	w.Helper()
 	now := time.Now()
 	if took := w.arrived(h, keys).Sub(now); took > limit {
-		w.Errorf("%s matched %v after its return, want within %v", h.region, took, limit)
+		w.Errorf("%s got the keys %v after its return, want within %v", h.region, took, limit)
 	}
 }
 

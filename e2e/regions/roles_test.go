@@ -68,7 +68,7 @@ func TestWithoutWatch(t *testing.T) {
 		}
 	}
 	if said["dfw"] != 1 || said["iad"] != 0 {
-		t.Errorf("logged that watching is not allowed %v times, want once, for dfw only", said)
+		t.Errorf("the missing permission to watch was logged %v times, want once, for dfw only", said)
 	}
 }
 

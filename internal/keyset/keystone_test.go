@@ -97,18 +97,18 @@ func TestKeystoneHasReasonsToRefuse(t *testing.T) {
 		index, value string
 		keys         []string // the loaded keys; nil if Keystone fails
 	}{
-		"a leading zero is a key all the same":    {"02", other, []string{other, good, good}},
-		"a negative index is the lowest":          {"-1", other, []string{good, good, other}},
-		"an underscore makes it the primary":      {"1_0", other, []string{other, good, good}},
-		"a word is passed over":                   {"README", other, []string{good, good}},
-		"an empty key is passed over":             {"2", "", []string{good, good}},
-		"a newline alone":                         {"2", "\n", nil},
-		"a truncated key":                         {"2", other[:20], nil},
-		"a truncated key, by its padding":         {"2", other[:43], nil},
-		"what comes after the padding is ignored": {"2", other + other[:20], []string{other + other[:20], good, good}},
-		"no base64 at all":                        {"2", strings.Repeat("!", 44), nil},
-		"no text at all":                          {"2", "\xff\xfe", nil},
-		"the all-zero key signs, for all to read": {"2", null, []string{null, good, good}},
+		"a key with a leading zero is loaded":      {"02", other, []string{other, good, good}},
+		"a negative index is the lowest":           {"-1", other, []string{good, good, other}},
+		"an underscore makes it the primary":       {"1_0", other, []string{other, good, good}},
+		"a word is skipped":                        {"README", other, []string{good, good}},
+		"an empty key is skipped":                  {"2", "", []string{good, good}},
+		"a newline alone":                          {"2", "\n", nil},
+		"a truncated key":                          {"2", other[:20], nil},
+		"a key without its padding":                {"2", other[:43], nil},
+		"text after the padding is ignored":        {"2", other + other[:20], []string{other + other[:20], good, good}},
+		"no base64 at all":                         {"2", strings.Repeat("!", 44), nil},
+		"no text at all":                           {"2", "\xff\xfe", nil},
+		"the all-zero key, which is public, signs": {"2", null, []string{null, good, good}},
 	}
 	names := slices.Sorted(maps.Keys(cases))
 	var sets []map[string][]byte

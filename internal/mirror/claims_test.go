@@ -75,6 +75,6 @@ func TestBehind(t *testing.T) {
 		}
 	}
 	if p := keyset.Fingerprints(nil).Primary(); p != 0 {
-		t.Errorf("the primary of nothing is %d", p)
+		t.Errorf("the primary of no keys is %d", p)
 	}
 }

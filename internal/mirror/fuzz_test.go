@@ -67,11 +67,11 @@ func asSource(t *testing.T, a map[string]string, mark, stamp Owner, unreadable [
 	src := ReadSource(mainSecret(annotate(a)))
 	want := mark != Owner{} && mark.UID == homeUID && mark.Term > stamp.Term && len(unreadable) == 0
 	if isMain := src.State() == SourceMain; isMain != want || isMain && src.Owner() != mark {
-		t.Errorf("%q makes it %s of %+v", a, src.State(), src.Owner())
+		t.Errorf("annotations %q: the source is %s, owned by %+v", a, src.State(), src.Owner())
 	}
 	marked := readClaims(src.Marked("iad", MaxTerm, ""))
 	if (marked.mark != Owner{"iad", MaxTerm, homeUID}) || marked.stamp != (Owner{}) || marked.keys != nil || marked.pushed != "" || len(marked.unreadable) > 0 {
-		t.Errorf("%q, promoted, is read as %+v", a, marked)
+		t.Errorf("annotations %q: after a promotion, they are parsed as %+v", a, marked)
 	}
 }
 
@@ -93,7 +93,7 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 	if d.Action == ActionUpdate {
 		written := readClaims(d.Secret)
 		if written.stamp != src.Owner() || !written.keys.Equal(src.Keys().Fingerprints()) || written.pushed != src.ResourceVersion() || written.marked || len(written.unreadable) > 0 {
-			t.Errorf("%q: what is written is read as %+v", a, written)
+			t.Errorf("annotations %q: the written ones are parsed as %+v", a, written)
 		}
 	}
 	// The values of unreadable annotations do not influence the decision and are not shown.
@@ -106,6 +106,6 @@ func asCopy(t *testing.T, a map[string]string, mark, stamp Owner, unreadable []s
 		t.Errorf("%q: %s, without the values %s", a, d.Detail, without.Detail)
 	}
 	if !maps.Equal(there.Annotations, a) {
-		t.Errorf("deciding changed %q to %q", a, there.Annotations)
+		t.Errorf("Decide changed the annotations %q to %q", a, there.Annotations)
 	}
 }

@@ -12,12 +12,12 @@ import (
 func TestWell(t *testing.T) {
 	for _, state := range []State{StatePending, StateBehind, StateHeld, StateContested, StateDenied, StateUnreachable, StateFailed, StateMisconfigured} {
 		if state.Well() {
-			t.Errorf("%s counts as well", state)
+			t.Errorf("State(%s).Well() is true", state)
 		}
 	}
 	for _, state := range []State{StateSynced, StateStandby, StateSelf} {
 		if !state.Well() {
-			t.Errorf("%s does not count as well", state)
+			t.Errorf("State(%s).Well() is false", state)
 		}
 	}
 	good, bad := SourceStatus{State: SourceMain}, []RemoteStatus{{State: StateSynced}, {State: StateHeld}}
@@ -183,6 +183,6 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	if (managed{}).writesData() {
-		t.Error("without fields, it owns data keys")
+		t.Error("a managedFields entry without fields owns data keys")
 	}
 }

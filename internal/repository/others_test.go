@@ -38,13 +38,13 @@ func TestSomebodyElse(t *testing.T) {
 		write("9", keyMode, key('z'))
 		mended("a higher index")
 		write("2", 0o444, key('b'))
-		mended("a mode for all")
+		mended("a world-readable mode")
 		write("1", keyMode, bytesOf(1<<20))
 		mended("a large file")
 		if err := os.Remove(filepath.Join(k.dir, "0")); err != nil {
 			t.Fatal(err)
 		}
-		mended("a key that is gone")
+		mended("a deleted key")
 		link := filepath.Join(k.dir, "2")
 		if err := errors.Join(os.Remove(link), os.Symlink("3", link)); err != nil {
 			t.Fatal(err)

@@ -194,7 +194,7 @@ func TestTableFitsTheHeight(t *testing.T) {
 					t.Errorf("height %d: the table takes %d rows", height, n)
 				}
 				if last := lines[len(lines)-1]; !strings.HasPrefix(last, "989 Synced, 1 Behind, 10 Unreachable") {
-					t.Errorf("height %d: it ends with %q", height, last)
+					t.Errorf("height %d: the table ends with %q", height, last)
 				}
 				var unreachable, rows, more int
 				for _, line := range lines[:len(lines)-1] {

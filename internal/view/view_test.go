@@ -72,32 +72,32 @@ func TestView(t *testing.T) {
 		"a GET rewinds":                                     {[]step{event("9"), get("4")}, "4", true, true},
 		"after a rewind the watch counts again":             {[]step{event("9"), get("4"), event("5")}, "5", true, true},
 		"the watch lags behind our own write":               {[]step{event("5"), wrote("7"), event("6")}, "7", true, false},
-		"a rival was faster than our answer":                {[]step{event("5"), event("8"), wrote("7")}, "8", true, false},
+		"a rival's event precedes our response":             {[]step{event("5"), event("8"), wrote("7")}, "8", true, false},
 		"deleted":                                           {[]step{event("5"), gone("6")}, "absent", true, false},
 		"deleted before our write":                          {[]step{event("5"), wrote("7"), gone("6")}, "7", true, false},
-		"absent, says a GET, and then it is there":          {[]step{get(""), event("5")}, "5", true, false},
+		"a GET finds nothing, then an event comes":          {[]step{get(""), event("5")}, "5", true, false},
 		"a list without it":                                 {[]step{event("5"), gone("9")}, "absent", true, false},
 		"a list of a restored cluster, then a GET":          {[]step{event("9"), event("5"), get("5")}, "5", true, true},
 		"a GET is overtaken by the watch":                   {[]step{during("5", event("6"))}, "6", true, false},
 		"a GET is overtaken by an older event":              {[]step{get("4"), during("7", event("6"))}, "7", true, false},
-		"a GET finds nothing, and the watch something":      {[]step{event("4"), during("", event("5"))}, "absent", false, false},
+		"an event comes during a GET that finds nothing":    {[]step{event("4"), during("", event("5"))}, "absent", false, false},
 		"the watch delivers an older event during a rewind": {[]step{event("9"), during("4", event("8"))}, "4", true, true},
-		"stale":                                  {[]step{event("5"), stale}, "5", false, false},
-		"stale until a GET":                      {[]step{event("5"), stale, get("5")}, "5", true, false},
-		"an event does not end that it is stale": {[]step{event("5"), stale, event("6")}, "6", false, false},
+		"stale":                           {[]step{event("5"), stale}, "5", false, false},
+		"stale until a GET":               {[]step{event("5"), stale, get("5")}, "5", true, false},
+		"an event does not make it fresh": {[]step{event("5"), stale, event("6")}, "6", false, false},
 
-		"the watch does not bring what a GET found":      {[]step{event("5"), get("6"), long, get("6")}, "6", true, true},
-		"it brings it late, but in time":                 {[]step{event("5"), get("6"), later(time.Second), event("6"), long, get("6")}, "6", true, false},
-		"a GET at the very end of that time":             {[]step{event("5"), get("6"), later(DeafAfter), get("6")}, "6", true, false},
-		"the next GET comes too soon to tell":            {[]step{event("5"), get("6"), later(time.Second), get("6")}, "6", true, false},
-		"absent, and known to be":                        {[]step{gone("5"), long, get(""), long, get(""), gone("7"), long, get("")}, "absent", true, false},
-		"many GETs, each with news":                      {[]step{event("5"), get("6"), later(3 * time.Second), get("7"), later(3 * time.Second), get("8")}, "8", true, true},
-		"the watch does not bring what we wrote":         {[]step{event("5"), wrote("6"), long, get("6")}, "6", true, true},
-		"it brings what we wrote":                        {[]step{event("5"), wrote("6"), event("6"), long, get("6")}, "6", true, false},
-		"the watch does not bring a deletion":            {[]step{event("5"), get(""), long, get("")}, "absent", true, true},
-		"a deletion is brought":                          {[]step{event("5"), get(""), gone("6"), long, get("")}, "absent", true, false},
-		"a lagging watch is not deaf forever":            {[]step{get("5"), event("5"), long, long, get("5")}, "5", true, false},
-		"the first GET comes before the watch has begun": {[]step{get("5"), later(time.Second), event("5"), long, get("5")}, "5", true, false},
+		"the watch does not deliver what a GET found": {[]step{event("5"), get("6"), long, get("6")}, "6", true, true},
+		"the watch delivers it late, but in time":     {[]step{event("5"), get("6"), later(time.Second), event("6"), long, get("6")}, "6", true, false},
+		"a GET at exactly the end of that time":       {[]step{event("5"), get("6"), later(DeafAfter), get("6")}, "6", true, false},
+		"the next GET comes before that time":         {[]step{event("5"), get("6"), later(time.Second), get("6")}, "6", true, false},
+		"absent all the time":                         {[]step{gone("5"), long, get(""), long, get(""), gone("7"), long, get("")}, "absent", true, false},
+		"many GETs, each with a new version":          {[]step{event("5"), get("6"), later(3 * time.Second), get("7"), later(3 * time.Second), get("8")}, "8", true, true},
+		"the watch does not deliver our write":        {[]step{event("5"), wrote("6"), long, get("6")}, "6", true, true},
+		"the watch delivers our write":                {[]step{event("5"), wrote("6"), event("6"), long, get("6")}, "6", true, false},
+		"the watch does not deliver a deletion":       {[]step{event("5"), get(""), long, get("")}, "absent", true, true},
+		"the watch delivers a deletion":               {[]step{event("5"), get(""), gone("6"), long, get("")}, "absent", true, false},
+		"a lagging watch is not deaf forever":         {[]step{get("5"), event("5"), long, long, get("5")}, "5", true, false},
+		"the first GET comes before the watch starts": {[]step{get("5"), later(time.Second), event("5"), long, get("5")}, "5", true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &story{now: time.Unix(0, 0), view: New(func(_ string, s *corev1.Secret) string {
@@ -132,6 +132,6 @@ func TestNews(t *testing.T) {
 		}
 	}
 	if !s.view.Read() {
-		t.Error("an absence was not seen")
+		t.Error("the view did not record an absence")
 	}
 }
