@@ -105,7 +105,7 @@ func (s *stage) read(client kubernetes.Interface) error {
 	return err
 }
 
-// accepts waits until the status code of a cluster's response to a request with this token is want.
+// accepts sends requests with this token to a cluster until the response has the status code want.
 func (s *stage) accepts(region, token string, want int) {
 	s.Helper()
 	client := s.bearing(region, token)

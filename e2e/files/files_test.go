@@ -77,7 +77,7 @@ func besideKeystone(t *testing.T, rotations int) {
 	}
 }
 
-// rotate rotates the Secret and records the new keys in l.
+// rotate rotates the keys in the Secret and records the new ones in l.
 func (p *place) rotate(l *loads) testenv.Rotation {
 	p.Helper()
 	rotated, err := p.home().Rotate(p.Ctx, p.NS, maxActive)

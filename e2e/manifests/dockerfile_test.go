@@ -29,7 +29,7 @@ type image struct {
 	program    string   // path of the binary in the final image
 	roots      string   // path of the CA roots
 	user       string   // user of the final image
-	entrypoint []string // entrypoint: the path of the program
+	entrypoint []string // path of the program, as the image's entrypoint
 	arguments  []string // default arguments
 }
 

@@ -57,7 +57,7 @@ func TestLongNodeKilled(t *testing.T) {
 		t.Fatal("found no traces of a running node, so this test can't detect any")
 	}
 	testenv.Must(t, cmd.Process.Kill())
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // the error only means that the process was killed
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	err = testenv.Until(ctx, 100*time.Millisecond, func(context.Context) error {

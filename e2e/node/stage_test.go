@@ -121,7 +121,7 @@ func (s *stage) validate(ctx context.Context, d door, token string) (int, error)
 	return response.StatusCode, nil
 }
 
-// good checks that every Keystone accepts the tokens of every Keystone.
+// good checks that every Keystone accepts a token from each Keystone.
 func (s *stage) good(open []door) {
 	s.Helper()
 	for _, from := range open {

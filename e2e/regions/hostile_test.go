@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// hostileCluster contains the hostile remotes.
+	// hostileCluster is the cluster that contains the hostile remotes.
 	hostileCluster = "dfw"
 	// atATime is the number of hostile remotes. Three others are honest.
 	atATime = 3

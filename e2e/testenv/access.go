@@ -46,8 +46,8 @@ func (c *Cluster) Kubeconfig(ctx context.Context, access Access) ([]byte, error)
 	return c.kubeconfig(cmp.Or(access.Server, c.URL), namespace, string(access.Role), &clientcmdapi.AuthInfo{Token: token})
 }
 
-// KeylessKubeconfig returns a kubeconfig without credentials. Its address is server instead of the
-// cluster's own.
+// KeylessKubeconfig returns a kubeconfig without credentials, with the address server instead of
+// the cluster's own.
 func (c *Cluster) KeylessKubeconfig(namespace, server string) ([]byte, error) {
 	return c.kubeconfig(server, namespace, "fernetcast", &clientcmdapi.AuthInfo{})
 }

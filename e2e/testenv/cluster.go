@@ -31,7 +31,7 @@ const (
 type Cluster struct {
 	// Name is the name of the region.
 	Name string
-	// URL is the API server's address. It doesn't change at a Restart.
+	// URL is the API server's address. Restart doesn't change it.
 	URL string
 	// Etcd stores the data. Several clusters can share it.
 	Etcd *Etcd

@@ -18,8 +18,8 @@ type Program struct {
 	Path string
 	// Args precede the arguments of each call.
 	Args []string
-	// Env (name=value) is added to the environment of the test's own process, without the variables
-	// that start with KUBE.
+	// Env lists variables (name=value) to add to the environment of the test's own process, from
+	// which variables that start with KUBE are removed.
 	Env []string
 	// Stdin is the input of the process. Nil means empty.
 	Stdin *os.File

@@ -52,7 +52,7 @@ type refusal interface {
 	Reached() bool
 }
 
-// advised is one of our own errors that suggests the next step.
+// advised is an error of our own that suggests the next step.
 type advised interface {
 	error
 	Advice() string

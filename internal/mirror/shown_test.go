@@ -29,7 +29,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// A certificate can contain any names.
+// The names in a certificate can contain any characters, so they are not shown.
 func TestCertificateIsShownPrintably(t *testing.T) {
 	certificate := &x509.Certificate{DNSNames: []string{"\x1b[2J\x1b[32mSynced"}}
 	err := &url.Error{Op: "Get", URL: "https://dfw", Err: &tls.CertificateVerificationError{

@@ -137,7 +137,7 @@ type Counts struct {
 	Requests map[Request]int
 }
 
-// Request is the key by which requests are counted.
+// Request identifies a kind of request in [Counts].
 type Request struct {
 	Method string
 	// Code is the HTTP status code, "other" for a code that API servers don't use, or "none" if
@@ -157,7 +157,7 @@ const (
 	ResultFailed      Result = "failed"
 )
 
-// ResultOf classifies a failed write. err must not be nil or a conflict.
+// ResultOf classifies a failed write. err must be neither nil nor a conflict.
 func ResultOf(err error) Result {
 	switch FailureOf(err).State {
 	case StateDenied:

@@ -71,7 +71,7 @@ func (w *world) rotate() {
 	}
 }
 
-// rotated performs the PUT of a rotation job. The new keys result from the Secret that the job
+// rotated performs the PUT of a rotation job, which rotates the keys in the Secret that the job
 // read.
 func (w *world) rotated(c *cluster, read *corev1.Secret) {
 	next := w.keys.rotated(read.Data)

@@ -74,8 +74,8 @@ func (c *cluster) apply(s *corev1.Secret) (*corev1.Secret, error) {
 	return c.create(s), nil
 }
 
-// applyOver simulates a server-side apply without a precondition. If the Secret exists, all its
-// data was also applied and is therefore replaced, but other writers' metadata stays.
+// applyOver simulates a server-side apply without a precondition. It replaces all data, because
+// fernetcast applied the existing data, too, but it keeps other writers' metadata.
 func (c *cluster) applyOver(s *corev1.Secret) (*corev1.Secret, error) {
 	if c.now == nil {
 		return c.create(s), nil

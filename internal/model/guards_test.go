@@ -17,7 +17,7 @@ type dropped struct {
 	term               bool // the program sees copies without their foreign owner
 	row3               bool // the program sees the source without its stamp
 	row12              bool // every push is forced
-	// Guards of promote:
+	// The following guards belong to promote.
 	refusals         bool // every promotion is forced
 	nextTerm         bool // promote uses a term that is one too low
 	markPrecondition bool // the resourceVersion of the write that sets the mark is ignored

@@ -68,7 +68,7 @@ type Keeper struct {
 	opts Options
 	wake chan struct{}
 
-	// Used only by Run.
+	// Only Run uses the following fields.
 	started, answered time.Time  // when Run started, and when the API last answered
 	want              keyset.Set // the newest usable key set; zero until there is one
 	pending           time.Time  // when the change that Run is writing was seen; zero if there is none

@@ -289,7 +289,7 @@ func ago(t *time.Time) string {
 	return duration.HumanDuration(max(0, time.Since(*t)))
 }
 
-// when formats a time in the past or the future.
+// when formats the time until t, or since t if t is in the past.
 func when(t *time.Time) string {
 	switch {
 	case t == nil:

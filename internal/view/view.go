@@ -146,7 +146,7 @@ func (v *View[T]) miss(now time.Time) {
 
 // set stores the Secret, or its absence, and reports whether that changed the view.
 func (v *View[T]) set(secret *corev1.Secret, version string) (changed bool) {
-	if v.read && v.absent && secret == nil { // still absent; a GET has no version for that
+	if v.read && v.absent && secret == nil { // still absent; version is "" after a GET
 		v.version = cmp.Or(version, v.version)
 		return false
 	}
