@@ -14,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/view"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -72,9 +73,9 @@ func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror
 	return f
 }
 
-// Copy returns the last known copy and reports whether it is fresh. If not, call Look before
-// relying on it.
-func (f *Follower) Copy() (mirror.Copy, bool) { return f.view.Get() }
+// Copy returns the last known copy, and when a GET or a bookmark last confirmed it. If the time is
+// zero, call Look before relying on the copy.
+func (f *Follower) Copy() (mirror.Copy, time.Time) { return f.view.Get() }
 
 // Wrote records the response to our own write and returns the new copy. It doesn't call changed,
 // because the writer decides again by itself.
@@ -150,7 +151,7 @@ func (f *Follower) watch(ctx context.Context, changed, answered func()) (why err
 	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // client-go would log the same error at every retry
 	defer stop(nil)
 	f.calls.Store(&calls{changed, answered, stop})
-	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, store{f}, cache.ReflectorOptions{
+	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, &store{f: f}, cache.ReflectorOptions{
 		Logger: &klog.Logger{}, Name: "Secret " + f.name,
 		Backoff: &wait.Backoff{Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(ctx)
@@ -180,26 +181,40 @@ func (f *Follower) markStale() {
 
 // A store receives what the reflector sees, which is only Secrets. It never returns an error,
 // because the reflector would log the whole Secret.
-type store struct{ f *Follower }
+type store struct {
+	f       *Follower
+	reached string // the newest version that the reflector has reached
+}
 
-func (s store) Add(obj any) error { return s.Update(obj) }
-func (s store) Resync() error     { return nil }
-func (s store) Update(obj any) error {
+func (s *store) Add(obj any) error { return s.Update(obj) }
+func (s *store) Resync() error     { return nil }
+func (s *store) Update(obj any) error {
 	return s.seen(obj.(*corev1.Secret), obj.(*corev1.Secret).ResourceVersion)
 }
-func (s store) Delete(obj any) error { return s.seen(nil, obj.(*corev1.Secret).ResourceVersion) } // the version of the deletion
+func (s *store) Delete(obj any) error { return s.seen(nil, obj.(*corev1.Secret).ResourceVersion) } // the version of the deletion
 
 // Replace implements [cache.ReflectorStore]. A list contains the Secret or nothing.
-func (s store) Replace(list []any, version string) error {
+func (s *store) Replace(list []any, version string) error {
+	s.reached = version
 	if len(list) > 0 {
 		return s.Update(list[0])
 	}
 	return s.seen(nil, version)
 }
 
-func (s store) seen(secret *corev1.Secret, version string) error {
+func (s *store) seen(secret *corev1.Secret, version string) error {
 	if s.f.view.Watched(secret, version) {
 		s.f.calls.Load().changed()
 	}
 	return nil
+}
+
+// UpdateResourceVersion implements [cache.ResourceVersionUpdater]. The reflector calls it after each
+// event and bookmark. Only a newer version shows that the watch still delivers changes: if an API
+// server no longer follows etcd, its bookmarks repeat the last version.
+func (s *store) UpdateResourceVersion(version string) {
+	if order, err := resourceversion.CompareResourceVersion(version, s.reached); err == nil && order > 0 {
+		s.reached = version
+		s.f.view.Progressed(time.Now())
+	}
 }

@@ -109,7 +109,7 @@ func TestForbiddenWatch(t *testing.T) {
 		if _, lists, watches := c.counts(); watches < 24 || watches > 150 || lists > 150 {
 			t.Errorf("%d LISTs and %d WATCHes in a day", lists, watches)
 		}
-		if _, fresh := f.Copy(); fresh {
+		if _, confirmed := f.Copy(); !confirmed.IsZero() {
 			t.Error("without a watch, what was seen is taken for fresh")
 		}
 	})
@@ -153,14 +153,14 @@ func TestBrokenWatchIsStaleOnce(t *testing.T) {
 		before := changed.Load()
 		c.set(true, func() { c.watching = apierrors.NewResourceExpired("compacted") })
 		time.Sleep(time.Minute)
-		if _, fresh := f.Copy(); fresh || changed.Load() != before+1 {
-			t.Errorf("fresh %v, told %d times", fresh, changed.Load()-before)
+		if _, confirmed := f.Copy(); !confirmed.IsZero() || changed.Load() != before+1 {
+			t.Errorf("confirmed %v, told %d times", confirmed, changed.Load()-before)
 		}
 		if _, err := f.Look(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if _, fresh := f.Copy(); !fresh {
-			t.Error("not fresh after a GET")
+		if _, confirmed := f.Copy(); confirmed.IsZero() {
+			t.Error("not confirmed after a GET")
 		}
 		if _, lists, watches := c.counts(); lists+watches > 90 {
 			t.Errorf("%d LISTs and %d WATCHes in a minute", lists, watches)
@@ -182,5 +182,43 @@ func TestDeafWatch(t *testing.T) {
 		if _, lists, watches := c.counts(); lists != 1 || watches != 1 {
 			t.Errorf("%d LISTs and %d WATCHes, want one of each", lists, watches)
 		}
+	})
+}
+
+// Only a bookmark with a newer version confirms the copy. An API server that no longer follows etcd
+// repeats its last version. A bookmark doesn't confirm a copy whose change the watch has missed.
+func TestBookmarks(t *testing.T) {
+	c := &cluster{version: "5"}
+	follow(t, c, func(f *Follower, _, _ *atomic.Int32) {
+		look := func() {
+			if _, err := f.Look(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		bookmark := func(version string, confirms bool) {
+			t.Helper()
+			time.Sleep(time.Second)
+			c.stream.Action(watch.Bookmark, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}})
+			synctest.Wait()
+			_, at := f.Copy()
+			if confirmed := at.Equal(time.Now()); confirmed != confirms {
+				t.Errorf("a bookmark at version %s confirms: %v", version, confirmed)
+			}
+		}
+		bookmark("7", false) // no GET before
+		look()
+		bookmark("7", false)
+		bookmark("8", true)
+		bookmark("8", false)
+		bookmark("6", false)
+		bookmark("8", false)
+		bookmark("x", false)
+		bookmark("9", true)
+		c.stream.Modify(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secretName, ResourceVersion: "10"}})
+		bookmark("10", false)
+		bookmark("11", true)
+		c.set(false, func() { c.version = "12" })
+		look()
+		bookmark("13", false)
 	})
 }

@@ -3,6 +3,7 @@ package pusher
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
@@ -34,7 +35,7 @@ func (c constant) Get(context.Context) (mirror.Source, error) { return c.seen, n
 // plain is a remote whose copy changes from now to written at the first write.
 type plain struct{ now, written mirror.Copy }
 
-func (p *plain) Copy() (mirror.Copy, bool) { return p.now, true }
+func (p *plain) Copy() (mirror.Copy, time.Time) { return p.now, time.Now() }
 
 func (p *plain) Look(context.Context) (mirror.Copy, error) { return p.now, nil }
 

@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// resyncJitter spreads out the reads of many remotes and replicas.
-	resyncJitter = 0.2
 	// heldPause delays the sync of a held remote after an event.
 	heldPause = time.Second
 )
@@ -41,8 +39,8 @@ type Remotes interface {
 type Options struct {
 	Source  Source
 	Remotes Remotes
-	// Resync is how often each remote is read with GET, even if its watch reports no
-	// change.
+	// Resync is how often each remote is read with GET, unless its watch proves that it
+	// works.
 	Resync time.Duration
 	// BackoffInitial and BackoffMax are the first and the longest wait after a failure. A
 	// contest ends after BackoffMax without drift.
@@ -161,15 +159,15 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if r.contest.on && p.limiter.NumRequeues(name) > 0 {
 		s.Tries = 1
 	}
-	o := s.Run(ctx, remote, !started.Before(r.lookAt))
+	o := s.Run(ctx, remote, r.reads.due(remote, p.opts.Resync))
 	if ctx.Err() != nil {
 		return
 	}
-	if o.Looked {
-		r.lookAt = time.Now().Add(wait.Jitter(p.opts.Resync, resyncJitter))
-	}
-	if o.Decision.State == mirror.StateUnreachable { // the API server may have stored the write anyway
-		r.lookAt = time.Time{}
+	switch {
+	case o.Decision.State == mirror.StateUnreachable: // the API server may have stored the write anyway
+		r.reads = reads{}
+	case o.Looked:
+		r.reads = readsAfter(time.Now(), p.opts.Resync)
 	}
 	before, waited := r.settled, backsOff(r.state())
 	d := r.ended(o, p.opts.BackoffMax)
@@ -180,11 +178,11 @@ func (p *Pusher) work(ctx context.Context, name string) {
 	if waited && !backsOff(d.State) { // while the remote backed off, RemoteChanged ignored events
 		p.queue.Add(name)
 	}
-	p.requeue(name, r.lookAt, d.State, o.Err)
+	p.requeue(name, r.reads.next, d.State, o.Err)
 }
 
 // requeue enqueues the remote again, after its backoff or for its next read.
-func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err error) {
+func (p *Pusher) requeue(name string, nextRead time.Time, state mirror.State, err error) {
 	if backsOff(state) {
 		retryAfter, _ := apierrors.SuggestsClientDelay(err)
 		p.limiter.waitAtLeast(name, time.Duration(retryAfter)*time.Second)
@@ -192,7 +190,7 @@ func (p *Pusher) requeue(name string, lookAt time.Time, state mirror.State, err 
 		return
 	}
 	p.limiter.Forget(name)
-	next := time.Until(lookAt)
+	next := time.Until(nextRead)
 	if next <= 0 { // the decision needed no read of the remote
 		next = wait.Jitter(p.opts.Resync, resyncJitter)
 	}

@@ -2,6 +2,7 @@ package pusher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"go.uber.org/goleak"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -191,6 +193,60 @@ func TestResync(t *testing.T) {
 		looks, writes := dfw.counts()
 		if looks < 1200 || looks > 1441 || writes != 1 {
 			t.Errorf("%d reads and %d writes in a day", looks, writes)
+		}
+	})
+}
+
+// confirming confirms the remote's copy every minute, like bookmarks, until stop is called.
+func (r *remote) confirming() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		wait.UntilWithContext(ctx, func(context.Context) { r.set(func() { r.confirmed = time.Now() }) }, time.Minute)
+	})
+	return func() { cancel(); running.Wait() }
+}
+
+// While the watch proves that it works, a read is put off for at most ten minutes. When it no
+// longer does, the next read comes within 1.5 resyncs.
+func TestProvedWatch(t *testing.T) {
+	for _, resync := range []time.Duration{time.Minute, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			src, dfw := &source{}, &remote{}
+			started(t, src, members{"dfw": dfw}, resync).SourceChanged()
+			stop := dfw.confirming()
+			time.Sleep(24 * time.Hour)
+			if looks, _ := dfw.counts(); looks < 144 || looks > 173 { // 8:20 to 10:00 apart
+				t.Errorf("resync %v: %d reads in a day", resync, looks)
+			}
+			for range 50 {
+				stop()
+				time.Sleep(2 * resync)
+				before, _ := dfw.counts()
+				dfw.set(func() { dfw.confirmed = time.Now() })
+				time.Sleep(resync + resync/2)
+				if after, _ := dfw.counts(); after == before {
+					t.Fatalf("resync %v: no read within 1.5 resyncs after the last proof", resync)
+				}
+				stop = dfw.confirming()
+				time.Sleep(20 * time.Minute)
+			}
+			stop()
+		})
+	}
+}
+
+// After a failed read, a watch that works proves nothing about reads and writes.
+func TestProvedWatchOfAFailedRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dfw := &source{}, &remote{}
+		p := running(t, src, members{"dfw": dfw})
+		dfw.set(func() { dfw.fail = apierrors.NewForbidden(resource, "keystone-fernet-keys", errors.New("no")) })
+		time.Sleep(2 * time.Minute)
+		defer dfw.confirming()()
+		for range 300 {
+			expect(t, p, "dfw", mirror.StateDenied)
+			time.Sleep(time.Second)
 		}
 	})
 }

@@ -15,8 +15,7 @@ import (
 type record struct {
 	// remote is the client that this record describes.
 	remote Remote
-	// lookAt is when the remote must be read with GET again.
-	lookAt time.Time
+	reads  reads
 	// settled is what the remote was last given or found to have. If the source still has
 	// the same keys, a pending write repairs drift.
 	settled Settled
@@ -36,7 +35,7 @@ func (r *record) forRemote(remote Remote) {
 	if r.remote == remote {
 		return
 	}
-	r.remote, r.lookAt, r.settled, r.contest = remote, time.Time{}, Settled{}, contest{}
+	r.remote, r.reads, r.settled, r.contest = remote, reads{}, Settled{}, contest{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reach = reachability{}

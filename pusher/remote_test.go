@@ -88,17 +88,19 @@ type remote struct {
 	lag     *corev1.Secret
 	changed func()
 	looks   int
-	sent    int // all attempted writes
-	writes  int
+	// confirmed is when a GET, or the watch if the test says so, last confirmed the copy.
+	confirmed time.Time
+	sent      int // all attempted writes
+	writes    int
 }
 
-func (r *remote) Copy() (mirror.Copy, bool) {
+func (r *remote) Copy() (mirror.Copy, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lag != nil {
-		return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.lag), true
+		return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.lag), r.confirmed
 	}
-	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), r.looks > 0
+	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), r.confirmed
 }
 
 func (r *remote) Look(context.Context) (mirror.Copy, error) {
@@ -108,7 +110,7 @@ func (r *remote) Look(context.Context) (mirror.Copy, error) {
 		return mirror.Copy{}, r.fail
 	}
 	r.looks++
-	r.lag = nil
+	r.lag, r.confirmed = nil, time.Now()
 	return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: "keystone-fernet-keys"}, r.secret.DeepCopy()), nil
 }
 

@@ -3,6 +3,7 @@ package pusher
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,8 +21,9 @@ type Source interface {
 // Remote is a cluster that holds a copy. Copy must be safe for concurrent use. Look and
 // Write are never called concurrently.
 type Remote interface {
-	// Copy returns the last known copy and reports whether it is fresh.
-	Copy() (mirror.Copy, bool)
+	// Copy returns the last known copy, and when a GET or the watch last confirmed it. The
+	// time is zero if the copy must be read before a decision.
+	Copy() (mirror.Copy, time.Time)
 	// Look reads the copy with GET.
 	Look(ctx context.Context) (mirror.Copy, error)
 	// Write sends the Secret of a decision by compare-and-swap and returns the resulting
@@ -92,13 +94,13 @@ func (o *Outcome) settledNow() Settled {
 }
 
 // Run updates the remote. It reads the remote first if look is set or if the last known
-// copy is not fresh. It returns when nothing is left to write or when a request fails; in
+// copy is not confirmed. It returns when nothing is left to write or when a request fails; in
 // the latter case, the outcome's decision is the failure. Do not call Run concurrently for
 // the same remote.
 func (s Sync) Run(ctx context.Context, remote Remote, look bool) *Outcome {
-	seen, fresh := remote.Copy()
+	seen, confirmed := remote.Copy()
 	o, before := &Outcome{Copy: seen}, seen.Fingerprints()
-	look = look || !fresh
+	look = look || confirmed.IsZero()
 	for tries := 0; ; {
 		var decided bool
 		o.Source, _ = s.Source.Seen()

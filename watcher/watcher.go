@@ -87,7 +87,10 @@ func New(opts Options) *Watcher {
 
 // Seen returns the last known source and reports whether it is fresh. If it isn't, call Get before
 // relying on it.
-func (w *Watcher) Seen() (mirror.Source, bool) { return w.view.Get() }
+func (w *Watcher) Seen() (mirror.Source, bool) {
+	src, confirmed := w.view.Get()
+	return src, !confirmed.IsZero()
+}
 
 // Read reports whether the Watcher has ever seen the source or its absence.
 func (w *Watcher) Read() bool { return w.view.Read() }

@@ -85,22 +85,54 @@ func TestDeafRemote(t *testing.T) {
 	w.arrived(o.history, keys)
 	run.shows("deaf", "Synced", "")
 	w.rewatched(o.Gateway, time.Time{})
-	drifts := func(limit time.Duration) (began time.Time) {
-		t.Helper()
-		began = time.Now()
-		w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
-		w.Within(limit, func(ctx context.Context) error { return o.cluster.Holds(ctx, o.ns, keys) })
-		w.sleepUntil(time.Now().Add(2 * time.Second)) // otherwise, the next drift would be a contest
-		return began
-	}
-	drifts(heard)
+	w.drifts(o, keys, heard)
 
 	watches.die(false)
-	began := drifts(deafLate)
+	began := w.drifts(o, keys, deafLate)
 	w.rewatched(o.Gateway, began)
 	for range 3 {
-		drifts(heard)
+		w.drifts(o, keys, heard)
 	}
+}
+
+// drifts changes an outpost's copy, and checks that it is repaired within the limit.
+func (w *world) drifts(o *outpost, keys testenv.Repository, limit time.Duration) (began time.Time) {
+	w.Helper()
+	began = time.Now()
+	w.Must(o.cluster.Edit(w.Ctx, o.ns, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+	w.Within(limit, func(ctx context.Context) error { return o.cluster.Holds(ctx, o.ns, keys) })
+	w.sleepUntil(time.Now().Add(2 * time.Second)) // otherwise, the next drift would be a contest
+	return began
+}
+
+// TestLongProvedRemote checks that a remote's bookmarks replace the GET of each resync. When its
+// watch dies, drift must still be found within 1.5 resyncs after the last bookmark.
+func TestLongProvedRemote(t *testing.T) {
+	testenv.Long(t)
+	t.Parallel()
+	const resync, bookmarks = time.Minute, 4
+	w := newWorld(t)
+	keys := w.keys()
+	w.promote()
+	o := w.outpost("proved", "dfw")
+	watches := &watches{}
+	o.Spoil(watches.through)
+	run := w.run("--resync", resync.String())
+	w.arrived(o.history, keys)
+	run.shows("proved", "Synced", "")
+	before := len(o.Requests())
+	w.sleepUntil(time.Now().Add(bookmarks * resync))
+	reads := 0
+	for _, r := range o.Requests()[before:] {
+		if r.Method == http.MethodGet && !r.Watch {
+			reads++
+		}
+	}
+	if reads > 1 { // one can come before the first bookmark
+		t.Errorf("%d reads in %d resyncs", reads, bookmarks)
+	}
+	watches.die(false)
+	w.drifts(o, keys, resync+resync/2+5*time.Second)
 }
 
 // rewatched waits for a WATCH request after the given time, and returns when the request came.

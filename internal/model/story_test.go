@@ -213,7 +213,7 @@ func (w *world) catchUp(r *replica) {
 	}
 	for _, c := range w.clusters {
 		if l := r.links[c]; l != nil {
-			if _, fresh := l.Copy(); fresh {
+			if _, confirmed := l.Copy(); !confirmed.IsZero() {
 				w.judgeView(r.name, l.feed)
 			}
 		}

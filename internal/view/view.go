@@ -31,9 +31,11 @@ type View[T any] struct {
 	value   T
 	read    bool
 	absent  bool
-	stale   bool
 	version string // "" if a GET found that the Secret does not exist
-	events  uint64 // number of accepted watch events
+	// confirmed is when a GET or, since then, the watch has shown that value is current. It is zero
+	// before the first GET, and after the watch may have missed a change.
+	confirmed time.Time
+	events    uint64 // number of accepted watch events
 	// missed is when the view learned of a change that the watch has not delivered yet. It is zero
 	// if the watch is up to date.
 	missed time.Time
@@ -45,12 +47,12 @@ func New[T any](parse func(last T, secret *corev1.Secret) T) *View[T] {
 	return &View[T]{parse: parse}
 }
 
-// Get returns the last known value, or the zero T if there is none. fresh reports whether the value
-// can be relied on without a GET.
-func (v *View[T]) Get() (value T, fresh bool) {
+// Get returns the last known value, or the zero T if there is none, and when a GET or the watch last
+// confirmed it. The time is zero if the value can't be relied on without a GET.
+func (v *View[T]) Get() (value T, confirmed time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.value, v.read && !v.stale
+	return v.value, v.confirmed
 }
 
 // Read reports whether the view has ever seen the Secret or its absence.
@@ -67,11 +69,22 @@ func (v *View[T]) Missed() bool {
 	return !v.missed.IsZero()
 }
 
-// MarkStale makes Get return fresh = false until the next GET.
+// MarkStale makes Get return the zero time until the next GET.
 func (v *View[T]) MarkStale() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.stale = true
+	v.confirmed = time.Time{}
+}
+
+// Progressed records that the watch has delivered everything up to a version that is newer
+// than all versions before. That confirms the value, unless the value is stale or the watch
+// has yet to deliver something that is already known.
+func (v *View[T]) Progressed(now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.confirmed.IsZero() && v.missed.IsZero() {
+		v.confirmed = now
+	}
 }
 
 // Watched records a watch event or the result of a list, and reports whether it changed the view. A
@@ -124,7 +137,9 @@ func (r Reading[T]) Answered(secret *corev1.Secret, now time.Time) (value T, cha
 		version = secret.ResourceVersion
 	}
 	overtaken := v.events != r.events
-	v.stale = overtaken && secret == nil // NotFound has no version, so it may be older than the event
+	if v.confirmed = now; overtaken && secret == nil { // NotFound has no version, so it may be older than the event
+		v.confirmed = time.Time{}
+	}
 	deaf = !v.missed.IsZero() && now.Sub(v.missed) > DeafAfter
 	if !overtaken || secret == nil || !newer(v.version, version) {
 		deaf = deaf || !overtaken && newer(v.version, version)

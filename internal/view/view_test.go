@@ -52,6 +52,7 @@ func gone(version string) step {
 
 func wrote(version string) step { return func(s *story) { s.view.Wrote(at(version), s.now) } }
 func stale(s *story)            { s.view.MarkStale() }
+func progressed(s *story)       { s.view.Progressed(s.now) }
 func later(d time.Duration) step {
 	return func(s *story) { s.now = s.now.Add(d) }
 }
@@ -66,25 +67,27 @@ func TestView(t *testing.T) {
 		deaf  bool
 	}{
 		"nothing":                                           {nil, "", false, false},
-		"the watch continues":                               {[]step{event("5"), event("6")}, "6", true, false},
+		"the watch continues":                               {[]step{get("5"), event("6")}, "6", true, false},
 		"the watch lags behind a GET":                       {[]step{get("6"), event("5")}, "6", true, false},
 		"the watch catches up with a GET":                   {[]step{get("6"), event("5"), event("7")}, "7", true, false},
 		"a GET rewinds":                                     {[]step{event("9"), get("4")}, "4", true, true},
 		"after a rewind the watch counts again":             {[]step{event("9"), get("4"), event("5")}, "5", true, true},
-		"the watch lags behind our own write":               {[]step{event("5"), wrote("7"), event("6")}, "7", true, false},
-		"a rival's event precedes our response":             {[]step{event("5"), event("8"), wrote("7")}, "8", true, false},
-		"deleted":                                           {[]step{event("5"), gone("6")}, "absent", true, false},
-		"deleted before our write":                          {[]step{event("5"), wrote("7"), gone("6")}, "7", true, false},
+		"the watch lags behind our own write":               {[]step{get("5"), wrote("7"), event("6")}, "7", true, false},
+		"a rival's event precedes our response":             {[]step{get("5"), event("8"), wrote("7")}, "8", true, false},
+		"deleted":                                           {[]step{get("5"), gone("6")}, "absent", true, false},
+		"deleted before our write":                          {[]step{get("5"), wrote("7"), gone("6")}, "7", true, false},
 		"a GET finds nothing, then an event comes":          {[]step{get(""), event("5")}, "5", true, false},
-		"a list without it":                                 {[]step{event("5"), gone("9")}, "absent", true, false},
+		"a list without it":                                 {[]step{get("5"), gone("9")}, "absent", true, false},
 		"a list of a restored cluster, then a GET":          {[]step{event("9"), event("5"), get("5")}, "5", true, true},
 		"a GET is overtaken by the watch":                   {[]step{during("5", event("6"))}, "6", true, false},
 		"a GET is overtaken by an older event":              {[]step{get("4"), during("7", event("6"))}, "7", true, false},
 		"an event comes during a GET that finds nothing":    {[]step{event("4"), during("", event("5"))}, "absent", false, false},
 		"the watch delivers an older event during a rewind": {[]step{event("9"), during("4", event("8"))}, "4", true, true},
-		"stale":                           {[]step{event("5"), stale}, "5", false, false},
-		"stale until a GET":               {[]step{event("5"), stale, get("5")}, "5", true, false},
-		"an event does not make it fresh": {[]step{event("5"), stale, event("6")}, "6", false, false},
+		"not confirmed by a GET":                            {[]step{event("5"), progressed, event("6"), progressed}, "6", false, false},
+		"progress does not make it fresh":                   {[]step{get("5"), stale, event("6"), progressed}, "6", false, false},
+		"stale":                                             {[]step{event("5"), stale}, "5", false, false},
+		"stale until a GET":                                 {[]step{event("5"), stale, get("5")}, "5", true, false},
+		"an event does not make it fresh":                   {[]step{event("5"), stale, event("6")}, "6", false, false},
 
 		"the watch does not deliver what a GET found": {[]step{event("5"), get("6"), long, get("6")}, "6", true, true},
 		"the watch delivers it late, but in time":     {[]step{event("5"), get("6"), later(time.Second), event("6"), long, get("6")}, "6", true, false},
@@ -109,8 +112,36 @@ func TestView(t *testing.T) {
 			for _, happens := range tc.story {
 				happens(s)
 			}
-			if seen, fresh := s.view.Get(); seen != tc.seen || fresh != tc.fresh || s.deaf != tc.deaf {
+			seen, confirmed := s.view.Get()
+			if fresh := !confirmed.IsZero(); seen != tc.seen || fresh != tc.fresh || s.deaf != tc.deaf {
 				t.Errorf("seen %q, fresh %v, deaf %v; want %q, %v, %v", seen, fresh, s.deaf, tc.seen, tc.fresh, tc.deaf)
+			}
+		})
+	}
+}
+
+// A GET confirms the view, and so does the progress of the watch if it has missed nothing.
+func TestConfirmed(t *testing.T) {
+	minute := later(time.Minute)
+	for name, tc := range map[string]struct {
+		story []step
+		ago   time.Duration
+	}{
+		"a GET":                       {[]step{get("5"), minute, event("6")}, time.Minute},
+		"progress":                    {[]step{get("5"), event("5"), minute, progressed}, 0},
+		"a GET after progress":        {[]step{get("5"), event("5"), minute, progressed, minute, get("5")}, 0},
+		"a change is missing":         {[]step{get("5"), event("5"), get("6"), minute, progressed}, time.Minute},
+		"our write is missing":        {[]step{get("5"), event("5"), wrote("6"), minute, progressed}, time.Minute},
+		"the watch has caught up":     {[]step{get("5"), event("5"), wrote("6"), minute, event("6"), progressed}, 0},
+		"an outdated deletion is not": {[]step{get("5"), event("5"), wrote("7"), minute, gone("6"), progressed}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &story{now: time.Unix(0, 0), view: New(func(string, *corev1.Secret) string { return "" })}
+			for _, happens := range tc.story {
+				happens(s)
+			}
+			if _, confirmed := s.view.Get(); s.now.Sub(confirmed) != tc.ago {
+				t.Errorf("confirmed %v ago, want %v", s.now.Sub(confirmed), tc.ago)
 			}
 		})
 	}
