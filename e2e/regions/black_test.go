@@ -1,16 +1,22 @@
 package regions
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // blackTime limits how long new keys take, with default flags, after a connection has started to
 // drop packets silently. Without an answer, fernetcast can't tell at once that the connection is
 // dead.
 const blackTime = 15 * time.Second
+
+// pinged limits how long a silent connection that no request uses stays unnoticed: 75 s until a ping,
+// 5 s until it fails, and more on a slow machine.
+const pinged = 90 * time.Second
 
 // TestBlackRemote checks a remote whose open connections silently drop all packets, as after a
 // firewall loses their state. New connections work. The remote must get new keys within blackTime,
@@ -48,8 +54,20 @@ func TestBlackSource(t *testing.T) {
 	}
 }
 
+// TestLongBlackWatch checks that only pings reveal a silent connection if no request uses it. Drift in
+// the remote must then be repaired.
+func TestLongBlackWatch(t *testing.T) {
+	testenv.Long(t)
+	w, run, keys, wall := proxied(t, "dfw", "--resync", "1h")
+	w.sleepUntil(time.Now().Add(2 * time.Second)) // until the watch is open
+	wall.Lose()
+	w.Must(shared.Cluster("dfw").Edit(w.Ctx, w.NS, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
+	w.Within(pinged, func(ctx context.Context) error { return shared.Cluster("dfw").Holds(ctx, w.NS, keys) })
+	run.allShow("Synced", "", remotes...)
+}
+
 // proxied is like newSynced, except that fernetcast reaches one region through a proxy.
-func proxied(t *testing.T, region string) (*world, *replica, testenv.Repository, *testenv.Proxy) {
+func proxied(t *testing.T, region string, args ...string) (*world, *replica, testenv.Repository, *testenv.Proxy) {
 	t.Helper()
 	wall, err := shared.Cluster(region).Proxy()
 	testenv.Must(t, err)
@@ -62,7 +80,7 @@ func proxied(t *testing.T, region string) (*world, *replica, testenv.Repository,
 		} else {
 			w.joinAs(region, testenv.Access{Role: testenv.RemoteRole, Server: wall.URL()})
 		}
-		return w.runProgram(built.With(flags...))
+		return w.runProgram(built.With(flags...), args...)
 	})
 	return w, run, keys, wall
 }

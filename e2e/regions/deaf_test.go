@@ -110,7 +110,7 @@ func (w *world) drifts(o *outpost, keys testenv.Repository, limit time.Duration)
 func TestLongProvedRemote(t *testing.T) {
 	testenv.Long(t)
 	t.Parallel()
-	const resync, bookmarks = time.Minute, 4
+	const resync, bookmarks = time.Minute, 3
 	w := newWorld(t)
 	keys := w.keys()
 	w.promote()

@@ -64,7 +64,7 @@ func TestKilledRemote(t *testing.T) {
 
 // TestLostConnections checks a network partition that drops packets. Connections stay open but are
 // dead, so fernetcast must open new ones. It must not wait until HTTP/2's pings fail, which takes
-// 35 s.
+// 80 s.
 func TestLostConnections(t *testing.T) {
 	w := newWorld(t)
 	keys := w.keys()

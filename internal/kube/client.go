@@ -38,9 +38,9 @@ const (
 	// protocol's minimum.
 	frameBytes = 16 << 10
 	// remotePing is how long a remote's connection can be idle before HTTP/2 pings it. Only the
-	// watch needs pings, because requests have their own deadlines. With a shorter interval, the
-	// pings of a thousand remotes would be most of the work of an idle process.
-	remotePing = 30 * time.Second
+	// watch needs pings, because requests have their own deadlines. A bookmark every minute shows
+	// the same, so a shorter interval would only add work.
+	remotePing = 75 * time.Second
 )
 
 // Options configure a [Client].
