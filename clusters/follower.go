@@ -14,6 +14,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/view"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
@@ -28,6 +29,8 @@ const (
 	// A forbidden watch is retried with this backoff.
 	forbiddenRetryMin = time.Minute
 	forbiddenRetryMax = time.Hour
+	// maxUnwatched limits how long the watch waits for the first sync.
+	maxUnwatched = 10 * time.Second
 )
 
 var errStalled = errors.New("the watch has stalled")
@@ -48,24 +51,27 @@ type Follower struct {
 	lists   *kube.ListWatch
 	log     *slog.Logger
 	rewatch chan struct{} // makes Run retry a forbidden watch
+	synced  chan struct{} // makes Run watch
 
 	failed atomic.Bool // the last GET failed
 	calls  atomic.Pointer[calls]
+	first  atomic.Pointer[corev1.Secret] // replaces the first LIST; nil if there was no write before
 }
 
 // calls holds the callbacks passed to Run, and the function that ends its current watch. All are
-// no-ops before Run.
+// no-ops before the first watch.
 type calls struct {
 	changed, answered func()
+	wrote             func(*corev1.Secret)
 	restart           context.CancelCauseFunc
 }
 
 // NewFollower returns a Follower that has seen nothing. parse derives the Copy from the Secret,
 // which is nil if absent.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
-	f := &Follower{secrets: secrets, name: name, view: view.New(func(_ mirror.Copy, s *corev1.Secret) mirror.Copy { return parse(s) }), log: log, rewatch: make(chan struct{}, 1)}
-	f.calls.Store(&calls{changed: func() {}, answered: func() {}, restart: func(error) {}})
-	f.lists = kube.NewListWatch(secrets, name, kube.Reports{
+	f := &Follower{secrets: secrets, name: name, view: view.New(func(_ mirror.Copy, s *corev1.Secret) mirror.Copy { return parse(s) }), log: log, rewatch: make(chan struct{}, 1), synced: make(chan struct{}, 1)}
+	f.calls.Store(&calls{func() {}, func() {}, f.first.Store, func(error) {}})
+	f.lists = kube.NewListWatch(lister{secrets, f}, name, kube.Reports{
 		Failed:   f.watchFailed,
 		Answered: func() { f.calls.Load().answered() },
 		Steady:   func() { log.Info("remote watch works again") },
@@ -81,6 +87,7 @@ func (f *Follower) Copy() (mirror.Copy, time.Time) { return f.view.Get() }
 // because the writer decides again by itself.
 func (f *Follower) Wrote(secret *corev1.Secret) mirror.Copy {
 	f.view.Wrote(secret, time.Now())
+	f.calls.Load().wrote(secret)
 	seen, _ := f.view.Get()
 	return seen
 }
@@ -113,13 +120,23 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 	return seen, nil
 }
 
-// Run watches the remote until ctx is done. It calls changed after a change by others, and when the
+// Follow makes Run start the first watch. Call it after the first sync.
+func (f *Follower) Follow() {
+	select {
+	case f.synced <- struct{}{}:
+	default:
+	}
+}
+
+// Run watches the remote until ctx is done. The first watch starts as long after the first sync as
+// that took, so that many remotes get their first copies before they are watched. Run calls changed after a change by others, and when the
 // watch breaks. It calls answered after every successful LIST and WATCH. Neither may block.
 //
 // If the token may not watch, Run logs this once and stops watching, so that only Look reads the
 // remote. It retries with backoff, from a minute to an hour, and when a Look succeeds after a
 // failure.
 func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
+	f.awaitSync(ctx)
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(forbiddenRetryMin),
 		backoff.WithMaxInterval(forbiddenRetryMax), backoff.WithMaxElapsedTime(0))
 	for logged := false; ; {
@@ -145,12 +162,28 @@ func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 	}
 }
 
+// awaitSync returns when the first watch should start.
+func (f *Follower) awaitSync(ctx context.Context) {
+	began, synced, wait := time.Now(), f.synced, time.NewTimer(maxUnwatched)
+	for {
+		select {
+		case <-synced:
+			synced = nil
+			wait.Reset(time.Since(began))
+		case <-wait.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // watch watches until ctx is done, the watch has stalled, or watching is forbidden. In the last
 // case, a reflector would list forever.
 func (f *Follower) watch(ctx context.Context, changed, answered func()) (why error) {
 	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // client-go would log the same error at every retry
 	defer stop(nil)
-	f.calls.Store(&calls{changed, answered, stop})
+	f.calls.Store(&calls{changed, answered, func(*corev1.Secret) {}, stop})
 	cache.NewReflectorWithOptions(f.lists, &corev1.Secret{}, &store{f: f}, cache.ReflectorOptions{
 		Logger: &klog.Logger{}, Name: "Secret " + f.name,
 		Backoff: &wait.Backoff{Duration: watchRetryMin, Cap: watchRetryMax, Steps: 100, Factor: 2, Jitter: 0.5},
@@ -177,6 +210,21 @@ func (f *Follower) watchFailed(err error, first bool) {
 func (f *Follower) markStale() {
 	f.view.MarkStale()
 	f.calls.Load().changed()
+}
+
+// A lister lists a Follower's Secret for its watch.
+type lister struct {
+	Secrets
+	f *Follower
+}
+
+// List implements [kube.Watchable]. If the first sync wrote the Secret, the response to that write
+// replaces the first LIST. The watch delivers everything since then.
+func (l lister) List(ctx context.Context, name string, opts metav1.ListOptions) (*corev1.SecretList, error) {
+	if s := l.f.first.Swap(nil); s != nil {
+		return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: s.ResourceVersion}, Items: []corev1.Secret{*s}}, nil
+	}
+	return l.Secrets.List(ctx, name, opts)
 }
 
 // A store receives what the reflector sees, which is only Secrets. It never returns an error,

@@ -31,6 +31,7 @@ type cluster struct {
 	version           string
 	reading, watching error // errors of GET and LIST, and of WATCH
 	stream            *watch.FakeWatcher
+	from              string // the version at which the last WATCH started
 
 	gets, lists, watches int
 }
@@ -53,10 +54,11 @@ func (c *cluster) List(context.Context, string, metav1.ListOptions) (*corev1.Sec
 	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: c.version}, Items: []corev1.Secret{*c.secret()}}, c.reading
 }
 
-func (c *cluster) Watch(context.Context, string, metav1.ListOptions) (watch.Interface, error) {
+func (c *cluster) Watch(_ context.Context, _ string, opts metav1.ListOptions) (watch.Interface, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watches++
+	c.from = opts.ResourceVersion
 	if c.watching != nil {
 		return nil, c.watching
 	}
@@ -80,12 +82,16 @@ func (c *cluster) counts() (gets, lists, watches int) {
 	return c.gets, c.lists, c.watches
 }
 
+func (c *cluster) follower() *Follower {
+	return NewFollower(c, secretName, func(s *corev1.Secret) mirror.Copy {
+		return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: secretName}, s)
+	}, slog.New(slog.DiscardHandler))
+}
+
 // follow runs a Follower in a bubble, and counts the calls of its callbacks for story.
 func follow(t *testing.T, c *cluster, story func(f *Follower, changed, answered *atomic.Int32)) {
 	synctest.Test(t, func(t *testing.T) {
-		f := NewFollower(c, secretName, func(s *corev1.Secret) mirror.Copy {
-			return mirror.ReadCopy(mirror.Place{Remote: "dfw", Namespace: "openstack", Secret: secretName}, s)
-		}, slog.New(slog.DiscardHandler))
+		f := c.follower()
 		ctx, cancel := context.WithCancel(context.Background())
 		var changed, answered atomic.Int32
 		var running sync.WaitGroup
@@ -220,5 +226,79 @@ func TestBookmarks(t *testing.T) {
 		c.set(false, func() { c.version = "12" })
 		look()
 		bookmark("13", false)
+	})
+}
+
+// The first watch starts at the version that the first sync wrote, or found, and only then. Later
+// watches start with a LIST.
+func TestFirstWatch(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wrote, synced bool
+		lists         int
+		after         time.Duration
+	}{
+		"written":      {true, true, 0, 2 * time.Second},
+		"found":        {false, true, 1, 2 * time.Second},
+		"never synced": {false, false, 1, maxUnwatched},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &cluster{version: "5"}
+				f := c.follower()
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				running.Go(func() { f.Run(ctx, func() {}, func() {}) })
+				defer running.Wait()
+				defer cancel()
+				if _, err := f.Look(ctx); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+				if tc.wrote {
+					c.version = "6"
+					f.Wrote(c.secret())
+				}
+				if tc.synced {
+					f.Follow()
+				}
+				time.Sleep(tc.after - 1500*time.Millisecond)
+				if tc.synced {
+					f.Follow() // another sync doesn't delay the watch
+				}
+				time.Sleep(499 * time.Millisecond)
+				if _, lists, watches := c.counts(); lists+watches > 0 {
+					t.Errorf("%d LISTs and %d WATCHes during the first sync", lists, watches)
+				}
+				time.Sleep(time.Second)
+				if _, lists, watches := c.counts(); lists != tc.lists || watches != 1 || c.from != c.version {
+					t.Errorf("%d LISTs and %d WATCHes, the last from version %q", lists, watches, c.from)
+				}
+				f.Wrote(c.secret())
+				if f.first.Load() != nil {
+					t.Error("a later write would replace a LIST")
+				}
+				c.set(true, func() { c.watching = apierrors.NewResourceExpired("compacted") })
+				time.Sleep(time.Second)
+				c.set(false, func() { c.watching = nil })
+				time.Sleep(time.Minute)
+				if _, lists, _ := c.counts(); lists == 0 {
+					t.Error("no LIST after an expired watch")
+				}
+			})
+		})
+	}
+}
+
+// A Follower that waits for the first sync ends at once.
+func TestEndsBeforeTheFirstSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{version: "5"}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		c.follower().Run(ctx, func() {}, func() {})
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it ended after %v", took)
+		}
 	})
 }

@@ -86,6 +86,13 @@ func (s *Set) Remote(name string) (*Remote, error) {
 	return m.remote, m.err
 }
 
+// Follow makes a remote's first watch start. Call it after the first sync.
+func (s *Set) Follow(name string) {
+	if r, _ := s.Remote(name); r != nil {
+		r.Follow()
+	}
+}
+
 // Describe adds the data of the remotes' clients to statuses: address, namespace, expiry of the
 // credentials, and requests. It skips remotes without a client.
 func (s *Set) Describe(statuses []mirror.RemoteStatus) {

@@ -111,6 +111,8 @@ func (f *fleet) Names() []string {
 	return slices.Sorted(maps.Keys(f.list))
 }
 
+func (f *fleet) Follow(string) {}
+
 func (f *fleet) Remote(name string) (Remote, error) {
 	if a := f.of(name); a != nil {
 		return a, nil

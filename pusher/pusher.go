@@ -33,6 +33,8 @@ type Remotes interface {
 	// kubeconfig. The error explains why its newest kubeconfig is rejected. Both results
 	// can be non-nil: the last valid kubeconfig stays in use.
 	Remote(name string) (Remote, error)
+	// Follow starts to watch the named remote, after its first sync.
+	Follow(name string)
 }
 
 // Options configures a [Pusher]. All fields except Metrics are required.
@@ -160,6 +162,9 @@ func (p *Pusher) work(ctx context.Context, name string) {
 		s.Tries = 1
 	}
 	o := s.Run(ctx, remote, r.reads.due(remote, p.opts.Resync))
+	if o.Decision.State != mirror.StatePending {
+		p.opts.Remotes.Follow(name)
+	}
 	if ctx.Err() != nil {
 		return
 	}

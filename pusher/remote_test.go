@@ -199,6 +199,8 @@ type members map[string]*remote
 
 func (m members) Names() []string { return slices.Sorted(maps.Keys(m)) }
 
+func (m members) Follow(string) {}
+
 func (m members) Remote(name string) (Remote, error) {
 	if m[name] == nil {
 		return nil, nil

@@ -109,6 +109,7 @@ func TestComeAndGo(t *testing.T) {
 			if _, err := remote.Look(ctx); err != nil {
 				t.Fatalf("cycle %d: %v", n, err)
 			}
+			set.Follow("dfw")
 			within(t, "the watch is open", func() error { return is(server.watches.Load(), 2) })
 		}
 		set.Apply([]clusters.File{stays})

@@ -65,6 +65,7 @@ func (w *world) sync(r *replica, to *cluster, look, force bool) *process {
 	sync := pusher.Sync{Source: r.sourceFor(), Known: l.known, Force: force || w.without.row12}
 	l.busy = w.start(r, name, force, func(ctx context.Context) {
 		o := sync.Run(ctx, l, look)
+		l.Follow()
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if o.Settled.UID != "" {
