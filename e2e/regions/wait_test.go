@@ -58,7 +58,7 @@ func (w *world) lastWrite() time.Time {
 	return last
 }
 
-// pushed returns a world whose remotes have the main region's keys. run isn't running.
+// pushed returns a world whose remotes have the main region's keys, although run was never started.
 func pushed(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)

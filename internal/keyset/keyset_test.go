@@ -114,7 +114,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// A flaw names the index, or -1 if the name is not an index.
+// A Flaw has the index of the key, or -1 if the data key's name is not an index.
 func TestUsable(t *testing.T) {
 	d := data(map[int]int{1: 1, 3: 3})
 	d["2"], d["x"] = []byte("short"), []byte(key(4))

@@ -96,7 +96,7 @@ type contents struct {
 	staged bool // there are staged files, left by an interrupted run
 }
 
-// names is a list of file names with a limited length.
+// names lists at most maxNames file names, and counts the others.
 type names struct {
 	first []string // up to maxNames, sorted
 	more  int

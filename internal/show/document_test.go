@@ -95,7 +95,8 @@ func TestDocumentOfTheUnwell(t *testing.T) {
 	}
 }
 
-// If the output of status --watch is a pipe, each table ends with its only empty line.
+// If the output of status --watch is a pipe, an empty line follows each table, and there are no
+// others.
 func TestTablesInAPipe(t *testing.T) {
 	var out bytes.Buffer
 	write := Options{Stream: true}.To(&out)

@@ -177,7 +177,8 @@ func colorOf(s mirror.State) string {
 	return red
 }
 
-// source returns the lines about the source: one, if it fits, and another for the detail.
+// source returns the line about the source, folded if it doesn't fit, and another line with the
+// detail.
 func (t table) source(s mirror.SourceStatus) []string {
 	parts := []string{fmt.Sprintf("%-6s", strings.ToUpper(string(s.State)))}
 	if s.Term != nil {
