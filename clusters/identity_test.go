@@ -121,7 +121,7 @@ func TestKeylessKubeconfig(t *testing.T) {
 	set.Apply([]File{file})
 	remote, err := set.Remote("dfw")
 	must(t, err)
-	if remote.expires != nil {
+	if remote.life != nil {
 		t.Error("it has credentials that expire")
 	}
 	if cfg, err := kubeconfig.Parse(file.Data, true); err != nil || !cfg.Keyless() || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens == nil {

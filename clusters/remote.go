@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -15,8 +16,8 @@ type Remote struct {
 	*Follower
 	// Server is the API server's address. Namespace is the copy's namespace.
 	Server, Namespace string
-	// expires is the [kubeconfig.Expiry] of its credentials.
-	expires *time.Time
+	// life is the lifetime of its credentials, or nil.
+	life    *kubeconfig.Lifetime
 	client  *kube.Client
 	secrets *kube.Secrets
 }

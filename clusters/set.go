@@ -93,13 +93,16 @@ func (s *Set) Follow(name string) {
 	}
 }
 
-// Describe adds the data of the remotes' clients to statuses: address, namespace, expiry of the
+// Describe adds the data of the remotes' clients to statuses: address, namespace, lifetime of the
 // credentials, and requests. It skips remotes without a client.
 func (s *Set) Describe(statuses []mirror.RemoteStatus) {
 	for i := range statuses {
 		st := &statuses[i]
 		if r, _ := s.Remote(st.Name); r != nil {
-			st.Server, st.Namespace, st.CredentialsExpire = r.Server, r.Namespace, r.expires
+			st.Server, st.Namespace = r.Server, r.Namespace
+			if r.life != nil {
+				st.CredentialsDue, st.CredentialsExpire = &r.life.Due, &r.life.Expires
+			}
 			st.Counts.Requests = r.client.Requests()
 		}
 	}
@@ -193,19 +196,21 @@ func (s *Set) open(f File) (*Remote, error) {
 		return nil, err
 	}
 	var trouble error
+	var other string
 	log := s.opts.Log.With("remote", f.Name)
 	signIn := SignIn(f.Name, parsed, s.opts.Mint, s.opts.Timeout, log)
 	if signIn.Tokens == nil {
-		parsed.Token, trouble = f.Bearer(parsed.Token), f.TokenErr
+		parsed.Token, other = f.Bearer(parsed.Token)
+		trouble = f.TokenErr
 	}
 	cfg, namespace := parsed.ClientConfig(), cmp.Or(parsed.Namespace, s.opts.Namespace)
-	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true, SignIn: signIn})
+	client, err := kube.New(cfg, kube.Options{UserAgent: s.opts.UserAgent, Timeout: s.opts.Timeout, Remote: true, SignIn: signIn, OtherToken: other})
 	if err != nil {
 		return nil, err
 	}
 	secrets, place := client.Secrets(namespace), mirror.Place{Remote: f.Name, Namespace: namespace, Secret: s.opts.Secret, Cluster: parsed.Cluster}
 	return &Remote{
-		Server: cfg.Host, Namespace: namespace, expires: kubeconfig.Expiry(cfg), client: client, secrets: secrets,
+		Server: cfg.Host, Namespace: namespace, life: kubeconfig.LifetimeOf(cfg), client: client, secrets: secrets,
 		Follower: NewFollower(secrets, s.opts.Secret,
 			func(secret *corev1.Secret) mirror.Copy { return mirror.ReadCopy(place, secret) }, log),
 	}, trouble

@@ -178,6 +178,9 @@ func TestSetSaysWhenCredentialsExpire(t *testing.T) {
 		if got := statuses[0].CredentialsExpire; got == nil || got.Unix() != c.want {
 			t.Errorf("%s: dfw's expire at %v, not %d", c.file, got, c.want)
 		}
+		if due := statuses[0].CredentialsDue; due == nil || due.Unix() != c.want-30*24*60*60 {
+			t.Errorf("%s: dfw's are due at %v", c.file, due)
+		}
 		if got := statuses[1].CredentialsExpire; got != nil {
 			t.Errorf("iad's expire at %v", got)
 		}

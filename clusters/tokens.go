@@ -9,8 +9,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 )
 
-// WithTokens adds separately stored tokens to files, by remote. They take precedence over the
-// kubeconfigs' own tokens.
+// WithTokens adds separately stored tokens to files, by remote.
 func WithTokens(files []File, tokens map[string][]byte) []File {
 	for i, f := range files {
 		files[i].keep(tokens[f.Name], nil)
@@ -44,12 +43,18 @@ func (f *File) keep(token []byte, err error) {
 	}
 }
 
-// Bearer returns the token to use: the separate one, or own if the separate one is missing or
-// expired.
-func (f File) Bearer(own string) string {
-	expires := kube.ReadToken(f.Token).Expires
-	if f.Token == "" || !expires.IsZero() && time.Now().After(expires) {
-		return own
+// Bearer returns the token to use, and another for when the remote rejects it, or "". own is the
+// kubeconfig's token. Expired tokens don't count, and the one that was issued last comes first.
+func (f File) Bearer(own string) (token, other string) {
+	kept, inside := kube.ReadToken(f.Token), kube.ReadToken(own)
+	expired := func(t kube.Token) bool { return !t.Expires.IsZero() && time.Now().After(t.Expires) }
+	switch {
+	case f.Token == "" || expired(kept):
+		return own, ""
+	case own == "" || own == f.Token || expired(inside):
+		return f.Token, ""
+	case inside.Issued.After(kept.Issued):
+		return own, f.Token
 	}
-	return f.Token
+	return f.Token, own
 }

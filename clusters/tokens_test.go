@@ -27,11 +27,35 @@ func TestKeptToken(t *testing.T) {
 		{kept: large[:8<<10+1], want: own, trouble: "8193 bytes"},
 	} {
 		f := WithTokens([]File{{Name: "dfw"}}, map[string][]byte{"dfw": []byte(c.kept), "iad": []byte(large)})[0]
-		if got := f.Bearer(own); got != c.want {
+		if got, _ := f.Bearer(own); got != c.want {
 			t.Errorf("kept %.20q: it signs in with %.20q", c.kept, got)
 		}
 		if text := fmt.Sprint(f.TokenErr); (f.TokenErr != nil) != (c.trouble != "") || !strings.Contains(text, c.trouble) {
 			t.Errorf("kept %.20q: error %v, want %q", c.kept, f.TokenErr, c.trouble)
+		}
+	}
+}
+
+// The token that was issued last comes first, and the other one is used if that is rejected.
+func TestTwoTokens(t *testing.T) {
+	token := func(issued, expires time.Duration) string {
+		return jwt(fmt.Sprintf(`{"iat":%d,"exp":%d}`, time.Now().Add(issued).Unix(), time.Now().Add(expires).Unix()))
+	}
+	older, newer, expired := token(-2*time.Hour, time.Hour), token(-time.Hour, time.Hour), token(-time.Minute, -time.Second)
+	for name, c := range map[string]struct{ kept, own, want, other string }{
+		"kept is newer":     {newer, older, newer, older},
+		"kept is older":     {older, newer, newer, older},
+		"kept is expired":   {expired, older, older, ""},
+		"own is expired":    {older, expired, older, ""},
+		"both are the same": {newer, newer, newer, ""},
+		"both are expired":  {expired, token(-2*time.Hour, -time.Hour), token(-2*time.Hour, -time.Hour), ""},
+		"own is unknown":    {older, "opaque", older, "opaque"},
+		"kept is unknown":   {"opaque", older, older, "opaque"},
+		"no own":            {older, "", older, ""},
+		"none":              {"", older, older, ""},
+	} {
+		if got, other := (File{Token: c.kept}).Bearer(c.own); got != c.want || other != c.other {
+			t.Errorf("%s: %.40s, then %.40s", name, got, other)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func (s *stage) furnish(ctx context.Context) (err error) {
 }
 
 func (s *stage) kubeconfig(ctx context.Context, c *testenv.Cluster, role testenv.Role, path string) error {
-	// Otherwise, each row of the table would mention credentials that expire within 30 days.
+	// A demo can run for longer than a day.
 	access := testenv.Access{Namespace: namespace, Role: role, Expires: time.Now().AddDate(1, 0, 0)}
 	data, err := c.Kubeconfig(ctx, access)
 	if err != nil {

@@ -23,6 +23,8 @@ type Access struct {
 	Role      Role
 	// Server replaces the cluster's own address, for example with the URL of a Proxy.
 	Server string
+	// Issued is when the token was issued, if Expires is set. The zero time means now.
+	Issued time.Time
 	// Expires is when the token expires. The zero time means in one day. The API server accepts the
 	// token slightly longer, because it tolerates a minute of clock skew and caches a valid token
 	// for 10 s.
@@ -108,7 +110,7 @@ func (c *Cluster) token(ctx context.Context, access Access) (string, error) {
 		return "", err
 	}
 	if !access.Expires.IsZero() {
-		return c.Token(ctx, meta, time.Now(), access.Expires)
+		return c.Token(ctx, meta, cmp.Or(access.Issued, time.Now()), access.Expires)
 	}
 	return c.Request(ctx, meta, 24*time.Hour)
 }

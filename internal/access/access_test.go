@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fernetcast/fernetcast/internal/kube"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -91,22 +90,8 @@ func TestRights(t *testing.T) {
 	}
 }
 
-func TestDue(t *testing.T) {
+func TestShortened(t *testing.T) {
 	now := time.Unix(10_000, 0)
-	token := func(issued, expires int64) kube.Token {
-		return kube.Token{Issued: now.Add(time.Duration(issued) * time.Hour), Expires: now.Add(time.Duration(expires) * time.Hour)}
-	}
-	for name, try := range map[string]struct {
-		token kube.Token
-		due   bool
-	}{
-		"new": {token(0, 90), false}, "two thirds gone": {token(-60, 30), false}, "more gone": {token(-61, 29), true},
-		"expired": {token(-90, -1), true}, "does not tell": {kube.Token{}, false},
-	} {
-		if got := due(try.token, now); got != try.due {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
 	if shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
 		t.Error("a difference of half a minute was reported")
 	}

@@ -226,13 +226,12 @@ func (j *Join) Make(ctx context.Context, within time.Duration) (encoded []byte, 
 	if err := j.apply(ctx); err != nil {
 		return nil, nil, j.left(err)
 	}
-	k := j.Kubeconfig
 	if j.Trust == nil {
-		if k.Token, expires, err = j.token(ctx); err != nil {
+		if expires, err = j.token(ctx); err != nil {
 			return nil, nil, j.left(err)
 		}
 	}
-	if encoded, err = k.Encode(); err != nil {
+	if encoded, err = j.Kubeconfig.Encode(); err != nil {
 		return nil, nil, j.left(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
@@ -263,20 +262,20 @@ func (j *Join) apply(ctx context.Context) error {
 	return nil
 }
 
-// token requests a token of the account from the remote, and registers it.
-func (j *Join) token(ctx context.Context) (string, *time.Time, error) {
+// token adds a new token of the account to the kubeconfig, and returns its expiry.
+func (j *Join) token(ctx context.Context) (*time.Time, error) {
 	given, err := newToken(ctx, j.There.Core, j.Kubeconfig.Namespace, j.Kubeconfig.Account, j.Token.Life)
 	if err != nil {
-		return "", nil, fmt.Errorf("requesting a token for %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
-	}
-	// Register the token even if it can't renew itself now: self-renewal may be enabled later.
-	if err := register(ctx, j.There.APIs, j.Kubeconfig.Namespace, j.Kubeconfig.Account, kube.ReadToken(given.Token).ID, j.Token.Life); err != nil {
-		return "", nil, fmt.Errorf("recording the token's ID on account %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
+		return nil, fmt.Errorf("requesting a token for %s: %s", j.Kubeconfig.Account, mirror.Explain(err))
 	}
 	if given.Note != "" {
 		j.Say(given.Note)
 	}
-	return given.Token, &given.Expires, nil
+	j.Kubeconfig.Token = given.Token
+	if life := kubeconfig.LifetimeOf(j.Kubeconfig.ClientConfig()); life != nil && !life.Fits(kubeconfig.WeeklyRenewal) {
+		j.Say(fmt.Sprintf("A weekly renewal is too rare for it: in manifests/renew, set the schedule to %q.", life.Schedule()))
+	}
+	return &given.Expires, nil
 }
 
 // Before returns the commands that revoke this main region's account and its token, which the remote
@@ -309,6 +308,14 @@ func (j *Join) Store(ctx context.Context, encoded []byte) error {
 	}
 	if err := j.Tokens.Remove(ctx, j.Kubeconfig.Remote); err != nil {
 		return fmt.Errorf("the kubeconfig is stored, but an older token in Secret %s overrides it: remove entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))
+	}
+	if j.Kubeconfig.Token == "" {
+		return nil
+	}
+	// Register the token even if it can't renew itself now: self-renewal may be enabled later. Until
+	// here, the previous token could request its successor.
+	if err := register(ctx, j.There.APIs, j.Kubeconfig.Namespace, j.Kubeconfig.Account, kube.ReadToken(j.Kubeconfig.Token).ID, j.Token.Life); err != nil {
+		return fmt.Errorf("the kubeconfig is stored, but its token cannot request its successor: %w; run the command again", err)
 	}
 	return nil
 }

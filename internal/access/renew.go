@@ -19,9 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// third is the share of a token's lifetime below which it is renewed.
-const third = 1. / 3
-
 // A Renewal requests a new token for one remote's account.
 type Renewal struct {
 	Name string // the remote's name
@@ -47,25 +44,43 @@ func (r *Renewal) Identify(ctx context.Context) error {
 	return r.By.identify(ctx)
 }
 
-// Kept returns why the token in use need not be renewed, and when it expires. It returns "" if the
-// token is due.
-func (r Renewal) Kept(at time.Time) (why string, expires *time.Time) {
-	token := kube.ReadToken(r.Kubeconfig.Token)
-	left, ok := token.Left(at)
-	switch {
-	case !ok:
-		return "its token has no known expiry", nil
-	case due(token, at):
-		return "", nil
+// Kept returns why the credentials in use need no renewal, and when they expire. It returns "" if
+// they are due or if the remote rejects them. An error means that the remote answers, but they don't
+// work, or that they can't be renewed.
+func (r Renewal) Kept(ctx context.Context) (why string, expires *time.Time, err error) {
+	why = "its credentials have no known expiry"
+	if life := kubeconfig.LifetimeOf(r.Kubeconfig.ClientConfig()); life != nil {
+		why, expires = "it is due for renewal at "+life.Due.Format(time.RFC3339), &life.Expires
+		if time.Now().After(life.Due) {
+			return "", nil, r.certificate()
+		}
 	}
-	return fmt.Sprintf("%.0f%% of its lifetime is left", 100*left), &token.Expires
+	encoded, err := r.Kubeconfig.Encode()
+	if err != nil {
+		return "", nil, err
+	}
+	found := preflight.Examine(ctx, r.Remote(encoded))
+	switch err := found.Err(); {
+	case found.Of("identity").Result == preflight.Fail:
+		return "", nil, r.certificate()
+	case err != nil && found.Of("secret").Result == preflight.Fail:
+		return "", nil, err
+	case err != nil:
+		why += "; it could not be tried: " + err.Error()
+	}
+	return why, expires, nil
 }
 
-// due reports whether a token has less than a third of its lifetime left. It returns false if the
-// token doesn't contain its lifetime.
-func due(token kube.Token, at time.Time) bool {
-	left, ok := token.Left(at)
-	return ok && left < third
+// certificate returns an error if the kubeconfig has a client certificate instead of a token.
+func (r Renewal) certificate() error {
+	if r.Kubeconfig.Token != "" {
+		return nil
+	}
+	until := ""
+	if life := kubeconfig.LifetimeOf(r.Kubeconfig.ClientConfig()); life != nil {
+		until = ", valid until " + life.Expires.Format(time.RFC3339)
+	}
+	return fmt.Errorf("its kubeconfig has a client certificate%s, and only tokens can be renewed: to store a token instead: fernetcast join %s", until, r.Name)
 }
 
 // register annotates an account with the IDs of the tokens that may request a successor,
@@ -80,7 +95,9 @@ func register(ctx context.Context, by *setup.APIs, namespace, account, ids strin
 	if err != nil {
 		return err
 	}
-	_, err = by.Core.ServiceAccounts(namespace).Patch(ctx, account, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "fernetcast-renew"})
+	if _, err = by.Core.ServiceAccounts(namespace).Patch(ctx, account, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "fernetcast-renew"}); err != nil {
+		err = fmt.Errorf("recording the token's ID on account %s: %s", account, mirror.Explain(err))
+	}
 	return err
 }
 
@@ -93,6 +110,8 @@ func (r Renewal) Make(ctx context.Context) (renewed []byte, given Grant, err err
 	old := kube.ReadToken(r.Kubeconfig.Token)
 	given, err = newToken(ctx, r.By.Core, old.Namespace, old.Account, r.Life)
 	switch {
+	case apierrors.IsUnauthorized(err) && r.Self:
+		return nil, given, fmt.Errorf("its token is rejected (401): it expired, or its account was deleted; to replace it: fernetcast renew %s", r.Name)
 	case apierrors.IsForbidden(err) && r.Self:
 		return nil, given, fmt.Errorf("it may not request its successor (%s); to permit it: fernetcast join %s --self-renew", mirror.Explain(err), r.Name)
 	case apierrors.IsNotFound(err):
@@ -110,18 +129,22 @@ func (r Renewal) Make(ctx context.Context) (renewed []byte, given Grant, err err
 	if err := preflight.Examine(ctx, r.Remote(renewed)).Err(); err != nil {
 		return nil, given, fmt.Errorf("the new token does not work, so the old one stays: %w", err)
 	}
-	ids, life := kube.ReadToken(given.Token).ID, r.Life
 	if r.Self { // if storing the new token fails, the old one must be able to retry
-		ids, life = strings.Trim(ids+","+old.ID, ","), 0
+		err = register(ctx, r.By.APIs, old.Namespace, old.Account, strings.Trim(kube.ReadToken(given.Token).ID+","+old.ID, ","), 0)
 	}
-	if err := register(ctx, r.By.APIs, old.Namespace, old.Account, ids, life); err != nil {
-		err = fmt.Errorf("recording the new token's ID on account %s: %s", old.Account, mirror.Explain(err))
-		if r.Self {
-			return nil, given, err
-		}
-		given.Note = strings.TrimSpace(given.Note + " It cannot request its successor: " + err.Error())
+	return renewed, given, err
+}
+
+// Stored lets the new token of Make request its successor, and the old one no longer. Call it after
+// the new token is stored. It returns a note for the operator if that fails, otherwise "".
+func (r Renewal) Stored(ctx context.Context, given Grant) string {
+	if r.Self {
+		return ""
 	}
-	return renewed, given, nil
+	if err := register(ctx, r.By.APIs, r.Namespace, r.Account, kube.ReadToken(given.Token).ID, r.Life); err != nil {
+		return "It cannot request its successor: " + err.Error()
+	}
+	return ""
 }
 
 // Check returns an error unless the token in use belongs to an account that fernetcast created. With
@@ -132,7 +155,7 @@ func (r Renewal) Check() error {
 	own := old.Namespace == r.Namespace && old.Account == r.Account
 	switch {
 	case r.Kubeconfig.Token == "":
-		return errors.New("its kubeconfig has a client certificate instead of a token: issue a new certificate and store it manually")
+		return r.certificate()
 	case old.Account == "":
 		return errors.New("its token is not from a ServiceAccount" + again)
 	case r.Self && (old.Account == roleName || Own(old.Account)):

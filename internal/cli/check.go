@@ -84,8 +84,11 @@ func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.
 		return nil, err
 	}
 	var remotes []preflight.Remote
+	schedule := s.home.RenewalSchedule(cmd.Context(), o.namespace)
 	for _, f := range files {
-		remotes = append(remotes, o.target(f, source))
+		remote := o.target(f, source)
+		remote.Schedule = schedule
+		remotes = append(remotes, remote)
 	}
 	return remotes, nil
 }

@@ -213,7 +213,7 @@ func runMetrics(t *testing.T, files []*ast.File) factTable {
 	now := time.Now()
 	status := mirror.Status{
 		Source: mirror.SourceStatus{State: mirror.SourceMain, Term: ptr.To(1), Primary: ptr.To(1), RotatedAt: &now, Keys: keyset.Fingerprints{1: "a"}},
-		Remotes: []mirror.RemoteStatus{{Name: "dfw", State: mirror.StateSynced, Behind: ptr.To(0), LastSynced: &now, CredentialsExpire: &now,
+		Remotes: []mirror.RemoteStatus{{Name: "dfw", State: mirror.StateSynced, Behind: ptr.To(0), LastSynced: &now, CredentialsDue: &now, CredentialsExpire: &now,
 			Counts: mirror.Counts{Requests: map[mirror.Request]int{{Method: "GET", Code: "200"}: 1}}}},
 	}
 	m := telemetry.NewMetrics("v", func() mirror.Status { return status })

@@ -31,8 +31,8 @@ func newRenew(all *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "renew [NAME...]",
 		Short: "Replace remotes' tokens before they expire",
-		Long: `Replaces tokens that have less than a third of their lifetime left, or all tokens
-of the remotes that you name or with --all. It uses your credentials for the
+		Long: `Replaces tokens that the remote rejects or that have less than a third of their
+lifetime left, or all tokens of the remotes that you name or with --all. It uses your credentials for the
 remote: --remote-context or, by default, the context that has the remote's name or
 address. It requests tokens only for the account that join created for this region,
 and only if the stored kubeconfig has your context's CA. It tests a new token before
@@ -192,13 +192,15 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	if k.Keyless() {
 		return renewed{Action: "kept", Detail: "no credentials are stored, so there is nothing to renew"}, nil
 	}
-	k.Token = f.Bearer(k.Token)
+	k.Token, _ = f.Bearer(k.Token)
 	r := access.Renewal{
 		Name: f.Name, Kubeconfig: k, Namespace: o.namespace, Account: o.account, Self: o.self,
 		Life: o.life, Remote: o.through(f.Name, mirror.Source{}),
 	}
-	if why, expires := r.Kept(time.Now()); why != "" && !asked {
-		return renewed{Action: "kept", Detail: why, Expires: expires}, nil
+	if !asked {
+		if why, expires, err := r.Kept(ctx); why != "" || err != nil {
+			return renewed{Action: "kept", Detail: why, Expires: expires}, err
+		}
 	}
 	by, how, err := o.by(f, k)
 	if err != nil {
@@ -219,6 +221,7 @@ func (o *renewOptions) renewOne(ctx context.Context, f clusters.File, asked bool
 	if err := keep(ctx, f, now, given.Token); err != nil {
 		return renewed{}, fmt.Errorf("storing the new token: %s", mirror.Explain(err))
 	}
+	given.Note = strings.TrimSpace(given.Note + " " + r.Stored(ctx, given))
 	return renewed{Action: "renewed", Detail: given.Note, Expires: &given.Expires}, nil
 }
 

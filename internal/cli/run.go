@@ -48,7 +48,7 @@ It exits if a flag is invalid. It logs and retries all other errors.`,
 	}
 	f := cmd.Flags()
 	textVar(f, &o.listen, "listen", ":9464", "address for /livez, /readyz, /statusz, and /metrics (empty: none)", listenAddress)
-	f.StringVar(&o.tokens, "tokens", defaultTokens, "directory of tokens that override those in the kubeconfigs, from renew --self")
+	f.StringVar(&o.tokens, "tokens", defaultTokens, "directory of tokens from renew --self, which are used if they are newer than those in the kubeconfigs")
 	periodVar(f, &o.resync, "resync", time.Minute, time.Millisecond, "how often to read the source, and each remote that sends no bookmarks")
 	periodVar(f, &o.backoffInitial, "backoff-initial", 200*time.Millisecond, time.Millisecond, "initial retry delay for a failed remote")
 	periodVar(f, &o.backoffMax, "backoff-max", 30*time.Second, time.Millisecond, "maximum retry delay, and how long a contested remote must stay unchanged")

@@ -205,7 +205,8 @@ func (o *options) target(f clusters.File, source mirror.Source) preflight.Remote
 		return r
 	}
 	if r.SignIn = clusters.SignIn(f.Name, k, mint, r.Timeout, slog.New(slog.DiscardHandler)); r.SignIn.Tokens == nil {
-		k.Token, r.TokenErr = f.Bearer(k.Token), f.TokenErr
+		k.Token, r.OtherToken = f.Bearer(k.Token)
+		r.TokenErr = f.TokenErr
 	}
 	r.Config, r.Namespace, r.Cluster = k.ClientConfig(), cmp.Or(k.Namespace, o.namespace), k.Cluster
 	return r

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"golang.org/x/oauth2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/transport"
 )
 
@@ -97,4 +99,34 @@ type stuck chan struct{}
 func (s stuck) Token() (*oauth2.Token, error) {
 	<-s
 	return nil, errors.New("too late")
+}
+
+// After a 401, a request is sent again with the other token, which later requests use. If the server
+// rejects both, the request fails.
+func TestOtherToken(t *testing.T) {
+	var tokens []string
+	var accepted atomic.Value
+	client := serveTo(t, Options{UserAgent: "test", Timeout: 10 * time.Second, Remote: true, OtherToken: "t2"}, func(w http.ResponseWriter, r *http.Request) {
+		tokens = append(tokens, strings.TrimSpace(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer")))
+		body, err := io.ReadAll(r.Body)
+		if err != nil || len(body) == 0 {
+			t.Errorf("the body has %d bytes: %v", len(body), err)
+		}
+		if tokens[len(tokens)-1] != accepted.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		answer(http.StatusOK, mediaType, encode(good()))(w, r)
+	})
+	for i, try := range []struct {
+		accepted, want string
+		fails          bool
+	}{{"t2", "a-token,t2", false}, {"t2", "t2", false}, {"a-token", "t2,a-token", false}, {"nobody's", "a-token,t2", true}, {"t2", "t2", false}} {
+		tokens = nil
+		accepted.Store(try.accepted)
+		_, err := client.Secrets(namespace).Update(t.Context(), good(), "test")
+		if got := strings.Join(tokens, ","); got != try.want || apierrors.IsUnauthorized(err) != try.fails {
+			t.Errorf("request %d was signed with %s, want %s: %v", i, got, try.want, err)
+		}
+	}
 }

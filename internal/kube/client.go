@@ -53,6 +53,8 @@ type Options struct {
 	Remote bool
 	// SignIn is set only if the config has no credentials.
 	SignIn SignIn
+	// OtherToken is used if the cluster rejects the config's token; "" if there is none.
+	OtherToken string
 }
 
 // SignIn supplies tokens for a cluster whose config has no credentials.
@@ -122,6 +124,9 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		t := &guard{next: bounded(next, c, opts.Remote), advice: opts.SignIn.Advice, client: c}
+		if opts.OtherToken != "" {
+			t.next = &fallback{next: t.next, tokens: [2]string{cfg.BearerToken, opts.OtherToken}}
+		}
 		if opts.Remote {
 			t.reads = flowcontrol.NewTokenBucketRateLimiter(readsPerSecond, readsAtOnce)
 		}

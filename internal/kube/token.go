@@ -78,16 +78,6 @@ func ReadToken(token string) Token {
 	return t
 }
 
-// Left returns the remaining share of the token's lifetime, from 1 to 0, or false if the token
-// doesn't contain both times.
-func (t Token) Left(at time.Time) (float64, bool) {
-	life := t.Expires.Sub(t.Issued)
-	if t.Issued.IsZero() || t.Expires.IsZero() || life <= 0 {
-		return 0, false
-	}
-	return min(1, max(0, float64(t.Expires.Sub(at))/float64(life))), true
-}
-
 // seconds converts a JWT time (Unix seconds, perhaps with a fraction). It returns the zero time if
 // the value is out of range.
 func seconds(since1970 float64) time.Time {

@@ -41,8 +41,8 @@ type SourceStatus struct {
 	Stale bool `json:"-"`
 }
 
-// RemoteStatus describes a remote in a [Status]. CredentialsExpire is the expiry date in the token
-// or the client certificate.
+// RemoteStatus describes a remote in a [Status]. CredentialsDue, when to renew the credentials,
+// and CredentialsExpire come from the token or the client certificate.
 type RemoteStatus struct {
 	Name string `json:"name"`
 	// Namespace is the namespace of the remote's Secret.
@@ -57,10 +57,18 @@ type RemoteStatus struct {
 	LastPushed            *time.Time          `json:"lastPushed"`
 	LastSynced            *time.Time          `json:"lastSynced"`
 	NextTry               *time.Time          `json:"nextTry"`
+	CredentialsDue        *time.Time          `json:"credentialsDue"`
 	CredentialsExpire     *time.Time          `json:"credentialsExpire"`
 	Keys                  keyset.Fingerprints `json:"keys"`
 	// Counts are exported only as metrics.
 	Counts Counts `json:"-"`
+}
+
+// Overdue reports whether the credentials should have been renewed: half of the time between due
+// and expiry has passed. The alert FernetcastCredentialsExpire has the same rule.
+func (r RemoteStatus) Overdue(now time.Time) bool {
+	due, expire := r.CredentialsDue, r.CredentialsExpire
+	return due != nil && expire != nil && expire.Sub(now) <= expire.Sub(*due)/2
 }
 
 // Well reports whether the source is well and every remote is well.

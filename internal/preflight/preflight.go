@@ -83,6 +83,8 @@ type Options struct {
 	// Timeout bounds each check.
 	Timeout   time.Duration
 	UserAgent string
+	// Schedule is the cron schedule of manifests/renew; "" if it isn't installed or can't be read.
+	Schedule string
 }
 
 // A Remote is the input of [Examine].
@@ -96,6 +98,8 @@ type Remote struct {
 	// TokenErr is the reason why a separately stored token isn't used; nil if there is no such
 	// token.
 	TokenErr error
+	// OtherToken is used if the remote rejects the token in Config; "" if there is none.
+	OtherToken string
 	// Namespace is the namespace of the Secret in the remote. Cluster is the UID in the kubeconfig.
 	Namespace, Cluster string
 	// SignIn supplies tokens for a kubeconfig without credentials; otherwise zero.

@@ -41,20 +41,22 @@ func (p *probe) expiry(context.Context) Check {
 	if p.SignIn.Tokens != nil {
 		return Check{Result: Pass, What: "no credentials are stored: the main region requests one-hour tokens"}
 	}
-	expires := kubeconfig.Expiry(p.Config)
-	if expires == nil {
+	life := kubeconfig.LifetimeOf(p.Config)
+	if life == nil {
 		return Check{Result: Pass, What: "the credentials have no known expiry"}
 	}
-	left, issued := time.Until(*expires), kube.ReadToken(p.Config.BearerToken).Issued
-	what, next := fmt.Sprintf("the credentials expire at %s, in %s", expires.Format(time.RFC3339), duration.HumanDuration(left)), "fernetcast renew "+p.Name
+	at, left := life.Expires.Format(time.RFC3339), time.Until(life.Expires)
+	what, next := fmt.Sprintf("the credentials expire at %s, in %s", at, duration.HumanDuration(left)), "fernetcast renew "+p.Name
 	if p.Operator {
 		next = ""
 	}
 	switch {
 	case left <= 0:
-		return Check{Result: Fail, What: "the credentials expired at " + expires.Format(time.RFC3339), Next: next}
-	case !issued.IsZero() && left < expires.Sub(issued)/3:
+		return Check{Result: Fail, What: "the credentials expired at " + at, Next: next}
+	case time.Now().After(life.Due):
 		return Check{Result: Warn, What: what + ", with less than a third of their lifetime left", Next: next}
+	case !p.Operator && !life.Fits(p.Schedule):
+		return Check{Result: Warn, What: what + ", too soon for CronJob fernetcast-renew, which runs at " + p.Schedule, Next: "change its schedule to: " + life.Schedule()}
 	}
 	return Check{Result: Pass, What: what}
 }

@@ -74,7 +74,7 @@ func (p *probe) kubeconfig(context.Context) Check {
 		return Check{Result: Fail, What: p.Refused.Error(), Next: p.again()}
 	}
 	var err error
-	if p.apis, err = setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn}); err != nil {
+	if p.apis, err = setup.NewAPIs(p.Config, kube.Options{UserAgent: p.UserAgent, Timeout: p.Timeout, Remote: true, SignIn: p.SignIn, OtherToken: p.OtherToken}); err != nil {
 		return Check{Result: Fail, What: mirror.Explain(err), Next: p.again()}
 	}
 	what := p.Config.Host

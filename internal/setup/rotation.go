@@ -29,6 +29,15 @@ func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
 // package kube limits a response to 5,000.
 const jobsPage, maxPages = 5, 200
 
+// RenewalSchedule returns the schedule of manifests/renew, or "" if it can't be read.
+func (a *APIs) RenewalSchedule(ctx context.Context, namespace string) string {
+	job, err := a.Batch.CronJobs(namespace).Get(ctx, "fernetcast-renew", metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	return job.Spec.Schedule
+}
+
 // EachPage calls visit for each page of a list, with up to size items.
 func EachPage[L metav1.ListInterface](ctx context.Context, size int64, list func(context.Context, metav1.ListOptions) (L, error), visit func(L)) error {
 	next := ""

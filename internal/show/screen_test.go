@@ -109,7 +109,7 @@ func TestTableOfAScreen(t *testing.T) {
 		const folded = `MAIN    sjc (term 1)  openstack/keystone-fernet-keys  primary 8 (1f2e3d4c)
         staged 0 (99aa00bb)  3 keys  rotated 4h12m ago
 `
-		const sum = `credentials: 1 expired, 1 expiring within 30 days
+		const sum = `credentials: 1 expired, 1 due for renewal
 3 Synced, 1 Behind, 1 Denied, 1 Held, 1 Unreachable
 `
 		prints(t, table{Screen: Screen{width: 80, height: 24}}, few(), folded+`REMOTE                    STATE        PRIMARY     BEHIND  LAST PUSHED  DETAIL

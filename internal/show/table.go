@@ -15,9 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// expiresSoon is how long before credentials expire a table mentions them.
-const expiresSoon = 30 * 24 * time.Hour
-
 // none fills empty cells, so that every row has text in each column. Only cells of lastColumn can
 // be empty.
 const none, lastColumn = "-", "DETAIL"
@@ -222,7 +219,7 @@ func (t table) summary(remotes []mirror.RemoteStatus) (lines []string) {
 		}
 	}
 	if past+soon > 0 {
-		lines = t.fold([]string{fmt.Sprintf("credentials: %d expired", past), fmt.Sprintf("%d expiring within 30 days", soon)}, ", ")
+		lines = t.fold([]string{fmt.Sprintf("credentials: %d expired", past), fmt.Sprintf("%d due for renewal", soon)}, ", ")
 	}
 	var parts []string
 	for _, state := range slices.SortedFunc(maps.Keys(count), func(a, b mirror.State) int {
@@ -258,14 +255,13 @@ func detail(r mirror.RemoteStatus) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
-// expiring returns a text about when a remote's credentials expire, or "" if they don't expire
-// soon.
+// expiring returns when a remote's credentials expire, or "" if they aren't due for renewal.
 func expiring(r mirror.RemoteStatus) string {
-	switch at := r.CredentialsExpire; {
-	case at == nil || time.Until(*at) > expiresSoon:
-		return ""
+	switch {
 	case expired(r):
 		return "credentials " + expires(r)
+	case r.CredentialsDue == nil || time.Now().Before(*r.CredentialsDue):
+		return ""
 	default:
 		return "credentials expire " + expires(r)
 	}

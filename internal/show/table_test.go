@@ -22,14 +22,14 @@ var testKeys = keyset.Fingerprints{0: "99aa00bb", 7: "77777777", 8: "1f2e3d4c"}
 func synced(name string) mirror.RemoteStatus {
 	return mirror.RemoteStatus{
 		Name: name, Namespace: "openstack", Server: "https://" + name + ":6443", State: mirror.StateSynced,
-		Primary: ptr.To(8), Behind: ptr.To(0), Keys: testKeys, LastPushed: in(-252 * time.Minute), CredentialsExpire: in(31 * day),
+		Primary: ptr.To(8), Behind: ptr.To(0), Keys: testKeys, LastPushed: in(-252 * time.Minute), CredentialsDue: in(day), CredentialsExpire: in(31 * day),
 	}
 }
 
 // few returns a status that has one remote of each kind that the table treats differently.
 func few() mirror.Status {
 	soon, past := synced("lon"), synced("nrt")
-	soon.CredentialsExpire, past.CredentialsExpire = in(12*day+time.Hour), in(-3*time.Hour)
+	soon.CredentialsDue, soon.CredentialsExpire, past.CredentialsExpire = in(-18*day), in(12*day+time.Hour), in(-3*time.Hour)
 	past.State, past.Reason, past.Detail = mirror.StateDenied, "Unauthorized", "401 Unauthorized: renew the token or the certificate"
 	return mirror.Status{
 		Source: mirror.SourceStatus{
@@ -81,7 +81,7 @@ syd                       Behind       7 77777777  1       -            1 genera
 lon                       Synced       8 1f2e3d4c  0       4h12m        credentials expire in 12d
 dfw                       Synced       8 1f2e3d4c  0       4h12m
 iah                       Synced       8 1f2e3d4c  0       4h12m
-credentials: 1 expired, 1 expiring within 30 days
+credentials: 1 expired, 1 due for renewal
 3 Synced, 1 Behind, 1 Denied, 1 Held, 1 Unreachable
 `)
 	})
@@ -120,7 +120,7 @@ func TestWideTable(t *testing.T) {
 nrt     Denied  Unauthorized   openstack  https://nrt:6443  8 1f2e3d4c  3     0       4h12m        -            in 20s    expired 3h ago  401 Unauthorized: renew the token or the certificate
 ord     Held    Discontinuous  -          -                 5 0c0c0c0c  1     ?       2d           -            -         -               ` + st.Remotes[2].Detail + `
 lon     Synced  -              openstack  https://lon:6443  8 1f2e3d4c  3     0       4h12m        5s           -         in 12d
-credentials: 1 expired, 1 expiring within 30 days
+credentials: 1 expired, 1 due for renewal
 1 Synced, 1 Denied, 1 Held`
 		if got != want {
 			t.Errorf("printed\n%s\nwant\n%s", got, want)

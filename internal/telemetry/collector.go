@@ -23,6 +23,7 @@ var (
 	remoteState  = desc("remote_state", "Always 1. The label is the remote's current state.", "remote", "state")
 	behind       = desc("remote_generations_behind", "Rotations that the remote is behind. At 1, the next rotation breaks tokens there. At 2, they are broken. Absent if unknown.", "remote")
 	synced       = desc("remote_last_synced_timestamp_seconds", "When this process last saw the source's keys in the remote. Absent in a standby region.", "remote")
+	due          = desc("remote_credentials_due_timestamp_seconds", "When a third of the lifetime of the remote's token or client certificate is left, so it is due for renewal. Absent if it doesn't expire.", "remote")
 	expiry       = desc("remote_credentials_expiry_timestamp_seconds", "When the remote's token or client certificate expires, whichever is earlier. Absent if neither expires.", "remote")
 	pushes       = desc("pushes_total", "Writes sent to the remote, by result.", "remote", "result")
 	repaired     = desc("drift_repaired_total", "Changes by other writers that were repaired in the remote.", "remote")
@@ -65,6 +66,7 @@ func (s series) remote(r mirror.RemoteStatus) {
 	s.gauge(remoteState, ptr.To(1), r.Name, string(r.State))
 	s.gauge(behind, r.Behind, r.Name)
 	s.time(synced, r.LastSynced, r.Name)
+	s.time(due, r.CredentialsDue, r.Name)
 	s.time(expiry, r.CredentialsExpire, r.Name)
 	// Start at 0: increase() ignores the first value of a new series.
 	for _, result := range []mirror.Result{mirror.ResultPushed, mirror.ResultConflict, mirror.ResultDenied, mirror.ResultUnreachable, mirror.ResultFailed} {

@@ -89,10 +89,10 @@ func TestEventsOfMany(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
 	rotated.Rotation = true
 	synctest.Test(t, func(t *testing.T) {
-		api, soon := &cluster{}, time.Now().Add(10*24*time.Hour)
+		api, begun, soon := &cluster{}, time.Now().Add(-20*24*time.Hour), time.Now().Add(10*24*time.Hour)
 		var many []mirror.RemoteStatus
 		for n := range 1000 {
-			many = append(many, mirror.RemoteStatus{Name: fmt.Sprint("r", n), State: mirror.StateSynced, CredentialsExpire: &soon})
+			many = append(many, mirror.RemoteStatus{Name: fmt.Sprint("r", n), State: mirror.StateSynced, CredentialsDue: &begun, CredentialsExpire: &soon})
 		}
 		api.set(many...)
 		e := api.replica(t, "a", slog.New(slog.DiscardHandler))
@@ -144,8 +144,8 @@ func TestEventsFail(t *testing.T) {
 func TestFailedEventIsMadeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{fail: errors.New("no route to host")}
-		at := time.Now().Add(time.Hour)
-		api.set(mirror.RemoteStatus{Name: "dfw", CredentialsExpire: &at})
+		due, at := time.Now().Add(-2*time.Hour), time.Now().Add(time.Hour)
+		api.set(mirror.RemoteStatus{Name: "dfw", CredentialsDue: &due, CredentialsExpire: &at})
 		api.replica(t, "a", slog.New(slog.DiscardHandler))
 		time.Sleep(90 * time.Second)
 		api.expect(t)

@@ -49,7 +49,7 @@ func TestMetricsShowTheStatus(t *testing.T) {
 			},
 			Remotes: []mirror.RemoteStatus{
 				{Name: "bare", State: state},
-				{Name: "full", State: state, Behind: ptr.To(2), LastSynced: &at, CredentialsExpire: &at, Counts: mirror.Counts{
+				{Name: "full", State: state, Behind: ptr.To(2), LastSynced: &at, CredentialsDue: &at, CredentialsExpire: &at, Counts: mirror.Counts{
 					Pushes: map[mirror.Result]int{mirror.ResultPushed: 5, mirror.ResultDenied: 2}, Repairs: 1,
 					Requests: map[mirror.Request]int{{Method: "GET", Code: "200"}: 9},
 				}},
@@ -72,6 +72,7 @@ fernetcast_drift_repaired_total{remote="bare"} 0
 fernetcast_remote_state{remote="full",state="STATE"} 1
 fernetcast_remote_generations_behind{remote="full"} 2
 fernetcast_remote_last_synced_timestamp_seconds{remote="full"} 1.8000000005e+09
+fernetcast_remote_credentials_due_timestamp_seconds{remote="full"} 1.8000000005e+09
 fernetcast_remote_credentials_expiry_timestamp_seconds{remote="full"} 1.8000000005e+09
 fernetcast_pushes_total{remote="full",result="pushed"} 5
 fernetcast_pushes_total{remote="full",result="conflict"} 0
@@ -145,7 +146,7 @@ func TestManyRemotes(t *testing.T) {
 	st := mirror.Status{}
 	for n := range 1000 {
 		st.Remotes = append(st.Remotes, mirror.RemoteStatus{
-			Name: fmt.Sprintf("r%03d", n), State: mirror.StateSynced, Behind: ptr.To(0), LastSynced: &at, CredentialsExpire: &at,
+			Name: fmt.Sprintf("r%03d", n), State: mirror.StateSynced, Behind: ptr.To(0), LastSynced: &at, CredentialsDue: &at, CredentialsExpire: &at,
 		})
 	}
 	m := NewMetrics("v1", func() mirror.Status { made++; return st })
@@ -165,7 +166,7 @@ func BenchmarkScrape(b *testing.B) {
 	st := mirror.Status{}
 	for n := range 1000 {
 		st.Remotes = append(st.Remotes, mirror.RemoteStatus{
-			Name: fmt.Sprintf("r%03d", n), State: mirror.StateSynced, Behind: ptr.To(0), LastSynced: &at, CredentialsExpire: &at,
+			Name: fmt.Sprintf("r%03d", n), State: mirror.StateSynced, Behind: ptr.To(0), LastSynced: &at, CredentialsDue: &at, CredentialsExpire: &at,
 			Counts: mirror.Counts{Requests: map[mirror.Request]int{{Method: "GET", Code: "200"}: 9, {Method: "PUT", Code: "200"}: 1}},
 		})
 	}

@@ -18,8 +18,8 @@ const (
 	arrivalPoll = 250 * time.Millisecond
 	// maxNamed limits how many remotes without the rotation are named.
 	maxNamed = 5
-	// expiresSoon is how long before expiry the daily warnings start.
-	expiresSoon, expiryEvery = 14 * 24 * time.Hour, 24 * time.Hour
+	// expiryEvery is the interval of the warnings about credentials of one remote.
+	expiryEvery = 24 * time.Hour
 	// expiriesPerMinute is less than eventsAtOnce, to leave room for other events.
 	expiriesPerMinute = eventsAtOnce / 2
 )
@@ -73,11 +73,11 @@ func (r rotation) event(st mirror.Status, now time.Time) (event, bool) {
 	return event{reason: EventKeysPushed, push: r.keys, note: note, warning: len(lacking) > 0}, true
 }
 
-// credentials adds events for credentials that expire soon or have expired.
+// credentials adds events for credentials whose renewal is overdue.
 func (e *Events) credentials() {
 	told := 0
 	for _, r := range e.opts.Status().Remotes {
-		if r.CredentialsExpire == nil || time.Until(*r.CredentialsExpire) > expiresSoon {
+		if !r.Overdue(time.Now()) {
 			continue
 		}
 		note := "its credentials have expired; renew the token or the certificate in its kubeconfig: fernetcast renew " + r.Name

@@ -90,13 +90,13 @@ func TestKeysPushedByNoMain(t *testing.T) {
 	}
 }
 
-// Credentials that expire within 14 days cause one event per day.
+// Credentials whose renewal is overdue cause one event per day.
 func TestCredentialsExpireEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}
 		api.replica(t, "a", slog.New(slog.DiscardHandler))
 		in := func(d time.Duration) *time.Time { return ptr.To(time.Now().Add(d)) }
-		api.set(mirror.RemoteStatus{Name: "dfw", CredentialsExpire: in(15 * 24 * time.Hour)}, mirror.RemoteStatus{Name: "iad"})
+		api.set(mirror.RemoteStatus{Name: "dfw", CredentialsDue: in(-13 * 24 * time.Hour), CredentialsExpire: in(15 * 24 * time.Hour)}, mirror.RemoteStatus{Name: "iad"})
 		time.Sleep(time.Hour)
 		api.expect(t)
 		time.Sleep(24 * time.Hour)
