@@ -22,7 +22,7 @@ func TestMillionValues(t *testing.T) {
 	clusters, tokens := s.directory()
 	many := strings.Repeat("{},", 700_000) + "{}"
 	for of, bomb := range map[string]string{
-		"/cronjobs/":              `{"kind":"CronJob","apiVersion":"batch/v1","spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[` + many + `]}}}}}}`,
+		"/cronjobs":               `{"kind":"CronJobList","apiVersion":"batch/v1","items":[{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[` + many + `]}}}}}}]}`,
 		"/selfsubjectrulesreview": `{"kind":"SelfSubjectRulesReview","apiVersion":"authorization.k8s.io/v1","status":{"resourceRules":[` + many + `]}}`,
 		"/serviceaccounts/":       `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":"x"},"spec":{"boundObjectRef":[` + many + `]}}`,
 		"/rolebindings":           `{"kind":"RoleBindingList","apiVersion":"rbac.authorization.k8s.io/v1","items":[` + many + `]}`,

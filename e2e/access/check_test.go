@@ -146,6 +146,7 @@ func TestCheckFinds(t *testing.T) {
 		mend       func()
 	}{
 		{"kubeconfig", "fail", "exec", with([]byte(strings.Replace(string(well), "token:", "exec: {command: x}\n    token:", 1))), nil},
+		{"kubeconfig", "fail", "one-hour tokens → fernetcast --namespace " + s.NS + " check dfw --identity fernetcast-identity", with(s.altered("dfw", func(_ *clientcmdapi.Cluster, a *clientcmdapi.AuthInfo) { a.Token = "" })), nil},
 		{"dns", "fail", "does not exist", with(server("https://nowhere.invalid:6443")), nil},
 		{"tcp", "fail", "refused", with(server(closed.URL())), nil},
 		{"tls", "fail", "chain", with(s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
@@ -182,12 +183,35 @@ func TestCheckFinds(t *testing.T) {
 		s.store("dfw", well)
 	}
 
-	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "keystone-fernet-rotate"}}
+	s.cronJob("dfw", "keystone-fernet-rotate")
+	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "kubectl --context dfw --namespace "+s.NS+" patch cronjob keystone-fernet-rotate")
+}
+
+// cronJob creates a CronJob for rotations in a region.
+func (s *stage) cronJob(region, name string) {
+	s.Helper()
+	job := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	job.Spec.Schedule = "0 */12 * * *"
 	job.Spec.JobTemplate.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "rotate", Image: "rotate"}}}
-	_, err = dfw.Client().BatchV1().CronJobs(s.NS).Create(s.Ctx, job, metav1.CreateOptions{})
+	_, err := s.cluster(region).Client().BatchV1().CronJobs(s.NS).Create(s.Ctx, job, metav1.CreateOptions{})
 	s.Must(err)
-	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "patch cronjob")
+}
+
+// A standby sees that the rotation in the main region is right, and the main region that a standby's is
+// wrong, whatever the CronJobs' names.
+func TestCheckKnowsWhoRotates(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "ord", "--wait", "0")
+	s.exits(0, "push")
+	for _, region := range []string{"sjc", "ord"} {
+		s.cronJob(region, "rotate-"+region+"-fernet")
+	}
+	s.ends(s.check(0, "--context", "ord", "--remote-context", "sjc"), "rotation", "pass", "rotate-sjc-fernet is active, as it should be")
+	if plan := s.exits(0, s.joinArgs("ord", "sjc", "--from", "ord", "--dry-run")...).Stdout; strings.Contains(plan, "rotate-sjc-fernet") {
+		t.Errorf("the plan mentions the main region's rotation:\n%s", plan)
+	}
+	s.ends(s.check(1, "--context", "sjc", "--remote-context", "ord"), "rotation", "fail", "rotate-ord-fernet is active", "patch cronjob rotate-ord-fernet")
 }
 
 // If many remotes time out at once, check takes at most as long as three timeouts.

@@ -217,7 +217,7 @@ func TestKeyless(t *testing.T) {
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "identity", "pass", "fernetcast-sjc:system:serviceaccount:")
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "expiry", "pass", "no credentials are stored")
 	s.ends(s.check(0, append([]string{"dfw"}, byIdentity...)...), "excess", "pass")
-	s.ends(s.check(1, "dfw"), "kubeconfig", "fail", "set --identity")
+	s.ends(s.check(1, "dfw"), "kubeconfig", "fail", " check dfw --identity fernetcast-identity")
 	s.says(s.exits(0, "renew", "--all").Stdout, "dfw: kept: no credentials are stored")
 	clusters, tokens := s.directory()
 	s.says(s.exits(0, "renew", "--self", "--all", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept: no credentials are stored")

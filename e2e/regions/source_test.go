@@ -95,14 +95,14 @@ func TestSourceRecreated(t *testing.T) {
 	w, run, _ := synced(t)
 	histories := w.follow(remotes...)
 	w.Must(w.Home.Delete(w.Ctx, w.NS))
-	run.source("Absent", "")
+	run.source("Absent", "fernetcast recover --from dfw")
 	run.allShow("Held", "SourceAbsent", remotes...)
-	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed"}, "status")
+	w.says(1, []string{"ABSENT", "does not exist", "nothing was changed", " recover --from dfw"}, "status")
 	run.refuses(testenv.Repository{}, "it has no keys")
 
 	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(1, 2))
 	w.Must(err)
-	run.source("Unpromoted", "fernetcast promote REGION")
+	run.source("Unpromoted", "if this cluster was the main region: fernetcast recover --from dfw; if it should become the main region: fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
 	var last testenv.Rotation
 	for range 12 { // until the primary index exceeds that of the remotes
@@ -112,7 +112,7 @@ func TestSourceRecreated(t *testing.T) {
 	run.allShow("Held", "fernetcast promote", remotes...)
 	w.says(1, []string{"UNPROMOTED", "not promoted", "nothing was changed", " promote REGION"}, "status")
 	w.says(1, []string{"not promoted"}, "push", "--force")
-	w.says(1, []string{"nothing was changed", "dfw, iad, ord", "--force"}, "promote", mainRegion, "--yes")
+	w.says(1, []string{"nothing was changed", "dfw, iad, ord", " recover --from dfw; otherwise", "--force makes all tokens invalid"}, "promote", mainRegion, "--yes")
 	if secret, err := w.Home.Secret(w.Ctx, w.NS); err != nil || secret.ResourceVersion != last.ResourceVersion {
 		t.Errorf("a refused promotion changed the source: %v", err)
 	}

@@ -153,12 +153,11 @@ func (j *Join) Lines(found preflight.Examined) []string {
 	if j.Token.SelfRenew {
 		lines = append(lines, fmt.Sprintf("  also created in the remote: Role and RoleBinding %s-renew, which let the token request its successor, and the policies fernetcast-self-renew", k.Account))
 	}
-	switch found.Of("rotation").Result {
+	switch c := found.Of("rotation"); c.Result {
 	case preflight.Skip:
 		lines = append(lines, "  its rotation: unknown, because you may not read CronJobs there; it must be suspended")
 	case preflight.Fail:
-		lines = append(lines, fmt.Sprintf("  its rotation: CronJob %s is ACTIVE and creates keys that no other region has; suspend it: %s",
-			setup.RotationJob, setup.SuspendRotation(j.There.Context, k.Namespace)))
+		lines = append(lines, "  its rotation: "+c.Error())
 	}
 	return lines
 }

@@ -79,7 +79,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	status := func() mirror.Status {
 		st := mirror.Status{Source: o.sourceStatus(source), Remotes: push.Status()}
 		set.Describe(st.Remotes)
-		return st
+		return st.Advised()
 	}
 	metrics := telemetry.NewMetrics(release(), status)
 	hostname, _ := os.Hostname() // in a pod, the pod's name

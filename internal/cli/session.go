@@ -75,7 +75,7 @@ func (s *session) read(ctx context.Context) error {
 // reread is like read. If it can't read the kubeconfigs, it logs a warning and keeps the remotes.
 func (s *session) reread(ctx context.Context) {
 	if err := s.read(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("reading failed; using the previous remotes", "error", err)
+		s.log.Warn("reading failed; using the previous remotes", "error", err.Error())
 	}
 }
 
@@ -218,5 +218,5 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 		}
 	}
 	s.set.Describe(st.Remotes)
-	return st
+	return st.Advised()
 }

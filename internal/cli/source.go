@@ -34,11 +34,11 @@ func (o *options) connect() (*setup.APIs, error) {
 	}
 	cfg, context, err := o.sourceConfig()
 	if err != nil {
-		return nil, fmt.Errorf("finding the source's cluster: %w", err)
+		return nil, mirror.Own{Err: fmt.Errorf("finding the source's cluster: %w", err)}
 	}
 	apis, err := o.apis(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the source's cluster: %w", err)
+		return nil, mirror.Own{Err: fmt.Errorf("connecting to the source's cluster: %w", err)}
 	}
 	o.home.apis, o.home.context = apis, context
 	return apis, nil

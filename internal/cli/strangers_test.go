@@ -79,7 +79,7 @@ func (s *stranger) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case strings.HasSuffix(path, "/jobs"):
 		object = &batchv1.JobList{}
 	case strings.Contains(path, "/cronjobs"):
-		object = &batchv1.CronJob{}
+		object = &batchv1.CronJobList{}
 	case strings.Contains(path, "/configmaps"):
 		object = &corev1.ConfigMap{Data: map[string]string{"kubeconfig": `{"clusters": [{"name": "c", "cluster": {"server": ` + fmt.Sprintf("%q", "https://u:"+s.text+"@host") + `}}]}`}}
 	case strings.HasSuffix(path, "/token"):

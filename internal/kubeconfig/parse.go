@@ -199,10 +199,13 @@ func (c Config) check(keyless bool) error {
 		return err
 	}
 	if c.Keyless() && !keyless {
-		return errors.New("the current context's user has neither a token nor client-certificate-data; to use a kubeconfig without credentials, set --identity")
+		return ErrKeyless
 	}
 	return nil
 }
+
+// ErrKeyless rejects a kubeconfig without credentials.
+var ErrKeyless = errors.New("the current context's user has neither a token nor client-certificate-data; to use a kubeconfig without credentials, set --identity")
 
 // checkAddress rejects text that isn't a URL to connect to, with one of these schemes, in printable
 // ASCII.

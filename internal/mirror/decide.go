@@ -146,23 +146,15 @@ func DecideBySource(src Source) (Decision, bool) {
 	case SourceUnread: // row 1
 		return Decision{State: StatePending, Reason: ReasonSourceUnread, Detail: "the source has not been read yet"}, true
 	case SourceAbsent: // row 2
-		return held(ReasonSourceAbsent, "source: %s; nothing was changed; to restore the keys from a remote: fernetcast recover --from REMOTE", src.detail), true
+		return held(ReasonSourceAbsent, "source: %s; nothing was changed; %s", src.detail, src.advice()), true
 	case SourceRefused:
-		return held(ReasonSourceRefused, "source: %s; nothing was changed; to restore the keys from a remote: fernetcast recover --from REMOTE", src.detail), true
+		return held(ReasonSourceRefused, "source: %s; nothing was changed; %s", src.detail, src.advice()), true
 	case SourceStandby: // row 3
 		return Decision{State: StateStandby, Reason: ReasonSourceCopy, Detail: src.detail}, true
 	case SourceUnpromoted: // row 4
-		return held(ReasonNotPromoted, "not promoted: %s; nothing was changed; if this cluster should be the main region: %s", src.detail, src.promoteCommand()), true
+		return held(ReasonNotPromoted, "not promoted: %s; nothing was changed; %s", src.detail, src.advice()), true
 	}
 	return Decision{}, false
-}
-
-// promoteCommand returns the command that makes an unpromoted source the main region's.
-func (s Source) promoteCommand() string {
-	if len(s.claims.unreadable) > 0 {
-		return "fernetcast promote REGION --force"
-	}
-	return "fernetcast promote REGION"
 }
 
 func held(reason Reason, format string, args ...any) Decision {

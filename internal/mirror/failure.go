@@ -52,6 +52,12 @@ type refusal interface {
 	Reached() bool
 }
 
+// Own is an error whose text no server wrote, so [Explain] keeps all of it.
+type Own struct{ Err error }
+
+func (o Own) Error() string { return o.Err.Error() }
+func (o Own) Unwrap() error { return o.Err }
+
 // advised is an error of our own that suggests the next step.
 type advised interface {
 	error
@@ -100,7 +106,8 @@ func explain(err error) string {
 	var certificate *tls.CertificateVerificationError
 	var file *fs.PathError
 	var answer refusal
-	known := errors.As(err, &operation) || errors.As(err, &file) || errors.As(err, &answer)
+	var own Own
+	known := errors.As(err, &operation) || errors.As(err, &file) || errors.As(err, &answer) || errors.As(err, &own)
 	dialing := operation != nil && operation.Op == "dial" // its text names the address
 	switch {
 	case errors.As(err, &certificate):

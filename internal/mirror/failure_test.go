@@ -77,6 +77,7 @@ func TestExplain(t *testing.T) {
 		"timed out": fmt.Errorf("reading: %w", &url.Error{Op: "Get", URL: "https://dfw", Err: context.DeadlineExceeded}),
 		"dial tcp 10.0.0.9:6443: connect: connection refused": &url.Error{Op: "Get", URL: "https://dfw", Err: &net.OpError{
 			Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 6443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}},
+		"finding the source's cluster: /etc/Kube_1: no context": fmt.Errorf("%w", Own{errors.New("finding the source's cluster: /etc/Kube_1: no context")}),
 	} {
 		if got := Explain(err); got != want {
 			t.Errorf("explained as %q, want %q", got, want)

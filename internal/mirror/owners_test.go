@@ -84,3 +84,33 @@ func TestClaimsOfASource(t *testing.T) {
 		t.Errorf("a restored source has UID %q", r.UID())
 	}
 }
+
+// The advice for a lost source names the copy with the highest term, then the highest primary, among
+// those that can be recovered.
+func TestNewest(t *testing.T) {
+	of := func(term int, pairs string) Copy {
+		return ReadCopy(somewhere, secret(farUID, "9", pairs, stamp("sjc", term, homeUID, "90", pairs)))
+	}
+	drifted := ReadCopy(somewhere, secret(farUID, "9", anew, stamp("sjc", 9, homeUID, "90", newest)))
+	for want, copies := range map[string]map[string]Copy{
+		"REMOTE": {"dfw": {}, "iad": drifted},
+		"dfw":    {"dfw": of(2, newest), "iad": of(2, older0), "ord": drifted},
+		"iad":    {"dfw": of(2, newest), "iad": of(3, older0)},
+		"lon":    {"lon": of(2, newest), "ord": of(2, newest)},
+	} {
+		st := Status{Source: ReadSource(nil).Status("openstack", "keystone-fernet-keys", "")}
+		d, _ := DecideBySource(ReadSource(nil))
+		for name, c := range copies {
+			st.Remotes = append(st.Remotes, c.Status(Source{}, d).Named(name))
+		}
+		st = st.Advised()
+		for _, detail := range []string{st.Source.Detail, st.Remotes[0].Detail, st.Remotes[1].Detail} {
+			if !strings.HasSuffix(detail, "; to restore the keys: fernetcast recover --from "+want) {
+				t.Errorf("the advice is %q, want %s", detail, want)
+			}
+		}
+	}
+	if st := (Status{Source: SourceStatus{State: SourceMain, Detail: "REMOTE"}}).Advised(); st.Source.Detail != "REMOTE" {
+		t.Errorf("a main region's detail is %q", st.Source.Detail)
+	}
+}

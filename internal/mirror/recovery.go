@@ -1,9 +1,12 @@
 package mirror
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -32,6 +35,51 @@ func (c Copy) Recoverable() error {
 		return errors.New("its keys do not match its stamp: they were changed there")
 	}
 	return nil
+}
+
+// advice returns what to do if the keys or the mark may be lost. REMOTE stands for the remote to recover
+// from ([Status.Advised]).
+func (s Source) advice() string {
+	const lost, fresh = "if this cluster was the main region: fernetcast recover --from REMOTE", "; if it should become the main region: fernetcast promote REGION"
+	switch {
+	case s.state == SourceAbsent || s.state == SourceRefused:
+		return "to restore the keys: fernetcast recover --from REMOTE"
+	case s.state != SourceUnpromoted:
+		return ""
+	case len(s.claims.unreadable) > 0:
+		return lost + fresh + " --force"
+	}
+	return lost + fresh
+}
+
+// Newest returns the name of the copy to recover from: among those that are Recoverable, the one with the
+// highest term, and then the highest primary. It returns REMOTE if there is none.
+func Newest(copies map[string]Copy) string {
+	name := "REMOTE"
+	for _, other := range slices.Sorted(maps.Keys(copies)) {
+		a, b := copies[name], copies[other]
+		if b.Recoverable() == nil && cmp.Or(b.Owner().Term-a.Owner().Term, b.prints.Primary()-a.prints.Primary()) > 0 {
+			name = other
+		}
+	}
+	return name
+}
+
+// Advised returns the status with the newest copy's remote in suggested recoveries, if there is one.
+func (s Status) Advised() Status {
+	if s.Source.State != SourceAbsent && s.Source.State != SourceRefused && s.Source.State != SourceUnpromoted {
+		return s
+	}
+	copies := map[string]Copy{}
+	for _, r := range s.Remotes {
+		copies[r.Name] = r.Copy
+	}
+	from := Newest(copies)
+	s.Source.Detail = strings.ReplaceAll(s.Source.Detail, "REMOTE", from)
+	for i, r := range s.Remotes {
+		s.Remotes[i].Detail = strings.ReplaceAll(r.Detail, "REMOTE", from)
+	}
+	return s
 }
 
 // Owner returns the owner in the copy's stamp, or the zero Owner if it has none.

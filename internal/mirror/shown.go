@@ -104,11 +104,14 @@ func Address(text string) string {
 	return Printable((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
 }
 
+// Line is like [Printable] without the limit, for text that contains our own commands.
+func Line(text string) string { return strings.ReplaceAll(Hide(text), "\n", "?") }
+
 // Printable returns at most the first 400 characters of text on one line. It hides keys and
 // tokens like [Hide], and replaces control characters, including those that change the writing
 // direction, with "?".
 func Printable(text string) string {
-	text = strings.ReplaceAll(Hide(text), "\n", "?")
+	text = Line(text)
 	shown := 0
 	for i := range text {
 		if shown == maxShown {

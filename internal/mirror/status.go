@@ -62,6 +62,8 @@ type RemoteStatus struct {
 	Keys                  keyset.Fingerprints `json:"keys"`
 	// Counts are exported only as metrics.
 	Counts Counts `json:"-"`
+	// Copy is the remote's Secret, for [Status.Advised].
+	Copy Copy `json:"-"`
 }
 
 // Overdue reports whether the credentials should have been renewed: half of the time between due
@@ -96,8 +98,8 @@ func (s Source) Status(namespace, name string, trouble string) SourceStatus {
 	if s.owner.Term > 0 {
 		st.Term = &s.owner.Term
 	}
-	if s.State() == SourceUnpromoted {
-		st.Detail += "; if this cluster should be the main region: " + s.promoteCommand()
+	if advice := s.advice(); advice != "" {
+		st.Detail += "; " + advice
 	}
 	st.Primary, st.Staged = primary(st.Keys), st.Keys.Staged() != ""
 	if s.State() == SourceMain && !st.Staged {
@@ -114,7 +116,7 @@ func (c Copy) Status(src Source, d Decision) RemoteStatus {
 	st := RemoteStatus{
 		Name: c.place.Remote, State: d.State, Reason: d.Reason, Detail: d.Detail,
 		Primary: primary(c.prints), Behind: src.generations(c.prints),
-		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints,
+		PushedResourceVersion: c.claims.pushed, LastPushed: c.lastPushed(), Keys: c.prints, Copy: c,
 	}
 	if len(c.prints) > maxShownKeys {
 		st.Keys = nil

@@ -48,10 +48,10 @@ func TestSourceStatus(t *testing.T) {
 		"a main":                   {secret: mainSecret(), term: 3, primary: 3, staged: true},
 		"no staged key":            {secret: mainSecret(keys("2=b 3=c")), term: 3, primary: 3, detail: "no staged key 0: after the next rotation, remotes reject new tokens until it is pushed"},
 		"a standby, no staged key": {secret: secret(farUID, "7", "2=b 3=c", stamp("sjc", 2, homeUID, "100", newest)), term: 2, primary: 3, detail: "copy of sjc"},
-		"not promoted":             {secret: mainSecret(annotate(nil)), primary: 3, staged: true, detail: "it has no mark of a main region; if this cluster should be the main region: fernetcast promote REGION"},
+		"not promoted":             {secret: mainSecret(annotate(nil)), primary: 3, staged: true, detail: "it has no mark of a main region; if this cluster was the main region: fernetcast recover --from REMOTE; if it should become the main region: fernetcast promote REGION"},
 		"an unreadable mark": {secret: mainSecret(annotate(map[string]string{MarkRegion: "sjc"})), primary: 3, staged: true,
-			detail: "its annotations fernetcast/main cannot be read, so its owner is unknown; if this cluster should be the main region: fernetcast promote REGION --force"},
-		"absent":     {detail: "the Secret does not exist"},
+			detail: "its annotations fernetcast/main cannot be read, so its owner is unknown; if this cluster was the main region: fernetcast recover --from REMOTE; if it should become the main region: fernetcast promote REGION --force"},
+		"absent":     {detail: "the Secret does not exist; to restore the keys: fernetcast recover --from REMOTE"},
 		"in trouble": {secret: mainSecret(), trouble: "no answer", term: 3, primary: 3, staged: true, stale: true, detail: "no answer"},
 	} {
 		st := ReadSource(c.secret).Status("openstack", "keystone-fernet-keys", c.trouble)

@@ -126,7 +126,15 @@ func (p *probe) again() string {
 	if p.Operator {
 		return "fix your context " + p.Name
 	}
-	return "join it again: fernetcast join " + p.Name
+	return "join it again: " + p.join("")
+}
+
+// join returns the command that joins the remote again, without storing a token if it has none.
+func (p *probe) join(flags string) string {
+	if p.SignIn.Tokens != nil {
+		flags = " --keyless" + flags
+	}
+	return "fernetcast join " + p.Name + flags
 }
 
 // source returns a skipped check if the source isn't known. Otherwise it returns the zero Check.
@@ -161,18 +169,20 @@ func (p *probe) keys(context.Context) Check {
 }
 
 func (p *probe) rotation(ctx context.Context) Check {
-	active, err := p.apis.Rotates(ctx, p.Namespace)
+	job, err := p.apis.Rotates(ctx, p.Namespace)
 	switch {
 	case apierrors.IsForbidden(err):
 		return Check{Result: Skip, What: "it may not read CronJobs; to check with your own permissions: fernetcast check --remote-context CONTEXT"}
 	case err != nil:
 		return Check{Result: Skip, What: mirror.Explain(err)}
-	case !active:
-		return Check{Result: Pass, What: "no CronJob " + setup.RotationJob + " is active"}
+	case job == "":
+		return Check{Result: Pass, What: "no CronJob that rotates keys is active"}
+	case p.copy.Main() != (mirror.Owner{}) && p.Source.State() != mirror.SourceMain:
+		return Check{Result: Pass, What: "CronJob " + job + " is active, as it should be in the main region"}
 	}
 	return Check{
-		Result: Fail, What: "CronJob " + setup.RotationJob + " is active: it creates keys that no other region has",
-		Next: setup.SuspendRotation(p.Name, p.Namespace),
+		Result: Fail, What: "CronJob " + job + " is active and creates keys that no other region has",
+		Next: "suspend it: " + setup.SuspendRotation(p.Name, p.Namespace, job),
 	}
 }
 

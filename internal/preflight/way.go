@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -70,6 +71,9 @@ func (p *probe) greet(ctx context.Context) {
 }
 
 func (p *probe) kubeconfig(context.Context) Check {
+	if errors.Is(p.Refused, kubeconfig.ErrKeyless) {
+		return Check{Result: Fail, What: "it stores no credentials: the remote accepts the main region's one-hour tokens", Next: "fernetcast check " + p.Name + " --identity fernetcast-identity"}
+	}
 	if p.Refused != nil {
 		return Check{Result: Fail, What: p.Refused.Error(), Next: p.again()}
 	}
@@ -101,7 +105,7 @@ func (p *probe) dns(ctx context.Context) Check {
 		return Check{Result: Pass, What: host + " is an address"}
 	}
 	if p.hello.dns.Err != nil {
-		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dns.Err)), Next: "make the name resolvable for the main region's pods, or specify an address: fernetcast join " + p.Name + " --server https://HOST:PORT"}
+		return Check{Result: Fail, What: fmt.Sprintf("%s: %s", host, reason(p.hello.dns.Err)), Next: "make the name resolvable for the main region's pods, or specify an address: " + p.join(" --server https://HOST:PORT")}
 	}
 	var addresses []string
 	for _, a := range p.hello.dns.Addrs {
@@ -136,7 +140,7 @@ func (p *probe) tls(context.Context) Check {
 	if p.Config.ServerName != "" {
 		asked += " (tls-server-name " + p.Config.ServerName + ")"
 	}
-	next := "join it again, which updates the CA and the server name from your context: fernetcast join " + p.Name
+	next := "join it again, which updates the CA and the server name from your context: " + p.join("")
 	if p.Operator {
 		next = p.again()
 	}
@@ -144,7 +148,7 @@ func (p *probe) tls(context.Context) Check {
 	case errors.As(h.tlsErr, &unknown):
 		return Check{Result: Fail, What: "chain: its certificate is not signed by a CA that its kubeconfig trusts", Next: next}
 	case errors.As(h.tlsErr, &name):
-		return Check{Result: Fail, What: "name: its certificate is not for " + asked, Next: "use a name from the certificate, with --server or tls-server-name: fernetcast join " + p.Name}
+		return Check{Result: Fail, What: "name: its certificate is not for " + asked, Next: "use a name from the certificate, with --server or tls-server-name: " + p.join("")}
 	case errors.As(h.tlsErr, &invalid) && invalid.Reason == x509.Expired:
 		return Check{Result: Fail, What: "time: its certificate has expired or is not valid yet, according to the local clock", Next: "renew the certificate, or fix the clock"}
 	case h.tlsErr != nil:

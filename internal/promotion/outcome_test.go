@@ -118,7 +118,7 @@ func TestNothingIsChanged(t *testing.T) {
 		says   string // "" if it is promoted
 	}{
 		"not to be read":            {newRegion().secret, answer(503), Options{Force: true}, "nothing was changed: the source cannot be read: 503"},
-		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be the main region's: the Secret does not exist"},
+		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be the main region's: the Secret does not exist; to restore its keys: fernetcast recover --from dfw"},
 		"without keys":              {secret("home", ""), nil, Options{Force: true}, "cannot be the main region's: "},
 		"unreadable":                {unreadable, nil, Options{}, "nothing was changed: the annotations fernetcast/main-term on Secret openstack/keystone-fernet-keys cannot be read; to replace them, add --force"},
 		"unreadable, and by force":  {unreadable, nil, Options{Force: true}, ""},

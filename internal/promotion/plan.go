@@ -99,10 +99,13 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	}
 	if len(plan.Lost) > 0 {
 		lost, whose, instead, verb := strings.Join(plan.Lost, ", "), "this cluster's", "promote there instead", "promote"
-		if opts.from != "" {
+		switch {
+		case opts.from != "":
 			whose, instead, verb = "those of "+opts.from, "recover from there instead", "recover"
+		case src.State() == mirror.SourceUnpromoted:
+			instead = "if this cluster was the main region: fernetcast recover --from " + giver(looks) + "; otherwise, " + instead
 		}
-		refusals = append(refusals, fmt.Sprintf("the keys of %s are newer than %s or unrelated to them, so tokens would be lost; %s, or add --force; to %s without %s, add --ignore %s",
+		refusals = append(refusals, fmt.Sprintf("the keys of %s are newer than %s or unrelated to them; %s; --force makes all tokens invalid that were signed with those keys; to %s without %s, add --ignore %s",
 			lost, whose, instead, verb, lost, strings.Join(plan.Lost, " --ignore ")))
 	}
 	if len(refusals) == 0 || opts.Force {
@@ -130,6 +133,15 @@ func (o Options) nameTaken(claimed mirror.Owner, promoted mirror.Source, looks [
 		}
 	}
 	return list
+}
+
+// giver returns the remote to recover from.
+func giver(looks []Remote) string {
+	copies := map[string]mirror.Copy{}
+	for _, l := range looks {
+		copies[l.Name] = l.Copy
+	}
+	return mirror.Newest(copies)
 }
 
 // effect describes the remote's future once src is promoted, and reports whether its tokens are

@@ -63,7 +63,7 @@ func (p *Promotion) Plan(ctx context.Context) (Plan, error) {
 	case err != nil:
 		return Plan{}, fmt.Errorf("nothing was changed: the source cannot be read: %s", mirror.Explain(err))
 	case src.State() == mirror.SourceAbsent || src.State() == mirror.SourceRefused:
-		return Plan{}, fmt.Errorf("nothing was changed: Secret %s cannot be the main region's: %s", p.Secret, src.Detail())
+		return Plan{}, fmt.Errorf("nothing was changed: Secret %s cannot be the main region's: %s; to restore its keys: fernetcast recover --from %s", p.Secret, src.Detail(), giver(p.Fleet.Look(ctx)))
 	case len(src.Unreadable()) > 0 && !p.Force:
 		return Plan{}, fmt.Errorf("nothing was changed: the annotations %s on Secret %s cannot be read; to replace them, add --force", strings.Join(src.Unreadable(), ", "), p.Secret)
 	}

@@ -126,7 +126,7 @@ func (k *Keeper) Run(ctx context.Context, once bool) bool {
 		case err == nil:
 			k.opts.Log.Info("updating the key repository works again")
 		default:
-			k.opts.Log.Warn("cannot update the key repository; retrying", "error", err)
+			k.opts.Log.Warn("cannot update the key repository; retrying", "error", err.Error())
 		}
 		if once && (done || k.silent() && k.Ready()) {
 			return true

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -99,18 +101,22 @@ const maxUID = 64
 // RotationJob is the name of openstack-helm's CronJob that rotates the keys.
 const RotationJob = "keystone-fernet-rotate"
 
-// SuspendRotation returns the kubectl command that suspends a namespace's rotation.
-func SuspendRotation(context, namespace string) string {
-	return fmt.Sprintf(`%s patch cronjob %s --patch '{"spec":{"suspend":true}}'`, mirror.Kubectl(context, namespace), RotationJob)
+// SuspendRotation returns the kubectl command that suspends a rotation CronJob.
+func SuspendRotation(context, namespace, job string) string {
+	return fmt.Sprintf(`%s patch cronjob %s --patch '{"spec":{"suspend":true}}'`, mirror.Kubectl(context, namespace), job)
 }
 
-// Rotates reports whether a namespace has the rotation CronJob and it isn't suspended.
-func (a *APIs) Rotates(ctx context.Context, namespace string) (bool, error) {
-	job, err := a.Batch.CronJobs(namespace).Get(ctx, RotationJob, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	return err == nil && !ptr.Deref(job.Spec.Suspend, false), err
+// Rotates returns the name of a CronJob that rotates Fernet keys in a namespace and isn't suspended, or "" if
+// there is none. It recognizes them by their names.
+func (a *APIs) Rotates(ctx context.Context, namespace string) (active string, err error) {
+	err = EachPage(ctx, jobsPage, a.Batch.CronJobs(namespace).List, func(jobs *batchv1.CronJobList) {
+		for _, job := range jobs.Items {
+			if strings.Contains(job.Name, "fernet") && strings.Contains(job.Name, "rotat") && !ptr.Deref(job.Spec.Suspend, false) {
+				active = mirror.Name(job.Name)
+			}
+		}
+	})
+	return active, err
 }
 
 // Rules returns these credentials' permissions in a namespace, as reported by the API server.

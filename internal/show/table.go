@@ -56,7 +56,7 @@ func (t table) columns(src mirror.SourceStatus) []column {
 		{"EXPIRES", true, expires},
 		{lastColumn, false, func(r mirror.RemoteStatus) string {
 			if t.wide {
-				return mirror.Printable(r.Detail)
+				return mirror.Line(r.Detail)
 			}
 			return detail(r)
 		}},
@@ -200,7 +200,7 @@ func (t table) source(s mirror.SourceStatus) []string {
 		}
 	}
 	if s.Detail != "" {
-		lines = append(lines, indent+mirror.Printable(s.Detail))
+		lines = append(lines, indent+mirror.Line(s.Detail))
 	}
 	return lines
 }
@@ -251,7 +251,7 @@ func behind(r mirror.RemoteStatus) string {
 
 // detail mentions expiring credentials first, because they may be the cause of the state.
 func detail(r mirror.RemoteStatus) string {
-	parts := []string{expiring(r), mirror.Printable(r.Detail)}
+	parts := []string{expiring(r), mirror.Line(r.Detail)}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
