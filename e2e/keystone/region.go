@@ -186,6 +186,14 @@ func (r *Region) mount(ctx context.Context, version int) error {
 	return nil
 }
 
+// Misuse replaces the files of the volume with keys that are not the Secret's. First set a long
+// delay, so that no change of the Secret replaces them.
+func (r *Region) Misuse(keys testenv.Repository) error {
+	r.swap.Lock()
+	defer r.swap.Unlock()
+	return testenv.WriteVolume(r.conf.repository, keys, 0o600)
+}
+
 func (r *Region) version(ctx context.Context, n int) (testenv.Version, error) {
 	i := -1
 	return r.history.Await(ctx, func(testenv.Version) bool { i++; return i >= n })

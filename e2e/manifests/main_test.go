@@ -23,6 +23,7 @@ const (
 	remoteDir     = manifestsDir + "/remote"
 	filesDir      = "testdata/files"
 	deploymentDir = manifestsDir + "/deployment"
+	probeDir      = manifestsDir + "/probe"
 	renewDir      = manifestsDir + "/renew"
 	identityDir   = manifestsDir + "/identity"
 	installPage   = repository + "/docs/install.md"

@@ -41,7 +41,7 @@ func TestPodsAreRestricted(t *testing.T) {
 		"runAsUser":                func(c *corev1.SecurityContext) { c.RunAsUser = ptr.To(int64(0)) },
 		"seccompProfile":           func(c *corev1.SecurityContext) { c.SeccompProfile = nil },
 	}
-	for _, dir := range []string{sidecarDir, filesDir, deploymentDir} {
+	for _, dir := range []string{sidecarDir, filesDir, deploymentDir, probeDir} {
 		t.Run(dir, func(t *testing.T) {
 			whole := template(t, dir)
 			if err := admit(ctx, lab, whole); err != nil {

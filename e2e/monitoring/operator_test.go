@@ -151,8 +151,8 @@ func TestLabelAndIntervalCanBeChanged(t *testing.T) {
 	}
 	before := marshal(t, prometheusRules(t, monitoringDir)) + marshal(t, podMonitors(t, monitoringDir))
 	after := marshal(t, prometheusRules(t, dir+"/mine")) + marshal(t, podMonitors(t, dir+"/mine"))
-	if n := strings.Count(before, "release: kube-prometheus-stack"); n != 4 {
-		t.Errorf("%d of 4 objects have the label", n)
+	if n := strings.Count(before, "release: kube-prometheus-stack"); n != 5 {
+		t.Errorf("%d of 5 objects have the label", n)
 	}
 	if diff := cmp.Diff(changed(before), after); diff != "" || before == after || !strings.Contains(after, `expr: "86400"`) {
 		t.Errorf("the overlay changes other things (-want +have):\n%s", diff)

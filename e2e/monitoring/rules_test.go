@@ -95,6 +95,7 @@ func TestAlertsAreWhole(t *testing.T) {
 		"FernetcastCredentialsExpire":   "warning",
 		"FernetcastRegionRotatesItself": "warning",
 		"FernetcastKeysGrowOld":         "warning",
+		"FernetcastTokenRefused":        "critical",
 	}
 	if diff := cmp.Diff(want, severities); diff != "" {
 		t.Errorf("severities (-want +have):\n%s", diff)

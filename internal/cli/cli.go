@@ -144,7 +144,7 @@ the command failed; 2, invalid usage or configuration.`,
 	o.register(root)
 	root.AddCommand(
 		newRun(o), newPromote(o), newPush(o), newStatus(o), newWait(o),
-		newJoin(o), newLeave(o), newCheck(o), newRenew(o), newRecover(o), newFiles(o),
+		newJoin(o), newLeave(o), newCheck(o), newRenew(o), newRecover(o), newFiles(o), newProbe(o),
 		newVersion(),
 	)
 	return root

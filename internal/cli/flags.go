@@ -134,7 +134,13 @@ func (l limited) Set(value string) error {
 	return nil
 }
 
-func (p *period) String() string { return readable(time.Duration(*p)) }
+// String returns "0" for zero, which --help doesn't show as a default.
+func (p *period) String() string {
+	if *p == 0 {
+		return "0"
+	}
+	return readable(time.Duration(*p))
+}
 
 // Type returns the name that --help shows.
 func (*period) Type() string { return "duration" }

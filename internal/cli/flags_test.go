@@ -8,7 +8,7 @@ import (
 func TestPeriod(t *testing.T) {
 	for text, want := range map[string]string{
 		"90d": "90d", "2160h": "90d", "24h": "24h", "36h": "36h", "1h30m": "1h30m", "2m0s": "2m", "90s": "1m30s",
-		"10h": "10h", "200ms": "200ms", "0": "0s", "-1m": "-1m", "1m10s": "1m10s",
+		"10h": "10h", "200ms": "200ms", "0": "0", "-1m": "-1m", "1m10s": "1m10s",
 	} {
 		var p period
 		if err := p.Set(text); err != nil || p.String() != want {

@@ -13,7 +13,7 @@ const module = "github.com/fernetcast/fernetcast"
 // cycle: imports go from cli down to keyset.
 var mayImport = map[string][]string{
 	"":                    {"internal/cli"},
-	"internal/cli":        {"watcher", "pusher", "clusters", "internal/access", "internal/preflight", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
+	"internal/cli":        {"watcher", "pusher", "clusters", "internal/logonce", "internal/access", "internal/preflight", "internal/probe", "internal/promotion", "internal/repository", "internal/show", "internal/telemetry", "internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
 	"watcher":             {"internal/logonce", "internal/view", "internal/kube", "internal/mirror"},
 	"pusher":              {"internal/mirror", "internal/keyset"},
 	"clusters":            {"internal/logonce", "internal/view", "internal/kubeconfig", "internal/kube", "internal/mirror", "internal/keyset"},
@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/kubeconfig": {"internal/kube"},
 	"internal/access":     {"internal/preflight", "internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror", "manifests"},
 	"internal/preflight":  {"internal/setup", "internal/kubeconfig", "internal/kube", "internal/mirror"},
+	"internal/probe":      {"internal/kube", "internal/mirror"},
 	"internal/promotion":  {"internal/mirror", "internal/keyset"},
 	"internal/repository": {"internal/logonce", "internal/mirror", "internal/keyset"},
 	"internal/show":       {"internal/mirror"},
@@ -38,7 +39,7 @@ var mayImport = map[string][]string{
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
-	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak",
+	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/gophercloud/gophercloud/v2",
 }
 
 func goList(t *testing.T, args ...string) []string {

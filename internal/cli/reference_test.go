@@ -39,6 +39,7 @@ var documents = map[string]any{
 	"check":   preflight.Report{},
 	"join":    joined{},
 	"leave":   left{},
+	"probe":   probeDocument{},
 	"promote": promoted{}, "recover": promoted{},
 	"renew": struct {
 		Remotes []renewed `json:"remotes"`
@@ -136,9 +137,11 @@ func referenceParts(t *testing.T) map[string]func(byHand map[string][]string) st
 		"commands":      func(map[string][]string) string { return commandUsage() },
 		"metrics":       runMetrics(t, files).write,
 		"metrics files": filesMetrics(t).write,
+		"metrics probe": probeMetrics().write,
 		"states":        stateTable(constants(files, "mirror", "State", "")).write,
 		"source states": namedTable("state", constants(files, "mirror", "SourceState", "")).write,
 		"reasons":       namedTable("reason", constants(files, "mirror", "Reason", "")).write,
+		"verdicts":      namedTable("result", constants(files, "mirror", "Verdict", "")).write,
 		"write results": namedTable("result", constants(files, "mirror", "Result", "")).write,
 		"messages":      messageTable(t, files).write,
 		"events":        namedTable("reason", constants(files, "telemetry", "", "Event")).write,
@@ -248,6 +251,15 @@ func filesMetrics(t *testing.T) factTable {
 	return metricsOf(w.Body.String())
 }
 
+// probeMetrics returns the table of the metrics of probe.
+func probeMetrics() factTable {
+	m := telemetry.NewProbeMetrics("v")
+	m.Probed([]mirror.Probe{{From: "sjc", To: "dfw", Verdict: mirror.Accepted}})
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return metricsOf(w.Body.String())
+}
+
 var (
 	metricLine = regexp.MustCompile(`(?m)^# (HELP|TYPE) (\S+) (.*)$`)
 	labelName  = regexp.MustCompile(`[{,](\w+)="`)
@@ -309,7 +321,7 @@ func jsonType(of reflect.Type) string {
 		return "object or null"
 	case reflect.Slice:
 		return "array of " + jsonType(of.Elem())
-	case reflect.Int:
+	case reflect.Int, reflect.Float64:
 		return "number"
 	case reflect.Bool:
 		return "boolean"

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -55,6 +56,8 @@ type Options struct {
 	SignIn SignIn
 	// OtherToken is used if the cluster rejects the config's token; "" if there is none.
 	OtherToken string
+	// TLS replaces the config's TLS settings, and HTTP/2 with HTTP/1.1, unless it is nil.
+	TLS *tls.Config
 }
 
 // SignIn supplies tokens for a cluster whose config has no credentials.
@@ -123,7 +126,7 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 	cfg.AcceptContentTypes = mediaType
 	cfg.DisableCompression = true
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		t := &guard{next: bounded(next, c, opts.Remote), advice: opts.SignIn.Advice, client: c}
+		t := &guard{next: bounded(next, c, opts), advice: opts.SignIn.Advice, client: c}
 		if opts.OtherToken != "" {
 			t.next = &fallback{next: t.next, tokens: [2]string{cfg.BearerToken, opts.OtherToken}}
 		}
@@ -150,11 +153,14 @@ func New(cfg *rest.Config, opts Options) (*Client, error) {
 
 // bounded limits the data that net/http reads by itself. Because the config has a Proxy function,
 // client-go passes a plain [http.Transport].
-func bounded(transport http.RoundTripper, c *Client, remote bool) http.RoundTripper {
+func bounded(transport http.RoundTripper, c *Client, opts Options) http.RoundTripper {
 	if t, ok := transport.(*http.Transport); ok {
 		t.MaxResponseHeaderBytes = maxHeader
 		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer, MaxReadFrameSize: frameBytes}
-		if remote {
+		if opts.TLS != nil {
+			t.TLSClientConfig = opts.TLS
+		}
+		if opts.Remote {
 			t.HTTP2.MaxDecoderHeaderTableSize, t.HTTP2.MaxEncoderHeaderTableSize = headerTable, headerTable
 			t.HTTP2.SendPingTimeout = remotePing
 		}

@@ -104,6 +104,55 @@ func (m *FilesMetrics) Arrived(took time.Duration) { m.lag.Observe(took.Seconds(
 // Handler serves the metrics as text.
 func (m *FilesMetrics) Handler() http.Handler { return handler(m.registry) }
 
+// ProbeMetrics provides the contents of /metrics for `fernetcast probe`. Its methods are safe for
+// concurrent use.
+type ProbeMetrics struct {
+	registry               *prometheus.Registry
+	result, seconds, since *prometheus.GaugeVec
+	run                    prometheus.Gauge
+	accepted               map[[2]string]float64 // when, in seconds since the epoch
+}
+
+// NewProbeMetrics returns the metrics of a process.
+func NewProbeMetrics(version string) *ProbeMetrics {
+	registry, in := newRegistry(version)
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return in.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, append([]string{"from", "to"}, labels...))
+	}
+	return &ProbeMetrics{
+		registry: registry, accepted: map[[2]string]float64{},
+		result:  gauge("fernetcast_probe_result", "1 for the result of the last token that region from issued and region to validated: accepted, refused, unreachable, failed, or no token.", "result"),
+		seconds: gauge("fernetcast_probe_duration_seconds", "Time until the last result."),
+		since:   gauge("fernetcast_probe_last_accepted_timestamp_seconds", "When region to last accepted a token from region from. 0 if it never did."),
+		run:     in.NewGauge(prometheus.GaugeOpts{Name: "fernetcast_probe_last_run_timestamp_seconds", Help: "When a probe last signed in. 0 if none did."}),
+	}
+}
+
+// Probed replaces the results of all pairs. Without results, nobody could sign in, and the last
+// results stay. Don't call it concurrently.
+func (m *ProbeMetrics) Probed(results []mirror.Probe) {
+	if len(results) == 0 {
+		return
+	}
+	now := float64(time.Now().UnixMilli()) / 1000
+	m.run.Set(now)
+	for _, all := range []*prometheus.GaugeVec{m.result, m.seconds, m.since} {
+		all.Reset()
+	}
+	for _, r := range results {
+		pair := [2]string{r.From, r.To}
+		if r.Verdict == mirror.Accepted {
+			m.accepted[pair] = now
+		}
+		m.result.WithLabelValues(r.From, r.To, string(r.Verdict)).Set(1)
+		m.seconds.WithLabelValues(r.From, r.To).Set(r.Seconds)
+		m.since.WithLabelValues(r.From, r.To).Set(m.accepted[pair])
+	}
+}
+
+// Handler serves the metrics as text.
+func (m *ProbeMetrics) Handler() http.Handler { return handler(m.registry) }
+
 // queueMetrics creates a queue's metrics with the names that Kubernetes' controllers use
 // (k8s.io/component-base/metrics/prometheus/workqueue).
 type queueMetrics struct{ in promauto.Factory }
