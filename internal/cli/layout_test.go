@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
-	"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/gophercloud/gophercloud/v2",
+	"github.com/prometheus/client_golang", "github.com/prometheus/client_model", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/gophercloud/gophercloud/v2",
 }
 
 func goList(t *testing.T, args ...string) []string {

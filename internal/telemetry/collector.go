@@ -1,15 +1,25 @@
 package telemetry
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"k8s.io/utils/ptr"
 )
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("fernetcast_"+name, help, labels, nil)
+// A metric describes the series of one name.
+type metric struct {
+	name, help *string
+	labels     []string // sorted
+}
+
+func desc(name, help string, labels ...string) *metric {
+	return &metric{ptr.To("fernetcast_" + name), &help, labels}
 }
 
 var (
@@ -27,23 +37,23 @@ var (
 	expiry       = desc("remote_credentials_expiry_timestamp_seconds", "When the remote's token or client certificate expires, whichever is earlier. Absent if neither expires.", "remote")
 	pushes       = desc("pushes_total", "Writes sent to the remote, by result.", "remote", "result")
 	repaired     = desc("drift_repaired_total", "Changes by other writers that were repaired in the remote.", "remote")
-	requestsSent = desc("requests_total", "Requests sent to the remote with its current kubeconfig. The code is none without a response, and other for a code that API servers don't use.", "remote", "code", "method")
+	requestsSent = desc("requests_total", "Requests sent to the remote with its current kubeconfig. The code is none without a response, and other for a code that API servers don't use.", "code", "method", "remote")
 )
 
-// statusCollector exports a status as metrics. It stores no series, so none remain when a
-// remote is removed.
-type statusCollector func() mirror.Status
-
-// Describe implements [prometheus.Collector]. It sends no descriptions, so the registry
-// checks each scrape separately.
-func (statusCollector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements [prometheus.Collector].
-func (status statusCollector) Collect(to chan<- prometheus.Metric) {
-	s, st := series{to}, status()
-	s.source(st.Source)
-	for _, r := range st.Remotes {
-		s.remote(r)
+// withStatus returns a gatherer of a registry's metrics and of a status. It stores no series, so
+// none remain when a remote is removed. A registry would copy, hash, and sort all of them, which for
+// 1,000 remotes takes most of a scrape's time.
+func withStatus(registry prometheus.Gatherer, status func() mirror.Status) prometheus.GathererFunc {
+	return func() ([]*dto.MetricFamily, error) {
+		families, err := registry.Gather()
+		s, st := series{}, status()
+		s.source(st.Source)
+		for _, r := range st.Remotes {
+			s.remote(r)
+		}
+		families = slices.AppendSeq(families, maps.Values(s))
+		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+		return families, err
 	}
 }
 
@@ -74,35 +84,39 @@ func (s series) remote(r mirror.RemoteStatus) {
 	}
 	s.counter(repaired, r.Counts.Repairs, r.Name)
 	for request, n := range r.Counts.Requests {
-		s.counter(requestsSent, n, r.Name, request.Code, request.Method)
+		s.counter(requestsSent, n, request.Code, request.Method, r.Name)
 	}
 }
 
-// series sends metrics to Prometheus.
-type series struct{ to chan<- prometheus.Metric }
+// series contains the current values of metrics.
+type series map[*metric]*dto.MetricFamily
 
-// gauge sends a number, or nothing if value is nil.
-func (s series) gauge(d *prometheus.Desc, value *int, labels ...string) {
+// gauge adds a number, or nothing if value is nil.
+func (s series) gauge(m *metric, value *int, labels ...string) {
 	if value != nil {
-		s.send(d, prometheus.GaugeValue, float64(*value), labels)
+		s.add(m, dto.MetricType_GAUGE, &dto.Metric{Gauge: &dto.Gauge{Value: ptr.To(float64(*value))}}, labels)
 	}
 }
 
-func (s series) counter(d *prometheus.Desc, value int, labels ...string) {
-	s.send(d, prometheus.CounterValue, float64(value), labels)
+func (s series) counter(m *metric, value int, labels ...string) {
+	s.add(m, dto.MetricType_COUNTER, &dto.Metric{Counter: &dto.Counter{Value: ptr.To(float64(value))}}, labels)
 }
 
-// time sends a time in seconds since 1970, or nothing if t is nil.
-func (s series) time(d *prometheus.Desc, t *time.Time, labels ...string) {
+// time adds a time in seconds since 1970, or nothing if t is nil.
+func (s series) time(m *metric, t *time.Time, labels ...string) {
 	if t != nil {
-		s.send(d, prometheus.GaugeValue, float64(t.UnixMilli())/1000, labels)
+		s.add(m, dto.MetricType_GAUGE, &dto.Metric{Gauge: &dto.Gauge{Value: ptr.To(float64(t.UnixMilli()) / 1000)}}, labels)
 	}
 }
 
-func (s series) send(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
-	m, err := prometheus.NewConstMetric(d, kind, value, labels...)
-	if err != nil { // a label is not valid UTF-8
-		m = prometheus.NewInvalidMetric(d, err)
+func (s series) add(m *metric, kind dto.MetricType, one *dto.Metric, labels []string) {
+	f := s[m]
+	if f == nil {
+		f = &dto.MetricFamily{Name: m.name, Help: m.help, Type: &kind}
+		s[m] = f
 	}
-	s.to <- m
+	for i, value := range labels {
+		one.Label = append(one.Label, &dto.LabelPair{Name: &m.labels[i], Value: &value})
+	}
+	f.Metric = append(f.Metric, one)
 }

@@ -18,22 +18,22 @@ import (
 // concurrent use.
 type Metrics struct {
 	registry  *prometheus.Registry
+	status    func() mirror.Status
 	took, lag prometheus.Histogram
 }
 
 // NewMetrics returns the metrics of a process. Call it once. Each scrape calls status.
 func NewMetrics(version string, status func() mirror.Status) *Metrics {
 	registry, in := newRegistry(version)
-	registry.MustRegister(statusCollector(status))
 	seconds := func(name, help string) prometheus.Histogram {
 		return in.NewHistogram(prometheus.HistogramOpts{
 			Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		})
 	}
 	return &Metrics{
-		registry: registry,
-		took:     seconds("fernetcast_push_duration_seconds", "Time from the start of a remote's sync to the acknowledged write."),
-		lag:      seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledged write in a remote."),
+		registry: registry, status: status,
+		took: seconds("fernetcast_push_duration_seconds", "Time from the start of a remote's sync to the acknowledged write."),
+		lag:  seconds("fernetcast_propagation_seconds", "Time from when a rotation was seen in the source to the acknowledged write in a remote."),
 	}
 }
 
@@ -61,10 +61,10 @@ func (m *Metrics) Pushed(p mirror.Push) {
 func (m *Metrics) Queue() workqueue.MetricsProvider { return queueMetrics{promauto.With(m.registry)} }
 
 // Handler serves the metrics as text. It omits metrics that cannot be collected.
-func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
+func (m *Metrics) Handler() http.Handler { return handler(withStatus(m.registry, m.status)) }
 
-func handler(registry *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})
+func handler(metrics prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})
 }
 
 // FilesMetrics provides the contents of /metrics for `fernetcast files`. Its methods are
