@@ -27,6 +27,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
@@ -36,6 +37,13 @@ import (
 // nearly double the memory for a thousand remotes. Compared with TLS, more frequent garbage
 // collection costs little.
 const gcPercent = 30
+
+// startPercent replaces gcPercent until the first syncs are done, at most for startTime. The live
+// heap grows from nothing then, so frequent collections would take half of the CPU time.
+const (
+	startPercent = 100
+	startTime    = 30 * time.Second
+)
 
 // Main runs the command in [os.Args] until it finishes or the process gets SIGINT or SIGTERM.
 // It returns the exit code.
@@ -87,10 +95,15 @@ func prepareProcess() error {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	collectAt(gcPercent)
 	return nil
+}
+
+// collectAt sets the garbage collector's percentage, unless GOGC does.
+func collectAt(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
 }
 
 func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Writer) int {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/telemetry"
 	"github.com/fernetcast/fernetcast/pusher"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // runOptions holds the flags of run.
@@ -96,11 +98,22 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	parts.Go(func() { set.Run(ctx, o.clusters, o.tokens, push) })
 	parts.Go(func() { push.Run(ctx) })
 	parts.Go(func() { events.Run(ctx) })
+	parts.Go(func() { collectLess(ctx, status) })
 	if o.listen != "" {
 		parts.Go(func() { server.Run(ctx) })
 	}
 	<-ctx.Done()
 	log.Info("stopping")
+}
+
+// collectLess makes the garbage collector run less often until no remote is Pending.
+func collectLess(ctx context.Context, status func() mirror.Status) {
+	collectAt(startPercent)
+	defer collectAt(gcPercent)
+	_ = wait.PollUntilContextTimeout(ctx, time.Second, startTime, false, func(context.Context) (bool, error) {
+		remotes := status().Remotes
+		return len(remotes) > 0 && !slices.ContainsFunc(remotes, func(r mirror.RemoteStatus) bool { return r.State == mirror.StatePending }), nil
+	})
 }
 
 // observer forwards the pusher's events to the metrics and the Kubernetes events.
