@@ -36,6 +36,7 @@ type Set struct{ keys func() keys }
 type keys struct {
 	data   map[string][]byte
 	prints Fingerprints
+	text   string // prints as text
 }
 
 // Parse returns the key set in the data of a Secret. It rejects data that Keystone would
@@ -52,7 +53,7 @@ func Parse(data map[string][]byte) (Set, error) {
 	if prints.Primary() == 0 {
 		return Set{}, errors.New("it has no primary key (no index above 0)")
 	}
-	held := keys{data: clone(data), prints: prints}
+	held := keys{clone(data), prints, prints.String()}
 	return Set{func() keys { return held }}, nil
 }
 
@@ -132,7 +133,7 @@ func trim(value []byte) []byte { return bytes.TrimSuffix(value, []byte("\n")) }
 
 func fingerprint(value []byte) string {
 	sum := sha256.Sum256(trim(value))
-	return hex.EncodeToString(sum[:])[:fingerprintDigits]
+	return hex.EncodeToString(sum[:fingerprintDigits/2])
 }
 
 func clone(data map[string][]byte) map[string][]byte {
@@ -160,16 +161,24 @@ func (s Set) Fingerprints() Fingerprints {
 	return s.keys().prints
 }
 
+// String returns the fingerprints as stored in the stamp, and "" for the zero Set.
+func (s Set) String() string {
+	if s.keys == nil {
+		return ""
+	}
+	return s.keys().text
+}
+
 // SameData reports whether data has exactly the set's data keys and bytes.
 func (s Set) SameData(data map[string][]byte) bool {
 	return s.keys != nil && maps.EqualFunc(s.keys().data, data, bytes.Equal)
 }
 
 // Format prints the fingerprints for any verb.
-func (s Set) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.Fingerprints().String())) }
+func (s Set) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // MarshalJSON returns the fingerprints by index.
 func (s Set) MarshalJSON() ([]byte, error) { return s.Fingerprints().MarshalJSON() }
 
 // LogValue returns the fingerprints.
-func (s Set) LogValue() slog.Value { return slog.StringValue(s.Fingerprints().String()) }
+func (s Set) LogValue() slog.Value { return slog.StringValue(s.String()) }

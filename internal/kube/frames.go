@@ -47,7 +47,9 @@ func (f *frameReader) Read(p []byte) (int, error) {
 		return 0, f.err
 	}
 	n := copy(p, f.ready)
-	f.ready = f.ready[n:]
+	if f.ready = f.ready[n:]; len(f.ready) == 0 {
+		f.ready = nil // the next event may take long
+	}
 	return n, nil
 }
 

@@ -149,7 +149,11 @@ func read(resp *http.Response, ours bool) ([]byte, error) {
 	case resp.ContentLength > maxAnswer:
 		return nil, errTooLarge
 	}
-	body := bytes.NewBuffer(make([]byte, 0, usualAnswer))
+	size := usualAnswer
+	if resp.ContentLength >= 0 {
+		size = min(size, int(resp.ContentLength)+bytes.MinRead)
+	}
+	body := bytes.NewBuffer(make([]byte, 0, size))
 	_, err := body.ReadFrom(io.LimitReader(resp.Body, int64(most)))
 	return body.Bytes(), err
 }

@@ -86,7 +86,7 @@ func (s Source) Owner() Owner { return s.owner }
 func (s Source) Keys() keyset.Set { return s.set }
 
 // Fingerprints returns the fingerprints of the keys in the stamp's format.
-func (s Source) Fingerprints() string { return s.set.Fingerprints().String() }
+func (s Source) Fingerprints() string { return s.set.String() }
 
 // redact makes text from other writers printable and removes parts of the source's keys.
 func (s Source) redact(text string) string { return Copy{}.redact(s, text) }
