@@ -25,13 +25,15 @@ func TestFleet(t *testing.T) {
 	standby.join(mainRegion, mainRegion, testenv.Access{Namespace: s.NS})
 	_, standing := standby.StartRun(t)
 	_, keeping := s.StartFiles(t)
+	probing := s.probe(mainRegion, elsewhere)
 	// Remove the shipped intervals, which are too long for a test.
 	rules := s.rules(change{`(?m)^ *interval: .*\n`, ""})
 	p := f.prometheus(rules,
 		job{name: "fernetcast", targets: f.addresses(), cluster: mainRegion},
 		job{name: "standby", targets: []string{standing}, cluster: elsewhere},
 		job{name: "files", targets: []string{keeping}, cluster: mainRegion},
-		job{name: "bare", targets: f.addresses()})
+		job{name: "probe", targets: []string{probing}, cluster: mainRegion},
+		job{name: "bare", targets: append(f.addresses(), probing)})
 	for _, r := range f.replicas {
 		f.show(r.address, r.states)
 	}
@@ -46,12 +48,25 @@ func TestFleet(t *testing.T) {
 		f.promtoolIsSilent(r.address)
 	}
 	f.promtoolIsSilent(keeping)
+	f.promtoolIsSilent(probing)
 	f.agrees(replica{standby.Site, standing, map[string]string{mainRegion: "Standby"}})
 	p.dashboardReturnsData()
 	p.eachRegionOnce(f.states)
 	p.rulesKnowTheMetrics(rules)
 	p.noKeyInSeries(append(f.addresses(), keeping))
 	f.goesAway(p, "gone")
+}
+
+// probe starts a probe of these regions, and returns the address of its metrics.
+func (s *stage) probe(regions ...string) string {
+	s.Helper()
+	address, err := shared.Address()
+	s.Must(err)
+	program := s.Shipped().WithEnv(testenv.Identity(s.T, "", regions...)...)
+	process, err := program.Start("probe", "--listen", address, "--every", "1s")
+	s.Must(err)
+	s.Cleanup(process.Kill)
+	return address
 }
 
 func (f *fleet) promtoolIsSilent(address string) {

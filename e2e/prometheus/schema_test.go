@@ -10,6 +10,7 @@ import (
 	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	grafanaquery "github.com/grafana/grafana-foundation-sdk/go/prometheus"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statushistory"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
@@ -19,6 +20,7 @@ import (
 func TestDashboardIsOneOfGrafana(t *testing.T) {
 	known := cog.NewRuntime()
 	known.RegisterPanelcfgVariant(stat.VariantConfig())
+	known.RegisterPanelcfgVariant(statushistory.VariantConfig())
 	known.RegisterPanelcfgVariant(table.VariantConfig())
 	known.RegisterPanelcfgVariant(timeseries.VariantConfig())
 	known.RegisterDataqueryVariant(grafanaquery.VariantConfig())
