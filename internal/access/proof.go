@@ -3,13 +3,19 @@ package access
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
+	"github.com/fernetcast/fernetcast/internal/setup"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 )
 
 // provePause is the delay between two examinations of a new kubeconfig.
@@ -52,26 +58,50 @@ func (j *Join) keys(c mirror.Copy) string {
 // prove examines the remote through a new kubeconfig, the way run uses it. RBAC changes take a
 // moment to reach all API servers, so prove retries until ctx ends.
 func (j *Join) prove(ctx context.Context, kubeconfig []byte) (why error) {
-	remote := j.Remote(kubeconfig)
+	remote, common := j.Remote(kubeconfig), j.common(ctx)
 	_ = wait.PollUntilContextCancel(ctx, provePause, true, func(ctx context.Context) (bool, error) {
-		err := proof(preflight.Examine(ctx, remote))
+		found := preflight.Examine(ctx, remote)
+		err := proof(found, common)
 		if err == nil || why == nil || ctx.Err() == nil { // an examination that ctx interrupts gives a less specific reason
 			why = err
+		}
+		if c := found.Of("excess"); err == nil && c.Result == preflight.Warn {
+			j.Say("Warning: " + c.Error())
 		}
 		return err == nil, nil
 	})
 	return why
 }
 
-// proof returns nil if a new kubeconfig works and has exactly the permissions in manifests/remote.
-func proof(found preflight.Examined) error {
+// common returns the permissions of every ServiceAccount of the namespace in the remote, or nil if the
+// operator may not impersonate one.
+func (j *Join) common(ctx context.Context) []authorizationv1.ResourceRule {
+	const all = "system:serviceaccounts"
+	cfg, namespace := rest.CopyConfig(j.There.Config), j.Kubeconfig.Namespace
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":nobody", Groups: []string{all, all + ":" + namespace, "system:authenticated"}}
+	apis, err := setup.NewAPIs(cfg, kube.Options{UserAgent: j.Operator.UserAgent, Timeout: j.Operator.Timeout})
+	if err != nil {
+		return nil
+	}
+	defer apis.Close()
+	rules, _, _ := apis.Rules(ctx, namespace)
+	return rules
+}
+
+// proof returns nil if a new kubeconfig works and has the permissions in manifests/remote. Others are
+// harmless if they aren't grave or if all accounts have them.
+func proof(found preflight.Examined, common []authorizationv1.ResourceRule) error {
 	if err := found.Err(); err != nil {
 		return err
 	}
-	for _, id := range []string{"rights", "excess"} {
-		if c := found.Of(id); c.Result != preflight.Pass {
-			return c
-		}
+	if c := found.Of("rights"); c.Result != preflight.Pass {
+		return c
+	}
+	refused := slices.ContainsFunc(found.Excess, func(rule authorizationv1.ResourceRule) bool {
+		return setup.Grave(rule) && !slices.ContainsFunc(common, func(c authorizationv1.ResourceRule) bool { return reflect.DeepEqual(c, rule) })
+	})
+	if c := found.Of("excess"); c.Result == preflight.Skip || refused {
+		return c
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/kube"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/client-go/rest"
 )
 
@@ -53,6 +54,8 @@ type Examined struct {
 	Checks []Check `json:"checks"`
 	// Copy is the remote's Secret, which can be missing; zero if it couldn't be read.
 	Copy mirror.Copy `json:"-"`
+	// Excess are the permissions that fernetcast doesn't need.
+	Excess []authorizationv1.ResourceRule `json:"-"`
 }
 
 // Of returns the check with the given ID. It panics if there is none.
@@ -127,7 +130,7 @@ var steps = []step{
 	{"identity", "tls", (*probe).identity},
 	{"expiry", "kubeconfig", (*probe).expiry},
 	{"rights", "identity", (*probe).rights},
-	{"excess", "rights", (*probe).excess},
+	{"excess", "rights", (*probe).surplus},
 	{"secret", "identity", (*probe).secret},
 	{"keys", "secret", (*probe).keys},
 	{"rotation", "identity", (*probe).rotation},
@@ -137,10 +140,10 @@ var steps = []step{
 // A probe is a running examination of one remote. Each check can use the results of earlier ones.
 type probe struct {
 	Remote
-	apis    *setup.APIs
-	hello   hello // result of the first request
-	copy    mirror.Copy
-	surplus []string // permissions that fernetcast doesn't need
+	apis   *setup.APIs
+	hello  hello // result of the first request
+	copy   mirror.Copy
+	excess []authorizationv1.ResourceRule // as in Examined
 }
 
 // Examine examines one remote. Each check ends within r.Timeout, and the examination within three
@@ -158,7 +161,7 @@ func Examine(ctx context.Context, r Remote) Examined {
 	if p.apis != nil {
 		p.apis.Close()
 	}
-	found := Examined{Name: r.Name, Copy: p.copy}
+	found := Examined{Name: r.Name, Copy: p.copy, Excess: p.excess}
 	for _, s := range steps {
 		c := done[s.id]
 		c.What = mirror.Decision{Detail: c.What}.Redacted(p.Source, p.copy).Detail

@@ -70,7 +70,7 @@ func (p *probe) rights(ctx context.Context) Check {
 		return Check{Result: Fail, What: "reading its permissions: " + mirror.Explain(err), Next: p.again()}
 	}
 	missing, excess := setup.Rights(rules, p.Secret, kube.ReadToken(p.Config.BearerToken).Account)
-	p.surplus = excess
+	p.excess = excess
 	where := fmt.Sprintf("Secret %s/%s", p.Namespace, p.Secret)
 	switch {
 	case len(missing) == 1 && missing[0] == "watch":
@@ -83,12 +83,16 @@ func (p *probe) rights(ctx context.Context) Check {
 	return Check{Result: Pass, What: "all required permissions for " + where}
 }
 
-func (p *probe) excess(context.Context) Check {
+func (p *probe) surplus(context.Context) Check {
+	var texts []string
+	for _, rule := range p.excess {
+		texts = append(texts, setup.DescribeRule(rule))
+	}
 	switch {
 	case p.Operator:
 		return Check{Result: Skip, What: "these are your own permissions"}
-	case len(p.surplus) > 0:
-		return Check{Result: Warn, What: "its account may also " + strings.Join(p.surplus, "; "), Next: "remove these permissions: anyone who has the token has them"}
+	case len(texts) > 0:
+		return Check{Result: Warn, What: "its account may also " + strings.Join(texts, "; "), Next: "remove these permissions: anyone who has the token has them"}
 	}
 	return Check{Result: Pass, What: "no others"}
 }

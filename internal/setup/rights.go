@@ -18,9 +18,9 @@ var SecretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
 var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
 
 // Rights compares an account's permissions in a namespace with those that the main region needs. It
-// returns the missing verbs on the Secret, and descriptions of all permissions beyond
-// manifests/remote and manifests/remote/self-renew.
-func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missing, excess []string) {
+// returns the missing verbs on the Secret, and all permissions beyond manifests/remote and
+// manifests/remote/self-renew.
+func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missing []string, excess []authorizationv1.ResourceRule) {
 	missing = slices.Clone(SecretVerbs)
 	for _, rule := range rules {
 		if subset(rule.APIGroups, everybodys) && subset(rule.Verbs, []string{"create"}) {
@@ -39,7 +39,7 @@ func Rights(rules []authorizationv1.ResourceRule, secret, account string) (missi
 				subset(rule.ResourceNames, []string{name}) && subset(rule.Verbs, verbs)
 		}
 		if !within("secrets", secret, SecretVerbs...) && !within("serviceaccounts/token", account, "create") && !within("serviceaccounts", account, "get", "patch") {
-			excess = append(excess, describeRule(rule))
+			excess = append(excess, rule)
 		}
 	}
 	return missing, excess
@@ -49,7 +49,17 @@ func subset(some, of []string) bool {
 	return !slices.ContainsFunc(some, func(one string) bool { return !slices.Contains(of, one) })
 }
 
-func describeRule(rule authorizationv1.ResourceRule) string {
+// Grave reports whether a permission could reveal Secrets, or lead to other accounts' permissions.
+func Grave(rule authorizationv1.ResourceRule) bool {
+	has := func(list []string, of ...string) bool {
+		return slices.ContainsFunc(append(of, "*"), func(one string) bool { return slices.Contains(list, one) })
+	}
+	return has(rule.APIGroups, "") && has(rule.Resources, "secrets", "serviceaccounts/token", "*/token") || has(rule.Verbs, "impersonate") ||
+		has(rule.APIGroups, "rbac.authorization.k8s.io") && !subset(rule.Verbs, []string{"get", "list", "watch"})
+}
+
+// DescribeRule returns a permission as text.
+func DescribeRule(rule authorizationv1.ResourceRule) string {
 	text := fmt.Sprintf("%s of %s", names(rule.Verbs), names(rule.Resources))
 	if len(rule.ResourceNames) > 0 {
 		text += " named " + names(rule.ResourceNames)

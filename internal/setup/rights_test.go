@@ -33,9 +33,38 @@ func TestRights(t *testing.T) {
 		"anybody's token":     {[]rule{one(SecretVerbs...), {Verbs: self.Verbs, APIGroups: core, Resources: self.Resources}}, "[]", "[create of serviceaccounts/token]"},
 		"more than a review ": {[]rule{one(SecretVerbs...), {Verbs: []string{"*"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"*"}}}, "[]", "[* of *]"},
 	} {
-		missing, excess := Rights(try.rules, "keys", "fernetcast-sjc")
+		missing, rules := Rights(try.rules, "keys", "fernetcast-sjc")
+		excess := []string{}
+		for _, rule := range rules {
+			excess = append(excess, DescribeRule(rule))
+		}
 		if fmt.Sprint(missing) != try.missing || fmt.Sprint(excess) != try.excess {
 			t.Errorf("%s: missing %v, excess %v", name, missing, excess)
+		}
+	}
+}
+
+func TestGrave(t *testing.T) {
+	for name, c := range map[string]struct {
+		group, resource, verb string
+		grave                 bool
+	}{
+		"a Secret":             {"", "secrets", "get", true},
+		"everything":           {"*", "*", "*", true},
+		"a wildcard group":     {"*", "secrets", "list", true},
+		"a token":              {"", "serviceaccounts/token", "create", true},
+		"tokens by wildcard":   {"", "*/token", "create", true},
+		"impersonation":        {"authentication.k8s.io", "userextras/scopes", "impersonate", true},
+		"a role":               {"rbac.authorization.k8s.io", "rolebindings", "create", true},
+		"each verb of a group": {"example.com", "widgets", "*", true},
+		"reading roles":        {"rbac.authorization.k8s.io", "roles", "list", false},
+		"Calico's":             {"projectcalico.org", "tiers", "get", false},
+		"KubeVirt's":           {"subresources.kubevirt.io", "*", "get", false},
+		"a ConfigMap":          {"", "configmaps", "get", false},
+		"another's Secrets":    {"example.com", "secrets", "get", false},
+	} {
+		if got := Grave(authorizationv1.ResourceRule{APIGroups: []string{c.group}, Resources: []string{c.resource}, Verbs: []string{c.verb}}); got != c.grave {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }
