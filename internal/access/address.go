@@ -20,26 +20,36 @@ import (
 )
 
 // NewKubeconfig returns a kubeconfig without credentials for the cluster of an operator's context. Its
-// address is server or, if that is "", the context's. proxy is the context's proxy-url. NewKubeconfig
-// returns an error if the main region's pods can't use the address, and passes say a warning if it is
-// a loopback address in server.
-func NewKubeconfig(ctx context.Context, there Cluster, proxy, server string, say func(string)) (kubeconfig.Config, error) {
+// address is server or, if that is "", the context's. proxy is its proxy-url, and given reports whether
+// a flag has set it. NewKubeconfig returns an error if the main region's pods can't use the address or
+// the proxy, and passes say a warning if a flag sets a loopback address.
+func NewKubeconfig(ctx context.Context, there Cluster, proxy string, given bool, server string, say func(string)) (kubeconfig.Config, error) {
 	cfg := there.Config
 	k := kubeconfig.Config{Server: cmp.Or(server, cfg.Host), ProxyURL: proxy, TLS: rest.TLSClientConfig{ServerName: cfg.ServerName, CAData: cfg.CAData}}
 	if cfg.Insecure {
 		return k, fmt.Errorf("context %s skips TLS verification, so an attacker on the network could obtain the keys; set certificate-authority-data instead", there.Context)
 	}
-	err := checkAddress(ctx, k.Server)
-	switch {
-	case err == nil:
-	case server == "":
-		return k, fmt.Errorf("context %s: %w; specify an address that the main region's pods can reach: --server https://HOST:PORT%s", there.Context, err, hint(ctx, there.APIs))
-	case errors.As(err, new(localAddress)):
-		say(fmt.Sprintf("Warning: --server: %v", err))
-	default:
-		return k, fmt.Errorf("--server: %w", err)
+	judge := func(flag string, given bool, err error, fix func() string) error {
+		switch {
+		case err == nil:
+			return nil
+		case !given:
+			return fmt.Errorf("context %s: %w; %s", there.Context, err, fix())
+		case errors.As(err, new(localAddress)):
+			say(fmt.Sprintf("Warning: %s: %v", flag, err))
+			return nil
+		}
+		return fmt.Errorf("%s: %w", flag, err)
 	}
-	return k, nil
+	err := judge("--server", server != "", checkAddress(ctx, k.Server), func() string {
+		return "specify an address that the main region's pods can reach: --server https://HOST:PORT" + hint(ctx, there.APIs)
+	})
+	if u, parsed := url.Parse(proxy); err == nil && proxy != "" && parsed == nil {
+		err = judge("--proxy-url", given, checkHost(ctx, "the proxy "+u.Host, u.Hostname()), func() string {
+			return "specify a proxy that the main region's pods can reach with --proxy-url URL, or none with --proxy-url ''"
+		})
+	}
+	return k, err
 }
 
 // localAddress is the error for a loopback address.
@@ -63,6 +73,11 @@ func checkAddress(ctx context.Context, server string) error {
 	if strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".svc.cluster.local") {
 		return fmt.Errorf("%s is a Service of that cluster, which no other cluster can reach", mirror.Address(server))
 	}
+	return checkHost(ctx, mirror.Address(server), host)
+}
+
+// checkHost rejects a host that only this machine can reach. address names it in the error.
+func checkHost(ctx context.Context, address, host string) error {
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil { // the main region may resolve it, and the next check tries to connect
 		return nil
@@ -70,9 +85,9 @@ func checkAddress(ctx context.Context, server string) error {
 	for _, ip := range ips {
 		switch ip = ip.Unmap(); {
 		case ip.IsLoopback():
-			return localAddress{fmt.Errorf("%s is a loopback address (%s), which only this machine can reach", mirror.Address(server), ip)}
+			return localAddress{fmt.Errorf("%s is a loopback address (%s), which only this machine can reach", address, ip)}
 		case ip.IsUnspecified(), ip.IsLinkLocalUnicast():
-			return fmt.Errorf("%s is a placeholder or a link-local address (%s), which only this machine can reach", mirror.Address(server), ip)
+			return fmt.Errorf("%s is a placeholder or a link-local address (%s), which only this machine can reach", address, ip)
 		}
 	}
 	return nil

@@ -143,7 +143,7 @@ func (j *Join) Lines(found preflight.Examined) []string {
 		signsIn = fmt.Sprintf("token: none is stored; its API servers must trust %s, with the configuration from `fernetcast join %s --keyless --server %s -o config`", t.Issuer, k.Remote, mirror.Quote(k.Server))
 	}
 	lines := []string{
-		fmt.Sprintf("%s is the cluster at %s (Kubernetes %s), namespace %s", k.Remote, k.Server, found.Of("version").What, k.Namespace),
+		fmt.Sprintf("%s is the cluster at %s%s (Kubernetes %s), namespace %s", k.Remote, k.Server, k.Through(), found.Of("version").What, k.Namespace),
 		fmt.Sprintf("  created in the remote: %s, and Role %s: %s, only for Secret %s", made, RoleOf(secret), strings.Join(setup.SecretVerbs, ", "), secret),
 		fmt.Sprintf("  created in the remote, cluster-wide: ValidatingAdmissionPolicy %s, which lets such accounts write only copies of keys", policyName),
 		"  " + signsIn,
@@ -249,13 +249,15 @@ func (j *Join) apply(ctx context.Context) error {
 	}
 	for _, object := range objects {
 		what := object.GetKind() + " " + object.GetName()
-		err := apply(ctx, j.There.APIs, object)
+		differ, err := apply(ctx, j.There.APIs, object)
 		optional := !j.Token.SelfRenew && object.GetNamespace() == "" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err))
 		switch {
 		case optional:
 			j.Say(fmt.Sprintf("Warning: %s could not be created (%s). Until a cluster administrator applies manifests/remote/policy, the token can be used to obtain tokens of any account in %s", what, mirror.Explain(err), j.Kubeconfig.Namespace))
 		case err != nil:
 			return fmt.Errorf("creating %s: %s", what, mirror.Explain(err))
+		case len(differ) > 0:
+			j.Say(fmt.Sprintf("Warning: someone else changed %s, so it stays as it is. It differs from manifests/remote in %s. To replace it, delete it and run the command again", what, strings.Join(differ, ", ")))
 		}
 	}
 	return nil

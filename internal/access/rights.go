@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/fernetcast/fernetcast/manifests"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -84,9 +88,35 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 	}
 }
 
-// apply uses server-side apply, so fields that others have set stay.
-func apply(ctx context.Context, apis *setup.APIs, object *unstructured.Unstructured) error {
+// apply uses server-side apply, so fields that others have set stay. If another manager has changed
+// the spec of a cluster-scoped object, apply changes nothing and returns the fields that differ.
+func apply(ctx context.Context, apis *setup.APIs, object *unstructured.Unstructured) (differ []string, err error) {
 	plural, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
-	_, err := apis.Dynamic.Resource(plural).Namespace(object.GetNamespace()).Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: manager, Force: true})
-	return err
+	client, opts := apis.Dynamic.Resource(plural).Namespace(object.GetNamespace()), metav1.ApplyOptions{FieldManager: manager, Force: true}
+	present, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
+	if err == nil && object.GetNamespace() == "" && slices.ContainsFunc(present.GetManagedFields(), changedSpec) {
+		opts.DryRun = []string{metav1.DryRunAll}
+		wanted, err := client.Apply(ctx, object.GetName(), object, opts)
+		if apierrors.IsInvalid(err) { // the change and ours exclude each other
+			return []string{"spec"}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		spec, _, _ := unstructured.NestedMap(present.Object, "spec")
+		for field, value := range wanted.Object["spec"].(map[string]any) {
+			if !reflect.DeepEqual(spec[field], value) {
+				differ = append(differ, "spec."+mirror.Printable(field))
+			}
+		}
+		slices.Sort(differ)
+		return differ, nil
+	}
+	_, err = client.Apply(ctx, object.GetName(), object, opts)
+	return nil, err
+}
+
+// changedSpec reports whether a manager other than join has set a field of the spec.
+func changedSpec(m metav1.ManagedFieldsEntry) bool {
+	return m.Manager != manager && m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.GetRawBytes(), []byte(`"f:spec"`))
 }

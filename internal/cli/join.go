@@ -15,6 +15,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/setup"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // joinOptions holds the flags of join.
@@ -24,6 +25,7 @@ type joinOptions struct {
 	remotePlace
 	keylessOptions
 	server, from string
+	proxy        string
 	life, wait   time.Duration
 	selfRenew    bool
 }
@@ -76,6 +78,7 @@ func (o *joinOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.remotePlace.register(cmd, o.options)
 	f.StringVar(&o.server, "server", "", "address of the remote's API server for the main region's pods (default: your context's)")
+	textVar(f, &o.proxy, "proxy-url", "", "proxy to that address for the main region's pods, or '' for none (default: your context's)", proxyURL)
 	periodVar(f, &o.life, "ttl", defaultLife, minLife, "lifetime of the token")
 	f.BoolVar(&o.keyless, "keyless", false, "use no credentials: the remote trusts the tokens of --identity (default: "+defaultIdentity+")")
 	o.identityFlag(cmd)
@@ -89,6 +92,9 @@ func (o *joinOptions) register(cmd *cobra.Command) {
 	o.change.register(cmd)
 	choose(cmd, f, &o.output, "output", "o", "text, json, yaml (objects for a Git repository, without a token), or config (API server configuration for --keyless)", "text", "json", "yaml", "config")
 }
+
+// proxyURL rejects what can't be a proxy-url.
+func proxyURL(value string) error { return checkCluster(&clientcmdapi.Cluster{ProxyURL: value}) }
 
 // httpsURL rejects URLs of other schemes, and those with a user, a query, or a fragment.
 func httpsURL(value string) error {
@@ -171,7 +177,11 @@ func (o *joinOptions) prepare(cmd *cobra.Command, name string) (*joining, error)
 	}
 	defer operator.Close()
 	say := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), advise(cmd, line)) }
-	k, err := access.NewKubeconfig(cmd.Context(), access.Cluster{APIs: operator, Context: there.context}, there.proxy, o.server, say)
+	given := cmd.Flags().Changed("proxy-url")
+	if given {
+		there.proxy = o.proxy
+	}
+	k, err := access.NewKubeconfig(cmd.Context(), access.Cluster{APIs: operator, Context: there.context}, there.proxy, given, o.server, say)
 	if err != nil {
 		return nil, err
 	}
