@@ -17,6 +17,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,17 +114,22 @@ func execute(ctx context.Context, c call, stdin io.Reader, stdout, stderr io.Wri
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	var trouble exitError
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.As(err, &trouble):
-		if trouble.err != nil {
-			fmt.Fprintln(stderr, "fernetcast:", advise(cmd, mirror.Hide(err.Error())))
-		}
+	}
+	var trouble exitError
+	if errors.As(err, &trouble) && trouble.err == nil {
 		return exitTrouble
 	}
-	fmt.Fprintf(stderr, "fernetcast: %s\nRun '%s --help' for usage.\n", advise(cmd, mirror.Hide(err.Error())), cmd.CommandPath())
+	text := advise(cmd, mirror.Hide(err.Error()))
+	if output := cmd.Flag("output"); output != nil && output.Value.String() == "json" {
+		_ = json.NewEncoder(stdout).Encode(map[string]string{"error": text}) // if that fails, stderr has the error
+	}
+	fmt.Fprintln(stderr, "fernetcast:", text)
+	if trouble.err != nil {
+		return exitTrouble
+	}
+	fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 	return exitUsage
 }
 

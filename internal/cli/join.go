@@ -211,7 +211,7 @@ func (o *joinOptions) begin(ctx context.Context, s *session) (string, error) {
 		return "", err
 	}
 	if err := s.source.Err(); err != nil {
-		return "", refused(fmt.Errorf("the source cannot be read: %s", mirror.Explain(err)))
+		return "", refused(fmt.Errorf("the source cannot be read: %s", o.unread(err)))
 	}
 	return s.region(o.from)
 }

@@ -23,6 +23,8 @@ type joined struct {
 	Expires *time.Time `json:"expires"`
 	// State is the remote's final state, or "" if join didn't wait.
 	State mirror.State `json:"state"`
+	// Error is why the remote isn't Synced, or "".
+	Error string `json:"error"`
 }
 
 // carryOut shows the plan, asks, creates the access, stores the kubeconfig, and waits.
@@ -58,6 +60,11 @@ func (j *joining) carryOut(cmd *cobra.Command) error {
 	text := fmt.Sprintf("Joined %s: its kubeconfig works and is stored in Secret %s. %s\n", j.Kubeconfig.Remote, j.Kubeconfigs, credentials)
 	if done.State == mirror.StateSynced {
 		text += j.Kubeconfig.Remote + " is Synced.\n"
+	}
+	if trouble != nil && j.output == "json" {
+		done.Error = advise(cmd, trouble.Error())
+		j.Say("fernetcast: " + done.Error)
+		trouble = exitError{}
 	}
 	return cmp.Or(printed(cmd, j.output, done, text), trouble)
 }

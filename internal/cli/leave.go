@@ -115,7 +115,9 @@ func (o *leaveOptions) prepare(cmd *cobra.Command, name string) (*access.Leave, 
 	if err != nil {
 		return nil, err
 	}
-	_, _ = s.source.Get(ctx)
+	if _, err := s.source.Get(ctx); away(err) {
+		return nil, refused(errors.New("the source cannot be read: " + o.unread(err)))
+	}
 	region, unknown := s.region(o.from) // an unreadable source has no region
 	l := &access.Leave{Remote: name, Namespace: o.namespace, Secret: o.secret, Stored: stored}
 	if err := l.Read(ctx, region); err != nil || o.local {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -91,6 +92,9 @@ func (o *promoteOptions) begin(cmd *cobra.Command, usual io.Writer) (*promoting,
 	s, err := o.open(cmd)
 	if err != nil {
 		return nil, err
+	}
+	if err := s.source.Err(); away(err) {
+		return nil, refused(errors.New("the source cannot be read: " + o.unread(err)))
 	}
 	if _, err := s.choose(o.Ignore); err != nil {
 		return nil, fmt.Errorf("--ignore: %w", err)

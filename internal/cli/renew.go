@@ -131,7 +131,7 @@ func (o *renewOptions) read(ctx context.Context, s *session) ([]clusters.File, s
 		return nil, nil, err
 	}
 	if _, err := s.source.Get(ctx); err != nil {
-		return nil, nil, refused(fmt.Errorf("the source cannot be read: %s", mirror.Explain(err)))
+		return nil, nil, refused(fmt.Errorf("the source cannot be read: %s", o.unread(err)))
 	}
 	region, err := s.region(o.from)
 	if err != nil {

@@ -100,7 +100,7 @@ func (s *session) files(ctx context.Context) ([]clusters.File, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, mirror.Explain(err))
+		return nil, fmt.Errorf("reading the remotes' kubeconfigs from %s: %s", from, s.opts.unread(err))
 	}
 	kept, err := secrets.Get(ctx, tokensOf(name))
 	if err != nil { // the tokens in the kubeconfigs are still usable

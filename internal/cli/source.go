@@ -58,6 +58,20 @@ func (o *options) where() string {
 	return fmt.Sprintf("context %s, %s", mirror.Quote(o.home.context), mirror.Address(o.home.apis.Config.Host))
 }
 
+// unread explains why a read in the source's cluster failed. If the API server is down, it says how the
+// command tried to reach it, and where to read about a failover.
+func (o *options) unread(err error) string {
+	if !away(err) {
+		return mirror.Explain(err)
+	}
+	return fmt.Sprintf("the main region's API server (%s) cannot be reached: %s; if it is down, see docs/operations.md#failover", o.where(), mirror.Explain(err))
+}
+
+// away reports whether a request failed because the API server is down.
+func away(err error) bool {
+	return err != nil && mirror.FailureOf(err).State == mirror.StateUnreachable
+}
+
 // sourceConfig returns the config for the cluster that the flags select. Without flags, it is
 // the cluster that the process runs in or, outside a cluster, kubectl's current context. It also
 // returns the context's name, or "" in a cluster.
@@ -136,7 +150,7 @@ func (o *options) sourceStatus(source *watcher.Watcher) mirror.SourceStatus {
 	seen, _ := source.Seen()
 	trouble := ""
 	if err := source.Err(); err != nil {
-		trouble = "the source cannot be read: " + mirror.Explain(err)
+		trouble = "the source cannot be read: " + o.unread(err)
 	}
 	return seen.Status(o.namespace, o.secret, trouble)
 }
