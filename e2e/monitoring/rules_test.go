@@ -91,6 +91,7 @@ func TestAlertsAreWhole(t *testing.T) {
 		"FernetcastRegionRefusesTokens": "critical",
 		"FernetcastNobodyPushes":        "critical",
 		"FernetcastSourceUnusable":      "critical",
+		"FernetcastNoRemotes":           "critical",
 		"FernetcastFilesOld":            "warning",
 		"FernetcastCredentialsExpire":   "warning",
 		"FernetcastRegionRotatesItself": "warning",

@@ -49,7 +49,7 @@ func TestClustersFromSecret(t *testing.T) {
 
 	// The operator's Role allows only that name.
 	w.says(1, []string{"forbidden"}, "--clusters", "secret/other", "status")
-	w.says(0, []string{"no remotes"}, "--clusters", filepath.Join(t.TempDir(), "missing"), "status")
+	w.says(1, []string{"no remotes, so rotations are pushed nowhere"}, "--clusters", filepath.Join(t.TempDir(), "missing"), "status")
 }
 
 // TestStatusFields checks that the JSON output of status has exactly the documented fields, because

@@ -307,6 +307,9 @@ func (j *Join) Store(ctx context.Context, encoded []byte) error {
 	if err != nil {
 		return j.left(fmt.Errorf("storing %s in Secret %s: %s", j.entry.Entry, j.Kubeconfigs.name, mirror.Explain(err)))
 	}
+	if err := j.Kubeconfigs.Remove(ctx, kubeconfig.LeftOf(j.Kubeconfig.Remote)); err != nil {
+		return fmt.Errorf("the kubeconfig is stored, but the note that %s had left is still there: %s", j.Kubeconfig.Remote, mirror.Explain(err))
+	}
 	if err := j.Tokens.Remove(ctx, j.Kubeconfig.Remote); err != nil {
 		return fmt.Errorf("the kubeconfig is stored, but an older token in Secret %s overrides it: remove entry %s: %s", j.Tokens.name, j.Kubeconfig.Remote, mirror.Explain(err))
 	}

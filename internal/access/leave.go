@@ -195,9 +195,13 @@ func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	return gone, nil
 }
 
-// Forget removes the stored token, then the kubeconfig, unless the kubeconfig was changed since Read.
+// Forget removes the stored token, then the kubeconfig, unless the kubeconfig was changed since Read. It
+// leaves an entry that tells run that the remote didn't disappear by accident.
 func (l *Leave) Forget(ctx context.Context) error {
 	err := l.Tokens.Remove(ctx, l.Remote)
+	if err == nil && l.Known() {
+		err = l.Kubeconfigs.Store(ctx, Change{kubeconfig.LeftOf(l.Remote), nil, []byte("removed by leave")})
+	}
 	if err == nil {
 		err = l.Kubeconfigs.Store(ctx, l.entry)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
+	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 )
@@ -45,7 +46,7 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
 		return errors.New("--remote-context cannot be combined with REMOTE")
 	}
-	remotes, err := o.targets(cmd, names)
+	remotes, source, err := o.targets(cmd, names)
 	if err != nil {
 		return err
 	}
@@ -53,42 +54,40 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if err := printed(cmd, o.output, report, report.Text(o.output == "short", o.namespace)); err != nil {
 		return err
 	}
-	if report.Failed() {
+	if report.Failed() || len(remotes) == 0 && source.State() == mirror.SourceMain {
 		return exitError{}
 	}
 	return nil
 }
 
-// targets returns the remotes to check: the named ones, all, or --remote-context.
-func (o *checkOptions) targets(cmd *cobra.Command, names []string) ([]preflight.Remote, error) {
+// targets returns the remotes to check (the named ones, all, or --remote-context) and the source.
+func (o *checkOptions) targets(cmd *cobra.Command, names []string) (remotes []preflight.Remote, source mirror.Source, err error) {
 	var there place
 	if o.remoteContext != "" {
-		var err error
 		if there, err = o.place("", kubeconfig.Config{}); err != nil {
-			return nil, err
+			return nil, source, err
 		}
 	}
 	s, err := o.session(cmd)
 	if err != nil {
-		return nil, err
+		return nil, source, err
 	}
-	source, _ := s.source.Get(cmd.Context()) // if it can't be read, checks that need it are skipped
+	source, _ = s.source.Get(cmd.Context()) // if it can't be read, checks that need it are skipped
 	if there.config != nil {
-		return []preflight.Remote{o.byOperator(there, there.config, source)}, nil
+		return []preflight.Remote{o.byOperator(there, there.config, source)}, source, nil
 	}
 	files, err := s.files(cmd.Context())
 	if err != nil {
-		return nil, exitError{err}
+		return nil, source, exitError{err}
 	}
 	if files, err = s.chooseFiles(files, names); err != nil {
-		return nil, err
+		return nil, source, err
 	}
-	var remotes []preflight.Remote
 	schedule := s.home.RenewalSchedule(cmd.Context(), o.namespace)
 	for _, f := range files {
 		remote := o.target(f, source)
 		remote.Schedule = schedule
 		remotes = append(remotes, remote)
 	}
-	return remotes, nil
+	return remotes, source, nil
 }

@@ -169,6 +169,9 @@ func (p *promoting) conclude(cmd *cobra.Command, plan promotion.Plan) error {
 			break
 		}
 	}
+	if len(st.Remotes) == 0 && st.Source.Well() && errors.As(end, new(exitError)) {
+		end = nil // a main region's first remote joins after its promotion
+	}
 	fmt.Fprintln(out, "\nEnable the rotation CronJob (keystone-fernet-rotate) here, and suspend it in every other region.")
 	return end
 }

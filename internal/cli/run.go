@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fernetcast/fernetcast/clusters"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/telemetry"
 	"github.com/fernetcast/fernetcast/pusher"
@@ -95,7 +98,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { source.Run(ctx, push.SourceChanged) })
-	parts.Go(func() { set.Run(ctx, o.clusters, o.tokens, push) })
+	parts.Go(func() { set.Run(ctx, o.clusters, o.tokens, follower{push, set, o.clusters, events}) })
 	parts.Go(func() { push.Run(ctx) })
 	parts.Go(func() { events.Run(ctx) })
 	parts.Go(func() { collectLess(ctx, status) })
@@ -126,4 +129,24 @@ type observer struct {
 func (o observer) Pushed(remote string, p mirror.Push) {
 	o.metrics.Pushed(p)
 	o.Events.Pushed(remote, p)
+}
+
+// follower forwards changes of the remotes to the pusher, and reports those that disappear without leave.
+type follower struct {
+	*pusher.Pusher
+	set    *clusters.Set
+	dir    string
+	events *telemetry.Events
+}
+
+// ClientChanged implements [clusters.Events].
+func (f follower) ClientChanged(name string) {
+	if remote, err := f.set.Remote(name); remote == nil && err == nil {
+		// When a volume changes, the kubelet switches ..data before it links new files.
+		_, mounted := os.Stat(filepath.Join(f.dir, "..data", kubeconfig.LeftOf(name)))
+		if _, err := os.Stat(filepath.Join(f.dir, kubeconfig.LeftOf(name))); err != nil && mounted != nil {
+			f.events.Removed(name)
+		}
+	}
+	f.Pusher.ClientChanged(name)
 }

@@ -18,7 +18,8 @@ func TestVerdicts(t *testing.T) {
 		remotes []mirror.RemoteStatus
 		well    bool
 	}{
-		{mirror.SourceMain, nil, true},
+		{mirror.SourceMain, nil, false},
+		{mirror.SourceStandby, nil, true},
 		{mirror.SourceMain, []mirror.RemoteStatus{well}, true},
 		{mirror.SourceMain, []mirror.RemoteStatus{well, bad}, false},
 		{mirror.SourceAbsent, []mirror.RemoteStatus{well}, false},

@@ -34,6 +34,9 @@ func RemoteOf(entry string) string {
 	return ""
 }
 
+// LeftOf returns the hidden entry that leave stores for a remote that it removes, and join deletes.
+func LeftOf(remote string) string { return "." + remote + ".left" }
+
 // maxQuoted is how many bytes of a name are printed.
 const maxQuoted = 64
 

@@ -73,14 +73,15 @@ func (r RemoteStatus) Overdue(now time.Time) bool {
 	return due != nil && expire != nil && expire.Sub(now) <= expire.Sub(*due)/2
 }
 
-// Well reports whether the source is well and every remote is well.
+// Well reports whether the source is well and every remote is well. A main region without remotes isn't
+// well: its list of remotes may have been deleted.
 func (s Status) Well() bool {
 	for _, r := range s.Remotes {
 		if !r.State.Well() {
 			return false
 		}
 	}
-	return s.Source.Well()
+	return s.Source.Well() && (s.Source.State != SourceMain || len(s.Remotes) > 0)
 }
 
 // Well reports whether the last read of the source succeeded and the source is a Main or a Standby.

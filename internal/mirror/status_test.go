@@ -29,6 +29,7 @@ func TestWell(t *testing.T) {
 		"a standby":           {Status{Source: SourceStatus{State: SourceStandby}}, true},
 		"without a mark":      {Status{Source: SourceStatus{State: SourceUnpromoted}}, false},
 		"not read any longer": {Status{Source: SourceStatus{State: SourceMain, Stale: true}}, false},
+		"without remotes":     {Status{Source: good}, false},
 		"a remote is held":    {Status{Source: good, Remotes: bad}, false},
 	} {
 		if got := c.status.Well(); got != c.want {

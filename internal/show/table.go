@@ -80,7 +80,11 @@ func (t table) text(st mirror.Status) string { return strings.Join(t.lines(st), 
 func (t table) lines(st mirror.Status) []string {
 	top := t.source(st.Source)
 	if len(st.Remotes) == 0 {
-		return append(top, "no remotes")
+		text := "no remotes"
+		if st.Source.State == mirror.SourceMain {
+			text += ", so rotations are pushed nowhere; join the remotes, or restore the Secret with their kubeconfigs"
+		}
+		return append(top, text)
 	}
 	rows, bottom := t.rows(st), t.summary(st.Remotes)
 	if t.fits { // reserve a line for the cursor

@@ -45,6 +45,7 @@ const (
 	EventHeld              = "Held"
 	EventContested         = "Contested"
 	EventDenied            = "Denied"
+	EventRemoved           = "Removed"
 	EventCredentialsExpire = "CredentialsExpire"
 )
 
@@ -140,6 +141,11 @@ func (e *Events) StateChanged(remote string, d mirror.Decision) {
 		remote = ""
 	}
 	e.add(event{reason: reason, remote: remote, note: d.Detail, warning: true})
+}
+
+// Removed reports a remote whose kubeconfig disappeared without leave.
+func (e *Events) Removed(remote string) {
+	e.add(event{reason: EventRemoved, remote: remote, note: "its kubeconfig disappeared, and leave did not remove it, so it gets no new keys; restore the kubeconfig, or join the remote again", warning: true})
 }
 
 // add queues an event for Run. It drops the event if a similar one was added within its
