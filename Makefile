@@ -125,7 +125,7 @@ long:
 	(cd ../tools/image; $(call end_to_end,image-long,-run '^TestLong' $(T) $$(packages .))); }; \
 	$(call with_beside,19,{ $(call end_to_end,node-long,-p 1 -run '^TestLong' $(T) ./node) && \
 	CGO_ENABLED=1 $(call end_to_end,regions-long,-race -p 1 -parallel 6 -run '^TestLong' $(T) ./regions ./soak); }); \
-	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 2 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./regions -e ^./soak))
+	CGO_ENABLED=1 $(call end_to_end,e2e-long,-race -p 2 -parallel 6 -run '^TestLong' $(T) $$(packages . | grep -v -e ^./node -e ^./bench -e ^./fleet -e ^./regions -e ^./soak))
 
 # Changes one operator at a time in the pure code, and prints the changes that no unit test detects.
 # Takes 15 minutes. To run a part: make mutate T='-only internal/view'. Equivalent changes are listed
@@ -147,7 +147,7 @@ soak:
 # Measures performance with up to 1,000 remotes. Takes about 13 minutes on an idle machine. Updates
 # the tables in docs/figures.md and the plot docs/performance.svg.
 bench:
-	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 30m $(T) ./bench
+	@cd e2e; assets=$$(go run ./testenv/prepare); set -x; KUBEBUILDER_ASSETS=$$assets go test -p 1 -count=1 -v -timeout 30m $(T) ./bench ./fleet
 
 # Keeps the Go build cache. `go clean -cache` clears it.
 clean:

@@ -30,6 +30,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/spf13/cobra"
 )
@@ -97,6 +98,9 @@ func prepareProcess() error {
 		}
 	}
 	collectAt(gcPercent)
+	// Near 90% of the container's memory limit, collect more often instead of being killed. Without a
+	// limit, nothing changes, and GOMEMLIMIT takes precedence.
+	_, _ = memlimit.Set()
 	return nil
 }
 

@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 // mayRequire lists the modules that the program may require directly.
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
-	"github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
+	"github.com/KimMachineGun/automemlimit", "github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",
 	"github.com/prometheus/client_golang", "github.com/prometheus/client_model", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/time", "google.golang.org/protobuf", "sigs.k8s.io/yaml", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/gophercloud/gophercloud/v2",
 }
 
