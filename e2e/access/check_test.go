@@ -75,7 +75,7 @@ func TestCheckWell(t *testing.T) {
 	s.ends(c, "identity", "pass", "system:serviceaccount:"+s.NS+":fernetcast-sjc")
 	text := s.exits(0, "check").Stdout
 	s.says(text, "Checking from this workstation. To check from the main region's pods: kubectl --namespace "+s.NS+" exec", "dfw  no problems found", "  pass  tls ")
-	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  no problems found\n")
+	s.says(s.exits(0, "check", "-o", "short").Stdout, "dfw  no problems found; 1 skipped: rotation\n")
 	own := s.check(0, "--remote-context", "dfw")
 	s.ends(own, "rights", "skip")
 	s.ends(own, "rotation", "pass")
@@ -185,6 +185,29 @@ func TestCheckFinds(t *testing.T) {
 
 	s.cronJob("dfw", "keystone-fernet-rotate")
 	s.ends(s.check(1, "--remote-context", "dfw"), "rotation", "fail", "is active", "kubectl --context dfw --namespace "+s.NS+" patch cronjob keystone-fernet-rotate")
+}
+
+// With --wait, check repeats until nothing fails. The text links to the section of each check that fails.
+func TestCheckWaits(t *testing.T) {
+	s := newStage(t)
+	s.main("sjc")
+	s.join("sjc", "dfw", "--wait", "0")
+	well := s.entry("sjc", "dfw")
+	s.store("dfw", s.altered("dfw", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.Server = "https://nowhere.invalid:6443" }))
+	begun := time.Now()
+	s.says(s.exits(1, "check", "--wait", "4s").Stdout, "see https://github.com/fernetcast/fernetcast/blob/main/docs/checks.md#dns")
+	if took := time.Since(begun); took < 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	waiting, err := s.fernetcast.Start("check", "--wait", "1m")
+	s.Must(err)
+	s.store("dfw", well)
+	if code, err := waiting.Wait(s.Ctx); err != nil || code != 0 {
+		t.Errorf("exit %d, %v:\n%s", code, err, waiting.Stdout.String())
+	}
+	s.says(s.exits(1, "status", "dfw", "--as", "system:serviceaccount:"+s.NS+":nobody").Stderr, "403, the server says", "forbidden")
+	s.says(s.exits(2, "status", "dwf").Stderr, "did you mean dfw?")
+	s.says(s.exits(1, "-n", s.NS, "status", "dfw").Stdout, "1 Behind")
 }
 
 // cronJob creates a CronJob for rotations in a region.

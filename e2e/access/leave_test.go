@@ -64,7 +64,7 @@ func TestLeave(t *testing.T) {
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Role fernetcast.", "keeps its keys")
 	s.Must(s.cluster("dfw").Holds(s.Ctx, s.NS, rotation.Keys))
 	s.says(s.exits(0, "--context", "sjc", "leave", "dfw", "--yes").Stdout, "Removed dfw")
-	s.says(s.exits(0, "--context", "sjc", "leave", "nobody", "--yes").Stdout, "Nothing is stored for nobody")
+	s.says(s.exits(1, "--context", "sjc", "leave", "nobody", "--yes").Stderr, "nothing is stored for nobody")
 }
 
 // client returns a client with the credentials in a kubeconfig.
@@ -104,7 +104,7 @@ func TestLeaveDead(t *testing.T) {
 	s.exits(0, "join", "dfw", "--remote-context", "dfw", "--server", proxy.URL(), "--yes", "--wait", "0")
 	s.Must(proxy.Set(testenv.Refuse))
 	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Removed dfw")
-	s.says(s.exits(0, "leave", "dfw", "--local", "--yes").Stdout, "Nothing is stored for dfw")
+	s.says(s.exits(1, "leave", "dfw", "--local", "--yes").Stderr, "nothing is stored for dfw")
 }
 
 // If the remote refuses a deletion, its kubeconfig stays in the main region, so that leave can be

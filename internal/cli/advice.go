@@ -29,16 +29,16 @@ func advise(cmd *cobra.Command, text string) string {
 		case context != "":
 			return "kubectl" + holder(cmd, strings.Trim(context, "'")) + strings.TrimPrefix(command, "kubectl")
 		}
-		return "kubectl" + inUse(cmd, "kubeconfig", "context") + strings.TrimPrefix(command, "kubectl")
+		return "kubectl" + inUse(cmd, "kubeconfig", "context", "as") + strings.TrimPrefix(command, "kubectl")
 	})
 }
 
 // suggestion returns one of our own commands with the flags in use.
 func suggestion(cmd *cobra.Command, verb, arguments string) string {
-	global := []string{"kubeconfig", "context", "namespace", "secret", "clusters"}
+	global := []string{"kubeconfig", "context", "as", "namespace", "secret", "clusters"}
 	setsUp := []string{"join", "leave", "renew"} // these require kubeconfigs in a Secret, and share --from
 	if slices.Contains(setsUp, verb) && !strings.HasPrefix(cmd.Flag("clusters").Value.String(), secretPrefix) {
-		global = global[:4]
+		global = global[:len(global)-1]
 	}
 	name := ""
 	if words := strings.Fields(arguments); len(words) > 0 && !strings.HasPrefix(words[0], "-") && verb != "status" {

@@ -95,7 +95,7 @@ var (
 	verbs = regexp.MustCompile(`%[-+0-9.]*[a-z]`)
 	// typable matches a command up to the punctuation that separates it from the rest of a message.
 	typable     = regexp.MustCompile("fernetcast (?:-|(?:check|join|leave|promote|push|recover|renew|status|wait)\\b)(?:'[^']*'|\\\\.|[^;,`\"\n()'])*")
-	placeholder = strings.NewReplacer("REMOTE", "dfw", "NAME", "dfw", "REGION", "dfw", "CONTEXT", "dfw", "HOST:PORT", "dfw:1")
+	placeholder = strings.NewReplacer("[REMOTE...]", "dfw", "DIR", "dfw", "REMOTE", "dfw", "NAME", "dfw", "REGION", "dfw", "CONTEXT", "dfw", "HOST:PORT", "dfw:1")
 	// handmade matches kubectl commands that don't come from mirror.Kubectl, so they could run in any cluster.
 	handmade = regexp.MustCompile(`kubectl (annotate|create|delete|exec|get|logs|patch|-)`)
 )

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/preflight"
+	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
 )
 
@@ -14,6 +16,7 @@ type checkOptions struct {
 	*options
 	remotePlace
 	output string
+	wait   time.Duration
 }
 
 func newCheck(all *options) *cobra.Command {
@@ -38,6 +41,7 @@ The exit code is 1 if a check fails. Warnings do not affect it.`,
 	}
 	o.remotePlace.register(cmd, all)
 	choose(cmd, cmd.Flags(), &o.output, "output", "o", "text, short, or json", "text", "short", "json")
+	periodVar(cmd.Flags(), &o.wait, "wait", 0, 0, "how long to repeat the checks while one fails")
 	o.identityFlag(cmd)
 	return cmd
 }
@@ -46,15 +50,33 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
 		return errors.New("--remote-context cannot be combined with REMOTE")
 	}
-	remotes, source, err := o.targets(cmd, names)
-	if err != nil {
+	ctx := cmd.Context()
+	end := time.Now().Add(o.wait)
+	var report preflight.Report
+	failed := false
+	for {
+		remotes, source, err := o.targets(cmd, names)
+		if err != nil {
+			return err
+		}
+		report = preflight.ExamineAll(ctx, remotes)
+		failed = report.Failed() || len(remotes) == 0 && source.State() == mirror.SourceMain
+		if !failed || ctx.Err() != nil || time.Until(end) < watchEvery {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchEvery):
+		}
+	}
+	screen := show.ScreenOf(cmd.OutOrStdout())
+	paint := func(r preflight.Result, text string) string {
+		return screen.Paint(text, map[preflight.Result]string{preflight.Pass: show.Green, preflight.Warn: show.Yellow, preflight.Fail: show.Red}[r])
+	}
+	if err := printed(cmd, o.output, report, report.Text(o.output == "short", o.namespace, paint)); err != nil {
 		return err
 	}
-	report := preflight.ExamineAll(cmd.Context(), remotes)
-	if err := printed(cmd, o.output, report, report.Text(o.output == "short", o.namespace)); err != nil {
-		return err
-	}
-	if report.Failed() || len(remotes) == 0 && source.State() == mirror.SourceMain {
+	if failed {
 		return exitError{}
 	}
 	return nil

@@ -154,7 +154,13 @@ Exit codes: 0, everything is healthy; 1, the source or a remote is unhealthy, or
 the command failed; 2, invalid usage or configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Version:       release(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("there is no command %q; %sall commands are in --help", args[0], similar(cmd, args[0]))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Usage(); err != nil {
 				return err
@@ -163,6 +169,7 @@ the command failed; 2, invalid usage or configuration.`,
 		},
 	}
 	root.SetFlagErrorFunc(usage)
+	root.SetVersionTemplate("fernetcast {{.Version}}\n")
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	o.register(root)
 	root.AddCommand(

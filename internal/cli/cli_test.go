@@ -14,7 +14,7 @@ import (
 func TestBadUsage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"", "a command is required"},
-		{"rum", "rum"},
+		{"rum", `no command "rum"; did you mean run?`},
 		{"--frobnicate", "frobnicate"},
 		{"run --frobnicate", "frobnicate"},
 		{"status --frobnicate", "frobnicate"},
@@ -22,19 +22,19 @@ func TestBadUsage(t *testing.T) {
 		{"promote sjc --frobnicate", "frobnicate"},
 		{"version --frobnicate", "frobnicate"},
 		{"run sjc", "sjc"},
-		{"status dfw", "dfw"},
 		{"version dfw", "dfw"},
 		{"promote", "one REGION"},
 		{"promote sjc dfw --yes", "one REGION"},
 		{"promote sjc", "--yes"},
 		{"promote sjc\n --yes", "name"},
 		{"push nowhere", `"nowhere"`},
+		{"push dwf", `no remote "dwf"; did you mean dfw? existing remotes: dfw`},
 		{"push nowhere dfw --force", `"nowhere"`},
 		{"run --clusters secret/fernetcast-clusters", "directory"},
 		{"status --clusters secret/", "Secret"},
 		{"status --clusters secret/A_b", "Secret"},
 		{"status --output xml", "xml"},
-		{"status --namespace Open_Stack", "--namespace"},
+		{"status -n Open_Stack", "--namespace"},
 		{"status --secret Keys!", "--secret"},
 		{"run --secret -", "--secret"},
 		{"status --request-timeout 0s", "--request-timeout"},
@@ -89,7 +89,11 @@ func TestBadUsage(t *testing.T) {
 			args = nil
 		}
 		if strings.HasPrefix(c.args, "push") {
-			args = append(args, "--clusters", t.TempDir())
+			clusters := t.TempDir()
+			if err := os.WriteFile(filepath.Join(clusters, "dfw.yaml"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "--clusters", clusters)
 		}
 		var out, errors bytes.Buffer
 		got := execute(ctx, call{"fernetcast", args}, strings.NewReader(""), &out, &errors)
@@ -115,7 +119,7 @@ func unreached(t *testing.T) string {
 func TestHelp(t *testing.T) {
 	for args, says := range map[string]string{
 		"--help": "Exit codes", "run --help": "SIGTERM", "promote --help": "REGION", "help push": "--force", "status --help": "--watch", "version --help": "version",
-		"version": "fernetcast",
+		"version": "fernetcast", "--version": "fernetcast ",
 	} {
 		var out, errors bytes.Buffer
 		if got := execute(t.Context(), call{"fernetcast", strings.Fields(args)}, nil, &out, &errors); got != exitOK || errors.Len() > 0 || !strings.Contains(out.String(), says) {
@@ -127,7 +131,7 @@ func TestHelp(t *testing.T) {
 func TestCalledAsPlugin(t *testing.T) {
 	for path, want := range map[string]string{"/usr/bin/fernetcast": "fernetcast", "./kubectl-fernetcast": "kubectl fernetcast"} {
 		var out bytes.Buffer
-		if got := execute(t.Context(), calledAs([]string{path, "status", "--help"}), nil, &out, &out); got != exitOK || !strings.Contains(out.String(), "\n  "+want+" status [flags]\n") {
+		if got := execute(t.Context(), calledAs([]string{path, "version", "--help"}), nil, &out, &out); got != exitOK || !strings.Contains(out.String(), "\n  "+want+" version [flags]\n") {
 			t.Errorf("%s: exit code %d, and the usage is not that of %q:\n%s", path, got, want, out.String())
 		}
 	}

@@ -28,6 +28,15 @@ func one(name string, valid func(string) error) cobra.PositionalArgs {
 	}
 }
 
+// similar returns a question with the subcommands that have a similar name, or "".
+func similar(parent *cobra.Command, name string) string {
+	parent.SuggestionsMinimumDistance = 2
+	if names := parent.SuggestionsFor(name); len(names) > 0 {
+		return "did you mean " + strings.Join(names, " or ") + "? "
+	}
+	return ""
+}
+
 // usage formats an error from parsing flags.
 func usage(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError

@@ -70,7 +70,7 @@ func (o *leaveOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	result := left{Name: name, Plan: l.Lines(), Deleted: []string{}}
 	if !l.Known() && l.There == nil {
-		return printed(cmd, o.output, result, fmt.Sprintf("Nothing is stored for %s, so there is nothing to remove here. To remove an account in the remote, add --remote-context.\n", name))
+		return exitError{fmt.Errorf("nothing is stored for %s, so there is nothing to remove here; to remove an account in the remote: fernetcast leave %s --remote-context CONTEXT", name, name)}
 	}
 	if ok, err := o.approved(cmd, o.notes(cmd, cmd.ErrOrStderr()), result.Plan, result); !ok {
 		return err

@@ -17,6 +17,10 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
+// operator holds the flags that select the operator's context for the source's cluster, and the user to
+// impersonate.
+type operator struct{ kubeconfig, context, as string }
+
 // A place is a cluster that one of the operator's contexts leads to.
 type place struct {
 	context string
@@ -25,14 +29,14 @@ type place struct {
 	proxy  string // proxy-url; "" if there is none
 }
 
-// remotePlace holds the flags that select the operator's context for a remote. source is --kubeconfig.
+// remotePlace holds the flags that select the operator's context for a remote.
 type remotePlace struct {
 	remoteContext, remoteKubeconfig string
-	source                          *string
+	global                          *operator
 }
 
 func (r *remotePlace) register(cmd *cobra.Command, all *options) {
-	r.source = &all.kubeconfig
+	r.global = &all.operator
 	cmd.Flags().StringVar(&r.remoteContext, "remote-context", "", "your kubectl context for the remote (default: the one named after the remote or, except for join, with its address)")
 	cmd.Flags().StringVar(&r.remoteKubeconfig, "remote-kubeconfig", "", "kubeconfig that contains --remote-context (default: --kubeconfig, then $KUBECONFIG, then ~/.kube/config)")
 	complete(cmd, "remote-context", completeContexts(&r.remoteKubeconfig))
@@ -45,7 +49,7 @@ var errNoContext = errors.New("your kubeconfig has no context for")
 // context with the remote's name, or of the first context for the server in stored. If there is none, the
 // error is an errNoContext.
 func (r *remotePlace) place(remote string, stored kubeconfig.Config) (place, error) {
-	paths := []string{*r.source, ""}
+	paths := []string{r.global.kubeconfig, ""}
 	if r.remoteKubeconfig != "" {
 		paths = []string{r.remoteKubeconfig}
 	}
@@ -56,7 +60,7 @@ func (r *remotePlace) place(remote string, stored kubeconfig.Config) (place, err
 			return place{}, err
 		}
 		if context := r.find(raw, remote, stored); context != "" {
-			return placeOf(raw, context)
+			return r.placeOf(raw, context)
 		}
 		all = append(all, contextsOf(raw)...)
 	}
@@ -80,8 +84,13 @@ func (r *remotePlace) find(raw *clientcmdapi.Config, remote string, stored kubec
 	return ""
 }
 
+// overrides applies --as to the operator's context.
+func (o *operator) overrides() *clientcmd.ConfigOverrides {
+	return &clientcmd.ConfigOverrides{AuthInfo: clientcmdapi.AuthInfo{Impersonate: o.as}}
+}
+
 // placeOf returns the cluster of a context.
-func placeOf(raw *clientcmdapi.Config, context string) (place, error) {
+func (r *remotePlace) placeOf(raw *clientcmdapi.Config, context string) (place, error) {
 	cluster := raw.Clusters[raw.Contexts[context].Cluster]
 	if cluster == nil {
 		return place{}, fmt.Errorf("context %q: its cluster is not in the kubeconfig", context)
@@ -89,7 +98,7 @@ func placeOf(raw *clientcmdapi.Config, context string) (place, error) {
 	if err := checkCluster(cluster); err != nil {
 		return place{}, fmt.Errorf("context %q: %w", context, err)
 	}
-	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, r.global.overrides(), nil).ClientConfig()
 	if err == nil {
 		err = rest.LoadTLSFiles(cfg)
 	}

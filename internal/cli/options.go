@@ -48,7 +48,7 @@ func release() string {
 
 // options holds the global flags and --identity, which only some commands register.
 type options struct {
-	kubeconfig, context string
+	operator
 	namespace, secret   string
 	clusters            string
 	identity            string
@@ -69,7 +69,9 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the source's cluster (default: in-cluster, then $KUBECONFIG, then ~/.kube/config)")
 	f.StringVar(&o.context, "context", "", "context in that kubeconfig (default: its current context)")
 	complete(root, "context", completeContexts(&o.kubeconfig))
-	textVar(f, &o.namespace, "namespace", "openstack", "namespace of the Secret, in the source's cluster and in each remote whose kubeconfig sets no namespace", objectName(validation.IsDNS1123Label))
+	f.StringVar(&o.as, "as", "", "user to impersonate in both clusters, with your own contexts")
+	o.namespace = "openstack"
+	f.VarP(textFlag{&o.namespace, false, objectName(validation.IsDNS1123Label)}, "namespace", "n", "namespace of the Secret, in the source's cluster and in each remote whose kubeconfig sets no namespace")
 	textVar(f, &o.secret, "secret", "keystone-fernet-keys", "name of the Secret that contains the keys", objectName(validation.IsDNS1123Subdomain))
 	textVar(f, &o.clusters, "clusters", "", "kubeconfigs of the remotes: a directory or, except for run, secret/NAME in the source's namespace\n"+
 		"(default: "+defaultDirectory+" if it exists or for run, otherwise "+defaultSecret+")", clustersLocation)

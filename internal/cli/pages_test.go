@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/spf13/cobra"
 )
 
@@ -151,7 +153,19 @@ var (
 	shorthand = regexp.MustCompile(`^-\w$`)
 )
 
-// TestPagesShowCommandsThatExist checks the commands and flags in all pages.
+// TestChecksHaveSections checks that the link of each check leads to a section.
+func TestChecksHaveSections(t *testing.T) {
+	for _, c := range preflight.Examine(t.Context(), preflight.Remote{Options: preflight.Options{Timeout: time.Second}, Refused: os.ErrInvalid}).Checks {
+		_, path, _ := strings.Cut(c.Docs, "/blob/main/")
+		page, anchor, _ := strings.Cut(path, "#")
+		if anchor != c.ID || !slices.Contains(anchors(pages(t)[page]), anchor) {
+			t.Errorf("%s links to %s, which doesn't exist", c.ID, c.Docs)
+		}
+	}
+}
+
+// TestPagesShowCommandsThatExist checks the commands and flags in all pages. Those in docs/operations.md must
+// also parse.
 func TestPagesShowCommandsThatExist(t *testing.T) {
 	root := newRoot("fernetcast")
 	root.InitDefaultHelpCmd()
@@ -167,6 +181,9 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 				found++
 				if unknown := unknownIn(root, strings.Fields(match[1])); unknown != "" {
 					t.Errorf("%s: fernetcast has no %s: %s", page, unknown, line)
+				}
+				if page == "docs/operations.md" {
+					running(t, strings.Fields(placeholder.Replace(match[1]))...)
 				}
 			}
 		}
@@ -187,7 +204,7 @@ func unknownIn(root *cobra.Command, args []string) string {
 	}
 	cmd, rest, err := root.Find(args)
 	words := slices.DeleteFunc(slices.Clone(rest), func(s string) bool { return s == "" || strings.HasPrefix(s, "-") })
-	if err != nil || cmd == root && len(words) > 0 && strings.ToUpper(words[0]) != words[0] {
+	if placeholder := len(args) > 0 && strings.ToUpper(args[0]) == args[0]; !placeholder && (err != nil || cmd == root && len(words) > 0) {
 		return "command " + strings.Join(args, " ")
 	}
 	cmd.InitDefaultHelpFlag()

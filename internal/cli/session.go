@@ -157,13 +157,22 @@ func (s *session) choose(names []string) ([]string, error) {
 	all := s.set.Names()
 	for _, name := range names {
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("there is no remote %q; existing remotes: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
+			return nil, fmt.Errorf("there is no remote %q; %sexisting remotes: %s", name, similarRemote(name, all), cmp.Or(strings.Join(all, ", "), "none"))
 		}
 	}
 	if len(names) == 0 {
 		return all, nil
 	}
 	return slices.Compact(slices.Sorted(slices.Values(names))), nil
+}
+
+// similarRemote returns a question with the remotes that have a similar name, or "".
+func similarRemote(name string, all []string) string {
+	parent := &cobra.Command{}
+	for _, other := range all {
+		parent.AddCommand(&cobra.Command{Use: other, Run: func(*cobra.Command, []string) {}})
+	}
+	return similar(parent, name)
 }
 
 // chooseFiles uses files for the session's remotes. It returns the files of the named remotes, or

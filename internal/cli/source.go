@@ -78,11 +78,15 @@ func away(err error) bool {
 func (o *options) sourceConfig() (cfg *rest.Config, context string, err error) {
 	if o.kubeconfig == "" && o.context == "" {
 		cfg, err := rest.InClusterConfig()
+		if err == nil {
+			cfg.Impersonate.UserName = o.as
+		}
 		if err == nil || !errors.Is(err, rest.ErrNotInCluster) {
 			return cfg, "", err
 		}
 	}
-	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.context}
+	overrides := o.overrides()
+	overrides.CurrentContext = o.context
 	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(o.kubeconfig), overrides)
 	if raw, err := config.RawConfig(); err == nil { // otherwise ClientConfig returns the error
 		context = cmp.Or(o.context, raw.CurrentContext)

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/show"
@@ -12,10 +14,10 @@ import (
 func newStatus(o *options) *cobra.Command {
 	var how show.Options
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [REMOTE...]",
 		Short: "Compare the source and every remote",
-		Long: `Reads the source and every remote live, and compares them. run need not be running.
-It changes nothing.
+		Long: `Reads the source and every remote, or only those named, live, and compares them. run
+need not be running. It changes nothing.
 
 The table lists unhealthy remotes first and ends with a summary. BEHIND is the
 number of rotations that a remote has missed. At 1, the next rotation breaks the
@@ -25,18 +27,21 @@ keys do not continue the remote's. Credentials are shown if they expire within 3
 On a terminal, the states are colored, unless NO_COLOR is set or TERM is dumb. Rows
 are cut with "…" at the right edge, except with -o wide. Output to a pipe is never
 cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
-		Example: "  fernetcast status\n  fernetcast status -o wide --only-unwell",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Example:           "  fernetcast status\n  fernetcast status -o wide --only-unwell",
+		ValidArgsFunction: o.completeRemotes,
+		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := o.open(cmd)
 			if err != nil {
 				return err
 			}
+			if _, err := s.choose(names); err != nil {
+				return err
+			}
 			write := verdicts(cmd, how)
 			if how.Stream {
-				return s.watch(cmd.Context(), write)
+				return s.watch(cmd.Context(), names, write)
 			}
-			return write(s.status(s.look(cmd.Context(), s.set.Names())))
+			return write(s.of(cmd.Context(), names))
 		},
 	}
 	choose(cmd, cmd.Flags(), &how.Format, "output", "o", "table, wide, json, or yaml", show.Formats...)
@@ -46,15 +51,28 @@ cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
 	return cmd
 }
 
+// of returns the status of the source and the named remotes, or all. It ignores those that were removed.
+func (s *session) of(ctx context.Context, names []string) mirror.Status {
+	all := s.set.Names()
+	if len(names) > 0 {
+		all = slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(names, name) })
+	}
+	st := s.status(s.look(ctx, all))
+	if idle := st.Idle(time.Now()); idle != "" {
+		st.Source.Detail = idle + mirror.Kubectl("", s.opts.namespace) + " logs deploy/keystone-api -c fernetcast"
+	}
+	return st
+}
+
 // watch writes the status every 2 s until ctx ends. It returns the last verdict.
-func (s *session) watch(ctx context.Context, write func(mirror.Status) error) (verdict error) {
+func (s *session) watch(ctx context.Context, names []string, write func(mirror.Status) error) (verdict error) {
 	first := true
 	_ = wait.PollUntilContextCancel(ctx, watchEvery, true, func(context.Context) (bool, error) {
 		if !first {
 			s.reread(ctx)
 		}
 		first = false
-		if st := s.status(s.look(ctx, s.set.Names())); ctx.Err() == nil { // otherwise, the reads were interrupted
+		if st := s.of(ctx, names); ctx.Err() == nil { // otherwise, the reads were interrupted
 			verdict = write(st)
 		}
 		return false, nil

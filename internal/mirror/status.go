@@ -1,11 +1,14 @@
 package mirror
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 )
 
 // maxShownKeys limits the number of keys that a status lists. Only a Secret that is not a key set
@@ -123,6 +126,26 @@ func (c Copy) Status(src Source, d Decision) RemoteStatus {
 		st.Keys = nil
 	}
 	return st
+}
+
+// idleAfter is the age of keys after which a remote that lacks them suggests that no run pushes.
+const idleAfter = 2 * time.Minute
+
+// Idle returns a message, to be followed by the command that shows the log, if nothing seems to push: the
+// source's keys are old, and a remote is Behind. Otherwise, it returns "".
+func (s Status) Idle(now time.Time) string {
+	at := s.Source.RotatedAt
+	behind := slices.ContainsFunc(s.Remotes, func(r RemoteStatus) bool { return r.State == StateBehind })
+	if !behind || s.Source.Detail != "" || at == nil || now.Sub(*at) < idleAfter {
+		return ""
+	}
+	last := "never"
+	for _, r := range s.Remotes {
+		if text := ptr.Deref(r.LastPushed, time.Time{}).Format(time.RFC3339); r.LastPushed != nil && (last == "never" || text > last) {
+			last = text
+		}
+	}
+	return fmt.Sprintf("remotes lack keys that were written at %s (last push: %s), so fernetcast may not be running; see its log: ", at.Format(time.RFC3339), last)
 }
 
 // Named returns the status of the remote with this name, which replaces NAME in suggested commands.

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 func TestWell(t *testing.T) {
@@ -185,5 +187,29 @@ func TestBounds(t *testing.T) {
 	}
 	if (managed{}).writesData() {
 		t.Error("a managedFields entry without fields owns data keys")
+	}
+}
+
+// Old keys that a remote lacks mean that nothing pushes.
+func TestIdle(t *testing.T) {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	at := func(minutes int) *time.Time { return ptr.To(now.Add(time.Duration(-minutes) * time.Minute)) }
+	behind, synced := RemoteStatus{State: StateBehind, LastPushed: at(60)}, RemoteStatus{State: StateSynced, LastPushed: at(30)}
+	for name, c := range map[string]struct {
+		rotated *time.Time
+		remotes []RemoteStatus
+		want    string // text in the message; "" if there is none
+	}{
+		"behind":           {at(5), []RemoteStatus{synced, behind}, "written at 2026-11-30T11:55:00Z (last push: 2026-11-30T11:30:00Z)"},
+		"never pushed":     {at(5), []RemoteStatus{{State: StateBehind}}, "last push: never"},
+		"a new rotation":   {at(1), []RemoteStatus{behind}, ""},
+		"all are synced":   {at(5), []RemoteStatus{synced}, ""},
+		"an unknown time":  {nil, []RemoteStatus{behind}, ""},
+		"without a remote": {at(5), nil, ""},
+	} {
+		got := Status{Source: SourceStatus{State: SourceMain, RotatedAt: c.rotated}, Remotes: c.remotes}.Idle(now)
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

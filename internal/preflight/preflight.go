@@ -38,6 +38,8 @@ type Check struct {
 	What   string `json:"what"`
 	// Next is the recommended action; "" if there is none.
 	Next string `json:"next"`
+	// Docs is the URL of an explanation.
+	Docs string `json:"docs"`
 
 	blocked bool // not run, because a check that it needs failed or time ran out
 }
@@ -137,6 +139,9 @@ var steps = []step{
 	{"stamp", "secret", (*probe).stamp},
 }
 
+// docs is the page with a section for each check.
+const docs = "https://github.com/fernetcast/fernetcast/blob/main/docs/checks.md#"
+
 // A probe is a running examination of one remote. Each check can use the results of earlier ones.
 type probe struct {
 	Remote
@@ -164,6 +169,7 @@ func Examine(ctx context.Context, r Remote) Examined {
 	found := Examined{Name: r.Name, Copy: p.copy, Excess: p.excess}
 	for _, s := range steps {
 		c := done[s.id]
+		c.Docs = docs + s.id
 		c.What = mirror.Decision{Detail: c.What}.Redacted(p.Source, p.copy).Detail
 		found.Checks = append(found.Checks, c)
 	}

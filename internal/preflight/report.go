@@ -43,8 +43,9 @@ func (r Report) Failed() bool {
 	return slices.ContainsFunc(r.Remotes, func(e Examined) bool { return len(e.ids(Fail)) > 0 })
 }
 
-// Text returns the report for people. short means one line per remote. namespace is the source's.
-func (r Report) Text(short bool, namespace string) string {
+// Text returns the report for people. short means one line per remote. namespace is the source's. paint
+// colors a result.
+func (r Report) Text(short bool, namespace string, paint func(Result, string) string) string {
 	out := &strings.Builder{}
 	fmt.Fprintf(out, "Checking from %s.", r.From)
 	if r.From == workstation {
@@ -62,7 +63,10 @@ func (r Report) Text(short bool, namespace string) string {
 			if c.Next != "" {
 				next = " → " + c.Next
 			}
-			fmt.Fprintf(out, "  %-4s  %-10s  %s%s\n", c.Result, c.ID, c.What, next)
+			fmt.Fprintf(out, "  %s  %-10s  %s%s\n", paint(c.Result, fmt.Sprintf("%-4s", c.Result)), c.ID, c.What, next)
+			if c.Result == Fail || c.Result == Warn {
+				fmt.Fprintf(out, "  %16s  see %s\n", "", c.Docs)
+			}
 		}
 	}
 	if len(r.Remotes) == 0 {
@@ -81,13 +85,17 @@ func (e Examined) ids(result Result) (ids []string) {
 	return ids
 }
 
-// summary returns the number and the names of the checks that failed or warn.
+// summary returns the number and the names of the checks that failed or warn, or otherwise of those that
+// were skipped.
 func (e Examined) summary() string {
 	var parts []string
 	for _, result := range []Result{Fail, Warn} {
 		if ids := e.ids(result); len(ids) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s: %s", len(ids), result, strings.Join(ids, ", ")))
 		}
+	}
+	if ids := e.ids(Skip); len(parts) == 0 && len(ids) > 0 {
+		return fmt.Sprintf("no problems found; %d skipped: %s", len(ids), strings.Join(ids, ", "))
 	}
 	return cmp.Or(strings.Join(parts, "; "), "no problems found")
 }

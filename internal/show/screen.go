@@ -18,6 +18,9 @@ const (
 	clearBelow         = "\x1b[J"
 )
 
+// The colors for [Screen.Paint].
+const Red, Yellow, Green = red, yellow, green
+
 // leftOut marks truncated text.
 const leftOut = "…"
 
@@ -50,8 +53,8 @@ func IsTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// paint adds a color to text, unless the color is "" or the screen has no colors.
-func (s Screen) paint(text, color string) string {
+// Paint adds a color to text, unless the color is "" or the screen has no colors.
+func (s Screen) Paint(text, color string) string {
 	if !s.Colored || color == "" || text == "" {
 		return text
 	}

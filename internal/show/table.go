@@ -148,7 +148,7 @@ func (t table) rows(st mirror.Status) []string {
 		}
 		if lines[i] = line; i > 0 {
 			state := string(remotes[i-1].State)
-			lines[i] = strings.Replace(line, state, t.paint(state, colorOf(remotes[i-1].State)), 1)
+			lines[i] = strings.Replace(line, state, t.Paint(state, colorOf(remotes[i-1].State)), 1)
 		}
 	}
 	return lines
@@ -200,7 +200,7 @@ func (t table) source(s mirror.SourceStatus) []string {
 	lines := t.fold(parts, "  ")
 	if !s.Well() {
 		for i, line := range lines {
-			lines[i] = t.paint(line, red)
+			lines[i] = t.Paint(line, red)
 		}
 	}
 	if s.Detail != "" {
@@ -229,7 +229,7 @@ func (t table) summary(remotes []mirror.RemoteStatus) (lines []string) {
 	for _, state := range slices.SortedFunc(maps.Keys(count), func(a, b mirror.State) int {
 		return cmp.Or(cmp.Compare(urgency(mirror.RemoteStatus{State: a}), urgency(mirror.RemoteStatus{State: b})), cmp.Compare(a, b))
 	}) {
-		parts = append(parts, t.paint(fmt.Sprintf("%d %s", count[state], state), colorOf(state)))
+		parts = append(parts, t.Paint(fmt.Sprintf("%d %s", count[state], state), colorOf(state)))
 	}
 	return append(lines, t.fold(parts, ", ")...)
 }
