@@ -17,7 +17,7 @@ import (
 // GOGC=100, it would need more. It must collect garbage more often instead of being killed.
 func TestMemoryLimit(t *testing.T) {
 	const remotes, limit = 900, 128 << 20
-	r := start(t, remotes, confined(t, limit)...)
+	r := start(t, remotes, confined(t, shipped(t), limit))
 	for range 3 {
 		r.rotated()
 	}
@@ -26,9 +26,9 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// confined returns a command that runs another one in a memory cgroup of its own. Without cgroups of
-// version 1, it sets only GOMEMLIMIT.
-func confined(t *testing.T, limit int) []string {
+// confined returns a program in a memory cgroup of its own. Without cgroups of version 1, it sets
+// only GOMEMLIMIT.
+func confined(t *testing.T, program *testenv.Program, limit int) *testenv.Program {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
 	testenv.Must(t, err)
@@ -40,10 +40,11 @@ func confined(t *testing.T, limit int) []string {
 				testenv.Must(t, testenv.Until(context.Background(), testenv.Often, func(context.Context) error { return os.Remove(group) }))
 			})
 			testenv.Must(t, os.WriteFile(filepath.Join(group, "memory.limit_in_bytes"), []byte(strconv.Itoa(limit)), 0o600))
-			return []string{"/bin/sh", "-ec", `echo $$ > "$0/cgroup.procs"; GOGC=100 exec "$@"`, group}
+			in := &testenv.Program{Path: "/bin/sh", Env: []string{"GOGC=100"}}
+			return in.With("-ec", `echo $$ > "$0/cgroup.procs"; exec "$@"`, group, program.Path)
 		}
 	}
-	return []string{"/usr/bin/env", "GOGC=100", fmt.Sprintf("GOMEMLIMIT=%d", limit/10*9)}
+	return program.WithEnv("GOGC=100", fmt.Sprintf("GOMEMLIMIT=%d", limit/10*9))
 }
 
 // cost is what the program used for a fleet.
@@ -59,7 +60,7 @@ func TestLongFleet(t *testing.T) {
 	const few, many, mostGrowth, mostMemory, mostMemoryEach = 1500, 6000, 1.5, 64 << 20, 200 << 10
 	costs := map[int]cost{}
 	for _, n := range []int{few, many} {
-		r := start(t, n)
+		r := start(t, n, shipped(t))
 		c := cost{first: r.cpu()}
 		for range 3 {
 			before := r.cpu()

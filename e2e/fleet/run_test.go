@@ -23,8 +23,16 @@ type run struct {
 	remotes int
 }
 
-// start starts the program under a command, which can be empty, and waits for the first sync.
-func start(t *testing.T, remotes int, under ...string) *run {
+// shipped returns the release build.
+func shipped(t *testing.T) *testenv.Program {
+	t.Helper()
+	program, err := shared.Program(context.Background())
+	testenv.Must(t, err)
+	return program
+}
+
+// start starts a program and waits for the first sync.
+func start(t *testing.T, remotes int, program *testenv.Program) *run {
 	t.Helper()
 	f, dir := newFleet(t), t.TempDir()
 	testenv.Must(t, os.Mkdir(filepath.Join(dir, "clusters"), 0o755))
@@ -33,14 +41,9 @@ func start(t *testing.T, remotes int, under ...string) *run {
 		name := fmt.Sprintf("r%04d", n)
 		testenv.Must(t, testenv.WriteFile(filepath.Join(dir, "clusters"), name, f.kubeconfig(name)))
 	}
-	program, err := shared.Program(context.Background())
+	address, err := shared.Address()
 	testenv.Must(t, err)
-	if len(under) > 0 {
-		program = (&testenv.Program{Path: under[0]}).With(under[1:]...).With(program.Path)
-	}
-	r := &run{T: t, fleet: f, remotes: remotes}
-	r.address, err = shared.Address()
-	testenv.Must(t, err)
+	r := &run{T: t, fleet: f, address: address, remotes: remotes}
 	r.Process, err = program.Start("run", "--listen", r.address, "--namespace", mainRegion,
 		"--kubeconfig", filepath.Join(dir, "source"), "--clusters", filepath.Join(dir, "clusters"))
 	testenv.Must(t, err)
@@ -59,6 +62,11 @@ func (r *run) rotated() {
 	r.Helper()
 	r.rotate()
 	r.synced()
+	r.scrape()
+}
+
+func (r *run) scrape() {
+	r.Helper()
 	_, err := testenv.Get(context.Background(), "http://"+r.address+"/metrics")
 	testenv.Must(r, err)
 }

@@ -50,7 +50,11 @@ func (d *document) latest() *page {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if began := time.Now(); !began.Before(d.until) {
+		last := d.last
 		d.last = &page{header: http.Header{}, code: http.StatusOK}
+		if last != nil { // growing to a megabyte would allocate two more
+			d.last.Grow(last.Len() + last.Len()/8)
+		}
 		// Use our own request, so that no client determines what all others get.
 		d.make.ServeHTTP(d.last, &http.Request{Method: http.MethodGet, Header: http.Header{}})
 		d.until = began.Add(max(freshFor, freshTimes*time.Since(began)))
