@@ -77,20 +77,16 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	return c, c.manage(ctx, conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password)
 }
 
-// Publish adds the Keystones to the catalog, each as the identity endpoint of its region. It returns
-// the environment variables that OpenStack tools read to sign in at home.
-func (c *Cloud) Publish(ctx context.Context, home *Region, regions ...*Region) ([]string, error) {
+// Publish adds the Keystones to the catalog, each as the identity endpoint of its region.
+func (c *Cloud) Publish(ctx context.Context, regions ...*Region) error {
 	for _, r := range regions {
 		err := c.manage(ctx, r.conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password,
-			"--bootstrap-region-id", r.Name, "--bootstrap-public-url", r.url+"/v3")
+			"--bootstrap-region-id", r.Name, "--bootstrap-public-url", r.Endpoint())
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return []string{
-		"OS_AUTH_URL=" + home.url + "/v3", "OS_USERNAME=" + admin, "OS_PASSWORD=" + password, "OS_PROJECT_NAME=" + admin,
-		"OS_USER_DOMAIN_ID=default", "OS_PROJECT_DOMAIN_ID=default",
-	}, nil
+	return nil
 }
 
 // Database returns the path of the SQLite database.

@@ -40,9 +40,8 @@ func TestProbe(t *testing.T) {
 	cloud, err := identity()
 	s.Must(err)
 	dfw, iad := s.regions["dfw"], s.regions["iad"]
-	env, err := cloud.Publish(s.Ctx, s.regions[mainRegion], s.regions[mainRegion], dfw, iad)
-	s.Must(err)
-	user := s.site.Operator.WithEnv(env...)
+	s.Must(cloud.Publish(s.Ctx, s.regions[mainRegion], dfw, iad))
+	user := s.site.Operator.WithEnv(s.regions[mainRegion].Environment()...)
 	expect := func(got []string, want ...string) {
 		t.Helper()
 		if len(got) != len(want) {

@@ -186,6 +186,17 @@ func (r *Region) mount(ctx context.Context, version int) error {
 	return nil
 }
 
+// Endpoint returns the URL of the region's identity API.
+func (r *Region) Endpoint() string { return r.url + "/v3" }
+
+// Environment returns the variables that OpenStack tools read to sign in at this region.
+func (r *Region) Environment() []string {
+	return []string{
+		"OS_AUTH_URL=" + r.Endpoint(), "OS_USERNAME=" + admin, "OS_PASSWORD=" + password, "OS_PROJECT_NAME=" + admin,
+		"OS_USER_DOMAIN_ID=default", "OS_PROJECT_DOMAIN_ID=default",
+	}
+}
+
 // Misuse replaces the files of the volume with keys that are not the Secret's. First set a long
 // delay, so that no change of the Secret replaces them.
 func (r *Region) Misuse(keys testenv.Repository) error {

@@ -105,6 +105,8 @@ func (k *keystone) validate(ctx context.Context, t token) (mirror.Verdict, error
 	var got body
 	err = errors.Join(json.NewDecoder(response.Body).Decode(&got), response.Body.Close())
 	switch code := response.StatusCode; {
+	case ctx.Err() != nil:
+		return mirror.Unreachable, errors.New(mirror.Explain(ctx.Err()))
 	case code == http.StatusOK && err == nil && slices.Contains(got.Token.AuditIDs, t.auditID):
 		return mirror.Accepted, nil
 	case code == http.StatusUnauthorized && err == nil && got.Error.Code == code:
