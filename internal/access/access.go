@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"regexp"
 	"strings"
 	"time"
 
@@ -42,15 +43,20 @@ func RoleOf(secret string) string {
 	return accountPrefix + secret
 }
 
+// reserved matches regions whose account or RoleBinding would have the name of another object in
+// manifests/, which a remote can have if it is also a main region.
+var reserved = regexp.MustCompile(`^(deployment|files|identity|rotation-gate|sidecar|source)$|(^|-)(renew|keyless)$`)
+
 // AccountOf returns the name of a main region's ServiceAccount in each remote, for a Secret. If a
 // ServiceAccount's name can't contain the region's name, AccountOf replaces the invalid characters
-// and adds a checksum, so that similar regions get different accounts.
+// and adds a checksum, so that similar regions get different accounts. It also adds a checksum to a
+// name that is in use for something else.
 func AccountOf(region, secret string) string {
 	if secret != usualSecret {
 		region += "-" + secret
 	}
 	name := accountPrefix + region
-	if validation.IsDNS1123Label(name) == nil {
+	if validation.IsDNS1123Label(name) == nil && !reserved.MatchString(region) {
 		return name
 	}
 	plain := strings.Map(func(r rune) rune {

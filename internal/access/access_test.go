@@ -23,6 +23,11 @@ func TestAccountOf(t *testing.T) {
 			seen[name] = region + " " + secret
 		}
 	}
+	for _, region := range []string{"deployment", "files", "identity", "keyless", "renew", "rotation-gate", "sidecar", "sjc-renew", "sjc-keyless", "source"} {
+		if name := AccountOf(region, usualSecret); name == accountPrefix+region || validation.IsDNS1123Label(name) != nil {
+			t.Errorf("%s's account has the name of something else, %s", region, name)
+		}
+	}
 	if name := AccountOf("sjc", usualSecret); name != "fernetcast-sjc" {
 		t.Errorf("sjc's account is %s", name)
 	}
