@@ -292,6 +292,7 @@ func TestNewClient(t *testing.T) {
 		p.SourceChanged()
 		synctest.Wait()
 		p.RemoteAnswered("dfw") // without success
+		synctest.Wait()
 		m["dfw"] = before
 		p.ClientChanged("dfw")
 		time.Sleep(10 * time.Second)
