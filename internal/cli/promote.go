@@ -1,14 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/fernetcast/fernetcast/internal/access"
+	"github.com/fernetcast/fernetcast/internal/kubeconfig"
 	"github.com/fernetcast/fernetcast/internal/mirror"
 	"github.com/fernetcast/fernetcast/internal/promotion"
 	"github.com/fernetcast/fernetcast/internal/show"
@@ -45,7 +49,8 @@ the region's name in Keystone's catalog. promote reads every remote, shows what
 will change and which remotes it could not reach, and asks for confirmation. Then
 it marks this cluster's Secret with a higher term than any it has read, and pushes
 the keys, first to the old main region. In the current main region, it raises the
-term.
+term. With your context for the old main region, it also names remotes that only
+that region has. status names them until they join.
 
 It refuses if a remote has keys that are newer than this cluster's or unrelated to
 them, because tokens would become invalid. It also refuses if the highest term
@@ -104,6 +109,7 @@ func (o *promoteOptions) begin(cmd *cobra.Command, usual io.Writer) (*promoting,
 	if o.Place = o.where(); p.identify(cmd.Context()) != nil || o.Cluster == "" {
 		p.say("Warning: Namespace kube-system cannot be read, so this cluster is identified only by its Secret.")
 	}
+	p.compare(cmd.Context())
 	p.promotion = promotion.Promotion{
 		Options: o.Options, Secret: o.namespace + "/" + o.secret, Source: p, Fleet: p, Pause: markPause, Say: p.say,
 	}
@@ -116,6 +122,50 @@ func (p *promoting) identify(ctx context.Context) (err error) {
 		p.Place += ", cluster UID " + p.Cluster
 	}
 	return err
+}
+
+// compareTime limits how long promote tries to read the previous main region's list of remotes.
+const compareTime = 3 * time.Second
+
+// compare sets the remotes that only the previous main region has. It warns if they can't be read.
+func (p *promoting) compare(ctx context.Context) {
+	old := p.sourceStatus(p.source).Region
+	if old == "" || p.Region == "" || old == p.Region {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, compareTime)
+	defer cancel()
+	entries, err := p.remotesOf(ctx, strings.ToLower(old))
+	if err != nil {
+		p.say(fmt.Sprintf("Warning: the remotes of %s are unknown: %s. Make sure that the plan lists them all.", old, mirror.Explain(err)))
+	}
+	for entry, data := range entries {
+		name := kubeconfig.RemoteOf(entry)
+		k, _ := kubeconfig.Parse(data, true)
+		itself := strings.EqualFold(name, p.Region) || k.Cluster != "" && k.Cluster == p.Cluster
+		if remoteName(name) == nil && !itself && !slices.Contains(p.set.Names(), name) {
+			p.Unserved = append(p.Unserved, name)
+		}
+	}
+	slices.Sort(p.Unserved)
+}
+
+// remotesOf reads the kubeconfigs that another main region stores, with the operator's context for it.
+func (p *promoting) remotesOf(ctx context.Context, region string) (map[string][]byte, error) {
+	stored := kubeconfig.Config{}
+	if remote, _ := p.set.Remote(region); remote != nil {
+		stored.Server = remote.Server
+	}
+	there, err := (&remotePlace{global: &p.operator}).place(region, stored)
+	if err != nil {
+		return nil, err
+	}
+	apis, err := p.apis(there.config)
+	if err != nil {
+		return nil, err
+	}
+	defer apis.Close()
+	return access.NewEntries(apis.Core, p.namespace, strings.TrimPrefix(cmp.Or(p.clusters, defaultSecret), secretPrefix)).Read(ctx)
 }
 
 // planned is implemented by [promotion.Promotion] and [promotion.Recovery].

@@ -226,6 +226,9 @@ func (s *session) status(outcomes map[string]pusher.Outcome) mirror.Status {
 			st.Remotes = append(st.Remotes, o.Copy.Status(src, o.Decision).Named(name))
 		}
 	}
+	if text := src.Unserved(st.Remotes); text != "" && !st.Source.Stale {
+		st.Source.Detail, st.Source.Unserved = text, true
+	}
 	s.set.Describe(st.Remotes)
 	return st.Advised()
 }

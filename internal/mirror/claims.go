@@ -20,6 +20,9 @@ const (
 	// MarkCluster is the UID of the cluster's Namespace kube-system, if promote could read it. It
 	// isn't part of the owner.
 	MarkCluster = "fernetcast/main-cluster"
+	// MarkUnserved lists remotes of the previous main region, separated by commas, that weren't remotes
+	// of this one when it was promoted. It isn't part of the owner.
+	MarkUnserved = "fernetcast/main-unserved"
 )
 
 // These annotations form the stamp that each push writes on the copy.

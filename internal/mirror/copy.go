@@ -156,7 +156,7 @@ func secretFor(src Source, c Copy) *corev1.Secret {
 
 // setClaims replaces all annotations of the mark and the stamp.
 func setClaims(s *corev1.Secret, claims map[string]string) {
-	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, MarkCluster, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
+	for _, name := range []string{MarkRegion, MarkTerm, MarkUID, MarkCluster, MarkUnserved, StampRegion, StampTerm, StampUID, StampVersion, StampKeys} {
 		delete(s.Annotations, name)
 	}
 	for name, value := range claims {

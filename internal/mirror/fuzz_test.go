@@ -69,7 +69,7 @@ func asSource(t *testing.T, a map[string]string, mark, stamp Owner, unreadable [
 	if isMain := src.State() == SourceMain; isMain != want || isMain && src.Owner() != mark {
 		t.Errorf("annotations %q: the source is %s, owned by %+v", a, src.State(), src.Owner())
 	}
-	marked := readClaims(src.Marked("iad", MaxTerm, ""))
+	marked := readClaims(src.Marked("iad", MaxTerm, "", nil))
 	if (marked.mark != Owner{"iad", MaxTerm, homeUID}) || marked.stamp != (Owner{}) || marked.keys != nil || marked.pushed != "" || len(marked.unreadable) > 0 {
 		t.Errorf("annotations %q: after a promotion, they are parsed as %+v", a, marked)
 	}

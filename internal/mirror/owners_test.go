@@ -114,3 +114,30 @@ func TestNewest(t *testing.T) {
 		t.Errorf("a main region's detail is %q", st.Source.Detail)
 	}
 }
+
+func TestUnserved(t *testing.T) {
+	remote := func(name string, annotations map[string]string) RemoteStatus {
+		return RemoteStatus{Name: name, Copy: ReadCopy(Place{Remote: name}, secret(farUID, "9", newest, annotations))}
+	}
+	listed := func(names string) Source {
+		return ReadSource(mainSecret(func(s *corev1.Secret) { s.Annotations[MarkUnserved] = names }))
+	}
+	standby := ReadSource(mainSecret(annotate(stamp("sjc", 2, farUID, "1", newest))))
+	for name, tc := range map[string]struct {
+		source  Source
+		remotes []RemoteStatus
+		says    string // "" if each region is served
+	}{
+		"a standby":                           {standby, []RemoteStatus{remote("dfw", stamp("sjc", 2, farUID, "1", newest))}, ""},
+		"a standby of an old main region":     {standby, []RemoteStatus{remote("dfw", stamp("iad", 3, farUID, "1", newest))}, "copy of sjc, term 2, which is no longer the main region: dfw is a copy of iad, term 3"},
+		"a standby that reads the new region": {standby, []RemoteStatus{remote("iad", mark("iad", 3, farUID))}, "iad is main region iad, term 3"},
+		"a standby and an older copy":         {standby, []RemoteStatus{remote("dfw", stamp("iad", 1, farUID, "1", newest)), remote("ord", nil)}, ""},
+		"a main region":                       {listed(""), []RemoteStatus{remote("dfw", stamp("iad", 9, farUID, "1", newest))}, ""},
+		"a main region that serves only one":  {listed("dfw,lon,../x"), []RemoteStatus{remote("dfw", nil)}, "served lon, and this one does not"},
+		"a main region that serves them now":  {listed("dfw"), []RemoteStatus{remote("dfw", nil)}, ""},
+	} {
+		if got := tc.source.Unserved(tc.remotes); (got == "") != (tc.says == "") || !strings.Contains(got, tc.says) {
+			t.Errorf("%s: %q, want %q", name, got, tc.says)
+		}
+	}
+}

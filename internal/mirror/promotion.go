@@ -2,9 +2,12 @@ package mirror
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // HighestTerm returns the highest term in the mark and the stamp, whoever set it; 0 if
@@ -22,13 +25,16 @@ func (s Source) Unreadable() []string { return s.claims.unreadable }
 
 // Marked returns the Secret that a promotion must write by compare-and-swap: with the mark of a
 // main region, and without a stamp. cluster is the UID of the source's cluster, or "" if it isn't
-// known.
-func (s Source) Marked(region string, term int, cluster string) *corev1.Secret {
+// known. unserved are the previous main region's remotes that this one doesn't have.
+func (s Source) Marked(region string, term int, cluster string, unserved []string) *corev1.Secret {
 	marked := s.secret.DeepCopy()
 	marked.ManagedFields = nil // the API server keeps its own
 	claims := map[string]string{MarkRegion: region, MarkTerm: strconv.Itoa(term), MarkUID: string(s.secret.UID)}
 	if cluster != "" {
 		claims[MarkCluster] = cluster
+	}
+	if len(unserved) > 0 {
+		claims[MarkUnserved] = strings.Join(unserved, ",")
 	}
 	setClaims(marked, claims)
 	return marked
@@ -102,4 +108,28 @@ func (c Copy) Promotable(src Source) bool {
 	}
 	// Without a primary, there are no keys to lose.
 	return holds.Primary() == 0 || src.set.Fingerprints().Continues(holds)
+}
+
+// Unserved explains which region gets no keys although a main region served it: this standby, if a
+// remote shows a newer main region, or former remotes that the mark lists. It returns "" if there is
+// none.
+func (s Source) Unserved(remotes []RemoteStatus) (text string) {
+	newest := s.owner.Term
+	for _, r := range remotes {
+		if term := max(r.Copy.Main().Term, r.Copy.Owner().Term); s.State() == SourceStandby && term > newest {
+			newest = term
+			text = fmt.Sprintf("%s, term %d, which is no longer the main region: %s is %s; this region gets no keys until it joins the new main region", s.detail, s.owner.Term, r.Name, r.Copy.Whose(s))
+		}
+	}
+	if s.State() != SourceMain {
+		return text
+	}
+	listed := strings.Split(orEmpty(s.secret).Annotations[MarkUnserved], ",")
+	listed = slices.DeleteFunc(listed, func(name string) bool {
+		return validation.IsDNS1123Label(name) != nil || slices.ContainsFunc(remotes, func(r RemoteStatus) bool { return r.Name == name })
+	})
+	if len(listed) == 0 {
+		return ""
+	}
+	return s.redact("the previous main region served " + strings.Join(listed, ", ") + ", and this one does not; join them, or promote again if they are gone")
 }

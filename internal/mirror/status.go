@@ -40,6 +40,8 @@ type SourceStatus struct {
 	Keys            keyset.Fingerprints `json:"keys"`
 	// UID is the UID of the Secret, or "" if it does not exist.
 	UID types.UID `json:"-"`
+	// Unserved reports whether Detail comes from [Source.Unserved].
+	Unserved bool `json:"-"`
 	// Stale reports whether the last attempt to read the source failed.
 	Stale bool `json:"-"`
 }
@@ -89,7 +91,7 @@ func (s Status) Well() bool {
 
 // Well reports whether the last read of the source succeeded and the source is a Main or a Standby.
 func (s SourceStatus) Well() bool {
-	return !s.Stale && (s.State == SourceMain || s.State == SourceStandby)
+	return !s.Stale && !s.Unserved && (s.State == SourceMain || s.State == SourceStandby)
 }
 
 // Status returns the source's status. trouble is the error of the last attempt to read the source,

@@ -31,6 +31,8 @@ type Options struct {
 	// Cluster is the UID of this cluster's Namespace kube-system, or "" if it may not be read. Place
 	// describes how the operator reaches this cluster.
 	Cluster, Place string
+	// Unserved lists the previous main region's remotes that aren't this cluster's.
+	Unserved []string
 	// Force overrides all refusals except two: the source has no usable keys, or the new term would
 	// exceed [mirror.MaxTerm].
 	Force bool
@@ -84,7 +86,7 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	if len(looks) == 0 {
 		plan.Lines = append(plan.Lines, "  there are no remotes")
 	}
-	promoted := mirror.ReadSource(src.Marked(opts.Region, plan.Term, opts.Cluster))
+	promoted := mirror.ReadSource(src.Marked(opts.Region, plan.Term, opts.Cluster, nil))
 	for _, look := range looks {
 		text, lost := look.effect(src, promoted)
 		plan.Lines = append(plan.Lines, "  "+look.title()+": "+text)
@@ -92,6 +94,9 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 		if lost && !slices.Contains(opts.Ignore, look.Name) {
 			plan.Lost = append(plan.Lost, look.Name)
 		}
+	}
+	for _, name := range opts.Unserved {
+		plan.Lines = append(plan.Lines, "  "+name+": NOT A REMOTE of this cluster, only of the previous main region: it gets no keys until it joins")
 	}
 	refusals := opts.nameTaken(src.Claimed(), promoted, looks)
 	for _, t := range outliers(terms) {

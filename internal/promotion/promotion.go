@@ -133,7 +133,7 @@ func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, un
 	marked := func(s mirror.Source) bool { return s.State() == mirror.SourceMain && s.Owner() == want }
 	src, trouble, unsettled := shown, "", false
 	for range markTries {
-		seen, err := p.Source.Mark(ctx, src.Marked(p.Region, term, p.Cluster))
+		seen, err := p.Source.Mark(ctx, src.Marked(p.Region, term, p.Cluster, p.Unserved))
 		if err == nil && !marked(seen) {
 			err = errors.New("the response lacks the mark")
 		}
