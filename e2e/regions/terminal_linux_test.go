@@ -161,7 +161,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	term := w.onTerminal(80, 12, nil, "status", "--watch")
 	term.prints(below, 2)
 	term.resize(80, 20)
-	term.prints("… and 28 more", 1)
+	term.prints("… and 27 more", 1)
 	term.interrupt()
 	frames := strings.Split(term.ends(1), home)
 	w.noLeaks(frames...)
