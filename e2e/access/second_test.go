@@ -122,7 +122,7 @@ func TestRenewCertificate(t *testing.T) {
 		s.store("dfw", certificate)
 		s.says(s.exits(try.code, "renew").Stdout, try.says)
 		if try.code == 1 {
-			s.says(s.exits(1, "renew", "--dry-run").Stdout, "only tokens can be renewed: to store a token instead: fernetcast join dfw")
+			s.says(s.exits(1, "renew", "--dry-run").Stdout, "only tokens can be renewed: to store a token instead: fernetcast --namespace "+s.NS+" join dfw")
 		}
 	}
 }

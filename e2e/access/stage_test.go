@@ -86,6 +86,9 @@ func (s *stage) exits(code int, args ...string) testenv.Result {
 	if i := slices.Index(args, "--context"); i >= 0 {
 		context = " --context " + args[i+1]
 	}
+	if slices.Contains(args, "--help") { // which shows examples
+		return r
+	}
 	for _, command := range suggested.FindAllString(strings.ReplaceAll(r.Stdout+r.Stderr, "Run 'fernetcast", ""), -1) {
 		if strings.HasPrefix(command, "fernetcast") && !strings.Contains(command, context+" --namespace "+s.NS) && !slices.Contains(args, "--namespace") ||
 			strings.HasPrefix(command, "kubectl") && !strings.Contains(command, cmp.Or(context, "kubectl ")) && !strings.Contains(command, " --context ") {

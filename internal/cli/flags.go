@@ -30,7 +30,7 @@ func one(name string, valid func(string) error) cobra.PositionalArgs {
 
 // similar returns a question with the subcommands that have a similar name, or "".
 func similar(parent *cobra.Command, name string) string {
-	parent.SuggestionsMinimumDistance = 2
+	parent.SuggestionsMinimumDistance = min(2, len(name)/3) // a short name is near many others
 	if names := parent.SuggestionsFor(name); len(names) > 0 {
 		return "did you mean " + strings.Join(names, " or ") + "? "
 	}

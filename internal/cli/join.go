@@ -64,7 +64,7 @@ func newJoin(all *options) *cobra.Command {
 		Use:   "join NAME",
 		Short: "Add a remote: create its account, token, and kubeconfig",
 		Long:  joinHelp,
-		Example: `  fernetcast join dfw --remote-context admin@dfw --dry-run
+		Example: `  fernetcast join dfw --dry-run
   fernetcast join dfw --remote-context dfw --yes --wait 5m
   fernetcast join dfw --remote-context dfw --keyless -o config`,
 		Args: one("NAME", remoteName),
