@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/fernetcast/fernetcast/internal/keyset"
@@ -76,5 +78,15 @@ func TestBehind(t *testing.T) {
 	}
 	if p := keyset.Fingerprints(nil).Primary(); p != 0 {
 		t.Errorf("the primary of no keys is %d", p)
+	}
+}
+
+// A Copy is part of a status, so no verb may print the keys that it contains.
+func TestCopyShowsNoKey(t *testing.T) {
+	c := ReadCopy(Place{Remote: "dfw"}, secret(farUID, "1", newest, nil))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
+		if text := fmt.Sprintf(verb, RemoteStatus{Name: "dfw", Copy: c}); strings.Contains(text, "Data") || !strings.Contains(text, "copy in dfw: 0=") {
+			t.Errorf("%s prints %s", verb, text)
+		}
 	}
 }

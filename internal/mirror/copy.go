@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,9 @@ func ReadCopy(at Place, s *corev1.Secret) Copy {
 	}
 	return c
 }
+
+// Format implements [fmt.Formatter]. It shows fingerprints instead of the keys that a Copy contains.
+func (c Copy) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "copy in %s: %s", c.place.Remote, c.prints) }
 
 // Fingerprints returns the fingerprints of the keys in the remote, or nil if the Secret was
 // not read or does not exist.
