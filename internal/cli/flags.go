@@ -28,10 +28,12 @@ func one(name string, valid func(string) error) cobra.PositionalArgs {
 	}
 }
 
-// similar returns a question with the subcommands that have a similar name, or "".
+// similar returns a question with the subcommands that have a similar name, or "". Short names are
+// similar only if they start with the same letter.
 func similar(parent *cobra.Command, name string) string {
-	parent.SuggestionsMinimumDistance = min(2, len(name)/3) // a short name is near many others
-	if names := parent.SuggestionsFor(name); len(names) > 0 {
+	parent.SuggestionsMinimumDistance = 2
+	names := slices.DeleteFunc(parent.SuggestionsFor(name), func(other string) bool { return name == "" || len(name) < 5 && name[0] != other[0] })
+	if len(names) > 0 {
 		return "did you mean " + strings.Join(names, " or ") + "? "
 	}
 	return ""
