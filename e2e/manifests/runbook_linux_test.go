@@ -49,6 +49,7 @@ func TestRunbookCommands(t *testing.T) {
 	sjc, dfw := shared.Cluster("runbook-main"), shared.Cluster("runbook-remote")
 	operator := newWorkstation(t, program.Path, map[string]*testenv.Cluster{"sjc": sjc, "dfw": dfw})
 	mirrored(ctx, t, program, operator, sjc, dfw)
+	operator.env = append(operator.env, testenv.Identity(t, "", "sjc", "dfw")...)
 
 	said := map[string]string{}
 	for _, command := range runbookCommands(t) {
