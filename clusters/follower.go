@@ -58,7 +58,7 @@ type Follower struct {
 	first  atomic.Pointer[corev1.Secret] // replaces the first LIST; nil if there was no write before
 }
 
-// calls holds the callbacks passed to Run, and the function that ends its current watch. All are
+// calls holds the callbacks passed to Run, and the function that ends the current watch. All are
 // no-ops before the first watch.
 type calls struct {
 	changed, answered func()
@@ -128,9 +128,10 @@ func (f *Follower) Follow() {
 	}
 }
 
-// Run watches the remote until ctx is done. The first watch starts as long after the first sync as
-// that took, so that many remotes get their first copies before they are watched. Run calls changed after a change by others, and when the
-// watch breaks. It calls answered after every successful LIST and WATCH. Neither may block.
+// Run watches the remote until ctx is done. After the first sync, Run waits as long as the sync
+// took before it starts the first watch. So at startup, most remotes get their first copies before
+// watches cause load. Run calls changed after a change by others, and when the watch breaks. It
+// calls answered after every successful LIST and WATCH. Neither may block.
 //
 // If the token may not watch, Run logs this once and stops watching, so that only Look reads the
 // remote. It retries with backoff, from a minute to an hour, and when a Look succeeds after a

@@ -74,7 +74,7 @@ func (l *lookout) look(ctx context.Context) {
 			bad = append(bad, put)
 		}
 	}
-	for _, put := range bad { // after the good ones, because users of the set spend time on each
+	for _, put := range bad { // after the good ones, because the set's users spend time on each bad one
 		put()
 	}
 	l.late = true

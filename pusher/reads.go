@@ -18,7 +18,7 @@ const (
 type reads struct {
 	done time.Time // when the remote was last read
 	next time.Time
-	last time.Time // the limit to which a watch can put off next
+	last time.Time // the latest time to which a watch can put off next
 }
 
 // readsAfter returns the schedule after a read that is done now.

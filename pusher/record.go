@@ -16,8 +16,8 @@ type record struct {
 	// remote is the client that this record describes.
 	remote Remote
 	reads  reads
-	// settled is what the remote was last given or found to have. If the source still has
-	// the same keys, a pending write repairs drift.
+	// settled identifies the keys that the remote was last given or found to have. If the source
+	// still has the same keys, a pending write repairs drift.
 	settled Settled
 	contest contest
 

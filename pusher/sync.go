@@ -31,7 +31,7 @@ type Remote interface {
 	Write(ctx context.Context, d mirror.Decision) (mirror.Copy, error)
 }
 
-// conflicts is how many overtaken writes a sync attempts before it requeues the remote.
+// conflicts is the default for Sync.Tries.
 const conflicts = 5
 
 // Sync updates one remote: look, decide, write.
@@ -63,8 +63,8 @@ type Outcome struct {
 	Writes []mirror.Decision
 	// Results counts the sent writes by result; nil if there were none.
 	Results map[mirror.Result]int
-	// Settled is what the remote was last given, or what it had if it was already Synced.
-	// It is zero if neither applies.
+	// Settled identifies the keys that the remote was last given or, if it was already Synced, that
+	// it had. It is zero in all other cases.
 	Settled Settled
 	// Overtaken reports whether another writer, other than our own replicas, was faster at
 	// every attempt.

@@ -23,7 +23,7 @@ import (
 
 const accountPrefix = "fernetcast-"
 
-// Own reports whether an account's name is that of a single main region, whichever region that is.
+// Own reports whether an account's name belongs to one main region alone, no matter which region.
 // It returns false for a name that Kubernetes rejects, because anyone who can write a stored
 // kubeconfig can choose its account.
 func Own(account string) bool {
@@ -43,8 +43,8 @@ func RoleOf(secret string) string {
 	return accountPrefix + secret
 }
 
-// reserved matches regions whose account or RoleBinding would have the name of another object in
-// manifests/, which a remote can have if it is also a main region.
+// reserved matches the regions whose account or RoleBinding would get the name of another object in
+// manifests/. That object can exist in a remote that is also a main region.
 var reserved = regexp.MustCompile(`^(deployment|files|identity|rotation-gate|sidecar|source)$|(^|-)(renew|keyless)$`)
 
 // AccountOf returns the name of a main region's ServiceAccount in each remote, for a Secret. If a
@@ -77,7 +77,7 @@ type Grant struct {
 	Note string
 }
 
-// newToken requests a token of an account, with the API server itself as the audience. The server
+// newToken requests a token for an account, with the API server itself as the audience. The server
 // may grant a shorter lifetime than requested. newToken rejects a token that fails
 // [kube.CheckToken], because an oversized token would break the Secret that stores all of them.
 func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, namespace, account string, life time.Duration) (Grant, error) {
@@ -94,8 +94,8 @@ func newToken(ctx context.Context, core corev1client.ServiceAccountsGetter, name
 	return Grant{answer.Status.Token, expires, shortened(asked, expires, life)}, nil
 }
 
-// shortened returns a note if a token's lifetime is shorter than requested, or "". It ignores a
-// difference of up to a minute.
+// shortened returns a note if the API server granted a shorter lifetime than requested, and ""
+// otherwise. It ignores a difference of up to a minute.
 func shortened(asked, expires time.Time, life time.Duration) string {
 	granted := expires.Sub(asked).Round(time.Second)
 	if granted >= life-time.Minute {

@@ -19,10 +19,10 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// NewKubeconfig returns a kubeconfig without credentials for the cluster of an operator's context. Its
-// address is server or, if that is "", the context's. proxy is its proxy-url, and given reports whether
-// a flag has set it. NewKubeconfig returns an error if the main region's pods can't use the address or
-// the proxy, and passes say a warning if a flag sets a loopback address.
+// NewKubeconfig returns a kubeconfig without credentials for the cluster of an operator's context.
+// If server is "", NewKubeconfig uses the context's address. proxy becomes the proxy-url, and given
+// says whether a flag set proxy. NewKubeconfig returns an error if the main region's pods can't use
+// the address or the proxy, and passes say a warning if a flag sets a loopback address.
 func NewKubeconfig(ctx context.Context, there Cluster, proxy string, given bool, server string, say func(string)) (kubeconfig.Config, error) {
 	cfg := there.Config
 	k := kubeconfig.Config{Server: cmp.Or(server, cfg.Host), ProxyURL: proxy, TLS: rest.TLSClientConfig{ServerName: cfg.ServerName, CAData: cfg.CAData}}
@@ -76,7 +76,7 @@ func checkAddress(ctx context.Context, server string) error {
 	return checkHost(ctx, mirror.Address(server), host)
 }
 
-// checkHost rejects a host that only this machine can reach. address names it in the error.
+// checkHost rejects a host that only this machine can reach. The error quotes address.
 func checkHost(ctx context.Context, address, host string) error {
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil { // the main region may resolve it, and the next check tries to connect
@@ -100,7 +100,8 @@ const maxClusterInfo = 16 << 10
 // nodes, in kubeadm's ConfigMap cluster-info.
 func hint(ctx context.Context, apis *setup.APIs) string {
 	info, err := apis.Core.ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
-	// kubeadm's kubeconfig has 2 KiB. Aliases in YAML could make a short text large.
+	// kubeadm's kubeconfig is only 2 KiB long. YAML aliases could expand even a short text into a
+	// large document.
 	if text := info.Data["kubeconfig"]; err == nil && len(text) <= maxClusterInfo && !strings.ContainsAny(text, "&*") {
 		cfg, _ := clientcmd.Load([]byte(text))
 		for _, cluster := range ptr.Deref(cfg, clientcmdapi.Config{}).Clusters {

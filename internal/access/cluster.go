@@ -23,7 +23,7 @@ type Cluster struct {
 	// Context is the name of the operator's kubectl context.
 	Context string
 
-	uid string // the UID of kube-system; "" if it may not be read
+	uid string // the UID of kube-system; "" if the operator may not read it
 }
 
 // identify reads the UID of kube-system. If the read is forbidden, the UID stays empty.
@@ -64,8 +64,9 @@ func (c *Cluster) is(ctx context.Context, k kubeconfig.Config) (bool, error) {
 	return !another && k.Server == c.Config.Host && k.TLS.ServerName == c.Config.ServerName, nil
 }
 
-// confirms reports whether k can reach only this cluster, whoever wrote k: it has the cluster's server
-// name, and its CA or, if that is the system's, its address. A UID that k stores must match, too.
+// confirms reports whether k can reach only this cluster, even if an attacker wrote k. k must have
+// the cluster's server name, and its CA or, if the system's CAs verify the server, its address. If
+// k contains a UID, that must match, too.
 func (c *Cluster) confirms(k kubeconfig.Config) bool {
 	ca := c.Config.CAData
 	return bytes.Equal(bytes.TrimSpace(k.TLS.CAData), bytes.TrimSpace(ca)) && (len(ca) > 0 || k.Server == c.Config.Host) &&
@@ -73,7 +74,8 @@ func (c *Cluster) confirms(k kubeconfig.Config) bool {
 }
 
 // storedAs returns the name of another remote that is stored for the same cluster and namespace, or
-// "". Unless account is "", its account must match, too. Invalid entries are skipped.
+// "". Unless account is "", the other remote must also use that account. Invalid entries are
+// skipped.
 func (c *Cluster) storedAs(ctx context.Context, entries map[string][]byte, remote, namespace, account string) (string, error) {
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
 		name := kubeconfig.RemoteOf(entry)

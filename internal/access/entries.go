@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// manager is the field manager of all writes.
+// manager is the field manager for all writes in this package.
 const manager = "fernetcast-access"
 
 // ErrChanged reports that an entry has changed since it was read.

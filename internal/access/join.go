@@ -107,8 +107,8 @@ func (j *Join) apart(ctx context.Context) error {
 	return nil
 }
 
-// unique returns an error if the name is stored for another cluster, or the cluster under another
-// name. In both cases, leaving one remote would disconnect the other.
+// unique returns an error if the name is stored for another cluster, or if the cluster is stored
+// under another name. In both cases, leaving one remote would disconnect the other.
 func (j *Join) unique(ctx context.Context, entries map[string][]byte) error {
 	other, err := j.There.storedAs(ctx, entries, j.Kubeconfig.Remote, j.Kubeconfig.Namespace, "")
 	if err != nil {
@@ -175,8 +175,9 @@ func (j *Join) objects() ([]*unstructured.Unstructured, error) {
 	return append(objects, self...), err
 }
 
-// Documents returns the objects for both clusters as YAML, without a token. If the remote trusts the
-// main region's tokens, its API servers' configuration comes first. A [Refusal] is as for Identify.
+// Documents returns the objects for both clusters as YAML, without a token. If the remote trusts
+// the main region's tokens, its API servers' configuration comes first. It returns a [Refusal] in
+// the same cases as Identify.
 func (j *Join) Documents(ctx context.Context, kubespray bool) ([]byte, error) {
 	if err := j.Identify(ctx); errors.As(err, new(Refusal)) {
 		return nil, err

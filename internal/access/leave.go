@@ -131,7 +131,7 @@ func (l *Leave) Lines() (lines []string) {
 	return lines
 }
 
-// bindingsPage is the number of RoleBindings in one response.
+// bindingsPage is the number of RoleBindings to request per page.
 const bindingsPage = 50
 
 // errRoleUsed reports that a RoleBinding still refers to the Role.
@@ -163,8 +163,8 @@ func (l *Leave) deleteRole(ctx context.Context, name string, opts metav1.DeleteO
 }
 
 // Withdraw deletes the objects that join created in the remote for this main region, and the Role
-// that all main regions share. It returns those that it deleted, even with an error. It deletes
-// nothing if another main region or another remote uses the account.
+// that all main regions share. It returns the objects that it deleted, even if it also returns an
+// error. It deletes nothing if another main region or another remote uses the account.
 func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	if l.There == nil || !l.Mine || l.UsedBy != "" {
 		return nil, nil

@@ -27,8 +27,9 @@ type Refusal struct{ error }
 // Unwrap returns the cause, for the errors package.
 func (r Refusal) Unwrap() error { return r.error }
 
-// Request has run write a copy that is already Synced: it removes the pushed version from its stamp.
-// When the copy is Synced again, run has written it since.
+// Request removes the pushed version from the stamp of a copy that is already Synced, so that
+// `fernetcast run` must write the copy again. When the copy is Synced again, run has written it
+// since.
 func (j *Join) Request(ctx context.Context) error {
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, mirror.StampVersion)
 	_, err := j.There.Core.Secrets(j.Kubeconfig.Namespace).Patch(ctx, j.Operator.Secret, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
@@ -55,8 +56,8 @@ func (j *Join) keys(c mirror.Copy) string {
 	return fmt.Sprintf("%s (primary %d): they will be updated", c.Whose(src), primary)
 }
 
-// prove examines the remote through a new kubeconfig, the way run uses it. RBAC changes take a
-// moment to reach all API servers, so prove retries until ctx ends.
+// prove examines the remote through a new kubeconfig, just as run would. RBAC changes take a moment
+// to reach all API servers, so prove retries until ctx ends.
 func (j *Join) prove(ctx context.Context, kubeconfig []byte) (why error) {
 	remote, common := j.Remote(kubeconfig), j.common(ctx)
 	_ = wait.PollUntilContextCancel(ctx, provePause, true, func(ctx context.Context) (bool, error) {
@@ -88,8 +89,8 @@ func (j *Join) common(ctx context.Context) []authorizationv1.ResourceRule {
 	return rules
 }
 
-// proof returns nil if a new kubeconfig works and has the permissions in manifests/remote. Others are
-// harmless if they aren't grave or if all accounts have them.
+// proof returns nil if a new kubeconfig works and has the permissions in manifests/remote. Further
+// permissions are harmless unless they are grave and only this account has them.
 func proof(found preflight.Examined, common []authorizationv1.ResourceRule) error {
 	if err := found.Err(); err != nil {
 		return err

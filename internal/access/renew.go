@@ -26,8 +26,8 @@ type Renewal struct {
 	Kubeconfig kubeconfig.Config
 	// Namespace and Account identify the account that join gives this main region in the remote.
 	Namespace, Account string
-	// By requests the token: the remote as the operator's context shows it or, if Self is set, as the
-	// token in use shows it.
+	// By requests the token. It reaches the remote through the operator's context or, if Self is
+	// set, with the token in use.
 	By   Cluster
 	Self bool
 	// Life is the lifetime to request.
@@ -44,9 +44,9 @@ func (r *Renewal) Identify(ctx context.Context) error {
 	return r.By.identify(ctx)
 }
 
-// Kept returns why the credentials in use need no renewal, and when they expire. It returns "" if
-// they are due or if the remote rejects them. An error means that the remote answers, but they don't
-// work, or that they can't be renewed.
+// Kept returns the reason why the credentials in use need no renewal, and when they expire. The
+// reason is "" if the credentials are due for renewal or if the remote rejects them. Kept returns
+// an error if the remote responds but the credentials don't work, or if they can't be renewed.
 func (r Renewal) Kept(ctx context.Context) (why string, expires *time.Time, err error) {
 	why = "its credentials have no known expiry"
 	if life := kubeconfig.LifetimeOf(r.Kubeconfig.ClientConfig()); life != nil {
@@ -135,8 +135,9 @@ func (r Renewal) Make(ctx context.Context) (renewed []byte, given Grant, err err
 	return renewed, given, err
 }
 
-// Stored lets the new token of Make request its successor, and the old one no longer. Call it after
-// the new token is stored. It returns a note for the operator if that fails, otherwise "".
+// Stored lets the new token from Make request its successor, and stops the old token from doing so.
+// Call it after the new token is stored. It returns a note for the operator if that fails,
+// otherwise "".
 func (r Renewal) Stored(ctx context.Context, given Grant) string {
 	if r.Self {
 		return ""

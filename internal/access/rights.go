@@ -19,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// Names of objects in manifests/remote. All main regions share the Role and the policy. Each has
-// its own account and RoleBinding, which adapt names after the region.
+// Names of objects in manifests/remote. All main regions share the Role and the policy. Each main
+// region has its own account and RoleBinding, which the function adapt names after the region.
 const (
 	roleName   = "fernetcast"
 	policyName = "fernetcast-remote"
@@ -97,7 +97,7 @@ func apply(ctx context.Context, apis *setup.APIs, object *unstructured.Unstructu
 	if err == nil && object.GetNamespace() == "" && slices.ContainsFunc(present.GetManagedFields(), changedSpec) {
 		opts.DryRun = []string{metav1.DryRunAll}
 		wanted, err := client.Apply(ctx, object.GetName(), object, opts)
-		if apierrors.IsInvalid(err) { // the change and ours exclude each other
+		if apierrors.IsInvalid(err) { // our change is incompatible with the other manager's
 			return []string{"spec"}, nil
 		}
 		if err != nil {

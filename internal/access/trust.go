@@ -40,10 +40,10 @@ type Trust struct {
 	Namespace, Secret string
 }
 
-// Complete verifies that the remote can trust the issuer of here, the main region's cluster. It
-// sets Issuer and, unless it is set, CA. Unless static is "", Complete writes the issuer's documents
-// to that directory. It passes say warnings and results. A [Refusal] means that this issuer or its
-// documents can't be used.
+// Complete verifies that the remote can trust the issuer of the main region's cluster, here. It
+// sets Issuer and, unless it is set, CA. Unless static is "", Complete writes the issuer's
+// documents to that directory. It passes say warnings and results. A [Refusal] means that this
+// issuer or its documents can't be used.
 func (t *Trust) Complete(ctx context.Context, here, there *setup.APIs, static string, timeout time.Duration, say func(string)) error {
 	issuer, err := here.Issuer(ctx)
 	if err != nil {
@@ -96,7 +96,7 @@ func (t Trust) subject() string {
 	return "system:serviceaccount:" + t.HomeNamespace + ":" + t.Account
 }
 
-// account returns the name that the main region's account would have in the remote. It only serves
+// account returns the name that the main region's account would have in the remote. It is used only
 // to name other objects.
 func (t Trust) account() string { return AccountOf(t.Region, t.Secret) }
 

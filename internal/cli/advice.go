@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// suggested matches a command in a message, up to the next punctuation mark. After "-- ", it runs in a pod.
+// suggested matches a command in a message, up to the next punctuation mark. A command after "-- "
+// runs in a pod.
 var suggested = regexp.MustCompile("(?:-- )?fernetcast (check|join|leave|promote|push|recover|renew|status|wait)\\b([^;,:`\"\n]*)|" +
 	`kubectl (?:--context ('[^']*'|\S+)|--namespace |apply )`)
 
@@ -64,7 +65,7 @@ func suggestion(cmd *cobra.Command, verb, arguments string) string {
 	return cmd.Root().DisplayName() + inUse(cmd, global...) + " " + verb + name + inUse(cmd, own...) + arguments
 }
 
-// inUse returns those of the named flags that the running command was given, quoted for a shell.
+// inUse returns the named flags that the operator set for the running command, quoted for a shell.
 func inUse(cmd *cobra.Command, names ...string) (flags string) {
 	for _, name := range names {
 		if f := cmd.Flag(name); f != nil && f.Changed && f.Value.String() != "" {
@@ -74,7 +75,8 @@ func inUse(cmd *cobra.Command, names ...string) (flags string) {
 	return flags
 }
 
-// holder returns the flag of kubectl for the given kubeconfig that has a remote's context, or "".
+// holder returns kubectl's flag for the kubeconfig, among those given to the running command, that
+// has a remote's context. It returns "" if none of them has it.
 func holder(cmd *cobra.Command, context string) string {
 	for _, name := range []string{"remote-kubeconfig", "kubeconfig"} {
 		if f := cmd.Flag(name); f != nil && f.Value.String() != "" {
@@ -95,7 +97,7 @@ func adviseJSON(cmd *cobra.Command, document []byte) []byte {
 		if json.Unmarshal(literal, &text) != nil || !suggested.MatchString(text) {
 			return literal
 		}
-		advised, _ := json.Marshal(advise(cmd, text)) // a string can't fail
+		advised, _ := json.Marshal(advise(cmd, text)) // encoding a string can't fail
 		return advised
 	})
 }

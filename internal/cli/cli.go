@@ -40,8 +40,9 @@ import (
 // collection costs little.
 const gcPercent = 30
 
-// startPercent replaces gcPercent until the first syncs are done, at most for startTime. The live
-// heap grows from nothing then, so frequent collections would take half of the CPU time.
+// startPercent replaces gcPercent until the first syncs are done, at most for startTime. At
+// startup, the live heap is small and grows quickly, so frequent collections would take half of the
+// CPU time.
 const (
 	startPercent = 100
 	startTime    = 30 * time.Second
@@ -71,8 +72,8 @@ type call struct {
 	args []string
 }
 
-// calledAs parses the process's arguments. The plugin and its completion can be links to the
-// same program, so the file name determines which one kubectl wants.
+// calledAs parses the process's arguments. The plugin and its completion can be links to the same
+// program, so the file name shows which of the two kubectl runs.
 func calledAs(args []string) call {
 	switch filepath.Base(args[0]) {
 	case pluginName:
@@ -98,13 +99,13 @@ func prepareProcess() error {
 		}
 	}
 	collectAt(gcPercent)
-	// Near 90% of the container's memory limit, collect more often instead of being killed. Without a
-	// limit, nothing changes, and GOMEMLIMIT takes precedence.
+	// Near 90% of the container's memory limit, collect garbage more often, so that the kernel
+	// doesn't kill the process. If there is no limit, nothing changes. GOMEMLIMIT takes precedence.
 	_, _ = memlimit.Set()
 	return nil
 }
 
-// collectAt sets the garbage collector's percentage, unless GOGC does.
+// collectAt sets the garbage collector's percentage, unless the environment variable GOGC sets it.
 func collectAt(percent int) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)

@@ -44,7 +44,7 @@ func usage(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
 		value := mirror.Printable(cmp.Or(invalid.GetValue(), `""`))
-		if strings.ContainsAny(value, "@?#") { // a URL's password or token
+		if strings.ContainsAny(value, "@?#") { // perhaps a URL with a password or token
 			value = "…"
 		}
 		return fmt.Errorf("--%s %s: %w", invalid.GetFlag().Name, value, invalid.Unwrap())
@@ -92,7 +92,8 @@ func (t textFlag) Set(value string) error {
 	return t.valid(value)
 }
 
-// objectName returns a check for the names of Kubernetes objects, from package validation.
+// objectName turns a check from package validation, which returns all reasons why a name is
+// invalid, into a check that returns the first reason as an error.
 func objectName(reasons func(string) []string) func(string) error {
 	return func(name string) error {
 		if why := reasons(name); why != nil {
@@ -156,7 +157,7 @@ func (p *period) String() string {
 // Type returns the name that --help shows.
 func (*period) Type() string { return "duration" }
 
-// Set accepts whole days, such as 90d, and everything that [time.ParseDuration] does.
+// Set accepts whole days, such as 90d, and everything that [time.ParseDuration] accepts.
 func (p *period) Set(value string) error {
 	if text, ok := strings.CutSuffix(value, "d"); ok {
 		if days, err := strconv.ParseUint(text, 10, 16); err == nil {

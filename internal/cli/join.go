@@ -93,10 +93,10 @@ func (o *joinOptions) register(cmd *cobra.Command) {
 	choose(cmd, f, &o.output, "output", "o", "text, json, yaml (objects for a Git repository, without a token), or config (API server configuration for --keyless)", "text", "json", "yaml", "config")
 }
 
-// proxyURL rejects what can't be a proxy-url.
+// proxyURL rejects a value that can't be a proxy-url.
 func proxyURL(value string) error { return checkCluster(&clientcmdapi.Cluster{ProxyURL: value}) }
 
-// httpsURL rejects URLs of other schemes, and those with a user, a query, or a fragment.
+// httpsURL rejects a URL with another scheme, a user, a query, or a fragment.
 func httpsURL(value string) error {
 	if !strings.HasPrefix(value, "https://") || mirror.Address(value) != value {
 		return errors.New("must start with https://, and contain only a host, a port, and a path")

@@ -45,9 +45,9 @@ func (r *remotePlace) register(cmd *cobra.Command, all *options) {
 // errNoContext reports that no context belongs to a remote.
 var errNoContext = errors.New("your kubeconfig has no context for")
 
-// place returns the cluster that --remote-context selects. Without that flag, it is the cluster of the
-// context with the remote's name, or of the first context for the server in stored. If there is none, the
-// error is an errNoContext.
+// place returns the cluster that --remote-context selects. Without that flag, it is the cluster of
+// the context with the remote's name, or of the first context for the server in stored. If there is
+// no such context, the error is errNoContext.
 func (r *remotePlace) place(remote string, stored kubeconfig.Config) (place, error) {
 	paths := []string{r.global.kubeconfig, ""}
 	if r.remoteKubeconfig != "" {
@@ -108,16 +108,16 @@ func (r *remotePlace) placeOf(raw *clientcmdapi.Config, context string) (place, 
 	return place{context, cfg, cluster.ProxyURL}, nil
 }
 
-// sameServer reports whether a context's cluster has a remote's address. Several servers can share one:
-// their names or CAs differ.
+// sameServer reports whether a context's cluster has a remote's address. Several servers can share
+// an address if their server names or CAs differ.
 func sameServer(cluster *clientcmdapi.Cluster, stored kubeconfig.Config) bool {
 	ca := cluster.CertificateAuthorityData
 	return cluster.Server == stored.Server && cluster.TLSServerName == stored.TLS.ServerName &&
 		(len(ca) == 0 || len(stored.TLS.CAData) == 0 || bytes.Equal(ca, stored.TLS.CAData))
 }
 
-// checkCluster rejects addresses in the operator's kubeconfig that would reveal a password: a
-// server with one, which messages show, and an invalid proxy-url, which client-go's error quotes.
+// checkCluster rejects addresses in the operator's kubeconfig that would reveal a password.
+// Messages show the server's URL, and client-go's error quotes an invalid proxy-url.
 func checkCluster(cluster *clientcmdapi.Cluster) error {
 	if strings.ContainsAny(cluster.Server, "@?#") {
 		return errors.New("its server contains more than a host, a port, and a path; credentials belong in a token or a certificate")
@@ -129,7 +129,8 @@ func checkCluster(cluster *clientcmdapi.Cluster) error {
 	return nil
 }
 
-// completeContexts completes the names of contexts. kubeconfig is a flag, which it reads late.
+// completeContexts completes the names of contexts. kubeconfig points to a flag's value, which
+// isn't set until completion runs.
 func completeContexts(kubeconfig *string) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		raw, err := contexts(*kubeconfig)

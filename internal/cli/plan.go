@@ -34,7 +34,7 @@ func (c *change) requireTerminal(cmd *cobra.Command) error {
 }
 
 // notes returns the stream for the plan and the progress: stderr with -o json, stdout with
-// --dry-run, and otherwise usual.
+// --dry-run, and usual in all other cases.
 func (c *change) notes(cmd *cobra.Command, usual io.Writer) io.Writer {
 	switch {
 	case c.output == "json":

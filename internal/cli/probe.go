@@ -139,8 +139,8 @@ func (o *probeOptions) secrets(cmd *cobra.Command, log *slog.Logger) mirror.Stat
 	return s.status(s.look(cmd.Context(), s.set.Names()))
 }
 
-// open signs in, and chooses the regions: those named or, without names, all in the catalog. A remote
-// that the catalog lacks counts as failed.
+// open signs in, and chooses the named regions or, without names, all regions in the catalog. A
+// remote that is missing from the catalog counts as failed.
 func (o *probeOptions) open(ctx context.Context, creds probe.Credentials, names []string, st mirror.Status) (_ *probing, err error) {
 	p := &probing{states: map[string]mirror.RemoteStatus{}}
 	if p.Prober, err = probe.Open(ctx, creds, o.settings); err != nil {
@@ -189,7 +189,8 @@ func (o *probeOptions) open(ctx context.Context, creds probe.Credentials, names 
 	return p, nil
 }
 
-// maxMatrix bounds the tokens that each Keystone validates at once.
+// maxMatrix bounds the regions for --matrix, and so the tokens that each Keystone validates at
+// once.
 const maxMatrix = 50
 
 func (p *probing) region(name string) (string, error) {
@@ -199,7 +200,7 @@ func (p *probing) region(name string) (string, error) {
 	return "", fmt.Errorf("the catalog has no identity endpoint for region %s: add it to the catalog, or specify --endpoint %s=URL; regions with one: %s", name, name, cmp.Or(strings.Join(p.Regions(), ", "), "none"))
 }
 
-// A row is a result and what the Secrets show about it.
+// A row is the result of a probe, with the state of the Secret and an explanation.
 type row struct {
 	mirror.Probe
 	State string `json:"state"` // of To's Secret; "" if it wasn't read
@@ -227,7 +228,8 @@ func (p *probing) round(ctx context.Context, write func(row row, last bool)) boo
 	return good && ctx.Err() == nil
 }
 
-// table writes each result as it comes, but a repeated one only when its verdict changes.
+// table writes each result as soon as it arrives. In later rounds, it writes only results whose
+// verdict has changed.
 func (p *probing) table(out io.Writer) func(row, bool) {
 	width := len("FROM")
 	for _, region := range slices.Concat(p.from, p.to) {

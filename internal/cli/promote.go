@@ -150,7 +150,8 @@ func (p *promoting) compare(ctx context.Context) {
 	slices.Sort(p.Unserved)
 }
 
-// remotesOf reads the kubeconfigs that another main region stores, with the operator's context for it.
+// remotesOf reads the kubeconfigs that another main region stores, through the operator's context
+// for that region.
 func (p *promoting) remotesOf(ctx context.Context, region string) (map[string][]byte, error) {
 	stored := kubeconfig.Config{}
 	if remote, _ := p.set.Remote(region); remote != nil {

@@ -160,7 +160,7 @@ func (o *renewOptions) readSelf(ctx context.Context, s *session) ([]clusters.Fil
 	if err != nil {
 		return nil, nil, refused(fmt.Errorf("reading Secret %s: %s", tokens, mirror.Explain(err)))
 	}
-	// The mounted tokens can be older.
+	// The mounted tokens can be older than those in the Secret.
 	return clusters.WithTokens(files, kept), func(ctx context.Context, f clusters.File, _ []byte, token string) error {
 		return tokens.Store(ctx, access.Change{Entry: f.Name, Was: kept[f.Name], Now: []byte(token)})
 	}, nil

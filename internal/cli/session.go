@@ -36,7 +36,7 @@ type session struct {
 	source *watcher.Watcher
 	set    *clusters.Set
 	log    *slog.Logger
-	warned bool // about missing remotes
+	warned bool // whether the session has warned about missing remotes
 }
 
 // open reads the source and the remotes' kubeconfigs. If the source can't be read, open

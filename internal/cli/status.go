@@ -51,7 +51,8 @@ cut. The exit code and the summary cover all remotes, even with --only-unwell.`,
 	return cmd
 }
 
-// of returns the status of the source and the named remotes, or all. It ignores those that were removed.
+// of returns the status of the source and the named remotes or, without names, of all remotes. It
+// ignores removed remotes.
 func (s *session) of(ctx context.Context, names []string) mirror.Status {
 	all := s.set.Names()
 	if len(names) > 0 {

@@ -105,7 +105,8 @@ func (w *waiting) run(cmd *cobra.Command, timeout time.Duration) error {
 	return exitError{err}
 }
 
-// compare reads the named remotes, and returns the status and what still lacks the keys.
+// compare reads the named remotes, and returns the status and a list of everything that still lacks
+// the keys.
 func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, []lack) {
 	outcomes := w.look(ctx, names)
 	st := w.status(outcomes)
@@ -129,7 +130,7 @@ func (w *waiting) compare(ctx context.Context, names []string) (mirror.Status, [
 	return st, lacking
 }
 
-// A lack is something that wait waits for, and why.
+// A lack names something that wait waits for, and the reason.
 type lack struct{ who, why string }
 
 // say shows what wait waits for. It clears the line if lacking is empty.

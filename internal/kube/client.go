@@ -39,8 +39,8 @@ const (
 	// protocol's minimum.
 	frameBytes = 16 << 10
 	// remotePing is how long a remote's connection can be idle before HTTP/2 pings it. Only the
-	// watch needs pings, because requests have their own deadlines. A bookmark every minute shows
-	// the same, so a shorter interval would only add work.
+	// watch needs pings, because requests have their own deadlines. The watch's bookmarks, one per
+	// minute, also prove that the connection works, so a shorter interval would only add work.
 	remotePing = 75 * time.Second
 )
 
@@ -56,7 +56,8 @@ type Options struct {
 	SignIn SignIn
 	// OtherToken is used if the cluster rejects the config's token; "" if there is none.
 	OtherToken string
-	// TLS replaces the config's TLS settings, and HTTP/2 with HTTP/1.1, unless it is nil.
+	// If TLS isn't nil, it replaces the config's TLS settings, and the client uses HTTP/1.1 instead
+	// of HTTP/2.
 	TLS *tls.Config
 }
 
@@ -74,8 +75,8 @@ type tokenWaiter struct {
 	next   http.RoundTripper
 }
 
-// RoundTrip implements [http.RoundTripper]. A token that arrives too late is used by the next
-// request.
+// RoundTrip implements [http.RoundTripper]. The next request uses a token that arrives too late for
+// this one.
 func (w tokenWaiter) RoundTrip(req *http.Request) (*http.Response, error) {
 	got := make(chan error, 1)
 	go func() {

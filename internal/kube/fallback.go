@@ -6,7 +6,7 @@ import (
 )
 
 // A fallback is a transport that signs in with one of two tokens. After a 401, it sends the request
-// again with the other one, and stays with that.
+// again with the other token, and then keeps using that one.
 type fallback struct {
 	next   http.RoundTripper
 	tokens [2]string

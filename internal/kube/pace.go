@@ -12,7 +12,7 @@ import (
 
 // These constants limit the CPU time that all connections to a cluster cost together. The unit is
 // time because HTTP/2 and TLS handle some input by themselves, such as settings, pings, and unknown
-// frames. A megabyte of it can cost a second.
+// frames. A megabyte of such input can cost a second of CPU time.
 const (
 	// remoteWork and homeWork are the limits per second for a remote and for the source. After a
 	// pause, a cluster can cost as much as in workAtOnce seconds.
@@ -98,12 +98,12 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// begin starts the time of a read that already costs as much as before.
+// begin starts the clock for a read that has already cost as much as before.
 func (c *pacedConn) begin(before time.Duration) {
 	c.began.Store(int64(time.Since(c.zero) - before))
 }
 
-// charge ends the time of the last read. It returns the delay until the next one.
+// charge stops the clock for the last read, and returns the delay until the next read.
 func (c *pacedConn) charge() time.Duration {
 	began := c.began.Swap(0)
 	if began == 0 {

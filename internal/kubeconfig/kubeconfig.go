@@ -36,7 +36,8 @@ type Config struct {
 // one-hour tokens issued by the main region (workload identity).
 func (c Config) Keyless() bool { return c.Token == "" && len(c.TLS.CertData) == 0 }
 
-// Through returns a text that names the proxy, without credentials, or "" if there is none.
+// Through returns a phrase that names the proxy without its credentials, or "" if there is no
+// proxy.
 func (c Config) Through() string {
 	if proxy, err := url.Parse(c.ProxyURL); err == nil && c.ProxyURL != "" {
 		return ", through the proxy " + proxy.Host

@@ -34,7 +34,8 @@ func RemoteOf(entry string) string {
 	return ""
 }
 
-// LeftOf returns the hidden entry that leave stores for a remote that it removes, and join deletes.
+// LeftOf returns the name of the hidden entry that leave stores when it removes a remote. A later
+// join deletes that entry.
 func LeftOf(remote string) string { return "." + remote + ".left" }
 
 // maxQuoted is how many bytes of a name are printed.

@@ -8,13 +8,13 @@ import (
 // A Verdict is the outcome of showing a token to a region.
 type Verdict string
 
-// Verdicts.
+// The verdicts.
 const (
 	Accepted    Verdict = "accepted"
 	Refused     Verdict = "refused"     // Keystone answered that it doesn't know the token
-	Unreachable Verdict = "unreachable" // nobody answered
-	Failed      Verdict = "failed"      // something else was answered
-	NoToken     Verdict = "no token"    // From issued none, so there is no To
+	Unreachable Verdict = "unreachable" // there was no response
+	Failed      Verdict = "failed"      // the response was neither of the two
+	NoToken     Verdict = "no token"    // From issued no token, so To is ""
 )
 
 // A Probe describes one token in one region. Its text contains no tokens, and nothing that a server
@@ -27,9 +27,9 @@ type Probe struct {
 	Detail  string  `json:"detail"`
 }
 
-// Explain returns one sentence that compares a result with what the status shows of both Secrets, or
-// "" if there is nothing to explain. home is the main region. A missing region in states means that
-// its Secret wasn't read.
+// Explain returns one sentence that explains a result with the states of both regions' Secrets, or
+// "" if there is nothing to explain. home is the main region. states lacks a region if its Secret
+// wasn't read.
 func (p Probe) Explain(home string, states map[string]RemoteStatus) string {
 	from, to := states[p.From], states[p.To]
 	switch {

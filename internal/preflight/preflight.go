@@ -158,7 +158,7 @@ func Examine(ctx context.Context, r Remote) Examined {
 	defer cancel()
 	p := &probe{Remote: r}
 	done := map[string]Check{}
-	// self is displayed second, but needs the Secret.
+	// The check self is displayed second but runs last, because it needs the Secret.
 	order := slices.Concat(steps[:1], steps[2:], steps[1:2])
 	for _, s := range order {
 		done[s.id] = p.take(ctx, s, done)

@@ -85,8 +85,8 @@ func (e Examined) ids(result Result) (ids []string) {
 	return ids
 }
 
-// summary returns the number and the names of the checks that failed or warn, or otherwise of those that
-// were skipped.
+// summary returns the number and the names of the checks that failed or warned. If none did, it
+// returns those of the skipped checks.
 func (e Examined) summary() string {
 	var parts []string
 	for _, result := range []Result{Fail, Warn} {

@@ -15,7 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 )
 
-// A keystone is one region's Keystone, which is trusted with nothing but its own tokens.
+// A keystone is a client for one region's Keystone. It doesn't trust that server's responses.
 type keystone struct {
 	client *kube.Client
 	base   string        // the address without /v3
@@ -26,7 +26,7 @@ type keystone struct {
 type token struct{ text, auditID string }
 
 // body is the part of Keystone's responses that identifies a token. Keystone can know the audit ID
-// only if it has decrypted the token, so nothing else that answers 200 counts.
+// only if it has decrypted the token, so a 200 response without the ID doesn't count.
 type body struct {
 	Token struct {
 		AuditIDs []string `json:"audit_ids"`
@@ -59,7 +59,7 @@ func (k *keystone) signIn(ctx context.Context, auth gophercloud.AuthOptions) (to
 	return token{}, nil, errNotKeystone
 }
 
-// rejected describes a failed sign-in without any text of the server's.
+// rejected describes a failed sign-in without any text from the server.
 func rejected(err error) error {
 	var code gophercloud.ErrUnexpectedResponseCode
 	switch {

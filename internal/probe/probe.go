@@ -104,7 +104,7 @@ func (p *Prober) keystone(address string) (*keystone, error) {
 	case u.Scheme == "http" && !strings.HasPrefix(strings.ToLower(p.creds.auth.IdentityEndpoint), "http:"):
 		return nil, fmt.Errorf("the identity endpoint %s uses http, but auth_url uses https: tokens are not sent unencrypted", mirror.Address(address))
 	}
-	// Without a timeout of the client, because each request's context has one.
+	// The client has no timeout, because each request's context has a deadline.
 	client, err := kube.New(&rest.Config{Host: u.Scheme + "://" + u.Host}, kube.Options{UserAgent: p.opts.UserAgent, Remote: true, TLS: p.creds.tls})
 	if err != nil {
 		return nil, fmt.Errorf("the identity endpoint %s: %w", mirror.Address(address), err)
@@ -136,8 +136,9 @@ func (p *Prober) Region(name string) (string, bool) {
 	return "", false
 }
 
-// Run gets a new token in each region of from, and shows it to each region of to. It calls each with
-// every result, one at a time, as they come. All regions must be among [Prober.Regions].
+// Run gets a new token in each region of from, and shows it to each region of to. It calls each for
+// every result as soon as it arrives, but never concurrently. All regions must be among
+// [Prober.Regions].
 func (p *Prober) Run(ctx context.Context, from, to []string, each func(mirror.Probe)) {
 	var mu sync.Mutex
 	report := func(r mirror.Probe, began time.Time, err error) {

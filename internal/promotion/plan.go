@@ -11,8 +11,8 @@ import (
 )
 
 // maxLead is how far one cluster's term can exceed all others before promote refuses to outrank it,
-// and how far its primary can before recover refuses to restore it. Otherwise, anyone who can write
-// one remote's Secret could use up all terms or indices.
+// and how far its primary can exceed all others before recover refuses to restore its keys.
+// Otherwise, anyone who can write one remote's Secret could use up all terms or indices.
 const maxLead = 1000
 
 // A Remote is the state of one remote when it was read.
@@ -119,8 +119,8 @@ func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	return plan, errors.New("nothing was changed: " + strings.Join(refusals, "; and "))
 }
 
-// nameTaken returns the reasons why the region's name is another cluster's. A recovery continues the
-// region that pushed the keys, perhaps in a new cluster.
+// nameTaken returns the reasons why the region's name belongs to another cluster. A recovery
+// continues the region that pushed the keys, perhaps in a new cluster.
 func (o Options) nameTaken(claimed mirror.Owner, promoted mirror.Source, looks []Remote) (list []string) {
 	taken := func(format string, args ...any) {
 		list = append(list, fmt.Sprintf(format, args...)+": use this cluster's own name, or add --force")
@@ -149,8 +149,8 @@ func giver(looks []Remote) string {
 	return mirror.Newest(copies)
 }
 
-// effect describes the remote's future once src is promoted, and reports whether its tokens are
-// lost.
+// effect describes what happens to the remote when src is promoted, and reports whether its tokens
+// are lost.
 func (l Remote) effect(src, promoted mirror.Source) (text string, lost bool) {
 	d := mirror.Decide(promoted, l.Copy, false)
 	switch {

@@ -19,8 +19,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// markTries limits the attempts to write the mark if a rotation is faster or a response doesn't
-// show whether the mark was written.
+// markTries limits the attempts to write the mark because a rotation can change the Secret first,
+// or a response may not show whether the mark was written.
 const markTries = 5
 
 // A Source accesses the Secret of the future main region.
@@ -115,9 +115,9 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 	return nil
 }
 
-// mark writes the mark by compare-and-swap. If a rotation is faster, mark retries with the new
-// keys. Any other change of the source ends the promotion. The error starts with undone if the mark
-// is known not to be written.
+// mark writes the mark by compare-and-swap. If a rotation changes the source first, mark retries
+// with the new keys. Any other change of the source ends the promotion. The error starts with
+// undone if the mark is known not to be written.
 func (p *Promotion) mark(ctx context.Context, shown mirror.Source, term int, undone string) (mirror.Source, error) {
 	return p.write(ctx, shown, term, undone, func(seen mirror.Source) (mirror.Source, bool) {
 		return seen, seen.SameClaims(shown) && seen.Keys().Fingerprints().Continues(shown.Keys().Fingerprints())

@@ -118,7 +118,7 @@ func (r *Recovery) refusals(src mirror.Source, from Remote, looks []Remote) (lis
 	if highest := termsOf(src, looks, r.Ignore)[0]; owner.Term < highest.value {
 		refuse("the keys of %s have term %d, but %s", r.From, owner.Term, highest.refusal("which is higher", r.From))
 	}
-	others := here.Primary() // the highest of all clusters except from
+	others := here.Primary() // the highest primary of all clusters except from
 	for _, l := range looks {
 		if l.Copy.UID() != from.Copy.UID() && !slices.Contains(r.Ignore, l.Name) {
 			others = max(others, l.Copy.Fingerprints().Primary())

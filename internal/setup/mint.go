@@ -17,7 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// mintsAtOnce is how many tokens are asked for at the same time.
+// mintsAtOnce is how many tokens a Minter requests at the same time.
 const mintsAtOnce = 10
 
 // MintOptions configure a [Minter].

@@ -13,8 +13,8 @@ import (
 // the same verbs.
 var SecretVerbs = []string{"get", "list", "watch", "create", "update", "patch"}
 
-// everybodys are the groups of the reviews that each authenticated user may make of
-// itself (the ClusterRole system:basic-user).
+// everybodys are the API groups of the reviews that any authenticated user may request about itself
+// (ClusterRole system:basic-user).
 var everybodys = []string{"authorization.k8s.io", "authentication.k8s.io"}
 
 // Rights compares an account's permissions in a namespace with those that the main region needs. It

@@ -25,8 +25,8 @@ func (a *APIs) Rotating(ctx context.Context, namespace string) (string, error) {
 	return name, err
 }
 
-// Limits of a list. A large Job has about 800 nested values, most of them in managedFields, and
-// package kube limits a response to 5,000.
+// jobsPage is the number of Jobs per page, and maxPages bounds the pages. A large Job has about 800
+// nested values, most of them in managedFields, and package kube limits a response to 5,000.
 const jobsPage, maxPages = 5, 200
 
 // RenewalSchedule returns the schedule of manifests/renew, or "" if it can't be read.

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// A metric describes the series of one name.
+// A metric describes all series with one name.
 type metric struct {
 	name, help *string
 	labels     []string // sorted
@@ -40,9 +40,9 @@ var (
 	requestsSent = desc("requests_total", "Requests sent to the remote with its current kubeconfig. The code is none without a response, and other for a code that API servers don't use.", "code", "method", "remote")
 )
 
-// withStatus returns a gatherer of a registry's metrics and of a status. It stores no series, so
-// none remain when a remote is removed. A registry would copy, hash, and sort all of them, which for
-// 1,000 remotes takes most of a scrape's time.
+// withStatus returns a gatherer that combines a registry's metrics with those of a status. It
+// stores no series, so none remain when a remote is removed. A registry would copy, hash, and sort
+// all of them, which for 1,000 remotes takes most of a scrape's time.
 func withStatus(registry prometheus.Gatherer, status func() mirror.Status) prometheus.GathererFunc {
 	return func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// freshFor is how long a document is reused. One that takes long to create is reused for
-	// freshTimes as long as that took, so that clients can use only a twentieth of a core.
+	// freshFor is how long a document is reused. A document that is slow to create is reused for
+	// freshTimes its creation time, so that clients can use at most a twentieth of a core.
 	freshFor   = time.Second
 	freshTimes = 20
 )
 
-// document caches the response of a handler to a plain GET. It is created at most once per
-// second, and all clients get the same bytes.
+// document caches the response of a handler to a plain GET. The response is created at most once
+// per second, and all clients get the same bytes.
 type document struct {
 	make    http.Handler
 	readers chan struct{} // its capacity limits concurrent reads of documents
@@ -52,7 +52,7 @@ func (d *document) latest() *page {
 	if began := time.Now(); !began.Before(d.until) {
 		last := d.last
 		d.last = &page{header: http.Header{}, code: http.StatusOK}
-		if last != nil { // growing to a megabyte would allocate two more
+		if last != nil { // without this, growing the buffer to a megabyte would allocate two more
 			d.last.Grow(last.Len() + last.Len()/8)
 		}
 		// Use our own request, so that no client determines what all others get.

@@ -184,7 +184,7 @@ func (e *Events) Run(ctx context.Context) {
 		case pushed = <-e.rotated:
 		case <-pushed.next():
 			st := e.opts.Status()
-			if st.Source.State != mirror.SourceMain || st.Source.Primary == nil { // no longer a main that pushes
+			if st.Source.State != mirror.SourceMain || st.Source.Primary == nil { // no longer a main region that pushes
 				pushed = rotation{}
 			} else if ev, done := pushed.event(st, time.Now()); done {
 				pushed = rotation{}

@@ -53,7 +53,7 @@ func (l limits) server(handler http.Handler, log *slog.Logger) *http.Server {
 
 type visitorKind int
 
-// The kinds of clients, in the order in which they are served.
+// The kinds of clients. The server prefers earlier ones.
 const (
 	probeVisitor visitorKind = iota
 	otherVisitor

@@ -128,8 +128,8 @@ func NewProbeMetrics(version string) *ProbeMetrics {
 	}
 }
 
-// Probed replaces the results of all pairs. Without results, nobody could sign in, and the last
-// results stay. Don't call it concurrently.
+// Probed replaces the results of all pairs. If results is empty, every sign-in failed, and the
+// previous results stay. Don't call it concurrently.
 func (m *ProbeMetrics) Probed(results []mirror.Probe) {
 	if len(results) == 0 {
 		return
