@@ -65,7 +65,7 @@ func TestFiles(t *testing.T) {
 	} {
 		raw[name] = []byte(name)
 	}
-	for range 10 { // with different map orders
+	for range 10 { // the order of map iteration varies
 		expect(t, outcome(t, Files(raw)), map[string]string{
 			"dfw": "", "iad": "", "ord": "", "sjc": "", "a-b": "",
 			"hkg":                             "two files have this name, hkg.yaml and hkg.yml",
@@ -91,7 +91,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// Foreign data keys in the Secret are few remotes, and those that are keys aren't shown.
+// If the Secret contains many foreign data keys, only maxMisnamed of them count as remotes. If
+// their names contain a Fernet key, the key isn't shown.
 func TestManyMisnamed(t *testing.T) {
 	const key = "h8Wb_qzT0-yVn3JcXk5RrPdLsA2mFgEu7oYiQ4wZ1C8="
 	raw := map[string][]byte{"zz.yaml": nil}
@@ -136,7 +137,7 @@ func TestReadDir(t *testing.T) {
 	must(t, err)
 	defer socket.Close()
 	want := map[string]string{
-		"dfw": "", "link": "", "full": "", "empty": "", // Parse rejects an empty one
+		"dfw": "", "link": "", "full": "", "empty": "", // Parse rejects an empty file
 		"large": "large.yaml is larger than 512 KiB", "twice": "two files have this name, twice and twice.yaml",
 		"iad": "iad.yaml is a directory, not a file", "folder": "folder is a directory", "to-folder": "to-folder.yaml is a directory",
 		`"\x1b[2J.yaml"`: "cannot be a remote's name", "dangling": "dangling.yaml cannot be read: no such file",

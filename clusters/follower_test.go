@@ -66,7 +66,7 @@ func (c *cluster) Watch(_ context.Context, _ string, opts metav1.ListOptions) (w
 	return c.stream, nil
 }
 
-// set changes the cluster. If cut is set, it also ends the watch.
+// set changes the cluster's state. If cut is set, it also ends the watch.
 func (c *cluster) set(cut bool, change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// Files that keep changing are read less often, cause a log line a minute, and delay no other file.
+// Files that keep changing are read less often, cause at most one log line a minute, and delay no
+// other file.
 func TestFlippingFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const minutes = 10

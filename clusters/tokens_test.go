@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A separate token takes precedence over the kubeconfig's own, unless it can never work.
+// A separate token takes precedence over the kubeconfig's own token, unless it can never work.
 func TestKeptToken(t *testing.T) {
 	at := func(d time.Duration) string { return jwt(fmt.Sprintf(`{"exp":%d}`, time.Now().Add(d).Unix())) }
 	own, large := at(time.Hour), strings.Repeat("x", 546_361)
@@ -36,7 +36,7 @@ func TestKeptToken(t *testing.T) {
 	}
 }
 
-// The token that was issued last comes first, and the other one is used if that is rejected.
+// The newer token comes first. The older one is used only if the remote rejects the newer one.
 func TestTwoTokens(t *testing.T) {
 	token := func(issued, expires time.Duration) string {
 		return jwt(fmt.Sprintf(`{"iat":%d,"exp":%d}`, time.Now().Add(issued).Unix(), time.Now().Add(expires).Unix()))

@@ -174,7 +174,7 @@ func TestContestEndsWhenHeld(t *testing.T) {
 	})
 }
 
-// Drift every 40 s does not start a contest.
+// Drift that recurs only every 40 s does not start a contest.
 func TestSeldomDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}

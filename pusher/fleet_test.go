@@ -64,7 +64,7 @@ func (a *attended) overdue() {
 	}
 }
 
-// between returns the times of the requests in an interval.
+// between returns the times of the requests that arrived between from and to.
 func (a *attended) between(from, to time.Time) []time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -207,8 +207,8 @@ func (r *remote) confirming() (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-// While the watch proves that it works, a read is put off for at most ten minutes. When it no
-// longer does, the next read comes within 1.5 resyncs.
+// While the watch proves that it works, a read is put off for at most ten minutes. When the watch
+// stops proving this, the next read comes within 1.5 resync intervals.
 func TestProvedWatch(t *testing.T) {
 	for _, resync := range []time.Duration{time.Minute, 5 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestProvedWatch(t *testing.T) {
 			started(t, src, members{"dfw": dfw}, resync).SourceChanged()
 			stop := dfw.confirming()
 			time.Sleep(24 * time.Hour)
-			if looks, _ := dfw.counts(); looks < 144 || looks > 173 { // 8:20 to 10:00 apart
+			if looks, _ := dfw.counts(); looks < 144 || looks > 173 { // 8:20 to 10:00 minutes apart
 				t.Errorf("resync %v: %d reads in a day", resync, looks)
 			}
 			for range 50 {
@@ -236,7 +236,8 @@ func TestProvedWatch(t *testing.T) {
 	}
 }
 
-// After a failed read, a watch that works proves nothing about reads and writes.
+// After a failed read, a working watch doesn't prove that reads and writes work, so the remote
+// stays Denied.
 func TestProvedWatchOfAFailedRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dfw := &source{}, &remote{}

@@ -17,7 +17,7 @@ import (
 const (
 	day  = 24 * time.Hour
 	week = 7 * day
-	// resync is longer than the default, because each read takes real time.
+	// resync is longer than the default, because simulating each read takes real time.
 	resync = 5 * time.Minute
 )
 

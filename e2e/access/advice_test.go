@@ -8,7 +8,7 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// types runs a suggested command as a shell would, with --yes and more flags.
+// types runs a suggested command as a shell would, with --yes and the given flags.
 func (s *stage) types(code int, command string, flags ...string) testenv.Result {
 	s.Helper()
 	out, err := exec.CommandContext(s.Ctx, "sh", "-c", `eval "set -- $1"; printf '%s\n' "$@"`, "sh", command).Output()
@@ -17,9 +17,9 @@ func (s *stage) types(code int, command string, flags ...string) testenv.Result 
 	return s.Exits(code, &testenv.Program{Path: s.fernetcast.Path, Stdin: nil}, append(append(words[1:], "--yes"), flags...)...)
 }
 
-// One kubeconfig has the contexts of all clusters. Although neither its current context nor
-// $KUBECONFIG helps, each command finds the remote's context, and each suggested command works as
-// shown.
+// TestAdviceWorksAsShown uses one kubeconfig with a context for each cluster. Its current context
+// is for another cluster, and $KUBECONFIG is of no use either. Still, each command finds the
+// remote's context, and each suggested command works as shown.
 func TestAdviceWorksAsShown(t *testing.T) {
 	s := newStage(t)
 	s.main("ord") // the kubeconfig's current context is sjc

@@ -7,8 +7,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// If the main region's API server is down, each command says so, with the context and the address that
-// it tried, and where to read about a failover. With -o json, it prints the error as JSON.
+// If the main region's API server is down, each command reports that, with the context and the
+// address that it tried, and the page about failovers. With -o json, it prints the error as JSON.
 func TestMainRegionAway(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

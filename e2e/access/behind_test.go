@@ -18,9 +18,9 @@ import (
 // serverNames are names that every test cluster's certificate is valid for.
 var serverNames = map[string]string{"dfw": "localhost", "iad": "kubernetes.default.svc"}
 
-// behindOneAddress starts a load balancer that forwards TLS connections to dfw or iad, depending on the
-// server name. It replaces the person's contexts for both by others at that address, whose names have
-// the reverse order.
+// behindOneAddress starts a load balancer that forwards TLS connections to dfw or iad, depending on
+// the server name. It replaces the operator's contexts for both with contexts for the load
+// balancer's address, whose names sort in the opposite order.
 func (s *stage) behindOneAddress() (address string, contexts map[string]string) {
 	s.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -87,8 +87,8 @@ type readOnly struct {
 func (r readOnly) Read(p []byte) (int, error)  { return r.from.Read(p) }
 func (r readOnly) Write(p []byte) (int, error) { return len(p), nil }
 
-// Two remotes have one address, and the TLS server name tells them apart in every command, even if their
-// kubeconfigs don't contain the clusters' UIDs.
+// Two remotes share an address. Every command tells them apart by the TLS server name, even if
+// their kubeconfigs don't contain the clusters' UIDs.
 func TestTwoRemotesBehindOneAddress(t *testing.T) {
 	for what, stored := range map[string]bool{"with UIDs": true, "without UIDs": false} {
 		t.Run(what, func(t *testing.T) {

@@ -22,8 +22,8 @@ var ids = []string{"kubeconfig", "self", "dns", "tcp", "tls", "clock", "version"
 // checked holds the results of check for one remote, by the ID of the individual check.
 type checked map[string]struct{ ID, Result, What, Next string }
 
-// check runs the command check, checks its exit code, and returns the results. The command must be
-// for a single remote or for the cluster in the flags.
+// check runs the command check, checks its exit code, and returns the results. The arguments must
+// select a single remote, or a cluster by its context.
 func (s *stage) check(code int, args ...string) checked {
 	s.Helper()
 	r := s.exits(code, append([]string{"check", "-o", "json"}, args...)...)
@@ -220,8 +220,8 @@ func (s *stage) cronJob(region, name string) {
 	s.Must(err)
 }
 
-// A standby sees that the rotation in the main region is right, and the main region that a standby's is
-// wrong, whatever the CronJobs' names.
+// In a standby, check accepts a CronJob that rotates the keys in the main region. In the main
+// region, check fails if a standby has such a CronJob. The CronJobs' names don't matter.
 func TestCheckKnowsWhoRotates(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

@@ -9,7 +9,7 @@ import (
 )
 
 // After a rotation, a remote without stored credentials gets no more requests than a remote with
-// them, and the main region creates no tokens.
+// stored credentials, and the main region creates no tokens.
 func TestKeylessCostsNoRequest(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")

@@ -10,9 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// If the Secret with the kubeconfigs is deleted, the main region isn't well: commands exit with code 1,
-// and an event names each remote that disappeared, except those that left. After the next join, there is
-// no note of an earlier leave.
+// If the Secret with the kubeconfigs is deleted, the main region isn't well: commands exit with
+// code 1, and an event names each remote that disappeared, except those that left. The next join
+// deletes the entry that an earlier leave stored.
 func TestRemotesDisappear(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -64,6 +64,6 @@ func TestRemotesDisappear(t *testing.T) {
 		s.says(s.exits(1, command).Stdout, "no remotes, so rotations are pushed nowhere", "restore the Secret")
 	}
 	s.says(s.exits(1, "check").Stdout, "There are no remotes")
-	// Only a new main region may have none.
+	// Only a new main region may have no remotes.
 	s.exits(0, "promote", "sjc", "--yes")
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // In many clusters, each account has some permissions through its groups. join warns about those,
-// and refuses only what could reveal Secrets or lead to other accounts, and only if other accounts
-// don't have it, too.
+// and refuses only permissions that could reveal Secrets or lead to other accounts' permissions,
+// unless all other accounts have them, too.
 func TestJoinInAClusterWithGroupRights(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// tunnels starts a forward proxy on this machine, and returns its URL and the number of connections.
+// tunnels starts a forward proxy on this machine. It returns the proxy's URL and a counter of its
+// connections.
 func (s *stage) tunnels() (string, *atomic.Int32) {
 	s.Helper()
 	var used atomic.Int32
@@ -35,8 +36,8 @@ func (s *stage) tunnels() (string, *atomic.Int32) {
 	return proxy.URL, &used
 }
 
-// A proxy on the operator's machine isn't stored unless a flag says so. The plan shows a proxy, and
-// the flag sets or drops it.
+// A proxy on the operator's own machine isn't stored unless --proxy-url names it. The plan shows a
+// remote's proxy, and --proxy-url sets or removes it.
 func TestJoinThroughAProxy(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

@@ -12,7 +12,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A region's name that another cluster uses is refused, and the plan shows which cluster it is about.
+// A region's name that another cluster uses is refused, and the plan identifies the cluster to
+// promote.
 func TestPromoteWithTheNameOfAnotherCluster(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")

@@ -77,8 +77,8 @@ func (s *stage) trusts(remote, region string, flags ...string) {
 	s.Must(s.cluster(remote).Restart(s.Ctx))
 }
 
-// minted requests a token for the ServiceAccount named of in the main region, as an administrator
-// can.
+// minted requests a token for the ServiceAccount with the name in of, in the given main region.
+// Only an administrator can do that for every account.
 func (s *stage) minted(region, of string, life time.Duration, audiences ...string) string {
 	s.Helper()
 	token, err := s.cluster(region).Request(s.Ctx, metav1.ObjectMeta{Namespace: s.NS, Name: of}, life, audiences...)

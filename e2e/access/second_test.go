@@ -34,7 +34,7 @@ func (s *stage) grants(remote, name string, to rbacv1.Subject, rule rbacv1.Polic
 }
 
 // If a join or renew fails at its proof or when it stores the token, the stored token can still
-// request its successor. Once it succeeds, only the new one can.
+// request its successor. Once the command succeeds, only the new token can.
 func TestFailedJoinChangesNothing(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -66,8 +66,8 @@ func TestFailedJoinChangesNothing(t *testing.T) {
 	s.Must(s.ask(s.client(s.entry("sjc", "dfw")), account, ninety))
 }
 
-// renew tries a token before it keeps it. It replaces a rejected one, fails if a remote refuses its
-// permissions, and reports one that it couldn't try.
+// Before renew keeps a token, it tries the token. renew replaces a rejected token, fails if a token
+// lacks permissions, and reports a token that it couldn't try.
 func TestRenewTriesTokens(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -104,7 +104,8 @@ func TestRenewTriesTokens(t *testing.T) {
 	})
 }
 
-// A client certificate can't be renewed. renew fails when it is due or rejected, and says what to do.
+// A client certificate can't be renewed. When the certificate is due for renewal or rejected, renew
+// fails and says what to do.
 func TestRenewCertificate(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

@@ -23,7 +23,7 @@ const (
 	ninety  = 90 * 24 * time.Hour
 )
 
-// ask requests a token for the ServiceAccount named of. It uses the client by.
+// ask uses the client by to request a token for the ServiceAccount whose name is in of.
 func (s *stage) ask(by kubernetes.Interface, of string, life time.Duration) error {
 	_, err := by.CoreV1().ServiceAccounts(s.NS).CreateToken(s.Ctx, of, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(life / time.Second))},
@@ -43,7 +43,7 @@ func (s *stage) forbids(what string, try func() error) {
 	})
 }
 
-// patch changes the ServiceAccount named of. It uses the client by.
+// patch uses the client by to change the ServiceAccount whose name is in of.
 func (s *stage) patch(by kubernetes.Interface, of, change string) error {
 	_, err := by.CoreV1().ServiceAccounts(s.NS).Patch(s.Ctx, of, types.MergePatchType, []byte(change), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 	return err

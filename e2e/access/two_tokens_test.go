@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A kept token that the remote rejects doesn't disconnect it, whether it is older or newer than the
-// kubeconfig's.
+// If a remote rejects the separately stored token, fernetcast uses the kubeconfig's token, whether
+// that is older or newer.
 func TestRejectedKeptToken(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")
@@ -34,7 +34,7 @@ func TestRejectedKeptToken(t *testing.T) {
 		s.Must(err)
 		s.says(s.exits(0, "push").Stdout, "1 Synced")
 		s.ends(s.check(0, "dfw"), "identity", "pass")
-		if try.name == "newer" { // run has loaded it
+		if try.name == "newer" { // wait until run has loaded the token
 			s.Until(func(context.Context) error {
 				if at := s.expires(address); time.Until(at) > 300*time.Hour {
 					return fmt.Errorf("run's token expires at %s", at)

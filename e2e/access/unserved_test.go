@@ -6,8 +6,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// After a failover, a region that the new main region has never joined gets no keys. promote and status
-// in the new main region name it, and status in that region doesn't call it a healthy standby.
+// After a failover, a region that the new main region has never joined gets no keys. In the new
+// main region, promote and status name that region. In that region, status doesn't report a healthy
+// standby.
 func TestRegionThatTheNewMainRegionDoesNotServe(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")
@@ -33,7 +34,7 @@ func TestRegionThatTheNewMainRegionDoesNotServe(t *testing.T) {
 	s.exits(0, "--context", "ord", "status")
 	s.all(keys, "sjc", "dfw", "iad", "ord")
 
-	// Without a context for the old main region, its remotes are unknown.
+	// Without a context for the old main region, promote can't read the old main region's remotes.
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
 	s.Must(err)
 	delete(config.Contexts, "dfw")

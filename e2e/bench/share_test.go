@@ -9,9 +9,9 @@ import (
 )
 
 // TestShare measures the cost of stamping each copy and watching each remote, which would be the
-// same for any program. The API servers have more work then, which adds delay if they share one
-// machine. The delay until the last of many remotes is equal must be at most 1.25 times that of a
-// baseline that stamps and watches.
+// same for any program. Stamps and watches give the API servers more work, which adds delay if they
+// share one machine. The delay until the last of many remotes is equal must be at most 1.25 times
+// that of a baseline that stamps and watches.
 func TestShare(t *testing.T) {
 	for _, size := range shares {
 		t.Run(strconv.Itoa(size.remotes), func(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 	// rest, plus restEach for each remote.
 	rest     = 40 * time.Millisecond
 	restEach = 400 * time.Microsecond
-	// atRest is how much of a core a program may use and still count as idle.
+	// atRest is the share of a core that an idle program may use.
 	atRest = 0.1
 )
 

@@ -34,7 +34,7 @@ func (r *record) summary() string {
 }
 
 // rotateUntil rotates the keys in the main region until ctx ends, and checks all remotes after each
-// rotation. Late remotes only go into record. An error means that the demo itself failed.
+// rotation. Late remotes are only recorded in record. An error means that the demo itself failed.
 func (s *stage) rotateUntil(ctx context.Context, view *screen, record *record) error {
 	histories := map[string]*testenv.History{}
 	// If ctx ends after a rotation, still finish checking it.

@@ -71,8 +71,7 @@ func (s *screen) end() {
 	s.terminal = false
 }
 
-// draw redraws the screen on a terminal. Otherwise, it prints only the text news. The caller must
-// hold s.mu.
+// draw redraws the screen on a terminal. Otherwise, it prints only news. The caller must hold s.mu.
 func (s *screen) draw(news string) {
 	if !s.terminal {
 		s.print(news)

@@ -8,9 +8,9 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// TestLongBeside compares the program with the one whose path is in BASE_PROGRAM, which make bench
-// builds from another commit. They take turns in one run, so that other load affects both. The
-// program must not need much more CPU time or memory than the other one.
+// TestLongBeside compares the program with an older build, whose path is in BASE_PROGRAM. make
+// bench builds it from another commit. The two programs take turns, so that other load affects
+// both. The new program must not need much more CPU time or memory than the older one.
 func TestLongBeside(t *testing.T) {
 	testenv.Long(t)
 	path := os.Getenv("BASE_PROGRAM")
@@ -27,7 +27,7 @@ func TestLongBeside(t *testing.T) {
 	}
 	started := func(program *testenv.Program) (r *run, first float64) {
 		r = start(t, remotes, program)
-		<-time.After(5 * time.Second) // until each remote is watched
+		<-time.After(5 * time.Second) // by then, each remote is watched
 		return r, float64(r.cpu())
 	}
 	base, baseFirst := started(&testenv.Program{Path: path})
@@ -43,7 +43,7 @@ func TestLongBeside(t *testing.T) {
 		}},
 		{"a scrape, CPU ms", func(r *run) {
 			r.scrape()
-			<-time.After(1100 * time.Millisecond) // a response is reused for a second
+			<-time.After(1100 * time.Millisecond) // the program reuses a response for a second
 		}},
 	} {
 		var used [2]float64

@@ -1,5 +1,6 @@
 // Package fleet runs the release build with more remotes than one machine can run API servers for.
-// One server plays all of them. It shows what fernetcast itself costs, not how fast a rotation is.
+// One server plays all of them. The tests show how much CPU time and memory fernetcast itself
+// needs, not how fast a rotation is.
 package fleet
 
 import (
@@ -40,8 +41,8 @@ var shared *testenv.Env
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared)) }
 
-// fleet is a server that plays the API server of the main region and those of all remotes. Each has
-// a namespace of its own with one Secret.
+// fleet is a server that plays the API server of the main region and those of all remotes. Each
+// region has its own namespace with one Secret.
 type fleet struct {
 	*httptest.Server
 

@@ -14,7 +14,8 @@ import (
 )
 
 // TestMemoryLimit runs the program with 900 remotes and the memory limit of the manifests. With
-// GOGC=100, it would need more. It must collect garbage more often instead of being killed.
+// GOGC=100, the program would exceed the limit. It must collect garbage more often, so that the
+// kernel doesn't kill it.
 func TestMemoryLimit(t *testing.T) {
 	const remotes, limit = 900, 128 << 20
 	r := start(t, remotes, confined(t, shipped(t), limit))
@@ -26,8 +27,8 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// confined returns a program in a memory cgroup of its own. Without cgroups of version 1, it sets
-// only GOMEMLIMIT.
+// confined returns a program that runs in its own memory cgroup. On a machine without cgroup v1,
+// confined only sets GOMEMLIMIT.
 func confined(t *testing.T, program *testenv.Program, limit int) *testenv.Program {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
@@ -47,14 +48,14 @@ func confined(t *testing.T, program *testenv.Program, limit int) *testenv.Progra
 	return program.WithEnv("GOGC=100", fmt.Sprintf("GOMEMLIMIT=%d", limit/10*9))
 }
 
-// cost is what the program used for a fleet.
+// cost is the program's resource use with a fleet.
 type cost struct {
 	first, rotation time.Duration // CPU time
 	memory          int64         // peak, in bytes
 }
 
-// TestLongFleet checks that the memory stays within what docs/install.md states, and that the CPU
-// time and the memory of each remote don't grow with their number.
+// TestLongFleet checks that fernetcast uses no more memory than docs/install.md states, and that
+// the CPU time and memory per remote don't grow with the number of remotes.
 func TestLongFleet(t *testing.T) {
 	testenv.Long(t)
 	const few, many, mostGrowth, mostMemory, mostMemoryEach = 1500, 6000, 1.5, 64 << 20, 200 << 10

@@ -14,7 +14,7 @@ import (
 // syncTime limits a first sync or a rotation of any number of remotes.
 const syncTime = 2 * time.Minute
 
-// run is the release build with a fleet.
+// run is a running release build, with the fleet that it serves.
 type run struct {
 	*testing.T
 	*testenv.Process

@@ -104,7 +104,7 @@ func (s *stage) byGeneration(token keystone.Token, primary int) int {
 // The rotation gate, `fernetcast wait`, delays a rotation while a remote is disconnected. So all
 // tokens stay valid.
 func TestGatedRotation(t *testing.T) {
-	s := newStage(t, 4) // a remote that is behind still signs with the previous primary, so keep that key for longer
+	s := newStage(t, 4) // keep four keys, because a remote that is behind still signs with the previous primary
 	s.Must(s.paths["iad"].Set(testenv.Refuse))
 	s.sees(s.rotate(), but("iad")...)
 	tokens := s.issueAll()

@@ -77,7 +77,7 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 	return c, c.manage(ctx, conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password)
 }
 
-// Publish adds the Keystones to the catalog, each as the identity endpoint of its region.
+// Publish adds each region's Keystone to the catalog, as the region's identity endpoint.
 func (c *Cloud) Publish(ctx context.Context, regions ...*Region) error {
 	for _, r := range regions {
 		err := c.manage(ctx, r.conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password,

@@ -42,7 +42,7 @@ func TestJobThatLostItsPut(t *testing.T) {
 	for _, region := range all {
 		s.is(good, s.issue(region), all...)
 	}
-	// Two of the three keys are now the same, and the primary that signed the token is gone.
+	// Two of the three keys are now the same, and the primary key that signed the token is gone.
 	s.is(refused, token, all...)
 	s.sees(s.rotate(), all...)
 	for _, region := range all {

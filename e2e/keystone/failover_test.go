@@ -31,7 +31,8 @@ func TestMainLost(t *testing.T) {
 	s.is(good, early, all...)
 	s.is(good, s.issue("dfw"), "dfw", "iad")
 
-	// The old main region's first rotation promotes the key that was staged everywhere.
+	// The old main region's first rotation makes the staged key, which all regions have, its
+	// primary.
 	s.rotate()
 	s.sees(s.keys, mainRegion)
 	known := s.issue(mainRegion)

@@ -10,7 +10,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// Fifty regions, one of them frozen, are probed in little more than one timeout, with little memory.
+// TestFiftyRegions probes fifty regions, one of them frozen. This takes little more than one
+// timeout, and little memory.
 func TestFiftyRegions(t *testing.T) {
 	const regions, timeout, room = 50, 5 * time.Second, 60 << 20
 	s := shared.Stage(t, "p", testTime)

@@ -34,7 +34,8 @@ func (s *stage) probe(program *testenv.Program, code int, args ...string) []stri
 	return bad
 }
 
-// probe shows what users see, even if the Secrets are equal and Keystone is at fault.
+// probe shows whether users' tokens are accepted, even if all Secrets are equal and Keystone itself
+// is at fault.
 func TestProbe(t *testing.T) {
 	s := newStage(t, 3)
 	cloud, err := identity()
@@ -67,7 +68,8 @@ func TestProbe(t *testing.T) {
 	}
 	s.Must(os.Remove(filepath.Join(s.site.Clusters, "lhr.yaml")))
 
-	// One rotation behind, the token is valid. Two behind, it isn't.
+	// A region that is one rotation behind accepts the token. A region that is two rotations behind
+	// rejects it.
 	s.Must(s.paths["dfw"].Set(testenv.Refuse))
 	s.rotate()
 	s.sees(s.keys, mainRegion, "iad")

@@ -197,8 +197,8 @@ func (r *Region) Environment() []string {
 	}
 }
 
-// Misuse replaces the files of the volume with keys that are not the Secret's. First set a long
-// delay, so that no change of the Secret replaces them.
+// Misuse replaces the volume's files with keys that aren't in the Secret. Before the call, set a
+// long Delay, so that no change of the Secret overwrites them.
 func (r *Region) Misuse(keys testenv.Repository) error {
 	r.swap.Lock()
 	defer r.swap.Unlock()

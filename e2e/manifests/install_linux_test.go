@@ -172,7 +172,8 @@ func suspend(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	testenv.Must(t, err)
 }
 
-// forget deletes the keys, the rotation CronJob, and the remotes' kubeconfigs for the next test.
+// forget deletes the keys, the rotation CronJob, and the remotes' kubeconfigs, so that the next
+// test starts without them.
 func forget(t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	ctx := context.Background() // the test's own context has ended

@@ -21,7 +21,7 @@ import (
 
 const (
 	selfRenewDir = remoteDir + "/self-renew"
-	// ofRegion is the account of a main region, as join names it.
+	// ofRegion is the account of a main region, with the name that join gives it.
 	ofRegion = "fernetcast-sjc"
 )
 
@@ -38,10 +38,10 @@ func selfRenew(t *testing.T, account string) (objects []*unstructured.Unstructur
 	return objects
 }
 
-// TestPoliciesInEveryRole puts all roles of docs/install.md into one cluster: a main region, with a
-// sidecar, a deployment, an identity, a rotation gate, and renewal, that is also a remote, which
-// renews its own tokens. Each account must be able to do its work. Policies only reject, so the same
-// work is possible with any subset of these roles.
+// TestPoliciesInEveryRole gives one cluster all roles in docs/install.md. It is a main region with
+// a sidecar, a deployment, an identity, a rotation gate, and renewal. It is also a remote that
+// renews its own tokens. Each account must be able to do its work. Policies only reject, so the
+// same work is possible with any subset of these roles.
 func TestPoliciesInEveryRole(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	cluster := startRegions(ctx, t, "dfw").Cluster("dfw")
@@ -102,7 +102,8 @@ func TestPoliciesInEveryRole(t *testing.T) {
 	renewalIsLimited(ctx, t, cluster)
 }
 
-// renewsItself checks that a registered token can request its successor, and another can't.
+// renewsItself checks that a registered token can request its successor, and that another token
+// can't.
 func renewsItself(ctx context.Context, t *testing.T, cluster *testenv.Cluster, ask func(kubernetes.Interface) error) {
 	t.Helper()
 	client := signedIn(ctx, t, cluster, ofRegion)
@@ -125,7 +126,7 @@ func renewsItself(ctx context.Context, t *testing.T, cluster *testenv.Cluster, a
 }
 
 // renewalIsLimited checks that only the account of manifests/renew may write data keys that aren't
-// indexes, only in its own Secret, and nothing else there.
+// indices, that it may do so only in its own Secret, and that it may write nothing else there.
 func renewalIsLimited(ctx context.Context, t *testing.T, cluster *testenv.Cluster) {
 	t.Helper()
 	users := "system:serviceaccount:" + namespace + ":"

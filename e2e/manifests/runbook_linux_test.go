@@ -93,8 +93,8 @@ func TestRunbookCommands(t *testing.T) {
 }
 
 // mirrored makes sjc the main region and dfw its remote, and creates all objects that the page's
-// commands need. fernetcast runs as a process. A simulated kubelet returns its log as that of a
-// Keystone pod.
+// commands need. fernetcast runs as a process. A simulated kubelet returns the process's log as the
+// log of a Keystone pod.
 func mirrored(ctx context.Context, t *testing.T, program *testenv.Program, operator workstation, sjc, dfw *testenv.Cluster) {
 	t.Helper()
 	for _, region := range []*testenv.Cluster{sjc, dfw} {

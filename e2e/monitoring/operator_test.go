@@ -106,8 +106,8 @@ func scraped(pod corev1.PodSpec, monitor monitoringv1.PodMonitor) (names []strin
 	return names
 }
 
-// TestStandbyIsAllButOneAlert checks that monitoring-standby has everything except the alert that
-// would always fire in a standby.
+// TestStandbyIsAllButOneAlert checks that manifests/monitoring-standby has everything in
+// manifests/monitoring except the alert that would always fire in a standby.
 func TestStandbyIsAllButOneAlert(t *testing.T) {
 	standby := monitoringDir + "-standby"
 	var want []monitoringv1.PrometheusRule

@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// layered returns the base image with additional files, by path.
+// layered returns the base image plus a layer with the given files. The map's keys are their paths.
 func layered(base v1.Image, files map[string][]byte, mode int64) (v1.Image, error) {
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)

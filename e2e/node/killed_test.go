@@ -37,7 +37,8 @@ func child() int {
 	return 1
 }
 
-// If a test is killed, no process, mount, cgroup, interface, or file of its node remains.
+// TestLongNodeKilled checks that when a test is killed, no process, mount, cgroup, interface, or
+// file of its node remains.
 func TestLongNodeKilled(t *testing.T) {
 	testenv.Long(t)
 	self, err := os.Executable()

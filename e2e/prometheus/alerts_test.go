@@ -69,7 +69,7 @@ func TestLagUntilResolved(t *testing.T) {
 	for _, alert := range alerts {
 		p.wasPendingFirst(alert, "lagging")
 	}
-	// well's token is valid for 3 more of 23 hours.
+	// The token of the remote called well expires in 3 hours, and was issued 20 hours ago.
 	p.fires("FernetcastCredentialsExpire", "well", "expire in 2")
 	ever, err := p.since(s.Ctx, `ALERTS{alertstate="firing"}`)
 	s.Must(err)

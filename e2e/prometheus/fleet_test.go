@@ -37,7 +37,7 @@ func TestFleet(t *testing.T) {
 	for _, r := range f.replicas {
 		f.show(r.address, r.states)
 	}
-	// A query over a range sees a change only if it happens between two scrapes.
+	// A range query detects a change only if Prometheus has scraped the old value first.
 	p.returns("fernetcast_source_primary_index")
 	f.rotate()
 	p.returns(`changes(fernetcast_source_primary_index{cluster="` + mainRegion + `"}[1m]) > 0`)

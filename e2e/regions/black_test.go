@@ -10,12 +10,12 @@ import (
 )
 
 // blackTime limits how long new keys take, with default flags, after a connection has started to
-// drop packets silently. Without an answer, fernetcast can't tell at once that the connection is
-// dead.
+// drop packets silently. Because no response arrives, fernetcast can't tell immediately that the
+// connection is dead.
 const blackTime = 15 * time.Second
 
-// pinged limits how long a silent connection that no request uses stays unnoticed: 75 s until a ping,
-// 5 s until it fails, and more on a slow machine.
+// pinged limits how long a silent connection that no request uses stays unnoticed: It takes 75 s
+// until a ping, 5 s until the ping fails, and longer on a slow machine.
 const pinged = 90 * time.Second
 
 // TestBlackRemote checks a remote whose open connections silently drop all packets, as after a
@@ -59,7 +59,7 @@ func TestBlackSource(t *testing.T) {
 func TestLongBlackWatch(t *testing.T) {
 	testenv.Long(t)
 	w, run, keys, wall := proxied(t, "dfw", "--resync", "1h")
-	w.sleepUntil(time.Now().Add(2 * time.Second)) // until the watch is open
+	w.sleepUntil(time.Now().Add(2 * time.Second)) // by then, the watch is open
 	wall.Lose()
 	w.Must(shared.Cluster("dfw").Edit(w.Ctx, w.NS, rival, func(s *corev1.Secret) { s.Data["99"] = []byte(shared.Keys.New()) }))
 	w.Within(pinged, func(ctx context.Context) error { return shared.Cluster("dfw").Holds(ctx, w.NS, keys) })

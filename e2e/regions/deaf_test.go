@@ -105,8 +105,9 @@ func (w *world) drifts(o *outpost, keys testenv.Repository, limit time.Duration)
 	return began
 }
 
-// TestLongProvedRemote checks that a remote's bookmarks replace the GET of each resync. When its
-// watch dies, drift must still be found within 1.5 resyncs after the last bookmark.
+// TestLongProvedRemote checks that a remote isn't read at each resync while bookmarks prove that
+// its watch works. When its watch dies, drift must still be found within 1.5 resyncs after the last
+// bookmark.
 func TestLongProvedRemote(t *testing.T) {
 	testenv.Long(t)
 	t.Parallel()
@@ -128,7 +129,7 @@ func TestLongProvedRemote(t *testing.T) {
 			reads++
 		}
 	}
-	if reads > 1 { // one can come before the first bookmark
+	if reads > 1 { // the first read can come before the first bookmark
 		t.Errorf("%d reads in %d resyncs", reads, bookmarks)
 	}
 	watches.die(false)

@@ -41,7 +41,7 @@ func TestNothingForTerminals(t *testing.T) {
 	w.Must(err)
 	limited, err := certify(w.NS, screen+".example", pkix.Name{CommonName: "a server"}, []string{"elsewhere.example"})
 	w.Must(err)
-	// One CA issued the leaf certificate, but the chain contains another CA with the same name.
+	// The leaf certificate is from one CA, but the chain contains another CA with the same name.
 	issued.Certificate[1] = other.Certificate[1]
 
 	servers := map[string]struct {

@@ -29,7 +29,8 @@ const (
 	// probeTime limits how long a request for /livez takes in a flood on a busy machine. On a quiet
 	// machine, it takes a tenth of a second.
 	probeTime = 2 * time.Second
-	// inFlood is the number of rotations in a flood, and floodPause is the time between two.
+	// inFlood is the number of rotations during a flood, and floodPause is the pause between two of
+	// them.
 	inFlood, floodPause = 8, 500 * time.Millisecond
 )
 

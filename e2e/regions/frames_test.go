@@ -59,7 +59,8 @@ func floodOf(frame []byte, bytes int) func(net.Conn) {
 	}
 }
 
-// spoilConnections calls also once for each connection, at its first request.
+// spoilConnections returns a handler that forwards all requests to honest, but also calls also once
+// for each connection, at its first request.
 func spoilConnections(honest http.Handler, also func(net.Conn)) http.Handler {
 	var seen sync.Map
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -155,5 +155,5 @@ func wrongAnswers() []wrong {
 	}
 }
 
-// dripEvery is how often a slow server sends a byte.
+// dripEvery is the interval at which a slow server sends a byte.
 const dripEvery = time.Second

@@ -11,8 +11,8 @@ import (
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
 
-// settle is how long the remotes must have had the keys. Because API servers record times in whole
-// seconds, the actual time can be one second less.
+// settle is the value of --settle: how long every remote must have had the keys. Because API
+// servers record times in whole seconds, the actual time can be one second less.
 const settle = 10 * time.Second
 
 // TestWaitSettles checks that wait ends when every remote has had the keys for the duration

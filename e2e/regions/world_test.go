@@ -41,8 +41,8 @@ func newWorld(t *testing.T) *world {
 	return newMain(shared.Stage(t, "t", testTime), mainRegion)
 }
 
-// newMain returns a world with fernetcast in the given region. A test that calls it for several
-// regions on one stage has several main regions.
+// newMain returns a world with fernetcast in the given region. To get several main regions, call
+// newMain several times with the same stage.
 func newMain(s *testenv.Stage, region string) *world {
 	s.Helper()
 	return &world{Stage: s, Site: s.At(s.Raced(), region)}

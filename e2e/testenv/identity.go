@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Identity starts a server that answers like the Keystones of these regions: it issues one token and
-// accepts it. The region frozen answers nothing. It returns the environment variables that OpenStack
-// tools read. Package keystone has real Keystones.
+// Identity starts a server that answers like the Keystones of these regions: it issues one token
+// and accepts it. The region named in frozen never answers. It returns the environment variables
+// that OpenStack tools read. Package keystone has real Keystones.
 func Identity(t testing.TB, frozen string, regions ...string) []string {
 	t.Helper()
 	var catalog []byte

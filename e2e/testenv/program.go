@@ -18,8 +18,8 @@ type Program struct {
 	Path string
 	// Args precede the arguments of each call.
 	Args []string
-	// Env lists variables (name=value) to add to the environment of the test's own process, from
-	// which variables that start with KUBE are removed.
+	// Env lists variables (name=value) to set for the program. The program also gets the test's own
+	// environment, except variables that start with KUBE.
 	Env []string
 	// Stdin is the input of the process. Nil means empty.
 	Stdin *os.File

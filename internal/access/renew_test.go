@@ -16,7 +16,7 @@ func forged(subject string) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"sub":%q}`, subject)) + ".e30"
 }
 
-// at returns a cluster that the operator's context dfw leads to.
+// at returns the cluster of the operator's context dfw, at this address and with this CA.
 func at(server, ca string) Cluster {
 	return Cluster{Context: "dfw", APIs: &setup.APIs{Config: &rest.Config{Host: server, TLSClientConfig: rest.TLSClientConfig{CAData: []byte(ca)}}}}
 }

@@ -16,8 +16,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// If a remote answers a TokenRequest with anything except a token, nothing of the answer is stored
-// or shown.
+// If a remote answers a TokenRequest with anything except a token, no part of the response is
+// stored or shown.
 func TestNewTokenRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ token, says string }{
 		"a token":         {strings.Repeat("t", 1200), ""},

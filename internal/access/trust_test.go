@@ -52,7 +52,7 @@ func TestTrustNames(t *testing.T) {
 		}
 	}
 	text, err := trust.Configuration(false)
-	if err != nil || strings.Contains(string(text), "discoveryURL") { // At equals the issuer's URL
+	if err != nil || strings.Contains(string(text), "discoveryURL") { // no discoveryURL is needed, because At equals the issuer's URL
 		t.Errorf("%s, %v", text, err)
 	}
 }

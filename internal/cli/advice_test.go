@@ -43,7 +43,8 @@ func typed(t *testing.T, command string) []string {
 	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
-// TestAdvise checks which flags a suggested command gets, and that a shell and the program read them as given.
+// TestAdvise checks which flags a suggested command gets, and that a shell and the program parse
+// those flags to the given values.
 func TestAdvise(t *testing.T) {
 	all := unreached(t) // its context is c
 	for _, c := range []struct{ running, text, want string }{
@@ -93,15 +94,16 @@ func asText(e ast.Expr) string {
 
 var (
 	verbs = regexp.MustCompile(`%[-+0-9.]*[a-z]`)
-	// typable matches a command up to the punctuation that separates it from the rest of a message.
+	// typable matches a suggested command, up to the punctuation that ends it in a message.
 	typable     = regexp.MustCompile("fernetcast (?:-|(?:check|join|leave|promote|push|recover|renew|status|wait)\\b)(?:'[^']*'|\\\\.|[^;,`\"\n()'])*")
 	placeholder = strings.NewReplacer("[REMOTE...]", "dfw", "DIR", "dfw", "REMOTE", "dfw", "NAME", "dfw", "REGION", "dfw", "CONTEXT", "dfw", "HOST:PORT", "dfw:1")
 	// handmade matches kubectl commands that don't come from mirror.Kubectl, so they could run in any cluster.
 	handmade = regexp.MustCompile(`kubectl (annotate|create|delete|exec|get|logs|patch|-)`)
 )
 
-// TestSuggestedCommandsCanBeTyped types each command in the program's texts, with the flags of two running
-// commands. It must parse, for the same cluster.
+// TestSuggestedCommandsCanBeTyped parses each command that the program's texts suggest, with the
+// flags of two different running commands. Each must be valid, and must be for the same cluster as
+// the running command.
 func TestSuggestedCommandsCanBeTyped(t *testing.T) {
 	flags := []string{"--context", "s j c", "--kubeconfig", filepath.Join(t.TempDir(), "it's"), "--namespace", "ns", "--secret", "keys", "--clusters", "secret/x"}
 	advisers := []*cobra.Command{
@@ -115,7 +117,7 @@ func TestSuggestedCommandsCanBeTyped(t *testing.T) {
 			if _, calls := n.(*ast.CallExpr); !ok || calls {
 				return true
 			}
-			text := strings.ReplaceAll(asText(e), "-- fernetcast", "") // in a pod
+			text := strings.ReplaceAll(asText(e), "-- fernetcast", "") // such a command runs in a pod
 			if handmade.MatchString(text) {
 				t.Errorf("%s: use mirror.Kubectl", text)
 			}

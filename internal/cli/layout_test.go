@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"manifests":           {},
 }
 
-// mayRequire lists the modules that the program may require directly.
+// mayRequire lists the modules that the program may depend on directly.
 var mayRequire = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/utils", "k8s.io/klog/v2",
 	"github.com/KimMachineGun/automemlimit", "github.com/cenkalti/backoff/v4", "github.com/lmittmann/tint", "github.com/spf13/cobra", "github.com/spf13/pflag",

@@ -106,8 +106,8 @@ func TestLinksResolve(t *testing.T) {
 	}
 }
 
-// TestMentionedPagesExist checks that the pages and anchors exist that code, manifests, and other
-// files mention.
+// TestMentionedPagesExist checks that code, manifests, and other files mention only pages and
+// anchors that exist.
 func TestMentionedPagesExist(t *testing.T) {
 	all, found := pages(t), 0
 	err := filepath.WalkDir(checkout, func(path string, d fs.DirEntry, err error) error {
@@ -153,7 +153,7 @@ var (
 	shorthand = regexp.MustCompile(`^-\w$`)
 )
 
-// TestChecksHaveSections checks that the link of each check leads to a section.
+// TestChecksHaveSections checks that each check's link leads to a section of docs/checks.md.
 func TestChecksHaveSections(t *testing.T) {
 	for _, c := range preflight.Examine(t.Context(), preflight.Remote{Options: preflight.Options{Timeout: time.Second}, Refused: os.ErrInvalid}).Checks {
 		_, path, _ := strings.Cut(c.Docs, "/blob/main/")
@@ -164,8 +164,8 @@ func TestChecksHaveSections(t *testing.T) {
 	}
 }
 
-// TestPagesShowCommandsThatExist checks the commands and flags in all pages. Those in docs/operations.md must
-// also parse.
+// TestPagesShowCommandsThatExist checks the commands and flags in all pages. The commands in
+// docs/operations.md must also parse.
 func TestPagesShowCommandsThatExist(t *testing.T) {
 	root := newRoot("fernetcast")
 	root.InitDefaultHelpCmd()

@@ -21,7 +21,7 @@ func TestPrintedByLibraries(t *testing.T) {
 	// The first text is from net/http's persistConn.readLoopPeekFailLocked. The second has no
 	// quotation marks.
 	stdlog.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 secret words "+key, nil)
-	(&options{logLevel: "debug", logFormat: "json"}).logger(root) // another minute
+	(&options{logLevel: "debug", logFormat: "json"}).logger(root) // a new logger, so a new minute starts
 	stdlog.Print("panic: " + strings.Repeat(key+" ", 1000))
 	shown := out.String()
 	if !strings.Contains(shown, "Unsolicited response received on idle") || !strings.Contains(shown, "panic:") {
@@ -32,8 +32,8 @@ func TestPrintedByLibraries(t *testing.T) {
 	}
 }
 
-// TestLibrariesPrintOncePerMinute checks that net/http and client-go log one line per minute each,
-// however many a remote causes.
+// TestLibrariesPrintOncePerMinute checks that net/http and client-go each log at most one line per
+// minute, no matter how many a remote causes.
 func TestLibrariesPrintOncePerMinute(t *testing.T) {
 	var out bytes.Buffer
 	capture(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))

@@ -52,7 +52,7 @@ func TestPromisesNameTheirTarget(t *testing.T) {
 	}
 }
 
-// TestPagesNameTestsThatAreThere checks that the tests in the pages exist.
+// TestPagesNameTestsThatAreThere checks that each test that a page names exists.
 func TestPagesNameTestsThatAreThere(t *testing.T) {
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)

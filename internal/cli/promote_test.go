@@ -101,7 +101,7 @@ func TestPromoteAndRecover(t *testing.T) {
 	}
 	sjc.store(t, filepath.Join(dir, "config"))
 	dfw.store(t, filepath.Join(remotes, "dfw.yaml"))
-	// run returns the JSON on stdout, if the arguments ask for it.
+	// run runs a command, and returns the JSON on stdout if the arguments include -o json.
 	run := func(args string, code, writes int, stdout, stderr string) (result promoted) {
 		t.Helper()
 		var out, errors bytes.Buffer

@@ -46,7 +46,8 @@ var documents = map[string]any{
 	}{},
 }
 
-// generated finds a generated part of the page: its name, and the text between its markers.
+// generated matches a generated part of the page, and captures the part's name and the text between
+// its markers.
 var generated = regexp.MustCompile(`(?s)(<!-- generated: ([^>]+) -->\n)(.*?)(<!-- end -->)`)
 
 // TestReferenceIsUpToDate compares the generated parts of docs/reference.md with the code.
@@ -376,7 +377,7 @@ func constants(files []*ast.File, in, typed, prefix string) (values []string) {
 	return values
 }
 
-// ofCommands lists messages of commands other than run and files.
+// ofCommands lists the messages that only other commands than run and files log.
 var ofCommands = []string{"waiting", "reading failed; using the previous remotes"}
 
 // messageTable returns the table of the log messages of run and files, sorted by message.

@@ -10,14 +10,14 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// The garbage collector runs less often until each remote has had its first sync, but not longer
-// than startTime. GOGC overrides that.
+// The garbage collector runs less often until each remote has had its first sync, but for at most
+// startTime. If GOGC is set, its value always applies.
 func TestCollectLess(t *testing.T) {
 	const never = time.Hour
 	for name, tc := range map[string]struct {
 		gogc          string
 		added, synced time.Duration
-		ends          time.Duration // never if GOGC is set
+		ends          time.Duration // when the interval of collections returns to normal; never if GOGC is set
 	}{
 		"synced":     {"", 0, 5 * time.Second, 5 * time.Second},
 		"added late": {"", 3 * time.Second, 5 * time.Second, 5 * time.Second},

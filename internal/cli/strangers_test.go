@@ -130,7 +130,8 @@ func (s *stranger) secret(name string) *corev1.Secret {
 	return secret
 }
 
-// kubeconfigs writes a kubeconfig with a context for each server, and a directory with the remote's.
+// kubeconfigs writes a kubeconfig with a context for each server, and a directory with a kubeconfig
+// for the remote.
 func kubeconfigs(t *testing.T, home, remote *stranger) (path, dir string) {
 	t.Helper()
 	entry := func(name string, s *stranger) (cluster, context string) {

@@ -20,15 +20,15 @@ type fountain struct{ net.Conn }
 func (fountain) Read(p []byte) (int, error) { return len(p), nil }
 func (fountain) Close() error               { return nil }
 
-// However a remote spreads its input over connections, reads, and bytes, the work that it causes is
-// limited. The test works by sleeping in a synctest bubble.
+// The work that a remote can cause is limited, no matter how it spreads its input over connections,
+// reads, and bytes. The test works by sleeping in a synctest bubble.
 func TestWorkIsLimited(t *testing.T) {
 	const lasts = time.Minute
 	for name, tc := range map[string]struct {
 		conns, reads, bytes int // reads of each connection before the next one; 0 means no end
 		work                time.Duration
-		most                time.Duration // of work in a minute
-		least               int           // bytes in a minute
+		most                time.Duration // the most work in a minute
+		least               int           // the fewest bytes in a minute
 	}{
 		"costly frames":           {1, 0, 16 << 10, 20 * time.Millisecond, 2 * time.Second, 1 << 20},
 		"many connections":        {8, 0, 16 << 10, 20 * time.Millisecond, 2*time.Second + 8*mostWork, 1 << 20},
@@ -82,7 +82,7 @@ func TestCloseEndsAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace(remoteWork)
 		conn := p.wrap(fountain{})
-		for range 2 { // the second one must be earned before the next read
+		for range 2 { // the second read must wait until the pace allows it
 			p.work.ReserveN(time.Now(), workAtOnce*int(remoteWork))
 		}
 		time.AfterFunc(time.Millisecond, func() { _ = conn.Close() })
@@ -97,8 +97,7 @@ func TestCloseEndsAWait(t *testing.T) {
 	})
 }
 
-// A remote whose connections cost too much gets no more of them, and neither does one that keeps
-// too many open.
+// If a remote's connections cost too much or if too many are open, the client opens no more.
 func TestDialsAreLimited(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
@@ -131,7 +130,8 @@ func TestDialsAreLimited(t *testing.T) {
 	}
 }
 
-// Each client's connections have a pace. A remote's is slower than the source's.
+// The reads of each client's connections are paced, and a remote's pace is slower than the
+// source's.
 func TestConnectionsArePaced(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)

@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Requests are counted by method and status code. A server can create only series for codes that
-// API servers use.
+// Requests are counted by method and status code. Only codes that API servers use get their own
+// series, so a server can't create any number of them.
 func TestRequestsAreCounted(t *testing.T) {
 	codes := []int{200, 404, 404, 503, 418, 0, 999, 250}
 	client := serve(t, 10*time.Second, func(w http.ResponseWriter, _ *http.Request) {

@@ -68,7 +68,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A watch must be in protobuf.
+// A watch's response must be in protobuf.
 func TestWatchInOtherForms(t *testing.T) {
 	for _, contentType := range []string{"application/json", "application/json;stream=watch", "text/html", "", "application/vnd.kubernetes.protobuf+json"} {
 		client := serve(t, 10*time.Second, answer(http.StatusOK, contentType, bytes.Repeat([]byte("\n"), 1<<20)))

@@ -225,8 +225,8 @@ func TestKubeconfigRefusesValues(t *testing.T) {
 	}
 }
 
-// refused fails the test unless Parse rejects the kubeconfig with an error that contains text and
-// no value.
+// refused fails the test unless Parse rejects the kubeconfig with an error that contains text, but
+// no value from the kubeconfig.
 func refused(t *testing.T, kubeconfig []byte, text string) {
 	t.Helper()
 	_, err := Parse(kubeconfig, false)

@@ -30,7 +30,7 @@ func hostile(t *testing.T, handler http.HandlerFunc) map[string]Check {
 	return found
 }
 
-// The clock check grades the difference between the clocks.
+// The clock check passes, warns, or fails, depending on the difference between the clocks.
 func TestClock(t *testing.T) {
 	for off, want := range map[time.Duration]Result{0: Pass, 10 * time.Second: Warn, -10 * time.Second: Warn, 2 * time.Minute: Fail, -time.Hour: Fail} {
 		c := hostile(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -25,7 +25,7 @@ const (
 	secret  = "not-a-real-password"
 )
 
-// cloud is a Keystone that issues one token, with a catalog of other servers.
+// cloud is a Keystone that issues one token. Its catalog lists other servers.
 type cloud struct {
 	*httptest.Server
 	endpoints []map[string]string
@@ -93,7 +93,8 @@ func answer(code int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// Only Keystone's own answers count, and nothing that a server writes is shown.
+// Only responses that Keystone itself could send decide about a token, and no text from a server is
+// shown.
 func TestVerdicts(t *testing.T) {
 	var elsewhere atomic.Bool
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Store(true) }))
@@ -218,7 +219,7 @@ func TestEndpoints(t *testing.T) {
 		if name, ok := p.Region("Dfw"); !ok || name != "dfw" || p.keystones[name].base != c.URL+"/identity" {
 			t.Errorf("the region is %q, %v", name, ok)
 		}
-		if regions := p.Regions(); len(regions) != 2 { // --endpoint replaces DFW
+		if regions := p.Regions(); len(regions) != 2 { // the endpoint from the flag replaces DFW's
 			t.Errorf("the regions are %v", regions)
 		}
 	}

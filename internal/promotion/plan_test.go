@@ -27,7 +27,8 @@ func keys(pairs string) map[string][]byte {
 	return data
 }
 
-// Key sets. newest is one rotation after older, and next one after newest. alien is unrelated.
+// Key sets. newest is one rotation newer than older, and next is one newer than newest. alien is
+// unrelated to all of them.
 const (
 	older  = "0=c 1=a 2=b"
 	newest = "0=d 1=a 2=b 3=c"

@@ -19,7 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// A region is a source with two remotes, a copy and the old main region. It can make requests fail.
+// A region is a source with two remotes, a copy and the old main region. A test can make its
+// requests fail.
 type region struct {
 	secret  *corev1.Secret
 	remotes map[string]*corev1.Secret

@@ -79,7 +79,8 @@ func TestRecoveryKeepsWhatIsLeft(t *testing.T) {
 }
 
 // A remote can write any keys and a fitting stamp. Without --force, recover makes them the main
-// region's only if something is lost here and the other clusters agree on their magnitude.
+// region's only if this cluster has lost keys and the copy's primary isn't far above that of every
+// other cluster.
 func TestRecoveryFromAnyRemote(t *testing.T) {
 	type fleet = map[string]*corev1.Secret
 	stamped := func(name, pairs string) *corev1.Secret { return secret(types.UID(name), pairs, stamp("sjc", 1, pairs)) }

@@ -23,12 +23,12 @@ import (
 
 const (
 	million = 1_000_000
-	// mostAllocated bounds the bytes that one request can allocate in total. Most of them are free
-	// again before the last one is allocated.
+	// mostAllocated bounds the bytes that one request can allocate in total. The garbage collector
+	// frees most of them before the request ends.
 	mostAllocated = 40 << 20
 )
 
-// bombs returns responses that are small and take much memory when they are decoded.
+// bombs returns responses that are small but need much memory to decode.
 func bombs() map[string]http.HandlerFunc {
 	list := func(begin, item, end string) []byte {
 		return []byte(begin + strings.Repeat(item+",", 1<<20/(len(item)+1)) + item + end)
@@ -81,7 +81,7 @@ func protobufList(version, kind string) []byte {
 	return fmt.Appendf(nil, "k8s\x00\x0a%c%s\x12%s%s", len(meta), meta, []byte{byte(size) | 0x80, byte(size>>7) | 0x80, byte(size >> 14)}, raw)
 }
 
-// Whatever a server answers to a setup request, decoding it takes little memory.
+// Decoding a response to a setup request takes little memory, whatever the server sends.
 func TestSetupAnswersAreBounded(t *testing.T) {
 	requests := map[string]func(context.Context, *APIs) error{
 		"uid":    func(ctx context.Context, a *APIs) error { _, err := a.ClusterUID(ctx); return err },
@@ -113,7 +113,7 @@ func TestSetupAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// A list without end is given up.
+// Reading a list that never ends stops with an error.
 func TestEndlessListIsGivenUp(t *testing.T) {
 	server := httptest.NewServer(answer(http.StatusOK, "application/json", []byte(`{"kind":"JobList","apiVersion":"batch/v1","metadata":{"continue":"more"}}`)))
 	t.Cleanup(server.Close)
@@ -128,7 +128,7 @@ func TestEndlessListIsGivenUp(t *testing.T) {
 	}
 }
 
-// Errors about an issuer's documents name the cause. Redirects are refused, also to the same host.
+// Errors about an issuer's documents name the cause. Redirects are refused, even to the same host.
 func TestPublished(t *testing.T) {
 	var server *httptest.Server
 	documents := map[string]string{"/keys": `{"keys":[]}`}

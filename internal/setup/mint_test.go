@@ -17,7 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// main is an API server that makes tokens, and says which it accepts itself.
+// newMinter returns a Minter for an API server that responds to token requests with makes, and to
+// other requests, which show whether it accepts a token, with accepts.
 func newMinter(t *testing.T, makes, accepts http.HandlerFunc) *Minter {
 	t.Helper()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,6 +106,6 @@ func answer(code int, contentType string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(code)
-		_, _ = w.Write(body) // the client may have had enough
+		_, _ = w.Write(body) // the client may have closed the connection
 	}
 }

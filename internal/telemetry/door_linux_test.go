@@ -13,10 +13,12 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// probeTime limits how long a probe takes in a flood on a busy machine. Without other load, it is a tenth of a second.
+// probeTime limits how long a probe takes during a flood on a busy machine. On a quiet machine, a
+// probe takes a tenth of a second.
 const probeTime = 2 * time.Second
 
-// Probes are answered within a second whatever other clients do, even if they have the same address.
+// The server answers probes within a second, whatever other clients do, even if they have the same
+// address.
 func TestProbesInAFlood(t *testing.T) {
 	const head = "GET /livez HTTP/1.1\r\nHost: pod\r\n"
 	reset := func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }

@@ -113,7 +113,7 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
-// Errors of net/http are logged once a minute, without what a client sent and without stacks.
+// Errors of net/http are logged once a minute, without text from clients and without stack traces.
 func TestComplaints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

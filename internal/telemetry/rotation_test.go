@@ -67,8 +67,8 @@ func TestKeysPushedByTheLastGoodKubeconfig(t *testing.T) {
 	})
 }
 
-// If the source is no longer a Main, a rotation is not reported, and the remotes are not
-// polled indefinitely.
+// If the source no longer belongs to a main region, a rotation is not reported, and the remotes are
+// not polled indefinitely.
 func TestKeysPushedByNoMain(t *testing.T) {
 	rotated := pushed(mirror.ReasonRotated, "")
 	rotated.Rotation = true
@@ -110,7 +110,7 @@ func TestCredentialsExpireEvents(t *testing.T) {
 	})
 }
 
-// A failover takes over all remotes. One event summarizes it, with few others.
+// A failover takes over all remotes. One event summarizes the failover, and there are few others.
 func TestFailoverIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}
