@@ -27,14 +27,14 @@ func outcome(t *testing.T, files []File) map[string]string {
 	all := map[string]string{}
 	for _, f := range files {
 		if _, twice := all[f.Name]; twice {
-			t.Errorf("there are two of %s", f.Name)
+			t.Errorf("%s occurs twice", f.Name)
 		}
 		all[f.Name] = ""
 		if f.Err != nil {
 			all[f.Name] = f.Err.Error()
 		}
 		if strings.ContainsFunc(f.Name+all[f.Name], func(r rune) bool { return r < ' ' || r > '~' }) || len(f.Name) > 5*64 {
-			t.Errorf("not to be shown: %q: %q", f.Name, all[f.Name])
+			t.Errorf("unprintable text: %q: %q", f.Name, all[f.Name])
 		}
 	}
 	return all
@@ -50,7 +50,7 @@ func expect(t *testing.T, got, want map[string]string) {
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("these came out: %q", got)
+		t.Errorf("the remotes are %q", got)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestFiles(t *testing.T) {
 	}
 	for _, f := range Files(raw) {
 		if name, _, _ := strings.Cut(string(f.Data), "."); f.Err == nil && name != f.Name {
-			t.Errorf("%s has the bytes of %s", f.Name, f.Data)
+			t.Errorf("%s has the data of %s", f.Name, f.Data)
 		}
 	}
 }
@@ -154,11 +154,11 @@ func TestReadDir(t *testing.T) {
 	expect(t, got, want)
 	for name, err := range got {
 		if strings.Contains(err, dir) {
-			t.Errorf("%s: the error has a path of this machine: %s", name, err)
+			t.Errorf("%s: the error contains a path on this machine: %s", name, err)
 		}
 	}
 	if _, err := Read(in("dfw.yaml"), ""); err == nil {
-		t.Error("a file is taken for a directory")
+		t.Error("a file was read as a directory")
 	}
 }
 
@@ -188,14 +188,14 @@ func TestRunWithoutTheDirectory(t *testing.T) {
 			must(t, os.WriteFile(dir, nil, 0o600)) // a file in place of the directory
 			look(3)
 			if n := strings.Count(log.String(), "cannot read all kubeconfigs"); n != round {
-				t.Errorf("said %d times, not %d:\n%s", n, round, log.String())
+				t.Errorf("logged %d times, want %d:\n%s", n, round, log.String())
 			}
 			must(t, os.Remove(dir))
 			good()
 			look(1)
 		}
 		if changed := h.count("dfw"); changed != 1 {
-			t.Errorf("it changed %d times", changed)
+			t.Errorf("the remote changed %d times", changed)
 		}
 		cancel()
 		<-ended

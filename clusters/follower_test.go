@@ -116,7 +116,7 @@ func TestForbiddenWatch(t *testing.T) {
 			t.Errorf("%d LISTs and %d WATCHes in a day", lists, watches)
 		}
 		if _, confirmed := f.Copy(); !confirmed.IsZero() {
-			t.Error("without a watch, what was seen is taken for fresh")
+			t.Error("without a watch, the last copy counts as fresh")
 		}
 	})
 }
@@ -128,7 +128,7 @@ func TestForbiddenAtAStart(t *testing.T) {
 		c.set(false, func() { c.reading, c.watching = nil, nil })
 		time.Sleep(2 * watchRetryMax)
 		if _, _, watches := c.counts(); watches == 0 {
-			t.Error("the watch is not back within seconds")
+			t.Error("the watch did not resume within seconds")
 		}
 	})
 }
@@ -142,12 +142,12 @@ func TestAnswered(t *testing.T) {
 		before := answered.Load()
 		time.Sleep(10 * time.Minute)
 		if n := answered.Load() - before; n != 0 {
-			t.Errorf("told %d times that it answers while it does not", n)
+			t.Errorf("answered was called %d times while the cluster did not respond", n)
 		}
 		c.set(false, func() { c.reading, c.watching = nil, nil })
 		time.Sleep(2 * watchRetryMax)
 		if n := answered.Load() - before; n != 2 {
-			t.Errorf("told %d times of a LIST and a WATCH that were answered", n)
+			t.Errorf("answered was called %d times after a successful LIST and WATCH", n)
 		}
 	})
 }
@@ -160,13 +160,13 @@ func TestBrokenWatchIsStaleOnce(t *testing.T) {
 		c.set(true, func() { c.watching = apierrors.NewResourceExpired("compacted") })
 		time.Sleep(time.Minute)
 		if _, confirmed := f.Copy(); !confirmed.IsZero() || changed.Load() != before+1 {
-			t.Errorf("confirmed %v, told %d times", confirmed, changed.Load()-before)
+			t.Errorf("the copy was confirmed at %v, and changed was called %d times", confirmed, changed.Load()-before)
 		}
 		if _, err := f.Look(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if _, confirmed := f.Copy(); confirmed.IsZero() {
-			t.Error("not confirmed after a GET")
+			t.Error("a GET did not confirm the copy")
 		}
 		if _, lists, watches := c.counts(); lists+watches > 90 {
 			t.Errorf("%d LISTs and %d WATCHes in a minute", lists, watches)
@@ -275,7 +275,7 @@ func TestFirstWatch(t *testing.T) {
 				}
 				f.Wrote(c.secret())
 				if f.first.Load() != nil {
-					t.Error("a later write would replace a LIST")
+					t.Error("Follow kept a later write to replace a LIST")
 				}
 				c.set(true, func() { c.watching = apierrors.NewResourceExpired("compacted") })
 				time.Sleep(time.Second)
@@ -298,7 +298,7 @@ func TestEndsBeforeTheFirstSync(t *testing.T) {
 		began := time.Now()
 		c.follower().Run(ctx, func() {}, func() {})
 		if took := time.Since(began); took != time.Second {
-			t.Errorf("it ended after %v", took)
+			t.Errorf("Run ended after %v", took)
 		}
 	})
 }

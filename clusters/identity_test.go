@@ -52,14 +52,14 @@ func TestIdentityForADay(t *testing.T) {
 				waits++
 			}
 			if left := time.Until(kube.ReadToken(token.AccessToken).Expires); left < 60*time.Second {
-				t.Errorf("minute %d: the token is good for %v more", minute, left)
+				t.Errorf("minute %d: the token is valid for only %v more", minute, left)
 			}
 			time.Sleep(time.Minute - time.Since(began))
 		}
 		// A token is used for 42 to 48 minutes, or longer if the main region is down. In that case,
 		// one request per minute tries to renew it, up to ten times.
 		if n := m.made.Load(); n < 24 || n > 36 || waits > int(n)+14*10 {
-			t.Errorf("%d tokens were made, and %d requests waited", n, waits)
+			t.Errorf("%d tokens were issued, and %d requests waited", n, waits)
 		}
 		if strings.Contains(log.String(), "e30.") || strings.Count(log.String(), "token request failed; keeping the current token") > 14 {
 			t.Errorf("the log is\n%s", log.String())
@@ -84,7 +84,7 @@ func TestIdentityWithoutMain(t *testing.T) {
 		}
 		m.down.Store(false)
 		if token, err := tokens.Token(); token == nil || err != nil {
-			t.Errorf("the main is back: %v", err)
+			t.Errorf("the main region is back: %v", err)
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestIdentityRefused(t *testing.T) {
 			tokens.ResetTokenOlderThan(time.Now())
 		}
 		if n := m.made.Load(); n < 10 || n > 13 {
-			t.Errorf("%d tokens were made in ten minutes of refusals", n)
+			t.Errorf("%d tokens were issued in ten minutes in which the remote rejected them all", n)
 		}
 	})
 }
@@ -122,12 +122,12 @@ func TestKeylessKubeconfig(t *testing.T) {
 	remote, err := set.Remote("dfw")
 	must(t, err)
 	if remote.life != nil {
-		t.Error("it has credentials that expire")
+		t.Error("the remote has credentials that expire")
 	}
 	if cfg, err := kubeconfig.Parse(file.Data, true); err != nil || !cfg.Keyless() || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens == nil {
-		t.Errorf("it is not keyless: %v", err)
+		t.Errorf("the remote is not keyless: %v", err)
 	}
 	if cfg, err := kubeconfig.Parse(kubeconfigOf(t, "a-token"), true); err != nil || cfg.Keyless() || SignIn("dfw", cfg, m.token, time.Second, nil).Tokens != nil {
-		t.Errorf("one with credentials is keyless, too: %v", err)
+		t.Errorf("a remote with credentials is keyless, too: %v", err)
 	}
 }

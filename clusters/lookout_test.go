@@ -52,11 +52,11 @@ func TestFlippingFiles(t *testing.T) {
 		<-ended
 		for name, most := range map[string]int{"token": changesAtOnce + minutes, "broken": changesAtOnce + minutes, "gone": 2 * (changesAtOnce + minutes), "same": 1, "honest": 2} {
 			if n := h.count(name); n == 0 || n > most {
-				t.Errorf("%s changed %d times, wanted %d at most", name, n, most)
+				t.Errorf("%s changed %d times, want at most %d", name, n, most)
 			}
 			lines := regexp.MustCompile(`msg="remote (added|changed|removed)" remote=`+name).FindAllString(log.String(), -1)
 			if len(lines) == 0 || len(lines) > minutes+1 {
-				t.Errorf("%s: %d log lines, wanted %d at most", name, len(lines), minutes+1)
+				t.Errorf("%s: %d log lines, want at most %d", name, len(lines), minutes+1)
 			}
 		}
 	})
@@ -82,7 +82,7 @@ func TestLookTime(t *testing.T) {
 			return all
 		}
 		if got := names(); !slices.Equal(got, []string{"n1", "n2", "n0"}) {
-			t.Errorf("at first: %v", got)
+			t.Errorf("in the first check: %v", got)
 		}
 		l.look(t.Context())
 		time.Sleep(time.Second)
@@ -94,7 +94,7 @@ func TestLookTime(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("n%d", n)), []byte("x"), 0o600))
 		}
 		if got := names(); !slices.Equal(got, []string{"n0", "n2", "n1", "n3"}) {
-			t.Errorf("later: %v", got)
+			t.Errorf("in the later check: %v", got)
 		}
 	})
 }
@@ -129,13 +129,13 @@ func TestManyFiles(t *testing.T) {
 			first = false
 			t.Logf("the good remote is there after %v", time.Since(began))
 		} else if took := time.Since(began); remote == nil && took > deadline {
-			t.Fatalf("the good remote is not there after %v", took)
+			t.Fatalf("the good remote has no client after %v", took)
 		}
 	}
 	cancel()
 	<-ended
 	if used := int64(highest) - int64(before.HeapInuse); used > most {
-		t.Errorf("it needed %d MiB", used>>20)
+		t.Errorf("reading the files allocated %d MiB", used>>20)
 	} else {
 		t.Logf("all after %v, with %d MiB", time.Since(began), used>>20)
 	}

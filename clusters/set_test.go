@@ -95,15 +95,15 @@ func TestApply(t *testing.T) {
 	apply([]byte("{}"), true, true, 3)
 	apply(good, false, true, 4)
 	if apply(other, false, false, 5) == first {
-		t.Error("a renewed token makes no new client")
+		t.Error("a renewed token did not lead to a new client")
 	}
 	set.Apply([]File{{Name: "dfw", Err: errors.New("two files")}})
 	if remote, err := set.Remote("dfw"); remote == nil || err == nil {
-		t.Error("a file that cannot be read takes the last good client away, or is not reported")
+		t.Error("an unreadable file removed the last good client, or was not reported")
 	}
 	set.Apply(nil)
 	if remote, err := set.Remote("dfw"); remote != nil || err != nil || len(set.Names()) != 0 {
-		t.Error("a removed remote is still there")
+		t.Error("a removed remote still exists")
 	}
 }
 
@@ -176,13 +176,13 @@ func TestSetSaysWhenCredentialsExpire(t *testing.T) {
 		statuses := []mirror.RemoteStatus{{Name: "dfw"}, {Name: "iad"}}
 		set.Describe(statuses)
 		if got := statuses[0].CredentialsExpire; got == nil || got.Unix() != c.want {
-			t.Errorf("%s: dfw's expire at %v, not %d", c.file, got, c.want)
+			t.Errorf("%s: dfw's credentials expire at %v, want %d", c.file, got, c.want)
 		}
 		if due := statuses[0].CredentialsDue; due == nil || due.Unix() != c.want-30*24*60*60 {
-			t.Errorf("%s: dfw's are due at %v", c.file, due)
+			t.Errorf("%s: dfw's credentials are due at %v", c.file, due)
 		}
 		if got := statuses[1].CredentialsExpire; got != nil {
-			t.Errorf("iad's expire at %v", got)
+			t.Errorf("iad's credentials expire at %v", got)
 		}
 	}
 }

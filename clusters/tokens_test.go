@@ -117,13 +117,13 @@ func TestBadKeptToken(t *testing.T) {
 	}
 	good, _ := apply("new")
 	if good == first {
-		t.Error("the token that is good again makes no new client")
+		t.Error("the token that is valid again did not lead to a new client")
 	}
 	if again, still := apply("a b"); again != good || still != iad {
-		t.Error("the last good client was given up")
+		t.Error("the last good client was closed")
 	}
 	if again, _ := apply("new"); again != good {
-		t.Error("the last good client was given up once its token was good again")
+		t.Error("the last good client was closed when its token was valid again")
 	}
 	moved := bytes.ReplaceAll(kubeconfigOf(t, "own"), []byte("127.0.0.1:1"), []byte("127.0.0.1:2"))
 	set.Apply(WithTokens([]File{{Name: "dfw", Data: moved}}, map[string][]byte{"dfw": []byte("a b")}))

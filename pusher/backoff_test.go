@@ -29,7 +29,7 @@ func TestBackoff(t *testing.T) {
 		synctest.Wait()
 		expect(t, p, "dfw", mirror.StateSynced)
 		if state(t, p, "dfw").NextTry != nil || !dfw.holds(1) {
-			t.Error("it still waits")
+			t.Error("the remote still waits for its backoff")
 		}
 	})
 }
@@ -56,10 +56,10 @@ func TestLimiter(t *testing.T) {
 	for try := range 1000 {
 		wait := l.When("dfw")
 		if wait < 100*time.Millisecond || wait > 30*time.Second {
-			t.Fatalf("try %d waits %v", try, wait)
+			t.Fatalf("attempt %d waits %v", try, wait)
 		}
 		if try > 50 && wait < 10*time.Second {
-			t.Fatalf("try %d waits only %v", try, wait)
+			t.Fatalf("attempt %d waits only %v", try, wait)
 		}
 	}
 	if n := l.NumRequeues("dfw"); n != 1000 {
@@ -67,14 +67,14 @@ func TestLimiter(t *testing.T) {
 	}
 	l.Forget("dfw")
 	if wait := l.When("dfw"); wait > 300*time.Millisecond || l.NumRequeues("dfw") != 1 {
-		t.Errorf("forgotten, it waits %v", wait)
+		t.Errorf("after Forget, the wait is %v", wait)
 	}
 	l.waitAtLeast("dfw", 5*time.Second)
 	if wait := l.When("dfw"); wait < 5*time.Second || wait > 30*time.Second {
-		t.Errorf("asked for 5 s, it waits %v", wait)
+		t.Errorf("with a Retry-After of 5 s, the wait is %v", wait)
 	}
 	l.waitAtLeast("dfw", time.Hour)
 	if wait := l.When("dfw"); wait != 30*time.Second {
-		t.Errorf("asked for an hour, it waits %v", wait)
+		t.Errorf("with a Retry-After of an hour, the wait is %v", wait)
 	}
 }

@@ -110,20 +110,20 @@ func TestContest(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if !dfw.holds(0) {
-			t.Error("not equal 10 s after the rival's last write")
+			t.Error("the copy does not have the keys 10 s after the rival's last write")
 		}
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
 		if !dfw.holds(1) {
-			t.Error("a contest holds a rotation up")
+			t.Error("a contest delayed a rotation")
 		}
 		time.Sleep(2 * time.Minute)
 		expect(t, p, "dfw", mirror.StateSynced)
 		dfw.spoil()
 		synctest.Wait()
 		if !dfw.holds(1) {
-			t.Error("after the contest a drift is not repaired at once")
+			t.Error("after the contest, drift was not repaired immediately")
 		}
 	})
 }
@@ -135,7 +135,7 @@ func TestMangledWrites(t *testing.T) {
 		p := running(t, src, members{"dfw": dfw})
 		expect(t, p, "dfw", mirror.StateContested)
 		if _, writes := dfw.counts(); writes != 1 {
-			t.Errorf("%d writes at once", writes)
+			t.Errorf("%d immediate writes", writes)
 		}
 		time.Sleep(time.Minute)
 		if _, writes := dfw.counts(); writes > 20 {
@@ -165,11 +165,11 @@ func TestContestEndsWhenHeld(t *testing.T) {
 		dfw.changed()
 		time.Sleep(heldPause / 2)
 		if dfw.holds(0) {
-			t.Error("a held remote has each event acted upon at once")
+			t.Error("a held remote was synced immediately after each event")
 		}
 		time.Sleep(2 * heldPause)
 		if !dfw.holds(0) {
-			t.Error("it is not created again")
+			t.Error("the copy was not recreated")
 		}
 	})
 }

@@ -113,7 +113,7 @@ func TestLag(t *testing.T) {
 		close(dfw.hang)
 		synctest.Wait()
 		if push := o.take(t); push.Lag != 7*time.Second || push.Took != 7*time.Second {
-			t.Errorf("after 7 s the lag is %v, and the sync took %v", push.Lag, push.Took)
+			t.Errorf("after 7 s, the lag is %v, and the sync took %v", push.Lag, push.Took)
 		}
 	})
 }

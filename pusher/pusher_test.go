@@ -101,7 +101,7 @@ func TestAlone(t *testing.T) {
 			t.Error("dfw does not have the newest keys")
 		}
 		if _, writes := dfw.counts(); writes > 2 {
-			t.Errorf("%d writes for what one or two do", writes)
+			t.Errorf("%d writes, want one or two", writes)
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestConflicts(t *testing.T) {
 		p.SourceChanged()
 		synctest.Wait()
 		if dfw.holds(1) || overtaken != conflicts {
-			t.Errorf("%d tries at once, want %d", overtaken, conflicts)
+			t.Errorf("%d immediate attempts, want %d", overtaken, conflicts)
 		}
 		expect(t, p, "dfw", mirror.StateContested)
 		for range 250 { // without backoff, each event would cause five more attempts
@@ -133,12 +133,12 @@ func TestConflicts(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if overtaken > 10*conflicts {
-			t.Errorf("%d tries in 5 s of events", overtaken)
+			t.Errorf("%d attempts during 5 s of events", overtaken)
 		}
 		dfw.set(func() { dfw.rival = nil })
 		time.Sleep(10 * time.Second)
 		if !dfw.holds(1) {
-			t.Error("not equal 10 s after the rival's last write")
+			t.Error("the copy does not have the keys 10 s after the rival's last write")
 		}
 		time.Sleep(time.Minute)
 		expect(t, p, "dfw", mirror.StateSynced)

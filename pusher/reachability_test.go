@@ -97,7 +97,7 @@ func TestWatchIsCutWhileWritesFail(t *testing.T) {
 				synctest.Wait()
 				sent := dfw.sent - before
 				if t.Logf("%d writes in a minute", sent); sent > tc.most {
-					t.Errorf("%d writes in a minute, want %d at most", sent, tc.most)
+					t.Errorf("%d writes in a minute, want at most %d", sent, tc.most)
 				}
 				if st := state(t, p, "dfw"); st.State != tc.want && tc.read == nil {
 					t.Errorf("%s, want %s", st.State, tc.want)
@@ -105,7 +105,7 @@ func TestWatchIsCutWhileWritesFail(t *testing.T) {
 				dfw.set(func() { dfw.refuse = nil })
 				time.Sleep(backoffMax)
 				if !dfw.holds(1) {
-					t.Error("not equal after the longest wait")
+					t.Error("the copy does not have the keys after the longest wait")
 				}
 			})
 		})
@@ -136,7 +136,7 @@ func TestEventDuringARetry(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if !spoiled || !dfw.holds(1) {
-			t.Errorf("spoiled: %v; the drift is not repaired", spoiled)
+			t.Errorf("the copy is spoiled: %v; the drift was not repaired", spoiled)
 		}
 	})
 }

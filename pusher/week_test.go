@@ -85,24 +85,24 @@ func lives(t *testing.T, long time.Duration) {
 		for _, name := range f.Names() {
 			expect(t, f.push, name, mirror.StateSynced)
 			if !f.of(name).holds(src.rotation) {
-				t.Errorf("%s has not the last keys", name)
+				t.Errorf("%s does not have the latest keys", name)
 			}
 		}
 		if after := goroutines(); after != before {
-			t.Errorf("%d goroutines, %d at first", after, before)
+			t.Errorf("%d goroutines, want the initial %d", after, before)
 		}
 		evenDays(t, steady, start, long)
 		if n := inStep(steady.turns, twin.turns); n > 10 {
-			t.Errorf("two remotes are read together %d times of 100", n)
+			t.Errorf("%d of 100 reads of two remotes coincide", n)
 		}
 		for from, to := range outages {
 			one, other := alike[0].between(from, to), alike[1].between(from, to)
 			if n := inStep(one, other); n > 10 {
-				t.Errorf("two remotes that fail alike are tried together %d times of 100", n)
+				t.Errorf("%d of 100 retries of two failing remotes coincide", n)
 			}
 			// The longest backoff waits 15 to 30 s.
 			if hours := int(to.Sub(from) / time.Hour); len(one) < 120*hours || len(one) > 240*hours+20 {
-				t.Errorf("%d tries in %d hours", len(one), hours)
+				t.Errorf("%d attempts in %d hours", len(one), hours)
 			}
 		}
 	})
@@ -124,7 +124,7 @@ func (f *fleet) rotates(t *testing.T, src *source) {
 	synctest.Wait()
 	for _, a := range f.all() {
 		if a.isUp() && a.hang == nil && !a.holds(src.rotation) {
-			t.Errorf("%s does not have rotation %d at once", a.name, src.rotation)
+			t.Errorf("%s does not have rotation %d immediately", a.name, src.rotation)
 		}
 	}
 }

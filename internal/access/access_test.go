@@ -18,21 +18,21 @@ func TestAccountOf(t *testing.T) {
 				t.Errorf("%s, %s: %q: %v", region, secret, name, reasons)
 			}
 			if other := seen[name]; other != "" {
-				t.Errorf("%s and %s have one account, %s", region, other, name)
+				t.Errorf("%s and %s have the same account, %s", region, other, name)
 			}
 			seen[name] = region + " " + secret
 		}
 	}
 	for _, region := range []string{"deployment", "files", "identity", "keyless", "renew", "rotation-gate", "sidecar", "sjc-renew", "sjc-keyless", "source"} {
 		if name := AccountOf(region, usualSecret); name == accountPrefix+region || validation.IsDNS1123Label(name) != nil {
-			t.Errorf("%s's account has the name of something else, %s", region, name)
+			t.Errorf("%s's account has the name of another object, %s", region, name)
 		}
 	}
 	if name := AccountOf("sjc", usualSecret); name != "fernetcast-sjc" {
 		t.Errorf("sjc's account is %s", name)
 	}
 	if RoleOf(usualSecret) != "fernetcast" || RoleOf("other") != "fernetcast-other" || Own("fernetcast") || Own("fernetcast-x; rm -r /") || Own("default") {
-		t.Error("the Role's name, or whose an account is, is wrong")
+		t.Error("RoleOf or Own returned a wrong result")
 	}
 }
 
@@ -90,7 +90,7 @@ func TestRights(t *testing.T) {
 	for _, o := range self {
 		text, err := o.MarshalJSON()
 		if err != nil || strings.Contains(string(text), placeholder) || strings.Contains(string(text), "openstack\"") {
-			t.Errorf("%s is not of the account and its namespace: %s, %v", o.GetName(), text, err)
+			t.Errorf("%s does not belong to the account and its namespace: %s, %v", o.GetName(), text, err)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestRights(t *testing.T) {
 func TestShortened(t *testing.T) {
 	now := time.Unix(10_000, 0)
 	if shortened(now, now.Add(90*time.Hour-30*time.Second), 90*time.Hour) != "" {
-		t.Error("a difference of half a minute was reported")
+		t.Error("a lifetime shorter by half a minute was reported")
 	}
 	if said := shortened(now, now.Add(time.Hour), 90*time.Hour); !strings.Contains(said, "60m (3d18h was requested)") {
 		t.Errorf("the note is %q", said)

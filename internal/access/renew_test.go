@@ -66,7 +66,7 @@ func TestRenewalCheck(t *testing.T) {
 	shared.Config.ServerName = "dfw"
 	for _, there := range []Cluster{plain, shared} {
 		if same, err := there.is(t.Context(), named); err != nil || same != (there.Config.ServerName == "dfw") {
-			t.Errorf("the cluster at server name %q is the one at dfw: %v, %v", there.Config.ServerName, same, err)
+			t.Errorf("whether the cluster with server name %q counts as dfw: %v, %v", there.Config.ServerName, same, err)
 		}
 	}
 	public := at(server, "")

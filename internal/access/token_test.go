@@ -48,10 +48,10 @@ func TestNewTokenRefuses(t *testing.T) {
 				return
 			}
 			if err == nil || given.Token != "" {
-				t.Fatalf("it was taken: %.10s", given.Token)
+				t.Fatalf("the token was accepted: %.10s", given.Token)
 			}
 			if text := mirror.Explain(err); !strings.Contains(text, c.says) || strings.Contains(text, "tttttt") {
-				t.Errorf("it says %s", text)
+				t.Errorf("the error contains %s", text)
 			}
 		})
 	}

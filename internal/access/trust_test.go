@@ -27,7 +27,7 @@ func TestTrustCheck(t *testing.T) {
 		}
 	}
 	if err := (Trust{Issuer: "https://sjc.example.com"}).check(""); err != nil {
-		t.Errorf("where the remote's own is not known: %v", err)
+		t.Errorf("if the remote's own issuer is not known: %v", err)
 	}
 }
 
@@ -43,7 +43,7 @@ func TestTrustNames(t *testing.T) {
 	for _, o := range objects {
 		switch o.GetKind() {
 		case "ServiceAccount":
-			t.Error("an account is made")
+			t.Error("an account was created")
 		case "RoleBinding":
 			text, _ := o.MarshalJSON()
 			if !strings.Contains(string(text), trust.User()) || o.GetName() != keylessBinding(AccountOf("SJC_1", "other-keys")) || o.GetNamespace() != "keystone" {
@@ -76,7 +76,7 @@ func TestWriteStatic(t *testing.T) {
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*", ".half-*"))
 	if err != nil || len(files) > 0 {
-		t.Errorf("%v is left, %v", files, err)
+		t.Errorf("the files %v remain, %v", files, err)
 	}
 	for at, is := range map[string]setup.Issuer{
 		"http://keys.example.com": is, "keys": is, "https://keys.example.com?x": is,

@@ -104,7 +104,7 @@ func TestComeAndGo(t *testing.T) {
 			set.Apply([]clusters.File{stays, {Name: "dfw", Data: server.kubeconfig(token)}})
 			remote, err := set.Remote("dfw")
 			if err != nil || remote == before {
-				t.Fatalf("cycle %d: not taken up: %v", n, err)
+				t.Fatalf("cycle %d: the remote did not get a client: %v", n, err)
 			}
 			if _, err := remote.Look(ctx); err != nil {
 				t.Fatalf("cycle %d: %v", n, err)
@@ -162,7 +162,7 @@ func within(t *testing.T, what string, check func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not so: %s: %v", what, err)
+			t.Fatalf("timed out waiting until %s: %v", what, err)
 		}
 	}
 }

@@ -17,12 +17,12 @@ func TestPeriod(t *testing.T) {
 		}
 		var again period
 		if err := again.Set(p.String()); err != nil || again != p {
-			t.Errorf("%s is read as %s: %v", p.String(), time.Duration(again), err)
+			t.Errorf("%s was parsed as %s: %v", p.String(), time.Duration(again), err)
 		}
 	}
 	for _, text := range []string{"", "d", "1.5d", "-1d", "90", "70000d", "soon"} {
 		if err := new(period).Set(text); err == nil {
-			t.Errorf("%q is accepted", text)
+			t.Errorf("%q was accepted", text)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestLinksResolve(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(checkout, target)); err != nil {
 				t.Errorf("%s links to %s: %v", page, match[1], err)
 			} else if anchor != "" && !slices.Contains(anchors(all[target]), anchor) {
-				t.Errorf("%s links to %s: there is no such heading", page, match[1])
+				t.Errorf("%s links to %s, but that heading doesn't exist", page, match[1])
 			}
 		}
 	}

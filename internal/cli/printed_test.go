@@ -25,7 +25,7 @@ func TestPrintedByLibraries(t *testing.T) {
 	stdlog.Print("panic: " + strings.Repeat(key+" ", 1000))
 	shown := out.String()
 	if !strings.Contains(shown, "Unsolicited response received on idle") || !strings.Contains(shown, "panic:") {
-		t.Errorf("it is not logged: %s", shown)
+		t.Errorf("the message was not logged: %s", shown)
 	}
 	if strings.Contains(shown, key[:6]) || strings.Contains(shown, "secret words") || len(shown) > 1000 {
 		t.Errorf("a server's bytes are logged: %s", shown)

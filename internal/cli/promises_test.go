@@ -83,7 +83,7 @@ func TestPagesNameTestsThatAreThere(t *testing.T) {
 		}
 		for _, match := range named {
 			if !there[match[1]] {
-				t.Errorf("%s names %s, which is not there", page, match[1])
+				t.Errorf("%s names %s, which doesn't exist", page, match[1])
 			}
 		}
 	}

@@ -401,7 +401,7 @@ func messageTable(t *testing.T, files []*ast.File) factTable {
 	delete(all, "")
 	for _, name := range ofCommands {
 		if all[quoted(name)] == nil {
-			t.Errorf("no command logs %q", name)
+			t.Errorf("the code does not log %q", name)
 		}
 		delete(all, quoted(name))
 	}

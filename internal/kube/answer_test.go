@@ -140,7 +140,7 @@ func FuzzCheck(f *testing.F) {
 				return // it does not decode to a Secret
 			}
 			if !bookmark && (s.Name != name || s.Namespace != namespace || s.UID == "" || s.ResourceVersion == "") || len(s.OwnerReferences) > maxParts {
-				t.Errorf("believed: %q in %q, uid %q, version %q", s.Name, s.Namespace, s.UID, s.ResourceVersion)
+				t.Errorf("an unexpected Secret passed the check: %q in %q, UID %q, version %q", s.Name, s.Namespace, s.UID, s.ResourceVersion)
 			}
 		}
 		if want.check(header, body) == nil {

@@ -53,7 +53,7 @@ func TestBearer(t *testing.T) {
 		tokens = nil
 		_, err := client.Secrets(namespace).Update(t.Context(), good(), "test")
 		if got := strings.Join(tokens, " "); got != want {
-			t.Errorf("it was signed with %s, want %s", got, want)
+			t.Errorf("the request was sent with %s, want %s", got, want)
 		}
 		return err
 	}

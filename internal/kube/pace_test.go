@@ -56,7 +56,7 @@ func TestWorkIsLimited(t *testing.T) {
 				time.Sleep(lasts)
 				synctest.Wait()
 				if work, bytes := time.Duration(work.Load()), int(bytes.Load()); work > tc.most || bytes < tc.least {
-					t.Errorf("%v of work and %d bytes, want %v at most and %d bytes at least", work, bytes, tc.most, tc.least)
+					t.Errorf("%v of work and %d bytes, want at most %v and at least %d bytes", work, bytes, tc.most, tc.least)
 				}
 			})
 		})

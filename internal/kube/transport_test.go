@@ -123,7 +123,7 @@ func TestAnswersAreCut(t *testing.T) {
 				t.Error("no error")
 			}
 			if n := sent.Load(); n > int64(tc.most) {
-				t.Errorf("%d bytes were taken, want %d at most", n, tc.most)
+				t.Errorf("%d bytes were read, want at most %d", n, tc.most)
 			}
 		})
 	}
@@ -214,7 +214,7 @@ func TestClosedClientDialsNoMore(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 	if n := dialed.Load(); n != before {
-		t.Errorf("%d connections were made after the end", n-before)
+		t.Errorf("%d connections were opened after Close", n-before)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestReadsAreLimited(t *testing.T) {
 	}
 	most := readsAtOnce + int32(readsPerSecond*(time.Since(began).Seconds()+1))
 	if n := reads.Load(); n > most || n < readsAtOnce {
-		t.Errorf("%d reads in %v, want %d at most", n, time.Since(began), most)
+		t.Errorf("%d reads in %v, want at most %d", n, time.Since(began), most)
 	}
 	if last != nil && !errors.Is(last, context.DeadlineExceeded) {
 		t.Errorf("a read that would wait for too long: %v", last)

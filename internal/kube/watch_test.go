@@ -103,7 +103,7 @@ func TestFloodOfEvents(t *testing.T) {
 	}
 	events := bytesRead / len(one)
 	if most := int((watchBytes+remoteWatchBytes*time.Since(began).Seconds())/eventCost) + 2; events > most {
-		t.Errorf("%d events in %v, want %d at most", events, time.Since(began), most)
+		t.Errorf("%d events in %v, want at most %d", events, time.Since(began), most)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestShortWatchesBackOff(t *testing.T) {
 					t.Errorf("%d WATCHes, want %d to %d", n, tc.least, tc.most)
 				}
 				if (failed.Load() > 0) != tc.fail || (steady.Load() > 0) != tc.steady || (answered.Load() > 0) != tc.answered {
-					t.Errorf("%d answered, %d failed, %d steady", answered.Load(), failed.Load(), steady.Load())
+					t.Errorf("Answered was called %d times, Failed %d times, and Steady %d times", answered.Load(), failed.Load(), steady.Load())
 				}
 			})
 		})

@@ -24,22 +24,22 @@ func tame(t *testing.T, cfg *rest.Config) {
 	t.Helper()
 	server, err := url.Parse(cfg.Host)
 	if err != nil || server.Scheme != "https" || server.Host == "" || server.User != nil || server.RawQuery != "" || server.Fragment != "" {
-		t.Errorf("the server %q is taken", cfg.Host)
+		t.Errorf("the server %q was accepted", cfg.Host)
 	}
 	if cfg.Insecure || cfg.BearerTokenFile != "" || cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" ||
 		cfg.ExecProvider != nil || cfg.AuthProvider != nil || cfg.AuthConfigPersister != nil || cfg.Username != "" || cfg.Password != "" ||
 		cfg.Impersonate.UserName != "" || cfg.Impersonate.UID != "" || len(cfg.Impersonate.Groups)+len(cfg.Impersonate.Extra) > 0 {
-		t.Errorf("taken: %s", cfg.String())
+		t.Errorf("accepted: %s", cfg.String())
 	}
 	if cfg.BearerToken == "" && len(cfg.CertData) == 0 {
-		t.Error("taken without credentials")
+		t.Error("accepted without credentials")
 	}
 	if cfg.Proxy == nil {
-		t.Fatal("without a proxy function client-go caches the transport forever")
+		t.Fatal("without a Proxy function, client-go caches the transport forever")
 	}
 	proxy, err := cfg.Proxy(&http.Request{URL: server})
 	if err != nil || proxy != nil && !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
-		t.Errorf("the proxy %v is taken, %v", proxy, err)
+		t.Errorf("the proxy %v was accepted, %v", proxy, err)
 	}
 }
 
@@ -59,11 +59,11 @@ func dials(t *testing.T, cfg *rest.Config) {
 	}
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
-		t.Errorf("taken, and no client can be made: %v", err)
+		t.Errorf("accepted, but no client can be created: %v", err)
 		return
 	}
 	if _, err = client.Get(cfg.Host); !errors.Is(err, errDialed) {
-		t.Errorf("taken, and a request fails before it dials: %v", err)
+		t.Errorf("accepted, but a request fails before it dials: %v", err)
 	}
 }
 
@@ -104,10 +104,10 @@ clusters: [{name: c, cluster: {server: "https://a"}}], users: [{name: u, cluster
 		if u, err := url.Parse(cfg.Host); theirs.Host != cfg.Host && (err != nil || theirs.Host != u.String()) ||
 			strings.TrimRightFunc(theirs.BearerToken, unicode.IsSpace) != cfg.BearerToken || theirs.ServerName != cfg.ServerName ||
 			!bytes.Equal(theirs.CAData, cfg.CAData) || !bytes.Equal(theirs.CertData, cfg.CertData) || !bytes.Equal(theirs.KeyData, cfg.KeyData) {
-			t.Errorf("read as %s, by kubectl as %s", cfg.String(), theirs.String())
+			t.Errorf("Parse read %s, kubectl read %s", cfg.String(), theirs.String())
 		}
 		if ns, _, err := loader.Namespace(); err == nil && ns != namespace && (ns != "default" || namespace != "") {
-			t.Errorf("the namespace is read as %q, by kubectl as %q", namespace, ns)
+			t.Errorf("Parse read the namespace %q, kubectl read %q", namespace, ns)
 		}
 	})
 }
@@ -155,7 +155,7 @@ func FuzzKubeconfigField(f *testing.F) {
 			parsed, err := Parse(data, false)
 			if err != nil {
 				if strings.Contains(err.Error(), canary) {
-					t.Errorf("%s %q of %q: the error shows a value: %v", where, field, text, err)
+					t.Errorf("the %s field %q with the value %q: the error shows a value: %v", where, field, text, err)
 				}
 				continue
 			}
@@ -163,7 +163,7 @@ func FuzzKubeconfigField(f *testing.F) {
 			tame(t, cfg)
 			dials(t, cfg)
 			if !slices.Contains(allowed[where], field) && field != "extensions" && !nothing(value) {
-				t.Errorf("%s %q of %q is taken", where, field, text)
+				t.Errorf("the %s field %q with the value %q was accepted", where, field, text)
 			}
 		}
 	})

@@ -13,6 +13,6 @@ func TestEntryOf(t *testing.T) {
 		}
 	}
 	if got := RemoteOf(".lon.leaving"); got != "" {
-		t.Errorf("a hidden entry is of %s", got)
+		t.Errorf("a hidden entry belongs to %s", got)
 	}
 }

@@ -86,7 +86,7 @@ func TestParseKubeconfig(t *testing.T) {
 		t.Errorf("read %s, namespace %s", cfg.String(), namespace)
 	}
 	if cfg.Proxy == nil {
-		t.Error("without a proxy function client-go caches the transport forever")
+		t.Error("without a Proxy function, client-go caches the transport forever")
 	}
 }
 
@@ -126,7 +126,7 @@ func TestKubeconfigTakes(t *testing.T) {
 		}
 		cfg := parsed.ClientConfig()
 		if cfg.BearerToken != "a-token" && tc.fields["token"] != "" {
-			t.Errorf("%v: the token is read as %q", tc.fields, cfg.BearerToken)
+			t.Errorf("%v: the token was parsed as %q", tc.fields, cfg.BearerToken)
 		}
 		tame(t, cfg)
 		dials(t, cfg)
@@ -232,7 +232,7 @@ func refused(t *testing.T, kubeconfig []byte, text string) {
 	_, err := Parse(kubeconfig, false)
 	switch {
 	case err == nil:
-		t.Errorf("taken, in spite of %s:\n%s", text, kubeconfig)
+		t.Errorf("accepted despite %s:\n%s", text, kubeconfig)
 	case !strings.Contains(err.Error(), text):
 		t.Errorf("the error does not name %s: %v", text, err)
 	case strings.Contains(err.Error(), "secret-word") || strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' }):

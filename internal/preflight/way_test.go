@@ -68,7 +68,7 @@ func TestHostileAnswers(t *testing.T) {
 		found := hostile(t, handler)
 		for _, c := range found {
 			if strings.ContainsAny(c.What+c.Next, "\x1b\x00\x07{}") || strings.Contains(c.What, "elsewhere") {
-				t.Errorf("%s: %s shows what the server made: %q", name, c.ID, c.What)
+				t.Errorf("%s: the check %s shows the server's text: %q", name, c.ID, c.What)
 			}
 		}
 		if found["version"].Result != Fail || found["identity"].Result == Pass || found["rights"].Result != Skip && found["rights"].Result != Fail {

@@ -154,14 +154,14 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%+v, want %s, %q", r, want.want, want.detail)
 		}
 		if shown := fmt.Sprintf("%+v", r); strings.Contains(shown, text[:10]) || strings.Contains(shown, "html") {
-			t.Errorf("it shows what a server wrote: %s", shown)
+			t.Errorf("the output shows text from a server: %s", shown)
 		}
 	})
 	if took := time.Since(began); took > 5*time.Second || first > time.Second {
-		t.Errorf("it took %v, and %v until the first result", took, first)
+		t.Errorf("the run took %v, and the first result came after %v", took, first)
 	}
 	if elsewhere.Load() {
-		t.Error("a redirect was followed")
+		t.Error("the client followed a redirect")
 	}
 }
 

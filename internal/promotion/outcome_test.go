@@ -55,21 +55,21 @@ func TestSecondLook(t *testing.T) {
 				r.first, r.between, r.puts = tc.first, tc.between, tc.puts
 				said, err := r.promote(t.Context(), tc.opts)
 				if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
-					t.Errorf("it ends with %v, want %q", err, tc.err)
+					t.Errorf("the error is %v, want %q", err, tc.err)
 				}
 				if r.term() != tc.term {
 					t.Errorf("term %d, want %d", r.term(), tc.term)
 				}
 				for _, text := range tc.says {
 					if !strings.Contains(said, text) {
-						t.Errorf("it does not say %q:\n%s", text, said)
+						t.Errorf("the output does not contain %q:\n%s", text, said)
 					}
 				}
 				if tc.silent && (strings.Contains(said, "has changed") || strings.Contains(said, "has appeared")) {
-					t.Errorf("it says\n%s", said)
+					t.Errorf("the output is\n%s", said)
 				}
 				if pushed := r.pushed != nil; pushed != (err == nil) {
-					t.Errorf("pushed to %v, and ends with %v", r.pushed, err)
+					t.Errorf("the remotes %v got a push, and the error is %v", r.pushed, err)
 				}
 			})
 		})
@@ -102,7 +102,7 @@ func TestInterrupted(t *testing.T) {
 			r := newRegion()
 			tc.at(r, cancel)
 			if _, err := r.promote(ctx, Options{}); err == nil || !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("it ends with %v", err)
+				t.Errorf("the error is %v", err)
 			}
 		})
 	}
@@ -129,10 +129,10 @@ func TestNothingIsChanged(t *testing.T) {
 			r.secret, r.gets = tc.secret, []error{tc.get}
 			_, err := r.promote(t.Context(), tc.opts)
 			if (err != nil) != (tc.says != "") || err != nil && !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("it ends with %v, want %q", err, tc.says)
+				t.Errorf("the error is %v, want %q", err, tc.says)
 			}
 			if (r.sent > 0 || r.pushed != nil) != (err == nil) {
-				t.Errorf("%d marks, pushed to %v", r.sent, r.pushed)
+				t.Errorf("%d marks were written, and the remotes %v got a push", r.sent, r.pushed)
 			}
 		})
 	}

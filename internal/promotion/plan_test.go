@@ -156,7 +156,7 @@ func TestPlan(t *testing.T) {
 				}
 				for _, text := range tc.refusal {
 					if err != nil && !strings.Contains(err.Error(), text) {
-						t.Errorf("it does not say %q: %v", text, err)
+						t.Errorf("the error does not contain %q: %v", text, err)
 					}
 				}
 			}

@@ -170,7 +170,7 @@ func TestMark(t *testing.T) {
 				r.puts, r.gets = tc.puts, append([]error{nil}, tc.gets...)
 				said, err := r.promote(t.Context(), Options{})
 				if got := fmt.Sprint(err); (err != nil) != (tc.says != "") || !strings.Contains(got, tc.says) && err != nil {
-					t.Errorf("it ends with %v, want %q", err, tc.says)
+					t.Errorf("the error is %v, want %q", err, tc.says)
 				}
 				if marked := r.term() == 3; marked != tc.marked || r.sent != tc.sent {
 					t.Errorf("term %d after %d PUTs; want marked %v after %d", r.term(), r.sent, tc.marked, tc.sent)

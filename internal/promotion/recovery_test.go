@@ -128,11 +128,11 @@ func TestRecoveryFromAnyRemote(t *testing.T) {
 				}
 				for _, text := range c.says {
 					if err != nil && !strings.Contains(err.Error(), text) {
-						t.Errorf("it does not say %q: %v", text, err)
+						t.Errorf("the error does not contain %q: %v", text, err)
 					}
 				}
 				if err != nil && strings.Contains(err.Error(), "--ignore dfw") {
-					t.Errorf("it advises to ignore the remote to recover from: %v", err)
+					t.Errorf("the error suggests ignoring the remote to recover from: %v", err)
 				}
 			}
 		})

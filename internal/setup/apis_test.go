@@ -35,7 +35,7 @@ func TestClusterUID(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if accepted := r.Header.Get("Accept"); accepted != "application/json" {
-					t.Errorf("it accepts %s, which is not decoded", accepted)
+					t.Errorf("the request accepts %s, which is not decoded", accepted)
 				}
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(c.code)

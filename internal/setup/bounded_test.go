@@ -107,7 +107,7 @@ func TestSetupAnswersAreBounded(t *testing.T) {
 			_ = request(t.Context(), apis) // some bombs are valid
 			runtime.ReadMemStats(&after)
 			if took := after.TotalAlloc - before.TotalAlloc; took > mostAllocated {
-				t.Fatalf("%s to %s takes %d MiB, want %d at most", bomb, name, took>>20, mostAllocated>>20)
+				t.Fatalf("%s to %s allocates %d MiB, want at most %d", bomb, name, took>>20, mostAllocated>>20)
 			}
 		}
 	}

@@ -55,7 +55,7 @@ func TestMint(t *testing.T) {
 			t.Error(err)
 		}
 		if r.URL.Path != "/api/v1/namespaces/openstack/serviceaccounts/fernetcast-identity/token" || r.Header.Get("Authorization") != "Bearer the-pod's-own" {
-			t.Errorf("%s was asked with %s", r.URL.Path, r.Header.Get("Authorization"))
+			t.Errorf("%s was requested with %s", r.URL.Path, r.Header.Get("Authorization"))
 		}
 		asked.Status.Token = "minted"
 		w.Header().Set("Content-Type", "application/json")
@@ -66,12 +66,12 @@ func TestMint(t *testing.T) {
 	const audience = "https://10.0.0.5:6443"
 	token, err := newMinter(t, makes, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer minted" {
-			t.Errorf("it was tried with %s", r.Header.Get("Authorization"))
+			t.Errorf("the token was tried with the header %s", r.Header.Get("Authorization"))
 		}
 		w.WriteHeader(http.StatusUnauthorized)
 	}).Mint(t.Context(), audience)
 	if err != nil || token != "minted" || len(asked.Spec.Audiences) != 1 || asked.Spec.Audiences[0] != audience || *asked.Spec.ExpirationSeconds != 3600 {
-		t.Errorf("%q, %v, asked for %+v", token, err, asked.Spec)
+		t.Errorf("got %q, %v after requesting %+v", token, err, asked.Spec)
 	}
 	large := answer(http.StatusCreated, "application/json", []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","status":{"token":"`+strings.Repeat("minted", 90_000)+`"}}`))
 	for what, try := range map[string]struct {

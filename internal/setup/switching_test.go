@@ -50,7 +50,7 @@ func TestSwitchingProtocols(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			if took := time.Since(began); took > timeout/2 {
-				t.Errorf("it took %s", took)
+				t.Errorf("the request took %s", took)
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func TestSlowReaders(t *testing.T) {
 	}
 	refused := httptest.NewRecorder()
 	if ask(refused); refused.Code != http.StatusServiceUnavailable || refused.Header().Get("Retry-After") == "" {
-		t.Errorf("one more than %d readers is answered %d, %v", few.conns/4, refused.Code, refused.Header())
+		t.Errorf("one more than %d readers got %d, %v", few.conns/4, refused.Code, refused.Header())
 	}
 	for _, r := range slow {
 		close(r.asked)
@@ -54,7 +54,7 @@ func TestSlowReaders(t *testing.T) {
 	ask(next)
 	for _, r := range append(slow, slowReader{next, nil}) {
 		if r.Code != http.StatusOK || !json.Valid(r.Body.Bytes()) {
-			t.Errorf("a reader is answered %d %q", r.Code, r.Body)
+			t.Errorf("a reader got %d %q", r.Code, r.Body)
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestStatusIsMadeOnceASecond(t *testing.T) {
 		var made, now atomic.Int64
 		d := document{make: statusJSON(func() mirror.Status {
 			if now.Add(1) > 1 {
-				t.Error("two make it at once")
+				t.Error("the document is created twice at the same time")
 			}
 			runtime.Gosched()
 			now.Add(-1)
@@ -101,7 +101,7 @@ func TestSlowDocument(t *testing.T) {
 			d.latest()
 		}
 		if most := int(time.Minute/time.Second)/freshTimes + 1; made > most {
-			t.Errorf("made %d times in a minute, wanted %d at most", made, most)
+			t.Errorf("the document was created %d times in a minute, want at most %d", made, most)
 		}
 	})
 }

@@ -74,7 +74,7 @@ func TestProbesInAFlood(t *testing.T) {
 					code, body = get(t, "http://"+address+"/readyz")
 				}
 				if code != http.StatusOK {
-					t.Errorf("a probe is answered %d %s", code, body)
+					t.Errorf("a probe got %d %s", code, body)
 				}
 				longest = max(longest, time.Since(asked))
 				time.Sleep(50 * time.Millisecond)
@@ -112,7 +112,7 @@ func TestClientsAreServedInTurn(t *testing.T) {
 		text, _ := io.ReadAll(conn)
 		_ = conn.Close()
 		if took := time.Since(began); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 404") || took > probeTime {
-			t.Errorf("%v: answered %q after %v", err, text, took)
+			t.Errorf("%v: got %q after %v", err, text, took)
 		}
 	}
 }

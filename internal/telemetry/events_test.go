@@ -78,7 +78,7 @@ func TestEventsAreFew(t *testing.T) {
 			replicas[0].StateChanged(fmt.Sprint("r", n), mirror.Decision{State: mirror.StateDenied})
 		}
 		if n := len(api.take()); n != eventsAtOnce-1 { // one token is reserved for a rotation
-			t.Errorf("%d events at once, want %d", n, eventsAtOnce-1)
+			t.Errorf("%d events were created immediately, want %d", n, eventsAtOnce-1)
 		}
 	})
 }
@@ -105,7 +105,7 @@ func TestEventsOfMany(t *testing.T) {
 		time.Sleep(4 * time.Hour)
 		told := strings.Join(api.take(), "\n")
 		if !strings.Contains(told, "KeysPushed") {
-			t.Error("the rotation is not reported")
+			t.Error("the rotation was not reported")
 		}
 		if n := strings.Count(told, "CredentialsExpire"); n != len(many) {
 			t.Errorf("%d remotes with expiring credentials are reported, want %d", n, len(many))

@@ -64,7 +64,7 @@ func TestNoConnectionIsHeld(t *testing.T) {
 			for _, conn := range held {
 				// A reset also closes the connection.
 				if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") {
-					t.Fatalf("it is open still: %v", err)
+					t.Fatalf("the connection is still open: %v", err)
 				}
 			}
 		})
@@ -148,7 +148,7 @@ func TestFewConnections(t *testing.T) {
 	}
 	clients.Wait()
 	if n := most.Load(); n > int64(few.conns) {
-		t.Errorf("%d were served at once, wanted %d at most", n, few.conns)
+		t.Errorf("%d were served at the same time, want at most %d", n, few.conns)
 	}
 }
 
@@ -163,11 +163,11 @@ func TestPace(t *testing.T) {
 		conn := dial(t, address, strings.Repeat("GET /livez? HTTP/1.1\r\nHost: pod\r\n\r\n", 5))
 		text, err := io.ReadAll(conn)
 		if n := strings.Count(string(text), "HTTP/1.1 200"); n != 1 || err != nil {
-			t.Fatalf("%d requests of one connection were answered, %v", n, err)
+			t.Fatalf("one connection got %d responses, %v", n, err)
 		}
 	}
 	if took, least := time.Since(began), time.Duration(asked-few.conns)*time.Second/50; took < least {
-		t.Errorf("%d requests took %v, wanted %v at least", asked, took, least)
+		t.Errorf("%d requests took %v, want at least %v", asked, took, least)
 	}
 }
 
@@ -196,6 +196,6 @@ func TestUnreadAnswerEnds(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(soon):
-		t.Error("it is still written")
+		t.Error("the response is still being written")
 	}
 }

@@ -129,14 +129,14 @@ func TestHistogramsHaveNoRemote(t *testing.T) {
 		m.Pushed(mirror.Push{Took: time.Duration(n) * time.Second, Lag: time.Hour})
 	}
 	if after := histograms(); after != before || before == 0 {
-		t.Errorf("%d buckets in place of %d", after, before)
+		t.Errorf("there are %d buckets, want %d", after, before)
 	}
 	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if problems, err := promlint.NewWithMetricFamilies(families).Lint(); err != nil || len(problems) > 0 {
-		t.Errorf("the linter says %v, %v", problems, err)
+		t.Errorf("the linter reports %v, %v", problems, err)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestManyRemotes(t *testing.T) {
 	d := document{make: m.Handler()}
 	made = 0
 	if first, second := d.latest(), d.latest(); made != 1 || first != second || !bytes.Contains(first.Bytes(), []byte("r999")) {
-		t.Errorf("two scrapes at once made it %d times", made)
+		t.Errorf("two concurrent scrapes created the document %d times", made)
 	}
 }
 

@@ -126,7 +126,7 @@ func TestFailoverIsSummedUp(t *testing.T) {
 		time.Sleep(time.Second)
 		events := api.take()
 		if sum := "Normal KeysPushed the keys with primary 9 are in 1000 of 1000 remotes"; !slices.Contains(events, sum) || len(events) > eventsAtOnce {
-			t.Errorf("a failover has %d events: %s", len(events), strings.Join(events, "\n"))
+			t.Errorf("a failover caused %d events: %s", len(events), strings.Join(events, "\n"))
 		}
 	})
 }

@@ -66,7 +66,7 @@ func becomes(t *testing.T, url string, code int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s answers %d %.80s, want %d", url, got, body, code)
+			t.Fatalf("%s returned %d %.80s, want %d", url, got, body, code)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestHandler(t *testing.T) {
 	}
 	ready.Store(true)
 	if code, _ := get(t, url+"/readyz"); code != 200 {
-		t.Errorf("ready, and /readyz says %d", code)
+		t.Errorf("the server is ready, but /readyz returns %d", code)
 	}
 	_, body := get(t, url+"/statusz")
 	var st mirror.Status
