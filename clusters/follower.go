@@ -179,8 +179,8 @@ func (f *Follower) awaitSync(ctx context.Context) {
 	}
 }
 
-// watch watches until ctx is done, the watch has stalled, or watching is forbidden. In the last
-// case, a reflector would list forever.
+// watch watches until ctx is done, the watch has stalled, or watching is forbidden. If watching is
+// forbidden, a reflector would list forever.
 func (f *Follower) watch(ctx context.Context, changed, answered func()) (why error) {
 	ctx, stop := context.WithCancelCause(klog.NewContext(ctx, klog.Logger{})) // client-go would log the same error at every retry
 	defer stop(nil)

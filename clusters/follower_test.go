@@ -229,8 +229,8 @@ func TestBookmarks(t *testing.T) {
 	})
 }
 
-// The first watch starts at the version that the first sync wrote, or found, and only then. Later
-// watches start with a LIST.
+// The first watch starts only after the first sync, at the version that this sync wrote or found.
+// Later watches start with a LIST.
 func TestFirstWatch(t *testing.T) {
 	for name, tc := range map[string]struct {
 		wrote, synced bool

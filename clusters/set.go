@@ -48,7 +48,7 @@ type Events interface {
 type Set struct {
 	opts Options
 
-	// applying is held while members change. Clients are created while only this lock is held,
+	// applying is held while members change. No other lock is held while clients are created,
 	// because creating a thousand of them takes a quarter of a second.
 	applying sync.Mutex
 

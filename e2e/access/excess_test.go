@@ -44,7 +44,7 @@ func TestJoinInAClusterWithGroupRights(t *testing.T) {
 	s.join("sjc", "dfw", "--wait", "0")
 }
 
-// join keeps an administrator's change of a policy, and shows what differs.
+// join keeps an administrator's change to a policy, and shows what differs.
 func TestJoinKeepsAnException(t *testing.T) {
 	s := newAlone(t)
 	s.main("sjc")

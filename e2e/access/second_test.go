@@ -33,8 +33,8 @@ func (s *stage) grants(remote, name string, to rbacv1.Subject, rule rbacv1.Polic
 	s.Must(err)
 }
 
-// If a join or renew fails at its proof or when it stores the token, the stored token can still
-// request its successor. Once the command succeeds, only the new token can.
+// If join or renew fails while it tests or stores the new token, the stored token can still request
+// its successor. Once the command succeeds, only the new token can.
 func TestFailedJoinChangesNothing(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

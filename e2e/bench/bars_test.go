@@ -17,7 +17,7 @@ const (
 	// same number of healthy remotes without an unreachable half.
 	mostBeside = 1.25
 	// mostFirstRatio limits the time of the first sync of 1,000 remotes, relative to the
-	// baseline's. mostFirst limits that of 3 remotes.
+	// baseline's. mostFirst limits the time for 3 remotes.
 	mostFirstRatio = 1.5
 	mostFirst      = 2 * time.Second
 	// mostMemory limits resident memory with 3 remotes. Each additional remote raises the limit by

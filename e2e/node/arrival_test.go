@@ -43,10 +43,10 @@ func (s *stage) pods() []corev1.Pod {
 // signed with the new staged key, which will be the next primary.
 type arrived struct{ signs, takes []time.Duration }
 
-// rotations measures the time from the end of keystone-manage until each region accepts a token of
-// the new key. It compares Keystones that get their keys from the kubelet with those that get them
-// from `fernetcast files`. Then it validates tokens during more rotations, while the kubelet is
-// still delivering those of the measurement.
+// rotations measures the time from the end of keystone-manage until each region accepts a token
+// that is signed with the new key. It compares Keystones that get their keys from the kubelet with
+// those that get them from `fernetcast files`. Then it validates tokens during more rotations,
+// while the kubelet is still delivering the keys of the measured rotations.
 func (s *stage) rotations() {
 	open := s.doors()
 	told := s.arrival(open)

@@ -99,7 +99,7 @@ func TestNothingShown(t *testing.T) {
 	w.Must(err)
 	for name, data := range map[string][]byte{
 		"dead": dead, "denied": denied,
-		// In these files, someone put a key in the place of a kubeconfig, or of a part of it.
+		// In these files, a key takes the place of a kubeconfig or of a part of it.
 		"mistaken":    keys["8"],
 		"misplaced":   fmt.Appendf(nil, "current-context: %s\ncontexts: %s\n", keys["8"], keys["7"]),
 		"miswritten":  fmt.Appendf(nil, "current-context: x\n%s: [%s\n", keys["8"], keys["7"]),

@@ -25,9 +25,9 @@ type Access struct {
 	Server string
 	// Issued is when the token was issued, if Expires is set. The zero time means now.
 	Issued time.Time
-	// Expires is when the token expires. The zero time means in one day. The API server accepts the
-	// token slightly longer, because it tolerates a minute of clock skew and caches a valid token
-	// for 10 s.
+	// Expires is when the token expires. The zero time means one day from now. The API server
+	// accepts the token slightly longer, because it tolerates a minute of clock skew and caches a
+	// valid token for 10 s.
 	Expires time.Time
 	// NoNamespace omits the namespace from the kubeconfig's context.
 	NoNamespace bool

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// running returns a command as the program parses it, such as "join dfw".
+// running returns the command that the program would run for these words, such as "join dfw".
 func running(t *testing.T, words ...string) *cobra.Command {
 	t.Helper()
 	root := newRoot("fernetcast")

@@ -26,7 +26,7 @@ const (
 	defaultTokens    = "/etc/fernetcast/tokens"
 	secretPrefix     = "secret/"
 	defaultSecret    = secretPrefix + "fernetcast-clusters"
-	// defaultIdentity is the ServiceAccount in manifests/identity.
+	// defaultIdentity is the name of the ServiceAccount in manifests/identity.
 	defaultIdentity = "fernetcast-identity"
 	// defaultLife is the default lifetime of a token. minLife is the API server's minimum.
 	defaultLife, minLife = 90 * day, 10 * time.Minute

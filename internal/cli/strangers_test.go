@@ -35,7 +35,7 @@ type stranger struct {
 	*httptest.Server
 	text  string
 	home  bool // serves the main region
-	fails bool // it answers each request with a Status
+	fails bool // the server answers every request with a failure Status
 }
 
 func newStranger(t *testing.T, s *stranger) *stranger {

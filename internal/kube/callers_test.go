@@ -24,8 +24,8 @@ var (
 	typed = []string{"New", "NewForConfig", "NewForConfigOrDie", "NewForConfigAndClient", "NewDiscoveryClientForConfig", "NewDiscoveryClientForConfigAndClient"}
 )
 
-// Only this package makes clients, so the guard is in front of every response. Package setup makes
-// client-go's typed clients from such a client.
+// Only this package creates clients, so the guard checks every response. Package setup creates
+// client-go's typed clients from them.
 func TestEveryClientIsGuarded(t *testing.T) {
 	const root = "../.."
 	allowed := map[string][]string{
