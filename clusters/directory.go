@@ -26,8 +26,8 @@ import (
 const (
 	// maxFile bounds a kubeconfig, in bytes, because decoding takes several times as much memory.
 	maxFile = 512 << 10
-	// maxFiles bounds the kubeconfigs in a directory, and maxMisnamed those of them whose names can't
-	// be remotes' names, because each takes memory.
+	// maxFiles bounds the kubeconfigs in a directory, and maxMisnamed bounds the files whose names
+	// can't be a remote's name. Each file takes memory.
 	maxFiles, maxMisnamed = 10_000, 100
 	// readTime bounds the time to read a file, if the file can block.
 	readTime = time.Second

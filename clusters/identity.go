@@ -41,7 +41,7 @@ type minted struct {
 }
 
 // SignIn returns the tokens for a remote whose kubeconfig has no credentials. If the kubeconfig has
-// credentials, it returns the zero SignIn. timeout is that of a request.
+// credentials, it returns the zero SignIn. timeout is the timeout of the requests to the remote.
 func SignIn(remote string, cfg kubeconfig.Config, mint Mint, timeout time.Duration, log *slog.Logger) kube.SignIn {
 	if !cfg.Keyless() {
 		return kube.SignIn{}

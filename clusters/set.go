@@ -120,8 +120,9 @@ func (s *Set) Run(ctx context.Context, dir, tokens string, events Events) {
 	wait.UntilWithContext(ctx, l.look, lookEvery)
 }
 
-// Apply replaces the remotes by those of files, which must have distinct names. An unchanged file
-// has no effect. If a file is rejected, its last good client stays in use. Apply sends no requests.
+// Apply replaces the set's remotes with those in files, which must have distinct names. An
+// unchanged file has no effect. If a file is rejected, its last good client stays in use. Apply
+// sends no requests.
 func (s *Set) Apply(files []File) {
 	s.applying.Lock()
 	defer s.applying.Unlock()

@@ -18,10 +18,10 @@ type contest struct {
 	rival    string    // the other writer; "" if the API server does not name it
 }
 
-// drift records that another writer's change was seen at now. It reports whether to repair
-// the change immediately. A contest starts if drift follows a repair within quiet, or if
-// undone is set: the change undoes what this sync has written. During a contest, each sync
-// after a backoff makes one repair.
+// drift records that another writer's change was seen at now. It reports whether to repair the
+// change immediately. A contest starts if drift follows a repair within quiet, or if undone is set,
+// which means that the change undoes a write of this sync. During a contest, each sync after a
+// backoff makes one repair.
 func (c contest) drift(now time.Time, quiet time.Duration, rival string, undone bool) (contest, bool) {
 	// Keep the last known name: our repair can remove the rival from managedFields.
 	c.drifted, c.rival = now, cmp.Or(rival, c.rival)

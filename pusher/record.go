@@ -10,8 +10,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// record is what the pusher keeps about a remote between syncs. mu guards the fields below
-// it. The remote's worker owns the fields above it.
+// record holds the pusher's data about a remote between syncs. mu guards the fields below it. The
+// remote's worker owns the fields above it.
 type record struct {
 	// remote is the client that this record describes.
 	remote Remote

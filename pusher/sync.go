@@ -163,8 +163,8 @@ func (o *Outcome) count(r mirror.Result) {
 	o.Results[r]++
 }
 
-// undone reports whether the last write came from the source's current version. If another
-// write is then due, the remote stores something other than what was sent.
+// undone reports whether the last write came from the source's current version. If another write is
+// then due, the remote stores something other than the sent Secret.
 func (o *Outcome) undone() bool {
 	n := len(o.Writes)
 	return n > 0 && o.Writes[n-1].Secret.Annotations[mirror.StampVersion] == o.Source.ResourceVersion()

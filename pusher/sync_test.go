@@ -9,10 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The UID shows that a kubeconfig points to the main region. But the source can be a new
-// object that was not seen yet: restored from a remote's copy, it looks like a copy that is
-// one rotation behind. So an object that was never synced is written only after a live
-// read. A known object needs none.
+// The UID shows that a kubeconfig points to the main region. But the source can be a new object
+// that was not seen yet: restored from a remote's copy, it looks like a copy that is one rotation
+// behind. So an object that was never synced is written only after a live read. A known object
+// needs no live read.
 func TestUnknownObjectTakesTheLiveRead(t *testing.T) {
 	src, dfw := &source{}, &remote{}
 	s := Sync{Source: src}

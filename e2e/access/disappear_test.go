@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// If the Secret with the kubeconfigs is deleted, the main region isn't well: commands exit with
+// If the Secret with the kubeconfigs is deleted, the main region isn't healthy: commands exit with
 // code 1, and an event names each remote that disappeared, except those that left. The next join
 // deletes the entry that an earlier leave stored.
 func TestRemotesDisappear(t *testing.T) {

@@ -25,7 +25,7 @@ func TestJoinProvesThatRunWorks(t *testing.T) {
 	s.says(string(metrics), `fernetcast_drift_repaired_total{remote="dfw"} 0`)
 }
 
-// If join times out while it reads a slow remote, it reports what the remote answered before.
+// If join times out while it reads a slow remote, it reports the remote's last response.
 func TestJoinKeepsTheLastReason(t *testing.T) {
 	s := newStage(t)
 	s.main("sjc")

@@ -70,8 +70,8 @@ type runner struct {
 	last, each []time.Duration
 	// scrapes counts successful scrapes, and scraping is their total time in nanoseconds.
 	scrapes, scraping atomic.Int64
-	// used is the CPU time that the program used in its turns, and servers is what the API servers
-	// used in them.
+	// used is the program's CPU time during its turns, and servers is the API servers' CPU time
+	// during the same turns.
 	used, servers time.Duration
 }
 

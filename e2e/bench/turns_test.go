@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// warmUp is the number of rotations before those that count.
+	// warmUp is the number of rotations before the ones that are measured.
 	warmUp = 3
 	// Between two rotations, the test waits until programs and clusters are idle: for the time
 	// rest, plus restEach for each remote.

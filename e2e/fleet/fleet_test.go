@@ -41,8 +41,8 @@ var shared *testenv.Env
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &shared)) }
 
-// fleet is a server that plays the API server of the main region and those of all remotes. Each
-// region has its own namespace with one Secret.
+// fleet is a server that plays the API servers of the main region and all remotes. Each region has
+// its own namespace with one Secret.
 type fleet struct {
 	*httptest.Server
 

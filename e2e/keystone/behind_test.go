@@ -92,8 +92,8 @@ func (s *stage) issueAll() []keystone.Token {
 }
 
 // byGeneration returns the HTTP status that must result when a region with the given primary
-// validates a token. The region has the keys of the last max_active_keys - 1 primaries, and that of
-// the next primary, which is staged.
+// validates a token. The region has the keys of the last max_active_keys - 1 primaries, and the
+// staged key, which is the next primary.
 func (s *stage) byGeneration(token keystone.Token, primary int) int {
 	if token.Index <= primary+1 && token.Index > primary-(s.maxActive-1) {
 		return good

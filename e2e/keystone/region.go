@@ -132,7 +132,7 @@ func (r *Region) Stop() {
 	r.history.Stop()
 }
 
-// Delay sets how long it takes until the pod sees a change of the Secret.
+// Delay sets how long it takes until the pod sees a change to the Secret.
 func (r *Region) Delay(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -198,7 +198,7 @@ func (r *Region) Environment() []string {
 }
 
 // Misuse replaces the volume's files with keys that aren't in the Secret. Before the call, set a
-// long Delay, so that no change of the Secret overwrites them.
+// long Delay, so that no change to the Secret overwrites them.
 func (r *Region) Misuse(keys testenv.Repository) error {
 	r.swap.Lock()
 	defer r.swap.Unlock()

@@ -135,7 +135,7 @@ func (f *forbidder) secretsOf() (*metav1.LabelSelector, admissionregistrationv1.
 		}
 }
 
-// refusal is a message that resembles those of RBAC.
+// refusal is a message that resembles RBAC's messages.
 const refusal = "you cannot change this resource without approval"
 
 func byPolicy(reason metav1.StatusReason) func(*forbidder) func() error {

@@ -113,7 +113,7 @@ func (k *killing) start() *replica {
 	return k.runShipped("--resync", "1h")
 }
 
-// equals waits until every remote has the newest keys, and returns when the last one got them.
+// equals waits until every remote has the newest keys, and returns when the last remote got them.
 func (k *killing) equals() (last time.Time) {
 	k.Helper()
 	k.equal(testenv.Soon, k.line[len(k.line)-1], remotes...)

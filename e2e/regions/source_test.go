@@ -165,7 +165,7 @@ func TestSourceRestored(t *testing.T) {
 }
 
 // TestRekey replaces the keys in the source without recreating the Secret. However often the new
-// keys rotate, they don't continue those in the copies. Only --force pushes them.
+// keys rotate, they don't continue the keys in the copies. Only --force pushes them.
 func TestRekey(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)

@@ -94,8 +94,8 @@ func (w *world) crowd(n int) {
 }
 
 // TestStatusOnATerminal checks that on a terminal, the output of status has colors and fits the
-// width. If the terminal isn't capable of colors, or they are turned off, there are none. In a
-// pipe, nothing is truncated.
+// width. If the terminal can't show colors or if they are turned off, the output has no colors. In
+// a pipe, nothing is truncated.
 func TestStatusOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

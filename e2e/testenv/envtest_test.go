@@ -124,8 +124,8 @@ func closedPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// Programs in KUBEBUILDER_ASSETS take precedence over our own builds, and those over the release,
-// which is downloaded only once.
+// Programs in KUBEBUILDER_ASSETS take precedence over our own builds, and our own builds take
+// precedence over the release, which is downloaded only once.
 func TestFindPrograms(t *testing.T) {
 	good := archiveOf(t, map[string]string{"kube-apiserver": "released", "etcd": "released"})
 	var asked atomic.Int32

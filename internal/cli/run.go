@@ -131,7 +131,8 @@ func (o observer) Pushed(remote string, p mirror.Push) {
 	o.Events.Pushed(remote, p)
 }
 
-// follower forwards changes of the remotes to the pusher, and reports those that disappear without leave.
+// follower forwards changes to the remotes to the pusher, and reports those that disappear without
+// leave.
 type follower struct {
 	*pusher.Pusher
 	set    *clusters.Set

@@ -30,8 +30,8 @@ const (
 
 var errBusy = &Refusal{"the server keeps its connections too busy, so a new one must wait", true}
 
-// A pace opens the connections to a cluster and limits what they cost together. It is safe for
-// concurrent use.
+// A pace opens the connections to a cluster and limits their total cost. It is safe for concurrent
+// use.
 type pace struct {
 	dialer net.Dialer
 	work   *rate.Limiter // in nanoseconds

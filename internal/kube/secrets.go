@@ -32,8 +32,8 @@ func (s *Secrets) ask(ctx context.Context, name string, list bool) (context.Cont
 	return context.WithTimeout(ctx, s.client.timeout)
 }
 
-// read starts a GET without client-go's ten retries after a lost connection. They are a second
-// apart, and a change of the source could not interrupt them.
+// read starts a GET without client-go's ten retries after a lost connection. The retries are a
+// second apart, and a change to the source could not interrupt them.
 func (s *Secrets) read() *rest.Request {
 	return s.client.core.RESTClient().Get().Namespace(s.namespace).Resource("secrets").MaxRetries(0)
 }

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// endings are the file name extensions of a kubeconfig, including none. New entries get the first.
+// endings are the file name extensions that a kubeconfig can have, or "" for no extension. New
+// entries get the first one.
 var endings = []string{".yaml", ".yml", ".kubeconfig", ""}
 
 // EntryOf returns the name of a remote's kubeconfig in entries. If it isn't there, EntryOf returns

@@ -116,7 +116,7 @@ func (p *Promotion) complete(ctx context.Context, src mirror.Source, before []Re
 }
 
 // mark writes the mark by compare-and-swap. If a rotation changes the source first, mark retries
-// with the new keys. Any other change of the source ends the promotion. The error starts with
+// with the new keys. Any other change to the source ends the promotion. The error starts with
 // undone if the mark is known not to be written.
 func (p *Promotion) mark(ctx context.Context, shown mirror.Source, term int, undone string) (mirror.Source, error) {
 	return p.write(ctx, shown, term, undone, func(seen mirror.Source) (mirror.Source, bool) {

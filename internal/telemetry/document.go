@@ -55,7 +55,7 @@ func (d *document) latest() *page {
 		if last != nil { // without this, growing the buffer to a megabyte would allocate two more
 			d.last.Grow(last.Len() + last.Len()/8)
 		}
-		// Use our own request, so that no client determines what all others get.
+		// Use our own request, so that no client's request affects the response to the others.
 		d.make.ServeHTTP(d.last, &http.Request{Method: http.MethodGet, Header: http.Header{}})
 		d.until = began.Add(max(freshFor, freshTimes*time.Since(began)))
 	}

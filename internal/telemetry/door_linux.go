@@ -33,7 +33,7 @@ type door struct {
 	net.Listener
 	socket *os.File      // a duplicate of the listener's, for accepting in batches
 	slots  chan struct{} // its capacity limits the open connections, except those of probes
-	pace   *rate.Limiter // of connections, except those of probes
+	pace   *rate.Limiter // limits the rate of connections, except those of probes
 
 	// Used only by Accept.
 	waiting []visitor // best first

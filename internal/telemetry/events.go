@@ -197,7 +197,7 @@ func (e *Events) Run(ctx context.Context) {
 	}
 }
 
-// key returns what similar events have in common.
+// key returns a key that is equal for similar events.
 func (ev event) key() string { return ev.reason + "/" + ev.remote + "/" + ev.push }
 
 // send creates an event in the source's cluster.

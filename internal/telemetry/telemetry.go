@@ -1,7 +1,6 @@
-// Package telemetry serves health, status, and metrics over HTTP, and creates Kubernetes
-// events.
+// Package telemetry serves health, status, and metrics over HTTP, and creates Kubernetes events.
 //
-// It reads no cluster: callers provide what it shows. Anyone who can reach the pod can send
+// It doesn't read from clusters: callers provide the data. Anyone who can reach the pod can send
 // requests, so the package limits the total cost of all clients.
 package telemetry
 
@@ -26,9 +25,9 @@ const listenRetry = 5 * time.Second
 type Server struct {
 	// Address is the host:port to listen on.
 	Address string
-	// Ready reports whether the process has what it waits for at startup. It must not
-	// depend on a remote, because that could take Keystone's pod out of service. It must be
-	// cheap and safe for concurrent use.
+	// Ready reports whether the process has everything that it waits for at startup. It must not
+	// depend on a remote, because that could take Keystone's pod out of service. It must be cheap
+	// and safe for concurrent use.
 	Ready func() bool
 	// Unready is the response body while Ready returns false.
 	Unready string
