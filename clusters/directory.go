@@ -84,7 +84,7 @@ func (f *File) fail(err error) { f.Err = fmt.Errorf("%s %w", f.shown, withoutPat
 type fileList struct {
 	files    []File
 	misnamed int
-	full     bool // a file was left out
+	full     bool // whether a file was left out
 }
 
 // add adds a file unless it is hidden.

@@ -51,11 +51,11 @@ type Follower struct {
 	lists   *kube.ListWatch
 	log     *slog.Logger
 	rewatch chan struct{} // makes Run retry a forbidden watch
-	synced  chan struct{} // makes Run watch
+	synced  chan struct{} // makes Run start the first watch
 
-	failed atomic.Bool // the last GET failed
+	failed atomic.Bool // whether the last GET failed
 	calls  atomic.Pointer[calls]
-	first  atomic.Pointer[corev1.Secret] // replaces the first LIST; nil if there was no write before
+	first  atomic.Pointer[corev1.Secret] // the Secret that replaces the first LIST; nil if no write came before it
 }
 
 // calls holds the callbacks passed to Run, and the function that ends the current watch. All are
@@ -111,7 +111,7 @@ func (f *Follower) Look(ctx context.Context) (mirror.Copy, error) {
 		}
 	}
 	seen, news, stalled := reading.Answered(secret, time.Now())
-	if stalled && !f.lists.Unsteady() { // a watch known to be broken restarts by itself
+	if stalled && !f.lists.Unsteady() { // a watch that is known to be broken restarts by itself
 		f.calls.Load().restart(errStalled)
 	}
 	if news {
@@ -240,7 +240,7 @@ func (s *store) Resync() error     { return nil }
 func (s *store) Update(obj any) error {
 	return s.seen(obj.(*corev1.Secret), obj.(*corev1.Secret).ResourceVersion)
 }
-func (s *store) Delete(obj any) error { return s.seen(nil, obj.(*corev1.Secret).ResourceVersion) } // the version of the deletion
+func (s *store) Delete(obj any) error { return s.seen(nil, obj.(*corev1.Secret).ResourceVersion) } // this is the version of the deletion
 
 // Replace implements [cache.ReflectorStore]. A list contains the Secret or nothing.
 func (s *store) Replace(list []any, version string) error {

@@ -211,7 +211,7 @@ func TestBookmarks(t *testing.T) {
 				t.Errorf("a bookmark at version %s confirms: %v", version, confirmed)
 			}
 		}
-		bookmark("7", false) // no GET before
+		bookmark("7", false) // no GET has confirmed the copy before
 		look()
 		bookmark("7", false)
 		bookmark("8", true)

@@ -31,7 +31,7 @@ type Mint func(ctx context.Context, audience string) (token string, err error)
 type minted struct {
 	audience string // the server's address as written in the kubeconfig
 	mint     Mint
-	timeout  time.Duration // for one token
+	timeout  time.Duration // the timeout for one token
 	log      *slog.Logger
 
 	limit   *rate.Limiter

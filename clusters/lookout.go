@@ -39,14 +39,14 @@ type lookout struct {
 	dir, tokens string
 	seen        map[string]*sight // by remote
 	trouble     logonce.Text
-	late        bool // the first check is done
+	late        bool // whether the first check is done
 }
 
 // A sight is what a lookout knows about one remote's files.
 type sight struct {
-	file, token fs.FileInfo // when they were read; nil if unavailable
+	file, token fs.FileInfo // the files' metadata when they were read; nil if unavailable
 	trouble     error       // the file's error before it was read
-	due         bool        // the files must be read even if they are unchanged
+	due         bool        // whether the files must be read even if they are unchanged
 	since       time.Time   // when they were last read or, if never, first seen
 	changes     *rate.Limiter
 	logged      *Remote // the client in the last log line
@@ -81,7 +81,7 @@ func (l *lookout) look(ctx context.Context) {
 	for name, s := range l.seen {
 		l.log(name, s)
 		if s.file == nil && s.trouble == nil && s.logged == nil && time.Since(s.since) > changeEvery {
-			delete(l.seen, name) // if it still exists, it is read again
+			delete(l.seen, name) // if the file still exists, it is read again
 		}
 	}
 }

@@ -62,10 +62,10 @@ type Set struct {
 // A member is a remote, with the state of its newest file and of its last good one.
 type member struct {
 	tried  [sha256.Size]byte
-	err    error // of the newest file; nil if that is the good one
+	err    error // the error of the newest file; nil if that is the last good file
 	good   [sha256.Size]byte
 	remote *Remote           // from the last good file; nil if there was none
-	data   [sha256.Size]byte // hash of remote's kubeconfig
+	data   [sha256.Size]byte // the hash of the kubeconfig that remote uses
 	stop   func()
 }
 

@@ -88,7 +88,7 @@ func TestApply(t *testing.T) {
 		}
 		return after
 	}
-	apply([]byte("{}"), true, true, 1) // nil before and after
+	apply([]byte("{}"), true, true, 1) // the remote is nil before and after
 	first := apply(good, false, false, 2)
 	apply(good, false, true, 2)
 	apply([]byte("{}"), true, true, 3) // the last good client stays

@@ -63,7 +63,7 @@ type Pusher struct {
 	mu      sync.Mutex
 	records map[string]*record
 	newest  string    // fingerprints that the last SourceChanged saw
-	seen    time.Time // when it first saw them; zero for the keys found at startup
+	seen    time.Time // when SourceChanged first saw them; zero for the keys found at startup
 }
 
 // New returns a Pusher. Call Run to start pushing.

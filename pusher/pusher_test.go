@@ -292,7 +292,7 @@ func TestNewClient(t *testing.T) {
 		src.rotate()
 		p.SourceChanged()
 		synctest.Wait()
-		p.RemoteAnswered("dfw") // without success
+		p.RemoteAnswered("dfw") // this sync fails, too
 		synctest.Wait()
 		m["dfw"] = before
 		p.ClientChanged("dfw")

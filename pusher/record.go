@@ -26,7 +26,7 @@ type record struct {
 	decision   mirror.Decision // without its Secret
 	refused    error           // why the newest kubeconfig is rejected, or nil
 	lastSynced *time.Time
-	counts     mirror.Counts // without the requests
+	counts     mirror.Counts // without the counts of requests
 }
 
 // forRemote resets the record if the remote has a new client, because it can be another

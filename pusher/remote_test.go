@@ -83,8 +83,8 @@ type remote struct {
 	written func()        // called after each write
 	rival   func(*remote) // writes before each of our writes
 	hang    chan struct{}
-	mangle  bool // stores something other than the sent Secret
-	lose    bool // stores the next write, but loses its response and event
+	mangle  bool // whether the server stores something other than the sent Secret
+	lose    bool // whether the server stores the next write, but loses its response and event
 	lag     *corev1.Secret
 	changed func()
 	looks   int

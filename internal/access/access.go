@@ -71,7 +71,7 @@ func AccountOf(region, secret string) string {
 // A Grant is a token that an API server issued.
 type Grant struct {
 	Token   string
-	Expires time.Time // UTC
+	Expires time.Time // in UTC
 	// Note is a message for the operator, such as a shorter lifetime than requested; "" if there is
 	// none.
 	Note string

@@ -39,7 +39,7 @@ func (t *Trust) findCA(ctx context.Context, cas [][]byte, issuer setup.Issuer, t
 		}
 		return nil
 	}
-	t.CA = cas[0] // a guess, because none works from here
+	t.CA = cas[0] // a guess, because none of the CAs works from here
 	say(fmt.Sprintf("Warning: %s's API servers must be able to read %s%s without credentials, but this failed from here: %s. See docs/keyless.md, \"Publish the public keys\".", t.Remote, strings.TrimSuffix(at, "/"), setup.DiscoveryPath, mirror.Explain(last)))
 	return nil
 }

@@ -129,7 +129,7 @@ func (r Renewal) Make(ctx context.Context) (renewed []byte, given Grant, err err
 	if err := preflight.Examine(ctx, r.Remote(renewed)).Err(); err != nil {
 		return nil, given, fmt.Errorf("the new token does not work, so the old one stays: %w", err)
 	}
-	if r.Self { // if storing the new token fails, the old one must be able to retry
+	if r.Self { // if storing the new token fails, the old token must be able to retry
 		err = register(ctx, r.By.APIs, old.Namespace, old.Account, strings.Trim(kube.ReadToken(given.Token).ID+","+old.ID, ","), 0)
 	}
 	return renewed, given, err

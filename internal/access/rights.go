@@ -72,7 +72,7 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 	}
 	switch {
 	case object.GetName() != roleName: // self-renew and the policies have their own names
-	case object.GetKind() == "Role": // all main regions share it
+	case object.GetKind() == "Role": // all main regions share the Role
 		object.SetName(RoleOf(secret))
 		for _, rule := range object.Object["rules"].([]any) {
 			rule.(map[string]any)["resourceNames"] = []any{secret}
@@ -81,7 +81,7 @@ func adapt(object *unstructured.Unstructured, account, namespace, secret string)
 		object.SetName(account)
 	}
 	if object.GetKind() == "RoleBinding" {
-		if secret != "" { // otherwise it belongs to self-renew, which names its own Role
+		if secret != "" { // without a Secret, the object belongs to self-renew, which names its own Role
 			object.Object["roleRef"].(map[string]any)["name"] = RoleOf(secret)
 		}
 		object.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "name": account, "namespace": namespace}}

@@ -190,5 +190,5 @@ func replace(path string, data []byte) error {
 	if err := os.WriteFile(half, data, 0o644); err != nil {
 		return errors.Join(err, os.Remove(half))
 	}
-	return cmp.Or(os.Chmod(half, 0o644), os.Rename(half, path)) // Chmod, because the umask could hide it from the web server
+	return cmp.Or(os.Chmod(half, 0o644), os.Rename(half, path)) // use Chmod, because the umask could hide the file from the web server
 }

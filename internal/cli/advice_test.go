@@ -46,7 +46,7 @@ func typed(t *testing.T, command string) []string {
 // TestAdvise checks which flags a suggested command gets, and that a shell and the program parse
 // those flags to the given values.
 func TestAdvise(t *testing.T) {
-	all := unreached(t) // its context is c
+	all := unreached(t) // the only context is c
 	for _, c := range []struct{ running, text, want string }{
 		{"status", "x: fernetcast push dfw --force", "x: fernetcast push dfw --force"},
 		{"--context sjc status", "x: fernetcast push dfw --force", "x: fernetcast --context sjc push dfw --force"},

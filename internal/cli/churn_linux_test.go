@@ -28,7 +28,7 @@ import (
 // watched is an API server without Secrets, over TLS and HTTP/2.
 type watched struct {
 	*httptest.Server
-	watches, older atomic.Int32 // open watches, and HTTP/1 requests
+	watches, older atomic.Int32 // the number of open watches, and of HTTP/1 requests
 }
 
 func newWatched(t *testing.T) *watched {

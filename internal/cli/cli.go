@@ -86,7 +86,7 @@ func calledAs(args []string) call {
 
 // prepareProcess sets process-wide options. Call it before creating any client.
 func prepareProcess() error {
-	capture(slog.New(slog.DiscardHandler)) // until a command has a logger
+	capture(slog.New(slog.DiscardHandler)) // discard messages until a command has a logger
 	// A core dump would contain the keys.
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("switching core dumps off: %w", err)

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry":  {"internal/logonce", "internal/mirror"},
 	"internal/mirror":     {"internal/keyset"},
 	"internal/keyset":     {},
-	"internal/model":      {}, // only tests
+	"internal/model":      {}, // contains only tests
 	"manifests":           {},
 }
 

@@ -75,7 +75,7 @@ type probing struct {
 	home   string // the region that signs the token
 	to     []string
 	from   []string
-	states map[string]mirror.RemoteStatus // by region; without a region, its Secret wasn't read
+	states map[string]mirror.RemoteStatus // by region; a region is missing if its Secret wasn't read
 	// lacking are the results of remotes without an endpoint.
 	lacking []row
 }
@@ -203,7 +203,7 @@ func (p *probing) region(name string) (string, error) {
 // A row is the result of a probe, with the state of the Secret and an explanation.
 type row struct {
 	mirror.Probe
-	State string `json:"state"` // of To's Secret; "" if it wasn't read
+	State string `json:"state"` // the state of To's Secret; "" if the Secret wasn't read
 	Note  string `json:"note"`
 }
 

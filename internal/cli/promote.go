@@ -84,8 +84,8 @@ type promoting struct {
 	*session
 	*promoteOptions
 	promotion promotion.Promotion
-	outcomes  map[string]pusher.Outcome // of the pushes
-	notes     io.Writer                 // for the plan and the progress
+	outcomes  map[string]pusher.Outcome // the outcomes of the pushes
+	notes     io.Writer                 // the stream for the plan and the progress
 	say       func(line string)
 }
 
@@ -257,7 +257,7 @@ func (p *promoting) Look(ctx context.Context) (looks []promotion.Remote) {
 	})
 	for _, name := range p.set.Names() {
 		o := seen[name]
-		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // set if the kubeconfig was rejected
+		look := promotion.Remote{Name: name, Copy: o.Copy, Why: o.Decision.Detail} // Detail is set if the kubeconfig was rejected
 		if o.Err != nil {                                                          // the copy is from an earlier read
 			src, _ := p.source.Seen()
 			look.Copy, look.Why = mirror.Copy{}, mirror.Decision{Detail: mirror.Explain(o.Err)}.Redacted(src, o.Copy).Detail

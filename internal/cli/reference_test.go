@@ -435,7 +435,7 @@ func logCall(call *ast.CallExpr) []string {
 	if len(args) == 0 || literal(args[0]) == "" {
 		return nothing
 	}
-	var keys []string // except remote and source, which the loggers add to every line
+	var keys []string // all except remote and source, which the loggers add to every line
 	for i := 1; i < len(args); i += 2 {
 		if key := literal(args[i]); key != "remote" && key != "source" || literal(args[0]) == "starting" {
 			keys = append(keys, quoted(key))

@@ -87,7 +87,7 @@ func (o *runOptions) run(ctx context.Context, log *slog.Logger) {
 		return st.Advised()
 	}
 	metrics := telemetry.NewMetrics(release(), status)
-	hostname, _ := os.Hostname() // in a pod, the pod's name
+	hostname, _ := os.Hostname() // in a pod, this is the pod's name
 	events := telemetry.NewEvents(telemetry.EventsOptions{Status: status, Create: cluster.createEvent, Instance: cmp.Or(hostname, "unknown"), Log: log})
 	push = pusher.New(pusher.Options{
 		Source: source, Remotes: remotes{set}, Resync: o.resync,

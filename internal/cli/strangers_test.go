@@ -34,7 +34,7 @@ const foreignKey = "Vq3xL0_tYd8Kf2ZrW7bN-c5HsPm1JgQe9UaXi6ToRyA="
 type stranger struct {
 	*httptest.Server
 	text  string
-	home  bool // serves the main region
+	home  bool // the server plays the main region's API server
 	fails bool // the server answers every request with a failure Status
 }
 

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Functions and types that make clients or connections, by package. typed are those of client-go's
-// typed clients.
+// makers lists the functions and types that create clients or connections, by package. typed lists
+// the functions that create client-go's typed clients.
 var (
 	makers = map[string][]string{
 		"net/http":                   {"Client", "Transport", "DefaultClient", "DefaultTransport", "Get", "Head", "Post", "PostForm"},

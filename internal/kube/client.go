@@ -101,7 +101,7 @@ type Client struct {
 	events  eventsv1client.EventsV1Interface // nil for a remote
 	timeout time.Duration
 	pace    *pace
-	dialer  *connrotation.Dialer // uses pace
+	dialer  *connrotation.Dialer // opens connections through a pace
 	closed  atomic.Bool
 	clock   atomic.Pointer[time.Time] // the server's time in its last response; nil if unknown
 

@@ -48,7 +48,7 @@ func (f *frameReader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, f.ready)
 	if f.ready = f.ready[n:]; len(f.ready) == 0 {
-		f.ready = nil // the next event may take long
+		f.ready = nil // free the memory, because the next event may be far off
 	}
 	return n, nil
 }

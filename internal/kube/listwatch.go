@@ -61,8 +61,8 @@ type ListWatch struct {
 	mu       sync.Mutex
 	pauses   *backoff.ExponentialBackOff
 	pause    time.Duration // delay before the next WATCH; 0 unless the last watch was short
-	listed   bool          // the last request was a successful LIST
-	unsteady bool          // something failed since the last steady watch
+	listed   bool          // whether the last request was a successful LIST
+	unsteady bool          // whether a LIST or WATCH failed since the last steady watch
 }
 
 // NewListWatch returns a ListWatch.
@@ -165,7 +165,7 @@ type reportedWatch struct {
 func (w *reportedWatch) Stop() {
 	w.Interface.Stop()
 	w.once.Do(func() {
-		short := w.steady.Stop() // stopped before it became steady
+		short := w.steady.Stop() // whether the watch was stopped before it became steady
 		if !short {
 			w.list.Restart()
 			return

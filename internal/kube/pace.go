@@ -34,8 +34,8 @@ var errBusy = &Refusal{"the server keeps its connections too busy, so a new one 
 // use.
 type pace struct {
 	dialer net.Dialer
-	work   *rate.Limiter // in nanoseconds
-	open   atomic.Int32  // connections
+	work   *rate.Limiter // tokens are nanoseconds
+	open   atomic.Int32  // the number of open connections
 }
 
 func newPace(work time.Duration) *pace {

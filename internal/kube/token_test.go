@@ -40,7 +40,7 @@ func TestReadToken(t *testing.T) {
 		jwt(`{"exp":1795000000}`) + ".more": 0,
 		"e30.*.e30":                         0,
 		"..":                                0,
-		"eyJleHAiOjE3OTUwMDAwMDB9":          0, // only a payload
+		"eyJleHAiOjE3OTUwMDAwMDB9":          0, // the token has only a payload
 		"a-token":                           0,
 		"":                                  0,
 	} {

@@ -171,7 +171,7 @@ func judge(req *http.Request, resp *http.Response, body []byte) error {
 	switch code := resp.StatusCode; {
 	case len(body) > maxAnswer:
 		return errTooLarge
-	case code < http.StatusOK || code == http.StatusNoContent: // no content
+	case code < http.StatusOK || code == http.StatusNoContent: // such a response has no content
 		return &Refusal{fmt.Sprintf("the server responded with code %d", code), true}
 	case code < http.StatusMultipleChoices:
 		return expectedBy(req.Context()).check(resp.Header, body)
@@ -196,7 +196,7 @@ func statusError(req *http.Request, resp *http.Response, body []byte) error {
 	}
 	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if err != nil || seconds < 0 {
-		seconds = 0 // a date: the normal backoff is enough
+		seconds = 0 // the header has a date, for which the normal backoff is enough
 	}
 	failure := apierrors.NewGenericServerResponse(code, req.Method, schema.GroupResource{Resource: "secrets"}, want.name, "", seconds, true)
 	failure.ErrStatus.Message = cmp.Or(st.Message, http.StatusText(code))

@@ -95,7 +95,7 @@ func TestAnswersAreCut(t *testing.T) {
 		code        int
 		contentType string
 		piece       int
-		most        int // bytes, including buffered data
+		most        int // in bytes, including buffered data
 	}{
 		"large":         {http.StatusOK, mediaType, 32 << 10, maxAnswer + 2<<20},
 		"in pieces":     {http.StatusOK, mediaType, 1, maxAnswer + 2<<20},

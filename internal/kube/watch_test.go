@@ -28,7 +28,7 @@ func TestEvents(t *testing.T) {
 	for name, tc := range map[string]struct {
 		contentType string
 		body        []byte
-		want        watch.EventType // also ERROR if the event is rejected
+		want        watch.EventType // ERROR if the event is rejected, too
 	}{
 		"added":               {"", event(watch.Added, good()), watch.Added},
 		"deleted":             {"", event(watch.Deleted, good()), watch.Deleted},
@@ -157,13 +157,13 @@ func TestShortWatchesBackOff(t *testing.T) {
 	for _, tc := range []struct {
 		name                   string
 		server                 *scripted
-		least, most            int // WATCHes in ten minutes
+		least, most            int // the number of WATCHes in ten minutes
 		steady, fail, answered bool
 	}{
 		{"end at once", &scripted{}, 15, 60, false, true, true},
 		{"live for a second", &scripted{lives: time.Second}, 15, 60, false, true, true},
 		{"live for a minute", &scripted{lives: time.Minute}, 9, 11, false, false, true},
-		{"are not answered", &scripted{err: errNoAnswer}, 150, 320, false, true, true}, // includes the LISTs in between
+		{"are not answered", &scripted{err: errNoAnswer}, 150, 320, false, true, true}, // the numbers include the LISTs in between
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

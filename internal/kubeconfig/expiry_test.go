@@ -57,7 +57,7 @@ func TestDue(t *testing.T) {
 	const hour, day = time.Hour, 24 * time.Hour
 	for name, c := range map[string]struct {
 		token         string
-		left          time.Duration // from due to expiry
+		left          time.Duration // the time from due to expiry
 		schedule      string
 		weekly, daily bool
 	}{

@@ -41,7 +41,7 @@ type Check struct {
 	// Docs is the URL of an explanation.
 	Docs string `json:"docs"`
 
-	blocked bool // not run, because a check that it needs failed or time ran out
+	blocked bool // the check didn't run, because a check that it needs failed or time ran out
 }
 
 // Error returns the problem and the next step.
@@ -148,7 +148,7 @@ type probe struct {
 	apis   *setup.APIs
 	hello  hello // result of the first request
 	copy   mirror.Copy
-	excess []authorizationv1.ResourceRule // as in Examined
+	excess []authorizationv1.ResourceRule // Examined.Excess
 }
 
 // Examine examines one remote. Each check ends within r.Timeout, and the examination within three

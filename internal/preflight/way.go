@@ -35,11 +35,11 @@ type hello struct {
 	dns      httptrace.DNSDoneInfo
 	dialed   string // address of the last successful connection
 	dialErr  error
-	tunnel   bool // the TLS handshake started
+	tunnel   bool // whether the TLS handshake started
 	state    tls.ConnectionState
 	tlsErr   error
 	version  string
-	answered time.Time // by the local clock
+	answered time.Time // when the response arrived, by the local clock
 	err      error
 }
 
@@ -125,7 +125,7 @@ func (p *probe) tcp(context.Context) Check {
 		return Check{Result: Fail, What: "the proxy " + p.proxied() + " does not connect: " + reason(p.hello.err), Next: "allow " + p.Config.Host + " in the proxy, or fix proxy-url in its kubeconfig"}
 	}
 	var refusal *kube.Refusal
-	if h.dialErr == nil && errors.As(p.hello.err, &refusal) { // there was no token, so nothing was sent
+	if h.dialErr == nil && errors.As(p.hello.err, &refusal) { // the request had no token, so it was not sent
 		return Check{Result: Fail, What: mirror.Explain(refusal)}
 	}
 	return Check{Result: Fail, What: reason(errors.Join(h.dialErr, p.hello.err)), Next: "check that its API server is running, and that firewalls let the main region's pods reach " + p.Config.Host}

@@ -67,6 +67,6 @@ func environment() *bytes.Reader {
 			auth[strings.ToLower(key)] = value
 		}
 	}
-	text, _ := json.Marshal(map[string]any{"clouds": map[string]any{envCloud: map[string]any{"auth": auth}}}) // strings can't fail
+	text, _ := json.Marshal(map[string]any{"clouds": map[string]any{envCloud: map[string]any{"auth": auth}}}) // encoding strings can't fail
 	return bytes.NewReader(text)
 }

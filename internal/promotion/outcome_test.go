@@ -23,8 +23,8 @@ func TestSecondLook(t *testing.T) {
 		opts    Options
 		term    int
 		says    []string
-		silent  bool   // prints only the plan and the marks
-		err     string // "" if it succeeds
+		silent  bool   // whether only the plan and the marks are printed
+		err     string // text in the error; "" if the promotion succeeds
 	}{
 		"nothing new":    {term: 3, silent: true},
 		"home is marked": {first: func(r *region) { r.remotes["sjc"] = r.secret }, between: func(r *region) { r.remotes["sjc"] = r.secret }, term: 3, silent: true},
@@ -115,7 +115,7 @@ func TestNothingIsChanged(t *testing.T) {
 		secret *corev1.Secret
 		get    error
 		opts   Options
-		says   string // "" if it is promoted
+		says   string // text in the error; "" if the source is promoted
 	}{
 		"not to be read":            {newRegion().secret, answer(503), Options{Force: true}, "nothing was changed: the source cannot be read: 503"},
 		"absent":                    {nil, nil, Options{Force: true}, "nothing was changed: Secret openstack/keystone-fernet-keys cannot be the main region's: the Secret does not exist; to restore its keys: fernetcast recover --from dfw"},

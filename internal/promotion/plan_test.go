@@ -81,7 +81,7 @@ func TestPlan(t *testing.T) {
 		lines   []string // prefixes of the remotes' lines
 		lost    string
 		refusal []string // texts in the error; nil if the plan isn't refused
-		force   bool     // --force overrides the refusal
+		force   bool     // whether --force overrides the refusal
 	}{
 		"no remotes":           {term: 3, lines: []string{"there are no remotes"}},
 		"first of all":         {source: secret("home", newest), remotes: fleet{"dfw": nil}, term: 1, lines: []string{"dfw: gets these keys (now absent)"}},

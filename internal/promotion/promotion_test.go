@@ -39,7 +39,7 @@ type region struct {
 
 // A put is the outcome of a PUT.
 type put struct {
-	done   bool  // the write is applied
+	done   bool  // whether the write is applied
 	answer error // nil if the response is correct
 	before func(*region)
 }
@@ -134,7 +134,7 @@ func TestMark(t *testing.T) {
 		gets   []error // starting with the second GET
 		marked bool
 		sent   int
-		says   string // text in the error; "" if it succeeds
+		says   string // text in the error; "" if the promotion succeeds
 	}
 	table := map[string]row{
 		"served":                              {marked: true, sent: 1},

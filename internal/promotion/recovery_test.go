@@ -91,7 +91,7 @@ func TestRecoveryFromAnyRemote(t *testing.T) {
 		others fleet
 		ignore []string
 		says   []string // texts in the refusal; nil if the plan isn't refused
-		fatal  bool     // --force doesn't help
+		fatal  bool     // whether even --force is refused
 	}{
 		"as others have it":          {from: stamped("dfw", older), others: fleet{"iad": stamped("iad", older)}},
 		"1,000 ahead":                {from: stamped("dfw", older+" 1002=x"), others: fleet{"iad": stamped("iad", older)}},

@@ -40,7 +40,7 @@ type Minter struct {
 
 	mu   sync.Mutex
 	main *APIs
-	cfg  *rest.Config // without credentials
+	cfg  *rest.Config // the client configuration, without credentials
 }
 
 // NewMinter returns a Minter. It sends no requests.

@@ -31,12 +31,12 @@ const (
 // whose client is gone, and prefers the clients that it has served least in the last second.
 type door struct {
 	net.Listener
-	socket *os.File      // a duplicate of the listener's, for accepting in batches
+	socket *os.File      // a duplicate of the listener's socket, to accept connections in batches
 	slots  chan struct{} // its capacity limits the open connections, except those of probes
 	pace   *rate.Limiter // limits the rate of connections, except those of probes
 
 	// Used only by Accept.
-	waiting []visitor // best first
+	waiting []visitor // the best visitor comes first
 	began   time.Time // when the current turn began
 	probes  int       // how many more probes this turn can pass
 	served  map[netip.Addr]int

@@ -98,7 +98,7 @@ func TestClientsAreServedInTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	const request = "GET / HTTP/1.1\r\nHost: pod\r\n\r\n"
-	for range 200 { // the last is answered after 10 s
+	for range 200 { // the last client would get its response after 10 s
 		dial(t, address, request)
 	}
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}

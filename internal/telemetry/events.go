@@ -82,11 +82,11 @@ type EventsOptions struct {
 // event is an event to create.
 type event struct {
 	reason  string
-	remote  string // "" if it concerns the source or all remotes
+	remote  string // "" if the event concerns the source or all remotes
 	push    string // for a rotation, its fingerprints and the replica that pushed it; otherwise ""
 	note    string
 	warning bool
-	every   time.Duration // 0: eventEvery
+	every   time.Duration // the interval until a similar event; 0 means eventEvery
 }
 
 // NewEvents returns an Events. Call Run to start sending.
@@ -137,7 +137,7 @@ func (e *Events) StateChanged(remote string, d mirror.Decision) {
 		return
 	}
 	switch d.Reason {
-	case mirror.ReasonSourceAbsent, mirror.ReasonSourceRefused, mirror.ReasonNotPromoted: // holds all remotes
+	case mirror.ReasonSourceAbsent, mirror.ReasonSourceRefused, mirror.ReasonNotPromoted: // such a problem holds all remotes
 		remote = ""
 	}
 	e.add(event{reason: reason, remote: remote, note: d.Detail, warning: true})

@@ -57,8 +57,8 @@ type visitorKind int
 const (
 	probeVisitor visitorKind = iota
 	otherVisitor
-	silentVisitor  // has sent nothing
-	abusiveVisitor // is not served
+	silentVisitor  // a client that has sent nothing
+	abusiveVisitor // a client that is not served
 )
 
 // kindOf returns the kind of a client that has sent head, of which it needs at most maxPeek bytes. A

@@ -110,7 +110,7 @@ type ProbeMetrics struct {
 	registry               *prometheus.Registry
 	result, seconds, since *prometheus.GaugeVec
 	run                    prometheus.Gauge
-	accepted               map[[2]string]float64 // when, in seconds since the epoch
+	accepted               map[[2]string]float64 // when the pair last had the verdict Accepted, in seconds since the epoch
 }
 
 // NewProbeMetrics returns the metrics of a process.

@@ -26,8 +26,8 @@ const (
 
 // rotation is a rotation that is being pushed to the remotes; zero if there is none.
 type rotation struct {
-	keys string    // fingerprints
-	at   time.Time // when this replica first pushed it
+	keys string    // the fingerprints of the keys
+	at   time.Time // when this replica first pushed the rotation
 }
 
 // next returns a channel that signals the next check of the remotes. It is nil if no

@@ -24,7 +24,7 @@ func TestKeysPushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &cluster{}
 		e := api.replica(t, "a", slog.New(slog.DiscardHandler))
-		api.replica(t, "b", slog.New(slog.DiscardHandler)) // has not pushed
+		api.replica(t, "b", slog.New(slog.DiscardHandler)) // this replica has not pushed the rotation
 		api.set(at("dfw", mirror.StateSynced), at("iad", mirror.StateBehind), at("home", mirror.StateSelf))
 		e.Pushed("dfw", rotated)
 		time.Sleep(3 * time.Second)
@@ -34,7 +34,7 @@ func TestKeysPushed(t *testing.T) {
 		time.Sleep(time.Second)
 		api.expect(t, "Normal KeysPushed the keys with primary 9 are in 2 of 2 remotes")
 		rotated.Decision.Secret.Annotations[mirror.StampVersion] = "4712" // another annotation of the source has changed
-		e.Pushed("ord", rotated)                                          // was unreachable for a long time
+		e.Pushed("ord", rotated)                                          // ord was unreachable for a long time
 		time.Sleep(time.Minute)
 		api.expect(t)
 

@@ -37,8 +37,8 @@ type Server struct {
 	Metrics http.Handler
 	Log     *slog.Logger
 
-	retry  time.Duration // 0: listenRetry
-	limits limits        // zero: defaultLimits
+	retry  time.Duration // 0 means listenRetry
+	limits limits        // the zero value means defaultLimits
 }
 
 // Run serves until ctx is done. If it cannot listen, it retries, and logs each error only
