@@ -22,7 +22,7 @@ func (s *stage) types(code int, command string, flags ...string) testenv.Result 
 // remote's context, and each suggested command works as shown.
 func TestAdviceWorksAsShown(t *testing.T) {
 	s := newStage(t)
-	s.main("ord") // the kubeconfig's current context is sjc
+	s.main("ord") // ord isn't the kubeconfig's current context, which is sjc
 	s.fernetcast = (&testenv.Program{Path: s.fernetcast.Path}).With("--kubeconfig", s.kubeconfig, "--context", "ord", "--namespace", s.NS)
 	at := []string{"--server", s.cluster("dfw").URL, "--wait", "0"}
 	s.exits(0, append([]string{"join", "dfw", "--yes"}, at...)...)

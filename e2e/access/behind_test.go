@@ -34,7 +34,7 @@ func (s *stage) behindOneAddress() (address string, contexts map[string]string) 
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				return // closed
+				return // the listener is closed
 			}
 			go forward(conn, servers)
 		}

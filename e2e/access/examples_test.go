@@ -54,7 +54,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	run := s.examples("run")[0]
-	for i, word := range run { // use this test's own directory and port
+	for i, word := range run { // replace the paths and ports with this test's own
 		switch {
 		case strings.HasPrefix(word, "/"):
 			run[i] = t.TempDir()

@@ -102,7 +102,7 @@ func (s *stage) killedEverywhere(gateways []*testenv.Gateway, begin, ended func(
 			for _, gateway := range gateways {
 				gateway.Spoil(nil)
 			}
-			if k.n < at { // the command has sent all its requests
+			if k.n < at { // the command ended before this request, so every request has been tried
 				if code != 0 {
 					s.Fatalf("%v, not killed: exit %d\n%s", args, code, process.Stderr.Tail(5))
 				}

@@ -69,7 +69,7 @@ func TestRenewSelf(t *testing.T) {
 	clusters, tokens := s.directory()
 	s.says(s.exits(0, "renew", "--self", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: kept")
 	entry, before := s.entry("sjc", "dfw"), s.expires(address)
-	for range 3 { // each token is used to request the next
+	for range 3 { // each token is used to request the next one
 		s.says(s.exits(0, "renew", "--self", "--all", "--ttl", "900h", "--clusters", clusters, "--tokens", tokens).Stdout, "dfw: renewed, expires at "+time.Now().Add(900*time.Hour).UTC().Format("2006-01-02T"))
 	}
 	if string(s.entry("sjc", "dfw")) != string(entry) {

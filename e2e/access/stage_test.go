@@ -86,7 +86,7 @@ func (s *stage) exits(code int, args ...string) testenv.Result {
 	if i := slices.Index(args, "--context"); i >= 0 {
 		context = " --context " + args[i+1]
 	}
-	if slices.Contains(args, "--help") { // which shows examples
+	if slices.Contains(args, "--help") { // the examples in the help aren't for this cluster
 		return r
 	}
 	for _, command := range suggested.FindAllString(strings.ReplaceAll(r.Stdout+r.Stderr, "Run 'fernetcast", ""), -1) {

@@ -130,7 +130,7 @@ func TestLongMainAway(t *testing.T) {
 	// Without this account, no new tokens can be requested, so the current ones stay in use.
 	s.Must(s.cluster("sjc").Client().CoreV1().ServiceAccounts(s.NS).Delete(s.Ctx, identity, deleteNow))
 	s.rotates("sjc", "dfw", "iad")
-	s.identifies("sjc") // creates another account with that name; old tokens stay valid until their hour is over
+	s.identifies("sjc") // creates another account with that name; old tokens stay valid until their hour has passed
 	s.rotates("sjc", "dfw", "iad")
 
 	token := map[string]string{}

@@ -12,8 +12,8 @@ import (
 // cost holds the costs of a program with a certain number of remotes.
 type cost struct {
 	remotes    int
-	latency    time.Duration // p50 of the last remote
-	memory     int64         // peak, resident, in bytes
+	latency    time.Duration // p50 of the delay until the last remote is equal
+	memory     int64         // peak resident memory, in bytes
 	goroutines int
 }
 
@@ -46,7 +46,7 @@ func TestSizes(t *testing.T) {
 	write(t, "CPU time per remote and rotation", work)
 	write(t, "Peak memory and goroutines", costs)
 	if !whole {
-		return // some sizes were not selected or failed
+		return // without all sizes, there is nothing to compare or plot
 	}
 	judgeGrowth(t, ours)
 	if err := plot("../../docs/performance.svg", ours, baseline); err != nil {

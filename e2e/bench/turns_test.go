@@ -88,7 +88,7 @@ func (s *stand) synced(r *runner) []time.Duration {
 // copied waits until every place has the keys, and returns when each was committed.
 func (s *stand) copied(places []place, keys testenv.Repository) []time.Time {
 	s.Helper()
-	waiting := map[string]map[string]bool{} // namespaces by cluster
+	waiting := map[string]map[string]bool{} // the namespaces that lack the keys, by cluster
 	for _, name := range regions {
 		waiting[name] = map[string]bool{}
 	}

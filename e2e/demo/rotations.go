@@ -108,7 +108,7 @@ func (s *stage) showToken(ctx context.Context, view *screen, record *record, rot
 	if s.tokens == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone is slow
+	ctx, cancel := context.WithTimeout(ctx, 6*limit) // Keystone is slow, so allow more time
 	defer cancel()
 	if err := s.show(ctx, view, rotation); err != nil {
 		record.failures = append(record.failures, err.Error())

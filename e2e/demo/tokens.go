@@ -23,7 +23,7 @@ type identity []*keystone.Region
 type witness struct {
 	name     string
 	validate func(context.Context, keystone.Token) (int, error) // returns the HTTP status
-	ours     bool                                               // it gets its keys from `fernetcast files`, so it must accept every token
+	ours     bool                                               // whether it gets its keys from `fernetcast files`, so that it must accept every token
 }
 
 // openIdentity starts a Keystone with each region's keys. Closing the stage's Env removes their

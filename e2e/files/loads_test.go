@@ -87,7 +87,7 @@ func (l *loads) judge() figures {
 		var began, ended float64
 		var outcome string
 		if n, _ := fmt.Sscan(line, &began, &ended, &outcome); n < 3 {
-			continue // the loader's first line
+			continue // skip the loader's first line
 		}
 		f.loads++
 		if strings.HasSuffix(outcome, "Error") {

@@ -47,7 +47,7 @@ type fleet struct {
 	*httptest.Server
 
 	mu      sync.Mutex
-	version int64 // of the newest Secret
+	version int64 // the resourceVersion of the newest Secret
 	spaces  map[string]*space
 	keys    testenv.Repository
 }
@@ -116,9 +116,9 @@ func (f *fleet) store(s *space, secret *corev1.Secret) {
 
 // ServeHTTP implements [http.Handler].
 func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	parts := strings.Split(r.URL.Path, "/") // "", api, v1, namespaces, NAMESPACE, secrets, NAME
+	parts := strings.Split(r.URL.Path, "/") // the parts are "", api, v1, namespaces, NAMESPACE, secrets, NAME
 	body, err := io.ReadAll(r.Body)
-	if err != nil || len(parts) < 6 || parts[5] != "secrets" { // such as an event
+	if err != nil || len(parts) < 6 || parts[5] != "secrets" { // the request isn't about a Secret; it creates an event, for example
 		w.WriteHeader(http.StatusCreated)
 		return
 	}

@@ -50,8 +50,8 @@ func confined(t *testing.T, program *testenv.Program, limit int) *testenv.Progra
 
 // cost is the program's resource use with a fleet.
 type cost struct {
-	first, rotation time.Duration // CPU time
-	memory          int64         // peak, in bytes
+	first, rotation time.Duration // CPU time of the first sync and of a rotation
+	memory          int64         // peak memory, in bytes
 }
 
 // TestLongFleet checks that fernetcast uses no more memory than docs/install.md states, and that

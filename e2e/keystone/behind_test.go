@@ -65,7 +65,7 @@ func TestCutOff(t *testing.T) {
 				s.is(s.byGeneration(token, s.keys.Primary()), token, but("dfw")...)
 			}
 		}
-		if missed > maxActive { // there is no common key anymore, and the new process has not seen the rotations
+		if missed > maxActive { // the key sets have no key in common, and the new process has not seen the rotations
 			s.run.Kill()
 			s.run, s.listen = s.site.StartRun(s)
 		}

@@ -19,7 +19,7 @@ import (
 const (
 	repository    = "../.."
 	manifestsDir  = repository + "/manifests"
-	sidecarDir    = "testdata/overlay" // a component needs Keystone's manifests to patch
+	sidecarDir    = "testdata/overlay" // an overlay, because a component can only patch existing manifests
 	remoteDir     = manifestsDir + "/remote"
 	filesDir      = "testdata/files"
 	deploymentDir = manifestsDir + "/deployment"

@@ -183,7 +183,7 @@ func escalate(ctx context.Context, secrets typedcorev1.SecretInterface) (token s
 	made.Type, made.Data, made.ResourceVersion = corev1.SecretTypeServiceAccountToken, nil, "1"
 	tokenOfVictim(made)
 	var answer error
-	err = until(ctx, func(ctx context.Context) error { // the garbage collector takes a moment
+	err = until(ctx, func(ctx context.Context) error { // wait, because the garbage collector takes a moment
 		if _, answer = applySecret(ctx, secrets, made); apierrors.IsConflict(answer) {
 			return answer
 		}

@@ -83,7 +83,7 @@ func (r root) start(t *testing.T, env []string, args ...string) *contained {
 		t.Fatalf("starting a process in another root directory, which requires root or user namespaces: %v", err)
 	}
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may have ended
+		_ = p.cmd.Process.Kill() // the process may have already ended
 		<-p.done
 		if t.Failed() {
 			t.Logf("stderr of %v:\n%s", args, p.stderr.Tail(20))

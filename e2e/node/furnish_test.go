@@ -59,7 +59,7 @@ func furnish(ctx context.Context) error {
 			}
 		}
 	}
-	if err := joinPhx(ctx); err != nil { // before the pods start, because running pods would see phx only after the kubelet's next sync
+	if err := joinPhx(ctx); err != nil { // join phx before the pods start, because running pods would see it only after the kubelet's next sync
 		return err
 	}
 	return install(ctx, openstack)

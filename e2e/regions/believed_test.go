@@ -46,7 +46,7 @@ func TestNotBelieved(t *testing.T) {
 				reads = append(reads, o)
 			case "update":
 				updates = append(updates, o)
-				continue // spoiled below, after it gets its Secret
+				continue // this remote is spoiled below, after it gets its Secret
 			}
 			o.spoil(answer.kind)
 		}

@@ -88,7 +88,7 @@ func emptyList(items int) []byte {
 // statusOfAMillion encodes a Status with a million causes.
 func statusOfAMillion() []byte {
 	const causes = 1_000_000
-	raw := append([]byte{0x2a}, binary.AppendUvarint(nil, 2*causes)...) // details
+	raw := append([]byte{0x2a}, binary.AppendUvarint(nil, 2*causes)...) // the field details of a Status
 	return unknown("Status", append(raw, bytes.Repeat([]byte("\x22\x00"), causes)...))
 }
 

@@ -24,7 +24,7 @@ func TestFirstSync(t *testing.T) {
 	_, err = other.Client().CoreV1().Secrets(w.NS).Update(w.Ctx, secret, metav1.UpdateOptions{})
 	w.Must(err)
 
-	w.promote() // before join, because promote would push to joined remotes, and run must do the first sync
+	w.promote() // promote before join, because promote would push to joined remotes, and run must do the first sync
 	w.join(remotes...)
 	run := w.run()
 	w.equal(testenv.Soon, keys, remotes...)

@@ -62,7 +62,7 @@ func floods() (short, long map[string]func(net.Conn)) {
 	}
 	return map[string]func(net.Conn){
 			"header lines without end":   endless(head, lines.String(), 50*time.Millisecond),
-			"header lines, then nothing": held(head + lines.String()[:4900]), // just below the limit
+			"header lines, then nothing": held(head + lines.String()[:4900]), // the header is just below the limit
 			"the metrics, all the time":  func(conn net.Conn) { askFor(conn, "/metrics") },
 			"opened and reset":           func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) },
 			"asked and reset": func(conn net.Conn) {

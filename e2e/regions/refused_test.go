@@ -85,7 +85,7 @@ func TestRefusedWrites(t *testing.T) {
 			t.Errorf("%s was written %d times, so there is nothing to compare with", whole[r.code].name, normal)
 		}
 		most := normal + normal/2 + 1
-		if r.severed { // reads sometimes fail, too, and when one succeeds again, that may reset the backoff, once in 30 s
+		if r.severed { // reads sometimes fail, too; a read that succeeds again may reset the backoff, once in 30 s
 			most = 2*normal + 1
 		}
 		if writes > most {

@@ -73,7 +73,7 @@ func TestReplicas(t *testing.T) {
 			w.equal(testenv.Soon, line[len(line)-1], remotes...)
 		}
 		alone := round%2 == 0
-		if alone { // only the outdated replica makes the repairs
+		if alone { // the outdated replica must make the repairs alone
 			w.Must(other.Freeze())
 		}
 		w.breakCopies()

@@ -77,7 +77,7 @@ func TestRewoundByTwoRotations(t *testing.T) {
 	r.restore(then)
 	r.run.allShow("Held", "keys (primary 8) do not continue", r.names...)
 	var last testenv.Rotation
-	for primary := 9; primary <= 18; primary++ { // until the key sets have no index in common
+	for primary := 9; primary <= 18; primary++ { // rotate until the key sets have no index in common
 		last = r.rotate()
 		r.run.sees(last.ResourceVersion)
 		r.run.allShow("Held", fmt.Sprintf("keys (primary %d) do not continue", primary), r.names...)

@@ -105,7 +105,7 @@ func TestSourceRecreated(t *testing.T) {
 	run.source("Unpromoted", "if this cluster was the main region: fernetcast recover --from dfw; if it should become the main region: fernetcast promote REGION")
 	run.allShow("Held", "NotPromoted", remotes...)
 	var last testenv.Rotation
-	for range 12 { // until the primary index exceeds that of the remotes
+	for range 12 { // rotate until the primary's index exceeds the remotes' index
 		last = w.rotate()
 	}
 	run.sees(last.ResourceVersion)
@@ -170,7 +170,7 @@ func TestRekey(t *testing.T) {
 	t.Parallel()
 	w, run, _ := synced(t)
 	histories := w.follow(remotes...)
-	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(8, 7)) // the same indices
+	_, err := w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(8, 7)) // the new keys have the same indices
 	w.Must(err)
 	run.allShow("Held", "keys (primary 8) do not continue", remotes...)
 	_, err = w.Home.Put(w.Ctx, w.NS, shared.Keys.NewRepository(1, 2))

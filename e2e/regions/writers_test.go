@@ -15,7 +15,7 @@ func newSynced(t *testing.T, start func(*world) *replica) (*world, *replica, tes
 	t.Helper()
 	w := newWorld(t)
 	keys := w.keys()
-	w.promote() // before join, because promote would push to joined remotes, and run must push
+	w.promote() // promote before join, because promote would push to joined remotes, and run must push
 	w.join(remotes...)
 	run := start(w)
 	w.equal(testenv.Soon, keys, remotes...)

@@ -16,7 +16,7 @@ import (
 // sample holds the program's resource use at one moment.
 type sample struct {
 	files  int
-	memory int64 // resident, in bytes
+	memory int64 // resident memory, in bytes
 }
 
 // TestLongSoak rotates once a second. Meanwhile, one remote keeps failing, and another remote's

@@ -36,7 +36,7 @@ type Env struct {
 	closers  []func()
 
 	building sync.Mutex
-	built    map[string]bool // by path
+	built    map[string]bool // whether a program has been built, by path
 }
 
 // Open finds, downloads, or builds the servers, but doesn't start any. The working directory must

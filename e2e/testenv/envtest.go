@@ -173,7 +173,7 @@ type bar struct {
 	what        string
 	total, done int64
 	began, last time.Time
-	more        func() // called for each chunk
+	more        func() // called for each chunk of the download
 }
 
 // Write implements [io.Writer]. It prints progress at most once a second. On a terminal, it

@@ -72,7 +72,7 @@ func (e *Etcd) Restart(ctx context.Context) error {
 		"--listen-peer-urls="+e.peer, "--initial-advertise-peer-urls="+e.peer,
 		"--initial-cluster=default="+e.peer,
 		"--log-level=warn",
-		"--watch-progress-notify-interval=5s", // as kubeadm sets it; bookmarks advance only by this
+		"--watch-progress-notify-interval=5s", // kubeadm sets the same value; without these notifications, bookmarks would not advance
 		// Without fsync, the data survives a crash of etcd, because the kernel still has it in the
 		// page cache. It needn't survive a crash of the machine.
 		"--unsafe-no-fsync",

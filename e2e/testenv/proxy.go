@@ -128,7 +128,7 @@ func (p *Proxy) listen() error {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				return // closed
+				return // the listener is closed
 			}
 			go p.serve(conn)
 		}

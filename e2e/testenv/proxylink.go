@@ -12,7 +12,7 @@ import (
 type link struct {
 	proxy          *Proxy
 	client, server net.Conn
-	lost           atomic.Bool // data was dropped, so all later data must be dropped, too
+	lost           atomic.Bool // whether data was dropped, so that all later data must be dropped, too
 	once           sync.Once
 	ended          chan struct{}
 }

@@ -30,7 +30,7 @@ var keystoneConf string
 // use.
 type Chart struct {
 	repository string
-	objects    [][]byte // YAML
+	objects    [][]byte // each object in YAML
 	deployment appsv1.Deployment
 }
 
@@ -75,7 +75,7 @@ func furnish(pod *corev1.PodSpec) {
 	}
 	keystone.Env = []corev1.EnvVar{{Name: "OS_KEYSTONE_CONFIG_FILES", Value: "/etc/ks/keystone.conf"}}
 	keystone.VolumeMounts = append(keystone.VolumeMounts, corev1.VolumeMount{Name: "keystone-etc", MountPath: "/etc/ks"},
-		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // as in the chart, because only root can read this directory in the image
+		corev1.VolumeMount{Name: "etckeystone", MountPath: "/etc/keystone"}) // mount it as the chart does, because only root can read this directory in the image
 	keystone.ReadinessProbe.InitialDelaySeconds, keystone.ReadinessProbe.PeriodSeconds = 1, 1
 	pod.Volumes = append(pod.Volumes,
 		corev1.Volume{Name: "etckeystone", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},

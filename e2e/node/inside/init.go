@@ -22,7 +22,7 @@ const restartDelay = 500 * time.Millisecond
 // program describes a program that runs on the node.
 type program struct {
 	Name string   `json:"name"` // also the name of its log
-	Args []string `json:"args"` // starting with the path
+	Args []string `json:"args"` // the first argument is the program's path
 	Env  []string `json:"env"`
 }
 
