@@ -42,8 +42,8 @@ type Secrets interface {
 }
 
 // A Follower follows a remote's copy. It uses a reflector (the half of an informer that talks to
-// the API server) on a view. A thousand informers would need 34 MiB and 5,000 goroutines more, for
-// one user each. Its methods are safe for concurrent use, but Run can be called only once.
+// the API server) on a view. A thousand informers, each with a single user, would need 34 MiB and
+// 5,000 goroutines more. Its methods are safe for concurrent use, but Run can be called only once.
 type Follower struct {
 	secrets Secrets
 	name    string
@@ -66,8 +66,8 @@ type calls struct {
 	restart           context.CancelCauseFunc
 }
 
-// NewFollower returns a Follower that has seen nothing. parse derives the Copy from the Secret,
-// which is nil if absent.
+// NewFollower returns a Follower that doesn't know the copy yet. parse derives the Copy from the
+// Secret, or from nil if the Secret is absent.
 func NewFollower(secrets Secrets, name string, parse func(*corev1.Secret) mirror.Copy, log *slog.Logger) *Follower {
 	f := &Follower{secrets: secrets, name: name, view: view.New(func(_ mirror.Copy, s *corev1.Secret) mirror.Copy { return parse(s) }), log: log, rewatch: make(chan struct{}, 1), synced: make(chan struct{}, 1)}
 	f.calls.Store(&calls{func() {}, func() {}, f.first.Store, func(error) {}})
@@ -228,8 +228,8 @@ func (l lister) List(ctx context.Context, name string, opts metav1.ListOptions) 
 	return l.Secrets.List(ctx, name, opts)
 }
 
-// A store receives what the reflector sees, which is only Secrets. It never returns an error,
-// because the reflector would log the whole Secret.
+// A store receives the Secrets that the reflector sees. It never returns an error, because the
+// reflector would log the whole Secret.
 type store struct {
 	f       *Follower
 	reached string // the newest version that the reflector has reached

@@ -56,8 +56,8 @@ func TestIdentityForADay(t *testing.T) {
 			}
 			time.Sleep(time.Minute - time.Since(began))
 		}
-		// A token is used for 42 to 48 minutes, or longer if the main region is down. In that case,
-		// one request per minute tries to renew it, up to ten times.
+		// A token is used for 42 to 48 minutes, or longer if the main region is down. While the
+		// main region is down, one request per minute tries to renew the token, up to ten times.
 		if n := m.made.Load(); n < 24 || n > 36 || waits > int(n)+14*10 {
 			t.Errorf("%d tokens were issued, and %d requests waited", n, waits)
 		}

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// lookEvery is how often the directory is checked. An inotify watch would miss a directory that is
-	// created or replaced later, and changed targets of links.
+	// lookEvery is how often the directory is checked. An inotify watch would miss changes if a
+	// directory is created or replaced later, or if a link gets another target.
 	lookEvery = 4 * time.Second
 	// lookTime limits the time for reading changed files in a check, except in the first one. The
 	// other files are read in the next check.

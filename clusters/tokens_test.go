@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// A separate token takes precedence over the kubeconfig's own token, unless it can never work.
+// A separate token takes precedence over the kubeconfig's own token, unless the separate token can
+// never work.
 func TestKeptToken(t *testing.T) {
 	at := func(d time.Duration) string { return jwt(fmt.Sprintf(`{"exp":%d}`, time.Now().Add(d).Unix())) }
 	own, large := at(time.Hour), strings.Repeat("x", 546_361)

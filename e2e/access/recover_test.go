@@ -236,8 +236,8 @@ func (s *stage) forge(region string, index int) (forged string) {
 	return forged
 }
 
-// recover requires --force to use a remote with a forged key. It notices that the main region's
-// keys are still valid, or that no other cluster has such a high index.
+// recover requires --force to use a remote with a forged key. The reason is that the main region's
+// own keys are still valid, or that no other cluster has such a high index.
 func TestRecoverForgedKey(t *testing.T) {
 	s := newStage(t)
 	keys := s.main("sjc")

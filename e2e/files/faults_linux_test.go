@@ -112,8 +112,8 @@ func TestUnusableSecret(t *testing.T) {
 // roomForFiles is the memory limit in manifests/files.
 const roomForFiles = 64 << 20
 
-// Many files in the repository that aren't keys use little memory. If a file's name contains a key,
-// it isn't logged, which newPlace checks.
+// Many files in the repository that aren't keys use little memory. newPlace checks that a file's
+// name isn't logged if it contains a key.
 func TestManyOtherFiles(t *testing.T) {
 	p := newPlace(t)
 	first, err := p.home().Secret(p.Ctx, p.NS)

@@ -86,7 +86,7 @@ func TestProbe(t *testing.T) {
 	s.Must(iad.Misuse(own))
 	expect(s.probe(user, 1, "sjc", "dfw", "iad", "--matrix"), "dfw to iad: refused (Synced)", "iad to dfw: refused (Synced) iad: ", "iad to sjc: refused", "sjc to iad: refused (Synced) iad: ")
 
-	// Keystone answers 500 if a key is truncated.
+	// Keystone responds with 500 if a key is truncated.
 	truncated := maps.Clone(s.keys)
 	truncated["0"] = truncated["0"][:20]
 	s.Must(iad.Misuse(truncated))

@@ -35,7 +35,7 @@ func (s *stage) join(name, cluster string, access testenv.Access) {
 type fleet struct {
 	*stage
 	replicas [2]replica
-	// states holds the remotes' states, across all replicas, by name.
+	// states holds the state of each remote by name, as all replicas together report it.
 	states map[string]string
 }
 

@@ -298,7 +298,8 @@ func (j *Join) left(err error) error {
 }
 
 // Store stores the kubeconfig unless it was changed since Plan. It then deletes the token that
-// renew kept for the previous kubeconfig, which would take precedence.
+// renew kept for the previous kubeconfig, because that token would take precedence over the new
+// one.
 func (j *Join) Store(ctx context.Context, encoded []byte) error {
 	j.entry.Now = encoded
 	err := j.Kubeconfigs.Store(ctx, j.entry)

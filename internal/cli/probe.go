@@ -207,7 +207,7 @@ type row struct {
 	Note  string `json:"note"`
 }
 
-// A probeDocument is the output of probe -o json: one round.
+// A probeDocument is the output of probe -o json, and has the results of one round.
 type probeDocument struct {
 	Results []row `json:"results"`
 }

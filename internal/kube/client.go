@@ -212,7 +212,8 @@ func (c *Client) HTTP() *http.Client {
 func (c *Client) CreateEvent(ctx context.Context, event *eventsv1.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	// The typed Create would decode the response, which is bounded here only in size.
+	// Don't use the typed Create, because it would decode the response. For an event, only the size
+	// of the response is limited.
 	return c.events.RESTClient().Post().Namespace(event.Namespace).Resource("events").Body(event).Do(ctx).Error()
 }
 

@@ -51,7 +51,7 @@ type Reports struct {
 }
 
 // ListWatch is a [cache.ListerWatcher] for the named Secret. Only one reflector may use it at a
-// time. It backs off if watches end too soon, which client-go doesn't always do.
+// time. It backs off if watches end too soon, because client-go doesn't always back off.
 type ListWatch struct {
 	*cache.ListWatch
 	secrets Watchable

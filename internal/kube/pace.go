@@ -73,8 +73,8 @@ func (p *pace) wrap(conn net.Conn) *pacedConn {
 	return c
 }
 
-// A pacedConn measures the time from each read to the next, which its reader mostly spends on the
-// bytes of the first. A read waits until that time is within the pace.
+// A pacedConn measures the time from each read to the next. The reader spends most of this time on
+// the bytes of the first read. The next read waits until the time is within the pace.
 type pacedConn struct {
 	net.Conn
 	pace  *pace

@@ -55,6 +55,6 @@ func (p Probe) Explain(home string, states map[string]RemoteStatus) string {
 	return fmt.Sprintf("%s: the Secret is Synced, but Keystone refuses the token: its pods don't read the Secret (mount, subPath, or a copy loop); compare ls in the pod with KEYS", culprit)
 }
 
-// kubeletDelay is how long after a push a Keystone may still have the old keys: the kubelet's delay
-// and Genestack's copy loop (docs/tokens.md).
+// kubeletDelay is how long after a push a Keystone may still have the old keys. It covers the
+// delays of the kubelet and of Genestack's copy loop (docs/tokens.md).
 const kubeletDelay = 2 * time.Minute

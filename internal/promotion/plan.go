@@ -195,7 +195,7 @@ type term struct {
 }
 
 // refusal explains why the term isn't outranked, and what to do. from is the remote whose keys are
-// recovered, which can't be ignored.
+// recovered. That remote can't be ignored.
 func (t term) refusal(why, from string) string {
 	switch t.remote {
 	case "":

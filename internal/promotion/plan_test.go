@@ -232,7 +232,7 @@ func TestNameTaken(t *testing.T) {
 	}
 }
 
-// A remote with the source's UID is this cluster only if its kubeconfig isn't for another one.
+// A remote with the source's UID is this cluster only if its kubeconfig isn't for another cluster.
 func TestPlanForAnImpostor(t *testing.T) {
 	for cluster, says := range map[string]string{"": "this cluster itself", "here": "this cluster itself", "elsewhere": "not changed: its Secret has the source's UID"} {
 		look := Remote{Name: "dfw", Copy: mirror.ReadCopy(mirror.Place{Remote: "dfw", Cluster: cluster}, secret("home", newest))}

@@ -127,7 +127,7 @@ func (p *Promotion) mark(ctx context.Context, shown mirror.Source, term int, und
 // write writes shown, which can contain recovered keys, with the mark by compare-and-swap. If the
 // source has changed, write calls onChange, which returns the source to mark instead, and whether
 // to continue. If a response doesn't show whether the mark was written, write reads the source and
-// retries. Compare-and-swap makes that safe.
+// retries. Compare-and-swap makes the retry safe.
 func (p *Promotion) write(ctx context.Context, shown mirror.Source, term int, undone string, onChange func(seen mirror.Source) (mirror.Source, bool)) (mirror.Source, error) {
 	want := mirror.Owner{Region: p.Region, Term: term, UID: shown.UID()}
 	marked := func(s mirror.Source) bool { return s.State() == mirror.SourceMain && s.Owner() == want }

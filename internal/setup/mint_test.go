@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// newMinter returns a Minter for an API server that responds to token requests with makes, and to
-// other requests, which show whether it accepts a token, with accepts.
+// newMinter returns a Minter for a test API server. The server responds to token requests with
+// makes. It responds with accepts to a request that checks whether it accepts a token itself.
 func newMinter(t *testing.T, makes, accepts http.HandlerFunc) *Minter {
 	t.Helper()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -85,8 +85,8 @@ type complaints struct {
 	often rate.Sometimes
 }
 
-// Write implements [io.Writer]. It drops the text after a quotation mark, which a client may have
-// sent, and the stack of a panic.
+// Write implements [io.Writer]. It drops the text after a quotation mark, because a client may have
+// sent that, and the stack trace of a panic.
 func (c *complaints) Write(line []byte) (int, error) {
 	c.often.Do(func() {
 		text, _, _ := strings.Cut(string(line), "\n")
