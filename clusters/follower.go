@@ -163,7 +163,7 @@ func (f *Follower) Run(ctx context.Context, changed func(), answered func()) {
 	}
 }
 
-// awaitSync returns when the first watch should start.
+// awaitSync blocks until the first watch should start.
 func (f *Follower) awaitSync(ctx context.Context) {
 	began, synced, wait := time.Now(), f.synced, time.NewTimer(maxUnwatched)
 	for {

@@ -155,7 +155,7 @@ func cutBytes(_ string, keys []string) string {
 	return base64.StdEncoding.EncodeToString([]byte(keys[0]))[:36] + "…"
 }
 
-// styles returns a list of styles with each text and each encoding once.
+// styles returns a list of styles that contains each text and each encoding once.
 func styles() []style {
 	raw := style{name: "no HTTP", answer: func(w http.ResponseWriter, sent string, keys []string) {
 		conn, _, err := http.NewResponseController(w).Hijack()

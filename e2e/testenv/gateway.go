@@ -57,7 +57,7 @@ func (c *Cluster) Gateway() (*Gateway, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(c.ca.cert)
-	quiet := log.New(io.Discard, "", 0) // log nothing, because it is normal that clients disconnect
+	quiet := log.New(io.Discard, "", 0) // log nothing, because clients often disconnect
 	g := &Gateway{pass: &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: &http.Transport{

@@ -143,7 +143,8 @@ type follower struct {
 // ClientChanged implements [clusters.Events].
 func (f follower) ClientChanged(name string) {
 	if remote, err := f.set.Remote(name); remote == nil && err == nil {
-		// When a volume changes, the kubelet switches ..data before it links new files.
+		// Look in ..data, too: when a volume changes, the kubelet switches ..data before it links
+		// new files.
 		_, mounted := os.Stat(filepath.Join(f.dir, "..data", kubeconfig.LeftOf(name)))
 		if _, err := os.Stat(filepath.Join(f.dir, kubeconfig.LeftOf(name))); err != nil && mounted != nil {
 			f.events.Removed(name)

@@ -113,7 +113,7 @@ func TestEventsOfMany(t *testing.T) {
 	})
 }
 
-// A failure is logged once and never blocks callers. It ends when the API server accepts
+// A failure is logged once and never blocks callers. The failure ends when the API server accepts
 // events again.
 func TestEventsFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
