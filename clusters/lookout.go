@@ -25,8 +25,8 @@ const (
 	lookTime = lookEvery / 20
 	// A file that keeps changing is read changesAtOnce times, and then once in changeEvery.
 	changesAtOnce, changeEvery = 3, time.Minute
-	// After a file larger than largeFile, in bytes, the memory of decoding it is freed before the next
-	// one is read.
+	// largeFile is the size in bytes above which the memory for decoding a file is freed before the
+	// next file is read.
 	largeFile = 64 << 10
 	// logEvery is the minimum interval between log lines about one file.
 	logEvery = time.Minute

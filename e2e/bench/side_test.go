@@ -61,7 +61,7 @@ var sides = sync.OnceValues(func() (made [5]*side, err error) {
 	return made, nil
 })
 
-// sides returns two sides with n places each, as several does.
+// sides returns two sides with n places each. See several.
 func (s *stand) sides(n int) (a, b *side) {
 	s.Helper()
 	two := s.several(2, n)

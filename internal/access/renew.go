@@ -148,9 +148,10 @@ func (r Renewal) Stored(ctx context.Context, given Grant) string {
 	return ""
 }
 
-// Check returns an error unless the token in use belongs to an account that fernetcast created. With
-// the operator's permissions, that is only this main region's own account, and the stored kubeconfig
-// must lead to the operator's cluster: anyone who can write it could otherwise obtain a token.
+// Check returns an error unless the token in use belongs to an account that fernetcast created.
+// With the operator's permissions, that is only this main region's own account, and the stored
+// kubeconfig must lead to the operator's cluster. Otherwise, anyone who can write the stored
+// kubeconfig could obtain a token.
 func (r Renewal) Check() error {
 	old, again := kube.ReadToken(r.Kubeconfig.Token), "; to replace it: fernetcast join "+r.Name
 	own := old.Namespace == r.Namespace && old.Account == r.Account

@@ -30,7 +30,7 @@ type Trust struct {
 	Issuer string
 	// At is the URL of a static copy of the issuer's documents; "" if there is none.
 	At string
-	// CA (PEM) verifies the server of the documents. Nil means that the system's CAs do.
+	// CA (PEM) verifies the web server of the documents. If it is nil, the system's CAs do.
 	CA []byte
 	// Audience is the remote's address as written in its kubeconfig.
 	Audience string

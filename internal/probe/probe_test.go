@@ -93,8 +93,8 @@ func answer(code int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// Only responses that Keystone itself could send decide about a token, and no text from a server is
-// shown.
+// Only responses that Keystone itself could send count as accepted or refused. No text from a
+// server is shown.
 func TestVerdicts(t *testing.T) {
 	var elsewhere atomic.Bool
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Store(true) }))

@@ -71,7 +71,7 @@ type Effect struct {
 }
 
 // NewPlan derives a plan from the state of the source and the remotes. If it returns an error, the
-// plan was refused, but can still be shown. It is a pure function.
+// plan was refused, but it can still be shown. NewPlan is a pure function.
 func NewPlan(src mirror.Source, looks []Remote, opts Options) (Plan, error) {
 	terms := termsOf(src, looks, opts.Ignore)
 	plan := Plan{Region: opts.Region, Term: terms[0].value + 1, Remotes: []Effect{}}
