@@ -66,7 +66,7 @@ func (s *stand) compare(ours, baseline *runner, most float64) []string {
 	for _, p := range []float64{50, 99} {
 		x := ratio(testenv.Percentile(ours.last, p), testenv.Percentile(baseline.last, p))
 		row = append(row, fmt.Sprintf("%.2f", x))
-		// With more remotes, there are so few rotations that p99 is only the slowest one.
+		// With more remotes, there are so few rotations that p99 is just the slowest rotation.
 		if most > 0 && x > most && (p == 50 || n == 3) {
 			s.Errorf("p%.0f is %.2f times the baseline's, want at most %.2f", p, x, most)
 		}

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// An event returns an encoded watch event about the watched Secret, it.
+// An event encodes a watch event about the watched Secret.
 type event func(it *corev1.Secret) []byte
 
 // events returns a handler that responds to a watch with the events in list, and then ends the

@@ -58,8 +58,8 @@ func (o *options) where() string {
 	return fmt.Sprintf("context %s, %s", mirror.Quote(o.home.context), mirror.Address(o.home.apis.Config.Host))
 }
 
-// unread explains why a read in the source's cluster failed. If the API server is down, it says how the
-// command tried to reach it, and where to read about a failover.
+// unread explains why a read in the source's cluster failed. If the API server is down, unread also
+// returns how the command tried to reach the server, and where to read about a failover.
 func (o *options) unread(err error) string {
 	if !away(err) {
 		return mirror.Explain(err)
