@@ -10,8 +10,8 @@ import (
 	"github.com/fernetcast/fernetcast/internal/mirror"
 )
 
-// The garbage collector runs less often until each remote has had its first sync, but for at most
-// startTime. If GOGC is set, its value always applies.
+// The garbage collector runs less often until each remote has had its first sync, at most until
+// startTime is over. If GOGC is set, its value always applies.
 func TestCollectLess(t *testing.T) {
 	const never = time.Hour
 	for name, tc := range map[string]struct {
