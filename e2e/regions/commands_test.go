@@ -118,7 +118,7 @@ func (w *world) documents(run *replica, code int) []map[string]map[string]any {
 	body, err := testenv.Get(w.Ctx, "http://"+run.address+"/statusz")
 	w.Must(err)
 	source := []string{"detail", "keys", "namespace", "primary", "region", "resourceVersion", "rotatedAt", "secret", "staged", "state", "term"}
-	remote := []string{"behind", "credentialsExpire", "detail", "keys", "lastPushed", "lastSynced", "name", "namespace", "nextTry", "primary",
+	remote := []string{"behind", "credentialsDue", "credentialsExpire", "detail", "keys", "lastPushed", "lastSynced", "name", "namespace", "nextTry", "primary",
 		"pushedResourceVersion", "reason", "server", "state"}
 	var all []map[string]map[string]any
 	for _, text := range []string{r.Stdout, string(body)} {
