@@ -120,7 +120,7 @@ func TestRecoverRefuses(t *testing.T) {
 	_, err = jobs.UpdateStatus(s.Ctx, job, metav1.UpdateOptions{})
 	s.Must(err)
 
-	// Now dfw's keys don't match its stamp. Even --force doesn't allow that.
+	// Now dfw's keys don't match its stamp, so recover refuses them, even with --force.
 	_, err = s.cluster("dfw").Put(s.Ctx, s.NS, shared.Keys.NewRepository(9, 7))
 	s.Must(err)
 	s.says(s.exits(1, "recover", "--from", "dfw", "--yes", "--force").Stderr, "they were changed there")

@@ -63,7 +63,8 @@ type runner struct {
 	// places are the places whose copies are measured.
 	places  []place
 	started time.Time
-	// over is called before the program is stopped. Without it, an exit fails the test.
+	// over marks the program's exit as expected. Call it before stopping the program; otherwise, the
+	// exit fails the test.
 	over func()
 	// last has the delay of the slowest place in each rotation, and each has the delays of all
 	// places in all rotations.

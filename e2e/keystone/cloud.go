@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"text/template"
+	"time"
 
 	"github.com/fernetcast/fernetcast/e2e/testenv"
 )
@@ -80,8 +81,11 @@ func Open(ctx context.Context, g *testenv.Env) (*Cloud, error) {
 // Publish adds each region's Keystone to the catalog, as the region's identity endpoint.
 func (c *Cloud) Publish(ctx context.Context, regions ...*Region) error {
 	for _, r := range regions {
-		err := c.manage(ctx, r.conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password,
-			"--bootstrap-region-id", r.Name, "--bootstrap-public-url", r.Endpoint())
+		// While another test uses the database, SQLite may be locked.
+		err := testenv.Until(ctx, time.Second, func(ctx context.Context) error {
+			return c.manage(ctx, r.conf, "bootstrap", "--bootstrap-username", admin, "--bootstrap-password", password,
+				"--bootstrap-region-id", r.Name, "--bootstrap-public-url", r.Endpoint())
+		})
 		if err != nil {
 			return err
 		}

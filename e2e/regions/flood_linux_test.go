@@ -96,7 +96,7 @@ func askFor(conn net.Conn, path string) {
 	}
 }
 
-// TestFlood floods the port that --listen opens, as anyone who can reach the pod can do. Rotations
+// TestFlood floods the port that --listen opens, just as anyone who can reach the pod could. Rotations
 // must arrive as usual, memory and CPU use must stay bounded, and probes must succeed.
 func TestFlood(t *testing.T) {
 	short, _ := floods()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -69,9 +70,20 @@ func (c *Cluster) Request(ctx context.Context, account metav1.ObjectMeta, life t
 		return "", err
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, ExpirationSeconds: ptr.To(int64(life / time.Second))}}
-	request, err := accounts.CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
-	if err != nil {
-		return "", err
+	for {
+		issued, err := accounts.CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
+		switch {
+		case err == nil:
+			return issued.Status.Token, nil
+		case !strings.Contains(err.Error(), "no params found"):
+			return "", err
+		}
+		// The parameters of manifests/remote/self-renew are ServiceAccounts. In a new namespace, the
+		// API server hasn't seen the first one yet.
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return "", err
+		}
 	}
-	return request.Status.Token, nil
 }

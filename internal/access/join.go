@@ -297,7 +297,7 @@ func (j *Join) left(err error) error {
 		err, j.Kubeconfig.Remote, j.Kubeconfig.Remote)
 }
 
-// Store stores the kubeconfig unless it was changed since Plan. It then deletes the token that
+// Store stores the kubeconfig unless it has changed since Plan was called. It then deletes the token that
 // renew kept for the previous kubeconfig, because that token would take precedence over the new
 // one.
 func (j *Join) Store(ctx context.Context, encoded []byte) error {

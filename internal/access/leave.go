@@ -195,7 +195,7 @@ func (l *Leave) Withdraw(ctx context.Context) (gone []string, err error) {
 	return gone, nil
 }
 
-// Forget removes the stored token, then the kubeconfig, unless the kubeconfig was changed since Read. It
+// Forget removes the stored token, then the kubeconfig, unless the kubeconfig has changed since Read was called. It
 // leaves an entry that tells run that the remote didn't disappear by accident.
 func (l *Leave) Forget(ctx context.Context) error {
 	err := l.Tokens.Remove(ctx, l.Remote)

@@ -189,8 +189,8 @@ func (o *probeOptions) open(ctx context.Context, creds probe.Credentials, names 
 	return p, nil
 }
 
-// maxMatrix bounds the regions for --matrix, and so the tokens that each Keystone validates at
-// once.
+// maxMatrix is the maximum number of regions for --matrix. It also limits how many tokens each
+// Keystone validates at once.
 const maxMatrix = 50
 
 func (p *probing) region(name string) (string, error) {
