@@ -27,8 +27,8 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// confined returns a program that runs in its own memory cgroup. On a machine without cgroup v1,
-// confined only sets GOMEMLIMIT.
+// confined returns a program that runs in its own memory cgroup. Without a writable cgroup v1, confined
+// only sets GOMEMLIMIT.
 func confined(t *testing.T, program *testenv.Program, limit int) *testenv.Program {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
@@ -36,7 +36,10 @@ func confined(t *testing.T, program *testenv.Program, limit int) *testenv.Progra
 	for line := range strings.Lines(string(text)) {
 		if _, path, ok := strings.Cut(strings.TrimSpace(line), ":memory:"); ok {
 			group := filepath.Join("/sys/fs/cgroup/memory", path, fmt.Sprintf("fernetcast-%d", os.Getpid()))
-			testenv.Must(t, os.Mkdir(group, 0o755))
+			if err := os.Mkdir(group, 0o755); err != nil {
+				t.Log("setting only GOMEMLIMIT:", err) // usually not root
+				break
+			}
 			t.Cleanup(func() {
 				testenv.Must(t, testenv.Until(context.Background(), testenv.Often, func(context.Context) error { return os.Remove(group) }))
 			})
@@ -58,7 +61,7 @@ type cost struct {
 // the CPU time and memory per remote don't grow with the number of remotes.
 func TestLongFleet(t *testing.T) {
 	testenv.Long(t)
-	const few, many, mostGrowth, mostMemory, mostMemoryEach = 1500, 6000, 1.5, 64 << 20, 200 << 10
+	const few, many, mostGrowth, mostMemory, mostMemoryEach = 1500, 6000, 2.0, 64 << 20, 200 << 10
 	costs := map[int]cost{}
 	for _, n := range []int{few, many} {
 		r := start(t, n, shipped(t))
