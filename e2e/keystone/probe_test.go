@@ -76,7 +76,7 @@ func TestProbe(t *testing.T) {
 	expect(s.probe(user, 0, "dfw", "iad"))
 	s.rotate()
 	s.sees(s.keys, mainRegion, "iad")
-	expect(s.probe(user, 1, "dfw", "iad"), "sjc to dfw: refused (Unreachable) dfw: the Secret is Unreachable")
+	expect(s.probe(user, 1, "dfw", "iad"), "sjc to dfw: refused (Unreachable) dfw: the Secret is Unreachable; see fernetcast --kubeconfig ")
 	s.Must(s.paths["dfw"].Set(testenv.Pass))
 	s.Exits(0, user, "probe", "dfw", "--wait", "1m")
 

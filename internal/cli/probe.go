@@ -106,9 +106,13 @@ func (o *probeOptions) run(cmd *cobra.Command, names []string) error {
 		return exitError{err}
 	}
 	defer p.Close()
-	write := p.table(cmd.OutOrStdout())
+	print := p.table(cmd.OutOrStdout())
 	if o.output == "json" {
-		write = p.json(cmd.OutOrStdout())
+		print = p.json(cmd.OutOrStdout())
+	}
+	write := func(r row, last bool) {
+		r.Note = advise(cmd, r.Note)
+		print(r, last)
 	}
 	good := false
 	round := func(ctx context.Context) (bool, error) {
