@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/fernetcast/fernetcast/internal/preflight"
 	"github.com/fernetcast/fernetcast/internal/show"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // checkOptions holds the flags of check.
@@ -50,24 +52,19 @@ func (o *checkOptions) run(cmd *cobra.Command, names []string) error {
 	if o.remoteContext != "" && len(names) > 0 {
 		return errors.New("--remote-context cannot be combined with REMOTE")
 	}
-	ctx := cmd.Context()
-	end := time.Now().Add(o.wait)
 	var report preflight.Report
 	failed := false
-	for {
+	err := wait.PollUntilContextTimeout(cmd.Context(), watchEvery, o.wait, true, func(context.Context) (bool, error) {
 		remotes, source, err := o.targets(cmd, names)
 		if err != nil {
-			return err
+			return false, err
 		}
-		report = preflight.ExamineAll(ctx, remotes)
+		report = preflight.ExamineAll(cmd.Context(), remotes)
 		failed = report.Failed() || len(remotes) == 0 && source.State() == mirror.SourceMain
-		if !failed || ctx.Err() != nil || time.Until(end) < watchEvery {
-			break
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(watchEvery):
-		}
+		return !failed, nil
+	})
+	if err != nil && !wait.Interrupted(err) {
+		return err
 	}
 	screen := show.ScreenOf(cmd.OutOrStdout())
 	paint := func(r preflight.Result, text string) string {

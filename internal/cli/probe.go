@@ -106,17 +106,16 @@ func (o *probeOptions) run(cmd *cobra.Command, names []string) error {
 		return exitError{err}
 	}
 	defer p.Close()
-	print := p.table(cmd.OutOrStdout())
+	write := p.table(cmd.OutOrStdout())
 	if o.output == "json" {
-		print = p.json(cmd.OutOrStdout())
-	}
-	write := func(r row, last bool) {
-		r.Note = advise(cmd, r.Note)
-		print(r, last)
+		write = p.json(cmd.OutOrStdout())
 	}
 	good := false
 	round := func(ctx context.Context) (bool, error) {
-		good = p.round(ctx, write)
+		good = p.round(ctx, func(r row, last bool) {
+			r.Note = advise(cmd, r.Note)
+			write(r, last)
+		})
 		return good && !o.watch, ctx.Err()
 	}
 	switch {

@@ -32,12 +32,12 @@ func newRenew(all *options) *cobra.Command {
 		Use:   "renew [NAME...]",
 		Short: "Replace remotes' tokens before they expire",
 		Long: `Replaces tokens that the remote rejects or that have less than a third of their
-lifetime left, or all tokens of the remotes that you name or with --all. It uses your credentials for the
-remote: --remote-context or, by default, the context that has the remote's name or
-address. It requests tokens only for the account that join created for this region,
-and only if the stored kubeconfig has your context's CA. It tests a new token before
-it stores it. If a step fails, the old token stays and the exit code is 1. run uses
-a new token without a restart.
+lifetime left, or all tokens of the remotes that you name or with --all. It uses
+your credentials for the remote: --remote-context or, by default, the context that
+has the remote's name or address. It requests tokens only for the account that
+join created for this region, and only if the stored kubeconfig has your context's
+CA. It tests a new token before it stores it. If a step fails, the old token stays
+and the exit code is 1. run uses a new token without a restart.
 
 With --self, each token requests its own successor, which
 manifests/remote/self-renew permits. This is for the CronJob in manifests/renew.
